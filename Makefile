@@ -1,0 +1,93 @@
+# The vocabulary of this project. `make help` lists it; README shows the two that a newcomer needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+STACK := $(RUN)/python -m deploy.devstack
+SERVICES := identity billing jobs webhooks
+PACKAGES := shared $(SERVICES:%=services/%)
+SOURCES := shared services deploy tests bench
+STAMP := $(VENV)/.installed
+
+# Extra arguments: make test TESTS=tests/jobs PYTEST_ARGS=-x
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## List these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: install
+install: $(STAMP) ## Make the environment (.venv) from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Waybill needs Python 3.11 or later: install one and call make PYTHON=/path/to/it $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "This Python cannot make environments: install its venv package (Debian: apt-get install python3-venv)"; exit 1; }
+	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+	@$(RUN)/uv pip sync --quiet --python $(RUN)/python --require-hashes requirements.lock
+	@$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+	@touch $@
+
+.PHONY: demo
+demo: install ## Start everything and walk the main job aloud, from tenant to signed webhook
+	@$(STACK) demo
+
+.PHONY: test
+test: install ## Run the whole test suite on a private PostgreSQL and Kafka
+	@$(RUN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: up
+up: install ## Start the suite in the background; returns when it is ready
+	@$(STACK) up
+
+.PHONY: down
+down: install ## Stop what `up` started
+	@$(STACK) down
+
+.PHONY: status
+status: install ## What runs, where, since when
+	@$(STACK) status
+
+.PHONY: logs
+logs: install ## Follow the logs (one process: make logs PROCESS=jobs)
+	@$(STACK) logs $(PROCESS)
+
+.PHONY: reset
+reset: install ## Stop and throw the private data away
+	@$(STACK) reset
+
+.PHONY: check
+check: install ## Format, lint, types, import contracts
+	@$(RUN)/ruff format --check $(SOURCES)
+	@$(RUN)/ruff check $(SOURCES)
+	@$(RUN)/mypy $(SOURCES)
+	@$(RUN)/lint-imports
+
+.PHONY: format
+format: install ## Format and mend what can be mended by itself
+	@$(RUN)/ruff check --fix --exit-zero --quiet $(SOURCES)
+	@$(RUN)/ruff format $(SOURCES)
+
+.PHONY: contracts
+contracts: install ## Write OpenAPI, AsyncAPI and event schemas anew, after a change that is meant
+	@$(RUN)/python -m tests.contracts.write
+
+.PHONY: bench
+bench: install ## Load test of the whole pipeline, with ratios to ceilings measured in the same run
+	@$(RUN)/python -m bench.pipeline
+
+.PHONY: lock
+lock: install ## Resolve the dependencies anew into requirements.lock (hashes, no addresses)
+	@$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%) \
+		--group dev --group stack --upgrade pyproject.toml -o requirements.lock
+
+.PHONY: image
+image: ## Build the container images (needs a Docker engine)
+	@for service in $(SERVICES); do \
+		docker build --quiet --file deploy/Dockerfile --build-arg SERVICE=$$service --tag waybill-$$service . ; done

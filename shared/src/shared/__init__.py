@@ -1,0 +1,1 @@
+"""Waybill's language (events) and plumbing; knows no service and no business rule of one."""
