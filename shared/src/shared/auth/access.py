@@ -1,0 +1,319 @@
+"""Access without calling anyone: who a credential belongs to and what is known of it, from this service's own projection.
+
+A small cache in front of it is told of changes by NOTIFY (its short life is the backstop), and a proof of being up to date is demanded:
+when the projection cannot show that it has caught up for too long, calls are refused with 503.
+"""
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+from cachetools import TTLCache
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import outbox
+from shared.auth import credentials, decisions, projections, tokens
+from shared.auth.decisions import Caller, RouteAccess, Standing, Via
+from shared.auth.standings import Lookup, load, lookup_of
+from shared.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.errors import NotFound, Unauthenticated, Unavailable
+from shared.events import Event
+from shared.ids import from_uuid, to_uuid
+from shared.telemetry import Metrics
+
+log = structlog.get_logger()
+
+CACHED_MAX = 50_000
+TOKENS_CACHED_MAX = 20_000
+REFRESH_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+
+_SIGNING_KEYS = text(
+    "SELECT key_id, public_key FROM access_signing_keys WHERE retires_at IS NULL OR retires_at > now()"
+)
+_PROGRESS = text("SELECT topic, caught_up_at FROM consumer_progress WHERE consumer = :consumer")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request presented, unchecked."""
+
+    authorization: str | None = None
+    api_key: str | None = None
+    tenant_id: str | None = None
+    tenant_name: str | None = None
+
+
+class Access:
+    """One service's knowledge of who may do what. `topics` are those whose consumption must be provably up to date."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        service: str,
+        topics: Sequence[str],
+        peppers: credentials.Peppers,
+        metrics: Metrics,
+        cache_ttl_seconds: float,
+        max_staleness_seconds: float,
+    ):
+        self._database = database
+        self._service = service
+        self._topics = tuple(topics)
+        self._peppers = peppers
+        self._max_staleness_seconds = max_staleness_seconds
+        self._caught_up_at: dict[str, datetime] = {}
+        self._public_keys: dict[str, Ed25519PublicKey] = {}
+        self._cache: TTLCache[Lookup, tuple[float, Standing | None]] = TTLCache(CACHED_MAX, cache_ttl_seconds)
+        self._loading: dict[Lookup, asyncio.Task[Standing | None]] = {}
+        self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
+        self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
+        self._changed_at = 0.0
+        self._all_changed_at = 0.0
+        self._staleness = metrics.gauge(
+            "waybill_access_staleness_seconds", "Age of the last proof that access data are current."
+        )
+
+    # -- deciding ----------------------------------------------------------------------------------------------------------
+
+    async def caller(self, presented: Credentials, route: RouteAccess, now: datetime) -> Caller:
+        """Who is calling and may go on, by the decision order. Raises the first error that applies."""
+        if presented.authorization is None and presented.api_key is None:
+            raise _refused("no credentials were presented", "credentials_missing")
+        if presented.authorization is not None and presented.api_key is not None:
+            raise _refused("present one credential, not two", "credentials_ambiguous")
+        self._require_fresh(now)
+        caller = replace(await self._identify(presented, now), route=route)
+        decisions.decide(caller, route, now)
+        return caller
+
+    async def recheck(self, session: AsyncSession, caller: Caller) -> Standing:
+        """The caller's standing as this transaction sees it: access may have ended between the decision and the write.
+
+        Raises `Unauthenticated`, `Forbidden` or `PaymentRequired`.
+        """
+        standing = await load(session, lookup_of(caller), self._peppers)
+        if standing is None:
+            raise _refused("these credentials are not known", "credentials_unknown")
+        decisions.decide(
+            decisions.caller(caller.via, standing, livemode=caller.livemode), caller.route, datetime.now(UTC)
+        )
+        return standing
+
+    def staleness_seconds(self, now: datetime) -> float:
+        """Seconds since every consumed topic was last proven to be fully applied; infinite before the first proof."""
+        if any(topic not in self._caught_up_at for topic in self._topics):
+            return float("inf")
+        return max((now - self._caught_up_at[topic]).total_seconds() for topic in self._topics) if self._topics else 0.0
+
+    def _require_fresh(self, now: datetime) -> None:
+        if self.staleness_seconds(now) > self._max_staleness_seconds:
+            raise Unavailable("access data cannot be shown to be current", code="access_stale", retry_after_seconds=5)
+
+    async def _identify(self, presented: Credentials, now: datetime) -> Caller:
+        if presented.api_key is not None:
+            return await self._by_key(presented, presented.api_key, now)
+        assert presented.authorization is not None
+        scheme, _, value = presented.authorization.partition(" ")
+        match scheme.lower():
+            case "basic":
+                return await self._by_pair(value.strip(), now)
+            case "bearer":
+                return await self._by_token(value.strip(), now)
+            case _:
+                raise _refused("use Basic, Bearer or X-Api-Key", "scheme_unknown")
+
+    async def _by_pair(self, encoded: str, now: datetime) -> Caller:
+        account_id, key = _basic(encoded)
+        if not credentials.is_well_formed(key) or not _is_account_id(account_id):
+            raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
+        standing = await self._standing(Lookup("account", account_id))
+        if standing is None or not self._opens(key, standing, now):
+            raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
+        return decisions.caller("pair", standing, livemode=standing.livemode)
+
+    async def _by_key(self, presented: Credentials, key: str, now: datetime) -> Caller:
+        if not credentials.is_well_formed(key):
+            raise _refused("wrong API key", "credentials_wrong")
+        tenant_id = _tenant_id(presented.tenant_id)
+        standing = await self._standing(Lookup("key", self._peppers.digest(key), tenant_id, presented.tenant_name), key)
+        if standing is None or not self._opens(key, standing, now):
+            raise _refused("wrong API key", "credentials_wrong")
+        via: Via = "platform_key" if standing.credential_kind == "platform_key" else "user_key"
+        if via == "platform_key" and standing.tenant_status is None and (tenant_id or presented.tenant_name):
+            raise NotFound("no tenant with this id or name", code="tenant_not_found")
+        if standing.tenant_livemode and not standing.livemode:
+            raise NotFound("a test key finds test tenants only", code="tenant_not_found")
+        livemode = standing.livemode and standing.tenant_livemode is not False
+        return decisions.caller(via, standing, livemode=livemode)
+
+    async def _by_token(self, token: str, now: datetime) -> Caller:
+        claims = self._tokens.get(token)
+        try:
+            if claims is None:
+                claims = await self._verified(token, now)
+                self._tokens[token] = claims
+            if now >= claims.expires_at:
+                raise tokens.TokenRefused("token_expired")
+        except tokens.TokenRefused as refusal:
+            raise _refused("this session token is not valid", refusal.code) from refusal
+        standing = await self._standing(Lookup("subject", claims.subject_id))
+        if standing is None:
+            # The signature proves that identity knows this subject: the news is still on its way.
+            raise Unavailable("this account is not known here yet", code="access_not_ready")
+        if standing.sessions_valid_from is not None and claims.issued_at < standing.sessions_valid_from:
+            raise _refused("this session has ended", "session_revoked")
+        via: Via = "merchant_session" if standing.subject_kind == "merchant" else "session"
+        return decisions.caller(via, standing, livemode=claims.livemode, session_id=claims.session_id)
+
+    async def _verified(self, token: str, now: datetime) -> tokens.Claims:
+        if tokens.key_id_of(token) not in self._public_keys:
+            await self._refresh_public_keys()
+        return tokens.verify(token, public_keys=self._public_keys, now=now)
+
+    def _opens(self, key: str, standing: Standing, now: datetime) -> bool:
+        return any(
+            (valid_until is None or now < valid_until) and self._peppers.matches(key, digest, version)
+            for digest, version, valid_until in standing.digests
+        )
+
+    # -- knowing -----------------------------------------------------------------------------------------------------------
+
+    async def _standing(self, lookup: Lookup, key: str | None = None) -> Standing | None:
+        cached = self._cache.get(lookup)
+        if cached is not None and self._still_true(*cached):
+            return cached[1]
+        loading = self._loading.get(lookup)
+        if loading is None:
+            # Callers that miss together share one query; it belongs to none of them, so none can cancel it.
+            loading = asyncio.create_task(self._load_into_cache(lookup, key))
+            self._loading[lookup] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(lookup, None))
+        return await asyncio.shield(loading)
+
+    async def _load_into_cache(self, lookup: Lookup, key: str | None) -> Standing | None:
+        # Taken before the query: a change that arrives while it runs makes the answer too old to keep.
+        loaded_at = time.monotonic()
+        async with self._database.reading() as session:
+            standing = await load(session, lookup, self._peppers, key)
+        self._cache[lookup] = (loaded_at, standing)
+        return standing
+
+    def _still_true(self, loaded_at: float, standing: Standing | None) -> bool:
+        if loaded_at <= self._all_changed_at:
+            return False
+        if standing is None or standing.tenant_id is None:
+            return loaded_at > self._changed_at
+        return loaded_at > self._tenant_changed_at.get(standing.tenant_id, 0.0)
+
+    def forget(self, tenants: str) -> None:
+        """Drop what is cached of these tenants (comma-separated ids, or `*`)."""
+        self._changed_at = time.monotonic()
+        if tenants == "*":
+            self._all_changed_at = self._changed_at
+            return
+        for tenant_id in tenants.split(","):
+            self._tenant_changed_at[tenant_id] = self._changed_at
+
+    async def apply_own(self, session: AsyncSession) -> None:
+        """Hook before a commit: facts that this very service publishes take effect in its own projection with the commit."""
+        events = [event for event in outbox.pending(session) if _concerns_access(event)]
+        if events:
+            await projections.apply(session, events)
+            session.info["access_changed"] = True
+
+    def forget_own(self, session: AsyncSession) -> None:
+        """Hook after a commit: the next request in this process sees what the last one changed, without waiting for the NOTIFY."""
+        if session.info.pop("access_changed", False):
+            self.forget("*")
+
+    # -- keeping up --------------------------------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Read the proofs of progress and the signing keys once."""
+        async with self._database.reading() as session:
+            rows = (await session.execute(_PROGRESS, {"consumer": f"{self._service}.access"})).all()
+        self._caught_up_at = {row.topic: row.caught_up_at for row in rows}
+        self._staleness.set(self.staleness_seconds(datetime.now(UTC)))
+        await self._refresh_public_keys()
+
+    async def _refresh_public_keys(self) -> None:
+        async with self._database.reading() as session:
+            rows = (await session.execute(_SIGNING_KEYS)).all()
+        known = {row.key_id: row.public_key for row in rows}
+        if known.keys() != self._public_keys.keys():
+            self._public_keys = {key_id: tokens.public_key(value) for key_id, value in known.items()}
+            self._tokens.clear()
+
+    async def run(self) -> None:
+        """Listen for changes and refresh until cancelled; a lost connection empties the cache and is made anew."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("access_listener_lost", error=repr(error))
+            self.forget("*")
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        url = make_url(self._database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": f"{self._service}-access"}
+        )
+        try:
+            await connection.add_listener(projections.CHANNEL, lambda *notice: self.forget(str(notice[3])))
+            self.forget("*")
+            while not connection.is_closed():
+                with suppress(Exception):
+                    # The database's absence shows as staleness; the loop itself must go on.
+                    await self.refresh()
+                await asyncio.sleep(REFRESH_SECONDS)
+        finally:
+            connection.terminate()
+
+
+def _concerns_access(event: Event) -> bool:
+    return isinstance(event, projections.IDENTITY_EVENTS + projections.BILLING_EVENTS)
+
+
+def _refused(detail: str, code: str) -> Unauthenticated:
+    return Unauthenticated(
+        detail, code=code, headers={"WWW-Authenticate": 'Basic realm="waybill", Bearer realm="waybill"'}
+    )
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    try:
+        account_id, _, key = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise _refused("the Basic credentials cannot be read", "credentials_malformed") from error
+    return account_id, key
+
+
+def _is_account_id(value: str) -> bool:
+    try:
+        return value.startswith("acct_") and from_uuid("acct", to_uuid(value)) == value
+    except ValueError:
+        return False
+
+
+def _tenant_id(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        if value.startswith("ten_") and from_uuid("ten", to_uuid(value)) == value:
+            return value
+    except ValueError:
+        pass
+    raise NotFound("no tenant with this id", code="tenant_not_found")

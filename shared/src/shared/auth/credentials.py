@@ -1,0 +1,76 @@
+"""API keys: how they look, and how one is checked without being kept.
+
+`wbk_live_` or `wbk_test_`, 43 base62 characters (256 random bits) and a 6-character CRC32, so that typos and garbage are refused before
+any look-up and secret scanners can find leaks. Stored and published is an HMAC-SHA256 digest under a versioned pepper: a key of full
+entropy needs no slow hash.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM_BITS = 256
+_RANDOM_LENGTH = 43
+_CHECKSUM_LENGTH = 6
+_FORM = re.compile(r"wbk_(live|test)_[0-9A-Za-z]{49}", re.ASCII)
+
+
+def new_api_key(*, livemode: bool) -> str:
+    """A fresh key. Show it to its owner; keep only its digest (or a sealed copy)."""
+    head = f"wbk_{'live' if livemode else 'test'}_" + _base62(secrets.randbits(_RANDOM_BITS), _RANDOM_LENGTH)
+    return head + _checksum(head)
+
+
+def is_well_formed(key: str) -> bool:
+    """Whether the text can be a key at all: form and checksum."""
+    return _FORM.fullmatch(key) is not None and hmac.compare_digest(
+        _checksum(key[:-_CHECKSUM_LENGTH]), key[-_CHECKSUM_LENGTH:]
+    )
+
+
+def is_live(key: str) -> bool:
+    """Whether a well-formed key is for real data."""
+    return key.startswith("wbk_live_")
+
+
+def hint(key: str) -> str:
+    """What may be shown of a key, for its owner to recognise it."""
+    return f"{key[:9]}…{key[-4:]}"
+
+
+class Peppers:
+    """Digests of keys under versioned peppers: the highest version makes new digests, all of them check old ones."""
+
+    def __init__(self, peppers: dict[int, bytes]):
+        self._peppers = peppers
+        self.current_version = max(peppers)
+
+    def digest(self, key: str) -> str:
+        """Hexadecimal digest under the current pepper."""
+        return self._digest(key, self.current_version)
+
+    def digests(self, key: str) -> list[str]:
+        """The digests that a stored copy of this key may have, newest pepper first."""
+        return [self._digest(key, version) for version in sorted(self._peppers, reverse=True)]
+
+    def matches(self, key: str, digest: str, version: int) -> bool:
+        """Whether `digest`, made under pepper `version`, is this key's. Takes the same time for every wrong key."""
+        return version in self._peppers and hmac.compare_digest(self._digest(key, version), digest)
+
+    def _digest(self, key: str, version: int) -> str:
+        return hmac.new(self._peppers[version], key.encode(), hashlib.sha256).hexdigest()
+
+
+def _checksum(head: str) -> str:
+    return _base62(zlib.crc32(head.encode()), _CHECKSUM_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

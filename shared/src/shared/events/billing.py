@@ -1,0 +1,48 @@
+"""What billing publishes on `billing.events.v1` (kept for ever). Key: the tenant's id, one subscription per tenant."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from shared.events import Event, State
+
+TOPIC = "billing.events.v1"
+SOURCE = "waybill/billing"
+
+
+class SubscriptionState(State):
+    """A tenant's right to use the API, complete enough to decide by one's own clock: see `shared.auth.decisions.entitled`."""
+
+    tenant_id: str
+    status: str
+    """trialing | active | past_due | unpaid | canceled | expired"""
+    plan: str | None = None
+    trial_ends_at: datetime | None = None
+    access_until: datetime | None = None
+    """First instant at which access is over; null while there is no end in sight."""
+    current_period_end: datetime | None = None
+    cancel_at_period_end: bool = False
+
+
+class BillingEvent(Event):
+    topic: ClassVar[str] = TOPIC
+    source: ClassVar[str] = SOURCE
+    data: SubscriptionState
+
+
+class TrialStarted(BillingEvent):
+    type: Literal["trial.started"] = "trial.started"
+
+
+class TrialExtended(BillingEvent):
+    """The end of a trial was moved (later or earlier, also after it had passed)."""
+
+    type: Literal["trial.extended"] = "trial.extended"
+
+
+class TrialExpired(BillingEvent):
+    """Published exactly once for each end of trial that came to pass without a subscription."""
+
+    type: Literal["trial.expired"] = "trial.expired"
+
+
+EVENTS: tuple[type[Event], ...] = (TrialStarted, TrialExtended, TrialExpired)

@@ -1,0 +1,121 @@
+"""What jobs publishes on `jobs.events.v1` (14 days). Key: the job's id, so that the facts of one job keep their order.
+
+`JobState` is also the shape of a job in the HTTP API, and `JobChange` (the value of each record) is, as it is, the `data` of a webhook.
+"""
+
+from datetime import date, datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared.events import Event, State
+
+TOPIC = "jobs.events.v1"
+SOURCE = "waybill/jobs"
+
+
+class ContactState(State):
+    first_name: str | None = None
+    last_name: str | None = None
+    company: str | None = None
+    phone: str | None = Field(None, description="E.164, such as +15145550100.")
+    email: str | None = None
+
+
+class AddressState(State):
+    raw: str | None = None
+    line1: str | None = None
+    line2: str | None = None
+    city: str | None = None
+    region: str | None = None
+    postal_code: str | None = None
+    country: str | None = Field(None, description="ISO 3166-1 alpha-2.")
+
+
+class GeoState(State):
+    latitude: float = Field(description="Degrees, WGS 84.")
+    longitude: float = Field(description="Degrees, WGS 84.")
+
+
+class TimeWindowState(State):
+    start: str = Field(description="Local time of day, HH:MM.")
+    end: str = Field(description="Local time of day, HH:MM.")
+
+
+class MoneyState(State):
+    amount: int = Field(description="Minor units of the currency, such as cents.")
+    currency: str = Field(description="ISO 4217.")
+
+
+class ActionState(State):
+    object: str = "action"
+    id: str
+    job_id: str
+    type: str
+    position: int
+    sku: str | None = None
+    description: str | None = None
+    quantity: int
+    unit: str | None = None
+    barcode: str | None = None
+    status: str
+    """undetermined | completed | incomplete | damaged"""
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobState(State):
+    object: str = "job"
+    id: str
+    merchant_id: str
+    reference_id: str | None = None
+    status: str
+    """staging | new | in_progress | completed | partially_completed | incomplete | damaged | resolved | cancelled"""
+    type: str
+    short_description: str | None = None
+    scheduled_date: date | None = None
+    time_window: TimeWindowState | None = None
+    timezone: str | None = None
+    priority: int = 0
+    contact: ContactState
+    address: AddressState
+    geo: GeoState | None = None
+    location_id: str
+    distribution_location_id: str | None = None
+    balance_owed: MoneyState | None = None
+    instructions: str | None = None
+    invoices: list[str] = []
+    barcodes: list[str] = []
+    tags: list[str] = []
+    metadata: dict[str, str] = {}
+    actions: list[ActionState] = []
+    created_by: str = Field(description="Id of the principal that created it.")
+    livemode: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobChange(State):
+    """The data of every job and action event."""
+
+    tenant_id: str
+    location_ids: list[str] = Field(description="The job's locations, before and after the change when it moved.")
+    sequence: int = Field(description="Counts the events of this job, from 1 without gaps.")
+    livemode: bool
+    changed_fields: list[str] = []
+    job: JobState
+
+
+class JobEvent(Event):
+    topic: ClassVar[str] = TOPIC
+    source: ClassVar[str] = SOURCE
+    data: JobChange
+
+
+class JobCreated(JobEvent):
+    type: Literal["job.created"] = "job.created"
+
+
+EVENTS: tuple[type[Event], ...] = (JobCreated,)

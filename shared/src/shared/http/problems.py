@@ -1,0 +1,115 @@
+"""Every error leaves as `application/problem+json` (RFC 9457) with a stable `code`, and with all violations of a request at once."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.errors import Invalid, Violation, WaybillError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_ROOT = "https://waybill.dev/problems/"
+VIOLATIONS_MAX = 100
+
+_ROUTER_CODES = {404: ("route_not_found", "No such route"), 405: ("method_not_allowed", "Method not allowed")}
+
+
+def problem(error: WaybillError, request_id: str) -> Response:
+    """The answer that says this error."""
+    violations = error.violations if isinstance(error, Invalid) else ()
+    return document(
+        error.status,
+        error.problem_code,
+        error.title,
+        error.detail,
+        request_id,
+        violations=violations,
+        extra=error.extra,
+        headers=error.headers,
+    )
+
+
+def document(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    violations: Iterable[Violation] = (),
+    extra: dict[str, object] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A problem document as a response."""
+    content: dict[str, Any] = {
+        "type": TYPE_ROOT + code,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request_id,
+        "code": code,
+        **(extra or {}),
+    }
+    listed = [violation.as_json() for violation in violations][:VIOLATIONS_MAX]
+    if listed:
+        content["errors"] = listed
+    body = json.dumps(content, default=_plain, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Map what handlers and the router raise."""
+
+    async def on_waybill_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, WaybillError)
+        return problem(error, request_id_of(request))
+
+    async def on_validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem(invalid(error), request_id_of(request))
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code, title = _ROUTER_CODES.get(error.status_code, ("http_error", "HTTP error"))
+        headers = dict(error.headers) if error.headers else None
+        return document(error.status_code, code, title, str(error.detail), request_id_of(request), headers=headers)
+
+    app.add_exception_handler(WaybillError, on_waybill_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def invalid(error: RequestValidationError) -> Invalid:
+    """All that validation found, each with its place."""
+    return Invalid("the request is not valid: see errors", *(_violation(found) for found in error.errors()))
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the edge gave to this request."""
+    return str(request.scope.get("waybill.request_id", ""))
+
+
+def pointer(path: Iterable[object]) -> str:
+    """JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _violation(found: Any) -> Violation:
+    place, *path = found["loc"] or ("body",)
+    message = str(found["msg"])
+    if place == "body":
+        return Violation(pointer(path), str(found["type"]), message)
+    return Violation("", str(found["type"]), message, parameter=".".join(str(part) for part in path))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return str(value)

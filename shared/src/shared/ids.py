@@ -1,0 +1,107 @@
+"""Typed, sortable ids: TypeID form (`job_01h…`) outside, `uuid` (version 7) in the database."""
+
+import uuid
+from typing import Annotated, Any
+
+import uuid_utils
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from sqlalchemy import Dialect
+from sqlalchemy.types import TypeDecorator, Uuid
+from typeid import TypeID
+from typeid.errors import TypeIDException
+
+KINDS = {
+    "ten": "tenant",
+    "usr": "user",
+    "mer": "merchant",
+    "loc": "location",
+    "acct": "API account",
+    "key": "API key",
+    "ses": "session",
+    "aud": "audit event",
+    "sub": "subscription",
+    "job": "job",
+    "act": "action",
+    "ep": "webhook endpoint",
+    "dlv": "delivery",
+    "att": "delivery attempt",
+    "evt": "event",
+}
+
+
+def new_id(prefix: str) -> str:
+    """A new id of that kind; ids made later in one process sort later."""
+    assert prefix in KINDS, prefix
+    return str(TypeID(prefix))
+
+
+def to_uuid(typed_id: str) -> uuid.UUID:
+    """The database form of a typed id. Raises `ValueError` when it is not one."""
+    try:
+        return uuid.UUID(int=TypeID.from_string(typed_id).uuid.int)
+    except (TypeIDException, ValueError) as error:
+        raise ValueError(f"{typed_id!r} is not an id") from error
+
+
+def from_uuid(prefix: str, value: uuid.UUID) -> str:
+    """The outside form of a database id."""
+    return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
+
+
+class TypedId(TypeDecorator[str]):
+    """Column type: typed id in Python, `uuid` in PostgreSQL."""
+
+    impl = Uuid
+    cache_ok = True
+
+    def __init__(self, prefix: str):
+        super().__init__()
+        self.prefix = prefix
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> uuid.UUID | None:
+        return None if value is None else to_uuid(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else from_uuid(self.prefix, value)
+
+
+def _validator(prefix: str) -> AfterValidator:
+    kind = KINDS[prefix]
+
+    def check(value: str) -> str:
+        found, _, suffix = value.rpartition("_")
+        if found != prefix:
+            raise PydanticCustomError(
+                "id_kind", "expected the id of a {kind} ({prefix}_…)", {"kind": kind, "prefix": prefix}
+            )
+        try:
+            # An upper-case or padded spelling would be a second name of the same row.
+            if suffix != suffix.lower() or from_uuid(prefix, to_uuid(value)) != value:
+                raise ValueError(value)
+        except ValueError as error:
+            raise PydanticCustomError("id_form", "not a well-formed {kind} id", {"kind": kind}) from error
+        return value
+
+    return AfterValidator(check)
+
+
+def _schema(prefix: str) -> WithJsonSchema:
+    example = f"{prefix}_01h455vb4pex5vsknk084sn02q"
+    pattern = f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+_LENGTH = StringConstraints(max_length=40)
+
+TenantId = Annotated[str, _LENGTH, _validator("ten"), _schema("ten")]
+UserId = Annotated[str, _LENGTH, _validator("usr"), _schema("usr")]
+MerchantId = Annotated[str, _LENGTH, _validator("mer"), _schema("mer")]
+LocationId = Annotated[str, _LENGTH, _validator("loc"), _schema("loc")]
+AccountId = Annotated[str, _LENGTH, _validator("acct"), _schema("acct")]
+ApiKeyId = Annotated[str, _LENGTH, _validator("key"), _schema("key")]
+JobId = Annotated[str, _LENGTH, _validator("job"), _schema("job")]
+ActionId = Annotated[str, _LENGTH, _validator("act"), _schema("act")]
+EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
+DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
+EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]

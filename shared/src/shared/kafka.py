@@ -1,0 +1,366 @@
+"""Consuming from Kafka: batches, each handled in one database transaction, at least once, and never stuck on a bad record.
+
+Offsets are committed after the transaction. A record that cannot be read, or whose handling is refused for good, goes to
+the dead letter topic before the offset is committed; anything else that fails is transient: wait, and read the batch
+again. Handlers must therefore accept repeats (an upsert guarded by version, or `shared.inbox`).
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from faststream.exceptions import NackMessage
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+from faststream.middlewares import AckPolicy
+from opentelemetry import trace
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import dead_letters, telemetry
+from shared.database import Database
+from shared.dead_letters import KafkaRecord
+from shared.errors import Unavailable, WaybillError
+from shared.events import text_headers
+from shared.producer import Producer
+from shared.progress import Progress, add_tables
+from shared.telemetry import Metrics
+
+__all__ = ["Consumers", "Progress", "Subscription", "add_tables", "create_broker", "subscribe"]
+
+BATCH_RECORDS_MAX = 500
+BATCH_WAIT_MS = 20
+FETCH_WAIT_MS = 100
+SESSION_TIMEOUT_MS = 30_000
+HEARTBEAT_MS = 3_000
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+WATCH_SECONDS = 1.0
+BACKOFF_SECONDS = 0.1
+BACKOFF_SECONDS_MAX = 5.0
+
+REASON_CHARACTERS_MAX = 500
+REASON_VIOLATIONS_MAX = 5
+LOGGED_EVENTS_MAX = 10
+LINKED_SPANS_MAX = 32
+
+log = structlog.get_logger(__name__)
+
+ItemT = TypeVar("ItemT")
+
+
+def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
+    """A broker for `subscribe`. It consumes only; nothing connects before `Consumers.run`."""
+    return KafkaBroker(
+        bootstrap_servers.split(","),
+        client_id=client_id,
+        consumer_only=True,
+        # Topics come from a file of their own (`shared.topics`).
+        allow_auto_create_topics=False,
+        # Handlers get records as they are; reading them is `subscribe`'s own work.
+        apply_types=False,
+        serializer=None,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        graceful_timeout=STOP_SECONDS,
+        logger=logging.getLogger("faststream.kafka"),
+        log_level=logging.DEBUG,
+    )
+
+
+def subscribe(
+    broker: KafkaBroker,
+    *,
+    topic: str,
+    group: str,
+    read: Callable[[Mapping[str, str], bytes], ItemT | None],
+    handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
+    database: Database,
+    metrics: Metrics,
+    batch_max: int = BATCH_RECORDS_MAX,
+) -> "Subscription[ItemT]":
+    """Consume a topic from its beginning: `read` one record (None: not for us), `handle` a batch in one transaction.
+
+    `group` names the consumer (usually the service); its Kafka group is `<group>.<topic>`, so that a rebalance on one
+    topic leaves the others alone.
+    """
+    subscription = Subscription(
+        topic=topic,
+        consumer=group,
+        read=read,
+        handle=handle,
+        database=database,
+        metrics=metrics,
+        set_aside_producer=Producer(
+            ",".join(broker.specification.url),
+            client_id=f"{group}-dead-letters",
+            request_bytes_max=dead_letters.REQUEST_BYTES_MAX,
+        ),
+    )
+
+    async def parse(records: tuple[KafkaRecord, ...]) -> KafkaAckableMessage:
+        """Headers stay bytes here: one that is not UTF-8 must fail its own record, not the batch."""
+        return KafkaAckableMessage(
+            raw_message=records, body=records, correlation_id="", consumer=subscriber.consumer or FAKE_CONSUMER
+        )
+
+    async def decode(message: KafkaAckableMessage) -> object:
+        return message.raw_message
+
+    subscriber: BatchSubscriber = broker.subscriber(
+        topic,
+        batch=True,
+        group_id=subscription.group_id,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        auto_offset_reset="earliest",
+        max_records=batch_max,
+        batch_timeout_ms=BATCH_WAIT_MS,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        parser=parse,
+        decoder=decode,
+        no_reply=True,
+        title=f"{topic} for {group}",
+    )
+    subscriber.__class__ = PromptSubscriber
+    subscriber(subscription.on_batch)
+    return subscription
+
+
+class PromptSubscriber(BatchSubscriber):
+    """FastStream sleeps after each empty poll, and a record that arrives meanwhile waits; this one polls again at once."""
+
+    __slots__ = ()
+
+    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[KafkaRecord, ...]:
+        found = await consumer.getmany(timeout_ms=self.batch_timeout_ms, max_records=self.max_records)
+        return tuple(chain.from_iterable(found.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable(Generic[ItemT]):
+    record: KafkaRecord
+    headers: Mapping[str, str]
+    item: ItemT
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    record: KafkaRecord
+    reason: str
+
+
+class Subscription(Generic[ItemT]):
+    """One consumer of one topic."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        consumer: str,
+        read: Callable[[Mapping[str, str], bytes], ItemT | None],
+        handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
+        database: Database,
+        metrics: Metrics,
+        set_aside_producer: Producer,
+    ):
+        self.topic = topic
+        self.consumer = consumer
+        self.group_id = f"{consumer}.{topic}"
+        self._read = read
+        self._handle = handle
+        self._database = database
+        self._set_aside_producer = set_aside_producer
+        self._failures = 0
+        labels = (consumer, topic)
+        self._consumed = metrics.consumed.labels(*labels)
+        self._errors = metrics.consumer_errors.labels(*labels)
+        self._set_aside_total = metrics.dead_letters.labels(*labels)
+        self._delay_seconds = metrics.consumer_delay_seconds.labels(*labels)
+
+    async def on_batch(self, records: Sequence[KafkaRecord]) -> None:
+        """Handle what Kafka delivered. Returns when all of it is dealt with; else waits and has it delivered again."""
+        try:
+            await self._deal_with(records)
+        except Exception as error:
+            self._failures += 1
+            self._errors.inc()
+            delay_seconds = _backoff(self._failures)
+            log.warning(
+                "batch failed and will be read again",
+                topic=self.topic,
+                consumer=self.consumer,
+                records=len(records),
+                failures=self._failures,
+                delay_seconds=round(delay_seconds, 3),
+                exc_info=True,
+            )
+            await asyncio.sleep(delay_seconds)
+            raise NackMessage from error
+        self._failures = 0
+        self._consumed.inc(len(records))
+        self._delay_seconds.observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
+
+    async def close(self) -> None:
+        await self._set_aside_producer.close()
+
+    async def _deal_with(self, records: Sequence[KafkaRecord]) -> None:
+        readable: list[_Readable[ItemT]] = []
+        bad: list[_Bad] = []
+        for record in records:
+            # Reading is pure, so whatever it raises is the record's fault, and would be again.
+            try:
+                headers = text_headers(record.headers)
+                item = self._read(headers, record.value or b"")
+            except Exception as error:
+                bad.append(_Bad(record, _reason(error)))
+                continue
+            if item is not None:
+                readable.append(_Readable(record, headers, item))
+        bad.extend(await self._handle_all(readable))
+        # Last, because a batch that fails above is read again: its bad records would be set aside each time.
+        if bad:
+            await self._set_aside(bad)
+
+    async def _handle_all(self, readable: Sequence[_Readable[ItemT]]) -> list[_Bad]:
+        """Handle in one transaction; when that is refused for good, one by one. Returns those refused for good."""
+        if not readable:
+            return []
+        try:
+            await self._handle_in_transaction(readable)
+            return []
+        except Unavailable:
+            raise
+        except WaybillError as error:
+            if len(readable) == 1:
+                return [_Bad(readable[0].record, _reason(error))]
+        refused: list[_Bad] = []
+        for one in readable:
+            try:
+                await self._handle_in_transaction([one])
+            except Unavailable:
+                raise
+            except WaybillError as error:
+                refused.append(_Bad(one.record, _reason(error)))
+        return refused
+
+    async def _handle_in_transaction(self, readable: Sequence[_Readable[ItemT]]) -> None:
+        event_ids = [one.headers.get("ce_id", "") for one in readable[:LOGGED_EVENTS_MAX]]
+        with (
+            structlog.contextvars.bound_contextvars(topic=self.topic, consumer=self.consumer, event_ids=event_ids),
+            _span(self.topic, [one.headers for one in readable]),
+        ):
+            async with self._database.transaction() as session:
+                await self._handle(session, [one.item for one in readable])
+
+    async def _set_aside(self, bad: Sequence[_Bad]) -> None:
+        """Put records into the dead letter topic, as they were, with origin and reason. Raises when Kafka does not confirm."""
+        for one in bad:
+            log.error(
+                "record set aside",
+                topic=self.topic,
+                consumer=self.consumer,
+                partition=one.record.partition,
+                offset=one.record.offset,
+                reason=one.reason,
+            )
+        letters = [dead_letters.letter(one.record, reason=one.reason, consumer=self.consumer) for one in bad]
+        outcomes = await self._set_aside_producer.send(letters)
+        for failure in outcomes:
+            if failure is not None:
+                raise failure
+        self._set_aside_total.inc(len(bad))
+
+
+class Consumers:
+    """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
+
+    def __init__(
+        self, broker: KafkaBroker, subscriptions: Iterable[Subscription[Any]], *, stop_seconds: float = STOP_SECONDS
+    ):
+        for subscriber in broker.subscribers:
+            if not isinstance(subscriber, PromptSubscriber):
+                raise TypeError(f"{subscriber} was not made by subscribe(): it may lose or poison batches")
+        self._broker = broker
+        self._subscriptions = list(subscriptions)
+        self._stop_seconds = stop_seconds
+        self.ready = False
+        """Whether all consumers have joined their groups."""
+
+    async def run(self) -> None:
+        """Consume until cancelled; the batches under way then still have `stop_seconds` to end."""
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._broker.start()
+                self.ready = True
+                failures = 0
+                await self._until_one_ends()
+                log.error("a consumer ended by itself; all start again")
+            except Exception:
+                failures += 1
+                log.warning("consumers could not start", failures=failures, exc_info=True)
+            finally:
+                self.ready = False
+                await self._stop()
+            await asyncio.sleep(_backoff(max(1, failures)))
+
+    async def _until_one_ends(self) -> None:
+        subscribers = [one for one in self._broker.subscribers if isinstance(one, PromptSubscriber)]
+        # FastStream puts a new task in the place of one that failed, so there is none to wait for.
+        while all(any(not task.done() for task in one.tasks) for one in subscribers):  # noqa: ASYNC110
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(self._stop_seconds):
+                await self._broker.stop()
+        except Exception:
+            # The group's session ends by itself then; what was not committed is read again by whoever takes over.
+            log.warning("consumers did not stop in order", exc_info=True)
+        for subscription in self._subscriptions:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_seconds):
+                    await subscription.close()
+
+
+@contextmanager
+def _span(topic: str, headers: Sequence[Mapping[str, str]]) -> Iterator[None]:
+    """A span that goes on with the trace of the records when they share one, and else links to theirs."""
+    parents = {one["traceparent"]: one for one in headers if "traceparent" in one}
+    contexts = [telemetry.extracted(parent) for parent in list(parents.values())[:LINKED_SPANS_MAX]]
+    spans = [trace.get_current_span(context).get_span_context() for context in contexts]
+    shared = len(parents) <= LINKED_SPANS_MAX and len({span.trace_id for span in spans}) == 1
+    with telemetry.tracer().start_as_current_span(
+        f"process {topic}",
+        context=contexts[0] if shared else None,
+        kind=trace.SpanKind.CONSUMER,
+        links=[] if len(spans) == 1 else [trace.Link(span) for span in spans if span.is_valid],
+    ):
+        yield
+
+
+def _reason(error: Exception) -> str:
+    """Why, for people; without the values that a validation error would quote."""
+    if isinstance(error, ValidationError):
+        violations = error.errors(include_url=False, include_input=False, include_context=False)
+        places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in violations[:REASON_VIOLATIONS_MAX]]
+        return f"{error.title}: {'; '.join(places)}"[:REASON_CHARACTERS_MAX]
+    return str(telemetry.redact(f"{type(error).__name__}: {error}"))[:REASON_CHARACTERS_MAX]
+
+
+def _backoff(failures: int) -> float:
+    """Seconds to wait after that many failures in a row, with jitter."""
+    seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
+    return float(seconds * random.uniform(0.5, 1))  # noqa: S311

@@ -1,0 +1,93 @@
+"""Alembic, run from inside a service's package, so that its image can migrate itself.
+
+The tables that every service has (outbox, inbox, idempotency, access) are defined once in `shared`; the SQL that makes them is frozen per
+revision in `plumbing/`, because a migration must do tomorrow what it did today.
+"""
+
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+from alembic import command, context, op
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from shared import inbox, outbox, progress
+from shared.auth import projections
+from shared.database import driver_url
+from shared.http import idempotency
+
+_LOCK = 7_229_001
+LOCK_TIMEOUT_MS = 5_000
+
+
+def add_plumbing_tables(metadata: MetaData) -> None:
+    """Make the tables that every service has part of one service's metadata."""
+    for module in (outbox, inbox, progress, idempotency, projections):
+        module.add_tables(metadata)
+
+
+def create_plumbing(revision: int = 1) -> None:
+    """Inside a migration: create those tables as they were in that revision of the plumbing."""
+    script = resources.files("shared").joinpath(f"plumbing/{revision:04}.sql").read_text()
+    for statement in script.split(";\n"):
+        if statement.strip():
+            op.execute(text(statement))
+
+
+def migrate(package: str, url: str) -> None:
+    """Bring a service's database to its newest revision; replicas that start together take turns. Blocks."""
+    config = _config(package, url)
+    command.upgrade(config, "head")
+
+
+def drift(url: str, metadata: MetaData) -> list[object]:
+    """What the tables of a migrated database have that the models don't, and the other way round. Blocks."""
+    return asyncio.run(_drift(url, metadata))
+
+
+def run(metadata: MetaData) -> None:
+    """The whole of a service's `env.py`."""
+    asyncio.run(_run(context.config.get_main_option("url") or "", metadata))
+
+
+def _config(package: str, url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(resources.files(package))) / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("url", url.replace("%", "%%"))
+    return config
+
+
+async def _run(url: str, metadata: MetaData) -> None:
+    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_upgrade, metadata)
+        await connection.commit()
+    await engine.dispose()
+
+
+def _upgrade(connection: Connection, metadata: MetaData) -> None:
+    # A lock of the session, which ends with the connection: the next process finds its work done. Waiting for it has no time-out,
+    # waiting for a table has: a migration must not queue behind a long transaction and hold up everybody else.
+    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+    connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
+    connection.commit()
+    context.configure(connection=connection, target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _drift(url: str, metadata: MetaData) -> list[object]:
+    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(
+            lambda sync: compare_metadata(
+                MigrationContext.configure(sync, opts={"compare_type": True, "compare_server_default": False}), metadata
+            )
+        )
+    await engine.dispose()
+    return [entry for entry in found if "alembic_version" not in str(entry)]

@@ -1,0 +1,171 @@
+"""Sending to Kafka so that "sent" means acknowledged by all in-sync replicas, and so that nothing waits for ever.
+
+An idempotent aiokafka producer never gives a record up while the broker is away, cannot go on after a gap in its
+sequence, and hangs when it is stopped in that state. So every wait has a bound, and after any failure the client is
+thrown away and built anew; what was not acknowledged is then sent again, in order, by whoever still holds it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerClosed
+
+START_SECONDS = 10.0
+STOP_SECONDS = 3.0
+METADATA_SECONDS = 3.0
+SEND_SECONDS = 10.0
+
+BATCH_BYTES_MAX = 128 * 1024
+REQUEST_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is sent. Within one call, nothing of a lane is sent after a record of that lane was refused."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    lane: int = 0
+
+
+class NotSent(Exception):
+    """Never handed to Kafka, because a record before it in its lane was refused."""
+
+
+class NotAcknowledged(Exception):
+    """Kafka did not confirm the record in time; it may have it or not."""
+
+
+class Producer:
+    """One connection to Kafka for sending, built when needed. For use by one task at a time."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        client_id: str,
+        send_seconds: float = SEND_SECONDS,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+    ):
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._client_id = client_id
+        self._send_seconds = send_seconds
+        self._request_bytes_max = request_bytes_max
+        self._client: AIOKafkaProducer | None = None
+        self._known_topics: set[str] = set()
+
+    async def connect(self) -> None:
+        """Be ready to send. Raises `KafkaError` or `TimeoutError` within `START_SECONDS` when Kafka is away."""
+        if self._client is None:
+            self._client = await self._started()
+
+    async def send(self, records: Sequence[Record]) -> list[Exception | None]:
+        """Send in order and wait for the acknowledgements: None for each record that Kafka has, else why it may not.
+
+        Ends within `send_seconds` (and the time to connect). Raises `KafkaError` or `TimeoutError` when Kafka is away.
+        """
+        await self.connect()
+        outcomes: list[Exception | None] = [NotSent() for _ in records]
+        acknowledgements: dict[int, asyncio.Future[object]] = {}
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._send_seconds):
+                    await self._queue(records, outcomes, acknowledgements)
+                    if acknowledgements:
+                        await asyncio.wait(acknowledgements.values())
+        finally:
+            intact = True
+            for index, acknowledgement in acknowledgements.items():
+                outcomes[index] = _outcome(acknowledgement)
+                intact = intact and outcomes[index] is None
+            if not intact:
+                await self.discard()
+        return outcomes
+
+    async def discard(self) -> None:
+        """Throw the connection away, with what it has not sent, within 2 × `STOP_SECONDS`; the next call builds one."""
+        client, self._client = self._client, None
+        self._known_topics.clear()
+        if client is None:
+            return
+        # `stop` waits until everything was delivered, which may be never: first let it have nothing to wait for.
+        client._message_accumulator.fail_all(ProducerClosed())
+        await _stop(client)
+
+    async def close(self) -> None:
+        """End in order. What `send` returned for is with Kafka already, so there is nothing to lose."""
+        await self.discard()
+
+    async def _started(self) -> AIOKafkaProducer:
+        client = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            client_id=self._client_id,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=self._request_bytes_max,
+            request_timeout_ms=int(self._send_seconds * 1000),
+        )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await client.start()
+        except BaseException:
+            await _stop(client)
+            raise
+        return client
+
+    async def _queue(
+        self,
+        records: Sequence[Record],
+        outcomes: list[Exception | None],
+        acknowledgements: dict[int, "asyncio.Future[object]"],
+    ) -> None:
+        refused_lanes: set[int] = set()
+        for index, record in enumerate(records):
+            if record.lane in refused_lanes:
+                continue
+            try:
+                await self._know_topic(record.topic)
+                assert self._client is not None
+                acknowledgements[index] = await self._client.send(
+                    record.topic, record.value, record.key, headers=record.headers
+                )
+            except (KafkaError, TimeoutError) as error:
+                outcomes[index] = error
+                refused_lanes.add(record.lane)
+
+    async def _know_topic(self, topic: str) -> None:
+        """Returns once Kafka told where the topic lives: `send` itself would wait for an unknown one much longer."""
+        if topic in self._known_topics:
+            return
+        assert self._client is not None
+        async with asyncio.timeout(METADATA_SECONDS):
+            await self._client.partitions_for(topic)
+        self._known_topics.add(topic)
+
+
+def _outcome(acknowledgement: "asyncio.Future[object]") -> Exception | None:
+    if not acknowledgement.done():
+        acknowledgement.cancel()
+        return NotAcknowledged()
+    if acknowledgement.cancelled():
+        return NotAcknowledged()
+    error = acknowledgement.exception()
+    return error if error is None or isinstance(error, Exception) else NotAcknowledged()
+
+
+async def _stop(client: AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await client.stop()
+    except (KafkaError, TimeoutError):
+        # Its connections remain: close them, so that nothing it still holds can reach Kafka later, out of order.
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await client.client.close()

@@ -1,0 +1,118 @@
+"""Keys, seals, tokens: what opens, what does not."""
+
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.auth import tokens
+from shared.auth.credentials import Peppers, hint, is_live, is_well_formed, new_api_key
+from shared.auth.seal import KeyRing, SealBroken
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+PRIVATE = Ed25519PrivateKey.generate()
+PUBLIC = {"k1": PRIVATE.public_key()}
+
+
+@pytest.mark.parametrize("livemode", [True, False])
+def test_a_new_key_is_well_formed_and_says_what_it_is_for(livemode: bool) -> None:
+    key = new_api_key(livemode=livemode)
+
+    assert is_well_formed(key)
+    assert is_live(key) is livemode
+    assert len(key) == len("wbk_live_") + 43 + 6
+
+
+@given(position=st.integers(9, 57), letter=st.sampled_from("0Az"))
+def test_any_single_typo_is_seen_before_a_look_up(position: int, letter: str) -> None:
+    key = new_api_key(livemode=True)
+    typo = key[:position] + letter + key[position + 1 :]
+
+    assert is_well_formed(typo) is (typo == key)
+
+
+@given(st.text(max_size=80))
+def test_garbage_is_no_key(garbage: str) -> None:
+    assert not is_well_formed(garbage)
+
+
+def test_a_hint_does_not_give_the_key_away() -> None:
+    key = new_api_key(livemode=False)
+
+    assert len(hint(key)) == 14
+    assert key[9:-4] not in hint(key)
+
+
+def test_a_digest_matches_only_under_its_pepper_and_key() -> None:
+    old, both = Peppers({1: b"a" * 32}), Peppers({1: b"a" * 32, 2: b"b" * 32})
+    key, other = new_api_key(livemode=True), new_api_key(livemode=True)
+
+    assert both.current_version == 2
+    assert both.matches(key, old.digest(key), 1)
+    assert not both.matches(other, old.digest(key), 1)
+    assert not both.matches(key, old.digest(key), 2)
+    assert not old.matches(key, both.digest(key), 2)
+    assert both.digests(key) == [both.digest(key), old.digest(key)]
+
+
+def test_a_seal_opens_with_any_key_of_the_ring_but_only_for_its_row() -> None:
+    old, ring = KeyRing({1: b"a" * 32}), KeyRing({1: b"a" * 32, 2: b"b" * 32})
+    sealed = old.seal(b"secret", bound_to="acct_1")
+
+    assert ring.open(sealed, bound_to="acct_1") == b"secret"
+    assert ring.open(ring.seal(b"new", bound_to="x"), bound_to="x") == b"new"
+    for broken, row in ((sealed, "acct_2"), (sealed[:-1] + b"x", "acct_1"), (b"\x00\x09" + sealed[2:], "acct_1")):
+        with pytest.raises(SealBroken):
+            ring.open(broken, bound_to=row)
+
+
+def claims(**changes: object) -> tokens.Claims:
+    values: dict[str, object] = {
+        "subject_id": "usr_1",
+        "tenant_id": "ten_1",
+        "session_id": "ses_1",
+        "issued_at": NOW,
+        "expires_at": NOW + timedelta(minutes=5),
+        "livemode": True,
+        **changes,
+    }
+    return tokens.Claims(**values)  # type: ignore[arg-type]
+
+
+def test_a_token_says_what_was_signed_to_the_microsecond() -> None:
+    exact = claims(issued_at=NOW + timedelta(microseconds=123_456))
+    token = tokens.sign(exact, key_id="k1", private_key=PRIVATE)
+
+    assert tokens.verify(token, public_keys=PUBLIC, now=NOW) == exact
+
+
+def test_a_token_ends_at_its_instant() -> None:
+    token = tokens.sign(claims(), key_id="k1", private_key=PRIVATE)
+
+    tokens.verify(token, public_keys=PUBLIC, now=NOW + timedelta(minutes=5, microseconds=-1))
+    with pytest.raises(tokens.TokenRefused, match="token_expired"):
+        tokens.verify(token, public_keys=PUBLIC, now=NOW + timedelta(minutes=5))
+
+
+def test_forged_tokens_are_refused() -> None:
+    other = Ed25519PrivateKey.generate()
+    good = tokens.sign(claims(), key_id="k1", private_key=PRIVATE)
+    payload = {"iss": "waybill", "sub": "usr_1", "tid": "t", "sid": "s", "iat": 0, "exp": 9e12}
+    cases = {
+        "token_forged": tokens.sign(claims(), key_id="k1", private_key=other),
+        "token_key_unknown": tokens.sign(claims(), key_id="k2", private_key=PRIVATE),
+        "token_malformed": "x" * 3000,
+    }
+    unsigned = jwt.encode(payload, "", algorithm="none", headers={"kid": "k1"})
+    symmetric = jwt.encode(payload, "a secret that is long enough for this", algorithm="HS256", headers={"kid": "k1"})
+    head, body, signature = good.split(".")
+
+    for code, token in cases.items():
+        with pytest.raises(tokens.TokenRefused, match=code):
+            tokens.verify(token, public_keys=PUBLIC, now=NOW)
+    for token in (unsigned, symmetric, f"{head}.{body[:-2]}AA.{signature}", f"{head}.{body}.", "a.b", ""):
+        with pytest.raises(tokens.TokenRefused):
+            tokens.verify(token, public_keys=PUBLIC, now=NOW)

@@ -1,0 +1,145 @@
+"""Permissions and the access decision, as values."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.auth import decisions, permissions
+from shared.auth.decisions import RouteAccess, Standing, Via
+from shared.errors import Forbidden, PaymentRequired, Unauthenticated, WaybillError
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+GOOD = Standing(
+    credential_id="acct_1",
+    subject_id="mer_1",
+    subject_kind="merchant",
+    level=2,
+    api_access=True,
+    tenant_id="ten_1",
+    tenant_status="active",
+    subscription_status="trialing",
+    trial_ends_at=NOW + timedelta(days=1),
+    access_until=NOW + timedelta(days=1),
+)
+codes = st.sets(st.sampled_from(sorted(permissions.CODES)))
+
+
+def test_the_seven_sections_are_those_of_the_source() -> None:
+    assert permissions.SECTIONS == ("home", "orders", "reports", "products", "customers", "appearance", "settings")
+
+
+def test_a_section_implies_its_children_and_not_the_other_way_round() -> None:
+    assert "orders.jobs.write" in permissions.expand({"orders"})
+    assert "orders.jobs.write" in permissions.expand({"orders.jobs.write"})
+    assert permissions.expand({"orders.jobs.write"}) == {"orders.jobs.write"}
+    assert permissions.expand({"no.such.code"}) == frozenset()
+
+
+@given(codes, codes)
+def test_more_codes_never_open_less(some: set[str], more: set[str]) -> None:
+    assert permissions.expand(some) <= permissions.expand(some | more)
+    assert permissions.expand(permissions.expand(some)) == permissions.expand(some)
+
+
+@given(codes, codes)
+def test_a_user_key_only_narrows(granted: set[str], scopes: set[str]) -> None:
+    user = Standing(subject_kind="staff", granted=tuple(granted), scopes=tuple(scopes))
+
+    assert decisions.permissions_of("user_key", user) <= decisions.permissions_of("session", user)
+
+
+@given(codes)
+def test_an_owners_set_is_computed_and_never_of_the_platform(granted: set[str]) -> None:
+    owner = Standing(subject_kind="owner", granted=tuple(granted))
+
+    assert decisions.permissions_of("session", owner) == permissions.OWNER
+    assert not any(code.startswith("platform") for code in permissions.OWNER)
+
+
+def test_a_stored_platform_code_gives_a_user_nothing() -> None:
+    user = Standing(subject_kind="staff", granted=("platform", "platform.tenants.write"))
+
+    assert decisions.permissions_of("session", user) == frozenset()
+
+
+@given(codes, st.sampled_from(["pair", "merchant_session"]))
+def test_a_merchants_set_is_fixed(granted: set[str], via: Via) -> None:
+    merchant = Standing(subject_kind="merchant", granted=tuple(granted), scopes=tuple(granted))
+    expected = permissions.MERCHANT_PAIR if via == "pair" else permissions.MERCHANT_SESSION
+
+    assert decisions.permissions_of(via, merchant) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "until", "expected"),
+    [
+        ("trialing", timedelta(microseconds=1), True),
+        ("trialing", timedelta(0), False),
+        ("active", None, True),
+        ("past_due", timedelta(hours=1), True),
+        ("past_due", timedelta(hours=-1), False),
+        ("unpaid", None, False),
+        ("canceled", timedelta(hours=1), False),
+        ("expired", None, False),
+        ("a status of tomorrow", None, False),
+        (None, None, False),
+    ],
+)
+def test_entitlement_ends_at_its_instant_and_unknown_is_no(
+    status: str | None, until: timedelta | None, expected: bool
+) -> None:
+    access_until = None if until is None else NOW + until
+    standing = replace(GOOD, subscription_status=status, access_until=access_until)
+
+    assert decisions.entitled(standing, NOW) is expected
+
+
+PAIR_ROUTE = RouteAccess("requires", "orders.jobs.write", decisions.ADMINISTRATION | {"pair"})
+ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
+
+
+@pytest.mark.parametrize(
+    ("via", "standing", "route", "error"),
+    [
+        ("pair", GOOD, PAIR_ROUTE, None),
+        ("pair", GOOD, ADMIN_ROUTE, Forbidden),
+        ("pair", replace(GOOD, api_access=False), PAIR_ROUTE, Forbidden),
+        ("pair", replace(GOOD, level=1), PAIR_ROUTE, Forbidden),
+        ("pair", replace(GOOD, subject_active=False), PAIR_ROUTE, Forbidden),
+        ("pair", replace(GOOD, access_until=NOW), PAIR_ROUTE, PaymentRequired),
+        ("pair", replace(GOOD, access_until=NOW), replace(PAIR_ROUTE, exempt_from_402=True), None),
+        ("pair", replace(GOOD, tenant_status="suspended", access_until=NOW), PAIR_ROUTE, Forbidden),
+        ("merchant_session", GOOD, PAIR_ROUTE, Forbidden),
+        ("session", replace(GOOD, subject_kind="staff", granted=("orders",)), PAIR_ROUTE, None),
+        ("session", replace(GOOD, subject_kind="staff", granted=("home",)), PAIR_ROUTE, Forbidden),
+        ("session", replace(GOOD, subject_kind="owner", subject_active=False), PAIR_ROUTE, Unauthenticated),
+        ("user_key", replace(GOOD, subject_kind="owner", scopes=("orders",)), PAIR_ROUTE, None),
+        (
+            "user_key",
+            replace(GOOD, subject_kind="owner", scopes=("orders",), expires_at=NOW),
+            PAIR_ROUTE,
+            Unauthenticated,
+        ),
+        ("platform_key", replace(GOOD, scopes=("platform", "orders")), PAIR_ROUTE, None),
+        ("platform_key", replace(GOOD, credential_active=False), PAIR_ROUTE, Unauthenticated),
+    ],
+)
+def test_the_decision(via: Via, standing: Standing, route: RouteAccess, error: type[WaybillError] | None) -> None:
+    caller = decisions.caller(via, standing, livemode=True)
+
+    if error is None:
+        decisions.decide(caller, route, NOW)
+    else:
+        with pytest.raises(error):
+            decisions.decide(caller, route, NOW)
+
+
+def test_a_platform_route_asks_no_tenant_to_pay() -> None:
+    unpaid = replace(GOOD, scopes=("platform",), access_until=NOW)
+
+    decisions.decide(
+        decisions.caller("platform_key", unpaid, livemode=True), RouteAccess("requires", "platform.tenants.read"), NOW
+    )

@@ -1,0 +1,500 @@
+"""The HTTP edge, through a probe service on a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from shared.auth import credentials
+from shared.events import billing, identity
+from shared.http import Router, public, requires
+from shared.http.app import _require_declared
+from shared.http.routes import RouteUndeclared
+from shared.ids import new_id
+from tests.support.probe import Probe, create_plumbing, run_probe
+from tests.support.stack import BackingStack
+
+PROBLEM = "application/problem+json"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+async def database_url(backing: BackingStack) -> str:
+    url = backing.create_database("probe")
+    await create_plumbing(url)
+    return url
+
+
+@pytest.fixture
+async def probe(database_url: str) -> AsyncIterator[Probe]:
+    async with run_probe(database_url) as running:
+        yield running
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == PROBLEM, answer.text
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["instance"] == answer.headers["x-request-id"]
+    return answer.status_code, document["code"]
+
+
+# -- the decision order: each adjacent pair -----------------------------------------------------------------------------
+
+
+async def test_401_comes_before_everything(probe: Probe) -> None:
+    suspended = await probe.tenant(status="suspended", ends_in=timedelta(days=-1))
+    merchant = await suspended.merchant()
+    wrong = {"Authorization": merchant.pair["Authorization"][:-4] + "AAAA"}
+
+    assert code(await probe.client.post("/v1/notes", headers=wrong, content=b"{"))[0] == 401
+    assert code(await probe.client.post("/v1/notes", content=b"{"))[0] == 401
+
+
+async def test_403_for_a_suspended_tenant_comes_before_402(probe: Probe) -> None:
+    suspended = await probe.tenant(status="suspended", ends_in=timedelta(days=-1))
+
+    answer = await probe.client.get("/v1/notes", headers=suspended.owner)
+
+    assert code(answer) == (403, "tenant_suspended")
+
+
+async def test_403_for_api_access_off_comes_before_402(probe: Probe) -> None:
+    tenant = await probe.tenant(ends_in=timedelta(days=-1))
+    merchant = await tenant.merchant()
+    await probe.learn(merchant.state(api_access=False))
+
+    assert code(await probe.client.post("/v1/notes", headers=merchant.pair)) == (403, "api_access_off")
+
+
+async def test_402_comes_before_the_permission(probe: Probe) -> None:
+    tenant = await probe.tenant(ends_in=timedelta(days=-1))
+    staff = await tenant.staff("reports")
+
+    assert code(await probe.client.get("/v1/notes", headers=staff)) == (402, "subscription_required")
+    assert code(await probe.client.delete("/v1/notes/1", headers=staff)) == (403, "permission_missing")
+    assert (await probe.client.get("/v1/anyone", headers=staff)).status_code == 200
+
+
+async def test_the_permission_comes_before_the_body(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    staff = await tenant.staff("reports")
+
+    answer = await probe.client.post("/v1/notes", headers=staff, content=b"x" * 300_000)
+
+    assert code(answer) == (403, "permission_missing")
+    assert answer.json()["required"] == ["orders.jobs.write"]
+
+
+async def test_an_unreadable_body_comes_before_an_invalid_one(probe: Probe) -> None:
+    headers = (await probe.tenant()).owner
+
+    too_large = await probe.client.post("/v1/notes", headers={**headers, **JSON}, content=b" " * 300_000)
+    wrong_type = await probe.client.post("/v1/notes", headers={**headers, "Content-Type": "text/plain"}, content=b"{")
+    malformed = await probe.client.patch("/v1/notes/no-number", headers={**headers, **JSON}, content=b"{")
+
+    assert code(too_large) == (413, "payload_too_large")
+    assert code(wrong_type) == (415, "unsupported_media_type")
+    assert code(malformed) == (400, "json_malformed")
+
+
+async def test_an_invalid_body_comes_before_a_missing_row(probe: Probe) -> None:
+    headers = (await probe.tenant()).owner
+
+    assert code(await probe.client.patch("/v1/notes/999999", headers=headers, json={"text": ""}))[0] == 422
+    assert code(await probe.client.patch("/v1/notes/999999", headers=headers, json={"text": "a"}))[0] == 404
+
+
+async def test_404_comes_before_412_and_412_before_409(probe: Probe) -> None:
+    tenant, stranger = await probe.tenant(), await probe.tenant()
+    made = (await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})).json()
+    path, stale = f"/v1/notes/{made['id']}", {"If-Match": '"7"'}
+
+    hidden = await probe.client.patch(path, headers={**stranger.owner, **stale}, json={"text": "a"})
+    changed = await probe.client.patch(path, headers={**tenant.owner, **stale}, json={"text": "a"})
+    conflicting = await probe.client.patch(path, headers={**tenant.owner, "If-Match": '"1"'}, json={"text": "a"})
+
+    assert code(hidden)[0] == 404
+    assert code(changed)[0] == 412
+    assert code(conflicting)[0] == 409
+
+
+# -- credentials and standing -------------------------------------------------------------------------------------------
+
+
+async def test_access_ends_and_begins_with_what_is_learnt(probe: Probe) -> None:
+    merchant = await (await probe.tenant()).merchant()
+    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+
+    await probe.learn(merchant.state(api_access=False))
+
+    assert code(await probe.client.get("/v1/anyone", headers=merchant.pair)) == (403, "api_access_off")
+
+
+async def test_an_older_fact_changes_nothing(probe: Probe) -> None:
+    merchant = await (await probe.tenant()).merchant()
+    granted = merchant.state()
+    await probe.learn(merchant.state(api_access=False))
+
+    await probe.learn(granted)
+
+    assert code(await probe.client.get("/v1/anyone", headers=merchant.pair)) == (403, "api_access_off")
+
+
+async def test_a_former_key_ends_by_the_verifiers_own_clock(probe: Probe) -> None:
+    merchant = await (await probe.tenant()).merchant()
+    former, former_pair = merchant.key, merchant.pair
+    merchant.key = credentials.new_api_key(livemode=True)
+    until = datetime.now(UTC) + timedelta(seconds=0.6)
+    await probe.learn(merchant.state(previous=(former, until)))
+
+    assert (await probe.client.get("/v1/anyone", headers=former_pair)).status_code == 200
+    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+    await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
+    assert code(await probe.client.get("/v1/anyone", headers=former_pair)) == (401, "credentials_wrong")
+    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+
+
+async def test_a_token_from_before_a_revocation_is_refused_and_a_later_one_works(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    before = tenant.owner
+    sessions = identity.SubjectSessions(subject_id=tenant.owner_id, sessions_valid_from=datetime.now(UTC))
+    await probe.learn(identity.SessionRevoked(tenant_id=tenant.id, subject=tenant.owner_id, sequence=99, data=sessions))
+
+    assert code(await probe.client.get("/v1/anyone", headers=before)) == (401, "session_revoked")
+    assert (await probe.client.get("/v1/anyone", headers=tenant.owner)).status_code == 200
+
+
+async def test_an_expired_token_is_refused(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    old = probe.token(tenant.owner_id, tenant.id, issued_at=datetime.now(UTC) - timedelta(minutes=6))
+
+    assert code(await probe.client.get("/v1/anyone", headers=old)) == (401, "token_expired")
+
+
+async def test_what_is_not_known_yet_is_503_and_never_open(probe: Probe) -> None:
+    tenant = await probe.tenant(ends_in=None)
+    stranger = probe.token(new_id("usr"), tenant.id)
+
+    answer = await probe.client.get("/v1/notes", headers=tenant.owner)
+
+    assert code(answer) == (503, "access_not_ready")
+    assert answer.headers["retry-after"] == "1"
+    assert code(await probe.client.get("/v1/anyone", headers=stranger)) == (503, "access_not_ready")
+
+
+async def test_access_that_cannot_be_shown_to_be_current_fails_closed(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    try:
+        await probe.caught_up((identity.TOPIC,), datetime.now(UTC) - timedelta(seconds=301))
+
+        assert code(await probe.client.get("/v1/anyone", headers=tenant.owner)) == (503, "access_stale")
+        assert (await probe.client.get("/readyz")).status_code == 503
+        assert (await probe.client.get("/v1/hello")).status_code == 200
+    finally:
+        await probe.caught_up((identity.TOPIC, billing.TOPIC), datetime.now(UTC) + timedelta(hours=1))
+
+
+# -- routes must declare themselves -------------------------------------------------------------------------------------
+
+
+def test_a_route_that_declares_nothing_cannot_be_made() -> None:
+    router = Router(tags=["x"])
+
+    async def undeclared() -> None: ...
+
+    async def twice() -> None: ...
+
+    async def misspelt() -> None: ...
+
+    with pytest.raises(RouteUndeclared, match="declares neither"):
+        router.get("/v1/undeclared")(undeclared)
+    with pytest.raises(RouteUndeclared, match="twice"):
+        public()(public()(twice))
+    with pytest.raises(RouteUndeclared, match="catalogue"):
+        router.get("/v1/misspelt")(requires("orders.jbos.read")(misspelt))
+
+
+def test_an_app_with_an_unguarded_route_refuses_to_start() -> None:
+    unguarded = APIRouter()
+    unguarded.add_api_route("/v1/open", dict, methods=["GET"])
+    app = FastAPI()
+    app.router.routes.extend(unguarded.routes)
+
+    with pytest.raises(RouteUndeclared, match="not a guarded route"):
+        _require_declared(app)
+
+
+async def test_openapi_publishes_what_routes_declare(probe: Probe) -> None:
+    document = (await probe.client.get("/openapi.json")).json()
+
+    created = document["paths"]["/v1/notes"]["post"]
+    assert document["openapi"].startswith("3.1")
+    assert created["x-required-permission"] == "orders.jobs.write"
+    assert created["x-subscription-exempt"] is False
+    assert created["security"] == [{"apiKey": []}, {"merchantPair": []}, {"session": []}]
+    assert document["paths"]["/v1/notes/{note_id}"]["delete"]["x-subscription-exempt"] is True
+    assert document["paths"]["/v1/hello"]["get"]["security"] == []
+    assert "402" in created["responses"]
+    assert "Problem" in document["components"]["schemas"]
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------------
+
+UNREADABLE = {
+    "cut off": b'{"text": "a"',
+    "not JSON": b"text=a",
+    "not UTF-8": b'{"text": "\xff"}',
+    "UTF-16": '{"text": "a"}'.encode("utf-16"),
+    "NaN": b'{"text": "a", "amount": NaN}',
+    "Infinity": b'{"text": "a", "amount": Infinity}',
+    "two members of one name": b'{"text": "a", "text": "b"}',
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep enough": b'{"text": ' + b"[" * 100 + b"]" * 100 + b"}",
+    "raw control character": b'{"text": "a\x01"}',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+async def test_an_unreadable_body_is_400_and_changes_nothing(probe: Probe, name: str) -> None:
+    tenant = await probe.tenant()
+    before = await probe.rows("SELECT count(*) FROM notes")
+
+    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=UNREADABLE[name])
+
+    assert code(answer)[0] == 400
+    assert await probe.rows("SELECT count(*) FROM notes") == before
+
+
+INVALID: dict[str, tuple[bytes, set[str]]] = {
+    "missing": (b"{}", {"/text"}),
+    "wrong type": (b'{"text": 7}', {"/text"}),
+    "too long": (b'{"text": "' + b"a" * 21 + b'"}', {"/text"}),
+    "unknown field": (b'{"text": "a", "colour": "red"}', {"/colour"}),
+    "NUL": (b'{"text": "a\\u0000"}', {"/text"}),
+    "lone surrogate": (b'{"text": "a\\ud800"}', {"/text"}),
+    "1e400": (b'{"text": "a", "amount": 1e400}', {"/amount"}),
+    "id of another kind": (b'{"text": "a", "merchant_id": "job_01h455vb4pex5vsknk084sn02q"}', {"/merchant_id"}),
+    "all at once": (b'{"text": "", "tags": ["ok", "too long"], "x/y": 1}', {"/text", "/tags/1", "/x~1y"}),
+    "not an object": (b"[]", {""}),
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+async def test_an_invalid_body_is_422_with_every_place(probe: Probe, name: str) -> None:
+    tenant = await probe.tenant()
+    content, pointers = INVALID[name]
+
+    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=content)
+
+    assert code(answer)[0] == 422
+    assert {violation["pointer"] for violation in answer.json()["errors"]} == pointers
+
+
+async def test_a_chunked_body_is_bounded_too(probe: Probe) -> None:
+    tenant = await probe.tenant()
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b" " * 10_000
+
+    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=endless())
+
+    assert code(answer) == (413, "payload_too_large")
+
+
+async def test_unknown_paths_and_methods_are_problems_too(probe: Probe) -> None:
+    assert code(await probe.client.get("/v1/nothing")) == (404, "route_not_found")
+    assert code(await probe.client.put("/v1/hello")) == (405, "method_not_allowed")
+
+
+async def test_a_mistake_of_ours_is_500_without_a_word_of_it(probe: Probe) -> None:
+    tenant = await probe.tenant()
+
+    answer = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "crash"})
+
+    assert code(answer) == (500, "internal_error")
+    assert "RuntimeError" not in answer.text
+    assert "wbk_" not in answer.text
+
+
+# -- transactions and idempotency ---------------------------------------------------------------------------------------
+
+
+async def test_a_commit_that_fails_is_no_success(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    before = await probe.rows("SELECT count(*) FROM notes")
+
+    answer = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "fails at commit"})
+
+    assert code(answer)[0] == 500
+    assert await probe.rows("SELECT count(*) FROM notes") == before
+
+
+async def test_a_repeat_gets_the_stored_answer(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    headers = {**tenant.owner, "Idempotency-Key": "k-1"}
+
+    first = await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})
+    again = await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})
+    other = await probe.client.post("/v1/notes", headers=headers, json={"text": "b"})
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert code(other) == (422, "idempotency_key_reused")
+
+
+async def test_fifty_at_once_with_one_key_do_the_work_once(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    headers = {**tenant.owner, "Idempotency-Key": "k-50"}
+
+    answers = await asyncio.gather(
+        *(probe.client.post("/v1/notes", headers=headers, json={"text": "fifty"}) for _ in range(50))
+    )
+
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 1
+
+
+async def test_a_refusal_is_kept_with_its_work_undone(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    headers = {**tenant.owner, "Idempotency-Key": "k-conflict"}
+
+    first = await probe.client.post("/v1/notes", headers=headers, json={"text": "conflict"})
+    again = await probe.client.post("/v1/notes", headers=headers, json={"text": "conflict"})
+
+    assert code(first) == (409, "conflict")
+    assert first.json()["current_status"] == "open"
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["content-type"] == PROBLEM
+    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
+    assert await probe.rows(f"SELECT count(*) FROM outbox WHERE key = '{tenant.id}'") == 0
+
+
+async def test_an_invalid_request_does_not_use_up_its_key(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    headers = {**tenant.owner, "Idempotency-Key": "k-retry"}
+
+    assert (await probe.client.post("/v1/notes", headers=headers, json={"text": ""})).status_code == 422
+    assert (await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})).status_code == 201
+
+
+async def test_keys_of_two_callers_do_not_meet(probe: Probe) -> None:
+    first, second = await probe.tenant(), await probe.tenant()
+    key = {"Idempotency-Key": "same"}
+
+    one = await probe.client.post("/v1/notes", headers={**first.owner, **key}, json={"text": "a"})
+    other = await probe.client.post("/v1/notes", headers={**second.owner, **key}, json={"text": "b"})
+
+    assert (one.status_code, other.status_code) == (201, 201)
+
+
+# -- lists, versions, limits, operations --------------------------------------------------------------------------------
+
+
+async def test_pages_are_stable_while_rows_are_added(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    for number in range(7):
+        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": f"n{number}"})
+
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while True:
+        listed = (await probe.client.get("/v1/notes", headers=tenant.owner, params=query)).json()
+        seen += [note["text"] for note in listed["data"]]
+        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "later"})
+        if not listed["has_more"]:
+            break
+        query["cursor"] = listed["next_cursor"]
+
+    assert seen == [f"n{number}" for number in reversed(range(7))]
+
+
+async def test_cursors_of_others_other_filters_or_forgers_are_400(probe: Probe) -> None:
+    tenant, stranger = await probe.tenant(), await probe.tenant()
+    for _ in range(3):
+        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})
+    first = await probe.client.get("/v1/notes", headers=tenant.owner, params={"limit": 1})
+    cursor = first.json()["next_cursor"]
+
+    async def ask(headers: dict[str, str], **params: str) -> tuple[int, str]:
+        return code(await probe.client.get("/v1/notes", headers=headers, params=params))
+
+    assert await ask(tenant.owner, cursor=cursor, text="a") == (400, "cursor_filters_differ")
+    assert await ask(stranger.owner, cursor=cursor) == (400, "cursor_filters_differ")
+    for forged in (cursor[:-2] + "AA", "A" * 30, "%00", "é", "a b"):
+        assert await ask(tenant.owner, cursor=forged) == (400, "cursor_invalid")
+    assert (await ask(tenant.owner, limit="201"))[0] == 422
+
+
+async def test_an_etag_saves_a_transfer(probe: Probe) -> None:
+    tenant = await probe.tenant()
+    made = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})
+    path = f"/v1/notes/{made.json()['id']}"
+
+    same = await probe.client.get(path, headers={**tenant.owner, "If-None-Match": made.headers["etag"]})
+    other = await probe.client.get(path, headers={**tenant.owner, "If-None-Match": '"9"'})
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert other.status_code == 200
+
+
+async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:
+    async with run_probe(database_url, credential_rate_per_second=5) as probe:
+        tenant = await probe.tenant()
+
+        answers = [await probe.client.get("/v1/anyone", headers=tenant.owner) for _ in range(8)]
+
+        assert answers[0].headers["ratelimit-policy"] == '"credential";q=5;w=1'
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        assert code(refused[0]) == (429, "rate_limited")
+        assert int(refused[0].headers["retry-after"]) >= 1
+
+
+async def test_an_address_that_guesses_is_slowed_down(database_url: str) -> None:
+    async with run_probe(database_url, failed_authentications_per_minute=3) as probe:
+        merchant = await (await probe.tenant()).merchant()
+        statuses = []
+        for _ in range(6):
+            merchant.key = credentials.new_api_key(livemode=True)
+            statuses.append((await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code)
+
+        assert statuses[:3] == [401, 401, 401]
+        assert statuses[-1] == 429
+
+
+async def test_a_request_id_is_kept_or_made(probe: Probe) -> None:
+    kept = await probe.client.get("/v1/hello", headers={"X-Request-Id": "abc-1"})
+    made = await probe.client.get("/v1/hello", headers={"X-Request-Id": "not valid"})
+
+    assert kept.headers["x-request-id"] == "abc-1"
+    assert made.headers["x-request-id"].startswith("req_")
+
+
+async def test_health_and_metrics_need_no_credentials(probe: Probe) -> None:
+    await probe.client.get("/v1/hello")
+
+    assert (await probe.client.get("/livez")).status_code == 200
+    assert (await probe.client.get("/readyz")).status_code == 200
+    exposition = (await probe.client.get("/metrics")).text
+    assert 'waybill_http_requests_total{method="GET",route="/v1/hello",status="200"}' in exposition
+    assert "waybill_access_staleness_seconds" in exposition
+
+
+async def test_a_draining_process_is_not_ready_and_still_serves(probe: Probe) -> None:
+    probe.app.state.draining = True
+    try:
+        assert (await probe.client.get("/readyz")).status_code == 503
+        assert (await probe.client.get("/v1/hello")).status_code == 200
+    finally:
+        probe.app.state.draining = False

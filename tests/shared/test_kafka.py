@@ -1,0 +1,585 @@
+"""Consumers: at least once, never stuck on one record, quick, and back by themselves after anything."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from faststream.middlewares import AckPolicy
+from opentelemetry import trace
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import inbox, kafka, outbox, telemetry
+from shared.database import Database
+from shared.errors import Conflict, Unavailable
+from shared.events import Vocabulary
+from shared.producer import Producer, Record
+from shared.progress import Progress
+from shared.relay import Relay
+from shared.telemetry import Metrics
+from tests.support.stack import BackingStack
+from tests.support.transport import Noted, eventually, new_topic, note, noted_on, read_records, running
+
+vocabulary = Vocabulary(Noted)
+
+
+class Seen:
+    """A handler that writes down what it was given, and may be told to fail."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.batches: list[int] = []
+        self.fail: Callable[[Sequence[Noted]], None] = lambda facts: None
+
+    async def __call__(self, session: AsyncSession, facts: list[Noted]) -> None:
+        self.fail(facts)
+        await session.execute(
+            text("INSERT INTO handled SELECT unnest(CAST(:notes AS text[]))"), {"notes": [f.data.note for f in facts]}
+        )
+        self.batches.append(len(facts))
+        self.notes += [fact.data.note for fact in facts]
+
+
+@pytest.fixture
+async def seen(database: Database) -> Seen:
+    async with database.transaction() as session:
+        await session.execute(text("CREATE TABLE handled (note text NOT NULL)"))
+    return Seen()
+
+
+async def handled(database: Database) -> list[str]:
+    async with database.reading() as session:
+        return list((await session.execute(text("SELECT note FROM handled ORDER BY note"))).scalars())
+
+
+def read(headers: Mapping[str, str], value: bytes) -> Noted | None:
+    fact = vocabulary.read(headers, value)
+    assert fact is None or isinstance(fact, Noted)
+    return fact
+
+
+@asynccontextmanager
+async def consuming(
+    backing: BackingStack,
+    database: Database,
+    topic: str,
+    handle: Seen,
+    *,
+    metrics: Metrics | None = None,
+    batch_max: int = 500,
+) -> AsyncIterator[kafka.Subscription[Noted]]:
+    broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
+    subscription = kafka.subscribe(
+        broker,
+        topic=topic,
+        group="tests",
+        read=read,
+        handle=handle,
+        database=database,
+        metrics=metrics or Metrics("tests"),
+        batch_max=batch_max,
+    )
+    consumers = kafka.Consumers(broker, [subscription])
+    async with running(consumers.run):
+        await eventually(lambda: consumers.ready)
+        yield subscription
+
+
+async def send(backing: BackingStack, topic: str, *records: Noted | Record) -> None:
+    producer = Producer(backing.kafka_bootstrap, client_id="tests")
+    try:
+        outcomes = await producer.send(
+            [
+                one if isinstance(one, Record) else Record(topic, one.subject.encode(), one.value(), one.headers())
+                for one in records
+            ]
+        )
+    finally:
+        await producer.close()
+    assert outcomes == [None] * len(records)
+
+
+def notes(kind: type[Noted], *words: str) -> list[Noted]:
+    return [note(kind, "one key", number, word) for number, word in enumerate(words, 1)]
+
+
+def with_headers(fact: Noted, **changed: bytes) -> Record:
+    headers = {**dict(fact.headers()), **changed}
+    return Record(fact.topic, fact.subject.encode(), fact.value(), list(headers.items()))
+
+
+# -- Options -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_subscriber_is_at_least_once_and_quick() -> None:
+    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
+    metrics = Metrics("tests")
+    database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
+    for name in ("a.events.v1", "b.events.v1"):
+        kafka.subscribe(broker, topic=name, group="tests", read=read, handle=Seen(), database=database, metrics=metrics)
+
+    assert len(broker.subscribers) == 2
+    for subscriber in broker.subscribers:
+        assert isinstance(subscriber, kafka.PromptSubscriber)
+        assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
+        assert subscriber.group_id == f"tests.{subscriber.topic_names[0]}"
+        assert subscriber.batch_timeout_ms == 20
+        assert subscriber.max_records == 500
+        options = subscriber._connection_args
+        assert options["auto_offset_reset"] == "earliest"
+        assert options["enable_auto_commit"] is False
+        assert options["session_timeout_ms"] == 30_000
+        assert options["fetch_max_wait_ms"] == 100
+    kafka.Consumers(broker, [])
+
+
+def test_a_subscriber_made_without_these_options_is_refused() -> None:
+    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
+
+    @broker.subscriber("some.topic", group_id="tests")
+    async def on_some_topic(message: bytes) -> None: ...
+
+    with pytest.raises(TypeError, match="not made by subscribe"):
+        kafka.Consumers(broker, [])
+
+
+# -- Handling ----------------------------------------------------------------------------------------------------------
+
+
+async def test_records_published_before_and_after_the_start_are_handled_in_batches(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    kind = noted_on(topic)
+    words = [f"{number:04}" for number in range(1200)]
+    await send(backing, topic, *notes(kind, *words[:1000]))
+
+    async with consuming(backing, database, topic, seen):
+        await send(backing, topic, *notes(kind, *words[1000:]))
+        await eventually(lambda: len(seen.notes) >= 1200)
+
+    assert seen.notes == words
+    assert max(seen.batches) == 500
+    assert await handled(database) == words
+
+
+async def test_what_was_handled_is_not_read_again_after_a_restart(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    kind = noted_on(topic)
+    await send(backing, topic, *notes(kind, "first"))
+    async with consuming(backing, database, topic, seen):
+        await eventually(lambda: seen.notes == ["first"])
+        await eventually(lambda: _is_committed(backing, topic, 1))
+
+    await send(backing, topic, *notes(kind, "second"))
+    async with consuming(backing, database, topic, seen):
+        await eventually(lambda: len(seen.notes) >= 2)
+
+    assert seen.notes == ["first", "second"]
+
+
+async def _is_committed(backing: BackingStack, topic: str, records: int) -> bool:
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=backing.kafka_bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(f"tests.{topic}")
+        return bool(sum(max(0, offset.offset) for offset in offsets.values()) >= records)
+    finally:
+        await admin.close()
+
+
+async def test_unknown_types_are_skipped_and_unknown_fields_ignored(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    known, strange = notes(noted_on(topic), "known", "strange")
+    metrics = Metrics("tests")
+    wider = Record(topic, b"one key", b'{"note": "wider", "number": 1, "added_later": {"deep": [1]}}', known.headers())
+
+    async with consuming(backing, database, topic, seen, metrics=metrics):
+        await send(backing, topic, with_headers(strange, ce_type=b"note.shredded"), wider, known)
+        await eventually(lambda: len(seen.notes) >= 2)
+        await eventually(lambda: _total(metrics, "waybill_consumer_records_total", topic) == 3)
+
+    assert sorted(seen.notes) == ["known", "wider"]
+    assert _total(metrics, "waybill_consumer_dead_letters_total", topic) == 0
+
+
+def _total(metrics: Metrics, name: str, topic: str) -> float:
+    return metrics.registry.get_sample_value(name, {"consumer": "tests", "topic": topic}) or 0
+
+
+# -- Records that can't be handled -------------------------------------------------------------------------------------
+
+
+async def test_unreadable_records_go_to_the_dead_letters_and_the_rest_of_the_batch_is_handled(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    kind = noted_on(topic)
+    first, bad, last = notes(kind, "first", "bad", "last")
+    no_type = Record(topic, b"one key", bad.value(), [("ce_id", b"evt_x")])
+    broken_json = Record(topic, b"one key", b"{broken", bad.headers())
+    no_value = Record(topic, b"one key", None, bad.headers())
+    not_utf8 = with_headers(bad, ce_subject=b"\xff\xfe", traceparent=b"\x80")
+    metrics = Metrics("tests")
+    await send(backing, topic, first, no_type, broken_json, no_value, not_utf8, last)
+
+    async with consuming(backing, database, topic, seen, metrics=metrics):
+        await eventually(lambda: len(seen.notes) >= 2)
+        letters = await read_records(backing.kafka_bootstrap, f"{topic}.dlq", count=4, partitions=1)
+
+    assert seen.notes == ["first", "last"]
+    assert [letter.value for letter in letters] == [bad.value(), b"{broken", None, bad.value()]
+    assert {letter.key for letter in letters} == {b"one key"}
+    stories = [{name: value for name, value in letter.headers if name.startswith("dlq_")} for letter in letters]
+    assert [story["dlq_origin_offset"] for story in stories] == [b"1", b"2", b"3", b"4"]
+    assert {story["dlq_origin_topic"] for story in stories} == {topic.encode()}
+    assert {story["dlq_consumer"] for story in stories} == {b"tests"}
+    assert b"ce_type" in stories[0]["dlq_reason"]
+    assert b"Invalid JSON" in stories[1]["dlq_reason"]
+    assert b"broken" not in stories[1]["dlq_reason"], "a reason does not quote the record"
+    assert b"UnicodeDecodeError" in stories[3]["dlq_reason"]
+    assert ("ce_subject", b"\xff\xfe") in letters[3].headers, "headers are kept as they were"
+    assert _total(metrics, "waybill_consumer_dead_letters_total", topic) == 4
+
+
+async def test_a_record_refused_for_good_goes_to_the_dead_letters_and_its_neighbours_are_handled(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    def refuse(facts: Sequence[Noted]) -> None:
+        if any(fact.data.note == "refused" for fact in facts):
+            raise Conflict("this one contradicts what is known")
+
+    seen.fail = refuse
+    await send(backing, topic, *notes(noted_on(topic), "first", "refused", "last"))
+
+    async with consuming(backing, database, topic, seen):
+        (letter,) = await read_records(backing.kafka_bootstrap, f"{topic}.dlq", count=1, partitions=1)
+        await eventually(lambda: _is_committed(backing, topic, 3))
+
+    assert seen.notes == ["first", "last"]
+    assert await handled(database) == ["first", "last"]
+    assert dict(letter.headers)["dlq_reason"] == b"Conflict: this one contradicts what is known"
+
+
+@pytest.mark.parametrize("trouble", [ConnectionError("away"), Unavailable("not now"), KeyError("a bug")])
+async def test_a_transient_failure_has_the_batch_read_again_and_nothing_is_lost(
+    backing: BackingStack, database: Database, topic: str, seen: Seen, trouble: Exception
+) -> None:
+    attempts: list[int] = []
+
+    def fail_three_times(facts: Sequence[Noted]) -> None:
+        attempts.append(len(facts))
+        if len(attempts) <= 3:
+            raise trouble
+
+    seen.fail = fail_three_times
+    metrics = Metrics("tests")
+    kind = noted_on(topic)
+    everywhere = [note(kind, f"key-{number}", number, f"{number:03}") for number in range(100)]
+    await send(backing, topic, *everywhere)
+
+    async with consuming(backing, database, topic, seen, metrics=metrics):
+        await eventually(lambda: len(seen.notes) >= 100)
+        await eventually(lambda: _is_committed(backing, topic, 100))
+
+    assert await handled(database) == [fact.data.note for fact in everywhere]
+    assert _total(metrics, "waybill_consumer_errors_total", topic) == 3
+    assert _total(metrics, "waybill_consumer_dead_letters_total", topic) == 0
+
+
+async def test_a_batch_that_fails_waits_longer_each_time(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    attempts: list[float] = []
+
+    def fail(facts: Sequence[Noted]) -> None:
+        attempts.append(time.monotonic())
+        raise ConnectionError
+
+    seen.fail = fail
+    await send(backing, topic, *notes(noted_on(topic), "x"))
+
+    async with consuming(backing, database, topic, seen):
+        await asyncio.sleep(2.0)
+
+    assert 3 <= len(attempts) <= 8
+
+
+async def test_bad_records_are_set_aside_once_although_their_batch_failed_before(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    attempts: list[int] = []
+
+    def fail_twice(facts: Sequence[Noted]) -> None:
+        attempts.append(1)
+        if len(attempts) <= 2:
+            raise ConnectionError
+
+    seen.fail = fail_twice
+    good, bad = notes(noted_on(topic), "good", "bad")
+    await send(backing, topic, good, Record(topic, b"one key", b"{broken", bad.headers()))
+
+    async with consuming(backing, database, topic, seen):
+        await eventually(lambda: seen.notes == ["good"])
+        letters = await read_records(backing.kafka_bootstrap, f"{topic}.dlq", count=1, partitions=1)
+
+    assert len(letters) == 1
+
+
+async def test_offsets_are_not_committed_while_dead_letters_can_not_be_kept(
+    backing: BackingStack, database: Database, seen: Seen
+) -> None:
+    bare = await new_topic(backing)
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=backing.kafka_bootstrap)
+    await admin.start()
+    await admin.delete_topics([f"{bare}.dlq"])
+    await admin.close()
+    await send(backing, bare, Record(bare, b"one key", b"{broken", notes(noted_on(bare), "x")[0].headers()))
+    metrics = Metrics("tests")
+
+    async with consuming(backing, database, bare, seen, metrics=metrics):
+        await eventually(lambda: _total(metrics, "waybill_consumer_errors_total", bare) >= 1)
+
+    assert not await _is_committed(backing, bare, 1)
+
+
+# -- Once --------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_inbox_claims_each_event_once_for_each_consumer(database: Database) -> None:
+    events = [fact.id for fact in notes(Noted, "a", "b", "c")]
+
+    async with database.transaction() as session:
+        assert await inbox.claim(session, "one", [events[0], events[1], events[0]]) == {events[0], events[1]}
+    async with database.transaction() as session:
+        assert await inbox.claim(session, "one", events) == {events[2]}
+        assert await inbox.claim(session, "other", events) == set(events)
+        assert await inbox.claim(session, "one", []) == set()
+
+
+async def test_a_claim_whose_transaction_fails_can_be_made_again(database: Database) -> None:
+    (event_id,) = [fact.id for fact in notes(Noted, "a")]
+    async with database.transaction() as session:
+        savepoint = await session.begin_nested()
+        assert await inbox.claim(session, "one", [event_id]) == {event_id}
+        await savepoint.rollback()
+
+    async with database.transaction() as session:
+        assert await inbox.claim(session, "one", [event_id]) == {event_id}
+
+
+async def test_old_claims_are_forgotten_in_bounded_steps(database: Database) -> None:
+    from datetime import timedelta
+
+    async with database.transaction() as session:
+        await inbox.claim(session, "one", [fact.id for fact in notes(Noted, *"abcde")])
+        await session.execute(text("UPDATE inbox SET received_at = now() - interval '30 days'"))
+        fresh = [fact.id for fact in notes(Noted, "f")]
+        await inbox.claim(session, "one", fresh)
+
+    assert await inbox.purge(database, older_than=timedelta(days=15), rows_max=3) == 3
+    assert await inbox.purge(database, older_than=timedelta(days=15), rows_max=3) == 2
+    async with database.transaction() as session:
+        assert await inbox.claim(session, "one", fresh) == set()
+
+
+# -- Quick, and back by itself -----------------------------------------------------------------------------------------
+
+
+async def test_a_fact_is_handled_without_waiting_for_any_poll(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    kind = noted_on(topic)
+    relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"), poll_seconds=5)
+    outbox.attach(database, relay.wake)
+    seconds: list[float] = []
+
+    async with running(relay.run), consuming(backing, database, topic, seen):
+        for number in range(1, 31):
+            async with database.transaction() as session:
+                outbox.publish(session, note(kind, f"key-{number}", number))
+            committed = time.perf_counter()
+            await eventually(lambda number=number: len(seen.notes) >= number)  # type: ignore[misc]
+            seconds.append(time.perf_counter() - committed)
+
+    # It takes about 4 ms on a machine that is not busy; each poll on the way (the relay's, Kafka's) would show as more.
+    assert statistics.median(seconds) < 0.2
+
+
+async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    from shared import topics
+
+    later = f"{topic}.later"
+    broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
+    kafka.subscribe(
+        broker, topic=later, group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
+    )
+    consumers = kafka.Consumers(broker, [])
+
+    async with running(consumers.run):
+        await asyncio.sleep(0.5)
+        assert not consumers.ready
+        await topics.apply(backing.kafka_bootstrap, [topics.Topic(name=later, partitions=1, replication_factor=1)])
+        await eventually(lambda: consumers.ready)
+        await send(backing, later, *notes(noted_on(later), "x"))
+        await eventually(lambda: seen.notes == ["x"])
+
+
+async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:
+    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
+    kafka.subscribe(
+        broker, topic="t", group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
+    )
+    consumers = kafka.Consumers(broker, [])
+
+    async with running(consumers.run):
+        await asyncio.sleep(1.0)
+        assert not consumers.ready
+
+
+async def test_stopping_lets_the_batch_under_way_end(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    started = asyncio.Event()
+
+    class Slow(Seen):
+        async def __call__(self, session: AsyncSession, facts: list[Noted]) -> None:
+            started.set()
+            await asyncio.sleep(0.5)
+            await super().__call__(session, facts)
+
+    slow = Slow()
+    await send(backing, topic, *notes(noted_on(topic), "x"))
+    async with consuming(backing, database, topic, slow):
+        await started.wait()
+
+    assert slow.notes == ["x"]
+    assert await _is_committed(backing, topic, 1)
+
+
+async def test_two_consumers_share_the_partitions_and_take_over_from_one_another(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    kind = noted_on(topic)
+    other = Seen()
+
+    async with consuming(backing, database, topic, seen):
+        async with consuming(backing, database, topic, other):
+            await send(backing, topic, *(note(kind, f"key-{n}", n, f"{n:03}") for n in range(200)))
+            await eventually(lambda: len(set(seen.notes + other.notes)) >= 200)
+            assert seen.notes
+            assert other.notes
+        await send(backing, topic, *(note(kind, f"key-{n}", n, f"{n:03}") for n in range(200, 300)))
+        await eventually(lambda: len(set(seen.notes + other.notes)) >= 300)
+
+    assert sorted(set(await handled(database))) == [f"{n:03}" for n in range(300)]
+
+
+# -- Traces ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_handler_works_in_the_trace_of_the_request_that_published(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"))
+    outbox.attach(database, relay.wake)
+    traces: list[int] = []
+    seen.fail = lambda facts: traces.append(trace.get_current_span().get_span_context().trace_id)
+    tracing = telemetry.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
+    try:
+        async with running(relay.run), consuming(backing, database, topic, seen):
+            with telemetry.tracer().start_as_current_span("request") as span:
+                async with database.transaction() as session:
+                    outbox.publish(session, note(noted_on(topic), "key", 1))
+            await eventually(lambda: len(seen.notes) == 1)
+    finally:
+        tracing.shutdown()
+
+    assert traces == [span.get_span_context().trace_id]
+
+
+# -- Progress ----------------------------------------------------------------------------------------------------------
+
+
+async def test_progress_is_recorded_only_when_everything_was_handled(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    stuck = asyncio.Event()
+
+    def fail_until_told(facts: Sequence[Noted]) -> None:
+        if not stuck.is_set():
+            raise ConnectionError
+
+    seen.fail = fail_until_told
+    metrics = Metrics("tests")
+    await send(backing, topic, *notes(noted_on(topic), "x", "y"))
+
+    async with consuming(backing, database, topic, seen, metrics=metrics) as subscription:
+        progress = Progress(
+            database,
+            bootstrap_servers=backing.kafka_bootstrap,
+            subscriptions=[subscription],
+            metrics=metrics,
+            interval_seconds=0.1,
+        )
+        async with running(progress.run):
+            await eventually(lambda: _total(metrics, "waybill_consumer_lag_records", topic) == 2)
+            assert await _caught_up(database, topic) is None
+            stuck.set()
+            await eventually(lambda: _is_caught_up(database, topic))
+            first = await _caught_up(database, topic)
+            await eventually(lambda: _moves_on(database, topic, first or 0))
+            assert _total(metrics, "waybill_consumer_lag_records", topic) == 0
+            assert _total(metrics, "waybill_consumer_staleness_seconds", topic) < 5
+
+            stuck.clear()
+            await send(backing, topic, *notes(noted_on(topic), "z"))
+            await eventually(lambda: _total(metrics, "waybill_consumer_lag_records", topic) == 1)
+            proven = await _caught_up(database, topic)
+            await asyncio.sleep(0.5)
+            assert await _caught_up(database, topic) == proven
+            assert _total(metrics, "waybill_consumer_staleness_seconds", topic) > 0.4
+
+
+async def test_a_consumer_of_an_empty_topic_is_caught_up(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    async with consuming(backing, database, topic, seen) as subscription:
+        progress = Progress(
+            database,
+            bootstrap_servers=backing.kafka_bootstrap,
+            subscriptions=[subscription],
+            metrics=Metrics("tests"),
+            interval_seconds=0.1,
+        )
+        async with running(progress.run):
+            await eventually(lambda: _is_caught_up(database, topic))
+
+
+async def _caught_up(database: Database, topic: str) -> float | None:
+    async with database.reading() as session:
+        found = await session.execute(
+            text(
+                "SELECT extract(epoch FROM caught_up_at) FROM consumer_progress WHERE consumer = 'tests' AND topic = :t"
+            ),
+            {"t": topic},
+        )
+        value = found.scalar()
+    return None if value is None else float(value)
+
+
+async def _is_caught_up(database: Database, topic: str) -> bool:
+    return await _caught_up(database, topic) is not None
+
+
+async def _moves_on(database: Database, topic: str, since: float) -> bool:
+    return (await _caught_up(database, topic) or 0) > since

@@ -1,0 +1,370 @@
+"""The jobs service in the tests' own process, on a database of its own, and the foreign facts that give it people to serve.
+
+What identity and billing would say is published to Kafka as they would publish it; nothing is written into the service's tables.
+"""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from jobs.app import create_app
+from jobs.config import Settings
+from shared import topics
+from shared.auth import tokens
+from shared.auth.credentials import Peppers, new_api_key
+from shared.config import parse_keys
+from shared.database import Database
+from shared.events import Event, Vocabulary, billing, identity, text_headers
+from shared.events import jobs as facts
+from shared.ids import new_id, to_uuid
+from shared.migrations import migrate
+from tests.support.stack import BackingStack
+from tests.support.suite import basic, eventually
+
+TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+_KNOWN = text(
+    """
+    SELECT count(*) FROM (
+        SELECT version FROM access_tenants WHERE tenant_id = :uuid
+        UNION ALL SELECT version FROM access_subjects WHERE subject_id = :uuid
+        UNION ALL SELECT version FROM access_locations WHERE location_id = :uuid
+        UNION ALL SELECT version FROM access_credentials WHERE credential_id = :id
+        UNION ALL SELECT version FROM access_signing_keys WHERE key_id = :id
+    ) AS known WHERE version >= :version
+    """
+)
+_ENTITLED = text("SELECT count(*) FROM access_entitlements WHERE tenant_id = :uuid AND version >= :version")
+
+
+@dataclass
+class Api:
+    """The service as one caller sees it."""
+
+    client: httpx.AsyncClient
+    headers: Mapping[str, str]
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, body: object = None, **options: Any) -> httpx.Response:
+        content = {} if body is None else {"json": body}
+        return await self.request("POST", path, **content, **options)
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**self.headers, **options.pop("headers", {})}
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def create(self, body: object = None, **options: Any) -> dict[str, Any]:
+        """A created job (the smallest unless told otherwise)."""
+        answer = await self.post("/v1/jobs", smallest() if body is None else body, **options)
+        assert answer.status_code == 201, f"{answer.status_code} {answer.text}"
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+@dataclass
+class Tenant:
+    """A tenant with three locations, entitled until told otherwise."""
+
+    service: "Jobs"
+    id: str
+    montreal: str
+    toronto: str
+    closed: str
+    """A location that is not active."""
+    sequence: int = 1
+
+    async def subscription(self, status: str, *, access_until: datetime | None = None) -> None:
+        """What billing says of the tenant from now on."""
+        self.sequence += 1
+        state = billing.SubscriptionState(
+            tenant_id=self.id, status=status, trial_ends_at=access_until, access_until=access_until
+        )
+        event = billing.TrialExtended(tenant_id=self.id, subject=self.id, sequence=self.sequence, data=state)
+        await self.service.tell(event)
+
+    async def becomes(self, status: str) -> None:
+        """The tenant's own status from now on."""
+        self.sequence += 1
+        await self.service.tell(_tenant(self.id, status, self.sequence))
+
+    async def merchant(self, **more: Any) -> "Merchant":
+        """A merchant of level 2 with API access; its locations are Montreal (default), Toronto and the closed one."""
+        merchant_id = new_id("mer")
+        key = new_api_key(livemode=more.pop("livemode", True))
+        state: dict[str, Any] = {
+            "merchant_id": merchant_id,
+            "tenant_id": self.id,
+            "business_name": "Boulangerie",
+            "level": 2,
+            "status": "active",
+            "api_access": True,
+            "location_ids": [self.montreal, self.toronto, self.closed],
+            "default_location_id": self.montreal,
+            "sessions_valid_from": LONG_AGO,
+            **more,
+        }
+        merchant = Merchant(self, merchant_id, new_id("acct"), key, state)
+        await merchant.becomes()
+        return merchant
+
+    async def user(self, kind: str = "staff", *, permissions: Sequence[str] = (), livemode: bool = True) -> Api:
+        """A user's API key with that user's permissions."""
+        user_id, key = new_id("usr"), new_api_key(livemode=livemode)
+        user = identity.UserState(
+            user_id=user_id,
+            tenant_id=self.id,
+            kind=kind,
+            status="active",
+            permissions=list(permissions),
+            sessions_valid_from=LONG_AGO,
+        )
+        credential = self.service.credential("user_key", key, tenant_id=self.id, user_id=user_id, scopes=["orders"])
+        await self.service.tell(
+            identity.UserCreated(tenant_id=self.id, subject=user_id, sequence=1, data=user),
+            identity.CredentialIssued(tenant_id=self.id, subject=credential.credential_id, sequence=1, data=credential),
+        )
+        return Api(self.service.client, {"X-Api-Key": key})
+
+
+@dataclass
+class Merchant:
+    """A merchant as identity describes it, and its pair."""
+
+    tenant: Tenant
+    id: str
+    account_id: str
+    key: str
+    state: dict[str, Any]
+    sequence: int = 0
+
+    @property
+    def api(self) -> Api:
+        """HTTP Basic with the pair."""
+        return Api(self.tenant.service.client, basic(self.account_id, self.key))
+
+    async def becomes(self, **changes: Any) -> None:
+        """Publish the merchant with these changes and wait until they are known."""
+        self.sequence += 1
+        self.state.update(changes)
+        pair = identity.PairState(
+            account_id=self.account_id,
+            livemode=self.key.startswith("wbk_live_"),
+            digests=[self.tenant.service.digest(self.key)],
+        )
+        state = identity.MerchantState(**self.state, pair=pair)
+        event = identity.MerchantUpdated(tenant_id=self.tenant.id, subject=self.id, sequence=self.sequence, data=state)
+        await self.tenant.service.tell(event)
+
+    def session(self) -> Api:
+        """The merchant's own session."""
+        return self.tenant.service.session(self.tenant.id, self.id)
+
+
+class Jobs:
+    """The running service and what tests do with it."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings,
+        client: httpx.AsyncClient,
+        producer: AIOKafkaProducer,
+        database: Database,
+    ):
+        self.app = app
+        self.settings = settings
+        self.client = client
+        self.database = database
+        self._producer = producer
+        self._peppers = Peppers(parse_keys(settings.key_peppers.get_secret_value()))
+        self._signing_key = Ed25519PrivateKey.generate()
+        self._signing_key_id = secrets.token_hex(8)
+        self.platform_key = new_api_key(livemode=True)
+
+    async def tell(self, *events: Event) -> None:
+        """Publish facts and wait until they are in the service's tables (its cache may take a moment longer)."""
+        for event in events:
+            await self._producer.send_and_wait(
+                event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
+            )
+        for event in events:
+            await eventually(lambda event=event: self._knows(event), what=f"{event.type} is known")  # type: ignore[misc]
+
+    async def _knows(self, event: Event) -> bool:
+        about = event.subject
+        if isinstance(event, identity.MerchantEvent):
+            about = event.data.merchant_id
+        statement = _ENTITLED if isinstance(event, billing.BillingEvent) else _KNOWN
+        uuid = None if isinstance(event, identity.SigningKeyPublished) else to_uuid(about)
+        async with self.database.reading() as session:
+            found = await session.execute(statement, {"uuid": uuid, "id": about, "version": event.sequence})
+            return bool(found.scalar_one())
+
+    def digest(self, key: str) -> identity.DigestState:
+        return identity.DigestState(digest=self._peppers.digest(key), pepper_version=self._peppers.current_version)
+
+    def credential(self, kind: str, key: str, **more: Any) -> identity.CredentialState:
+        return identity.CredentialState(
+            credential_id=new_id("key"),
+            kind=kind,
+            name="tests",
+            active=True,
+            livemode=key.startswith("wbk_live_"),
+            digests=[self.digest(key)],
+            **more,
+        )
+
+    async def introduce(self) -> None:
+        """Make the signing key of sessions and a platform key known."""
+        signing = identity.SigningKeyState(
+            key_id=self._signing_key_id, algorithm="EdDSA", public_key=tokens.public_text(self._signing_key)
+        )
+        platform = self.credential("platform_key", self.platform_key, scopes=["platform", "orders"])
+        await self.tell(
+            identity.SigningKeyPublished(tenant_id=None, subject=self._signing_key_id, sequence=1, data=signing),
+            identity.CredentialIssued(tenant_id=None, subject=platform.credential_id, sequence=1, data=platform),
+        )
+
+    async def tenant(self) -> Tenant:
+        """A new tenant on trial, with its locations."""
+        tenant_id = new_id("ten")
+        montreal, toronto, closed = new_id("loc"), new_id("loc"), new_id("loc")
+        trial = billing.SubscriptionState(
+            tenant_id=tenant_id, status="trialing", access_until=datetime.now(UTC) + timedelta(days=14)
+        )
+        await self.tell(
+            _tenant(tenant_id, "active", 1),
+            billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=trial),
+            location(tenant_id, montreal, "America/Montreal"),
+            location(tenant_id, toronto, "America/Toronto"),
+            location(tenant_id, closed, "America/Halifax", active=False),
+        )
+        return Tenant(self, tenant_id, montreal, toronto, closed)
+
+    def session(self, tenant_id: str, subject_id: str, *, livemode: bool = True) -> Api:
+        """A session token for this user or merchant."""
+        now = datetime.now(UTC)
+        claims = tokens.Claims(subject_id, tenant_id, new_id("ses"), now, now + timedelta(minutes=5), livemode)
+        token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
+        return Api(self.client, {"Authorization": f"Bearer {token}"})
+
+    def platform(self, tenant: Tenant | None = None) -> Api:
+        """The platform key, naming a tenant."""
+        named = {} if tenant is None else {"X-Tenant-Id": tenant.id}
+        return Api(self.client, {"X-Api-Key": self.platform_key, **named})
+
+    async def count(self, merchant: Merchant) -> int:
+        """How many jobs the merchant has in the database."""
+        async with self.database.reading() as session:
+            statement = text("SELECT count(*) FROM jobs WHERE merchant_id = :merchant_id")
+            found = await session.execute(statement, {"merchant_id": to_uuid(merchant.id)})
+            return int(found.scalar_one())
+
+    async def published(self, tenant: Tenant, count: int) -> list[Event]:
+        """The first `count` facts on the jobs topic about this tenant."""
+        vocabulary = Vocabulary(*facts.EVENTS)
+        consumer = AIOKafkaConsumer(
+            facts.TOPIC, bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            found: list[Event] = []
+            async with asyncio.timeout(20):
+                while len(found) < count:
+                    for records in (await consumer.getmany(timeout_ms=200)).values():
+                        for record in records:
+                            event = vocabulary.read(text_headers(record.headers), record.value)
+                            if event is not None and event.tenant_id == tenant.id:
+                                assert record.key == event.subject.encode()
+                                found.append(event)
+            return found
+        finally:
+            await consumer.stop()
+
+
+def smallest(**more: Any) -> dict[str, Any]:
+    """The smallest job for a merchant with a default location."""
+    return {
+        "contact": {"first_name": "Ada", "phone": "+15145550100"},
+        "address": {"raw": "1 Rue Sherbrooke, Montréal"},
+        **more,
+    }
+
+
+def location(tenant_id: str, location_id: str, timezone: str, *, active: bool = True, sequence: int = 1) -> Event:
+    """The fact that tells of a location."""
+    state = identity.LocationState(
+        location_id=location_id,
+        tenant_id=tenant_id,
+        type="branch",
+        name=timezone,
+        timezone=timezone,
+        active=active,
+        is_default=False,
+    )
+    return identity.LocationUpdated(tenant_id=tenant_id, subject=location_id, sequence=sequence, data=state)
+
+
+def _tenant(tenant_id: str, status: str, sequence: int) -> Event:
+    state = identity.TenantState(
+        tenant_id=tenant_id,
+        name=f"Livraisons {tenant_id}",
+        status=status,
+        country="CA",
+        timezone="America/Montreal",
+        currency="CAD",
+        test=False,
+        owner_id=new_id("usr"),
+    )
+    return identity.TenantUpdated(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
+
+
+@asynccontextmanager
+async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Jobs]:
+    """The service on a database of its own, introduced to the platform and to identity's signing key."""
+    kafka = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
+    await topics.apply(kafka, topics.load(TOPICS_FILE))
+    url = await asyncio.to_thread(backing.create_database, "jobs")
+    await asyncio.to_thread(migrate, "jobs", url)
+    settings = Settings(
+        database_url=url, kafka_bootstrap_servers=kafka, key_peppers=f"1:{_secret()}", secret=_secret(), **more
+    )
+    app = create_app(settings)
+    database = Database(url, application_name="tests", pool_size=4)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
+    await producer.start()
+    try:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://jobs") as client,
+        ):
+            await eventually(lambda: _ready(client), seconds=40, what="the service is ready")
+            service = Jobs(app, settings, client, producer, database)
+            await service.introduce()
+            yield service
+    finally:
+        await producer.stop()
+        await database.close()
+
+
+async def _ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/readyz")).status_code == 200
+
+
+def _secret() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()

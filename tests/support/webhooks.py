@@ -1,0 +1,490 @@
+"""Webhooks in the tests' own process: the whole service, or its dispatcher alone, and receivers that are real HTTP servers.
+
+As a program (`python -m tests.support.webhooks <database URL> <sealing keys>`) this is a worker that attempts what is due: kill it.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
+
+from shared import outbox, topics
+from shared.auth import tokens
+from shared.auth.credentials import Peppers, new_api_key
+from shared.auth.decisions import Caller, Standing
+from shared.auth.permissions import OWNER
+from shared.auth.seal import KeyRing
+from shared.config import parse_keys
+from shared.database import Database
+from shared.events import Event, billing, identity, jobs
+from shared.ids import from_uuid, new_id, to_uuid
+from shared.migrations import migrate
+from shared.telemetry import Metrics
+from tests.support.stack import BackingStack
+from tests.support.suite import eventually
+from webhooks import consumers, endpoints
+from webhooks.app import create_app
+from webhooks.attempts import Leased
+from webhooks.config import Settings
+from webhooks.domain.addresses import parse_networks
+from webhooks.endpoints import Policy
+from webhooks.fan_out import Fact, spread
+from webhooks.models import EndpointIn
+from webhooks.targets import Targets
+from webhooks.worker import Dispatcher, Sender
+
+TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
+LOOPBACK = parse_networks("127.0.0.0/8")
+SCHEDULE = (0.05, 0.1, 0.2)
+
+
+def secret_32() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+# -- facts -------------------------------------------------------------------------------------------------------------
+
+
+def job_created(
+    tenant_id: str, *location_ids: str, livemode: bool = True, reference_id: str | None = None
+) -> jobs.JobCreated:
+    """The fact that a job was made at the first of these locations."""
+    job_id = new_id("job")
+    now = datetime.now(UTC)
+    locations = list(location_ids) or [new_id("loc")]
+    job = jobs.JobState(
+        id=job_id,
+        merchant_id=new_id("mer"),
+        reference_id=reference_id,
+        status="new",
+        type="delivery",
+        contact=jobs.ContactState(first_name="Ada", phone="+15145550100"),
+        address=jobs.AddressState(raw="1 Rue Sherbrooke, Montréal"),
+        location_id=locations[0],
+        created_by=new_id("usr"),
+        livemode=livemode,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+    change = jobs.JobChange(tenant_id=tenant_id, location_ids=locations, sequence=1, livemode=livemode, job=job)
+    return jobs.JobCreated(tenant_id=tenant_id, subject=job_id, sequence=1, data=change)
+
+
+def headers_of(event: Event) -> dict[str, str]:
+    """The envelope as a consumer reads it."""
+    return {name: value.decode() for name, value in event.headers()}
+
+
+def fact_of(event: Event) -> Fact:
+    """The fact as the fan-out reads it."""
+    fact = consumers.read(headers_of(event), event.value())
+    assert fact is not None
+    return fact
+
+
+# -- a receiver with manners of its own ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """A real HTTP server that answers every request with `handle`; its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def speaking(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server that says on each connection whatever `handle` writes; its address."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+# -- the dispatcher without Kafka ----------------------------------------------------------------------------------------
+
+
+async def migrated(backing: BackingStack) -> str:
+    """The URL of a new database with webhooks' tables."""
+    url = await asyncio.to_thread(backing.create_database, "webhooks")
+    await asyncio.to_thread(migrate, "webhooks", url)
+    return url
+
+
+@dataclass
+class Desk:
+    """One database, an administrator of a tenant in it, and dispatchers on demand: one replica of webhooks each."""
+
+    database: Database
+    sealing_keys: str
+    tenant_id: str = field(default_factory=lambda: new_id("ten"))
+
+    @property
+    def ring(self) -> KeyRing:
+        return KeyRing(parse_keys(self.sealing_keys))
+
+    @property
+    def caller(self) -> Caller:
+        standing = Standing(tenant_id=self.tenant_id, subject_id=new_id("usr"))
+        return Caller("owner", "session", standing, OWNER, livemode=True)
+
+    async def endpoint(self, url: str, **more: Any) -> str:
+        """A new endpoint for everything, unless told otherwise; its id."""
+        wanted = EndpointIn.model_validate({"url": url, "event_types": ["*"], "location_ids": "*", **more})
+        policy = Policy(self.ring, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
+        async with self.database.transaction() as session:
+            return (await endpoints.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
+
+    async def publish(self, *events: Event, dispatcher: Dispatcher | None = None) -> list[Leased]:
+        """Fan events out; a dispatcher takes over what it has room for, else all of it waits in the queue."""
+        room = dispatcher.room if dispatcher is not None else lambda _: 0
+        facts = [fact_of(event) for event in events]
+        async with self.database.transaction() as session:
+            leased = await spread(session, facts, targets=Targets(self.ring), room=room, lease_seconds=8)
+        if dispatcher is not None:
+            dispatcher.accept(leased)
+        return leased
+
+    async def publish_job(self, dispatcher: Dispatcher | None = None) -> str:
+        """One new job; the id of its event."""
+        event = job_created(self.tenant_id)
+        await self.publish(event, dispatcher=dispatcher)
+        return event.id
+
+    def dispatcher(self, **more: Any) -> Dispatcher:
+        """Another replica's dispatcher, impatient unless told otherwise."""
+        sender = Sender(
+            timeout_seconds=more.pop("timeout_seconds", 5),
+            connect_timeout_seconds=1,
+            allowed_networks=LOOPBACK,
+        )
+        options: dict[str, Any] = {
+            "schedule": SCHEDULE,
+            "in_flight_max": 64,
+            "endpoint_in_flight_max": 16,
+            "lease_seconds": 8.0,
+            "poll_seconds": 0.02,
+            **more,
+        }
+        return Dispatcher(self.database, Metrics("webhooks"), sender, Targets(self.ring), **options)
+
+    @asynccontextmanager
+    async def delivering(self, **more: Any) -> AsyncIterator[Dispatcher]:
+        """A dispatcher at work beside the block, stopped in order after it."""
+        dispatcher = self.dispatcher(**more)
+        task = asyncio.create_task(dispatcher.run())
+        await asyncio.sleep(0)
+        try:
+            yield dispatcher
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def rows(self, statement: str, **values: Any) -> list[Any]:
+        async with self.database.reading() as session:
+            return list((await session.execute(text(statement), values)).all())
+
+    async def delivery(self, event_id: str, endpoint_id: str | None = None) -> Any:
+        """The one delivery of an event (to an endpoint)."""
+        rows = await self.rows(
+            "SELECT * FROM deliveries WHERE event_id = :event_id AND endpoint_id = coalesce(:endpoint_id, endpoint_id)",
+            event_id=to_uuid(event_id),
+            endpoint_id=to_uuid(endpoint_id) if endpoint_id else None,
+        )
+        assert len(rows) == 1, rows
+        return rows[0]
+
+    async def finished(self, event_id: str, *, seconds: float = 10) -> Any:
+        """The one delivery of an event, once it is delivered or given up."""
+
+        async def ended() -> Any:
+            row = await self.delivery(event_id)
+            return row if row.delivered_at or row.failed_at else None
+
+        return await eventually(ended, seconds=seconds, what="the delivery has ended")
+
+    async def queued(self) -> list[Any]:
+        return await self.rows("SELECT * FROM delivery_due")
+
+    async def attempts(self, delivery_id: UUID) -> list[Any]:
+        return await self.rows("SELECT * FROM attempts WHERE delivery_id = :id ORDER BY number", id=delivery_id)
+
+    async def published(self) -> list[dict[str, Any]]:
+        """What was published and not relayed: `type` and data of each."""
+        rows = await self.rows("SELECT headers, value FROM outbox ORDER BY id")
+        return [{"type": dict(row.headers)["ce_type"], **json.loads(row.value)} for row in rows]
+
+
+def open_database(url: str) -> Database:
+    """A database as a replica has it: facts go to the outbox, where they stay, because nothing relays them."""
+    database = Database(url, application_name="webhooks-test", pool_size=8)
+    outbox.attach(database, None)
+    return database
+
+
+# -- the whole service -------------------------------------------------------------------------------------------------
+
+
+class Webhooks:
+    """A running service: HTTP in, facts in, and people who call it."""
+
+    def __init__(self, settings: Settings, client: httpx.AsyncClient, producer: AIOKafkaProducer):
+        self.settings = settings
+        self.client = client
+        self._producer = producer
+        self._signing_key = Ed25519PrivateKey.generate()
+        self._signing_key_id = secrets.token_hex(8)
+
+    async def tell(self, *events: Event) -> None:
+        """Publish facts to Kafka, as the services that own them would."""
+        for event in events:
+            await self.tell_raw(event.topic, event.subject, event.headers(), event.value())
+
+    async def tell_raw(self, topic: str, key: str, headers: Sequence[tuple[str, bytes]], value: bytes) -> None:
+        await self._producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
+
+    async def published(self, topic: str, key: str, *, count: int) -> list[tuple[dict[str, str], bytes]]:
+        """Headers and values of the first `count` records of a key."""
+        found: list[tuple[dict[str, str], bytes]] = []
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            async with asyncio.timeout(20):
+                while len(found) < count:
+                    record = await consumer.getone()
+                    if record.key == key.encode():
+                        found.append(({name: value.decode() for name, value in record.headers}, record.value))
+        finally:
+            await consumer.stop()
+        return found
+
+    async def introduce(self) -> None:
+        """Make the signing key of sessions known."""
+        state = identity.SigningKeyState(
+            key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
+        )
+        await self.tell(identity.SigningKeyPublished(tenant_id=None, subject=state.key_id, sequence=1, data=state))
+
+    async def tenant(self, *, test: bool = False) -> "Tenant":
+        """A tenant on trial with an owner who can call."""
+        tenant_id = new_id("ten")
+        state = identity.TenantState(
+            tenant_id=tenant_id,
+            name=f"Livraisons {tenant_id[-8:]}",
+            status="active",
+            country="CA",
+            timezone="America/Montreal",
+            currency="CAD",
+            test=test,
+            owner_id=new_id("usr"),
+        )
+        until = datetime.now(UTC) + timedelta(days=14)
+        trial = billing.SubscriptionState(
+            tenant_id=tenant_id, status="trialing", trial_ends_at=until, access_until=until
+        )
+        await self.tell(
+            identity.TenantCreated(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state),
+            billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=trial),
+        )
+        owner = await self.person(tenant_id, kind="owner", livemode=not test)
+        return Tenant(self, tenant_id, owner, livemode=not test)
+
+    async def person(
+        self, tenant_id: str, *, kind: str = "staff", permissions: Sequence[str] = (), livemode: bool = True
+    ) -> dict[str, str]:
+        """Headers of a new owner's or staff member's session; returns when the service knows the person."""
+        user = identity.UserState(
+            user_id=new_id("usr"),
+            tenant_id=tenant_id,
+            kind=kind,
+            status="active",
+            permissions=list(permissions),
+            sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
+        )
+        await self.tell(identity.UserCreated(tenant_id=tenant_id, subject=user.user_id, sequence=1, data=user))
+        return await self._known(self._session(user.user_id, tenant_id, livemode=livemode))
+
+    async def merchant(self, tenant_id: str, location_id: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Headers of a new merchant's pair, and of its own session."""
+        peppers = Peppers(parse_keys(self.settings.key_peppers.get_secret_value()))
+        key = new_api_key(livemode=True)
+        account_id = new_id("acct")
+        digest = identity.DigestState(digest=peppers.digest(key), pepper_version=peppers.current_version)
+        merchant = identity.MerchantState(
+            merchant_id=new_id("mer"),
+            tenant_id=tenant_id,
+            business_name="Boulangerie",
+            level=2,
+            status="active",
+            api_access=True,
+            location_ids=[location_id],
+            default_location_id=location_id,
+            sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
+            pair=identity.PairState(account_id=account_id, livemode=True, digests=[digest]),
+        )
+        await self.tell(
+            identity.MerchantCreated(tenant_id=tenant_id, subject=merchant.merchant_id, sequence=1, data=merchant)
+        )
+        basic = base64.b64encode(f"{account_id}:{key}".encode()).decode()
+        pair = await self._known({"Authorization": f"Basic {basic}"})
+        return pair, self._session(merchant.merchant_id, tenant_id, livemode=True)
+
+    def _session(self, subject_id: str, tenant_id: str, *, livemode: bool) -> dict[str, str]:
+        now = datetime.now(UTC)
+        claims = tokens.Claims(subject_id, tenant_id, new_id("ses"), now, now + timedelta(minutes=5), livemode=livemode)
+        token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
+        return {"Authorization": f"Bearer {token}"}
+
+    async def _known(self, headers: dict[str, str]) -> dict[str, str]:
+        async def answers() -> bool:
+            return (await self.client.get("/v1/permissions", headers=headers)).status_code == 200
+
+        await eventually(answers, seconds=30, what="webhooks knows the caller")
+        return headers
+
+
+@dataclass
+class Tenant:
+    """A tenant as its owner uses webhooks."""
+
+    service: Webhooks
+    id: str
+    owner: dict[str, str]
+    livemode: bool
+
+    async def location(self) -> str:
+        """A new location that webhooks knows."""
+        location_id = new_id("loc")
+        state = identity.LocationState(
+            location_id=location_id,
+            tenant_id=self.id,
+            type="branch",
+            name="Montréal",
+            timezone="America/Montreal",
+            active=True,
+            is_default=False,
+        )
+        await self.service.tell(
+            identity.LocationCreated(tenant_id=self.id, subject=location_id, sequence=1, data=state)
+        )
+
+        async def known() -> bool:
+            body = {"url": "https://example.com", "event_types": ["*"], "location_ids": [location_id]}
+            answer = await self.call("POST", "/v1/webhook-endpoints", json={**body, "enabled": False})
+            if answer.status_code == 201:
+                await self.call("DELETE", f"/v1/webhook-endpoints/{answer.json()['id']}")
+            return answer.status_code == 201
+
+        await eventually(known, what="webhooks knows the location")
+        return location_id
+
+    async def call(
+        self, method: str, path: str, *, caller: dict[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
+        headers = {**(caller or self.owner), **more.pop("headers", {})}
+        return await self.service.client.request(method, path, headers=headers, **more)
+
+    async def endpoint(self, url: str = "https://example.com/hooks", **more: Any) -> dict[str, Any]:
+        """A new endpoint for everything, unless told otherwise."""
+        body = {"url": url, "event_types": ["*"], "location_ids": "*", **more}
+        answer = await self.call("POST", "/v1/webhook-endpoints", json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def publish_job(self, *location_ids: str, livemode: bool | None = None) -> jobs.JobCreated:
+        """The fact of a new job, as the jobs service publishes it."""
+        event = job_created(self.id, *location_ids, livemode=self.livemode if livemode is None else livemode)
+        await self.service.tell(event)
+        return event
+
+    async def deliveries(self, query: str = "") -> list[dict[str, Any]]:
+        answer = await self.call("GET", f"/v1/deliveries{query}")
+        assert answer.status_code == 200, answer.text
+        listed: list[dict[str, Any]] = answer.json()["data"]
+        return listed
+
+
+@asynccontextmanager
+async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Webhooks]:
+    """The service in all its roles, from the start of its parts to their stop."""
+    url = await migrated(backing)
+    bootstrap = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
+    await topics.apply(bootstrap, topics.load(TOPICS_FILE))
+    values: dict[str, Any] = {
+        "database_url": url,
+        "kafka_bootstrap_servers": bootstrap,
+        "key_peppers": f"1:{secret_32()}",
+        "secret": secret_32(),
+        "sealing_keys": f"1:{secret_32()}",
+        "allow_http": True,
+        "allowed_private_networks": "127.0.0.0/8",
+        "retry_schedule_seconds": "0.05,0.1,0.2,0.4",
+        **more,
+    }
+    settings = Settings(**values)
+    app = create_app(settings)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    await producer.start()
+    try:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://webhooks") as client,
+        ):
+            service = Webhooks(settings, client, producer)
+            await service.introduce()
+            yield service
+    finally:
+        await producer.stop()
+
+
+def typed(prefix: str, value: UUID) -> str:
+    return from_uuid(prefix, value)
+
+
+async def _work(url: str, sealing_keys: str) -> None:
+    desk = Desk(open_database(url), sealing_keys)
+    await desk.dispatcher(lease_seconds=1.0, timeout_seconds=30).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(_work(sys.argv[1], sys.argv[2]))
