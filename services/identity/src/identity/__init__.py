@@ -1,0 +1,1 @@
+"""Identity: tenants, people, merchants, locations, credentials, permissions, sessions and the audit trail."""

@@ -1,0 +1,71 @@
+"""Identity's commands: serve, migrate, openapi, asyncapi, platform-key, rotate-signing-key."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from identity import credentials, signing_keys
+from identity.app import create_app, create_service, sealing_ring
+from identity.config import Settings
+from shared.cli import main
+from shared.events import billing, identity
+
+NAME_LENGTH_MAX = 120
+
+
+def platform_key(settings: Settings, arguments: Sequence[str]) -> None:
+    """Create a platform API key and print it, this once."""
+    parser = argparse.ArgumentParser(prog="python -m identity platform-key")
+    parser.add_argument("--name", required=True, help="what or whom the key is for")
+    parser.add_argument("--test", action="store_true", help="a key for test tenants alone")
+    chosen = parser.parse_args(arguments)
+    if not 0 < len(chosen.name) <= NAME_LENGTH_MAX:
+        parser.error(f"a name has 1 to {NAME_LENGTH_MAX} characters")
+
+    async def make() -> tuple[str, str]:
+        service = create_service(settings)
+        try:
+            async with service.database.transaction() as session:
+                return credentials.create_platform_key(
+                    session, service.peppers, name=chosen.name, livemode=not chosen.test, now=datetime.now(UTC)
+                )
+        finally:
+            await service.database.close()
+
+    key_id, key = asyncio.run(make())
+    sys.stdout.write(json.dumps({"id": key_id, "api_key": key}) + "\n")
+
+
+def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
+    """Publish a new signing key and retire the others once their last tokens have ended."""
+    argparse.ArgumentParser(prog="python -m identity rotate-signing-key").parse_args(arguments)
+
+    async def rotate() -> str:
+        service = create_service(settings)
+        try:
+            async with service.database.transaction() as session:
+                return await signing_keys.rotate(
+                    session,
+                    sealing_ring(settings),
+                    datetime.now(UTC),
+                    grace_seconds=settings.signing_key_grace_seconds,
+                    session_seconds=settings.session_seconds,
+                )
+        finally:
+            await service.database.close()
+
+    sys.stdout.write(json.dumps({"key_id": asyncio.run(rotate())}) + "\n")
+
+
+if __name__ == "__main__":
+    main(
+        "identity",
+        Settings,
+        create_app,
+        publishes=identity.EVENTS,
+        consumes={billing.TOPIC: "keeps who is entitled to use the API"},
+        commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
+    )

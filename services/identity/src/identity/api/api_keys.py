@@ -1,0 +1,43 @@
+"""Routes of user API keys and of the catalogue of permissions."""
+
+from identity import credentials
+from identity.api.author import CurrentAuthor
+from identity.models.credentials import ApiKey, ApiKeyIn, NewApiKey, PermissionCatalog, PermissionEntry
+from shared.auth.credentials import Peppers
+from shared.auth.permissions import CATALOG
+from shared.http import Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.ids import ApiKeyId
+
+
+def router(peppers: Peppers, *, api_keys_max: int) -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["API keys"])
+
+    @routes.get("/v1/api-keys")
+    @requires("settings.api_keys.read")
+    async def list_api_keys(session: Reading, author: CurrentAuthor, paging: PageRequest) -> Page[ApiKey]:
+        """List user API keys."""
+        return await credentials.find_user_keys(session, author, paging)
+
+    @routes.post("/v1/api-keys", status_code=201)
+    @requires("settings.api_keys.write")
+    async def create_api_key(body: ApiKeyIn, session: Transaction, author: CurrentAuthor) -> NewApiKey:
+        """Create a user API key of your own."""
+        return await credentials.create_user_key(session, author, peppers, body, api_keys_max=api_keys_max)
+
+    @routes.delete("/v1/api-keys/{key_id}", status_code=204)
+    @requires("settings.api_keys.write", exempt_from_402=True)
+    async def delete_api_key(key_id: ApiKeyId, session: Transaction, author: CurrentAuthor) -> None:
+        """Revoke a user API key."""
+        await credentials.revoke_user_key(session, author, key_id)
+
+    @routes.get("/v1/permissions/catalog")
+    @authenticated(merchant_session=True, exempt_from_402=True)
+    async def get_permission_catalog() -> PermissionCatalog:
+        """List all permissions with what they open."""
+        entries = [
+            PermissionEntry(code=one.code, description=one.description, relevance=one.relevance) for one in CATALOG
+        ]
+        return PermissionCatalog(data=entries)
+
+    return routes

@@ -1,0 +1,38 @@
+"""Routes of the audit trail."""
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from identity import audit
+from identity.api.author import CurrentAuthor
+from identity.models.audit import AuditEvent
+from shared.http import Page, PageRequest, Reading, Router, requires
+
+TEXT_LENGTH_MAX = 100
+
+
+def router() -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["audit"])
+
+    @routes.get("/v1/audit-events")
+    @requires("settings.audit.read")
+    async def list_audit_events(
+        session: Reading,
+        author: CurrentAuthor,
+        paging: PageRequest,
+        actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of who did it.")] = None,
+        action: Annotated[
+            str | None, Query(max_length=TEXT_LENGTH_MAX, description="Such as merchant.updated.")
+        ] = None,
+        target: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
+        created_at_gte: Annotated[AwareDatetime | None, Query(description="At or after this instant.")] = None,
+        created_at_lte: Annotated[AwareDatetime | None, Query(description="At or before this instant.")] = None,
+    ) -> Page[AuditEvent]:
+        """List who did what, newest first."""
+        filters = audit.AuditFilters(actor, action, target, created_at_gte, created_at_lte)
+        return await audit.find(session, author, filters, paging)
+
+    return routes

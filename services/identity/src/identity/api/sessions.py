@@ -1,0 +1,44 @@
+"""Routes with which people come in, stay and leave. Those that check or set a password open their own transactions: see `sessions`."""
+
+from identity import logins, sessions
+from identity.api.author import CurrentAuthor, RequestOrigin
+from identity.models.sessions import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
+from identity.sessions import Sessions
+from shared.http import Router, Transaction, public, session_only
+
+
+def router(kept: Sessions) -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["sessions"])
+
+    @routes.post("/v1/sessions", status_code=201)
+    @public()
+    async def create_session(body: SessionIn, origin: RequestOrigin) -> Session:
+        """Log in with e-mail address and password, as an administrator or as a merchant."""
+        return await sessions.log_in(kept, origin, body)
+
+    @routes.post("/v1/sessions/refresh")
+    @public()
+    async def refresh_session(body: RefreshIn, origin: RequestOrigin) -> Session:
+        """Get the next token and refresh token of a session."""
+        return await sessions.refresh(kept, origin, body)
+
+    @routes.delete("/v1/sessions/current", status_code=204)
+    @session_only(exempt_from_402=True)
+    async def delete_current_session(session: Transaction, author: CurrentAuthor) -> None:
+        """Log out."""
+        await sessions.log_out(session, author)
+
+    @routes.post("/v1/invitations/accept")
+    @public()
+    async def accept_invitation(body: InvitationIn, origin: RequestOrigin) -> AcceptedInvitation:
+        """Set the first password with an invitation token."""
+        return await logins.accept_invitation(kept.database, kept.passwords, kept.attempts, origin, body)
+
+    @routes.post("/v1/password")
+    @session_only()
+    async def change_password(body: PasswordIn, author: CurrentAuthor) -> Session:
+        """Change your password; your other sessions end."""
+        return await sessions.change_password(kept, author, body)
+
+    return routes

@@ -1,0 +1,62 @@
+"""Routes of tenants."""
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from identity import tenants
+from identity.api.author import CurrentAuthor
+from identity.models.tenants import NewTenant, Tenant, TenantIn
+from identity.passwords import Passwords
+from shared.http import Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.ids import TenantId
+
+TenantStatus = Literal["active", "suspended", "closed"]
+
+
+def router(passwords: Passwords) -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["tenants"])
+
+    @routes.post("/v1/tenants", status_code=201)
+    @requires("platform.tenants.write")
+    async def create_tenant(body: TenantIn, session: Transaction, author: CurrentAuthor) -> NewTenant:
+        """Create a tenant with its owner and a default location."""
+        return await tenants.create(session, author, passwords, body)
+
+    @routes.get("/v1/tenants")
+    @requires("platform.tenants.read")
+    async def list_tenants(
+        session: Reading,
+        author: CurrentAuthor,
+        paging: PageRequest,
+        status: Annotated[TenantStatus | None, Query(description="Only tenants in this status.")] = None,
+    ) -> Page[Tenant]:
+        """List tenants."""
+        return await tenants.find(session, author, paging, status=status)
+
+    @routes.get("/v1/tenants/{tenant_id}")
+    @requires("platform.tenants.read")
+    async def get_tenant(tenant_id: TenantId, session: Reading, author: CurrentAuthor) -> Tenant:
+        """Get a tenant."""
+        return await tenants.get(session, author, tenant_id)
+
+    @routes.post("/v1/tenants/{tenant_id}/suspend")
+    @requires("platform.tenants.write")
+    async def suspend_tenant(tenant_id: TenantId, session: Transaction, author: CurrentAuthor) -> Tenant:
+        """Suspend a tenant."""
+        return await tenants.suspend(session, author, tenant_id)
+
+    @routes.post("/v1/tenants/{tenant_id}/activate")
+    @requires("platform.tenants.write")
+    async def activate_tenant(tenant_id: TenantId, session: Transaction, author: CurrentAuthor) -> Tenant:
+        """Activate a suspended tenant."""
+        return await tenants.activate(session, author, tenant_id)
+
+    @routes.get("/v1/tenant")
+    @authenticated(merchant_session=True, exempt_from_402=True)
+    async def get_own_tenant(session: Reading, author: CurrentAuthor) -> Tenant:
+        """Get the tenant that you act in."""
+        return await tenants.get(session, author, author.tenant_id)
+
+    return routes

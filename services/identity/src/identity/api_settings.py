@@ -1,0 +1,113 @@
+"""API Settings: the account ids of enabled merchants for administrators, and a merchant's own pair in its own session."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity import audit, credentials, domain, merchants, sessions, tenancy
+from identity.audit import Author
+from identity.credentials import Locksmith
+from identity.models.merchants import (
+    ApiAccount,
+    ApiCredentials,
+    ApiSettings,
+    MerchantRow,
+    RevealIn,
+    RotateIn,
+)
+from identity.sessions import Sessions
+from shared.errors import Forbidden
+from shared.events import identity as facts
+from shared.http import Page, Paging, page
+
+
+async def accounts(session: AsyncSession, author: Author, paging: Paging) -> Page[ApiAccount]:
+    """The merchants that have API access, newest first, with their account ids. Never a key."""
+    statement = tenancy.visible(select(MerchantRow), author, MerchantRow.tenant_id, MerchantRow.livemode)
+    order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
+    return await page(session, statement.where(col(MerchantRow.api_access)), paging, by=order, view=_account)
+
+
+async def get(session: AsyncSession, author: Author) -> ApiSettings:
+    """The calling merchant's own settings."""
+    row = (await session.execute(select(MerchantRow).where(col(MerchantRow.merchant_id) == author.id))).scalar_one()
+    now = datetime.now(UTC)
+    overlap_end = row.previous_key_valid_until
+    return ApiSettings(
+        api_access=row.api_access,
+        api_account_id=row.account_id if row.api_access else None,
+        auth_key_hint=row.key_hint if row.api_access else None,
+        rotated_at=row.key_made_at if row.api_access else None,
+        previous_key_valid_until=overlap_end if overlap_end is not None and overlap_end > now else None,
+        last_used_at=row.last_used_at,
+        livemode=row.livemode,
+    )
+
+
+async def reveal(sessions_: Sessions, author: Author, locksmith: Locksmith, body: RevealIn) -> ApiCredentials:
+    """The merchant's pair, after its password was given once more; the trail knows of it before the answer leaves.
+
+    Raises `Forbidden` (wrong password, API access off) or `TooManyRequests`.
+    """
+    await sessions.reauthenticate(sessions_, author, body.password)
+    async with sessions_.database.transaction() as session:
+        row = await _enabled(session, author)
+        key = credentials.open_key(row, locksmith)
+        _told(session, author, row, facts.CredentialRevealed)
+    return _pair(row, key)
+
+
+async def rotate(
+    sessions_: Sessions, author: Author, locksmith: Locksmith, body: RotateIn, *, overlap_seconds_default: int
+) -> ApiCredentials:
+    """A new Auth Key for the merchant; the former one stays valid for the overlap. Raises like `reveal`."""
+    await sessions.reauthenticate(sessions_, author, body.password)
+    overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
+    async with sessions_.database.transaction() as session:
+        row = await _enabled(session, author)
+        credentials.rotate_pair(row, locksmith, datetime.now(UTC), overlap_seconds)
+        key = credentials.open_key(row, locksmith)
+        _told(session, author, row, facts.CredentialRotated)
+    return _pair(row, key)
+
+
+async def _enabled(session: AsyncSession, author: Author) -> MerchantRow:
+    statement = select(MerchantRow).where(col(MerchantRow.merchant_id) == author.id).with_for_update(key_share=True)
+    row = (await session.execute(statement)).scalar_one()
+    if row.level != domain.API_ACCESS_LEVEL:
+        raise Forbidden(
+            f"API access is for merchants of level {domain.API_ACCESS_LEVEL}", code="merchant_level_required"
+        )
+    if not row.api_access:
+        raise Forbidden("API access is off for this merchant", code="api_access_off")
+    return row
+
+
+def _told(session: AsyncSession, author: Author, row: MerchantRow, fact: type[facts.MerchantEvent]) -> None:
+    row.version += 1
+    row.updated_at = datetime.now(UTC)
+    merchants.publish(session, fact, row, row.version)
+    audit.record(session, author, fact.type_name(), row.merchant_id)
+
+
+def _pair(row: MerchantRow, key: str) -> ApiCredentials:
+    assert row.account_id is not None
+    return ApiCredentials(
+        api_account_id=row.account_id,
+        api_auth_key=key,
+        previous_key_valid_until=row.previous_key_valid_until,
+    )
+
+
+def _account(row: MerchantRow) -> ApiAccount:
+    assert row.account_id is not None
+    return ApiAccount(
+        merchant_id=row.merchant_id,
+        business_name=row.business_name,
+        api_account_id=row.account_id,
+        status=row.status,
+        livemode=row.livemode,
+        last_used_at=row.last_used_at,
+    )

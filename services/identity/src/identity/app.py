@@ -1,0 +1,78 @@
+"""Composition root: everything that identity is made of, in the order in which it is made."""
+
+from datetime import timedelta
+from functools import partial
+
+from fastapi import FastAPI
+
+from identity import sessions
+from identity.api import api_keys, api_settings, audit, locations, merchants, staff, tenants
+from identity.api import sessions as sessions_api
+from identity.config import Settings
+from identity.credentials import Locksmith
+from identity.passwords import Attempts, Passwords
+from identity.sessions import Sessions
+from identity.signing_keys import Signer
+from shared.auth.seal import KeyRing
+from shared.config import parse_keys
+from shared.events import billing
+from shared.runtime import Part, periodically
+from shared.service import Service
+
+DESCRIPTION = "Tenants, people, merchants, locations, credentials, permissions, sessions and the audit trail."
+PURGE_SECONDS = 300.0
+
+
+def create_service(settings: Settings) -> Service:
+    """The standing parts: database, outbox, access. What the API's app and the commands have in common."""
+    return Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
+
+
+def sealing_ring(settings: Settings) -> KeyRing:
+    """What seals API Auth Keys and signing keys."""
+    return KeyRing(parse_keys(settings.sealing_keys.get_secret_value()))
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Identity, ready to be served."""
+    service = create_service(settings)
+    ring = sealing_ring(settings)
+    locksmith = Locksmith(service.peppers, ring)
+    signer = Signer(service.database, ring)
+    passwords = Passwords(
+        memory_kib=settings.argon2_memory_kib,
+        time_cost=settings.argon2_time_cost,
+        parallelism=settings.argon2_parallelism,
+        at_once=settings.password_hashes_at_once,
+        waiting_max=settings.password_hashes_waiting_max,
+    )
+    kept = Sessions(
+        database=service.database,
+        passwords=passwords,
+        attempts=Attempts(
+            account_per_minute=settings.account_attempts_per_minute,
+            address_per_minute=settings.address_attempts_per_minute,
+        ),
+        signer=signer,
+        token_life=timedelta(seconds=settings.session_seconds),
+        session_life=timedelta(days=settings.refresh_days),
+    )
+    return service.app(
+        routers=[
+            tenants.router(passwords),
+            sessions_api.router(kept),
+            staff.router(passwords, staff_max=settings.staff_max),
+            locations.router(locations_max=settings.locations_max),
+            merchants.router(passwords, locksmith, merchants_max=settings.merchants_max),
+            api_settings.router(kept, locksmith, overlap_seconds_default=settings.key_overlap_seconds_default),
+            api_keys.router(service.peppers, api_keys_max=settings.api_keys_max),
+            audit.router(),
+        ],
+        parts=[
+            Part("signing keys", signer.run, role="api"),
+            Part(
+                "session purge", periodically(partial(sessions.purge, service.database), PURGE_SECONDS), role="worker"
+            ),
+        ],
+        ready=[signer.check] if "api" in settings.role_set else [],
+    )

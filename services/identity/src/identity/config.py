@@ -1,0 +1,48 @@
+"""Identity's settings: read once, validated at start, handed down by `app`."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from identity.domain import KEY_OVERLAP_SECONDS_MAX
+from shared.config import ServiceSettings, VersionedKeys
+
+
+class Settings(ServiceSettings):
+    """What identity needs to know beyond what every service does."""
+
+    model_config = SettingsConfigDict(env_prefix="IDENTITY_")
+
+    port: int = Field(8001, ge=1, le=65535, description="Port to listen on.")
+    sealing_keys: VersionedKeys = Field(
+        description="Keys that seal API Auth Keys and signing keys, <version>:<base64 of 32 bytes>, comma-separated."
+    )
+    session_seconds: int = Field(300, ge=10, le=3600, description="Life of a session token, in seconds.")
+    refresh_days: int = Field(
+        30, ge=1, le=365, description="Days after which a session ends and its person logs in again."
+    )
+    signing_key_grace_seconds: float = Field(
+        10, ge=0, le=600, description="Seconds from the publication of a new signing key to its first use."
+    )
+    argon2_memory_kib: int = Field(65536, ge=8, le=1048576, description="Memory of one password hash, in KiB.")
+    argon2_time_cost: int = Field(3, ge=1, le=20, description="Passes of one password hash.")
+    argon2_parallelism: int = Field(4, ge=1, le=16, description="Lanes of one password hash.")
+    password_hashes_at_once: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time.")
+    password_hashes_waiting_max: int = Field(
+        64, ge=1, le=10000, description="Hashes that may wait; beyond, 503 with Retry-After."
+    )
+    account_attempts_per_minute: float = Field(
+        10, gt=0, description="Wrong passwords for one account in a minute, from anywhere; beyond, 429 for a while."
+    )
+    address_attempts_per_minute: float = Field(
+        100, gt=0, description="Wrong passwords from one address in a minute; beyond, 429 for a while."
+    )
+    merchants_max: int = Field(10_000, ge=1, description="Merchants of one tenant.")
+    locations_max: int = Field(1_000, ge=1, description="Locations of one tenant.")
+    staff_max: int = Field(1_000, ge=1, description="Users of one tenant, the owner included.")
+    api_keys_max: int = Field(100, ge=1, description="Active user API keys of one tenant.")
+    key_overlap_seconds_default: int = Field(
+        86_400,
+        ge=0,
+        le=KEY_OVERLAP_SECONDS_MAX,
+        description="Seconds that a rotated API Auth Key stays valid, unless asked otherwise.",
+    )

@@ -1,0 +1,214 @@
+"""Sessions: a person comes in with a password, goes on with refresh tokens that are good once, and leaves.
+
+Three steps for a log-in (read, check the password, write), because no transaction waits for a password hash. A refresh token that is
+shown twice was stolen from somebody: its session ends.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity import audit, domain, logins
+from identity.models.merchants import MerchantRow
+from identity.models.sessions import PasswordIn, RefreshIn, RefreshTokenRow, Session, SessionIn, SessionRow
+from identity.models.tenants import TenantRow
+from identity.models.users import UserRow
+from identity.passwords import Attempts, Passwords
+from identity.signing_keys import Signer
+from shared import outbox
+from shared.auth import tokens
+from shared.auth.decisions import Caller
+from shared.database import Database
+from shared.errors import Forbidden, Unauthenticated
+from shared.events import identity as facts
+from shared.ids import new_id
+
+PURGED_ROWS_MAX = 1_000
+
+Person = UserRow | MerchantRow
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What people come in with: where they are kept, how passwords are checked, who signs, how long all lasts."""
+
+    database: Database
+    passwords: Passwords
+    attempts: Attempts
+    signer: Signer
+    token_life: timedelta
+    session_life: timedelta
+
+
+async def log_in(sessions: Sessions, origin: audit.Origin, body: SessionIn) -> Session:
+    """A new session. Raises `Unauthenticated` (one answer for everything that is wrong), `Forbidden`, `TooManyRequests`."""
+    async with sessions.database.reading() as session:
+        login = await logins.find(session, body.tenant, body.email)
+    # A tenant has an id and a name: one account has one budget, whichever is given.
+    account = login.subject_id if login else f"{domain.unique_key(body.tenant)}\n{domain.unique_key(body.email)}"
+    attempt = sessions.attempts.begin(account=account, address=origin.address)
+    kept_hash = login.password_hash if login else None
+    if not await sessions.passwords.verify(kept_hash, body.password) or login is None or kept_hash is None:
+        raise _wrong_password()
+    attempt.succeeded()
+    newer_hash = await sessions.passwords.hash(body.password) if sessions.passwords.is_outdated(kept_hash) else None
+    async with sessions.database.transaction() as session:
+        person = await logins.locked_person(session, login)
+        current = await logins.of_subject(session, login.subject_id, lock=True)
+        if person.status != "active" or current.password_hash != kept_hash:
+            raise _wrong_password()
+        current.password_hash = newer_hash or kept_hash
+        await _require_active_tenant(session, person.tenant_id)
+        now = datetime.now(UTC)
+        row = SessionRow(
+            session_id=new_id("ses"),
+            tenant_id=person.tenant_id,
+            subject_id=login.subject_id,
+            created_at=now,
+            expires_at=now + sessions.session_life,
+            ended_at=None,
+        )
+        session.add(row)
+        await session.flush()
+        _note(session, origin, person, row, "password", "session.created")
+        return _answer(sessions, session, person, row)
+
+
+async def refresh(sessions: Sessions, origin: audit.Origin, body: RefreshIn) -> Session:
+    """The session's next token and refresh token. Raises `Unauthenticated`, and ends the session when a token is shown twice."""
+    async with sessions.database.transaction() as session:
+        digest = logins.digest_of(body.refresh_token)
+        subject_id = await session.scalar(
+            select(col(SessionRow.subject_id))
+            .join(RefreshTokenRow, col(RefreshTokenRow.session_id) == col(SessionRow.session_id))
+            .where(col(RefreshTokenRow.digest) == digest)
+        )
+        if subject_id is None:
+            raise _refresh_refused()
+        person = await logins.locked_person(session, await logins.of_subject(session, subject_id))
+        row = await session.get(RefreshTokenRow, digest, with_for_update=True)
+        held = await session.get(SessionRow, row.session_id, with_for_update=True) if row else None
+        if row is None or held is None:
+            raise _refresh_refused()
+        now = datetime.now(UTC)
+        stolen = row.used_at is not None and held.ended_at is None
+        if stolen:
+            held.ended_at = now
+            cut(session, person, now)
+            _note(session, origin, person, held, "refresh_token", "session.reuse_detected")
+        elif row.used_at is None and held.ended_at is None and now < held.expires_at and person.status == "active":
+            await _require_active_tenant(session, held.tenant_id)
+            row.used_at = now
+            return _answer(sessions, session, person, held)
+    # After the commit: an answer of 401 must not undo the end of the session.
+    raise _refresh_refused()
+
+
+async def log_out(session: AsyncSession, author: audit.Author) -> None:
+    """End the caller's session and cut its running token at once; the person's other sessions go on with their next token."""
+    session_id, subject_id = _of_caller(author.caller)
+    person = await logins.locked_person(session, await logins.of_subject(session, subject_id))
+    now = datetime.now(UTC)
+    held = await session.get(SessionRow, session_id, with_for_update=True)
+    if held is not None and held.ended_at is None:
+        held.ended_at = now
+    cut(session, person, now)
+    audit.record(session, author, "session.revoked", session_id)
+
+
+async def change_password(sessions: Sessions, author: audit.Author, body: PasswordIn) -> Session:
+    """Set a new password, end the person's other sessions, and go on with a new token. Raises `Forbidden`, `TooManyRequests`."""
+    session_id, subject_id = _of_caller(author.caller)
+    await reauthenticate(sessions, author, body.current_password)
+    new_hash = await sessions.passwords.hash(body.new_password)
+    async with sessions.database.transaction() as session:
+        person = await logins.locked_person(session, await logins.of_subject(session, subject_id))
+        login = await logins.of_subject(session, subject_id, lock=True)
+        login.password_hash = new_hash
+        now = datetime.now(UTC)
+        await logins.end_sessions(session, subject_id, now, except_session_id=session_id)
+        held = await session.get(SessionRow, session_id, with_for_update=True)
+        if held is None or held.ended_at is not None or person.status != "active":
+            raise Unauthenticated("this session has ended", code="session_revoked")
+        cut(session, person, now)
+        audit.record(session, author, "password.changed", subject_id)
+        return _answer(sessions, session, person, held)
+
+
+async def reauthenticate(sessions: Sessions, author: audit.Author, password: SecretStr) -> None:
+    """Make sure that whoever holds the caller's session knows its person's password. Raises `Forbidden`, `TooManyRequests`."""
+    _, subject_id = _of_caller(author.caller)
+    attempt = sessions.attempts.begin(account=subject_id, address=author.origin.address)
+    async with sessions.database.reading() as session:
+        login = await logins.of_subject(session, subject_id)
+    if not await sessions.passwords.verify(login.password_hash, password):
+        raise Forbidden("this is not your password", code="reauthentication_failed")
+    attempt.succeeded()
+
+
+def cut(session: AsyncSession, person: Person, now: datetime) -> None:
+    """Refuse, everywhere and at once, every token that this (locked) person has been given up to now.
+
+    It changes no version: the instant only grows, so the fact needs no order.
+    """
+    person.sessions_valid_from = domain.sessions_end(now, person.sessions_valid_from)
+    subject_id = person.user_id if isinstance(person, UserRow) else person.merchant_id
+    state = facts.SubjectSessions(subject_id=subject_id, sessions_valid_from=person.sessions_valid_from)
+    outbox.publish(
+        session,
+        facts.SessionRevoked(tenant_id=person.tenant_id, subject=subject_id, sequence=person.version, data=state),
+    )
+
+
+async def purge(database: Database) -> None:
+    """Forget sessions whose time is over, a bounded number of them."""
+    async with database.transaction() as session:
+        await logins.forget_ended_sessions(session, datetime.now(UTC), PURGED_ROWS_MAX)
+
+
+def _answer(sessions: Sessions, session: AsyncSession, person: Person, row: SessionRow) -> Session:
+    """The next token pair of a session whose person is locked."""
+    refresh_token, digest = logins.new_token("wbr")
+    session.add(RefreshTokenRow(digest=digest, session_id=row.session_id, used_at=None))
+    issued_at = domain.token_issue(datetime.now(UTC), person.sessions_valid_from)
+    expires_at = min(issued_at + sessions.token_life, row.expires_at)
+    claims = tokens.Claims(row.subject_id, row.tenant_id, row.session_id, issued_at, expires_at, person.livemode)
+    return Session(
+        id=row.session_id,
+        token=sessions.signer.sign(claims),
+        expires_at=expires_at,
+        refresh_token=refresh_token,
+        refresh_expires_at=row.expires_at,
+        principal=logins.principal_of(person),
+        livemode=person.livemode,
+    )
+
+
+async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> None:
+    status = await session.scalar(select(col(TenantRow.status)).where(col(TenantRow.tenant_id) == tenant_id))
+    if status != "active":
+        raise Forbidden(f"this tenant is {status}", code=f"tenant_{status}")
+
+
+def _note(session: AsyncSession, origin: audit.Origin, person: Person, row: SessionRow, via: str, action: str) -> None:
+    actor = (row.subject_id, logins.principal_of(person).kind, via)
+    audit.record_person(session, origin, tenant_id=row.tenant_id, actor=actor, action=action, target=row.session_id)
+
+
+def _of_caller(caller: Caller) -> tuple[str, str]:
+    # Routes for sessions admit callers with a session alone, and those have both.
+    assert caller.session_id is not None
+    assert caller.subject_id is not None
+    return caller.session_id, caller.subject_id
+
+
+def _wrong_password() -> Unauthenticated:
+    return Unauthenticated("wrong tenant, e-mail address or password", code="credentials_wrong")
+
+
+def _refresh_refused() -> Unauthenticated:
+    return Unauthenticated("this refresh token is not valid: log in again", code="refresh_token_wrong")

@@ -1,0 +1,166 @@
+"""Commands, migrations, signing keys and the generated documents."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import jwt
+
+from deploy.devstack.processes import free_ports
+from identity import signing_keys
+from identity.app import create_service, sealing_ring
+from identity.config import Settings
+from identity.models import Base
+from shared.migrations import drift
+from tests.support import identity as support
+from tests.support.identity import Identity, Person, Tenant, document
+from tests.support.suite import Process, eventually
+
+GRACE_SECONDS = 4
+COMMAND_SECONDS = 90
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process that shares this service's database and secrets."""
+    return {
+        "IDENTITY_DATABASE_URL": settings.database_url,
+        "IDENTITY_SEALING_KEYS": settings.sealing_keys.get_secret_value(),
+        "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
+        "WAYBILL_SECRET": settings.secret.get_secret_value(),
+    }
+
+
+async def run(settings: Settings, *arguments: str) -> dict[str, str]:
+    """What a command of identity prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "identity",
+        *arguments,
+        env={**os.environ, **environment_of(settings)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
+    assert process.returncode == 0, errors.decode()
+    printed: dict[str, str] = json.loads(output)
+    return printed
+
+
+async def test_the_migrated_database_is_what_the_models_say(identity: Identity) -> None:
+    assert await asyncio.to_thread(drift, identity.settings.database_url, Base.metadata) == []
+
+
+async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: Identity) -> None:
+    made = await run(identity.settings, "platform-key", "--name", "operator", "--test")
+
+    assert made["api_key"].startswith("wbk_test_")
+    operator = Person(identity.client, {"X-Api-Key": made["api_key"]}, {})
+    who = document(await operator.get("/v1/auth/test"))
+    assert (who["principal"], who["tenant_id"], who["livemode"]) == ("platform", None, False)
+    assert (await operator.get("/v1/tenants")).status_code == 200
+    issued = (await identity.facts(made["id"], "credential.issued"))[0]
+    assert "platform" in issued.data.scopes
+    assert made["api_key"] not in issued.data.model_dump_json()
+
+
+async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_ends(
+    identity: Identity, tenant: Tenant
+) -> None:
+    before = await identity.log_in(tenant.id, tenant.owner_email)
+    service = create_service(identity.settings)
+    async with service.database.transaction() as session:
+        new_key_id = await signing_keys.rotate(
+            session,
+            sealing_ring(identity.settings),
+            datetime.now(UTC),
+            grace_seconds=GRACE_SECONDS,
+            session_seconds=identity.settings.session_seconds,
+        )
+    await service.database.close()
+
+    at_once = await identity.log_in(tenant.id, tenant.owner_email)
+    assert key_id(at_once) == key_id(before)
+
+    async def signs_with_the_new_key() -> Person | None:
+        person = await identity.log_in(tenant.id, tenant.owner_email)
+        return person if key_id(person) == new_key_id else None
+
+    after = await eventually(signs_with_the_new_key, seconds=30, what="the new key signs")
+    for person in (before, at_once, after):
+        assert (await person.get("/v1/auth/test")).status_code == 200
+    old = await identity.facts(key_id(before), "signing_key.published", "signing_key.published")
+    assert old[0].data.retires_at is None
+    assert old[1].data.retires_at is not None
+    await identity.facts(new_key_id, "signing_key.published")
+
+
+async def test_a_signing_key_is_rotated_by_a_command(identity: Identity) -> None:
+    rotated = await run(identity.settings, "rotate-signing-key")
+
+    (published,) = await identity.facts(rotated["key_id"], "signing_key.published")
+    assert published.data.algorithm == "EdDSA"
+    assert set(published.data.model_dump()) == {"key_id", "algorithm", "public_key", "retires_at"}
+
+
+async def test_a_process_serves_and_stops_in_order(identity: Identity, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    environment = {**environment_of(identity.settings), "IDENTITY_PORT": str(port)}
+    process = Process("identity", environment, tmp_path / "identity.log", f"http://127.0.0.1:{port}")
+    process.start()
+    try:
+        await process.ready()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{process.url}/v1/tenants", headers=identity.platform.headers)
+        assert answer.status_code == 200
+    finally:
+        status = await asyncio.to_thread(process.stop)
+    assert status == 0
+
+
+async def test_replicas_that_start_together_make_one_signing_key(identity: Identity, tenant: Tenant) -> None:
+    async with support.served(identity.settings) as one, support.served(identity.settings) as two:
+        people = [await service.log_in(tenant.id, tenant.owner_email) for service in (one, two, identity)]
+
+        assert len({key_id(person) for person in people}) == 1
+        for service in (one, two, identity):
+            assert (await service.client.get("/v1/auth/test", headers=people[0].headers)).status_code == 200
+
+
+async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
+    found = (await identity.client.get("/openapi.json")).json()
+
+    operations = [operation for path in found["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    for operation in operations:
+        assert operation["x-access"] in ("public", "authenticated", "requires")
+        assert operation["summary"]
+    exempt = {
+        f"{method.upper()} {path}"
+        for path, methods in found["paths"].items()
+        for method, operation in methods.items()
+        if operation["x-subscription-exempt"]
+    }
+    assert exempt == {
+        "POST /v1/sessions",
+        "POST /v1/sessions/refresh",
+        "DELETE /v1/sessions/current",
+        "POST /v1/invitations/accept",
+        "GET /v1/tenant",
+        "GET /v1/auth/test",
+        "GET /v1/permissions",
+        "GET /v1/permissions/catalog",
+        "DELETE /v1/merchants/{merchant_id}/api-access",
+        "POST /v1/api-settings/accounts/{account_id}/deactivate",
+        "DELETE /v1/api-keys/{key_id}",
+    }
+
+
+def key_id(person: Person) -> str:
+    return str(jwt.get_unverified_header(person.document["token"])["kid"])

@@ -1,0 +1,217 @@
+"""Log-in, refresh, log-out, passwords, invitations, and the brake on guessing."""
+
+import asyncio
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+
+import jwt
+
+from tests.support import identity as support
+from tests.support.identity import PASSWORD, Identity, Tenant, document, email, refused, tenant_body, unique
+from tests.support.stack import BackingStack
+
+
+async def test_owners_staff_and_merchants_log_in_by_tenant_id_or_name(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.merchant(level=1)
+
+    by_name = await identity.log_in(tenant.name.upper(), tenant.owner_email.upper())
+    as_merchant = await merchant.session()
+
+    assert by_name.document["principal"]["kind"] == "owner"
+    assert as_merchant.document["principal"]["kind"] == "merchant"
+    assert document(await by_name.get("/v1/permissions"))["is_owner"] is True
+    who = document(await as_merchant.get("/v1/auth/test"))
+    assert (who["principal"], who["subject_id"], who["livemode"]) == ("merchant", merchant.id, False)
+    assert document(await as_merchant.get("/v1/tenant"))["id"] == tenant.id
+    claims = jwt.decode(by_name.document["token"], options={"verify_signature": False})
+    assert claims["sub"] == tenant.document["owner"]["id"]
+    assert claims["exp"] - claims["iat"] == 300
+
+
+async def test_everything_that_is_wrong_with_a_login_is_answered_alike(identity: Identity, tenant: Tenant) -> None:
+    attempts = [
+        {"tenant": tenant.id, "email": tenant.owner_email, "password": "wrong password"},
+        {"tenant": tenant.id, "email": email("nobody"), "password": PASSWORD},
+        {"tenant": unique("No such tenant"), "email": tenant.owner_email, "password": PASSWORD},
+        {"tenant": "ten_01h455vb4pex5vsknk084sn02q", "email": tenant.owner_email, "password": PASSWORD},
+    ]
+
+    problems = [
+        refused(await identity.nobody.post("/v1/sessions", body), 401, "credentials_wrong") for body in attempts
+    ]
+
+    assert len({problem["detail"] for problem in problems}) == 1
+
+
+async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: BackingStack, identity: Identity) -> None:
+    more = {"argon2_memory_kib": 8192, "argon2_time_cost": 4, "account_attempts_per_minute": 1000}
+    costly = identity.settings.model_copy(update=more)
+    tenant = await identity.new_tenant()
+
+    async def median_seconds(address: str) -> float:
+        taken = []
+        for _ in range(7):
+            started = time.perf_counter()
+            body = {"tenant": tenant.id, "email": address, "password": "wrong password"}
+            refused(await service.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
+            taken.append(time.perf_counter() - started)
+        return statistics.median(taken)
+
+    async with support.served(costly) as service:
+        await service.log_in(tenant.id, tenant.owner_email)
+        known = await median_seconds(tenant.owner_email)
+        unknown = await median_seconds(email("nobody"))
+
+    assert 0.4 < known / unknown < 2.5
+
+
+async def test_a_refresh_token_works_once_and_a_second_use_ends_the_session(identity: Identity, tenant: Tenant) -> None:
+    person = await identity.log_in(tenant.id, tenant.owner_email)
+    first = person.document["refresh_token"]
+
+    second = document(await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": first}))
+    person.headers["Authorization"] = f"Bearer {second['token']}"
+    assert (await person.get("/v1/auth/test")).status_code == 200
+    stolen = await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": first})
+    next_one = await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": second["refresh_token"]})
+
+    assert second["id"] == person.document["id"]
+    refused(stolen, 401, "refresh_token_wrong")
+    refused(next_one, 401, "refresh_token_wrong")
+    refused(await person.get("/v1/auth/test"), 401, "session_revoked")
+    unknown = await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": "wbr_nothing"})
+    refused(unknown, 401, "refresh_token_wrong")
+
+
+async def test_of_many_at_once_one_refresh_wins_and_the_session_ends(identity: Identity, tenant: Tenant) -> None:
+    person = await identity.log_in(tenant.id, tenant.owner_email)
+    body = {"refresh_token": person.document["refresh_token"]}
+
+    answers = await asyncio.gather(*(identity.nobody.post("/v1/sessions/refresh", body) for _ in range(6)))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401, 401]
+
+
+async def test_logging_out_cuts_the_running_token_at_once(identity: Identity, tenant: Tenant) -> None:
+    person = await identity.log_in(tenant.id, tenant.owner_email)
+
+    assert (await person.delete("/v1/sessions/current")).status_code == 204
+
+    refused(await person.get("/v1/auth/test"), 401, "session_revoked")
+    token = {"refresh_token": person.document["refresh_token"]}
+    refused(await identity.nobody.post("/v1/sessions/refresh", token), 401, "refresh_token_wrong")
+    for _ in range(5):
+        again = await identity.log_in(tenant.id, tenant.owner_email)
+        assert (await again.get("/v1/auth/test")).status_code == 200
+        await again.delete("/v1/sessions/current")
+    owner_id = tenant.document["owner"]["id"]
+    facts = await identity.facts(owner_id, "user.created", *["session.revoked"] * 6)
+    assert facts[1].data.sessions_valid_from <= facts[2].data.sessions_valid_from
+
+
+async def test_a_new_password_ends_the_other_sessions_and_goes_on_with_a_new_token(
+    identity: Identity, tenant: Tenant
+) -> None:
+    here = await identity.log_in(tenant.id, tenant.owner_email)
+    there = await identity.log_in(tenant.id, tenant.owner_email)
+    body = {"current_password": PASSWORD, "new_password": "a better one, surely"}
+
+    refused(await here.post("/v1/password", {**body, "current_password": "wrong"}), 403, "reauthentication_failed")
+    renewed = document(await here.post("/v1/password", body))
+
+    refused(await there.get("/v1/auth/test"), 401, "session_revoked")
+    refused(await here.get("/v1/auth/test"), 401, "session_revoked")
+    here.headers["Authorization"] = f"Bearer {renewed['token']}"
+    assert (await here.get("/v1/auth/test")).status_code == 200
+    token = {"refresh_token": there.document["refresh_token"]}
+    refused(await identity.nobody.post("/v1/sessions/refresh", token), 401, "refresh_token_wrong")
+    old = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
+    refused(await identity.nobody.post("/v1/sessions", old), 401, "credentials_wrong")
+    await identity.log_in(tenant.id, tenant.owner_email, "a better one, surely")
+    short = await here.post("/v1/password", {"current_password": PASSWORD, "new_password": "short"})
+    refused(short, 422, "invalid")
+
+
+async def test_an_invited_owner_sets_a_password_once(identity: Identity) -> None:
+    address = email("owner")
+    owner = {"email": address, "first_name": "Ida", "last_name": "Invited"}
+    made = await identity.platform.made("/v1/tenants", tenant_body(unique("Invitation"), owner=owner))
+    acceptance = {"token": made["invitation_token"], "password": PASSWORD}
+    early = {"tenant": made["id"], "email": address, "password": PASSWORD}
+
+    refused(await identity.nobody.post("/v1/sessions", early), 401, "credentials_wrong")
+    accepted = document(await identity.nobody.post("/v1/invitations/accept", acceptance))
+    again = await identity.nobody.post("/v1/invitations/accept", acceptance)
+
+    assert made["owner"]["status"] == "invited"
+    assert accepted["principal"]["id"] == made["owner"]["id"]
+    refused(again, 404, "invitation_not_found")
+    person = await identity.log_in(made["id"], address)
+    assert (await person.get("/v1/auth/test")).status_code == 200
+    await identity.facts(made["owner"]["id"], "user.created", "user.updated")
+
+
+async def test_guessing_is_slowed_down_but_nobody_is_locked_out_for_good(identity: Identity, tenant: Tenant) -> None:
+    slow = identity.settings.model_copy(update={"account_attempts_per_minute": 12.0})
+    wrong = {"tenant": tenant.id, "email": tenant.owner_email, "password": "wrong password"}
+
+    async with support.served(slow) as service:
+        answers = await asyncio.gather(*(service.nobody.post("/v1/sessions", wrong) for _ in range(40)))
+        braked = await service.nobody.post("/v1/sessions", {**wrong, "password": PASSWORD})
+        wait_seconds = int(braked.headers["retry-after"])
+        await asyncio.sleep(wait_seconds)
+        person = await service.log_in(tenant.id, tenant.owner_email)
+
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {401, 429}
+    assert 12 <= statuses.count(401) <= 16
+    refused(braked, 429, "too_many_attempts")
+    assert 1 <= wait_seconds <= 5
+    assert person.document["principal"]["tenant_id"] == tenant.id
+
+
+async def test_right_passwords_are_never_slowed_down(identity: Identity, tenant: Tenant) -> None:
+    for _ in range(25):
+        await identity.log_in(tenant.id, tenant.owner_email)
+
+
+async def test_nobody_comes_into_a_suspended_tenant(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.merchant(api_access=True)
+    pair = identity.pair(**await merchant.pair())
+
+    suspended = await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend")
+
+    refused(await tenant.owner.get("/v1/auth/test"), 403, "tenant_suspended")
+    refused(await pair.get("/v1/auth/test"), 403, "tenant_suspended")
+    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
+    refused(await identity.nobody.post("/v1/sessions", body), 403, "tenant_suspended")
+    assert await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend") == suspended
+    await identity.platform.made(f"/v1/tenants/{tenant.id}/activate")
+    assert (await tenant.owner.get("/v1/auth/test")).status_code == 200
+    assert (await pair.get("/v1/auth/test")).status_code == 200
+
+
+async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
+    identity: Identity, tenant: Tenant
+) -> None:
+    merchant = await tenant.merchant(api_access=True)
+    await identity.begin_trial(tenant.id, ends_in=timedelta(seconds=-1), sequence=2)
+
+    refused(await tenant.owner.get("/v1/merchants"), 402, "subscription_required")
+    refused(await tenant.owner.post("/v1/merchants", {"nonsense": 1}), 402, "subscription_required")
+    person = await identity.log_in(tenant.id, tenant.owner_email)
+    assert (await person.get("/v1/tenant")).status_code == 200
+    assert (await person.get("/v1/permissions/catalog")).status_code == 200
+    assert (await person.delete(f"/v1/merchants/{merchant.id}/api-access")).status_code == 204
+    assert (await person.delete("/v1/sessions/current")).status_code == 204
+
+
+async def test_a_session_token_ends_by_the_clock(identity: Identity, tenant: Tenant) -> None:
+    brief = identity.settings.model_copy(update={"session_seconds": 1})
+    async with support.served(brief) as service:
+        person = await service.log_in(tenant.id, tenant.owner_email)
+        assert (await person.get("/v1/auth/test")).status_code == 200
+        ends_at = datetime.fromisoformat(person.document["expires_at"])
+        await asyncio.sleep((ends_at - datetime.now(UTC)).total_seconds() + 0.05)
+        refused(await person.get("/v1/auth/test"), 401, "token_expired")

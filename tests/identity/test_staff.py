@@ -1,0 +1,185 @@
+"""Staff accounts and their permissions; user API keys."""
+
+from datetime import UTC, datetime, timedelta
+
+from shared.auth.permissions import TENANT_CODES
+from tests.support.identity import PASSWORD, Identity, Person, Tenant, document, email, pointers, refused
+
+
+def staff_body(*permissions: str) -> dict[str, object]:
+    return {
+        "email": email("staff"),
+        "first_name": "Sam",
+        "last_name": "Staff",
+        "permissions": list(permissions),
+        "password": PASSWORD,
+    }
+
+
+def subject(person: Person) -> str:
+    return str(person.document["principal"]["id"])
+
+
+async def test_permissions_are_what_was_granted_and_a_change_holds_at_once(identity: Identity, tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings.merchants.read")
+    path = f"/v1/staff/{subject(clerk)}/permissions"
+
+    refused(await clerk.get("/v1/locations"), 403, "permission_missing")
+    assert (await clerk.get("/v1/merchants")).status_code == 200
+    changed = document(await tenant.owner.request("PUT", path, {"permissions": ["settings.locations.read"]}))
+
+    assert changed["scopes"] == ["settings.locations.read"]
+    refused(await clerk.get("/v1/locations"), 401, "session_revoked")
+    again = document(
+        await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": clerk.document["refresh_token"]})
+    )
+    clerk.headers["Authorization"] = f"Bearer {again['token']}"
+    assert (await clerk.get("/v1/locations")).status_code == 200
+    refused(await clerk.get("/v1/merchants"), 403, "permission_missing")
+    assert document(await tenant.owner.get(path))["permissions"] == ["settings.locations.read"]
+    await identity.facts(subject(clerk), "user.created", "user.permissions_changed")
+
+
+async def test_nobody_grants_what_they_do_not_hold(tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings.staff.read", "settings.staff.write", "orders.jobs.read")
+    colleague = document(await tenant.owner.post("/v1/staff", staff_body("reports")), 201)
+    path = f"/v1/staff/{colleague['id']}/permissions"
+
+    creating = await clerk.post("/v1/staff", staff_body("orders"))
+    setting = await clerk.request("PUT", path, {"permissions": ["reports", "billing"]})
+
+    assert "orders" in refused(creating, 403, "permission_not_held")["missing"]
+    assert refused(setting, 403, "permission_not_held")["missing"] == ["billing", "billing.manage", "billing.read"]
+    kept = await clerk.request("PUT", path, {"permissions": ["reports", "orders.jobs.read"]})
+    assert document(kept)["permissions"] == ["orders.jobs.read", "reports"]
+    unknown = await clerk.request("PUT", path, {"permissions": ["orders.jobs.read", "world.domination"]})
+    assert pointers(refused(unknown, 422, "invalid")) == ["/permissions/1"]
+    platform = await tenant.owner.request("PUT", path, {"permissions": ["platform"]})
+    refused(platform, 422, "invalid")
+
+
+async def test_nobody_changes_their_own_rights_and_the_owner_is_untouchable(tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings.staff.read", "settings.staff.write")
+    owner_id = tenant.document["owner"]["id"]
+
+    own = await clerk.request("PUT", f"/v1/staff/{subject(clerk)}/permissions", {"permissions": []})
+    disabling = await clerk.post(f"/v1/staff/{subject(clerk)}/disable")
+    owners = await clerk.request("PUT", f"/v1/staff/{owner_id}/permissions", {"permissions": []})
+    out = await clerk.post(f"/v1/staff/{owner_id}/disable")
+    stolen = await clerk.patch(f"/v1/staff/{owner_id}", {"email": email("thief")})
+
+    refused(own, 403, "own_account")
+    refused(disabling, 403, "own_account")
+    for answer in (owners, out, stolen):
+        refused(answer, 409, "owner_protected")
+    permissions = document(await clerk.get(f"/v1/staff/{owner_id}/permissions"))
+    assert permissions["is_owner"] is True
+    assert set(permissions["scopes"]) == TENANT_CODES
+
+
+async def test_a_disabled_member_of_staff_is_out_at_once_with_session_and_key(
+    identity: Identity, tenant: Tenant
+) -> None:
+    clerk = await tenant.staff("settings")
+    made = await clerk.made("/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read"]})
+    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+    assert (await key.get("/v1/locations")).status_code == 200
+
+    await tenant.owner.made(f"/v1/staff/{subject(clerk)}/disable")
+
+    assert (await clerk.get("/v1/locations")).status_code == 401
+    refused(await key.get("/v1/locations"), 401, "subject_disabled")
+    body = {"tenant": tenant.id, "email": clerk.document["principal"]["email"], "password": PASSWORD}
+    refused(await identity.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
+    enabled = await tenant.owner.made(f"/v1/staff/{subject(clerk)}/enable")
+    assert enabled["status"] == "active"
+    await identity.log_in(tenant.id, clerk.document["principal"]["email"])
+    assert (await key.get("/v1/locations")).status_code == 200
+
+
+async def test_an_e_mail_address_is_one_person_in_a_tenant(tenant: Tenant) -> None:
+    body = staff_body("orders")
+    made = document(await tenant.owner.post("/v1/staff", body), 201)
+
+    twice = await tenant.owner.post("/v1/staff", {**body, "email": str(body["email"]).upper()})
+    as_merchant = await tenant.owner.post("/v1/merchants", tenant.merchant_body(login_email=body["email"]))
+    taken = await tenant.owner.patch(f"/v1/staff/{made['id']}", {"email": tenant.owner_email})
+
+    for answer in (twice, as_merchant):
+        assert refused(answer, 409, "email_taken")["existing_id"] == made["id"]
+    assert refused(taken, 409, "email_taken")["existing_id"] == tenant.document["owner"]["id"]
+
+
+async def test_a_changed_e_mail_address_is_what_one_logs_in_with(identity: Identity, tenant: Tenant) -> None:
+    clerk = await tenant.staff("orders")
+    address = email("new")
+
+    changed = document(await tenant.owner.patch(f"/v1/staff/{subject(clerk)}", {"email": address, "last_name": "Neu"}))
+
+    assert (changed["email"], changed["last_name"], changed["first_name"]) == (address, "Neu", "Sam")
+    await identity.log_in(tenant.id, address)
+    old = {"tenant": tenant.id, "email": clerk.document["principal"]["email"], "password": PASSWORD}
+    refused(await identity.nobody.post("/v1/sessions", old), 401, "credentials_wrong")
+
+
+async def test_a_stale_if_match_changes_nothing(tenant: Tenant) -> None:
+    clerk = await tenant.staff("orders")
+    path = f"/v1/staff/{subject(clerk)}"
+    etag = (await tenant.owner.get(path)).headers["etag"]
+
+    first = await tenant.owner.patch(path, {"first_name": "Eins"}, **{"If-Match": etag})
+    second = await tenant.owner.patch(path, {"first_name": "Zwei"}, **{"If-Match": etag})
+
+    assert first.status_code == 200
+    refused(second, 412, "precondition_failed")
+    assert document(await tenant.owner.get(path))["first_name"] == "Eins"
+    assert (await tenant.owner.get(path, **{"If-None-Match": first.headers["etag"]})).status_code == 304
+    refused(await tenant.owner.patch(path, {"first_name": None}), 422, "invalid")
+
+
+async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity, tenant: Tenant) -> None:
+    made = await tenant.owner.made("/v1/api-keys", {"name": "ERP", "scopes": ["settings.merchants.read"]})
+    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+
+    assert made["api_key"].startswith("wbk_test_")
+    assert (await key.get("/v1/merchants")).status_code == 200
+    refused(await key.get("/v1/locations"), 403, "permission_missing")
+    refused(await key.post("/v1/sessions/refresh"), 415, "unsupported_media_type")
+    assert document(await key.get("/v1/permissions"))["scopes"] == ["settings.merchants.read"]
+    assert made["api_key"] not in str(document(await tenant.owner.get("/v1/api-keys")))
+
+    assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
+    assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
+    refused(await key.get("/v1/merchants"), 401, "credential_revoked")
+    await identity.facts(made["id"], "credential.issued", "credential.revoked")
+
+
+async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings.api_keys.write", "orders.jobs.read")
+    past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+
+    too_much = await clerk.post("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]})
+    of_the_past = await clerk.post("/v1/api-keys", {"name": "x", "scopes": ["orders.jobs.read"], "expires_at": past})
+    of_the_other_mode = await clerk.post(
+        "/v1/api-keys", {"name": "x", "scopes": ["orders.jobs.read"], "livemode": True}
+    )
+    of_nobody = await identity.platform.post(
+        "/v1/api-keys", {"name": "x", "scopes": ["orders"]}, **{"X-Tenant-Id": tenant.id}
+    )
+
+    refused(too_much, 403, "permission_not_held")
+    assert pointers(refused(of_the_past, 422, "invalid")) == ["/expires_at"]
+    assert pointers(refused(of_the_other_mode, 422, "invalid")) == ["/livemode"]
+    refused(of_nobody, 403, "user_required")
+
+
+async def test_a_repeated_creation_with_the_same_idempotency_key_makes_one_person(tenant: Tenant) -> None:
+    body = staff_body("orders")
+
+    first = await tenant.owner.post("/v1/staff", body, **{"Idempotency-Key": "one"})
+    second = await tenant.owner.post("/v1/staff", body, **{"Idempotency-Key": "one"})
+
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replayed"] == "true"
+    found = document(await tenant.owner.get("/v1/staff?status=active"))
+    assert [one["email"] for one in found["data"]].count(str(body["email"])) == 1
