@@ -1,0 +1,15 @@
+"""`python -m billing serve | migrate | openapi | asyncapi`."""
+
+from billing.app import create_app
+from billing.config import Settings
+from shared.cli import main
+from shared.events import billing, identity
+
+if __name__ == "__main__":
+    main(
+        "billing",
+        Settings,
+        create_app,
+        publishes=billing.EVENTS,
+        consumes={identity.TOPIC: "Starts the trial of a new tenant; keeps what is known of credentials and people."},
+    )

@@ -1,0 +1,26 @@
+"""Composition root: everything that billing is made of, in the order in which it is made."""
+
+from fastapi import FastAPI
+
+from billing import api
+from billing.config import Settings
+from billing.consumers import IDENTITY_EVENTS, on_identity_events
+from billing.worker import TimerWorker
+from shared.events import identity
+from shared.runtime import Part
+from shared.service import Service
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Billing in the roles of this process."""
+    service = Service(
+        "billing", settings, description="Trials and subscriptions of tenants.", projects=(identity.TOPIC,)
+    )
+    service.subscribe(
+        topic=identity.TOPIC,
+        group="billing.trials",
+        read=IDENTITY_EVENTS.read,
+        handle=on_identity_events(trial_days=settings.trial_days),
+    )
+    worker = TimerWorker(service.database, service.metrics)
+    return service.app(routers=[api.router()], parts=[Part("timers", worker.run, role="worker")])

@@ -1,0 +1,34 @@
+"""Wiring only: a migrated database, and a running billing service."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared import topics
+from shared.database import Database
+from tests.support.billing import TOPICS_FILE, Billing, migrated, open_database, running, settings_for
+from tests.support.stack import BackingStack
+
+
+@pytest.fixture(scope="session")
+async def timers_url(backing: BackingStack) -> str:
+    """A database of billing from which nothing relays."""
+    return await migrated(backing)
+
+
+@pytest.fixture
+async def database(timers_url: str) -> AsyncIterator[Database]:
+    """That database, as one replica sees it."""
+    database = open_database(timers_url)
+    yield database
+    await database.close()
+
+
+# Not for the whole run: a service of the same name that other tests start would share its consumer groups.
+@pytest.fixture(scope="module")
+async def billing(backing: BackingStack) -> AsyncIterator[Billing]:
+    """Billing in all its roles, with PostgreSQL and Kafka."""
+    settings = settings_for(await migrated(backing), backing.kafka_bootstrap)
+    await topics.apply(backing.kafka_bootstrap, topics.load(TOPICS_FILE))
+    async with running(settings) as service:
+        yield service

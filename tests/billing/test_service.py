@@ -1,0 +1,283 @@
+"""Billing from outside: facts in from Kafka, HTTP, facts out to Kafka."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+
+from billing.models import SubscriptionRow
+from shared.events import billing as billing_facts
+from shared.ids import new_id
+from tests.support.billing import (
+    TRIAL_DAYS,
+    Billing,
+    begin_trials,
+    consuming,
+    open_database,
+    read,
+    running,
+    tenant_created,
+)
+from tests.support.suite import eventually
+
+SECOND = timedelta(seconds=1)
+
+
+def instant(document: dict[str, str], name: str = "trial_ends_at") -> datetime:
+    return datetime.fromisoformat(document[name])
+
+
+async def test_a_trial_starts_when_the_tenant_appears(billing: Billing) -> None:
+    created = tenant_created()
+
+    tenant_id = await billing.new_tenant(created)
+
+    subscription = await billing.subscription(tenant_id)
+    assert subscription["object"] == "subscription"
+    assert subscription["status"] == "trialing"
+    assert subscription["entitled"] is True
+    assert instant(subscription) == created.time + timedelta(days=TRIAL_DAYS)
+    assert subscription["access_until"] == subscription["trial_ends_at"]
+    assert [subscription[name] for name in ("plan", "current_period_end", "cancel_at_period_end")] == [
+        None,
+        None,
+        False,
+    ]
+    (event,) = await billing.facts(tenant_id, "trial.started")
+    assert isinstance(event.data, billing_facts.SubscriptionState)
+    assert event.data.access_until == instant(subscription)
+    assert (event.subject, event.sequence) == (tenant_id, subscription["version"])
+
+
+async def test_a_tenant_may_bring_its_own_length_of_trial(billing: Billing) -> None:
+    created = tenant_created(trial_days=3, test=True)
+
+    tenant_id = await billing.new_tenant(created)
+
+    subscription = await billing.subscription(tenant_id)
+    assert instant(subscription) == created.time + timedelta(days=3)
+    assert subscription["livemode"] is False
+
+
+async def test_a_redelivered_tenant_changes_nothing(billing: Billing) -> None:
+    created = tenant_created()
+    tenant_id = await billing.new_tenant(created)
+    await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60))
+    before = await billing.subscription(tenant_id)
+
+    await billing.tell(created, created)
+    await _caught_up(billing)
+
+    assert await billing.subscription(tenant_id) == before
+    await billing.facts(tenant_id, "trial.started", "trial.extended")
+
+
+async def test_the_end_of_a_trial_is_told_once_and_in_time(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    ends_at = datetime.now(UTC) + SECOND
+
+    answer = await billing.extend(tenant_id, ends_at)
+
+    assert answer.status_code == 200, answer.text
+    *_, event = await billing.facts(tenant_id, "trial.started", "trial.extended", "trial.expired")
+    assert timedelta() <= event.time - ends_at < SECOND
+    assert event.data.status == "expired"
+    subscription = await billing.subscription(tenant_id)
+    assert (subscription["status"], subscription["entitled"], subscription["version"]) == ("expired", False, 3)
+    assert instant(subscription) == ends_at
+
+
+async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    owner = await billing.person(tenant_id)
+    ends_at = datetime.now(UTC) + 1.5 * SECOND
+    await billing.extend(tenant_id, ends_at)
+    database = open_database(billing.settings.database_url)
+
+    before, after = [], []
+    async with database.transaction() as session:
+        # A row that somebody holds is passed over by workers: nobody can write that this trial has ended.
+        await session.execute(
+            select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id).with_for_update()
+        )
+        while datetime.now(UTC) < ends_at + 0.5 * SECOND:
+            asked_at = datetime.now(UTC)
+            answer = await billing.client.get("/v1/billing/subscription", headers=owner)
+            answered_at = datetime.now(UTC)
+            if answered_at < ends_at:
+                before.append(answer)
+            elif asked_at >= ends_at:
+                after.append(answer)
+    await database.close()
+
+    assert {answer.status_code for answer in before + after} == {200}
+    assert {answer.json()["entitled"] for answer in before} == {True}
+    assert {answer.json()["entitled"] for answer in after} == {False}
+    assert {answer.json()["status"] for answer in after} == {"trialing"}
+    await billing.facts(tenant_id, "trial.started", "trial.extended", "trial.expired")
+
+
+async def test_an_expired_tenant_still_sees_its_subscription_and_is_let_in_again(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
+    owner = await billing.person(tenant_id)
+
+    async def expired() -> bool:
+        answer = await billing.client.get("/v1/billing/subscription", headers=owner)
+        assert answer.status_code == 200
+        return bool(answer.json()["status"] == "expired")
+
+    await eventually(expired, what="the trial has expired")
+    answer = await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=1))
+
+    assert (answer.json()["status"], answer.json()["entitled"]) == ("trialing", True)
+    permissions = (await billing.client.get("/v1/permissions", headers=owner)).json()
+    assert permissions["subscription"]["entitled"] is True
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "code"),
+    [
+        ("2020-01-01T00:00:00Z", "trial_end_passed"),
+        ("9500-01-01T00:00:00Z", "trial_end_too_far"),
+        ("9999-12-31T23:59:59-14:00", "instant_range"),
+        ("2030-01-01T00:00:00", "instant_form"),
+        ("2030-01-01", "instant_form"),
+        ("1900000000", "instant_form"),
+        (1900000000, "instant_form"),
+        (None, "instant_form"),
+        ("2030-02-30T00:00:00Z", "datetime_from_date_parsing"),
+    ],
+)
+async def test_an_end_that_cannot_be_is_refused_with_its_place(billing: Billing, ends_at: object, code: str) -> None:
+    tenant_id = await billing.new_tenant()
+
+    answer = await billing.extend(tenant_id, ends_at)
+
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "/trial_ends_at"
+    if code != "datetime_from_date_parsing":
+        assert error["code"] == code
+    assert (await billing.subscription(tenant_id))["version"] == 1
+
+
+async def test_an_unknown_tenant_is_not_found(billing: Billing) -> None:
+    answer = await billing.extend(new_id("ten"), datetime.now(UTC) + SECOND)
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "subscription_not_found"
+
+
+async def test_only_a_platform_key_extends_trials(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    owner = await billing.person(tenant_id)
+    path = f"/v1/billing/tenants/{tenant_id}/trial/extend"
+    body = {"trial_ends_at": "2090-01-01T00:00:00Z"}
+
+    refused = await billing.client.post(path, json=body, headers=owner)
+    unknown = await billing.client.post(path, json=body)
+
+    assert refused.status_code == 403
+    assert refused.json()["required"] == ["platform.billing.write"]
+    assert unknown.status_code == 401
+
+
+async def test_the_subscription_is_shown_to_those_who_may_read_billing(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    accountant = await billing.person(tenant_id, kind="staff", permissions=["billing.read"])
+    dispatcher = await billing.person(tenant_id, kind="staff", permissions=["orders", "settings"])
+
+    allowed = await billing.client.get("/v1/billing/subscription", headers=accountant)
+    refused = await billing.client.get("/v1/billing/subscription", headers=dispatcher)
+
+    assert allowed.status_code == 200
+    assert refused.status_code == 403
+    assert refused.json()["required"] == ["billing.read"]
+
+
+async def test_a_subscription_has_an_etag_and_heeds_it(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    path, headers = "/v1/billing/subscription", billing.operator(tenant_id)
+    ends_at = datetime.now(UTC) + timedelta(days=30)
+
+    read_first = await billing.client.get(path, headers=headers)
+    unchanged = await billing.client.get(path, headers={**headers, "If-None-Match": read_first.headers["etag"]})
+    changed = await billing.extend(tenant_id, ends_at, **{"If-Match": read_first.headers["etag"]})
+    stale = await billing.extend(tenant_id, ends_at + SECOND, **{"If-Match": read_first.headers["etag"]})
+
+    assert unchanged.status_code == 304
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != read_first.headers["etag"]
+    assert stale.status_code == 412
+
+
+async def test_an_extension_is_audited_and_a_repeat_of_it_is_not(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    before = await billing.subscription(tenant_id)
+    ends_at = datetime.now(UTC) + timedelta(days=30)
+
+    first = await billing.extend(tenant_id, ends_at, **{"Idempotency-Key": "extend-once"})
+    repeated = await billing.extend(tenant_id, ends_at, **{"Idempotency-Key": "extend-once"})
+    satisfied = await billing.extend(tenant_id, ends_at)
+
+    assert repeated.headers["idempotency-replayed"] == "true"
+    assert first.json() == repeated.json() == satisfied.json()
+    connection = await asyncpg.connect(billing.settings.database_url)
+    rows = await connection.fetch(
+        "SELECT actor, action, subject, before->>'trial_ends_at' AS old, after->>'trial_ends_at' AS new"
+        " FROM audit_events WHERE subject = $1",
+        first.json()["id"],
+    )
+    await connection.close()
+    (entry,) = rows
+    assert entry["action"] == "trial.extended"
+    assert entry["actor"].startswith("key_")
+    assert datetime.fromisoformat(entry["old"]) == instant(before)
+    assert datetime.fromisoformat(entry["new"]) == ends_at
+
+
+async def test_two_replicas_tell_the_end_of_each_trial_once(billing: Billing) -> None:
+    writer = open_database(billing.settings.database_url)
+    async with running(billing.settings):
+        trials = await begin_trials(writer, 30, ends_in=2 * SECOND)
+        late: list[timedelta] = []
+        async with consuming(billing.settings.kafka_bootstrap_servers) as consumer, asyncio.timeout(20):
+            while len(late) < len(trials):
+                event = read(await consumer.getone())
+                if event is not None and event.type == "trial.expired" and event.tenant_id in trials:
+                    late.append(event.time - trials[event.tenant_id])
+            # Whatever else is on its way would be a second telling.
+            more = await consumer.getmany(timeout_ms=1000)
+    await writer.close()
+
+    assert timedelta() <= min(late)
+    assert max(late) < SECOND
+    again = [read(record) for records in more.values() for record in records]
+    assert not [event for event in again if event is not None and event.tenant_id in trials]
+
+
+async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
+    await billing.facts(tenant_id, "trial.started", "trial.expired")
+
+    exposition = (await billing.client.get("/metrics")).text
+
+    assert 'waybill_billing_timer_lateness_seconds_count{kind="trial_end"}' in exposition
+    assert "waybill_billing_timer_overdue_seconds" in exposition
+
+
+async def _caught_up(billing: Billing) -> None:
+    """Wait until billing has proven to have read all that was told before."""
+    connection = await asyncpg.connect(billing.settings.database_url)
+    told_at = await connection.fetchval("SELECT now()")
+
+    async def proven() -> bool:
+        proofs = await connection.fetch("SELECT caught_up_at FROM consumer_progress")
+        return bool(proofs) and all(proof["caught_up_at"] and proof["caught_up_at"] > told_at for proof in proofs)
+
+    await eventually(proven, what="billing has caught up")
+    await connection.close()

@@ -1,0 +1,263 @@
+"""Timers with many workers, moved ends and crashes, on a real PostgreSQL: every end of a trial is told once, and in time."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+import billing.worker
+from billing import subscriptions
+from billing.audit import Origin
+from billing.models import Base, Subscription, SubscriptionRow, TimerRow
+from billing.worker import TimerWorker
+from shared.database import Database
+from shared.migrations import drift
+from shared.telemetry import Metrics
+from tests.support.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
+from tests.support.suite import eventually
+
+SECOND = timedelta(seconds=1)
+LONG_SECONDS = 60.0
+OPERATOR = Origin("key_operator", "127.0.0.1")
+
+
+@asynccontextmanager
+async def workers(url: str, count: int) -> AsyncIterator[list[Database]]:
+    """Workers at work, each with connections of its own, as so many replicas."""
+    databases = [open_database(url) for _ in range(count)]
+    running = [asyncio.create_task(TimerWorker(database, Metrics("billing")).run()) for database in databases]
+    try:
+        yield databases
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        for database in databases:
+            await database.close()
+    assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+
+async def told(database: Database, tenant_id: str) -> list[str]:
+    return [event.type for event in await published(database, tenant_id)]
+
+
+async def expired(database: Database, *tenants: str) -> None:
+    """Wait until all these trials have expired."""
+    counted = select(func.count()).where(
+        col(SubscriptionRow.tenant_id).in_(tenants), col(SubscriptionRow.status) == "expired"
+    )
+
+    async def all_expired() -> bool:
+        async with database.reading() as session:
+            return bool((await session.execute(counted)).scalar_one() == len(tenants))
+
+    await eventually(all_expired, seconds=20, what="the trials have expired")
+
+
+async def extend(database: Database, tenant_id: str, ends_at: datetime) -> Subscription:
+    async with database.transaction() as session:
+        now = datetime.now(UTC)
+        return await subscriptions.extend_trial(
+            session, OPERATOR, tenant_id, ends_at, now, check_version=lambda version: None
+        )
+
+
+async def seconds_late(database: Database, tenant_id: str, ends_at: datetime) -> float:
+    """From the end of the trial to the instant that `trial.expired` tells."""
+    (event,) = [event for event in await published(database, tenant_id) if event.type == "trial.expired"]
+    return (event.time - ends_at).total_seconds()
+
+
+async def test_the_migrations_make_what_the_models_say(timers_url: str) -> None:
+    assert await asyncio.to_thread(drift, timers_url, Base.metadata) == []
+
+
+async def test_many_workers_tell_each_end_of_a_trial_once(timers_url: str, database: Database) -> None:
+    async with workers(timers_url, 5):
+        trials = await begin_trials(database, 150, ends_in=2 * SECOND)
+        await expired(database, *trials)
+
+    for tenant_id, ends_at in trials.items():
+        assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+        assert 0 <= await seconds_late(database, tenant_id, ends_at) < 1
+
+
+async def test_one_alone_is_told_within_a_second_of_its_instant(timers_url: str, database: Database) -> None:
+    async with workers(timers_url, 1):
+        # Far enough in the future to fall asleep, set by another process than the one that has to wake up.
+        tenant_id, ends_at = await begin_trial(database, ends_in=1.3 * SECOND)
+        await expired(database, tenant_id)
+
+    assert 0 <= await seconds_late(database, tenant_id, ends_at) < 1
+
+
+async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
+    timers_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing.worker, "POLL_SECONDS", LONG_SECONDS)
+    async with workers(timers_url, 1) as (own,):
+        await asyncio.sleep(0.2)  # it has looked, found nothing that is due soon, and sleeps
+
+        tenant_id, ends_at = await begin_trial(own, ends_in=0.5 * SECOND)
+        await expired(own, tenant_id)
+
+        assert 0 <= await seconds_late(own, tenant_id, ends_at) < 1
+
+
+async def test_what_came_due_while_no_worker_ran_is_done_at_once(timers_url: str, database: Database) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta(hours=-1))
+    assert await told(database, tenant_id) == ["trial.started"]
+
+    async with workers(timers_url, 2):
+        await expired(database, tenant_id)
+
+    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+
+
+async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another(
+    timers_url: str, database: Database
+) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta())
+    stuck = open_database(timers_url)
+    reached = asyncio.Event()
+
+    async def hang(session: AsyncSession) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    stuck.before_commit.append(hang)
+    worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
+    await asyncio.wait_for(reached.wait(), 10)
+    async with workers(timers_url, 2):
+        await asyncio.sleep(0.3)
+        assert await told(database, tenant_id) == ["trial.started"]
+
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await expired(database, tenant_id)
+    await stuck.close()
+
+    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+
+
+async def test_a_killed_worker_leaves_the_timer_to_another(timers_url: str, database: Database) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta())
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.billing", timers_url, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert (await asyncio.wait_for(process.stdout.readline(), 30)).decode().strip() == TAKEN
+
+    process.kill()
+    await process.wait()
+    async with workers(timers_url, 2):
+        await expired(database, tenant_id)
+
+    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+
+
+async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer(
+    timers_url: str, database: Database
+) -> None:
+    tenant_id, first_end = await begin_trial(database, ends_in=2 * SECOND)
+
+    async with workers(timers_url, 2):
+        extended = await extend(database, tenant_id, first_end + SECOND)
+        await asyncio.sleep((first_end + 0.5 * SECOND - datetime.now(UTC)).total_seconds())
+        assert await told(database, tenant_id) == ["trial.started", "trial.extended"]
+        await expired(database, tenant_id)
+
+    assert extended.trial_ends_at is not None
+    assert await told(database, tenant_id) == ["trial.started", "trial.extended", "trial.expired"]
+    assert 0 <= await seconds_late(database, tenant_id, extended.trial_ends_at) < 1
+
+
+async def test_an_end_that_was_moved_forward_comes_earlier(timers_url: str, database: Database) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
+
+    async with workers(timers_url, 2):
+        earlier = datetime.now(UTC) + 0.3 * SECOND
+        await extend(database, tenant_id, earlier)
+        await expired(database, tenant_id)
+
+    assert 0 <= await seconds_late(database, tenant_id, earlier) < 1
+
+
+async def test_a_revived_trial_ends_once_more(timers_url: str, database: Database) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta())
+
+    async with workers(timers_url, 2):
+        await expired(database, tenant_id)
+        revived = await extend(database, tenant_id, datetime.now(UTC) + 0.5 * SECOND)
+        assert (revived.status, revived.entitled) == ("trialing", True)
+        await expired(database, tenant_id)
+
+    events = await published(database, tenant_id)
+    assert [event.type for event in events] == ["trial.started", "trial.expired", "trial.extended", "trial.expired"]
+    assert [event.sequence for event in events] == [1, 2, 3, 4]
+
+
+async def test_extensions_at_the_very_instant_neither_deadlock_nor_get_lost(
+    timers_url: str, database: Database
+) -> None:
+    trials = await begin_trials(database, 40, ends_in=2 * SECOND)
+    later = datetime.now(UTC) + timedelta(days=1)
+
+    async def extend_at(tenant_id: str, instant: datetime) -> None:
+        await asyncio.sleep(max(0.0, (instant - datetime.now(UTC)).total_seconds()))
+        await extend(database, tenant_id, later)
+
+    async with workers(timers_url, 3):
+        await asyncio.gather(*(extend_at(tenant_id, ends_at) for tenant_id, ends_at in trials.items()))
+        await asyncio.sleep(0.3)
+
+    async with database.reading() as session:
+        for tenant_id in trials:
+            row = (
+                await session.execute(select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id))
+            ).scalar_one()
+            timer = (await session.execute(select(TimerRow).where(col(TimerRow.tenant_id) == tenant_id))).scalar_one()
+            assert (row.status, row.trial_ends_at, timer.due_at) == ("trialing", later, later)
+    for tenant_id in trials:
+        assert await told(database, tenant_id) in (
+            ["trial.started", "trial.extended"],
+            ["trial.started", "trial.expired", "trial.extended"],
+        )
+
+
+async def test_a_repeated_tenant_keeps_its_subscription(timers_url: str, database: Database) -> None:
+    created = tenant_created(trial_days=30)
+    again = tenant_created(tenant_id=created.subject, trial_days=90)
+    for batch in ([created], [created, created], [again]):
+        async with database.transaction() as session:
+            await subscriptions.start_trials(session, batch, default_days=TRIAL_DAYS)
+
+    (event,) = await published(database, created.subject)
+    assert event.type == "trial.started"
+    assert event.data.trial_ends_at == created.time + timedelta(days=30)
+
+
+async def test_a_timer_of_a_kind_that_is_not_known_here_is_left_alone(timers_url: str, database: Database) -> None:
+    tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
+    async with database.transaction() as session:
+        await session.execute(
+            text(
+                "INSERT INTO timers SELECT tenant_id, 'of_a_newer_release', now() FROM subscriptions"
+                " WHERE id = (SELECT max(id::text)::uuid FROM subscriptions)"
+            )
+        )
+    other, _ = await begin_trial(database, ends_in=timedelta())
+
+    async with workers(timers_url, 1):
+        await expired(database, other)
+
+    async with database.transaction() as session:
+        removed = await session.execute(text("DELETE FROM timers WHERE kind = 'of_a_newer_release' RETURNING kind"))
+        assert len(removed.all()) == 1
+    assert await told(database, tenant_id) == ["trial.started"]
