@@ -1,0 +1,1 @@
+"""Jobs: the work that merchants order, and the actions that it consists of."""

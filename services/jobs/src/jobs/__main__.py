@@ -1,0 +1,17 @@
+"""`python -m jobs serve | migrate | openapi | asyncapi`."""
+
+from jobs.app import create_app
+from jobs.config import Settings
+from shared.cli import main
+from shared.events import billing, identity, jobs
+
+_PURPOSE = "Who may do what: projected into tables of its own, so that nobody is called to decide a request."
+
+if __name__ == "__main__":
+    main(
+        "jobs",
+        Settings,
+        create_app,
+        publishes=jobs.EVENTS,
+        consumes={identity.TOPIC: _PURPOSE, billing.TOPIC: _PURPOSE},
+    )

@@ -1,0 +1,48 @@
+"""HTTP edge: each handler is admitted by what it declares, parses, and calls once."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from jobs import jobs
+from jobs.models import Job, JobFilters, JobIn
+from shared.auth.access import Access
+from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.ids import JobId
+
+
+def router(access: Access) -> Router:
+    """The routes. `access` guards a write again inside its transaction."""
+    routes = Router(tags=["jobs"])
+
+    @routes.post("/v1/jobs", status_code=201)
+    @requires("orders.jobs.write", merchant_pair=True)
+    async def create_job(asked: JobIn, session: Transaction, caller: CurrentCaller) -> Job:
+        """Create a job.
+
+        A merchant's key creates for itself; others name the merchant. 409 with `existing_id` when the merchant already has a job
+        with this `reference_id`.
+        """
+        return await jobs.create(session, access, caller, asked)
+
+    @routes.get("/v1/jobs")
+    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    async def list_jobs(
+        filters: Annotated[JobFilters, Query()], paging: PageRequest, session: Reading, caller: CurrentCaller
+    ) -> Page[Job]:
+        """List jobs, newest first.
+
+        Merchants see their own.
+        """
+        return await jobs.listing(session, caller, filters, paging)
+
+    @routes.get("/v1/jobs/{job_id}")
+    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    async def get_job(job_id: JobId, session: Reading, caller: CurrentCaller) -> Job:
+        """Read one job.
+
+        404 when there is none with this id or when it is another merchant's.
+        """
+        return await jobs.get(session, caller, job_id)
+
+    return routes

@@ -1,0 +1,276 @@
+"""Who is let in: the decision order, the end of access, and what a merchant's pair opens."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import text
+
+from shared.auth.credentials import new_api_key
+from shared.http.routes import GuardedRoute
+from shared.ids import new_id, to_uuid
+from tests.support.jobs import Api, Jobs, Tenant, location, smallest
+from tests.support.suite import basic, eventually
+
+PAIR_OPENS = {"create_job", "list_jobs", "get_job", "test_authentication", "get_permissions"}
+UNREADABLE: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+
+
+async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **options: Any) -> tuple[int, str]:
+    """Status and code of the answer."""
+    if method == "POST" and not options:
+        options = {"json": smallest()}
+    answer = await api.request(method, path, **options)
+    return answer.status_code, answer.json().get("code", "")
+
+
+async def becomes(api: Api, expected: tuple[int, str], **options: Any) -> None:
+    """Wait until a call has this outcome."""
+
+    async def seen() -> bool:
+        return await outcome(api, **options) == expected
+
+    await eventually(seen, seconds=5, what=str(expected))
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "credentials_missing"),
+        ({"Authorization": "Basic"}, "credentials_wrong"),
+        ({"Authorization": "Basic %%%"}, "credentials_malformed"),
+        ({"Authorization": "Basic " + base64.b64encode("é:é".encode()).decode()}, "credentials_malformed"),
+        ({"Authorization": "Basic " + base64.b64encode(b"acct_1:key").decode()}, "credentials_wrong"),
+        ({"Authorization": "Basic " + "QQ" * 2000}, "credentials_wrong"),
+        (basic(new_id("acct"), new_api_key(livemode=True)), "credentials_wrong"),
+        ({"Authorization": "Bearer x.y.z"}, "token_malformed"),
+        ({"Authorization": "Digest x"}, "scheme_unknown"),
+        ({"X-Api-Key": "wbk_live_nonsense"}, "credentials_wrong"),
+        ({"X-Api-Key": new_api_key(livemode=True)}, "credentials_wrong"),
+        ({"X-Api-Key": new_api_key(livemode=True), "Authorization": "Bearer x"}, "credentials_ambiguous"),
+    ],
+)
+async def test_garbage_credentials_are_401(service: Jobs, headers: dict[str, str], code: str) -> None:
+    assert await outcome(Api(service.client, headers)) == (401, code)
+
+
+async def test_a_wrong_key_of_a_known_account_is_401(service: Jobs, tenant: Tenant) -> None:
+    merchant, other = await tenant.merchant(), await tenant.merchant()
+
+    for wrong in (other.key, new_api_key(livemode=True), merchant.key[:-1] + ("0" if merchant.key[-1] != "0" else "1")):
+        assert await outcome(Api(service.client, basic(merchant.account_id, wrong))) == (401, "credentials_wrong")
+    # A merchant's key is no API key.
+    assert await outcome(Api(service.client, {"X-Api-Key": merchant.key})) == (401, "credentials_wrong")
+
+
+async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    wrong = Api(service.client, basic(merchant.account_id, new_api_key(livemode=True)))
+    reader = await tenant.user(permissions=["orders.jobs.read"])
+    await merchant.api.create(smallest(reference_id="R-1"))
+    taken_and_invalid: dict[str, Any] = {"json": smallest(reference_id="R-1", location_id=tenant.closed)}
+
+    # 422 before 409, 400 before 422, 413 and 415 before 400.
+    assert await outcome(merchant.api, **taken_and_invalid) == (422, "invalid")
+    assert await outcome(merchant.api, **UNREADABLE) == (400, "json_malformed")
+    assert await outcome(merchant.api, content=b"{", headers={"Content-Type": "text/plain"}) == (
+        415,
+        "unsupported_media_type",
+    )
+    # 403 for want of a permission before the body is looked at.
+    assert await outcome(reader, **UNREADABLE) == (403, "permission_missing")
+    # 402 before that 403.
+    await tenant.subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
+    await becomes(reader, (402, "subscription_required"), **UNREADABLE)
+    assert await outcome(merchant.api, **UNREADABLE) == (402, "subscription_required")
+    # 403 for API access that is off, or a tenant that is suspended, before 402.
+    await merchant.becomes(api_access=False)
+    await becomes(merchant.api, (403, "api_access_off"), **UNREADABLE)
+    await tenant.becomes("suspended")
+    await becomes(reader, (403, "tenant_suspended"), **UNREADABLE)
+    assert await outcome(merchant.api, **UNREADABLE) == (403, "tenant_suspended")
+    # 401 before everything.
+    assert await outcome(wrong, **UNREADABLE) == (401, "credentials_wrong")
+
+
+async def test_invalid_comes_before_not_found(tenant: Tenant) -> None:
+    owner = await tenant.user("owner")
+
+    assert await outcome(owner, "GET", "/v1/jobs/7") == (422, "invalid")
+    assert await outcome(owner, "GET", f"/v1/jobs/{new_id('job')}") == (404, "job_not_found")
+
+
+async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    ends_at = datetime.now(UTC) + timedelta(seconds=1.5)
+    await tenant.subscription("trialing", access_until=ends_at)
+    assert await outcome(merchant.api) == (201, "")
+
+    await becomes(merchant.api, (402, "subscription_required"))
+
+    assert datetime.now(UTC) >= ends_at
+    assert await outcome(merchant.api, "GET") == (402, "subscription_required")
+    assert (await merchant.api.get("/v1/permissions")).json()["subscription"]["entitled"] is False
+    assert (await merchant.api.get("/v1/auth/test")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("permissions", "read", "write"),
+    [
+        (["orders"], 200, 201),
+        (["orders.jobs.read"], 200, 403),
+        (["orders.jobs.write"], 403, 201),
+        (["home", "appearance", "settings", "reports", "products", "customers"], 403, 403),
+        ([], 403, 403),
+    ],
+)
+async def test_staff_do_what_their_permissions_say(
+    tenant: Tenant, permissions: list[str], read: int, write: int
+) -> None:
+    merchant = await tenant.merchant()
+    staff = await tenant.user(permissions=permissions)
+
+    listed = await staff.get("/v1/jobs")
+    created = await staff.post("/v1/jobs", smallest(merchant_id=merchant.id))
+
+    assert (listed.status_code, created.status_code) == (read, write)
+    for answer, permission in ((listed, "orders.jobs.read"), (created, "orders.jobs.write")):
+        if answer.status_code == 403:
+            assert answer.json()["required"] == [permission]
+
+
+async def test_a_merchants_session_reads_and_does_not_write(tenant: Tenant) -> None:
+    merchant = await tenant.merchant(level=1, api_access=False)
+
+    assert await outcome(merchant.session(), "GET") == (200, "")
+    assert await outcome(merchant.session()) == (403, "credential_not_admitted")
+
+
+async def test_level_one_and_switched_off_pairs_open_nothing(tenant: Tenant) -> None:
+    level_one = await tenant.merchant(level=1, api_access=False)
+    disabled = await tenant.merchant(status="disabled")
+
+    for merchant in (level_one, disabled):
+        for method in ("GET", "POST"):
+            assert await outcome(merchant.api, method) == (403, "api_access_off")
+
+
+async def test_a_pair_opens_only_routes_that_are_marked_for_it(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+
+    opened = set()
+    for route, method in routes(service):
+        path = route.path.replace("{job_id}", new_id("job"))
+        answer = await merchant.api.request(method, path, json=smallest() if method == "POST" else None)
+        if answer.status_code not in (401, 403):
+            opened.add(route.name)
+        assert ("pair" in route.access.admits) == (answer.status_code not in (401, 403)), path
+
+    assert opened == PAIR_OPENS
+
+
+async def test_no_route_is_open_to_the_public(service: Jobs) -> None:
+    stranger = Api(service.client, {})
+
+    for route, method in routes(service):
+        assert (await outcome(stranger, method, route.path, json={}))[0] == 401
+
+
+async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    await merchant.api.create()
+
+    await merchant.becomes(api_access=False)
+    await becomes(merchant.api, (403, "api_access_off"))
+    assert await outcome(merchant.api, "GET") == (403, "api_access_off")
+
+    await merchant.becomes(api_access=True)
+    await becomes(merchant.api, (201, ""))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("UPDATE access_subjects SET api_access = false WHERE subject_id = :merchant_id", (403, "api_access_off")),
+        ("UPDATE access_subjects SET active = false WHERE subject_id = :merchant_id", (403, "api_access_off")),
+        ("UPDATE access_tenants SET status = 'suspended' WHERE tenant_id = :tenant_id", (403, "tenant_suspended")),
+        (
+            "UPDATE access_entitlements SET status = 'expired' WHERE tenant_id = :tenant_id",
+            (402, "subscription_required"),
+        ),
+    ],
+)
+async def test_a_write_looks_again_inside_its_transaction(
+    service: Jobs, tenant: Tenant, change: str, expected: tuple[int, str]
+) -> None:
+    merchant = await tenant.merchant()
+    assert await outcome(merchant.api, "GET") == (200, "")
+
+    # As it is between a fact's arrival and the notification that empties the cache: the decision still says yes.
+    async with service.database.transaction() as session:
+        known = {"merchant_id": to_uuid(merchant.id), "tenant_id": to_uuid(tenant.id)}
+        names = {name: value for name, value in known.items() if f":{name}" in change}
+        await session.execute(text(change), names)
+
+    assert await outcome(merchant.api) == expected
+    assert await service.count(merchant) == 0
+
+
+async def test_a_location_that_closes_takes_no_more_jobs(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    await merchant.api.create()
+
+    await service.tell(location(tenant.id, tenant.montreal, "America/Montreal", active=False, sequence=2))
+
+    assert await outcome(merchant.api) == (422, "invalid")
+    assert (await merchant.api.create(smallest(location_id=tenant.toronto)))["location_id"] == tenant.toronto
+
+
+async def test_the_platform_names_a_tenant(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    body: dict[str, Any] = {"json": smallest(merchant_id=merchant.id)}
+
+    assert await outcome(service.platform(tenant), **body) == (201, "")
+    assert await outcome(service.platform(), **body) == (400, "tenant_required")
+    unknown = Api(service.client, {**service.platform().headers, "X-Tenant-Id": new_id("ten")})
+    assert await outcome(unknown, **body) == (404, "tenant_not_found")
+
+
+async def test_the_document_describes_every_route(service: Jobs) -> None:
+    document = (await service.client.get("/openapi.json")).json()
+
+    assert {path: sorted(operations) for path, operations in document["paths"].items()} == {
+        "/v1/jobs": ["get", "post"],
+        "/v1/jobs/{job_id}": ["get"],
+        "/v1/auth/test": ["get"],
+        "/v1/permissions": ["get"],
+    }
+    create = document["paths"]["/v1/jobs"]["post"]
+    assert create["x-required-permission"] == "orders.jobs.write"
+    assert create["x-subscription-exempt"] is False
+    asked = [parameter["name"] for parameter in document["paths"]["/v1/jobs"]["get"]["parameters"]]
+    assert sorted(asked) == sorted(
+        [
+            "status",
+            "type",
+            "reference_id",
+            "location_id",
+            "merchant_id",
+            "created_gte",
+            "created_lte",
+            "limit",
+            "cursor",
+        ]
+    )
+
+
+def routes(service: Jobs) -> Iterator[tuple[GuardedRoute, str]]:
+    """Every route of the API with each of its methods."""
+    for route in service.app.routes:
+        if isinstance(route, APIRoute):
+            assert isinstance(route, GuardedRoute)
+            for method in sorted(route.methods or ()):
+                yield route, method

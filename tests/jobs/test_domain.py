@@ -1,0 +1,77 @@
+"""The rules of jobs, without a database."""
+
+from typing import get_args
+
+import pytest
+
+from jobs import domain
+from jobs.domain import JobStatus, LocationsNotAllowed, Merchant
+from jobs.models import JobIn
+from shared.ids import new_id
+
+MONTREAL, TORONTO, FOREIGN = new_id("loc"), new_id("loc"), new_id("loc")
+MERCHANT = Merchant(new_id("mer"), True, (MONTREAL, TORONTO), MONTREAL)
+WITHOUT_DEFAULT = Merchant(new_id("mer"), True, (MONTREAL, TORONTO), None)
+
+
+def test_every_status_says_where_it_can_go() -> None:
+    reached = {status: domain.allowed_transitions(status) for status in get_args(JobStatus)}
+
+    assert reached["new"] == ["in_progress", "cancelled"]
+    assert reached["in_progress"] == ["completed", "incomplete", "damaged", "cancelled"]
+    assert [reached[status] for status in ("partially_completed", "incomplete", "damaged")] == [["resolved"]] * 3
+    assert [reached[status] for status in ("completed", "resolved", "cancelled")] == [[], [], []]
+
+
+def test_the_default_location_is_taken_when_none_is_named() -> None:
+    assert domain.location_for(MERCHANT, None, None) == MONTREAL
+    assert domain.location_for(MERCHANT, TORONTO, MONTREAL) == TORONTO
+
+
+@pytest.mark.parametrize(
+    ("merchant", "location_id", "distribution_location_id", "expected"),
+    [
+        (WITHOUT_DEFAULT, None, None, [("/location_id", "location_required")]),
+        (MERCHANT, FOREIGN, None, [("/location_id", "location_not_yours")]),
+        (MERCHANT, None, FOREIGN, [("/distribution_location_id", "location_not_yours")]),
+        (
+            WITHOUT_DEFAULT,
+            None,
+            FOREIGN,
+            [("/location_id", "location_required"), ("/distribution_location_id", "location_not_yours")],
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_the_locations_is_said_at_once(
+    merchant: Merchant, location_id: str | None, distribution_location_id: str | None, expected: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(LocationsNotAllowed) as raised:
+        domain.location_for(merchant, location_id, distribution_location_id)
+
+    assert [(violation.pointer, violation.code) for violation in raised.value.violations] == expected
+
+
+def test_the_code_lists_are_whole() -> None:
+    assert {"CAD", "USD", "EUR", "JPY", "XOF"} <= domain.CURRENCIES
+    assert {"CA", "US", "FR", "SN"} <= domain.COUNTRIES
+    assert (len(domain.CURRENCIES), len(domain.COUNTRIES)) == (155, 249)
+
+
+def test_the_published_example_is_accepted() -> None:
+    schema = JobIn.model_json_schema()
+
+    assert [JobIn.model_validate(example).type for example in schema["examples"]] == ["delivery"]
+
+
+def test_common_spellings_are_kept_in_one_form() -> None:
+    job = JobIn.model_validate(
+        {
+            "contact": {"phone": " +1 (514) 555-0100 ", "email": "Ada@EXAMPLE.com", "company": "   "},
+            "address": {"line1": "1 Rue X", "line2": "", "country": "CA"},
+            "tags": ["fragile", "up", "fragile"],
+        }
+    )
+
+    assert (job.contact.phone, job.contact.email, job.contact.company) == ("+15145550100", "Ada@example.com", None)
+    assert job.address.line2 is None
+    assert job.tags == ["fragile", "up"]

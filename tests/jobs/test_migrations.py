@@ -1,0 +1,17 @@
+"""The database that migrations make is the one that the models describe."""
+
+import asyncio
+
+from jobs.models import Base
+from shared.migrations import drift, migrate
+from tests.support.stack import BackingStack
+
+
+async def test_migrations_and_models_agree(backing: BackingStack) -> None:
+    url = await asyncio.to_thread(backing.create_database, "jobs")
+
+    # A second run finds its work done.
+    for _ in range(2):
+        await asyncio.to_thread(migrate, "jobs", url)
+
+    assert await asyncio.to_thread(drift, url, Base.metadata) == []
