@@ -1,0 +1,93 @@
+"""Settings of webhooks; `README.md` lists them with their environment variables."""
+
+import math
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from shared.config import ServiceSettings, VersionedKeys
+from webhooks.domain.addresses import Network, parse_networks
+
+RETRIES_MAX = 50
+RETRY_SECONDS_MAX = 7 * 24 * 3600
+LEASE_SECONDS_MIN = 0.5
+
+
+def parse_schedule(value: str) -> tuple[float, ...]:
+    """`5, 300, 1800` (brackets are accepted) → seconds between attempts. Raises `ValueError`."""
+    schedule = tuple(float(entry) for entry in value.strip().strip("[]").split(",") if entry.strip())
+    if len(schedule) > RETRIES_MAX:
+        raise ValueError(f"at most {RETRIES_MAX} retries")
+    if not all(math.isfinite(seconds) and 0 < seconds <= RETRY_SECONDS_MAX for seconds in schedule):
+        raise ValueError(f"expected seconds from 0 to {RETRY_SECONDS_MAX}, comma-separated")
+    return schedule
+
+
+def _check_schedule(value: str) -> str:
+    parse_schedule(value)
+    return value
+
+
+def _check_networks(value: str) -> str:
+    parse_networks(value)
+    return value
+
+
+class Settings(ServiceSettings):
+    """What webhooks needs to know beyond what every service does."""
+
+    model_config = SettingsConfigDict(env_prefix="WEBHOOKS_")
+
+    port: int = Field(8004, ge=1, le=65535, description="Port to listen on.")
+    sealing_keys: VersionedKeys = Field(
+        description="Keys that seal endpoint secrets and headers in the database, <version>:<base64 of 32 bytes>, comma-separated."
+    )
+    allow_http: bool = Field(False, description="Whether endpoints may use http; by default https alone.")
+    allowed_private_networks: Annotated[str, NoDecode, AfterValidator(_check_networks)] = Field(
+        "", description="Networks (CIDR, comma-separated) that webhooks may reach although they are not public."
+    )
+    retry_schedule_seconds: Annotated[str, NoDecode, AfterValidator(_check_schedule)] = Field(
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="Seconds between the attempts of a delivery, comma-separated; each varies by 20 % either way.",
+    )
+    attempt_timeout_seconds: float = Field(
+        15.0, gt=0, le=60, description="Bound on a whole attempt: connection, request and complete answer."
+    )
+    connect_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Bound on making a connection, TLS included.")
+    in_flight_max: int = Field(
+        1024,
+        ge=4,
+        le=20_000,
+        description="Attempts under way at once in a process; a quarter of them is kept for retries.",
+    )
+    endpoint_in_flight_max: int = Field(
+        96,
+        ge=1,
+        le=5000,
+        description="First attempts under way at once to one endpoint, from one process; as many retries.",
+    )
+    lease_seconds: float = Field(
+        8.0,
+        ge=LEASE_SECONDS_MIN,
+        le=300,
+        description="After so many seconds without a sign of life from its worker, a delivery is taken up by another.",
+    )
+    poll_seconds: float = Field(
+        0.2, gt=0, le=10, description="Seconds between two looks for deliveries that have become due."
+    )
+    endpoints_max: int = Field(50, ge=1, le=1000, description="Endpoints that one tenant may have.")
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> Self:
+        if self.connect_timeout_seconds > self.attempt_timeout_seconds:
+            raise ValueError("WEBHOOKS_CONNECT_TIMEOUT_SECONDS must not exceed WEBHOOKS_ATTEMPT_TIMEOUT_SECONDS")
+        return self
+
+    @property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.allowed_private_networks)
+
+    @property
+    def retry_schedule(self) -> tuple[float, ...]:
+        return parse_schedule(self.retry_schedule_seconds)

@@ -1,0 +1,1 @@
+"""The rules of webhooks, without framework, clock or I/O."""

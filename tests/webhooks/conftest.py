@@ -1,0 +1,47 @@
+"""Wiring only: a database with a dispatcher's desk, the whole service for one module of tests, a receiver."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.receiver import Receiver, run_receiver
+from tests.support.stack import BackingStack
+from tests.support.webhooks import Desk, Tenant, Webhooks, migrated, open_database, running, secret_32
+
+
+@pytest.fixture(scope="session")
+async def database_url(backing: BackingStack) -> str:
+    """A database of webhooks from which nothing relays."""
+    return await migrated(backing)
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    """A tenant in that database, with an empty queue."""
+    database = open_database(database_url)
+    desk = Desk(database, f"1:{secret_32()}")
+    async with database.engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "TRUNCATE endpoints, events, deliveries, delivery_due, attempts, inbox, outbox"
+        )
+    yield desk
+    await database.close()
+
+
+@pytest.fixture(scope="module")
+async def service(backing: BackingStack) -> AsyncIterator[Webhooks]:
+    """The service with a database of its own. It ends with the module: its consumer group must not share facts with another."""
+    async with running(backing) as webhooks:
+        yield webhooks
+
+
+@pytest.fixture
+async def tenant(service: Webhooks) -> Tenant:
+    """A tenant that no other test uses."""
+    return await service.tenant()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with run_receiver() as running_receiver:
+        yield running_receiver

@@ -1,0 +1,355 @@
+"""From the queue to the receiver: at least once, recorded once, and nobody held up by somebody else."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from shared.database import Database
+from tests.support.receiver import Receiver
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, job_created, serving, typed
+from webhooks import attempts
+from webhooks.attempts import FIRST_ENDPOINT, Result
+from webhooks.domain.retries import Decision, Outcome
+from webhooks.targets import Targets
+
+
+async def test_a_delivery_is_made_recorded_and_leaves_the_queue(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering() as dispatcher:
+        event_id = await desk.publish_job(dispatcher)
+        delivery = await desk.finished(event_id)
+
+    assert delivery.delivered_at is not None
+    assert (delivery.attempts_made, delivery.response_status, delivery.cause) == (1, 200, None)
+    assert await desk.queued() == []
+    assert receiver.requests[0].webhook_id == event_id
+    (attempt,) = await desk.attempts(delivery.id)
+    assert (attempt.number, attempt.response_status, attempt.cause) == (1, 200, None)
+
+
+async def test_a_failed_delivery_comes_again_with_the_same_id_and_body(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500 if receiver.count < 3 else 204
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering() as dispatcher:
+        delivery = await desk.finished(await desk.publish_job(dispatcher))
+
+    assert delivery.delivered_at is not None
+    assert [attempt.response_status for attempt in await desk.attempts(delivery.id)] == [500, 500, 204]
+    assert len({request.webhook_id for request in receiver.requests}) == 1
+    assert len({request.body for request in receiver.requests}) == 1
+
+
+async def test_a_delivery_is_given_up_after_its_last_attempt(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering(schedule=(0.02, 0.02)) as dispatcher:
+        delivery = await desk.finished(await desk.publish_job(dispatcher))
+
+    assert (delivery.failure, delivery.attempts_made, delivery.next_attempt_at) == ("exhausted", 3, None)
+    assert receiver.count == 3
+    assert await desk.queued() == []
+
+
+async def test_a_receiver_that_names_a_time_is_not_asked_before(desk: Desk) -> None:
+    arrivals: list[float] = []
+
+    async def busy(_: web.Request) -> web.Response:
+        arrivals.append(time.monotonic())
+        if len(arrivals) == 1:
+            return web.Response(status=429, headers={"Retry-After": "1"})
+        if len(arrivals) == 2:
+            at = datetime.now(UTC) + timedelta(seconds=2)
+            return web.Response(status=503, headers={"Retry-After": format_datetime(at, usegmt=True)})
+        return web.Response()
+
+    async with serving(busy) as url, desk.delivering(schedule=(0.01, 0.01)) as dispatcher:
+        await desk.endpoint(url)
+        await desk.finished(await desk.publish_job(dispatcher))
+
+    assert 1.0 <= arrivals[1] - arrivals[0] < 2.5
+    assert 0.9 <= arrivals[2] - arrivals[1] < 3.5
+
+
+async def test_a_receiver_that_is_gone_disables_its_endpoint(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 410
+    endpoint_id = await desk.endpoint(receiver.url())
+
+    async with desk.delivering() as dispatcher:
+        delivery = await desk.finished(await desk.publish_job(dispatcher))
+        await desk.publish(job_created(desk.tenant_id), dispatcher=dispatcher)
+
+    assert delivery.failure == "gone"
+    (endpoint,) = await desk.rows("SELECT enabled, disabled_reason, version FROM endpoints")
+    assert (endpoint.enabled, endpoint.disabled_reason, endpoint.version) == (False, "gone", 2)
+    last = (await desk.published())[-1]
+    assert (last["type"], last["endpoint_id"], last["reason"]) == ("endpoint.disabled", endpoint_id, "gone")
+    assert receiver.count == 1
+
+
+async def test_what_is_queued_for_a_disabled_endpoint_is_given_up(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url("/disabled"))
+    event_id = await desk.publish_job()
+    await desk.rows("UPDATE endpoints SET enabled = false RETURNING 1")
+
+    async with desk.delivering():
+        delivery = await desk.finished(event_id)
+
+    assert (delivery.failure, delivery.attempts_made) == ("endpoint_disabled", 0)
+    assert receiver.count == 0
+
+
+async def test_what_is_queued_is_delivered_by_a_worker_that_was_not_there(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url("/a"))
+    await desk.endpoint(receiver.url("/b"))
+    event_ids = [await desk.publish_job() for _ in range(40)]
+
+    async with desk.delivering():
+        await receiver.wait_for(lambda: receiver.count == 80)
+        await eventually(lambda: nothing_queued(desk), what="the queue is empty")
+
+    per_path = {path: Counter(request.webhook_id for request in receiver.at(path)) for path in ("/a", "/b")}
+    assert per_path["/a"] == per_path["/b"] == Counter(event_ids)
+
+
+async def test_two_workers_share_the_queue_without_sending_twice(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url())
+    await desk.publish(*(job_created(desk.tenant_id) for _ in range(300)))
+
+    async with desk.delivering(), desk.delivering():
+        await eventually(lambda: nothing_queued(desk), what="the queue is empty")
+
+    assert receiver.count == 300
+    assert len({request.webhook_id for request in receiver.requests}) == 300
+
+
+async def test_a_hanging_receiver_slows_nobody_else(desk: Desk, receiver: Receiver) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with serving(hang) as hanging, desk.delivering(timeout_seconds=8) as dispatcher:
+        await desk.endpoint(hanging)
+        await desk.endpoint(receiver.url())
+        slowest = 0.0
+        # Far more than all places together: without shares the hanging endpoint would hold every one of them.
+        for round_number in range(1, 31):
+            started = time.monotonic()
+            events = [job_created(desk.tenant_id) for _ in range(10)]
+            await desk.publish(*events, dispatcher=dispatcher)
+            await receiver.wait_for(partial(has_received, receiver, round_number * 10), timeout_seconds=8)
+            slowest = max(slowest, time.monotonic() - started)
+
+    assert receiver.count == 300
+    assert slowest < 4.0
+
+
+async def test_retries_do_not_take_the_places_of_first_attempts(desk: Desk, receiver: Receiver) -> None:
+    release = asyncio.Event()
+
+    async def first_fail_then_hang(request: web.Request) -> web.Response:
+        if request.headers["webhook-id"] in seen:
+            await release.wait()
+            return web.Response()
+        seen.add(request.headers["webhook-id"])
+        return web.Response(status=500)
+
+    seen: set[str] = set()
+    async with (
+        serving(first_fail_then_hang) as url,
+        desk.delivering(in_flight_max=8, endpoint_in_flight_max=8) as worker,
+    ):
+        await desk.endpoint(url)
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(40)), dispatcher=worker)
+        await eventually(lambda: asyncio.sleep(0, len(seen) == 40), what="each had its first attempt")
+        await desk.endpoint(receiver.url())
+        await desk.publish(job_created(desk.tenant_id), dispatcher=worker)
+        await receiver.next_request(timeout_seconds=3)
+        release.set()
+        await eventually(lambda: nothing_queued(desk), what="all retries were made")
+
+
+async def test_a_worker_killed_in_flight_loses_nothing(desk: Desk, database_url: str) -> None:
+    arrived = asyncio.Event()
+    answered: list[str] = []
+
+    async def hang_once(request: web.Request) -> web.Response:
+        if not arrived.is_set():
+            arrived.set()
+            await asyncio.sleep(30)
+        answered.append(request.headers["webhook-id"])
+        return web.Response()
+
+    async with serving(hang_once) as url:
+        await desk.endpoint(url)
+        event_id = await desk.publish_job()
+        worker = subprocess.Popen([sys.executable, "-m", "tests.support.webhooks", database_url, desk.sealing_keys])
+        try:
+            await asyncio.wait_for(arrived.wait(), 60)
+        finally:
+            worker.kill()
+            worker.wait(10)
+        (lease,) = await desk.queued()
+        assert lease.lease_token is not None
+
+        async with desk.delivering():
+            delivery = await desk.finished(event_id)
+
+    assert delivery.delivered_at is not None
+    assert answered == [event_id]
+
+
+async def test_a_worker_stopped_in_order_finishes_what_is_under_way(desk: Desk) -> None:
+    arrived = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        arrived.set()
+        await asyncio.sleep(0.5)
+        return web.Response()
+
+    async with serving(slow) as url:
+        await desk.endpoint(url)
+        async with desk.delivering() as dispatcher:
+            event_id = await desk.publish_job(dispatcher)
+            await asyncio.wait_for(arrived.wait(), 5)
+
+    assert (await desk.delivery(event_id)).delivered_at is not None
+
+
+async def test_a_worker_stopped_in_order_gives_back_what_waits(desk: Desk) -> None:
+    arrived = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        arrived.set()
+        await asyncio.sleep(0.3)
+        return web.Response()
+
+    async with serving(slow) as url:
+        await desk.endpoint(url)
+        async with desk.delivering(in_flight_max=4, endpoint_in_flight_max=1) as dispatcher:
+            await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)), dispatcher=dispatcher)
+            await asyncio.wait_for(arrived.wait(), 5)
+
+    queued = await desk.queued()
+    assert len(queued) == 4
+    assert all(row.lease_token is None and row.due_at <= datetime.now(UTC) for row in queued)
+
+
+async def test_a_long_attempt_keeps_its_lease(desk: Desk) -> None:
+    requests = 0
+
+    async def slow(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        await asyncio.sleep(2)
+        return web.Response()
+
+    async with serving(slow) as url:
+        await desk.endpoint(url)
+        event_id = await desk.publish_job()
+        async with desk.delivering(lease_seconds=0.6), desk.delivering(lease_seconds=0.6):
+            delivery = await desk.finished(event_id)
+
+    assert (requests, delivery.attempts_made) == (1, 1)
+
+
+async def test_a_late_result_changes_nothing(desk: Desk) -> None:
+    await desk.endpoint("http://127.0.0.1:9999/never")
+    event_id = await desk.publish_job()
+    first = await claim(desk)
+    await desk.rows("UPDATE delivery_due SET due_at = now() - interval '1 second' RETURNING 1")
+    second = await claim(desk)
+    assert first.delivery_id == second.delivery_id
+    assert first.token != second.token
+
+    met = Outcome(datetime.now(UTC), 5, None, 200)
+    async with desk.database.transaction() as session:
+        late = await attempts.record(session, [Result(first, met, Decision())], datetime.now(UTC))
+    between = await desk.delivery(event_id)
+    async with desk.database.transaction() as session:
+        in_time = await attempts.record(session, [Result(second, met, Decision())], datetime.now(UTC))
+
+    assert (late, in_time) == (0, 1)
+    assert between.delivered_at is None
+    assert (await desk.delivery(event_id)).attempts_made == 1
+    assert len(await desk.attempts(first.delivery_id)) == 1
+
+
+async def test_results_wait_for_a_database_that_is_away(desk: Desk, receiver: Receiver, database_url: str) -> None:
+    await desk.endpoint(receiver.url())
+    impatient = Database(database_url, application_name="webhooks-test", lock_timeout_ms=100)
+
+    async with replace(desk, database=impatient).delivering() as dispatcher:
+        async with desk.database.engine.connect() as blocker:
+            await blocker.exec_driver_sql("LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE")
+            with capture_logs() as logged:
+                event_id = await desk.publish_job(dispatcher)
+                await eventually(
+                    lambda: asyncio.sleep(0, [entry["event"] for entry in logged].count("results_not_recorded") >= 2),
+                    what="two failures",
+                )
+            await blocker.rollback()
+        delivery = await desk.finished(event_id)
+    await impatient.close()
+
+    assert delivery.attempts_made == 1
+    assert receiver.count == 1
+
+
+async def test_an_endpoint_whose_secret_cannot_be_opened_fails_alone(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url("/sealed"))
+    await desk.rows("UPDATE endpoints SET secret_sealed = '\\x0009ffff' RETURNING 1")
+    healthy = await desk.endpoint(receiver.url("/healthy"))
+
+    async with desk.delivering(schedule=()) as dispatcher:
+        event_id = await desk.publish_job(dispatcher)
+        await eventually(lambda: nothing_queued(desk), what="both have ended")
+
+    assert (await desk.delivery(event_id, healthy)).delivered_at is not None
+    causes = await desk.rows("SELECT cause FROM deliveries WHERE failed_at IS NOT NULL")
+    assert [row.cause for row in causes] == ["secret_unreadable"]
+    assert receiver.at("/sealed") == []
+
+
+async def test_a_claim_takes_turns_among_endpoints(desk: Desk) -> None:
+    endpoint_ids = {await desk.endpoint(f"http://127.0.0.1:9999/{number}") for number in range(4)}
+    await desk.publish(*(job_created(desk.tenant_id) for _ in range(10)))
+
+    taken: list[str] = []
+    after = FIRST_ENDPOINT
+    for _ in range(4):
+        async with desk.database.transaction() as session:
+            leased, after = await attempts.claim(
+                session, Targets(desk.ring), retry=False, after=after, full=[], each=3, rows_max=3, lease_seconds=8
+            )
+        taken += [typed("ep", one.target.endpoint_id) for one in leased]
+
+    assert Counter(taken) == dict.fromkeys(endpoint_ids, 3)
+
+
+def has_received(receiver: Receiver, count: int) -> bool:
+    return receiver.count >= count
+
+
+async def claim(desk: Desk) -> attempts.Leased:
+    async with desk.database.transaction() as session:
+        (leased,), _ = await attempts.claim(
+            session, Targets(desk.ring), retry=False, after=FIRST_ENDPOINT, full=[], each=9, rows_max=9, lease_seconds=8
+        )
+    return leased
+
+
+async def nothing_queued(desk: Desk) -> bool:
+    return not await desk.queued()

@@ -1,0 +1,312 @@
+"""Endpoints through the API: who may, what is accepted, what is shown, what is published."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from shared import migrations
+from shared.events import webhooks as facts
+from shared.ids import new_id
+from tests.support.stack import BackingStack
+from tests.support.suite import eventually
+from tests.support.webhooks import Tenant, Webhooks, migrated, open_database
+from webhooks.models import Base
+
+PATH = "/v1/webhook-endpoints"
+
+
+async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> None:
+    location = await tenant.location()
+    made = await tenant.endpoint(
+        "https://example.com/a",
+        description="Orders",
+        event_types=["job.created", "job.*", "job.created"],
+        location_ids=[location],
+        headers={"X-Source": "waybill"},
+    )
+    path = f"{PATH}/{made['id']}"
+
+    assert made["object"] == "webhook_endpoint"
+    assert made["id"].startswith("ep_")
+    assert made["secret"].startswith("whsec_")
+    assert made["event_types"] == ["job.created", "job.*"]
+    assert made["location_ids"] == [location]
+    assert (made["version"], made["enabled"], made["livemode"]) == (1, True, True)
+    read = await tenant.call("GET", path)
+    assert read.json() == {name: value for name, value in made.items() if name != "secret"}
+    assert read.headers["etag"] == '"1"'
+
+    changed = await tenant.call("PATCH", path, json={"location_ids": "*", "headers": {"x-source": None, "X-B": "c"}})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["location_ids"] == "*"
+    assert changed.json()["headers"] == {"X-B": "c"}
+    assert changed.json()["description"] == "Orders"
+    assert changed.json()["version"] == 2
+    unchanged = await tenant.call("PATCH", path, json={"location_ids": "*"})
+    assert unchanged.json()["version"] == 2
+
+    assert (await tenant.call("DELETE", path)).status_code == 204
+    assert (await tenant.call("DELETE", path)).status_code == 204
+    for method, suffix in (("GET", ""), ("PATCH", ""), ("GET", "/secret"), ("POST", "/enable")):
+        more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
+        assert (await tenant.call(method, path + suffix, **more)).status_code == 404
+    assert (await tenant.call("GET", PATH)).json()["data"] == []
+
+
+async def test_an_older_version_is_not_overwritten(tenant: Tenant) -> None:
+    path = f"{PATH}/{(await tenant.endpoint())['id']}"
+    await tenant.call("PATCH", path, json={"description": "first"}, headers={"If-Match": '"1"'})
+
+    late = await tenant.call("PATCH", path, json={"description": "second"}, headers={"If-Match": '"1"'})
+    late_deletion = await tenant.call("DELETE", path, headers={"If-Match": '"1"'})
+
+    assert (late.status_code, late_deletion.status_code) == (412, 412)
+    assert (await tenant.call("GET", path)).json()["description"] == "first"
+
+
+async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
+    path = f"{PATH}/{(await tenant.endpoint())['id']}"
+
+    disabled = (await tenant.call("POST", f"{path}/disable")).json()
+    again = (await tenant.call("POST", f"{path}/disable")).json()
+    enabled = (await tenant.call("POST", f"{path}/enable")).json()
+
+    assert (disabled["enabled"], disabled["disabled_reason"], disabled["version"]) == (False, "requested", 2)
+    assert again == disabled
+    assert (enabled["enabled"], enabled["disabled_reason"], enabled["version"]) == (True, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"url": "https://10.0.0.1"}, "/url", "url_not_public"),
+        ({"url": "https://user:pw@example.com"}, "/url", "url_userinfo"),
+        ({"url": ""}, "/url", "string_too_short"),
+        ({"event_types": []}, "/event_types", "too_short"),
+        ({"event_types": ["job.created", "Job"]}, "/event_types/1", "event_type_form"),
+        ({"location_ids": []}, "/location_ids", "too_short"),
+        ({"location_ids": None}, "/location_ids", "locations_missing"),
+        ({"location_ids": "all"}, "/location_ids", "list_type"),
+        ({"location_ids": ["mer_01h455vb4pex5vsknk084sn02q"]}, "/location_ids/0", "id_kind"),
+        ({"headers": {"Host": "x"}}, "/headers/Host", "header_reserved"),
+        ({"headers": {"X-A": 5}}, "/headers/X-A", "string_type"),
+        ({"secret": "whsec_x"}, "/secret", "extra_forbidden"),
+    ],
+)
+async def test_what_is_not_acceptable_is_named(tenant: Tenant, change: dict[str, Any], pointer: str, code: str) -> None:
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+    refused = await tenant.call("POST", PATH, json={**body, **change})
+    endpoint = await tenant.endpoint()
+    refused_change = await tenant.call("PATCH", f"{PATH}/{endpoint['id']}", json=change)
+
+    for answer in (refused, refused_change):
+        assert answer.status_code == 422, answer.text
+        assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(pointer, code)]
+
+
+async def test_locations_must_be_named_or_explicitly_all(tenant: Tenant) -> None:
+    answer = await tenant.call("POST", PATH, json={"url": "https://example.com", "event_types": ["*"]})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/location_ids"
+
+
+async def test_a_location_of_somebody_else_is_unknown(service: Webhooks, tenant: Tenant) -> None:
+    own = await tenant.location()
+    foreign = await (await service.tenant()).location()
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": [own, foreign, new_id("loc")]}
+
+    answer = await tenant.call("POST", PATH, json=body)
+
+    assert answer.status_code == 422
+    found = [(one["pointer"], one["code"]) for one in answer.json()["errors"]]
+    assert found == [("/location_ids/1", "location_unknown"), ("/location_ids/2", "location_unknown")]
+
+
+async def test_a_tenant_has_a_limit_of_endpoints(tenant: Tenant) -> None:
+    limit = tenant.service.settings.endpoints_max
+    made = [await tenant.endpoint() for _ in range(limit)]
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+
+    beyond = await tenant.call("POST", PATH, json=body)
+    await tenant.call("DELETE", f"{PATH}/{made[0]['id']}")
+    again = await tenant.call("POST", PATH, json=body)
+
+    assert (beyond.status_code, beyond.json()["code"]) == (409, "endpoint_limit_reached")
+    assert again.status_code == 201
+
+
+async def test_endpoints_are_listed_page_by_page(tenant: Tenant) -> None:
+    made = [(await tenant.endpoint())["id"] for _ in range(3)]
+
+    first = (await tenant.call("GET", f"{PATH}?limit=2")).json()
+    second = (await tenant.call("GET", f"{PATH}?limit=2&cursor={first['next_cursor']}")).json()
+
+    assert [one["id"] for one in first["data"] + second["data"]] == made[::-1]
+    assert (first["has_more"], second["has_more"]) == (True, False)
+
+
+async def test_a_repeated_creation_makes_one_endpoint(tenant: Tenant) -> None:
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+    headers = {"Idempotency-Key": "one"}
+
+    first = await tenant.call("POST", PATH, json=body, headers=headers)
+    again = await tenant.call("POST", PATH, json=body, headers=headers)
+
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len((await tenant.call("GET", PATH)).json()["data"]) == 1
+
+
+async def test_a_secret_is_shown_to_those_who_may_write_and_that_is_on_record(tenant: Tenant) -> None:
+    made = await tenant.endpoint()
+    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
+    writer = await tenant.service.person(tenant.id, permissions=["settings.webhooks.write"])
+    path = f"{PATH}/{made['id']}/secret"
+
+    refused = await tenant.call("GET", path, caller=reader)
+    shown = await tenant.call("GET", path, caller=writer)
+
+    assert refused.status_code == 403
+    assert shown.json()["secret"] == made["secret"]
+    assert shown.headers["cache-control"] == "no-store"
+    database = open_database(tenant.service.settings.database_url)
+    async with database.reading() as session:
+        rows = await session.execute(text("SELECT action FROM audit_events ORDER BY id DESC LIMIT 2"))
+        assert list(rows.scalars()) == ["endpoint.secret_revealed", "endpoint.created"]
+    await database.close()
+
+
+async def test_values_of_headers_are_hidden_from_readers(tenant: Tenant) -> None:
+    made = await tenant.endpoint(headers={"Authorization": "Bearer sesame"})
+    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
+
+    seen = (await tenant.call("GET", f"{PATH}/{made['id']}", caller=reader)).json()
+
+    assert made["headers"] == {"Authorization": "Bearer sesame"}
+    assert seen["headers"] == {"Authorization": "[hidden]"}
+
+
+async def test_secrets_are_sealed_in_the_database_and_in_no_log_and_no_event(tenant: Tenant) -> None:
+    with capture_logs() as logged:
+        made = await tenant.endpoint(headers={"X-Token": "sesame-open-sesame"})
+        await tenant.call("PATCH", f"{PATH}/{made['id']}", json={"description": "changed"})
+        await tenant.call("GET", f"{PATH}/{made['id']}/secret")
+    database = open_database(tenant.service.settings.database_url)
+    async with database.reading() as session:
+        rows = (await session.execute(text("SELECT * FROM endpoints WHERE tenant_id IS NOT NULL"))).mappings().all()
+        sent = list((await session.execute(text("SELECT value FROM outbox"))).scalars())
+    await database.close()
+
+    everything = repr(logged) + repr(rows) + repr(sent)
+    assert made["secret"] not in everything
+    assert made["secret"].removeprefix("whsec_") not in everything
+    assert "sesame" not in everything
+
+
+async def test_no_merchant_comes_in(service: Webhooks, tenant: Tenant) -> None:
+    location = await tenant.location()
+    endpoint = await tenant.endpoint()
+    pair, session = await service.merchant(tenant.id, location)
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+    one = f"{PATH}/{endpoint['id']}"
+
+    for caller in (pair, session):
+        for method, path, more in (
+            ("GET", PATH, {}),
+            ("POST", PATH, {"json": body}),
+            ("GET", one, {}),
+            ("PATCH", one, {"json": {"enabled": False}}),
+            ("DELETE", one, {}),
+            ("GET", f"{one}/secret", {}),
+            ("POST", f"{one}/enable", {}),
+            ("POST", f"{one}/disable", {}),
+            ("GET", "/v1/deliveries", {}),
+            ("GET", f"/v1/deliveries/{new_id('dlv')}", {}),
+        ):
+            answer = await tenant.call(method, path, caller=caller, **more)
+            assert answer.status_code == 403, f"{method} {path}: {answer.text}"
+            assert answer.json()["code"] == "credential_not_admitted"
+
+
+async def test_staff_needs_the_permission_of_each_route(tenant: Tenant) -> None:
+    endpoint = await tenant.endpoint()
+    nobody = await tenant.service.person(tenant.id, permissions=["orders"])
+    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
+    one = f"{PATH}/{endpoint['id']}"
+
+    assert (await tenant.call("GET", one, caller=nobody)).status_code == 403
+    assert (await tenant.call("GET", one, caller=reader)).status_code == 200
+    assert (await tenant.call("PATCH", one, caller=reader, json={"enabled": False})).status_code == 403
+    assert (await tenant.call("GET", "/v1/deliveries", caller=nobody)).status_code == 403
+    assert (await tenant.call("GET", "/v1/deliveries", caller=reader)).status_code == 200
+
+
+async def test_another_tenants_endpoint_does_not_exist(service: Webhooks, tenant: Tenant) -> None:
+    endpoint = await tenant.endpoint()
+    stranger = await service.tenant()
+    one = f"{PATH}/{endpoint['id']}"
+
+    attempts: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", one, {}),
+        ("PATCH", one, {"json": {"enabled": False}}),
+        ("DELETE", one, {}),
+        ("GET", f"{one}/secret", {}),
+        ("POST", f"{one}/disable", {}),
+    ]
+    for method, path, more in attempts:
+        assert (await stranger.call(method, path, **more)).status_code == 404
+    assert (await stranger.call("GET", PATH)).json()["data"] == []
+    assert (await tenant.call("GET", one)).json()["version"] == 1
+
+
+async def test_test_mode_sees_its_own_endpoints_alone(service: Webhooks, tenant: Tenant) -> None:
+    live = await tenant.endpoint()
+    tester = await service.person(tenant.id, kind="owner", livemode=False)
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+    made = (await tenant.call("POST", PATH, caller=tester, json=body)).json()
+
+    assert made["livemode"] is False
+    assert [one["id"] for one in (await tenant.call("GET", PATH, caller=tester)).json()["data"]] == [made["id"]]
+    assert [one["id"] for one in (await tenant.call("GET", PATH)).json()["data"]] == [live["id"]]
+    assert (await tenant.call("GET", f"{PATH}/{live['id']}", caller=tester)).status_code == 404
+
+
+async def test_every_change_is_published(tenant: Tenant) -> None:
+    endpoint = await tenant.endpoint()
+    one = f"{PATH}/{endpoint['id']}"
+    await tenant.call("PATCH", one, json={"event_types": ["job.created"]})
+    await tenant.call("POST", f"{one}/disable")
+    await tenant.call("POST", f"{one}/enable")
+    await tenant.call("DELETE", one)
+
+    published = await tenant.service.published(facts.TOPIC, endpoint["id"], count=5)
+
+    assert [headers["ce_type"] for headers, _ in published] == [
+        "endpoint.created",
+        "endpoint.updated",
+        "endpoint.disabled",
+        "endpoint.updated",
+        "endpoint.deleted",
+    ]
+    assert [headers["ce_sequence"] for headers, _ in published] == ["1", "2", "3", "4", "5"]
+    assert json.loads(published[2][1])["reason"] == "requested"
+
+
+async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
+    url = await migrated(backing)
+    assert await asyncio.to_thread(migrations.drift, url, Base.metadata) == []
+
+
+async def test_the_service_says_that_it_is_ready(service: Webhooks) -> None:
+    async def ready() -> bool:
+        return (await service.client.get("/readyz")).status_code == 200
+
+    await eventually(ready, what="ready")
+    exposed = (await service.client.get("/metrics")).text
+    assert "waybill_webhook_in_flight" in exposed
+    assert "waybill_webhook_due" in exposed

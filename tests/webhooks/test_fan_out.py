@@ -1,0 +1,220 @@
+"""From Kafka to receivers: who hears of what, exactly one delivery each, whatever Kafka repeats."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from shared.events import jobs
+from shared.ids import new_id
+from tests.support.receiver import Receiver
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, Tenant, Webhooks, job_created, typed
+from webhooks import consumers
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_job_arrives_signed_with_its_own_data(tenant: Tenant, receiver: Receiver) -> None:
+    endpoint = await tenant.endpoint(receiver.url())
+    location = new_id("loc")
+
+    event = await tenant.publish_job(location)
+    request = await receiver.next_request()
+
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    verified: Any = Webhook(endpoint["secret"]).verify(request.body, headers)
+    assert headers["webhook-id"] == event.id
+    assert list(verified) == ["type", "timestamp", "data"]
+    assert verified["type"] == "job.created"
+    assert datetime.fromisoformat(verified["timestamp"]) == event.time
+    assert verified["data"] == json.loads(event.value())
+    assert verified["data"]["location_ids"] == [location]
+    # The data are passed on as they came, byte for byte.
+    assert request.body.endswith(b'"data":' + event.value() + b"}")
+
+
+async def test_an_endpoint_hears_of_its_own_locations_types_and_tenant_alone(
+    service: Webhooks, tenant: Tenant, receiver: Receiver
+) -> None:
+    montreal, toronto = await tenant.location(), await tenant.location()
+    stranger = await service.tenant()
+    await stranger.endpoint(receiver.url("/stranger"))
+    await tenant.endpoint(receiver.url("/montreal"), location_ids=[montreal])
+    await tenant.endpoint(receiver.url("/prefix"), event_types=["job.*"])
+    await tenant.endpoint(receiver.url("/exact"), event_types=["job.created"], location_ids=[montreal, toronto])
+    await tenant.endpoint(receiver.url("/other"), event_types=["endpoint.*", "job.deleted"])
+    await tenant.endpoint(receiver.url("/off"), enabled=False)
+
+    there = await tenant.publish_job(toronto)
+    moved = await tenant.publish_job(toronto, montreal)
+    elsewhere = await tenant.publish_job(new_id("loc"))
+    await receiver.wait_for(lambda: len(receiver.at("/prefix")) == 3 and len(receiver.at("/exact")) == 2)
+
+    async def settled() -> bool:
+        return all(one["status"] == "delivered" for one in await tenant.deliveries())
+
+    await eventually(settled, what="everything is delivered")
+    heard = {path: {one.webhook_id for one in receiver.at(path)} for path in ("/montreal", "/prefix", "/exact")}
+    assert heard["/montreal"] == {moved.id}
+    assert heard["/prefix"] == {there.id, moved.id, elsewhere.id}
+    assert heard["/exact"] == {there.id, moved.id}
+    assert receiver.count == 6
+
+
+async def test_a_record_that_kafka_repeats_makes_one_delivery(tenant: Tenant, receiver: Receiver) -> None:
+    await tenant.endpoint(receiver.url())
+    event = job_created(tenant.id)
+
+    await tenant.service.tell(event, event)
+    await receiver.next_request()
+    await tenant.service.tell(event)
+    marker = await tenant.publish_job()
+    await receiver.wait_for(lambda: any(request.webhook_id == marker.id for request in receiver.requests))
+
+    assert sorted(request.webhook_id for request in receiver.requests) == sorted([event.id, marker.id])
+    assert len(await tenant.deliveries()) == 2
+
+
+async def test_a_batch_in_one_transaction_holds_each_event_once(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url("/a"))
+    await desk.endpoint(receiver.url("/b"))
+    events = [job_created(desk.tenant_id) for _ in range(50)]
+
+    await desk.publish(*events, *events[:10])
+    await desk.publish(*events)
+
+    (counts,) = await desk.rows(
+        "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries), (SELECT count(*) FROM delivery_due)"
+    )
+    assert tuple(counts) == (50, 100, 100)
+
+
+async def test_an_event_that_nobody_wants_is_kept(desk: Desk) -> None:
+    event = job_created(desk.tenant_id)
+
+    await desk.publish(event)
+
+    (kept,) = await desk.rows("SELECT id, body FROM events")
+    assert typed("evt", kept.id) == event.id
+    assert json.loads(kept.body)["data"]["job"]["id"] == event.subject
+    assert await desk.queued() == []
+
+
+async def test_a_test_event_goes_to_test_endpoints_alone(service: Webhooks, tenant: Tenant, receiver: Receiver) -> None:
+    tester = await service.person(tenant.id, kind="owner", livemode=False)
+    body = {"url": receiver.url("/test"), "event_types": ["*"], "location_ids": "*"}
+    assert (await tenant.call("POST", "/v1/webhook-endpoints", caller=tester, json=body)).status_code == 201
+    await tenant.endpoint(receiver.url("/live"))
+
+    test = await tenant.publish_job(livemode=False)
+    live = await tenant.publish_job(livemode=True)
+    await receiver.wait_for(lambda: receiver.count == 2)
+
+    assert [request.webhook_id for request in receiver.at("/test")] == [test.id]
+    assert [request.webhook_id for request in receiver.at("/live")] == [live.id]
+    assert [one["event_id"] for one in await tenant.deliveries()] == [live.id]
+
+
+async def test_a_trace_goes_on_to_the_receiver(tenant: Tenant, receiver: Receiver) -> None:
+    await tenant.endpoint(receiver.url())
+    event = job_created(tenant.id)
+
+    headers = [*event.headers(), ("traceparent", TRACEPARENT.encode())]
+    await tenant.service.tell_raw(jobs.TOPIC, event.subject, headers, event.value())
+
+    assert (await receiver.next_request()).headers["traceparent"] == TRACEPARENT
+
+
+async def test_an_unreadable_record_is_set_aside_and_holds_nothing_up(tenant: Tenant, receiver: Receiver) -> None:
+    await tenant.endpoint(receiver.url())
+    broken = job_created(tenant.id)
+
+    await tenant.service.tell_raw(jobs.TOPIC, broken.subject, broken.headers(), b'{"location_ids": ')
+    event = await tenant.publish_job()
+
+    assert (await receiver.next_request()).webhook_id == event.id
+    ((headers, value),) = await tenant.service.published(f"{jobs.TOPIC}.dlq", broken.subject, count=1)
+    assert value == b'{"location_ids": '
+    assert headers["dlq_consumer"] == "webhooks.fan-out"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("ce_tenantid", b"nobody"), ("ce_id", b"evt_"), ("ce_time", b"yesterday"), ("ce_id", b"x")],
+)
+def test_an_envelope_that_makes_no_sense_is_refused(header: str, value: bytes) -> None:
+    event = job_created(new_id("ten"))
+    headers = {name: content.decode() for name, content in event.headers()} | {header: value.decode()}
+
+    with pytest.raises(ValueError, match=r"is not an id|Invalid isoformat"):
+        consumers.read(headers, event.value())
+
+
+async def test_a_refused_delivery_shows_every_attempt(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500 if receiver.count < 3 else 200
+    endpoint = await tenant.endpoint(receiver.url())
+    before = datetime.now(UTC)
+
+    event = await tenant.publish_job()
+    await receiver.wait_for(lambda: receiver.count == 3)
+
+    async def delivered() -> dict[str, Any] | None:
+        listed = await tenant.deliveries(f"?endpoint_id={endpoint['id']}&status=delivered")
+        return listed[0] if listed else None
+
+    listed = await eventually(delivered, what="the delivery is marked as delivered")
+    detail = (await tenant.call("GET", f"/v1/deliveries/{listed['id']}")).json()
+    assert detail["event_id"] == event.id
+    assert (detail["status"], detail["attempts_made"], detail["next_attempt_at"]) == ("delivered", 3, None)
+    assert [(one["number"], one["response_status"], one["result"]) for one in detail["attempts"]] == [
+        (1, 500, "failed"),
+        (2, 500, "failed"),
+        (3, 200, "delivered"),
+    ]
+    assert all(one["latency_ms"] >= 0 for one in detail["attempts"])
+    assert before - timedelta(seconds=1) <= datetime.fromisoformat(detail["created_at"]) <= datetime.now(UTC)
+
+
+async def test_deliveries_are_filtered(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda request: 500 if request.path == "/down" else 200
+    up = await tenant.endpoint(receiver.url("/up"))
+    down = await tenant.endpoint(receiver.url("/down"))
+    await tenant.publish_job()
+
+    async def ended() -> bool:
+        return {one["status"] for one in await tenant.deliveries()} == {"delivered", "failed"}
+
+    await eventually(ended, what="one is delivered, one given up")
+    now = datetime.now(UTC)
+    earlier = (now - timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+    later = (now + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+
+    async def endpoints_of(query: str) -> set[str]:
+        return {one["endpoint_id"] for one in await tenant.deliveries(query)}
+
+    assert await endpoints_of("") == {up["id"], down["id"]}
+    assert await endpoints_of("?status=delivered") == {up["id"]}
+    assert await endpoints_of("?status=failed") == {down["id"]}
+    assert await endpoints_of("?status=pending") == set()
+    assert await endpoints_of(f"?endpoint_id={down['id']}") == {down["id"]}
+    assert await endpoints_of("?event_type=job.created") == {up["id"], down["id"]}
+    assert await endpoints_of("?event_type=job.deleted") == set()
+    assert await endpoints_of(f"?created_from={earlier}&created_before={later}") == {up["id"], down["id"]}
+    assert await endpoints_of(f"?created_from={later}") == set()
+    assert await endpoints_of(f"?created_before={earlier}") == set()
+    (failed,) = await tenant.deliveries("?status=failed")
+    assert (failed["failure"], failed["cause"], failed["response_status"]) == ("exhausted", "status", 500)
+
+
+async def test_another_tenants_delivery_does_not_exist(service: Webhooks, tenant: Tenant, receiver: Receiver) -> None:
+    await tenant.endpoint(receiver.url())
+    await tenant.publish_job()
+    await receiver.next_request()
+    (delivery,) = await tenant.deliveries()
+    stranger = await service.tenant()
+
+    assert await stranger.deliveries() == []
+    assert (await stranger.call("GET", f"/v1/deliveries/{delivery['id']}")).status_code == 404
