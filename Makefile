@@ -10,6 +10,8 @@ STACK := $(RUN)/python -m deploy.devstack
 SERVICES := identity billing jobs webhooks
 PACKAGES := shared $(SERVICES:%=services/%)
 SOURCES := shared services deploy tests bench
+COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
 STAMP := $(VENV)/.installed
 
 # Extra arguments: make test TESTS=tests/jobs PYTEST_ARGS=-x
@@ -82,10 +84,10 @@ bench: install ## Load test of the whole pipeline, with ratios to ceilings measu
 	@$(RUN)/python -m bench.pipeline
 
 .PHONY: lock
-lock: install ## Resolve the dependencies anew into requirements.lock (hashes, no addresses)
-	@$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%) \
-		--group dev --group stack --upgrade pyproject.toml -o requirements.lock
+lock: install ## Resolve the dependencies anew into the locks (hashes, no addresses)
+	@$(COMPILE) --group dev --group stack --upgrade pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
+	@printf 'aiohttp\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
 
 .PHONY: image
 image: ## Build the container images (needs a Docker engine)

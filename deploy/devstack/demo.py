@@ -1,0 +1,222 @@
+"""The main job of Waybill, walked aloud: every step is done through the public edges and seen to have worked.
+
+The walk founds companies of its own, so that it can be repeated; the company of `demo.json` is left alone. It raises
+StackError at the first step that was not seen.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deploy.devstack import demo_data
+from deploy.devstack.edges import NOT_YET_KNOWN, Edges, Json, basic, bearer
+from deploy.devstack.failures import StackError
+from deploy.devstack.settings import SERVICES, StackSettings
+from deploy.devstack.stack import Say
+
+WEBHOOK_TIMEOUT_SECONDS = 60.0
+WEBHOOK_POLL_SECONDS = 0.05
+TRIAL_LEFT = timedelta(seconds=2)
+DENIED = (403,)
+PAYMENT_REQUIRED = (402,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company:
+    """A company that is open for business: what its people and its merchant's system need."""
+
+    tenant_id: str
+    owner_session: Json
+    pair: Json
+    montreal_id: str
+    toronto_id: str
+
+
+class Steps:
+    """Numbers the steps as they are told."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._count = 0
+
+    def __call__(self, line: str) -> None:
+        self._count += 1
+        self._say(f"\n{self._count}. {line}")
+
+
+def walk(settings: StackSettings, say: Say) -> None:
+    """Walk it and end with what one needs to go on; StackError where something promised was not seen."""
+    content = demo_data.ensure(settings, say)
+    started = time.monotonic()
+    step = Steps(say)
+    with Edges(settings, say) as edges:
+        say(
+            "\nEach request is told as the curl that sends it; $NAMES are shell variables, set where they first appear."
+        )
+        edges.name("PLATFORM_KEY", content["platform_api_key"])
+        company = _open_for_business(edges, step, content["platform_api_key"])
+        _deliver_webhooks(settings, edges, step, say, company)
+        _refuse_what_is_not_allowed(edges, step, company)
+        _revoke(edges, step, say, company)
+        _end_a_trial(edges, step, content["platform_api_key"])
+    say(f"\nEvery step was seen, in {time.monotonic() - started:.1f} seconds. To go on:")
+    _tell_where_to_go_on(settings, say, content)
+
+
+def _open_for_business(edges: Edges, step: Steps, api_key: str) -> Company:
+    step("The platform founds a company, with its owner")
+    tenant, owner = demo_data.found_company(edges, api_key, "Laurentian Logistics")
+    step("The owner signs in")
+    session = demo_data.sign_in(edges, owner, tenant["id"])
+    edges.name("OWNER", session["token"])
+    step("The owner opens two locations")
+    montreal = demo_data.add_location(edges, session, "Montréal", "MTL")
+    toronto = demo_data.add_location(edges, session, "Toronto", "TOR")
+    step("The owner adds a merchant of Level 2, without API access for now")
+    locations = [montreal["id"], toronto["id"]]
+    merchant = demo_data.add_merchant(edges, session, "Lampes du Nord", level=2, locations=locations)
+    step("The owner grants API access")
+    granted = demo_data.grant_api_access(edges, session, merchant["id"])
+    _see(granted.get("api_access") is True and granted.get("api_account_id"), "the merchant has API access", granted)
+    step("The merchant signs in and retrieves its API Account ID and API Auth Key")
+    merchant_session = demo_data.sign_in(edges, merchant, tenant["id"])
+    edges.name("MERCHANT", merchant_session["token"])
+    pair = demo_data.reveal_pair(edges, merchant_session, merchant["password"])
+    edges.name("PAIR", f"{pair['api_account_id']}:{pair['api_auth_key']}")
+    _see(pair["api_account_id"] == granted["api_account_id"], "the revealed pair is the granted one", pair)
+    return Company(
+        tenant_id=tenant["id"],
+        owner_session=session,
+        pair=pair,
+        montreal_id=montreal["id"],
+        toronto_id=toronto["id"],
+    )
+
+
+def _deliver_webhooks(settings: StackSettings, edges: Edges, step: Steps, say: Say, company: Company) -> None:
+    step("The owner configures a webhook for Montréal, and the receiver learns its secret")
+    hook = f"montreal-{company.pair['api_account_id'][-8:]}"
+    endpoint = edges.call(
+        "POST",
+        "webhooks",
+        "/v1/webhook-endpoints",
+        headers=bearer(company.owner_session),
+        body={
+            "url": f"{settings.url('receiver')}/hooks/{hook}",
+            "description": "Montréal, demo",
+            "event_types": ["job.created"],
+            "location_ids": [company.montreal_id],
+        },
+        settling=NOT_YET_KNOWN,
+    )
+    edges.call("PUT", "receiver", f"/hooks/{hook}/secret", body={"secret": endpoint["secret"]})
+    step("The merchant's system creates a job in Toronto, then one in Montréal")
+    elsewhere = _create_job(edges, company.pair, company.toronto_id, "200 Bay Street, Toronto")
+    created_at = time.monotonic()
+    job = _create_job(edges, company.pair, company.montreal_id, "1 rue Sainte-Catherine, Montréal")
+    step("The signed webhook arrives and is verified by a library that knows nothing of Waybill")
+    delivered = _await_webhook(edges, hook, job["id"])
+    say(f"    arrived {(time.monotonic() - created_at) * 1000:.0f} ms after the request was sent:")
+    for header in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+        say(f"      {header}: {delivered['headers'].get(header)}")
+    say(f"      type: {delivered['json']['type']}, job: {delivered['json']['data']['job']['id']}")
+    _see(delivered["verified"] is True, "the signature is right", delivered)
+    received = edges.call("GET", "receiver", f"/received?name={hook}")
+    stray = [kept for kept in received["data"] if kept["json"]["data"]["job"]["id"] == elsewhere["id"]]
+    _see(not stray, "nothing of Toronto reached Montréal's endpoint", {"stray": stray})
+    step("The merchant's system finds its jobs")
+    found = edges.call("GET", "jobs", "/v1/jobs", headers=basic(company.pair))
+    ids = {found_job["id"] for found_job in found["data"]}
+    _see(ids == {job["id"], elsewhere["id"]}, "both jobs are found and nothing else", found)
+
+
+def _refuse_what_is_not_allowed(edges: Edges, step: Steps, company: Company) -> None:
+    step("The merchant's key opens nothing but jobs and actions: 403 on webhooks, 403 on merchants")
+    edges.call(
+        "GET", "webhooks", "/v1/webhook-endpoints", headers=basic(company.pair), expect=DENIED, settling=(401, 503)
+    )
+    edges.call("GET", "identity", "/v1/merchants", headers=basic(company.pair), expect=DENIED)
+    step("A merchant of Level 1 cannot be granted API access")
+    small = demo_data.add_merchant(edges, company.owner_session, "Petit Café", level=1, locations=[company.montreal_id])
+    edges.call(
+        "POST",
+        "identity",
+        f"/v1/merchants/{small['id']}/api-access",
+        headers=bearer(company.owner_session),
+        expect=(409, 422),
+    )
+    step("A staff member without `orders` gets 403 on jobs")
+    staff = demo_data.add_staff(edges, company.owner_session, ["home", "reports"])
+    staff_session = demo_data.sign_in(edges, staff, company.tenant_id)
+    edges.name("STAFF", staff_session["token"])
+    refused = edges.call("GET", "jobs", "/v1/jobs", headers=bearer(staff_session), expect=DENIED, settling=(401, 503))
+    _see("orders" in str(refused.get("required")), "the answer names the missing permission", refused)
+
+
+def _revoke(edges: Edges, step: Steps, say: Say, company: Company) -> None:
+    step("The owner deactivates the merchant's API access; its key stops working everywhere at once")
+    edges.call(
+        "POST",
+        "identity",
+        f"/v1/api-settings/accounts/{company.pair['api_account_id']}/deactivate",
+        headers=bearer(company.owner_session),
+    )
+    revoked_at = time.monotonic()
+    edges.call("GET", "jobs", "/v1/jobs", headers=basic(company.pair), expect=DENIED, settling=(200, 503))
+    say(f"    refused {(time.monotonic() - revoked_at) * 1000:.0f} ms after the answer of the deactivation")
+
+
+def _end_a_trial(edges: Edges, step: Steps, api_key: str) -> None:
+    step("Another company's trial ends: 402 Payment Required, but it can still see its subscription")
+    tenant, owner = demo_data.found_company(edges, api_key, "Thrifty Transport")
+    session = demo_data.sign_in(edges, owner, tenant["id"])
+    edges.name("OTHER_OWNER", session["token"])
+    edges.call("GET", "jobs", "/v1/jobs", headers=bearer(session), settling=NOT_YET_KNOWN)
+    demo_data.end_trial_at(edges, api_key, tenant["id"], datetime.now(UTC) + TRIAL_LEFT)
+    edges.call("GET", "jobs", "/v1/jobs", headers=bearer(session), expect=PAYMENT_REQUIRED, settling=(200, 503))
+    edges.call("GET", "billing", "/v1/billing/subscription", headers=bearer(session), settling=(401, 403, 503))
+
+
+def _create_job(edges: Edges, pair: Json, location_id: str, address: str) -> Json:
+    return edges.call(
+        "POST",
+        "jobs",
+        "/v1/jobs",
+        headers=basic(pair),
+        body={
+            "contact": {"first_name": "Grace", "phone": "+15145550100"},
+            "address": {"raw": address},
+            "location_id": location_id,
+            "actions": [{"type": "delivery", "description": "Floor lamp", "quantity": 1, "sku": "LAMP-1"}],
+        },
+        settling=NOT_YET_KNOWN,
+    )
+
+
+def _await_webhook(edges: Edges, hook: str, job_id: str) -> Json:
+    deadline = time.monotonic() + WEBHOOK_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        for kept in edges.call("GET", "receiver", f"/received?name={hook}", tell=False)["data"]:
+            if kept["json"]["data"].get("job", {}).get("id") == job_id:
+                return dict(kept)
+        time.sleep(WEBHOOK_POLL_SECONDS)
+    raise StackError(f"no webhook for job {job_id} arrived within {WEBHOOK_TIMEOUT_SECONDS:.0f} seconds")
+
+
+def _see(seen: object, promise: str, instead: Json) -> None:
+    if not seen:
+        raise StackError(f"not seen: {promise}; instead: {str(instead)[:500]}")
+
+
+def _tell_where_to_go_on(settings: StackSettings, say: Callable[[str], None], content: Json) -> None:
+    for service in SERVICES:
+        say(f"  {service:10} {settings.url(service)}/docs")
+    say(f"  receiver   {settings.url('receiver')}/received")
+    say(f"  tenant     {content['tenant']['name']} ({content['tenant']['id']})")
+    say(f"  owner      {content['owner']['email']} / {content['owner']['password']}")
+    merchant = content["merchant"]
+    say(f"  merchant   {merchant['email']} / {merchant['password']}")
+    say(f"  its pair   {merchant['api_account_id']} : {merchant['api_auth_key']}")
+    say(f"  all of it  {settings.demo_file}")
+    say("  stop with `make down`, look with `make status` and `make logs`")

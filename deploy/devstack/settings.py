@@ -1,0 +1,203 @@
+"""What one private stack is: its home, its ports, its secrets, and the environment that each service gets from it.
+
+Two environment variables tell stacks apart (`WAYBILL_HOME`, `WAYBILL_PORT_OFFSET`), two more name servers to use
+instead of private ones (`WAYBILL_POSTGRES_URL`, `WAYBILL_KAFKA_BOOTSTRAP_SERVERS`). Secrets are made once per home.
+"""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypedDict, cast
+
+from deploy.devstack.broker import Node
+from deploy.devstack.failures import StackError
+from deploy.devstack.postgres import Cluster
+from deploy.devstack.processes import LOOPBACK
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("identity", "billing", "jobs", "webhooks")
+PORTS = {
+    "identity": 8001,
+    "billing": 8002,
+    "jobs": 8003,
+    "webhooks": 8004,
+    "receiver": 8009,
+    "kafka": 9092,
+    "kafka controller": 9093,
+    "postgres": 5442,
+}
+PORT_OFFSET_MAX = 65535 - max(PORTS.values())
+SECRET_BYTES = 32
+# supervisord listens on a Unix socket in the home, and systems limit such a path to some 100 bytes.
+HOME_PATH_BYTES_MAX = 75
+PASSED_ON = ("WAYBILL_ROLES", "WAYBILL_LOG_LEVEL")
+
+
+class Secrets(TypedDict):
+    """`secrets.json`: what a stack makes up once, so that a second start finds its own data again."""
+
+    postgres_password: str
+    database_passwords: dict[str, str]
+    key_pepper: str
+    secret: str
+    identity_sealing_key: str
+    webhooks_sealing_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """One stack: everything else about it follows from these few values."""
+
+    home: Path
+    port_offset: int
+    postgres_url: str | None
+    kafka_bootstrap_servers: str | None
+    passed_on: Mapping[str, str]
+
+    def port(self, process: str) -> int:
+        """The port of one of `PORTS` in this stack."""
+        return PORTS[process] + self.port_offset
+
+    def url(self, process: str) -> str:
+        """Where one of the HTTP servers is reached."""
+        return f"http://{LOOPBACK}:{self.port(process)}"
+
+    def pid_file(self, process: str) -> Path:
+        """Where the process id of one process stands while it runs."""
+        return self.home / "run" / f"{process}.pid"
+
+    def log_file(self, process: str) -> Path:
+        """Where one process writes, rotated by supervisord."""
+        return self.home / "logs" / f"{process}.log"
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """What this stack runs, in the order in which it is started."""
+        own_servers = ("postgres",) * (not self.postgres_url) + ("kafka",) * (not self.kafka_bootstrap_servers)
+        return (*own_servers, *SERVICES, "receiver")
+
+    @property
+    def demo_file(self) -> Path:
+        """`demo.json`: addresses and credentials for people and tools."""
+        return self.home / "demo.json"
+
+    @property
+    def secrets_file(self) -> Path:
+        """`secrets.json`, which also marks a folder as a stack's home."""
+        return self.home / "secrets.json"
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The secrets of this home; it must have been prepared."""
+        return cast(Secrets, json.loads(self.secrets_file.read_text()))
+
+    @property
+    def cluster(self) -> Cluster:
+        """The private PostgreSQL."""
+        return Cluster(
+            folder=self.home / "postgres",
+            port=self.port("postgres"),
+            password=self.secrets["postgres_password"],
+            pid_file=self.pid_file("postgres"),
+        )
+
+    @property
+    def node(self) -> Node:
+        """The private Kafka."""
+        return Node(
+            folder=self.home / "kafka",
+            port=self.port("kafka"),
+            controller_port=self.port("kafka controller"),
+            pid_file=self.pid_file("kafka"),
+        )
+
+    @property
+    def postgres_admin_url(self) -> str:
+        """Where the databases are made: the existing server, else the private one."""
+        return self.postgres_url or self.cluster.admin_url
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers of the existing cluster, else of the private one."""
+        return self.kafka_bootstrap_servers or f"{LOOPBACK}:{self.port('kafka')}"
+
+    def service_environment(self, service: str, database_url: str) -> dict[str, str]:
+        """Every variable that `service` gets: its own and the shared ones, no other service's secrets."""
+        prefix = service.upper()
+        environment = {
+            f"{prefix}_DATABASE_URL": database_url,
+            f"{prefix}_HOST": LOOPBACK,
+            f"{prefix}_PORT": str(self.port(service)),
+            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "WAYBILL_KEY_PEPPERS": f"1:{self.secrets['key_pepper']}",
+            "WAYBILL_SECRET": self.secrets["secret"],
+            **self.passed_on,
+        }
+        if service == "identity":
+            environment["IDENTITY_SEALING_KEYS"] = f"1:{self.secrets['identity_sealing_key']}"
+        if service == "webhooks":
+            environment["WEBHOOKS_SEALING_KEYS"] = f"1:{self.secrets['webhooks_sealing_key']}"
+            # The receiver of the demo listens on loopback without TLS; by default both are refused.
+            environment["WEBHOOKS_ALLOWED_PRIVATE_NETWORKS"] = "127.0.0.0/8,::1/128"
+            environment["WEBHOOKS_ALLOW_HTTP"] = "true"
+        return environment
+
+
+def read_settings(environment: Mapping[str, str]) -> StackSettings:
+    """The stack that these environment variables describe; StackError where one of them cannot be used."""
+    told_offset = environment.get("WAYBILL_PORT_OFFSET", "0") or "0"
+    if not told_offset.isdecimal() or int(told_offset) > PORT_OFFSET_MAX:
+        raise StackError(f"WAYBILL_PORT_OFFSET must be a number from 0 to {PORT_OFFSET_MAX}, not {told_offset!r}")
+    home = Path(environment.get("WAYBILL_HOME") or ROOT / ".waybill").expanduser().resolve()
+    if len(os.fsencode(home)) > HOME_PATH_BYTES_MAX:
+        raise StackError(
+            f"the path {home} is too long for a Unix socket inside it: set WAYBILL_HOME to a folder"
+            f" with at most {HOME_PATH_BYTES_MAX} bytes in its path"
+        )
+    if "%" in str(home):  # supervisord expands it, in some of its settings twice
+        raise StackError(f"the path {home} has a % in it: set WAYBILL_HOME to a folder without one")
+    return StackSettings(
+        home=home,
+        port_offset=int(told_offset),
+        postgres_url=environment.get("WAYBILL_POSTGRES_URL") or None,
+        kafka_bootstrap_servers=environment.get("WAYBILL_KAFKA_BOOTSTRAP_SERVERS") or None,
+        passed_on={name: environment[name] for name in PASSED_ON if environment.get(name)},
+    )
+
+
+def prepare_home(settings: StackSettings) -> None:
+    """Make the home with its secrets, for us alone; StackError where the folder holds something else."""
+    if not settings.secrets_file.exists() and settings.home.exists() and any(settings.home.iterdir()):
+        raise StackError(f"{settings.home} holds other files already: set WAYBILL_HOME to a folder of its own")
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.home.chmod(0o700)
+    for folder in ("run", "logs"):
+        (settings.home / folder).mkdir(mode=0o700, exist_ok=True)
+    if not settings.secrets_file.exists():
+        made: Secrets = {
+            "postgres_password": secrets.token_urlsafe(SECRET_BYTES),
+            "database_passwords": {service: secrets.token_urlsafe(SECRET_BYTES) for service in SERVICES},
+            "key_pepper": _secret(),
+            "secret": _secret(),
+            "identity_sealing_key": _secret(),
+            "webhooks_sealing_key": _secret(),
+        }
+        write_private(settings.secrets_file, json.dumps(made, indent=2) + "\n")
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only we may read, whole or not at all."""
+    unfinished = file.with_name(file.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text)
+    unfinished.replace(file)
+
+
+def _secret() -> str:
+    return base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()

@@ -1,0 +1,362 @@
+"""The private stack as operations: up, down, status, reset. Tests and the command line call the same functions.
+
+Invariant: every operation may run twice; what is right already is left alone, and only processes that this home's stack
+started are ever stopped.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from deploy.devstack import broker, postgres, supervision
+from deploy.devstack.failures import StackError
+from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
+from deploy.devstack.settings import ROOT, SERVICES, StackSettings, prepare_home, write_private
+from deploy.devstack.supervision import Supervisor
+
+TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
+SERVERS = ("postgres", "kafka")
+STEP_TIMEOUT_SECONDS = 180
+READY_TIMEOUT_SECONDS = 180.0
+EXISTING_SERVER_TIMEOUT_SECONDS = 5.0
+# A server that fails this long at starting will not come by itself.
+FAILING_SECONDS_MAX = 12.0
+READY_POLL_SECONDS = 0.1
+PROBE_TIMEOUT_SECONDS = 2.0
+LOCK_TIMEOUT_SECONDS = 300.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One line of `status`."""
+
+    name: str
+    state: str
+    address: str
+    process_id: int | None
+    started_at: datetime | None
+
+
+def up(settings: StackSettings, say: Say) -> None:
+    """Return with the whole stack ready. A stack that is ready is left as it is."""
+    prepare_home(settings)
+    if "kafka" in settings.processes and not broker.library_folder().is_dir():
+        say("fetching Kafka, once for this checkout")
+    with _one_operation_at_a_time(settings):
+        supervisor = Supervisor(settings.home)
+        databases = database_urls(settings)
+        programs = _programs(settings, databases)
+        wanted = supervision.configuration(supervisor, list(programs.values()))
+        if supervision.is_running(supervisor) and supervisor.configuration_file.read_text() != wanted:
+            say("the settings have changed: stopping the old stack first")
+            _stop_everything(settings, supervisor)
+        if not supervision.is_running(supervisor):
+            _end_left_over(settings)
+        _refuse_taken_ports(settings)
+        if not supervision.is_running(supervisor):
+            write_private(supervisor.configuration_file, wanted)
+            supervision.start(supervisor)
+        _start_servers(settings, supervisor, say)
+        idle = [name for name in (*SERVICES, "receiver") if find(settings.pid_file(name)) is None]
+        if idle:
+            _prepare_services(settings, databases, say)
+        supervision.start_programs(supervisor, (*SERVICES, "receiver"))
+        _wait_for_services(settings, supervisor)
+        if idle:
+            say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*SERVICES, "receiver")))
+
+
+def down(settings: StackSettings, say: Say) -> None:
+    """Stop what this home's stack started; its data stay."""
+    if not settings.secrets_file.exists():
+        say("nothing was ever started here")
+        return
+    with _one_operation_at_a_time(settings):
+        _stop_everything(settings, Supervisor(settings.home))
+    say("stopped")
+
+
+def reset(settings: StackSettings, say: Say) -> None:
+    """Stop the stack and throw its home away; fetched jars stay."""
+    down(settings, say)
+    if settings.secrets_file.exists():
+        shutil.rmtree(settings.home)
+        say(f"deleted {settings.home}")
+
+
+def status(settings: StackSettings) -> list[ProcessStatus]:
+    """Every process of the stack: its state, where it listens, since when it runs."""
+    supervisor = Supervisor(settings.home)
+    states = supervision.states(supervisor) if supervision.is_running(supervisor) else {}
+    lines = []
+    for name in (*SERVERS, *SERVICES, "receiver"):
+        process = find(settings.pid_file(name))
+        if name not in settings.processes:
+            lines.append(ProcessStatus(name, "existing server", _address(settings, name), None, None))
+        elif process is None:
+            state = states.get(name, "STOPPED").lower()
+            lines.append(ProcessStatus(name, "stopped" if state == "running" else state, "-", None, None))
+        else:
+            started_at = datetime.fromtimestamp(process.create_time(), UTC)
+            state = "ready" if _is_ready(settings, name) else "running, not ready"
+            lines.append(ProcessStatus(name, state, _address(settings, name), process.pid, started_at))
+    return lines
+
+
+def follow_logs(settings: StackSettings, process: str | None) -> None:
+    """Become `tail`, following the log of one process or of all. Returns only by StackError."""
+    known = (*settings.processes, "supervisord")
+    if process is not None and process not in known:
+        raise StackError(f"there is no process {process!r}: one of {', '.join(known)}")
+    files = [file for name in ([process] if process else known) if (file := settings.log_file(name)).exists()]
+    if not files:
+        raise StackError("there are no logs yet: start the stack with `make up`")
+    os.execvp("tail", ["tail", "-n", "20", "-F", *map(str, files)])
+
+
+def run_step(command: Sequence[str], environment: dict[str, str], failure: str) -> str:
+    """Run one short command of the suite from the root of the checkout; its standard output."""
+    try:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STEP_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"{failure}: no end after {STEP_TIMEOUT_SECONDS} seconds") from error
+    if done.returncode != 0:
+        told = (done.stderr + done.stdout).strip().splitlines()[-20:]
+        raise StackError("\n".join([f"{failure} (python {' '.join(command)}):", *told]))
+    return done.stdout
+
+
+def database_urls(settings: StackSettings) -> dict[str, str]:
+    """Each service's own database as its own role."""
+    admin = urlsplit(settings.postgres_admin_url)
+    address = admin.netloc.rpartition("@")[2]
+    passwords = settings.secrets["database_passwords"]
+    return {
+        service: admin._replace(
+            netloc=f"waybill_{service}:{passwords[service]}@{address}", path=f"/waybill_{service}"
+        ).geturl()
+        for service in SERVICES
+    }
+
+
+def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, Program]:
+    programs = {}
+    if "postgres" in settings.processes:
+        programs["postgres"] = settings.cluster.program
+    if "kafka" in settings.processes:
+        programs["kafka"] = settings.node.program
+    for service in SERVICES:
+        programs[service] = Program(
+            name=service,
+            command=(sys.executable, "-m", service, "serve"),
+            pid_file=settings.pid_file(service),
+            environment=settings.service_environment(service, databases[service]),
+            directory=ROOT,
+            stop_timeout_seconds=20,
+        )
+    programs["receiver"] = Program(
+        name="receiver",
+        command=(sys.executable, "-m", "deploy.devstack.receiver", "--port", str(settings.port("receiver"))),
+        pid_file=settings.pid_file("receiver"),
+        directory=ROOT,
+    )
+    return programs
+
+
+def _start_servers(settings: StackSettings, supervisor: Supervisor, say: Say) -> None:
+    """PostgreSQL and Kafka side by side; each server that was named instead must answer at once."""
+
+    def start_postgres() -> None:
+        if "postgres" not in settings.processes:
+            postgres.wait_until_ready(
+                settings.postgres_admin_url,
+                timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
+                hint=" (the server that WAYBILL_POSTGRES_URL names)",
+            )
+            return
+        if find(settings.pid_file("postgres")) is None:
+            postgres.create(settings.cluster)
+            supervision.start_programs(supervisor, ["postgres"])
+            say(f"postgres: {LOOPBACK}:{settings.port('postgres')}")
+        _with_log(settings, "postgres", lambda: postgres.wait_until_ready(settings.postgres_admin_url))
+
+    def start_kafka() -> None:
+        if "kafka" not in settings.processes:
+            broker.wait_until_ready(
+                settings.kafka,
+                timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
+                hint=" (the cluster that WAYBILL_KAFKA_BOOTSTRAP_SERVERS names)",
+            )
+            return
+        if find(settings.pid_file("kafka")) is None:
+            broker.create(settings.node)
+            supervision.start_programs(supervisor, ["kafka"])
+            say(f"kafka: {settings.kafka}")
+        _with_log(settings, "kafka", lambda: broker.wait_until_ready(settings.kafka))
+
+    _side_by_side(start_postgres, start_kafka)
+
+
+def _prepare_services(settings: StackSettings, databases: dict[str, str], say: Say) -> None:
+    """Databases and their migrations beside the topics: all of it true on every call."""
+    environments = {service: settings.service_environment(service, databases[service]) for service in SERVICES}
+
+    def prepare_database(service: str) -> None:
+        password = settings.secrets["database_passwords"][service]
+        postgres.create_database(settings.postgres_admin_url, name=f"waybill_{service}", password=password)
+        run_step(["-m", service, "migrate"], environments[service], f"{service} could not be migrated")
+
+    def prepare_topics() -> None:
+        kafka = {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
+        run_step(["-m", "shared.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
+
+    if "postgres" in settings.processes:
+        postgres.forbid_strangers(settings.cluster)
+    steps = [lambda service=service: prepare_database(service) for service in SERVICES]
+    _side_by_side(prepare_topics, *steps)
+    say("databases migrated, topics made")
+
+
+def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    failing_since: dict[str, float] = {}
+    waiting = [*SERVICES, "receiver"]
+    while waiting := [name for name in waiting if not _is_ready(settings, name)]:
+        now = time.monotonic()
+        states = supervision.states(supervisor)
+        for name in waiting:
+            if states[name] == "RUNNING":
+                failing_since.pop(name, None)
+            elif states[name] != "STARTING":  # a new try says nothing yet about how it will end
+                failing_since.setdefault(name, now)
+            hopeless = states[name] == "FATAL" or now - failing_since.get(name, now) > FAILING_SECONDS_MAX
+            if hopeless or now >= deadline:
+                what = "keeps ending" if hopeless else f"is not ready after {READY_TIMEOUT_SECONDS:.0f} seconds"
+                raise StackError(_with_last_lines(settings, name, f"{name} {what}"))
+        time.sleep(READY_POLL_SECONDS)
+
+
+def _is_ready(settings: StackSettings, name: str) -> bool:
+    if name in SERVERS:
+        return port_answers(settings.port(name))
+    path = "/received" if name == "receiver" else "/readyz"
+    try:
+        # Never through a proxy that the environment names: this is loopback.
+        with httpx.Client(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
+            return client.get(settings.url(name) + path).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _refuse_taken_ports(settings: StackSettings) -> None:
+    for name in settings.processes:
+        needed = [name, "kafka controller"] if name == "kafka" else [name]
+        if find(settings.pid_file(name)) is not None:
+            continue
+        for port_name in needed:
+            port = settings.port(port_name)
+            if port_is_taken(port):
+                raise StackError(
+                    f"port {port} ({port_name}) is taken{_holder(port)}: stop that process, or shift every"
+                    " port of this stack with the setting WAYBILL_PORT_OFFSET (for example WAYBILL_PORT_OFFSET=1000)"
+                )
+
+
+def _holder(port: int) -> str:
+    """Who listens there, as far as the system tells us."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                return (
+                    f" by process {connection.pid} ({psutil.Process(connection.pid).name()})" if connection.pid else ""
+                )
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
+def _stop_everything(settings: StackSettings, supervisor: Supervisor) -> None:
+    if supervision.is_running(supervisor):
+        supervision.stop(supervisor, [(*SERVICES, "receiver"), SERVERS])
+    _end_left_over(settings)
+
+
+def _end_left_over(settings: StackSettings) -> None:
+    """End what this home's stack started and nobody supervises any more (supervisord itself was killed)."""
+    files = {file.stem: file for file in (settings.home / "run").glob("*.pid")}
+    found = {name: process for name, file in files.items() if (process := find(file))}
+    end([found.pop("supervisord")] if "supervisord" in found else [])
+    end([process for name, process in found.items() if name not in SERVERS])
+    end([process for name, process in found.items() if name == "kafka"])
+    end([process for name, process in found.items() if name == "postgres"], stop_signal=postgres.STOP_SIGNAL)
+    for file in files.values():
+        file.unlink(missing_ok=True)
+
+
+def _address(settings: StackSettings, name: str) -> str:
+    if name == "kafka":
+        return settings.kafka
+    if name == "postgres":
+        return urlsplit(settings.postgres_admin_url).netloc.rpartition("@")[2]
+    return settings.url(name)
+
+
+def _with_log(settings: StackSettings, name: str, wait: Callable[[], None]) -> None:
+    try:
+        wait()
+    except StackError as error:
+        raise StackError(_with_last_lines(settings, name, str(error))) from error
+
+
+def _with_last_lines(settings: StackSettings, name: str, failure: str) -> str:
+    log_file = settings.log_file(name)
+    return "\n".join([f"{failure}; the end of {log_file}:", *last_lines(log_file)])
+
+
+def _side_by_side(*steps: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(max_workers=len(steps)) as threads:
+        for future in [threads.submit(step) for step in steps]:
+            future.result()
+
+
+@contextmanager
+def _one_operation_at_a_time(settings: StackSettings) -> Iterator[None]:
+    with (settings.home / "lock").open("w") as lock:
+
+        def taken() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        wait_until(
+            taken,
+            timeout_seconds=LOCK_TIMEOUT_SECONDS,
+            failure=lambda: (
+                f"another command has been working on {settings.home} for {LOCK_TIMEOUT_SECONDS:.0f} seconds"
+            ),
+        )
+        yield

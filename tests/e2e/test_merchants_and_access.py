@@ -1,0 +1,218 @@
+"""Merchants and their API access, seen from outside: granting, using, ending it."""
+
+import asyncio
+import base64
+
+from tests.support.suite import SERVICES, Api, Suite, Tenant, basic, eventually, job
+
+
+async def test_a_level_1_merchant_is_refused_api_access(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant(level=1, api_access=False)
+
+    granted = await tenant.owner.post("identity", f"/v1/merchants/{merchant.id}/api-access")
+    created = await tenant.owner.post(
+        "identity",
+        "/v1/merchants",
+        {
+            "business_name": "Level one",
+            "login_email": "one@example.com",
+            "level": 1,
+            "api_access": True,
+            "location_ids": [tenant.default_location],
+            "default_location_id": tenant.default_location,
+        },
+    )
+
+    assert granted.status_code == 409
+    assert granted.json()["code"] == "merchant_level_required"
+    assert created.status_code == 422
+    assert created.json()["errors"][0]["pointer"] == "/api_access"
+
+
+async def test_the_toggle_works_on_create_and_on_update(tenant: Tenant) -> None:
+    with_access = await tenant.create_merchant(api_access=True)
+    without = await tenant.create_merchant(api_access=False)
+
+    updated = await tenant.owner.request("identity", "PATCH", f"/v1/merchants/{without.id}", json={"api_access": True})
+
+    assert with_access.document["api_account_id"].startswith("acct_")
+    assert without.document["api_account_id"] is None
+    assert updated.status_code == 200
+    assert updated.json()["api_account_id"].startswith("acct_")
+
+
+async def test_leaving_level_2_ends_access_and_coming_back_does_not_restore_it(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    api = await merchant.api()
+
+    path = f"/v1/merchants/{merchant.id}"
+    left = await tenant.owner.request("identity", "PATCH", path, json={"level": 1})
+    back = await tenant.owner.request("identity", "PATCH", path, json={"level": 2})
+
+    assert left.json()["api_access"] is False
+    assert back.json()["api_access"] is False
+    await refused_everywhere(api, 403)
+
+
+async def test_an_administrator_sees_account_ids_and_never_a_key(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    await tenant.create_merchant(api_access=False)
+    pair = await merchant.pair()
+
+    accounts = await tenant.owner.get("identity", "/v1/api-settings/accounts")
+    merchants = await tenant.owner.get("identity", "/v1/merchants")
+
+    assert [one["api_account_id"] for one in accounts.json()["data"]] == [pair["api_account_id"]]
+    for answer in (accounts, merchants):
+        assert pair["api_auth_key"] not in answer.text
+        assert "wbk_" not in answer.text
+
+
+async def test_deactivating_in_api_settings_is_in_force_in_every_service(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    api = await merchant.api()
+    account_id = (await api.get("jobs", "/v1/auth/test")).json()["api_account_id"]
+
+    answer = await tenant.owner.post("identity", f"/v1/api-settings/accounts/{account_id}/deactivate")
+
+    assert answer.status_code in (200, 204)
+    await refused_everywhere(api, 403)
+
+
+async def test_revoking_from_the_merchant_is_the_same_operation(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    api = await merchant.api()
+    assert (await api.get("jobs", "/v1/jobs")).status_code == 200
+
+    answer = await tenant.owner.request("identity", "DELETE", f"/v1/merchants/{merchant.id}/api-access")
+
+    assert answer.status_code == 204
+    await refused_everywhere(api, 403)
+    listed = await tenant.owner.get("identity", "/v1/api-settings/accounts")
+    assert listed.json()["data"] == []
+
+
+async def test_a_new_grant_makes_a_new_key_and_the_old_one_stays_closed(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    first = await merchant.api()
+    path = f"/v1/merchants/{merchant.id}/api-access"
+    await tenant.owner.request("identity", "DELETE", path)
+    await tenant.owner.made("identity", path)
+
+    second = await merchant.api()
+
+    assert second.headers != first.headers
+    await refused_everywhere(first, 401)
+
+
+async def test_a_merchant_retrieves_its_pair_and_uses_it(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    api = await merchant.api()
+
+    created = await api.post("jobs", "/v1/jobs", job())
+    read = await api.get("jobs", f"/v1/jobs/{created.json()['id']}")
+    listed = await api.get("jobs", "/v1/jobs")
+
+    assert created.status_code == 201
+    assert read.json()["merchant_id"] == merchant.id
+    assert [one["id"] for one in listed.json()["data"]] == [created.json()["id"]]
+
+
+async def test_a_merchant_sees_only_its_own_jobs(tenant: Tenant) -> None:
+    ours = await (await tenant.create_merchant()).api()
+    theirs = await (await tenant.create_merchant()).api()
+    made = (await ours.post("jobs", "/v1/jobs", job())).json()
+
+    assert (await theirs.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 404
+    assert (await theirs.get("jobs", "/v1/jobs")).json()["data"] == []
+    assert (await tenant.owner.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 200
+
+
+async def test_another_tenants_rows_do_not_exist(suite: Suite, tenant: Tenant) -> None:
+    stranger = await suite.new_tenant()
+    merchant = await tenant.create_merchant()
+    made = (await (await merchant.api()).post("jobs", "/v1/jobs", job())).json()
+
+    assert (await stranger.owner.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 404
+    assert (await stranger.owner.get("identity", f"/v1/merchants/{merchant.id}")).status_code == 404
+    location = await stranger.owner.get("identity", f"/v1/locations/{tenant.default_location}")
+    assert location.status_code == 404
+
+
+async def test_a_merchants_credentials_open_only_the_routes_marked_for_them(suite: Suite, tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    pair, session = await merchant.api(), await (await merchant.session()).settled()
+    tried = 0
+
+    for service in SERVICES:
+        document = (await suite.client.get(f"{suite.urls[service]}/openapi.json")).json()
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if operation["x-access"] == "public":
+                    continue
+                for api, kind in ((pair, "pair"), (session, "merchant_session")):
+                    if kind in operation["x-admits"]:
+                        continue
+                    filled = path.replace("{", "").replace("}", "")
+                    answer = await api.request(service, method.upper(), filled)
+                    tried += 1
+                    assert answer.status_code == 403, f"{kind} on {method} {path}: {answer.status_code}"
+                    assert answer.json()["code"] == "credential_not_admitted"
+
+    assert tried > 60
+
+
+async def test_a_merchant_cannot_manage_webhooks_in_any_way(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    body = {"url": "https://example.com/hook", "event_types": ["*"], "location_ids": "*"}
+
+    for api in (await merchant.api(), await (await merchant.session()).settled()):
+        assert (await api.post("webhooks", "/v1/webhook-endpoints", body)).status_code == 403
+        assert (await api.get("webhooks", "/v1/webhook-endpoints")).status_code == 403
+        assert (await api.get("webhooks", "/v1/deliveries")).status_code == 403
+
+
+async def test_garbage_credentials_are_401_everywhere(suite: Suite, tenant: Tenant) -> None:
+    pair = await (await tenant.create_merchant()).pair()
+    wrong = [
+        {},
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic %%%"},
+        {"Authorization": "Basic " + base64.b64encode(b"\xff\xfe:x").decode()},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer a.b.c"},
+        {"Authorization": "Digest username=x"},
+        {"X-Api-Key": "wbk_live_short"},
+        {"X-Api-Key": pair["api_auth_key"]},
+        basic(pair["api_account_id"], pair["api_auth_key"][:-1] + "x"),
+        basic(pair["api_account_id"], ""),
+        basic("acct_unknown", pair["api_auth_key"]),
+        {**basic(**pair), "X-Api-Key": "wbk_live_short"},
+    ]
+
+    for headers in wrong:
+        for service in SERVICES:
+            answer = await Api(suite, headers).get(service, "/v1/permissions")
+            assert answer.status_code == 401, f"{service} {headers}: {answer.status_code}"
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "www-authenticate" in answer.headers
+
+
+async def test_log_out_cuts_the_running_token_in_every_service(tenant: Tenant) -> None:
+    session = await (await (await tenant.create_merchant()).session()).settled()
+
+    answer = await session.request("identity", "DELETE", "/v1/sessions/current")
+
+    assert answer.status_code == 204
+    await refused_everywhere(session, 401, path="/v1/auth/test")
+
+
+async def refused_everywhere(api: Api, status: int, path: str = "/v1/permissions") -> None:
+    """Within a bound, every service answers this caller with this status."""
+
+    async def refused(service: str) -> bool:
+        return (await api.get(service, path)).status_code == status
+
+    await asyncio.gather(
+        *(eventually(lambda s=service: refused(s), what=f"{service} answers {status}") for service in SERVICES)  # type: ignore[misc]
+    )

@@ -1,0 +1,177 @@
+"""Who may do what, and until when: the permission model, and 402 at the very instant at which a trial ends."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from tests.support.suite import SERVICES, Api, Suite, Tenant, eventually, job
+
+SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}
+
+
+async def test_a_staff_member_without_orders_is_refused_jobs(tenant: Tenant) -> None:
+    without = await tenant.create_staff("home", "appearance", "settings", "reports")
+    with_orders = await tenant.create_staff("orders")
+
+    refused = await without.get("jobs", "/v1/jobs")
+
+    assert refused.status_code == 403
+    assert refused.json()["required"] == ["orders.jobs.read"]
+    assert (await with_orders.get("jobs", "/v1/jobs")).status_code == 200
+
+
+async def test_a_change_of_permissions_reaches_jobs(tenant: Tenant) -> None:
+    staff = await tenant.create_staff("orders")
+    staff_id = (await staff.get("identity", "/v1/auth/test")).json()["subject_id"]
+
+    changed = await tenant.owner.request(
+        "identity", "PUT", f"/v1/staff/{staff_id}/permissions", json={"permissions": ["reports"]}
+    )
+
+    assert changed.status_code == 200
+
+    async def refused() -> bool:
+        return (await staff.get("jobs", "/v1/jobs")).status_code in (401, 403)
+
+    await eventually(refused, what="jobs refuses the staff member")
+
+
+async def test_anybody_can_ask_for_their_permissions(suite: Suite, tenant: Tenant) -> None:
+    staff = await tenant.create_staff("reports")
+    merchant = await (await tenant.create_merchant()).api()
+
+    for service in SERVICES:
+        owner = (await tenant.owner.get(service, "/v1/permissions")).json()
+        assert owner["is_owner"] is True
+        assert set(owner["permissions"]) == SECTIONS
+        assert all(owner["permissions"].values())
+        assert owner["subscription"]["status"] == "trialing"
+        assert (await staff.get(service, "/v1/permissions")).json()["permissions"]["reports"] is True
+        assert (await staff.get(service, "/v1/permissions")).json()["permissions"]["orders"] is False
+        own = (await merchant.get(service, "/v1/permissions")).json()
+        assert (own["principal"], own["row_scope"], own["api_access"]) == ("merchant", "own", True)
+        assert "orders.jobs.write" in own["scopes"]
+
+
+async def test_the_owner_cannot_be_reduced(tenant: Tenant) -> None:
+    owner_id = (await tenant.owner.get("identity", "/v1/auth/test")).json()["subject_id"]
+    staff = await tenant.create_staff("settings")
+
+    answer = await staff.request("identity", "PUT", f"/v1/staff/{owner_id}/permissions", json={"permissions": []})
+
+    assert answer.status_code in (403, 404, 409)
+    assert (await tenant.owner.get("jobs", "/v1/permissions")).json()["is_owner"] is True
+
+
+async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) -> None:
+    tenant = await suite.new_tenant()
+    merchant = await (await tenant.create_merchant()).api()
+    end = datetime.now(UTC) + timedelta(seconds=3)
+    await tenant.end_trial_at(end.isoformat())
+
+    async def known() -> bool:
+        answer = (await merchant.get("jobs", "/v1/permissions")).json()
+        return datetime.fromisoformat(answer["subscription"]["trial_ends_at"]) == end
+
+    await eventually(known, what="jobs knows the new end of the trial")
+    # Without billing no event can tell of the end: jobs has to see it by its own clock.
+    billing = suite.processes["billing"]
+    await asyncio.to_thread(billing.stop)
+    try:
+        before, after = [], []
+        while datetime.now(UTC) < end + timedelta(seconds=0.5):
+            asked = datetime.now(UTC)
+            status = (await merchant.get("jobs", "/v1/jobs")).status_code
+            answered = datetime.now(UTC)
+            if answered < end:
+                before.append(status)
+            elif asked >= end:
+                after.append(status)
+        assert set(before) == {200}
+        assert set(after) == {402}
+        assert (await merchant.post("jobs", "/v1/jobs", job())).status_code == 402
+    finally:
+        billing.start()
+        await billing.ready()
+
+
+async def test_what_stays_open_after_the_trial(suite: Suite) -> None:
+    tenant = await suite.new_tenant()
+    merchant = await tenant.create_merchant()
+    await ended(suite, tenant)
+
+    for service, path in (
+        *((service, "/v1/permissions") for service in SERVICES),
+        *((service, "/v1/auth/test") for service in SERVICES),
+        ("identity", "/v1/tenant"),
+        ("billing", "/v1/billing/subscription"),
+    ):
+        answer = await tenant.owner.get(service, path)
+        assert answer.status_code == 200, f"{path}: {answer.status_code}"
+    for service, path in (
+        ("jobs", "/v1/jobs"),
+        ("webhooks", "/v1/webhook-endpoints"),
+        ("identity", "/v1/merchants"),
+    ):
+        answer = await tenant.owner.get(service, path)
+        assert answer.status_code == 402
+        assert answer.json()["code"] == "subscription_required"
+    revoked = await tenant.owner.request("identity", "DELETE", f"/v1/merchants/{merchant.id}/api-access")
+    assert revoked.status_code == 204
+
+
+async def test_an_extended_trial_opens_the_api_again(suite: Suite) -> None:
+    tenant = await suite.new_tenant()
+    await ended(suite, tenant)
+
+    await tenant.end_trial_at((datetime.now(UTC) + timedelta(days=1)).isoformat())
+
+    async def open_again() -> bool:
+        return (await tenant.owner.get("jobs", "/v1/jobs")).status_code == 200
+
+    await eventually(open_again, what="jobs lets the owner in again")
+
+
+async def test_a_suspended_tenant_is_refused_before_payment_is_asked_for(suite: Suite) -> None:
+    tenant = await suite.new_tenant()
+    await ended(suite, tenant)
+
+    await suite.platform.made("identity", f"/v1/tenants/{tenant.id}/suspend")
+
+    async def suspended() -> bool:
+        answer = await tenant.owner.get("jobs", "/v1/jobs")
+        return answer.status_code == 403 and answer.json()["code"] == "tenant_suspended"
+
+    await eventually(suspended, what="jobs knows of the suspension")
+
+
+async def test_a_platform_key_works_in_the_tenant_that_it_names(suite: Suite, tenant: Tenant) -> None:
+    named = Api(suite, {**suite.platform.headers, "X-Tenant-Id": tenant.id})
+    by_name = Api(suite, {**suite.platform.headers, "X-Tenant-Name": tenant.name})
+    nobody = Api(suite, {**suite.platform.headers, "X-Tenant-Name": "no such tenant"})
+
+    for api in (named, by_name):
+        assert (await api.get("jobs", "/v1/jobs")).status_code == 200
+    assert (await nobody.get("jobs", "/v1/jobs")).status_code == 404
+    assert (await suite.platform.get("jobs", "/v1/jobs")).status_code == 400
+
+
+async def test_a_user_key_can_only_narrow(suite: Suite, tenant: Tenant) -> None:
+    made = await tenant.owner.made(
+        "identity", "/v1/api-keys", {"name": "reports only", "scopes": ["reports"], "livemode": False}
+    )
+    key = await Api(suite, {"X-Api-Key": made["api_key"]}).settled()
+
+    assert (await key.get("jobs", "/v1/jobs")).status_code == 403
+    assert (await key.get("jobs", "/v1/permissions")).json()["permissions"]["reports"] is True
+
+
+async def ended(suite: Suite, tenant: Tenant) -> None:
+    """End the tenant's trial and wait until every service says so."""
+    await tenant.end_trial_at((datetime.now(UTC) + timedelta(seconds=0.7)).isoformat())
+    for service in SERVICES:
+
+        async def over(service: str = service) -> bool:
+            answer = (await tenant.owner.get(service, "/v1/permissions")).json()
+            return answer["subscription"]["entitled"] is False
+
+        await eventually(over, what=f"{service} sees the end of the trial")

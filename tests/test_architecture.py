@@ -1,0 +1,275 @@
+"""The rules of the house that neither the type checker, the linter nor the import contracts can say (see `.importlinter`)."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shared.config import ServiceSettings
+from tests.support.compatibility import events
+
+ROOT = Path(__file__).parents[1]
+SERVICES = ("identity", "billing", "jobs", "webhooks")
+SERVICE_FOLDERS = {name: ROOT / "services" / name / "src" / name for name in SERVICES}
+SHARED = ROOT / "shared/src/shared"
+
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+TEST_NAME_WORDS_MIN = 3
+PARTITIONS = 12
+
+NAMELESS = frozenset({"utils", "util", "helpers", "helper", "common", "base", "types", "misc"})
+HTTP_CLIENTS = frozenset(
+    {"aiohttp", "httpx", "http.client", "httptools", "pyreqwest", "requests", "urllib.request", "urllib3"}
+)
+KAFKA_CLIENTS = frozenset(
+    {"aiokafka", "faststream", "confluent_kafka", "shared.kafka", "shared.producer", "shared.relay"}
+)
+OF_DOMAINS = frozenset({"pydantic", "pydantic_core", "shared.errors", "shared.events"})
+"""What the pure rules of a service may use, beside the standard library and each other."""
+
+MAY_COMMIT = {
+    "shared/src/shared/database.py": "the one place in which an operation's transaction is committed",
+    "shared/src/shared/migrations.py": "Alembic's own connection; no service is running on it",
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    @cached_property
+    def text(self) -> str:
+        return self.path.read_text()
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    def at(self, node: ast.AST) -> str:
+        return f"{self.name}:{getattr(node, 'lineno', 1)}"
+
+    def imports(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Where something is imported, and what: for `from a import b` that may be `a` or `a.b`."""
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                yield from ((self.at(node), (alias.name,)) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield from ((self.at(node), (node.module, f"{node.module}.{alias.name}")) for alias in node.names)
+
+
+def modules(*folders: Path) -> list[Module]:
+    return [
+        Module(path) for folder in folders for path in sorted(folder.rglob("*.py")) if "node_modules" not in path.parts
+    ]
+
+
+SOURCES = modules(SHARED, *SERVICE_FOLDERS.values())
+EVERYTHING = [*SOURCES, *modules(ROOT / "deploy", ROOT / "tests", ROOT / "bench")]
+
+
+def of_service(name: str) -> list[Module]:
+    return modules(SERVICE_FOLDERS[name])
+
+
+def within(imported: tuple[str, ...], families: frozenset[str]) -> bool:
+    """Whether one of these names is a module of these families."""
+    return any(name == family or name.startswith(f"{family}.") for name in imported for family in families)
+
+
+def test_only_the_transaction_helper_commits_and_rolls_back() -> None:
+    found = [
+        f"{module.at(node)}: .{node.func.attr}()"
+        for module in SOURCES
+        if module.name not in MAY_COMMIT
+        for node in module.nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("commit", "rollback")
+        # What a Kafka consumer commits are the offsets that it is given.
+        and not node.args
+    ]
+
+    assert found == []
+
+
+def test_no_instant_is_without_its_time_zone() -> None:
+    found = []
+    for module in EVERYTHING:
+        for node in module.nodes:
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            arguments = len(node.args) + len(node.keywords)
+            naive = {"now": arguments == 0, "fromtimestamp": arguments == 1, "utcnow": True, "utcfromtimestamp": True}
+            of_datetime = "datetime" in ast.unparse(node.func.value)
+            if of_datetime and naive.get(node.func.attr, False):
+                found.append(f"{module.at(node)}: {ast.unparse(node)}")
+
+    assert found == []
+
+
+def test_services_speak_http_from_their_workers_alone() -> None:
+    found = [
+        f"{place}: {imported[-1]}"
+        for name in SERVICES
+        for module in of_service(name)
+        if not _delivers(module.path.relative_to(SERVICE_FOLDERS[name]))
+        for place, imported in module.imports()
+        if within(imported, HTTP_CLIENTS)
+    ]
+
+    assert found == []
+
+
+def _delivers(path: Path) -> bool:
+    return "worker" in (path.parts[0], path.stem) or path.stem.startswith("deliver")
+
+
+def test_facts_leave_a_service_through_the_outbox_alone() -> None:
+    found = [
+        f"{place}: {imported[-1]}"
+        for name in SERVICES
+        for module in of_service(name)
+        for place, imported in module.imports()
+        if within(imported, KAFKA_CLIENTS)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_rules_of_a_service_depend_on_no_framework(service: str) -> None:
+    allowed = OF_DOMAINS | {f"{service}.domain"} | sys.stdlib_module_names
+    found = [
+        f"{place}: {imported[-1]}"
+        for module in of_service(service)
+        if module.path.relative_to(SERVICE_FOLDERS[service]).parts[0].removesuffix(".py") == "domain"
+        for place, imported in module.imports()
+        if not within(imported, allowed)
+    ]
+
+    assert found == []
+
+
+def test_every_topic_is_made_with_a_place_for_its_dead_letters() -> None:
+    file = yaml.safe_load((ROOT / "deploy/kafka/topics.yaml").read_text())
+    described = {topic["name"]: topic for topic in file["topics"]}
+    topics = {event.topic for published in events().values() for event in published} | events().keys()
+
+    for topic in topics:
+        assert described[topic]["partitions"] == PARTITIONS
+        assert f"{topic}.dlq" in described
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_stands_in_the_readme(service: str) -> None:
+    settings = _settings(service)
+    prefix = str(settings.model_config.get("env_prefix"))
+    variables = {
+        str(field.validation_alias) if field.validation_alias else f"{prefix}{name}".upper()
+        for name, field in settings.model_fields.items()
+    }
+    readme = (ROOT / "services" / service / "README.md").read_text()
+    shared_by_all = {variable for variable in variables if variable.startswith("WAYBILL_")}
+    elsewhere = "".join(file.read_text() for file in (ROOT / "README.md", ROOT / "shared/README.md") if file.exists())
+
+    assert prefix == f"{service.upper()}_"
+    assert sorted(variable for variable in variables - shared_by_all if f"`{variable}`" not in readme) == []
+    assert sorted(variable for variable in shared_by_all if f"`{variable}`" not in readme + elsewhere) == []
+    assert sorted(set(re.findall(rf"`({prefix}[A-Z_]+)`", readme)) - variables) == []
+
+
+def _settings(service: str) -> type[ServiceSettings]:
+    module = __import__(f"{service}.config", fromlist=["Settings"])
+    settings: type[ServiceSettings] = module.Settings
+    return settings
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_is_described(service: str) -> None:
+    assert [name for name, field in _settings(service).model_fields.items() if not field.description] == []
+
+
+def test_every_module_is_named_by_what_it_is_about() -> None:
+    named = {module.name: {module.path.stem, module.path.parent.name} for module in EVERYTHING}
+
+    assert [name for name, words in named.items() if words & NAMELESS] == []
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    lengths = {module.name: module.text.count("\n") for module in EVERYTHING}
+
+    assert {name: lines for name, lines in lengths.items() if lines > MODULE_LINES_MAX} == {}
+
+
+def test_no_function_is_too_long_to_read() -> None:
+    found = {
+        f"{module.at(node)} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for module in EVERYTHING
+        # What a migration has done is a list, however long.
+        if "versions" not in module.path.parts
+        for node in module.nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert {name: lines for name, lines in found.items() if lines > FUNCTION_LINES_MAX} == {}
+
+
+def test_every_module_says_what_it_is_about() -> None:
+    assert [module.name for module in EVERYTHING if module.text.strip() and not ast.get_docstring(module.tree)] == []
+
+
+def test_nothing_is_swallowed_without_a_word() -> None:
+    found = [
+        module.at(handler)
+        for module in SOURCES
+        for node in module.nodes
+        if isinstance(node, ast.Try)
+        for handler in node.handlers
+        if _catches_everything(handler) and not _is_accounted_for(module, node, handler)
+    ]
+
+    assert found == []
+
+
+def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    return handler.type is None or ast.unparse(handler.type) in ("Exception", "BaseException")
+
+
+def _is_accounted_for(module: Module, attempt: ast.Try, handler: ast.ExceptHandler) -> bool:
+    """A comment with the reason (in the handler, or right above the attempt), a log line, or the error raised again."""
+    lines = module.text.splitlines()
+    near = [lines[attempt.lineno - 2], *lines[handler.lineno - 1 : handler.end_lineno]]
+    commented = any(line.strip().startswith("#") or "  # " in line for line in near)
+    inside = [node for statement in handler.body for node in ast.walk(statement)]
+    logged = any(isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log.") for node in inside)
+    return commented or logged or any(isinstance(node, ast.Raise) for node in inside)
+
+
+def test_the_name_of_a_test_is_a_sentence() -> None:
+    found = [
+        f"{module.at(node)}: {node.name}"
+        for module in EVERYTHING
+        if module.path.stem.startswith("test_")
+        for node in module.nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if len(node.name.removeprefix("test_").split("_")) < TEST_NAME_WORDS_MIN
+    ]
+
+    assert found == []
