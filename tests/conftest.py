@@ -7,6 +7,22 @@ import pytest
 from tests.support.stack import BackingStack, start_backing_stack
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fail-on-skip", action="store_true", help="a test that is skipped fails the run (for the gate)")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped and terminalreporter.config.getoption("--fail-on-skip"):
+        terminalreporter.write_line(f"{len(skipped)} skipped: each test has to run here", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus == 0 and session.config.getoption("--fail-on-skip") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
     """PostgreSQL and Kafka of this test run; each starts when it is first asked for."""

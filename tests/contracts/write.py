@@ -1,11 +1,11 @@
-"""Write the committed schemas of all events anew (`make contracts`), unless that would break a promise to a reader."""
+"""Write the committed contracts anew (`make contracts`): event schemas, unless that would break a promise to a reader, OpenAPI, AsyncAPI."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import compatibility
+from tests.support import compatibility, documents
 
 FOLDER = Path(__file__).with_name("events")
 
@@ -35,6 +35,10 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     for topic, document in current.items():
         (FOLDER / f"{topic}.json").write_text(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+    for (service, kind), text in documents.generate().items():
+        file = documents.path_of(service, kind)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
     return 0
 
 

@@ -127,7 +127,9 @@ ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
         ("platform_key", replace(GOOD, credential_active=False), PAIR_ROUTE, Unauthenticated),
     ],
 )
-def test_the_decision(via: Via, standing: Standing, route: RouteAccess, error: type[WaybillError] | None) -> None:
+def test_each_caller_is_let_in_or_refused_as_laid_down(
+    via: Via, standing: Standing, route: RouteAccess, error: type[WaybillError] | None
+) -> None:
     caller = decisions.caller(via, standing, livemode=True)
 
     if error is None:

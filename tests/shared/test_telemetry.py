@@ -100,6 +100,18 @@ def test_a_line_within_a_span_carries_its_ids(logged: Logged) -> None:
     assert line["trace_id"] == trace.format_trace_id(span.get_span_context().trace_id)
 
 
+def test_a_talkative_library_says_the_same_thing_only_now_and_then(logged: Logged) -> None:
+    logged.begin()
+    for attempt in range(5):
+        logging.getLogger("aiokafka.client").error("Unable to connect to node, attempt %d", attempt)
+        structlog.get_logger("jobs").error("own", attempt=attempt)
+    logging.getLogger("aiokafka.client").error("Something else")
+
+    events = [str(line["event"]) for line in logged.lines()]
+    assert [event for event in events if event != "own"] == ["Unable to connect to node, attempt 0", "Something else"]
+    assert events.count("own") == 5
+
+
 def test_what_is_logged_is_bounded() -> None:
     deep: list[object] = []
     deep.append(deep)

@@ -99,26 +99,6 @@ def router() -> Router:
             raise RuntimeError("a mistake of ours, with a secret inside: wbk_live_" + "x" * 49)
         return view(row)
 
-    @routes.get("/v1/notes")
-    @requires("orders.jobs.read")
-    async def list_notes(
-        session: Reading, caller: CurrentCaller, paging: PageRequest, text: str | None = None
-    ) -> Page[NoteView]:
-        """List notes."""
-        statement = select(Note).where(Note.tenant_id == caller.tenant_id)
-        if text is not None:
-            statement = statement.where(Note.text == text)
-        return await page(session, statement, paging, by=(Note.id,), view=view, filters={"text": text})
-
-    @routes.get("/v1/notes/{note_id}")
-    @requires("orders.jobs.read")
-    async def get_note(note_id: int, session: Reading, caller: CurrentCaller) -> NoteView:
-        """Read a note."""
-        note = await session.get(Note, note_id)
-        if note is None or note.tenant_id != caller.tenant_id:
-            raise NotFound("no such note")
-        return view(note)
-
     @routes.patch("/v1/notes/{note_id}")
     @requires("orders.jobs.write")
     async def change_note(
@@ -142,6 +122,31 @@ def router() -> Router:
         if note is not None and note.tenant_id == caller.tenant_id:
             await session.delete(note)
 
+    _add_reading(routes)
+    return routes
+
+
+def _add_reading(routes: Router) -> None:
+    @routes.get("/v1/notes")
+    @requires("orders.jobs.read")
+    async def list_notes(
+        session: Reading, caller: CurrentCaller, paging: PageRequest, text: str | None = None
+    ) -> Page[NoteView]:
+        """List notes."""
+        statement = select(Note).where(Note.tenant_id == caller.tenant_id)
+        if text is not None:
+            statement = statement.where(Note.text == text)
+        return await page(session, statement, paging, by=(Note.id,), view=view, filters={"text": text})
+
+    @routes.get("/v1/notes/{note_id}")
+    @requires("orders.jobs.read")
+    async def get_note(note_id: int, session: Reading, caller: CurrentCaller) -> NoteView:
+        """Read a note."""
+        note = await session.get(Note, note_id)
+        if note is None or note.tenant_id != caller.tenant_id:
+            raise NotFound("no such note")
+        return view(note)
+
     @routes.get("/v1/hello")
     @public()
     async def say_hello() -> NoteView:
@@ -153,8 +158,6 @@ def router() -> Router:
     async def greet_caller(caller: CurrentCaller) -> NoteView:
         """Greet a caller."""
         return NoteView(id=0, text=caller.actor, version=1)
-
-    return routes
 
 
 def fact(tenant_id: str) -> Event:

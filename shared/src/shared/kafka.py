@@ -44,7 +44,9 @@ SESSION_TIMEOUT_MS = 30_000
 HEARTBEAT_MS = 3_000
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+# A batch under way may end; it can not while its offsets cannot be committed, and then the rest needs time to stop, too.
+DRAIN_SECONDS = 4.0
+STOP_SECONDS = 8.0
 WATCH_SECONDS = 1.0
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 5.0
@@ -71,7 +73,7 @@ def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
         apply_types=False,
         serializer=None,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        graceful_timeout=STOP_SECONDS,
+        graceful_timeout=DRAIN_SECONDS,
         logger=logging.getLogger("faststream.kafka"),
         log_level=logging.DEBUG,
     )
@@ -298,7 +300,7 @@ class Consumers:
         """Whether all consumers have joined their groups."""
 
     async def run(self) -> None:
-        """Consume until cancelled; the batches under way then still have `stop_seconds` to end."""
+        """Consume until cancelled; the batches under way then still have `DRAIN_SECONDS` to end."""
         failures = 0
         while True:
             try:

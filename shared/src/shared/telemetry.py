@@ -6,6 +6,7 @@ Only the root logger and the tracer in use are global, so that several applicati
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -153,6 +154,9 @@ _SECRET_VALUES = (
 
 # Libraries that tell at INFO, for every connection and rebalance, what only their authors need.
 _QUIET_LOGGERS = ("aiokafka", "faststream", "asyncio", "uvicorn.access")
+# While Kafka is away each of its clients says so ten times a second.
+_TALKATIVE_LOGGERS = ("aiokafka", "faststream")
+TALKATIVE_SECONDS = 10.0
 _OWN_HANDLER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "faststream.access.kafka")
 
 EventDict = MutableMapping[str, Any]
@@ -210,6 +214,7 @@ def configure_logging(service: str, level: str, *, json: bool = True) -> None:
             ],
         )
     )
+    handler.addFilter(_Occasionally())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -229,6 +234,24 @@ def configure_logging(service: str, level: str, *, json: bool = True) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+class _Occasionally(logging.Filter):
+    """Lets a talkative library say the same thing once in `TALKATIVE_SECONDS`; everybody else may say anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_TALKATIVE_LOGGERS):
+            return True
+        # The place in the code stands for the message: there are only so many, whatever is filled in.
+        place, now = (record.name, record.lineno), time.monotonic()
+        if now - self._said_at.get(place, float("-inf")) < TALKATIVE_SECONDS:
+            return False
+        self._said_at[place] = now
+        return True
 
 
 def _first(items: Iterable[Any]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from shared.auth.decisions import Caller
-from shared.auth.seal import KeyRing
+from shared.auth.seal import KeyRing, SealBroken
 from shared.database import NAMING
 from shared.errors import BadRequest, Conflict, Invalid, NotFound, PreconditionFailed, WaybillError
 from shared.http import problems
@@ -89,7 +89,13 @@ async def run(
     if stored is not None:
         if bytes(stored.fingerprint) != claim.fingerprint:
             raise Invalid("this Idempotency-Key was used for another request", code="idempotency_key_reused")
-        body = ring.open(bytes(stored.sealed_body), bound_to=claim.scope.hex())
+        try:
+            body = ring.open(bytes(stored.sealed_body), bound_to=claim.scope.hex())
+        except SealBroken as error:
+            # The secret was changed meanwhile. The work was done; doing it again would be the one wrong answer.
+            raise Conflict(
+                "the answer to this Idempotency-Key cannot be read any more", code="idempotency_answer_lost"
+            ) from error
         headers = {"Idempotency-Replayed": "true", **({"ETag": stored.etag} if stored.etag else {})}
         return Response(body, status_code=stored.status, media_type=stored.media_type, headers=headers)
     response = await _attempt(session, request_id, work)

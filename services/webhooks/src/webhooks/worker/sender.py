@@ -78,6 +78,7 @@ class Sender:
                 status, retry_after, body = await self._exchange(target, message, started_at)
             cause = None if 200 <= status < 300 else "status"
         except Exception as error:
+            # Whatever a stranger's server can do to an exchange is an outcome of the attempt, never an end of the worker.
             cause = _cause(error)
         latency_ms = round((time.perf_counter() - started) * 1000)
         return Outcome(started_at, latency_ms, cause, status, body, retry_after)

@@ -1,0 +1,58 @@
+"""The committed OpenAPI and AsyncAPI documents say what the services do (`make contracts` writes them anew)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.documents import KINDS, SERVICES, generate, path_of
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[tuple[str, str], str]:
+    return generate()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_committed_document_is_the_present_one(
+    documents: dict[tuple[str, str], str], service: str, kind: str
+) -> None:
+    assert path_of(service, kind).read_text() == documents[service, kind], "run make contracts and look at the diff"
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_says_who_may_call_it_and_what_it_answers(
+    documents: dict[tuple[str, str], str], service: str
+) -> None:
+    document = json.loads(documents[service, "openapi"])
+    found = dict(operations(document))
+
+    assert document["openapi"].startswith("3.1")
+    assert len({operation["operationId"] for operation in found.values()}) == len(found)
+    for name, operation in found.items():
+        assert operation["x-access"] in ("public", "authenticated", "requires"), name
+        assert ("x-required-permission" not in operation) == (operation["x-access"] != "requires"), name
+        assert isinstance(operation["x-subscription-exempt"], bool), name
+        assert operation["summary"], name
+        assert {"422", "429", "500", "503"} <= set(operation["responses"]), name
+        assert operation["x-access"] == "public" or {"401", "403"} <= set(operation["responses"]), name
+
+
+def test_no_two_services_answer_on_one_path_but_what_all_of_them_answer(
+    documents: dict[tuple[str, str], str],
+) -> None:
+    everywhere = {"GET /v1/auth/test", "GET /v1/permissions"}
+    owners: dict[str, list[str]] = {}
+    for service in SERVICES:
+        for name, _ in operations(json.loads(documents[service, "openapi"])):
+            owners.setdefault(name, []).append(service)
+
+    assert {name for name, services in owners.items() if len(services) > 1} == everywhere
