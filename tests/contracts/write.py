@@ -1,4 +1,4 @@
-"""Write the committed contracts anew (`make contracts`): event schemas, unless that would break a promise to a reader, OpenAPI, AsyncAPI."""
+"""Write the committed contracts anew (`make contracts`): OpenAPI, AsyncAPI, and event schemas unless that breaks a promise to a reader."""
 
 import json
 import sys

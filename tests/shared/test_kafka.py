@@ -5,14 +5,17 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from faststream.kafka.subscriber.usecase import BatchSubscriber
 from faststream.middlewares import AckPolicy
 from opentelemetry import trace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import inbox, kafka, outbox, telemetry
+from shared import inbox, kafka, outbox, telemetry, topics
 from shared.database import Database
 from shared.errors import Conflict, Unavailable
 from shared.events import Vocabulary
@@ -118,12 +121,14 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
     broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
     metrics = Metrics("tests")
     database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
-    for name in ("a.events.v1", "b.events.v1"):
+    subscriptions = [
         kafka.subscribe(broker, topic=name, group="tests", read=read, handle=Seen(), database=database, metrics=metrics)
+        for name in ("a.events.v1", "b.events.v1")
+    ]
 
     assert len(broker.subscribers) == 2
     for subscriber in broker.subscribers:
-        assert isinstance(subscriber, kafka.PromptSubscriber)
+        assert isinstance(subscriber, BatchSubscriber)
         assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
         assert subscriber.group_id == f"tests.{subscriber.topic_names[0]}"
         assert subscriber.batch_timeout_ms == 20
@@ -133,7 +138,7 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
         assert options["enable_auto_commit"] is False
         assert options["session_timeout_ms"] == 30_000
         assert options["fetch_max_wait_ms"] == 100
-    kafka.Consumers(broker, [])
+    kafka.Consumers(broker, subscriptions)
 
 
 def test_a_subscriber_made_without_these_options_is_refused() -> None:
@@ -182,8 +187,6 @@ async def test_what_was_handled_is_not_read_again_after_a_restart(
 
 
 async def _is_committed(backing: BackingStack, topic: str, records: int) -> bool:
-    from aiokafka.admin import AIOKafkaAdminClient
-
     admin = AIOKafkaAdminClient(bootstrap_servers=backing.kafka_bootstrap)
     await admin.start()
     try:
@@ -335,8 +338,6 @@ async def test_offsets_are_not_committed_while_dead_letters_can_not_be_kept(
     backing: BackingStack, database: Database, seen: Seen
 ) -> None:
     bare = await new_topic(backing)
-    from aiokafka.admin import AIOKafkaAdminClient
-
     admin = AIOKafkaAdminClient(bootstrap_servers=backing.kafka_bootstrap)
     await admin.start()
     await admin.delete_topics([f"{bare}.dlq"])
@@ -376,8 +377,6 @@ async def test_a_claim_whose_transaction_fails_can_be_made_again(database: Datab
 
 
 async def test_old_claims_are_forgotten_in_bounded_steps(database: Database) -> None:
-    from datetime import timedelta
-
     async with database.transaction() as session:
         await inbox.claim(session, "one", [fact.id for fact in notes(Noted, *"abcde")])
         await session.execute(text("UPDATE inbox SET received_at = now() - interval '30 days'"))
@@ -416,14 +415,12 @@ async def test_a_fact_is_handled_without_waiting_for_any_poll(
 async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
-    from shared import topics
-
     later = f"{topic}.later"
     broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
-    kafka.subscribe(
+    subscription = kafka.subscribe(
         broker, topic=later, group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
     )
-    consumers = kafka.Consumers(broker, [])
+    consumers = kafka.Consumers(broker, [subscription])
 
     async with running(consumers.run):
         await asyncio.sleep(0.5)
@@ -436,10 +433,10 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
 
 async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:
     broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
-    kafka.subscribe(
+    subscription = kafka.subscribe(
         broker, topic="t", group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
     )
-    consumers = kafka.Consumers(broker, [])
+    consumers = kafka.Consumers(broker, [subscription])
 
     async with running(consumers.run):
         await asyncio.sleep(1.0)

@@ -384,6 +384,19 @@ async def test_a_shard_that_another_relay_holds_is_taken_as_soon_as_it_is_free(
             await eventually(lambda: _is_empty(database), seconds=2)
 
 
+async def test_a_shard_whose_relay_was_suspended_becomes_free_by_itself(backing: BackingStack, topic: str) -> None:
+    async with plumbed_database(backing, idle_in_transaction_timeout_ms=500) as database:
+        outbox.attach(database, None)
+        await write(database, note(noted_on(topic), "key", 1))
+        suspended = await asyncpg.connect(database.url, server_settings={"idle_in_transaction_session_timeout": "500"})
+        await suspended.execute("BEGIN; SELECT shard FROM outbox_shards FOR UPDATE")
+
+        async with running(a_relay(database, backing).run):
+            await eventually(lambda: _is_empty(database), seconds=10)
+
+        assert suspended.is_closed() or suspended.terminate() is None
+
+
 async def test_figures_tell_how_much_waits_and_how_old_it_is(
     backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,11 @@ again. Handlers must therefore accept repeats (an upsert guarded by version, or 
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -27,6 +26,8 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import dead_letters, telemetry
+from shared.backoff import backoff_seconds
+from shared.consumer import PromptConsumer
 from shared.database import Database
 from shared.dead_letters import KafkaRecord
 from shared.errors import Unavailable, WaybillError
@@ -63,7 +64,7 @@ ItemT = TypeVar("ItemT")
 
 def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
     """A broker for `subscribe`. It consumes only; nothing connects before `Consumers.run`."""
-    return KafkaBroker(
+    return _PromptBroker(
         bootstrap_servers.split(","),
         client_id=client_id,
         consumer_only=True,
@@ -77,6 +78,16 @@ def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
         logger=logging.getLogger("faststream.kafka"),
         log_level=logging.DEBUG,
     )
+
+
+class _PromptBroker(KafkaBroker):
+    """FastStream's broker with our consumer in the place of aiokafka's."""
+
+    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
+        build = await super()._connect()
+        assert isinstance(build, partial)
+        self.config.broker_config.builder = partial(PromptConsumer, **build.keywords)
+        return self.config.broker_config.builder
 
 
 def subscribe(
@@ -134,19 +145,8 @@ def subscribe(
         no_reply=True,
         title=f"{topic} for {group}",
     )
-    subscriber.__class__ = PromptSubscriber
     subscriber(subscription.on_batch)
     return subscription
-
-
-class PromptSubscriber(BatchSubscriber):
-    """FastStream sleeps after each empty poll, and a record that arrives meanwhile waits; this one polls again at once."""
-
-    __slots__ = ()
-
-    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[KafkaRecord, ...]:
-        found = await consumer.getmany(timeout_ms=self.batch_timeout_ms, max_records=self.max_records)
-        return tuple(chain.from_iterable(found.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Subscription(Generic[ItemT]):
         except Exception as error:
             self._failures += 1
             self._errors.inc()
-            delay_seconds = _backoff(self._failures)
+            delay_seconds = backoff_seconds(self._failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
             log.warning(
                 "batch failed and will be read again",
                 topic=self.topic,
@@ -288,11 +288,12 @@ class Consumers:
     """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
 
     def __init__(
-        self, broker: KafkaBroker, subscriptions: Iterable[Subscription[Any]], *, stop_seconds: float = STOP_SECONDS
+        self, broker: KafkaBroker, subscriptions: Sequence[Subscription[Any]], *, stop_seconds: float = STOP_SECONDS
     ):
-        for subscriber in broker.subscribers:
-            if not isinstance(subscriber, PromptSubscriber):
-                raise TypeError(f"{subscriber} was not made by subscribe(): it may lose or poison batches")
+        ours = {subscription.group_id for subscription in subscriptions}
+        self._subscribers = [one for one in broker.subscribers if isinstance(one, BatchSubscriber)]
+        if {one.group_id for one in self._subscribers} != ours or len(self._subscribers) != len(broker.subscribers):
+            raise TypeError("the broker has subscribers that were not made by subscribe(): they may lose records")
         self._broker = broker
         self._subscriptions = list(subscriptions)
         self._stop_seconds = stop_seconds
@@ -316,12 +317,11 @@ class Consumers:
             finally:
                 self.ready = False
                 await self._stop()
-            await asyncio.sleep(_backoff(max(1, failures)))
+            await asyncio.sleep(backoff_seconds(max(1, failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)))
 
     async def _until_one_ends(self) -> None:
-        subscribers = [one for one in self._broker.subscribers if isinstance(one, PromptSubscriber)]
         # FastStream puts a new task in the place of one that failed, so there is none to wait for.
-        while all(any(not task.done() for task in one.tasks) for one in subscribers):  # noqa: ASYNC110
+        while all(any(not task.done() for task in one.tasks) for one in self._subscribers):  # noqa: ASYNC110
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _stop(self) -> None:
@@ -360,9 +360,3 @@ def _reason(error: Exception) -> str:
         places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in violations[:REASON_VIOLATIONS_MAX]]
         return f"{error.title}: {'; '.join(places)}"[:REASON_CHARACTERS_MAX]
     return str(telemetry.redact(f"{type(error).__name__}: {error}"))[:REASON_CHARACTERS_MAX]
-
-
-def _backoff(failures: int) -> float:
-    """Seconds to wait after that many failures in a row, with jitter."""
-    seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
-    return float(seconds * random.uniform(0.5, 1))  # noqa: S311

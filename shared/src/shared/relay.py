@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.backoff import backoff_seconds
 from shared.database import Database
 from shared.producer import SEND_SECONDS, Producer, Record
 from shared.telemetry import Metrics
@@ -42,8 +43,9 @@ CANCEL_GRACE_SECONDS = 2.0
 REPORT_SECONDS = 5.0
 REPORTED_ROWS_MAX = 10_000
 
-# Plans are made when the table is nearly empty and kept while a backlog grows: allow only those that stay good.
-_CONNECTION_SETTINGS = "SET enable_seqscan = off; SET enable_bitmapscan = off"
+# Plans are made when the table is nearly empty and kept while a backlog grows: allow only those that stay good. And do
+# not wait for the disk: a turn only deletes what Kafka has, so one that a crash undoes is merely sent again.
+_CONNECTION_SETTINGS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET synchronous_commit = off"
 
 _LOCK = """
     WITH waiting AS MATERIALIZED (
@@ -161,7 +163,7 @@ class Relay:
                     self._metrics.outbox_errors.inc()
                     if _worth_a_line(failures):
                         log.warning("outbox relay failed", failures=failures, exc_info=True)
-                    await asyncio.sleep(_backoff(failures))
+                    await asyncio.sleep(backoff_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX))
                     continue
                 failures = 0
                 contentions = contentions + 1 if turn.contended and not turn.sent else 0
@@ -205,7 +207,9 @@ class Relay:
 
     def _postpone(self, shard: int) -> None:
         failures = self._held_back[shard].failures + 1 if shard in self._held_back else 1
-        self._held_back[shard] = _HeldBack(failures, time.monotonic() + _backoff(failures))
+        self._held_back[shard] = _HeldBack(
+            failures, time.monotonic() + backoff_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
+        )
         self._metrics.outbox_held_back_shards.set(len(self._held_back))
 
     async def _mend(self) -> None:
@@ -342,12 +346,6 @@ def _settle(
 def _spacing(sent: int) -> float:
     """Seconds from the start of a turn that sent so many to the start of the next."""
     return min(SPACING_SECONDS_MAX, SPACING_SECONDS + SPACING_SECONDS_PER_ROW * sent) if sent else 0.0
-
-
-def _backoff(failures: int) -> float:
-    """Seconds to wait after that many failures in a row, with jitter."""
-    seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
-    return float(seconds * random.uniform(0.5, 1))  # noqa: S311
 
 
 def _worth_a_line(failures: int) -> bool:

@@ -1,0 +1,92 @@
+"""Sending: each record's fate is told, and nothing waits for ever."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.errors import MessageSizeTooLargeError
+
+from shared.producer import NotSent, Producer, Record
+from tests.support.stack import BackingStack
+from tests.support.transport import read_records
+
+
+@pytest.fixture
+async def producer(backing: BackingStack) -> AsyncIterator[Producer]:
+    producer = Producer(backing.kafka_bootstrap, client_id="tests")
+    yield producer
+    await producer.close()
+
+
+async def test_records_of_one_key_arrive_in_the_order_in_which_they_were_given(
+    backing: BackingStack, topic: str, producer: Producer
+) -> None:
+    # More than a batch holds, so that several are under way for one partition.
+    records = [Record(topic, b"key", b"%06d" % number + b"x" * 1000, []) for number in range(1000)]
+
+    assert await producer.send(records) == [None] * 1000
+
+    arrived = await read_records(backing.kafka_bootstrap, topic, count=1000)
+    assert [record.value for record in arrived] == [record.value for record in records]
+
+
+async def test_a_record_that_is_too_large_stops_its_lane_and_no_other(
+    backing: BackingStack, topic: str, producer: Producer
+) -> None:
+    large = b"x" * 2_000_000
+    records = [
+        Record(topic, b"a", b"1", [], lane=1),
+        Record(topic, b"a", large, [], lane=1),
+        Record(topic, b"b", b"2", [], lane=2),
+        Record(topic, b"a", b"3", [], lane=1),
+    ]
+
+    outcomes = await producer.send(records)
+
+    assert outcomes[0] is None
+    assert outcomes[2] is None
+    assert isinstance(outcomes[1], MessageSizeTooLargeError)
+    assert isinstance(outcomes[3], NotSent)
+    assert {record.value for record in await read_records(backing.kafka_bootstrap, topic, count=2)} == {b"1", b"2"}
+
+
+async def test_an_unknown_topic_is_told_soon_and_the_producer_goes_on(
+    backing: BackingStack, topic: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.producer.METADATA_SECONDS", 0.5)
+    started = time.monotonic()
+
+    outcomes = await producer.send([Record(f"{topic}.unknown", b"a", b"1", []), Record(topic, b"a", b"2", [], lane=1)])
+
+    assert isinstance(outcomes[0], TimeoutError)
+    assert outcomes[1] is None
+    assert time.monotonic() - started < 5
+    assert await producer.send([Record(topic, b"a", b"3", [])]) == [None]
+
+
+async def test_after_it_was_discarded_it_connects_again(topic: str, producer: Producer) -> None:
+    assert await producer.send([Record(topic, b"a", b"1", [])]) == [None]
+    await producer.discard()
+    await producer.discard()
+
+    assert await producer.send([Record(topic, b"a", b"2", [])]) == [None]
+
+
+async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.producer.START_SECONDS", 0.5)
+    silent: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: silent.append(writer), "127.0.0.1", 0)
+    producer = Producer(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", client_id="tests")
+    started = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            await producer.send([Record("topic", b"a", b"1", [])])
+    finally:
+        await producer.close()
+        for writer in silent:
+            writer.close()
+        server.close()
+
+    assert silent, "the server was asked"
+    assert time.monotonic() - started < 5
