@@ -27,7 +27,6 @@ class Figure:
     ceiling_name: str = ""
     aim: str = ""
     met: bool | None = None
-    note: str = ""
 
     @property
     def value(self) -> float:
@@ -52,6 +51,7 @@ class Results:
     costs_us: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Processor microseconds per operation: by what was done, by process."""
     foreign_shares: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, object]:
         return {
@@ -73,6 +73,7 @@ class Results:
             ],
             "cpu_us_per_operation": self.costs_us,
             "share_of_machine_used_by_others": self.foreign_shares,
+            "remarks": self.remarks,
         }
 
 
@@ -108,7 +109,7 @@ def table(results: Results) -> str:
     for what, costs in results.costs_us.items():
         cells = " | ".join(_number(costs[name]) if name in costs else "–" for name in names)
         lines.append(f"| {what} | {cells} | {results.foreign_shares.get(what, 0):.0%} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"- {remark}" for remark in results.remarks)]).rstrip()
 
 
 def keep(results: Results) -> None:

@@ -16,6 +16,7 @@ import httptools
 from bench.children import Document, obey
 
 DRAIN_SECONDS = 30.0
+BEHIND_SECONDS_MAX = 1.0
 CONNECTIONS_MAX = 512
 NUMBER_MARK = "@number@"
 ID_MARK = b'"id":"job_'
@@ -120,6 +121,7 @@ class Run:
     waiting: deque[tuple[bytes, int]] = field(default_factory=deque)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     closed_loop: bool = True
+    sustained: bool = True
 
     async def connect(self, host: str, port: int, count: int) -> None:
         loop = asyncio.get_running_loop()
@@ -138,7 +140,7 @@ class Run:
         await self._end(seconds)
 
     async def open(self, rate: float, seconds: float) -> None:
-        """`rate` requests a second at fixed instants."""
+        """`rate` requests a second at fixed instants; given up when so many wait that it is clear that the rate cannot be sustained."""
         self.closed_loop = False
         loop = asyncio.get_running_loop()
         count = round(rate * seconds)
@@ -149,12 +151,19 @@ class Run:
             if (delay := due - loop.time()) > 0:
                 await asyncio.sleep(delay)
             self._begin(self.begun_ns + round(number / rate * 1e9))
+            if len(self.waiting) > rate * BEHIND_SECONDS_MAX:
+                # It will not catch up; what comes of it now would only tell how long we went on.
+                self.sent -= len(self.waiting)
+                self.waiting.clear()
+                self.sustained = False
+                break
         self.ends_ns = time.monotonic_ns()
         await self._end(0)
 
     def answer(self) -> Document:
         return {
             "sent": self.sent,
+            "sustained": self.sustained,
             "statuses": dict(self.statuses),
             "seconds": (self.last_ns - self.begun_ns) / 1e9,
             "begun_ns": self.begun_ns,

@@ -117,12 +117,15 @@ async def _revoke(stage: Stage, merchant_id: str, api: Api) -> float:
 async def latency(stage: Stage, plan: Plan, results: Results) -> None:
     """From the answer to the webhook's arrival, at fixed rates, beside the way through Kafka alone."""
     for rate in plan.latency_rates:
-        await stage.send("open", seconds=1.0, rate=rate)
-        await stage.arrived(rate)
+        warm = await stage.send("open", seconds=1.0, rate=rate)
+        await stage.arrived(warm["sent"])
         account = stage.account()
         sent = await stage.send("open", seconds=plan.latency_seconds, rate=rate)
         arrived = await stage.arrived(sent["sent"])
         usage = account.usage()
+        if not sent["sustained"]:
+            results.remarks.append(f"{rate:,} jobs/s were not sustained: given up after {sent['sent']:,} jobs.")
+            continue
         hop = await stage.ceilings.ask(
             "hop",
             seconds=ANSWER_SECONDS,

@@ -317,7 +317,8 @@ class Consumers:
             finally:
                 self.ready = False
                 await self._stop()
-            await asyncio.sleep(backoff_seconds(max(1, failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)))
+            pause = backoff_seconds(max(1, failures), first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
+            await asyncio.sleep(pause)
 
     async def _until_one_ends(self) -> None:
         # FastStream puts a new task in the place of one that failed, so there is none to wait for.

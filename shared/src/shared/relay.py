@@ -40,6 +40,7 @@ SPACING_SECONDS_MAX = 0.008
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 CANCEL_GRACE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 REPORT_SECONDS = 5.0
 REPORTED_ROWS_MAX = 10_000
 
@@ -155,9 +156,8 @@ class Relay:
             while True:
                 began = time.monotonic()
                 self._woken.clear()
-                healthy = [shard for shard in range(SHARDS) if shard not in self._held_back]
                 try:
-                    turn = await _to_its_end(self._courier.turn(healthy, self._rows_max))
+                    turn = await _to_its_end(self._turn())
                 except Exception:
                     failures += 1
                     self._metrics.outbox_errors.inc()
@@ -167,14 +167,27 @@ class Relay:
                     continue
                 failures = 0
                 contentions = contentions + 1 if turn.contended and not turn.sent else 0
-                for shard, refusal in turn.refused.items():
-                    self._hold_back(shard, refusal)
                 if turn.more:
                     continue
                 await asyncio.sleep(max(0.0, began + _spacing(turn.sent) - time.monotonic()))
                 await self._pause(contentions if turn.contended else None)
         finally:
+            if failures == 0 and self._woken.is_set():
+                await self._last_turn()
             await self._courier.close()
+
+    async def _turn(self) -> Turn:
+        healthy = [shard for shard in range(SHARDS) if shard not in self._held_back]
+        turn = await self._courier.turn(healthy, self._rows_max)
+        for shard, refusal in turn.refused.items():
+            self._hold_back(shard, refusal)
+        return turn
+
+    async def _last_turn(self) -> None:
+        """What was committed a moment before the end still leaves; else it waits for the next relay."""
+        with suppress(Exception):
+            async with asyncio.timeout(CANCEL_GRACE_SECONDS):
+                await self._turn()
 
     async def _pause(self, contentions: int | None) -> None:
         """Until woken or until the next poll; after contention a little only, because nobody wakes us when it ends."""
@@ -288,10 +301,13 @@ class _Courier:
 
     async def close(self) -> None:
         """Give both connections up; an open transaction is rolled back. Bounded."""
-        connection, self._connection, self._driver = self._connection, None, None
+        connection, self._connection = self._connection, None
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            # Whatever state it is in: what asyncpg cannot close in order, it cuts off.
+            with suppress(Exception):
+                await driver.close(timeout=CLOSE_SECONDS)
         if connection is not None:
-            # Never back into the pool: it has settings of its own, and perhaps a transaction.
-            await connection.invalidate()
             await connection.close()
         await self._producer.close()
 
@@ -299,6 +315,9 @@ class _Courier:
         if self._connection is None:
             self._connection = await self._database.engine.connect()
             self._driver = (await self._connection.get_raw_connection()).driver_connection
+            # It lives as long as the relay, so it must not count among those that requests wait for.
+            assert self._connection.sync_connection is not None
+            self._connection.sync_connection.detach()
             await self._driver.execute(_CONNECTION_SETTINGS)
 
     async def _carry(self, shards: Sequence[int], rows_max: int) -> Turn:

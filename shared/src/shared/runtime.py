@@ -132,6 +132,8 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whom a request comes from decides about rate limits: nobody may choose it by a header.
+        proxy_headers=False,
         date_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

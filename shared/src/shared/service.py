@@ -13,6 +13,7 @@ from shared import kafka, outbox, telemetry
 from shared.auth import projections
 from shared.auth.access import Access
 from shared.auth.credentials import Peppers
+from shared.auth.seal import KeyRing
 from shared.config import ServiceSettings, parse_keys
 from shared.database import Database
 from shared.errors import Unavailable
@@ -37,6 +38,7 @@ class Service:
         self.description = description
         self.metrics = telemetry.Metrics(name)
         self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
+        self.stored_answers = KeyRing({1: settings.secret_bytes})
         self.peppers = Peppers(parse_keys(settings.key_peppers.get_secret_value()))
         self.access = Access(
             self.database,
@@ -111,6 +113,7 @@ class Service:
             settings=self.settings,
             database=self.database,
             access=self.access,
+            stored_answers=self.stored_answers,
             metrics=self.metrics,
             routers=routers,
             parts=[

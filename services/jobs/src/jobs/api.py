@@ -2,28 +2,29 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request, Response
 
 from jobs import jobs
 from jobs.models import Job, JobFilters, JobIn
-from shared.auth.access import Access
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.http import CurrentCaller, IdempotencyClaim, Page, PageRequest, Reading, Router, requires
+from shared.http.grouping import GroupCommit
+from shared.http.problems import request_id_of
 from shared.ids import JobId
 
 
-def router(access: Access) -> Router:
-    """The routes. `access` guards a write again inside its transaction."""
+def router(creations: GroupCommit[jobs.Order]) -> Router:
+    """The routes. Jobs that are created at one moment are committed together by `creations`."""
     routes = Router(tags=["jobs"])
 
-    @routes.post("/v1/jobs", status_code=201)
+    @routes.post("/v1/jobs", status_code=201, response_model=Job)
     @requires("orders.jobs.write", merchant_pair=True)
-    async def create_job(asked: JobIn, session: Transaction, caller: CurrentCaller) -> Job:
+    async def create_job(asked: JobIn, caller: CurrentCaller, claim: IdempotencyClaim, request: Request) -> Response:
         """Create a job.
 
         A merchant's key creates for itself; others name the merchant. 409 with `existing_id` when the merchant already has a job
         with this `reference_id`.
         """
-        return await jobs.create(session, access, caller, asked)
+        return await creations.submit(jobs.Order(caller, asked), claim, request_id_of(request))
 
     @routes.get("/v1/jobs")
     @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)

@@ -1,10 +1,16 @@
 """Composition root: everything that the jobs service is made of."""
 
-from fastapi import FastAPI
+from functools import partial
 
-from jobs import api
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs import api, jobs
 from jobs.config import Settings
+from shared.auth.access import Access
+from shared.errors import WaybillError
 from shared.events import billing, identity
+from shared.http.grouping import GroupCommit, Written
 from shared.service import Service
 
 DESCRIPTION = "Jobs and their actions. A merchant's key opens the routes that name `merchantPair`, on the merchant's own rows alone."
@@ -13,4 +19,11 @@ DESCRIPTION = "Jobs and their actions. A merchant's key opens the routes that na
 def create_app(settings: Settings) -> FastAPI:
     """The service in this process's roles."""
     service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
-    return service.app(routers=[api.router(service.access)])
+    creations = GroupCommit(
+        service.database, service.stored_answers, partial(_create, access=service.access), status_code=201
+    )
+    return service.app(routers=[api.router(creations)])
+
+
+async def _create(session: AsyncSession, orders: list[jobs.Order], *, access: Access) -> list[Written | WaybillError]:
+    return await jobs.create(session, access, orders)

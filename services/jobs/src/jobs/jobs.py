@@ -1,7 +1,8 @@
 """Jobs: create, read, list. Which rows a caller sees is decided in one place, `visible`, and every query starts there."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -13,49 +14,52 @@ from sqlmodel import col
 
 from jobs import domain
 from jobs.models import Base, Job, JobFilters, JobIn, JobRow
-from shared import outbox
 from shared.auth.access import Access
 from shared.auth.decisions import Caller, Standing
 from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError
-from shared.events import State
 from shared.events.jobs import ActionState, JobChange, JobCreated, JobState
 from shared.http import Page, Paging, page
+from shared.http.grouping import Written
 from shared.ids import TypedId, from_uuid, new_id, to_uuid
 
-_MERCHANT = text(
+_MERCHANTS = text(
     """
-    SELECT active, location_ids, default_location_id FROM access_subjects
-    WHERE subject_id = :merchant_id AND tenant_id = :tenant_id AND kind = 'merchant'
+    SELECT subject_id, tenant_id, active, location_ids, default_location_id FROM access_subjects
+    WHERE subject_id = ANY(CAST(:merchant_ids AS uuid[])) AND kind = 'merchant'
     """
 )
 
-# One statement for the job and its actions, which inserts nothing unless the locations are active at this very moment and the
-# merchant's reference is free.
+# One statement for all jobs and actions of a group. It inserts no job unless its locations are active at this very moment and the
+# merchant's reference is free; references are taken in one order, so that two groups cannot wait for each other.
 _INSERT = text(
     """
-    WITH job AS (
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS asked (
+            id uuid, tenant_id uuid, merchant_id uuid, livemode boolean, reference_id text, status text, type text,
+            location_id uuid, distribution_location_id uuid, scheduled_date date, timezone text, time_window jsonb,
+            priority smallint, short_description text, contact jsonb, address jsonb, geo jsonb, balance_owed jsonb,
+            instructions text, invoices text[], barcodes text[], tags text[], metadata jsonb, created_by text,
+            created_at timestamptz
+        )
+    ), job AS (
         INSERT INTO jobs (
             id, tenant_id, merchant_id, livemode, reference_id, status, type, location_id, distribution_location_id,
             scheduled_date, timezone, time_window, priority, short_description, contact, address, geo, balance_owed,
             instructions, invoices, barcodes, tags, metadata, created_by, sequence, version, created_at, updated_at
         )
         SELECT
-            CAST(:id AS uuid), CAST(:tenant_id AS uuid), CAST(:merchant_id AS uuid), CAST(:livemode AS boolean),
-            CAST(:reference_id AS text), CAST(:status AS text), CAST(:type AS text), place.location_id,
-            CAST(:distribution_location_id AS uuid), CAST(:scheduled_date AS date),
-            coalesce(CAST(:timezone AS text), place.timezone), CAST(:time_window AS jsonb), CAST(:priority AS smallint),
-            CAST(:short_description AS text), CAST(:contact AS jsonb), CAST(:address AS jsonb), CAST(:geo AS jsonb),
-            CAST(:balance_owed AS jsonb), CAST(:instructions AS text), CAST(:invoices AS text[]), CAST(:barcodes AS text[]),
-            CAST(:tags AS text[]), CAST(:metadata AS jsonb), CAST(:created_by AS text), 1, 1,
-            CAST(:now AS timestamptz), CAST(:now AS timestamptz)
-        FROM access_locations AS place
-        WHERE place.location_id = CAST(:location_id AS uuid) AND place.active AND (
-            CAST(:distribution_location_id AS uuid) IS NULL
-            OR EXISTS (
-                SELECT FROM access_locations AS other
-                WHERE other.location_id = CAST(:distribution_location_id AS uuid) AND other.active
-            )
+            asked.id, asked.tenant_id, asked.merchant_id, asked.livemode, asked.reference_id, asked.status, asked.type,
+            asked.location_id, asked.distribution_location_id, asked.scheduled_date,
+            coalesce(asked.timezone, place.timezone), asked.time_window, asked.priority, asked.short_description,
+            asked.contact, asked.address, asked.geo, asked.balance_owed, asked.instructions, asked.invoices,
+            asked.barcodes, asked.tags, asked.metadata, asked.created_by, 1, 1, asked.created_at, asked.created_at
+        FROM asked
+        JOIN access_locations AS place ON place.location_id = asked.location_id AND place.active
+        WHERE asked.distribution_location_id IS NULL OR EXISTS (
+            SELECT FROM access_locations AS other
+            WHERE other.location_id = asked.distribution_location_id AND other.active
         )
+        ORDER BY asked.merchant_id, asked.livemode, asked.reference_id, asked.id
         ON CONFLICT (merchant_id, livemode, reference_id) WHERE reference_id IS NOT NULL DO NOTHING
         RETURNING id, timezone, created_at
     ), action AS (
@@ -64,14 +68,14 @@ _INSERT = text(
         )
         SELECT
             asked.id, job.id, asked.type, asked.position, asked.sku, asked.description, asked.quantity, asked.unit,
-            asked.barcode, 'undetermined', 1, job.created_at, job.created_at
-        FROM job, unnest(
-            CAST(:action_ids AS uuid[]), CAST(:action_types AS text[]), CAST(:action_positions AS integer[]),
-            CAST(:action_skus AS text[]), CAST(:action_descriptions AS text[]), CAST(:action_quantities AS integer[]),
-            CAST(:action_units AS text[]), CAST(:action_barcodes AS text[])
-        ) AS asked (id, type, position, sku, description, quantity, unit, barcode)
+            asked.barcode, asked.status, 1, job.created_at, job.created_at
+        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS asked (
+            id uuid, job_id uuid, type text, position integer, sku text, description text, quantity integer, unit text,
+            barcode text, status text
+        )
+        JOIN job ON job.id = asked.job_id
     )
-    SELECT timezone FROM job
+    SELECT id, timezone FROM job
     """
 )
 _ACTIVE = text(
@@ -88,6 +92,8 @@ _ACTIONS_OF = (
 
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
 """Fields of a job that its row holds under their own names."""
+_NOT_WRITTEN = {"object", "actions", "allowed_transitions", "version", "updated_at"}
+_ACTION_NOT_WRITTEN = {"object", "version", "created_at", "updated_at"}
 
 
 def visible(caller: Caller) -> Select[JobRow]:
@@ -98,46 +104,36 @@ def visible(caller: Caller) -> Select[JobRow]:
     return jobs
 
 
-async def create(session: AsyncSession, access: Access, caller: Caller, asked: JobIn) -> Job:
-    """A new job with its actions.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one caller asks to have created."""
 
-    Raises `Invalid` (merchant or location), `domain.MerchantInactive`, `domain.ReferenceTaken`, or what has become of the caller's
-    access since it was admitted.
+    caller: Caller
+    asked: JobIn
+
+
+async def create(session: AsyncSession, access: Access, orders: Sequence[Order]) -> list[Written | WaybillError]:
+    """New jobs with their actions, for several callers at once; for each order the job with its fact, or why there is none.
+
+    Refusals: `Invalid` (merchant or location), `domain.MerchantInactive`, `domain.ReferenceTaken`, or what has become of the
+    caller's access since it was admitted.
     """
-    standing = await access.recheck(session, caller)
-    merchant = await _merchant_for(session, caller, standing, asked.merchant_id)
-    location_id = domain.location_for(merchant, asked.location_id, asked.distribution_location_id)
-    if not merchant.active:
-        raise domain.MerchantInactive(merchant.id)
+    standings = await access.recheck_all(session, [order.caller for order in orders])
+    named = await _named_merchants(session, orders)
     now = datetime.now(UTC)
-    job = Job(
-        **asked.model_dump(exclude={"merchant_id", "location_id", "actions"}),
-        id=new_id("job"),
-        merchant_id=merchant.id,
-        location_id=location_id,
-        status="new",
-        allowed_transitions=domain.allowed_transitions("new"),
-        created_by=caller.actor,
-        livemode=caller.livemode,
-        version=1,
-        created_at=now,
-        updated_at=now,
+    drafts = [_draft(order, standing, named, now) for order, standing in zip(orders, standings, strict=True)]
+    timezones = await _insert(
+        session, [(order, job) for order, job in zip(orders, drafts, strict=True) if isinstance(job, Job)]
     )
-    job = job.model_copy(update={"actions": _new_actions(asked, job)})
-    timezone = (await session.execute(_INSERT, _columns(caller, job))).scalar_one_or_none()
-    if timezone is None:
-        raise await _why_not(session, caller, job)
-    job = job.model_copy(update={"timezone": timezone})
-    locations = [job.location_id, *([job.distribution_location_id] if job.distribution_location_id else [])]
-    change = JobChange(
-        tenant_id=caller.tenant_id,
-        location_ids=list(dict.fromkeys(locations)),
-        sequence=1,
-        livemode=job.livemode,
-        job=job,
-    )
-    outbox.publish(session, JobCreated(tenant_id=caller.tenant_id, subject=job.id, sequence=1, data=change))
-    return job
+    results: list[Written | WaybillError] = []
+    for order, job in zip(orders, drafts, strict=True):
+        if not isinstance(job, Job):
+            results.append(job)
+        elif job.id not in timezones:
+            results.append(await _why_not(session, order.caller, job))
+        else:
+            results.append(_created(order.caller, job.model_copy(update={"timezone": timezones[job.id]})))
+    return results
 
 
 async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
@@ -172,11 +168,62 @@ async def listing(session: AsyncSession, caller: Caller, filters: JobFilters, pa
     )
 
 
-async def _merchant_for(
-    session: AsyncSession, caller: Caller, standing: Standing, merchant_id: str | None
+async def _named_merchants(session: AsyncSession, orders: Sequence[Order]) -> dict[tuple[str, str], domain.Merchant]:
+    """The merchants that administrators named, by tenant and id."""
+    named = {to_uuid(order.asked.merchant_id) for order in orders if order.asked.merchant_id is not None}
+    if not named:
+        return {}
+    found = {}
+    for row in await session.execute(_MERCHANTS, {"merchant_ids": list(named)}):
+        merchant_id, default = from_uuid("mer", row.subject_id), row.default_location_id
+        found[from_uuid("ten", row.tenant_id), merchant_id] = domain.Merchant(
+            merchant_id,
+            row.active,
+            tuple(from_uuid("loc", location) for location in row.location_ids),
+            None if default is None else from_uuid("loc", default),
+        )
+    return found
+
+
+def _draft(
+    order: Order,
+    standing: Standing | WaybillError,
+    named: Mapping[tuple[str, str], domain.Merchant],
+    now: datetime,
+) -> Job | WaybillError:
+    """The job that an order asks for, not yet written, or why it is refused before anything is written."""
+    if isinstance(standing, WaybillError):
+        return standing
+    try:
+        merchant = _merchant_for(order, standing, named)
+        location_id = domain.location_for(merchant, order.asked.location_id, order.asked.distribution_location_id)
+        if not merchant.active:
+            raise domain.MerchantInactive(merchant.id)
+    except WaybillError as refusal:
+        return refusal
+    job_id = new_id("job")
+    return Job(
+        **order.asked.model_dump(exclude={"merchant_id", "location_id", "actions"}),
+        id=job_id,
+        merchant_id=merchant.id,
+        location_id=location_id,
+        status="new",
+        actions=_new_actions(order.asked, job_id, now),
+        allowed_transitions=domain.allowed_transitions("new"),
+        created_by=order.caller.actor,
+        livemode=order.caller.livemode,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _merchant_for(
+    order: Order, standing: Standing, named: Mapping[tuple[str, str], domain.Merchant]
 ) -> domain.Merchant:
-    """Whom a job is for: a merchant itself, else the one that was named."""
-    if caller.kind == "merchant":
+    """Whom a job is for: a merchant itself, else the one that was named. Raises `Invalid`."""
+    merchant_id = order.asked.merchant_id
+    if order.caller.kind == "merchant":
         own_id = standing.subject_id
         assert own_id is not None
         if merchant_id not in (None, own_id):
@@ -184,28 +231,21 @@ async def _merchant_for(
         return domain.Merchant(own_id, standing.subject_active, standing.location_ids, standing.default_location_id)
     if merchant_id is None:
         raise _wrong_merchant("merchant_required", "name the merchant that the job is for")
-    named = {"merchant_id": to_uuid(merchant_id), "tenant_id": to_uuid(caller.tenant_id)}
-    row = (await session.execute(_MERCHANT, named)).one_or_none()
-    if row is None:
+    found = named.get((order.caller.tenant_id, merchant_id))
+    if found is None:
         raise _wrong_merchant("merchant_unknown", "no merchant of this tenant has this id")
-    default = row.default_location_id
-    return domain.Merchant(
-        merchant_id,
-        row.active,
-        tuple(from_uuid("loc", location) for location in row.location_ids),
-        None if default is None else from_uuid("loc", default),
-    )
+    return found
 
 
 def _wrong_merchant(code: str, message: str) -> Invalid:
     return Invalid("the request is not valid: see errors", Violation("/merchant_id", code, message))
 
 
-def _new_actions(asked: JobIn, job: Job) -> list[ActionState]:
+def _new_actions(asked: JobIn, job_id: str, now: datetime) -> list[ActionState]:
     made = [
         ActionState(
             id=new_id("act"),
-            job_id=job.id,
+            job_id=job_id,
             type=action.type or asked.type,
             position=action.position or place,
             sku=action.sku,
@@ -215,56 +255,58 @@ def _new_actions(asked: JobIn, job: Job) -> list[ActionState]:
             barcode=action.barcode,
             status="undetermined",
             version=1,
-            created_at=job.created_at,
-            updated_at=job.created_at,
+            created_at=now,
+            updated_at=now,
         )
         for place, action in enumerate(asked.actions, start=1)
     ]
     return sorted(made, key=lambda action: action.position)
 
 
-def _columns(caller: Caller, job: Job) -> dict[str, Any]:
-    """Parameters of the insert, in the database's own types: this path is too hot for a type decorator per value."""
+async def _insert(session: AsyncSession, jobs: Sequence[tuple[Order, Job]]) -> dict[str, str]:
+    """Write these jobs; the time zone of each that was written."""
+    if not jobs:
+        return {}
+    written = await session.execute(
+        _INSERT,
+        {
+            "jobs": json.dumps([_row(order.caller, job) for order, job in jobs], ensure_ascii=False),
+            "actions": json.dumps(
+                [_action_row(action) for _, job in jobs for action in job.actions], ensure_ascii=False
+            ),
+        },
+    )
+    return {from_uuid("job", row.id): row.timezone for row in written}
+
+
+def _row(caller: Caller, job: Job) -> dict[str, Any]:
+    """A job as the insert reads it."""
     distribution = job.distribution_location_id
-    return {
-        "id": to_uuid(job.id),
-        "tenant_id": to_uuid(caller.tenant_id),
-        "merchant_id": to_uuid(job.merchant_id),
-        "livemode": job.livemode,
-        "reference_id": job.reference_id,
-        "status": job.status,
-        "type": job.type,
-        "location_id": to_uuid(job.location_id),
-        "distribution_location_id": to_uuid(distribution) if distribution else None,
-        "scheduled_date": job.scheduled_date,
-        "timezone": job.timezone,
-        "time_window": _json(job.time_window),
-        "priority": job.priority,
-        "short_description": job.short_description,
-        "contact": _json(job.contact),
-        "address": _json(job.address),
-        "geo": _json(job.geo),
-        "balance_owed": _json(job.balance_owed),
-        "instructions": job.instructions,
-        "invoices": job.invoices,
-        "barcodes": job.barcodes,
-        "tags": job.tags,
-        "metadata": json.dumps(job.metadata, ensure_ascii=False),
-        "created_by": job.created_by,
-        "now": job.created_at,
-        "action_ids": [to_uuid(action.id) for action in job.actions],
-        "action_types": [action.type for action in job.actions],
-        "action_positions": [action.position for action in job.actions],
-        "action_skus": [action.sku for action in job.actions],
-        "action_descriptions": [action.description for action in job.actions],
-        "action_quantities": [action.quantity for action in job.actions],
-        "action_units": [action.unit for action in job.actions],
-        "action_barcodes": [action.barcode for action in job.actions],
+    row = job.model_dump(mode="json", exclude_none=True, exclude=_NOT_WRITTEN)
+    return row | {
+        "id": str(to_uuid(job.id)),
+        "tenant_id": str(to_uuid(caller.tenant_id)),
+        "merchant_id": str(to_uuid(job.merchant_id)),
+        "location_id": str(to_uuid(job.location_id)),
+        "distribution_location_id": str(to_uuid(distribution)) if distribution else None,
     }
 
 
-def _json(state: State | None) -> str | None:
-    return None if state is None else state.model_dump_json(exclude_none=True)
+def _action_row(action: ActionState) -> dict[str, Any]:
+    row = action.model_dump(mode="json", exclude_none=True, exclude=_ACTION_NOT_WRITTEN)
+    return row | {"id": str(to_uuid(action.id)), "job_id": str(to_uuid(action.job_id))}
+
+
+def _created(caller: Caller, job: Job) -> Written:
+    locations = [job.location_id, *([job.distribution_location_id] if job.distribution_location_id else [])]
+    change = JobChange(
+        tenant_id=caller.tenant_id,
+        location_ids=list(dict.fromkeys(locations)),
+        sequence=1,
+        livemode=job.livemode,
+        job=job,
+    )
+    return Written(job, (JobCreated(tenant_id=caller.tenant_id, subject=job.id, sequence=1, data=change),))
 
 
 async def _why_not(session: AsyncSession, caller: Caller, job: Job) -> WaybillError:

@@ -3,6 +3,7 @@
 from shared.http.lists import Page, PageRequest, Paging, page
 from shared.http.routes import (
     CurrentCaller,
+    IdempotencyClaim,
     IfMatch,
     Input,
     Reading,
@@ -18,6 +19,7 @@ from shared.http.routes import (
 
 __all__ = [
     "CurrentCaller",
+    "IdempotencyClaim",
     "IfMatch",
     "Input",
     "Page",

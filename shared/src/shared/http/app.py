@@ -46,6 +46,7 @@ def create_app(
     settings: ServiceSettings,
     database: Database,
     access: Access,
+    stored_answers: KeyRing,
     metrics: Metrics,
     routers: Sequence[Router],
     parts: Sequence[Part],
@@ -76,7 +77,7 @@ def create_app(
         ),
         body_bytes_max=settings.body_bytes_max,
         cursor_secret=settings.secret_bytes,
-        stored_answers=KeyRing({1: settings.secret_bytes}),
+        stored_answers=stored_answers,
     )
     problems.install(app)
     if "api" in settings.role_set:

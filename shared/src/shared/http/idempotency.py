@@ -5,12 +5,12 @@ commit is visible, so whoever gets it next finds the stored answer.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from sqlalchemy import Column, DateTime, LargeBinary, MetaData, SmallInteger, Table, Text, func, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -37,8 +37,21 @@ KEYS = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
 )
 
-_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
-_FIND = text("SELECT fingerprint, status, media_type, etag, sealed_body FROM idempotency_keys WHERE scope = :scope")
+_LOCK = text(
+    """SELECT pg_try_advisory_xact_lock(asked.lock)
+    FROM unnest(CAST(:locks AS bigint[])) WITH ORDINALITY AS asked (lock, place) ORDER BY asked.place"""
+)
+_FIND = text(
+    """SELECT scope, fingerprint, status, media_type, etag, sealed_body FROM idempotency_keys
+    WHERE scope = ANY(CAST(:scopes AS bytea[]))"""
+)
+_STORE = text(
+    """INSERT INTO idempotency_keys (scope, fingerprint, status, media_type, etag, sealed_body)
+    SELECT * FROM unnest(
+        CAST(:scopes AS bytea[]), CAST(:fingerprints AS bytea[]), CAST(:statuses AS smallint[]),
+        CAST(:media_types AS text[]), CAST(:etags AS text[]), CAST(:bodies AS bytea[])
+    )"""
+)
 _PURGE = text(
     """DELETE FROM idempotency_keys WHERE scope IN
     (SELECT scope FROM idempotency_keys WHERE created_at < now() - make_interval(hours => :hours) LIMIT :rows_max)"""
@@ -83,25 +96,55 @@ async def run(
 
     Raises `Conflict` while another request with this key is under way and `Invalid` when the key was used for another request.
     """
-    if not (await session.execute(_LOCK, {"lock": claim.lock})).scalar_one():
-        raise Conflict("a request with this Idempotency-Key is under way", code="idempotency_in_flight")
-    stored = (await session.execute(_FIND, {"scope": claim.scope})).one_or_none()
-    if stored is not None:
-        if bytes(stored.fingerprint) != claim.fingerprint:
-            raise Invalid("this Idempotency-Key was used for another request", code="idempotency_key_reused")
-        try:
-            body = ring.open(bytes(stored.sealed_body), bound_to=claim.scope.hex())
-        except SealBroken as error:
-            # The secret was changed meanwhile. The work was done; doing it again would be the one wrong answer.
-            raise Conflict(
-                "the answer to this Idempotency-Key cannot be read any more", code="idempotency_answer_lost"
-            ) from error
-        headers = {"Idempotency-Replayed": "true", **({"ETag": stored.etag} if stored.etag else {})}
-        return Response(body, status_code=stored.status, media_type=stored.media_type, headers=headers)
+    (known,) = await recall(session, [claim], ring)
+    if isinstance(known, WaybillError):
+        raise known
+    if known is not None:
+        return known
     response = await _attempt(session, request_id, work)
-    if response.headers.get("cache-control") != "no-store":
-        await _store(session, claim, ring, response)
+    await store(session, [(claim, response)], ring)
     return response
+
+
+async def recall(session: AsyncSession, claims: Sequence[Claim], ring: KeyRing) -> list[Response | WaybillError | None]:
+    """For each claim the stored answer, the reason why it cannot be worked on, or None: then it is this transaction's to work on."""
+    ours = (await session.execute(_LOCK, {"locks": [claim.lock for claim in claims]})).scalars().all()
+    # A statement of its own: its snapshot is younger than the locks, so it sees what their former holders committed.
+    rows = (await session.execute(_FIND, {"scopes": [claim.scope for claim in claims]})).all()
+    stored = {bytes(row.scope): row for row in rows}
+    found: list[Response | WaybillError | None] = []
+    begun: set[bytes] = set()
+    for claim, is_ours in zip(claims, ours, strict=True):
+        row = stored.get(claim.scope)
+        if not is_ours or (row is None and claim.scope in begun):
+            # A lock can be taken twice by one transaction, so a repeat beside its original is refused here.
+            found.append(Conflict("a request with this Idempotency-Key is under way", code="idempotency_in_flight"))
+        elif row is None:
+            begun.add(claim.scope)
+            found.append(None)
+        elif bytes(row.fingerprint) != claim.fingerprint:
+            found.append(Invalid("this Idempotency-Key was used for another request", code="idempotency_key_reused"))
+        else:
+            found.append(_replayed(claim, row, ring))
+    return found
+
+
+async def store(session: AsyncSession, answers: Sequence[tuple[Claim, Response]], ring: KeyRing) -> None:
+    """Keep these answers for repeats, but for those that hold a secret."""
+    kept = [(claim, answer) for claim, answer in answers if answer.headers.get("cache-control") != "no-store"]
+    if not kept:
+        return
+    await session.execute(
+        _STORE,
+        {
+            "scopes": [claim.scope for claim, _ in kept],
+            "fingerprints": [claim.fingerprint for claim, _ in kept],
+            "statuses": [answer.status_code for _, answer in kept],
+            "media_types": [answer.media_type or answer.headers.get("content-type") for _, answer in kept],
+            "etags": [answer.headers.get("etag") for _, answer in kept],
+            "bodies": [ring.seal(bytes(answer.body), bound_to=claim.scope.hex()) for claim, answer in kept],
+        },
+    )
 
 
 async def purge(session: AsyncSession, hours: int) -> None:
@@ -119,14 +162,11 @@ async def _attempt(session: AsyncSession, request_id: str, work: Callable[[], Aw
         return problems.problem(refusal, request_id)
 
 
-async def _store(session: AsyncSession, claim: Claim, ring: KeyRing, response: Response) -> None:
-    await session.execute(
-        insert(KEYS).values(
-            scope=claim.scope,
-            fingerprint=claim.fingerprint,
-            status=response.status_code,
-            media_type=response.media_type or response.headers.get("content-type"),
-            etag=response.headers.get("etag"),
-            sealed_body=ring.seal(bytes(response.body), bound_to=claim.scope.hex()),
-        )
-    )
+def _replayed(claim: Claim, row: Any, ring: KeyRing) -> Response | WaybillError:
+    try:
+        body = ring.open(bytes(row.sealed_body), bound_to=claim.scope.hex())
+    except SealBroken:
+        # The secret was changed meanwhile. The work was done; doing it again would be the one wrong answer.
+        return Conflict("the answer to this Idempotency-Key cannot be read any more", code="idempotency_answer_lost")
+    headers = {"Idempotency-Replayed": "true", **({"ETag": row.etag} if row.etag else {})}
+    return Response(body, status_code=row.status, media_type=row.media_type, headers=headers)

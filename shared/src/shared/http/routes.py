@@ -123,6 +123,10 @@ async def _reading(request: Request) -> AsyncSession:
     return session
 
 
+async def _claim(request: Request) -> idempotency.Claim | None:
+    return idempotency.claim_of(request, request.state.caller, request.scope["route"].path, await request.body())
+
+
 async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
@@ -154,6 +158,8 @@ Reading = Annotated[AsyncSession, Depends(_reading)]
 """A session for reads; each statement sees what is committed when it starts."""
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 IfMatch = Annotated[_IfMatch, Depends(_if_match)]
+IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
+"""What the request's Idempotency-Key claims, for a handler whose write is committed together with others' (`shared.http.grouping`)."""
 
 
 def etag(version: int) -> str:
@@ -265,16 +271,19 @@ def _answering(endpoint: Callable[..., Awaitable[Any]], status_code: int) -> Cal
         result = await endpoint(**arguments)
         if result is None:
             return Response(status_code=204)
-        if isinstance(result, Response):
-            return result
-        response = Response(result.__pydantic_serializer__.to_json(result), status_code, media_type="application/json")
-        version = getattr(result, "version", None)
-        if isinstance(version, int):
-            response.headers["ETag"] = etag(version)
-        response.headers["Cache-Control"] = "no-store" if getattr(result, "no_store", False) else "private, no-cache"
-        return response
+        return result if isinstance(result, Response) else render(result, status_code)
 
     return answer
+
+
+def render(result: BaseModel, status_code: int) -> Response:
+    """A model as an answer, with the headers that follow from it."""
+    headers = {"Cache-Control": "no-store" if getattr(result, "no_store", False) else "private, no-cache"}
+    version = getattr(result, "version", None)
+    if isinstance(version, int):
+        headers["ETag"] = etag(version)
+    content = result.__pydantic_serializer__.to_json(result)
+    return Response(content, status_code, headers, media_type="application/json")
 
 
 def _not_modified(request: Request, response: Response) -> Response:

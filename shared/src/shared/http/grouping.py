@@ -1,0 +1,149 @@
+"""Group commit: many small writes that meet are committed together.
+
+Each write is still all or nothing, and is answered only after its commit; what it shares with others is the transaction, so that its
+statements are paid once for up to `batch_max` writes. Nobody waits for a group to fill: whatever is pending when a writer is free is the
+next group, so a lone write goes at once.
+
+The writes of a group must not depend on each other. One that is refused is refused by value, not by an exception, and leaves no
+rows; when a group fails as a whole, its writes are tried one by one, so that none fails for another's sake.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from shared import outbox
+from shared.auth.seal import KeyRing
+from shared.database import Database
+from shared.errors import Unavailable, WaybillError
+from shared.events import Event
+from shared.http import idempotency, problems
+from shared.http.idempotency import STORED_ERRORS, Claim
+from shared.http.routes import render
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 64
+WRITERS = 2
+PENDING_MAX = 4096
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One write that was done: what is answered, and the facts that it makes true."""
+
+    answer: BaseModel
+    facts: tuple[Event, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pending(Generic[ItemT]):
+    item: ItemT
+    claim: Claim | None
+    request_id: str
+    answered: "asyncio.Future[Response]"
+    context: Context = field(default_factory=copy_context)
+    """The request's own: its facts carry its trace, whoever happens to write them."""
+
+
+class GroupCommit(Generic[ItemT]):
+    """Commits writes in groups. `write` does what was asked, in the given session, and returns for each item what came of it."""
+
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        write: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[Written | WaybillError]]],
+        *,
+        status_code: int,
+        batch_max: int = BATCH_MAX,
+        writers: int = WRITERS,
+    ):
+        self._database = database
+        self._ring = ring
+        self._write = write
+        self._status_code = status_code
+        self._batch_max = batch_max
+        self._writers_max = writers
+        self._writers: set[asyncio.Task[None]] = set()
+        self._waiting: deque[_Pending[ItemT]] = deque()
+
+    async def submit(self, item: ItemT, claim: Claim | None, request_id: str) -> Response:
+        """The answer to one write, after its commit. Raises what it was refused with, `Unavailable` when too many are waiting."""
+        if len(self._waiting) >= PENDING_MAX:
+            raise Unavailable("too many writes are waiting", code="overloaded")
+        pending = _Pending(item, claim, request_id, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending)
+        if len(self._writers) < self._writers_max:
+            writer = asyncio.create_task(self._drain(), context=Context())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await pending.answered
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            count = min(self._batch_max, len(self._waiting))
+            await self._settle([self._waiting.popleft() for _ in range(count)])
+
+    async def _settle(self, group: list[_Pending[ItemT]]) -> None:
+        try:
+            answers = await self._commit(group)
+        except Exception as error:
+            if len(group) > 1:
+                log.warning("group_failed", writes=len(group), error=repr(error))
+                for pending in group:
+                    await self._settle([pending])
+                return
+            answers = [error]
+        for pending, answer in zip(group, answers, strict=True):
+            if pending.answered.done():
+                continue
+            if isinstance(answer, Response):
+                pending.answered.set_result(answer)
+            else:
+                pending.answered.set_exception(answer)
+
+    async def _commit(self, group: list[_Pending[ItemT]]) -> list[Response | Exception]:
+        async with self._database.transaction() as session:
+            answers = await self._recall(session, group)
+            todo = [place for place, answer in enumerate(answers) if answer is None]
+            results = await self._write(session, [group[place].item for place in todo]) if todo else []
+            stored: list[tuple[Claim, Response]] = []
+            for place, result in zip(todo, results, strict=True):
+                pending = group[place]
+                answer = answers[place] = self._answer(session, pending, result)
+                if pending.claim is not None and isinstance(answer, Response):
+                    stored.append((pending.claim, answer))
+            if stored:
+                await idempotency.store(session, stored, self._ring)
+        return [answer for answer in answers if answer is not None]
+
+    async def _recall(self, session: AsyncSession, group: list[_Pending[ItemT]]) -> list[Response | Exception | None]:
+        answers: list[Response | Exception | None] = [None] * len(group)
+        claims = [(place, pending.claim) for place, pending in enumerate(group) if pending.claim is not None]
+        if claims:
+            found = await idempotency.recall(session, [claim for _, claim in claims], self._ring)
+            for (place, _), answer in zip(claims, found, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _answer(
+        self, session: AsyncSession, pending: _Pending[ItemT], result: Written | WaybillError
+    ) -> Response | WaybillError:
+        if isinstance(result, Written):
+            for fact in result.facts:
+                pending.context.run(outbox.publish, session, fact)
+            return render(result.answer, self._status_code)
+        if pending.claim is not None and isinstance(result, STORED_ERRORS):
+            return problems.problem(result, pending.request_id)
+        return result
