@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.stack import BackingStack, start_backing_stack
+from tests.support.transport import plain_logs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +22,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if exitstatus == 0 and session.config.getoption("--fail-on-skip") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def readable_logs() -> Iterator[None]:
+    with plain_logs():
+        yield
 
 
 @pytest.fixture(scope="session")

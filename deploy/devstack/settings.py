@@ -134,6 +134,7 @@ class StackSettings:
             f"{prefix}_HOST": LOOPBACK,
             f"{prefix}_PORT": str(self.port(service)),
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "WAYBILL_INSTANCE": "devstack",
             "WAYBILL_KEY_PEPPERS": f"1:{self.secrets['key_pepper']}",
             "WAYBILL_SECRET": self.secrets["secret"],
             **self.passed_on,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -15,18 +15,12 @@ from shared.progress import Progress
 from shared.relay import Relay
 from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, new_topic, note, noted_on, plain_logs, plumbed_database, running
+from tests.support.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 RECOVERY_SECONDS = 60.0
 KEYS = 20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def readable_logs() -> Iterator[None]:
-    with plain_logs():
-        yield
 
 
 @pytest.fixture

@@ -1,18 +1,12 @@
 """Wiring for the transport's tests: a plumbed database and a topic for each test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from shared.database import Database
 from tests.support.stack import BackingStack
-from tests.support.transport import new_topic, plain_logs, plumbed_database
-
-
-@pytest.fixture(scope="session", autouse=True)
-def readable_logs() -> Iterator[None]:
-    with plain_logs():
-        yield
+from tests.support.transport import new_topic, plumbed_database
 
 
 @pytest.fixture

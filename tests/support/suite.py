@@ -257,6 +257,7 @@ class Suite:
         self.databases = {name: backing.create_database(name) for name in SERVICES}
         self.environment = {
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": backing.kafka_bootstrap,
+            "WAYBILL_INSTANCE": "tests",
             "WAYBILL_KEY_PEPPERS": f"1:{_secret()}",
             "WAYBILL_SECRET": _secret(),
             "IDENTITY_SEALING_KEYS": f"1:{_secret()}",

@@ -80,6 +80,12 @@ class ServiceSettings(BaseSettings):
         validation_alias="WAYBILL_ROLES",
         description="Which parts run in this process: a subset of api, consumers, relay, worker.",
     )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        validation_alias="WAYBILL_INSTANCE",
+        description="Name of this replica, its own and the same after a restart: its consumers then take their partitions back at once.",
+    )
     key_peppers: VersionedKeys = Field(
         validation_alias="WAYBILL_KEY_PEPPERS",
         description="Peppers of API key digests, <version>:<base64 of 32 bytes>, comma-separated. The same in every service.",

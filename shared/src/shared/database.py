@@ -54,6 +54,8 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
             pool_recycle=CONNECTION_LIFE_SECONDS,
+            # Parameters are people's data: they have no place in an error's text.
+            hide_parameters=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_SECONDS,
                 "server_settings": {

@@ -99,12 +99,14 @@ def subscribe(
     handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
     database: Database,
     metrics: Metrics,
+    instance: str | None = None,
     batch_max: int = BATCH_RECORDS_MAX,
 ) -> "Subscription[ItemT]":
     """Consume a topic from its beginning: `read` one record (None: not for us), `handle` a batch in one transaction.
 
     `group` names the consumer (usually the service); its Kafka group is `<group>.<topic>`, so that a rebalance on one
-    topic leaves the others alone.
+    topic leaves the others alone. A replica that has a name of its own (`instance`) takes its partitions back at once after
+    a crash; without one they rest until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`).
     """
     subscription = Subscription(
         topic=topic,
@@ -133,6 +135,7 @@ def subscribe(
         topic,
         batch=True,
         group_id=subscription.group_id,
+        group_instance_id=instance,
         ack_policy=AckPolicy.NACK_ON_ERROR,
         auto_offset_reset="earliest",
         max_records=batch_max,

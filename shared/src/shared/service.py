@@ -4,12 +4,13 @@ A service's `app.py` makes one of these, adds its own routes, consumers and work
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import kafka, outbox, telemetry
+from shared import inbox, kafka, outbox, telemetry
 from shared.auth import projections
 from shared.auth.access import Access
 from shared.auth.credentials import Peppers
@@ -27,6 +28,8 @@ from shared.runtime import Part, periodically
 RecordT = TypeVar("RecordT")
 
 HOUSEKEEPING_SECONDS = 300.0
+INBOX_KEPT = timedelta(days=15)
+"""Longer than any topic that is consumed through the inbox keeps its records (14 days)."""
 
 
 class Service:
@@ -79,6 +82,7 @@ class Service:
             handle=handle,
             database=self.database,
             metrics=self.metrics,
+            instance=self.settings.instance,
         )
         self._subscriptions.append(subscription)
 
@@ -102,6 +106,7 @@ class Service:
         async def purge() -> None:
             async with self.database.transaction() as session:
                 await idempotency.purge(session, self.settings.idempotency_hours)
+            await inbox.purge(self.database, older_than=INBOX_KEPT)
 
         async def consuming() -> None:
             if "consumers" in self.settings.role_set and not consumers.ready:

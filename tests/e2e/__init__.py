@@ -1,0 +1,1 @@
+"""End-to-end tests: one suite of real processes for this whole package."""

@@ -1,0 +1,189 @@
+"""Group commit: what is shared is the transaction, never the fate."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from opentelemetry import trace
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from shared import outbox, telemetry
+from shared.auth.seal import KeyRing
+from shared.database import Database
+from shared.errors import Conflict, WaybillError
+from shared.events import billing
+from shared.http.grouping import GroupCommit, Written
+from shared.http.idempotency import Claim
+from shared.ids import new_id
+from tests.support.probe import create_plumbing
+from tests.support.stack import BackingStack
+
+RING = KeyRing({1: b"r" * 32})
+
+
+class Answer(BaseModel):
+    word: str
+    version: int = 1
+
+
+class Writer:
+    """Writes words into a table; some words misbehave. Remembers how large its groups were."""
+
+    def __init__(self) -> None:
+        self.groups: list[int] = []
+
+    async def write(self, session: AsyncSession, words: list[str]) -> Sequence[Written | WaybillError]:
+        self.groups.append(len(words))
+        results: list[Written | WaybillError] = []
+        for word in words:
+            if word.startswith("refused"):
+                results.append(Conflict("not this word", current_status="taken"))
+                continue
+            if word.startswith("poison"):
+                raise RuntimeError(word)
+            await session.execute(text("INSERT INTO words (word) VALUES (:word)"), {"word": word})
+            tenant_id = new_id("ten")
+            state = billing.SubscriptionState(tenant_id=tenant_id, status="trialing", plan=word)
+            fact = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state)
+            results.append(Written(Answer(word=word), (fact,)))
+        return results
+
+
+@pytest.fixture(scope="module")
+async def database(backing: BackingStack) -> AsyncIterator[Database]:
+    url = await asyncio.to_thread(backing.create_database, "grouping")
+    await create_plumbing(url)
+    database = Database(url, application_name="grouping", pool_size=4)
+    outbox.attach(database, None)
+    async with database.transaction() as session:
+        await session.execute(text("CREATE TABLE words (word text UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+@pytest.fixture
+def group(database: Database, writer: Writer) -> GroupCommit[str]:
+    return GroupCommit(database, RING, writer.write, status_code=201)
+
+
+def claim(key: str, question: str = "q") -> Claim:
+    return Claim(key.encode().ljust(32, b"."), question.encode())
+
+
+async def together(group: GroupCommit[str], *words: str) -> list[Response | BaseException]:
+    return await asyncio.gather(*(group.submit(word, None, "req") for word in words), return_exceptions=True)
+
+
+async def kept(database: Database, prefix: str) -> set[str]:
+    async with database.reading() as session:
+        rows = await session.execute(text("SELECT word FROM words WHERE word LIKE :prefix"), {"prefix": f"%{prefix}%"})
+        return set(rows.scalars())
+
+
+async def test_writes_that_meet_share_a_transaction(
+    database: Database, writer: Writer, group: GroupCommit[str]
+) -> None:
+    tag = secrets.token_hex(4)
+
+    answers = await together(group, *(f"{tag}-{number}" for number in range(100)))
+
+    assert all(isinstance(answer, Response) and answer.status_code == 201 for answer in answers)
+    assert all(
+        isinstance(answer, Response) and f"{tag}-{number}".encode() in bytes(answer.body)
+        for number, answer in enumerate(answers)
+    )
+    assert len(await kept(database, tag)) == 100
+    assert len(writer.groups) < 10
+
+
+async def test_a_refusal_is_its_own(database: Database, group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+
+    good, refused, other = await together(group, f"{tag}-1", f"refused-{tag}", f"{tag}-2")
+
+    assert isinstance(good, Response)
+    assert isinstance(other, Response)
+    assert isinstance(refused, Conflict)
+    assert await kept(database, tag) == {f"{tag}-1", f"{tag}-2"}
+
+
+async def test_an_error_in_one_write_fails_no_other(database: Database, group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+
+    answers = await together(group, f"{tag}-0", f"{tag}-1", f"poison-{tag}", f"{tag}-2")
+
+    assert [isinstance(answer, Response) for answer in answers] == [True, True, False, True]
+    assert isinstance(answers[2], RuntimeError)
+    assert len(await kept(database, tag)) == 3
+
+
+async def test_a_write_that_fails_at_commit_fails_no_other(database: Database, group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+    await group.submit(f"{tag}-taken", None, "req")
+
+    answers = await together(group, f"{tag}-0", f"{tag}-1", f"{tag}-taken", f"{tag}-2")
+
+    assert [isinstance(answer, Response) for answer in answers] == [True, True, False, True]
+    assert isinstance(answers[2], IntegrityError)
+    assert await kept(database, tag) == {f"{tag}-taken", f"{tag}-0", f"{tag}-1", f"{tag}-2"}
+
+
+async def test_one_key_does_its_work_once_in_a_group_and_after_it(database: Database, group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+    ours = claim(tag)
+
+    answers = await asyncio.gather(
+        *(group.submit(f"{tag}-word", ours, "req") for _ in range(20)), return_exceptions=True
+    )
+    later = await group.submit(f"{tag}-word", ours, "req")
+    other = await asyncio.gather(group.submit(f"{tag}-b", claim(tag, "another"), "req"), return_exceptions=True)
+
+    done = [answer for answer in answers if isinstance(answer, Response)]
+    assert done
+    assert all(isinstance(answer, Response | Conflict) for answer in answers)
+    assert len({bytes(answer.body) for answer in done}) == 1
+    assert later.headers["idempotency-replayed"] == "true"
+    assert bytes(later.body) == bytes(done[0].body)
+    assert isinstance(other[0], WaybillError)
+    assert other[0].problem_code == "idempotency_key_reused"
+    assert await kept(database, tag) == {f"{tag}-word"}
+
+
+async def test_a_refusal_under_a_key_is_kept(group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+
+    first = await group.submit(f"refused-{tag}", claim(tag), "req-1")
+    again = await group.submit(f"refused-{tag}", claim(tag), "req-2")
+
+    assert (first.status_code, again.status_code) == (409, 409)
+    assert bytes(first.body) == bytes(again.body)
+    assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_each_fact_carries_the_trace_of_its_own_request(database: Database, group: GroupCommit[str]) -> None:
+    tag = secrets.token_hex(4)
+    traces = {f"{tag}-{number}": secrets.token_hex(16) for number in range(8)}
+
+    async def request(word: str) -> None:
+        context = telemetry.extracted({"traceparent": f"00-{traces[word]}-{secrets.token_hex(8)}-01"})
+        with trace.use_span(trace.get_current_span(context)):
+            await group.submit(word, None, "req")
+
+    await asyncio.gather(*(request(word) for word in traces))
+
+    async with database.reading() as session:
+        rows = (await session.execute(text("SELECT headers, convert_from(value, 'UTF8') AS value FROM outbox"))).all()
+    found = {
+        word: dict(row.headers)["traceparent"].split("-")[1] for row in rows for word in traces if word in row.value
+    }
+    assert found == traces
