@@ -1,6 +1,8 @@
 """Typed, sortable ids: TypeID form (`job_01h…`) outside, `uuid` (version 7) in the database."""
 
 import uuid
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any
 
 import uuid_utils
@@ -10,6 +12,8 @@ from sqlalchemy import Dialect
 from sqlalchemy.types import TypeDecorator, Uuid
 from typeid import TypeID
 from typeid.errors import TypeIDException
+
+KNOWN_IDS_MAX = 20_000
 
 KINDS = {
     "ten": "tenant",
@@ -42,6 +46,10 @@ def to_uuid(typed_id: str) -> uuid.UUID:
         return uuid.UUID(int=TypeID.from_string(typed_id).uuid.int)
     except (TypeIDException, ValueError) as error:
         raise ValueError(f"{typed_id!r} is not an id") from error
+
+
+known_uuid: Callable[[str], uuid.UUID] = lru_cache(KNOWN_IDS_MAX)(to_uuid)
+"""The same for ids that come again and again on a hot path: tenants, merchants, locations."""
 
 
 def from_uuid(prefix: str, value: uuid.UUID) -> str:

@@ -20,7 +20,7 @@ from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillErro
 from shared.events.jobs import ActionState, JobChange, JobCreated, JobState
 from shared.http import Page, Paging, page
 from shared.http.grouping import Written
-from shared.ids import TypedId, from_uuid, new_id, to_uuid
+from shared.ids import TypedId, from_uuid, known_uuid, new_id, to_uuid
 
 _MERCHANTS = text(
     """
@@ -285,10 +285,10 @@ def _row(caller: Caller, job: Job) -> dict[str, Any]:
     row = job.model_dump(mode="json", exclude_none=True, exclude=_NOT_WRITTEN)
     return row | {
         "id": str(to_uuid(job.id)),
-        "tenant_id": str(to_uuid(caller.tenant_id)),
-        "merchant_id": str(to_uuid(job.merchant_id)),
-        "location_id": str(to_uuid(job.location_id)),
-        "distribution_location_id": str(to_uuid(distribution)) if distribution else None,
+        "tenant_id": str(known_uuid(caller.tenant_id)),
+        "merchant_id": str(known_uuid(job.merchant_id)),
+        "location_id": str(known_uuid(job.location_id)),
+        "distribution_location_id": str(known_uuid(distribution)) if distribution else None,
     }
 
 

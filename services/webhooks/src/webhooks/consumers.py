@@ -6,21 +6,17 @@ Nothing here knows what a job is: a fact is its type, its tenant, its locations,
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.ids import to_uuid
+from shared.ids import known_uuid, to_uuid
 from webhooks.attempts import Leased
 from webhooks.fan_out import Fact, Room, spread
 from webhooks.targets import Targets
 
 HANDED_OVER = "webhooks_leased"
 """Key under which a transaction's session carries the leases that its commit will make real."""
-
-_KNOWN_IDS_MAX = 20_000
 
 
 class _Addressed(BaseModel):
@@ -30,10 +26,6 @@ class _Addressed(BaseModel):
 
     location_ids: list[str]
     livemode: bool
-
-
-# Tenants and locations come again and again.
-_known_uuid: Callable[[str], UUID] = lru_cache(_KNOWN_IDS_MAX)(to_uuid)
 
 
 def read(headers: Mapping[str, str], value: bytes) -> Fact | None:
@@ -46,10 +38,10 @@ def read(headers: Mapping[str, str], value: bytes) -> Fact | None:
     return Fact(
         id=to_uuid(headers["ce_id"]),
         event_id=headers["ce_id"],
-        tenant_id=_known_uuid(tenant_id),
+        tenant_id=known_uuid(tenant_id),
         livemode=addressed.livemode,
         type=headers["ce_type"],
-        location_ids=tuple(map(_known_uuid, addressed.location_ids)),
+        location_ids=tuple(map(known_uuid, addressed.location_ids)),
         occurred_at=occurred_at,
         body=_body(headers["ce_type"], occurred_at, value),
         traceparent=headers.get("traceparent"),

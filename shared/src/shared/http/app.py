@@ -14,7 +14,7 @@ from opentelemetry import context as trace_context
 from opentelemetry import trace
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -86,7 +86,13 @@ def create_app(
     _add_operations(app, settings, database, access, metrics, ready)
     _require_declared(app)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    app.add_middleware(EdgeMiddleware, service=service, metrics=metrics, in_flight_max=settings.requests_in_flight_max)
+    app.add_middleware(
+        EdgeMiddleware,
+        service=service,
+        metrics=metrics,
+        in_flight_max=settings.requests_in_flight_max,
+        verbose=settings.log_level == "DEBUG",
+    )
     return app
 
 
@@ -162,12 +168,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
 class EdgeMiddleware:
     """Around every request: an id, a trace, a bound on how many are under way, a metric and a log line, and no unanswered error."""
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics, in_flight_max: int):
+    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics, in_flight_max: int, verbose: bool):
         self._app = app
         self._service = service
         self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._metrics = metrics
+        self._verbose = verbose
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -180,7 +187,8 @@ class EdgeMiddleware:
         exchange = _Exchange(send, request_id)
         started = time.perf_counter()
         self._in_flight += 1
-        token = trace_context.attach(telemetry.extracted(dict(headers)))
+        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        token = trace_context.attach(telemetry.extracted(carrier))
         try:
             with (
                 structlog.contextvars.bound_contextvars(request_id=request_id),
@@ -222,8 +230,11 @@ class EdgeMiddleware:
             await answer(scope, receive, exchange.send)
 
     def _log(self, scope: Scope, route: str, status: int, seconds: float) -> None:
+        expected = status < 400 or route in ("/readyz", "/livez")
+        if expected and not self._verbose:
+            return
         caller = scope.get("waybill.caller")
-        level = log.debug if status < 400 or route in ("/readyz", "/livez") else log.info
+        level = log.debug if expected else log.info
         level(
             "request",
             method=scope["method"],
@@ -248,9 +259,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
+            ours = ((b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
+            message = {**message, "headers": [*message["headers"], *ours]}
         await self._send(message)
 
 

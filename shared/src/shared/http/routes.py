@@ -210,7 +210,7 @@ class GuardedRoute(APIRoute):
             else:
                 response = await answer(request)
             response = _not_modified(request, response)
-            response.headers.update(headers)
+            response.raw_headers.extend((name.lower().encode(), value.encode()) for name, value in headers.items())
             return response
 
         return handle
