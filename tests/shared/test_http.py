@@ -500,3 +500,12 @@ async def test_a_draining_process_is_not_ready_and_still_serves(probe: Probe) ->
         assert (await probe.client.get("/v1/hello")).status_code == 200
     finally:
         probe.app.state.draining = False
+
+
+async def test_a_process_without_the_api_role_answers_health_and_nothing_else(database_url: str) -> None:
+    async with run_probe(database_url, roles="worker", metrics_path="/internal/metrics") as probe:
+        assert (await probe.client.get("/livez")).status_code == 200
+        assert (await probe.client.get("/readyz")).status_code == 200
+        assert (await probe.client.get("/internal/metrics")).status_code == 200
+        for path in ("/v1/notes", "/v1/auth/test", "/metrics"):
+            assert code(await probe.client.get(path)) == (404, "route_not_found")

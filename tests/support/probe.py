@@ -331,8 +331,7 @@ async def run_probe(url: str, **overrides: Any) -> AsyncIterator[Probe]:
         kafka_bootstrap_servers="127.0.0.1:1",
         key_peppers=f"1:{PEPPER}",
         secret=SECRET,
-        roles="api",
-        **overrides,
+        **{"roles": "api", **overrides},
     )
     service = Service("probe", settings, description="A probe.", projects=(identity.TOPIC, billing.TOPIC))
     app = service.app(routers=[router()])

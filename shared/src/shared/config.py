@@ -141,6 +141,12 @@ class ServiceSettings(BaseSettings):
         validation_alias="WAYBILL_DRAIN_SECONDS",
         description="Seconds that a stopping process still serves while /readyz already says no.",
     )
+    metrics_path: str = Field(
+        "/metrics",
+        pattern=r"^/[A-Za-z0-9/_-]{1,100}$",
+        validation_alias="WAYBILL_METRICS_PATH",
+        description="Where Prometheus metrics are answered, without credentials: keep it from the public.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias="WAYBILL_LOG_LEVEL", description="Least severity that is logged."
     )

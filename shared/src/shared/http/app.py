@@ -92,6 +92,7 @@ def create_app(
         metrics=metrics,
         in_flight_max=settings.requests_in_flight_max,
         verbose=settings.log_level == "DEBUG",
+        operations=frozenset({"/livez", "/readyz", settings.metrics_path}),
     )
     return app
 
@@ -126,7 +127,7 @@ def _add_operations(
         content, media_type = metrics.exposition()
         return Response(content, media_type=media_type)
 
-    for path, endpoint in (("/livez", livez), ("/readyz", readyz), ("/metrics", exposition)):
+    for path, endpoint in (("/livez", livez), ("/readyz", readyz), (settings.metrics_path, exposition)):
         app.router.routes.append(Route(path, endpoint, methods=["GET"], include_in_schema=False))
 
 
@@ -168,13 +169,23 @@ def _document(app: FastAPI) -> dict[str, Any]:
 class EdgeMiddleware:
     """Around every request: an id, a trace, a bound on how many are under way, a metric and a log line, and no unanswered error."""
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics, in_flight_max: int, verbose: bool):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        service: str,
+        metrics: Metrics,
+        in_flight_max: int,
+        verbose: bool,
+        operations: frozenset[str],
+    ):
         self._app = app
         self._service = service
         self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._metrics = metrics
         self._verbose = verbose
+        self._operations = operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -195,7 +206,7 @@ class EdgeMiddleware:
                 telemetry.tracer().start_as_current_span(scope["method"], kind=trace.SpanKind.SERVER) as span,
             ):
                 await self._answer(scope, receive, exchange)
-                route = _route_template(scope)
+                route = self._route(scope)
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.response.status_code", exchange.status)
                 seconds = time.perf_counter() - started
@@ -208,7 +219,7 @@ class EdgeMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         path = scope["path"]
-        if self._in_flight > self._in_flight_max and path not in ("/livez", "/readyz", "/metrics"):
+        if self._in_flight > self._in_flight_max and path not in self._operations:
             await _unavailable(exchange.request_id, "too many requests are under way", "overloaded")(
                 scope, receive, exchange.send
             )
@@ -228,6 +239,13 @@ class EdgeMiddleware:
                 )
             )
             await answer(scope, receive, exchange.send)
+
+    def _route(self, scope: Scope) -> str:
+        """The template of the route, for metrics and logs: never a path that somebody made up."""
+        route = scope.get("route")
+        if route is not None:
+            return str(route.path)
+        return scope["path"] if scope["path"] in self._operations else "unmatched"
 
     def _log(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         expected = status < 400 or route in ("/readyz", "/livez")
@@ -275,12 +293,3 @@ def is_transient(error: BaseException) -> bool:
 
 def _unavailable(request_id: str, detail: str, code: str) -> Response:
     return problems.document(503, code, "Service unavailable", detail, request_id, headers={"Retry-After": "1"})
-
-
-def _route_template(scope: Scope) -> str:
-    route = scope.get("route")
-    if route is not None:
-        return str(route.path)
-    return (
-        scope["path"] if scope["path"] in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs") else "unmatched"
-    )
