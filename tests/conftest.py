@@ -1,9 +1,10 @@
 """Wiring only: the servers behind the suite. What tests call lives in `tests/support`."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.support.receiver import Receiver, run_receiver
 from tests.support.stack import BackingStack, start_backing_stack
 from tests.support.transport import plain_logs
 
@@ -36,3 +37,10 @@ def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
     stack = start_backing_stack(tmp_path_factory.mktemp("backing"))
     yield stack
     stack.stop()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of webhooks, of one test alone."""
+    async with run_receiver() as running:
+        yield running

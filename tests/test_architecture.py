@@ -278,3 +278,17 @@ def test_the_name_of_a_test_is_a_sentence() -> None:
     ]
 
     assert found == []
+
+
+def test_the_documents_name_files_that_exist() -> None:
+    missing = []
+    for document in (ROOT / "ARCHITECTURE.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md"):
+        text = document.read_text()
+        for file, _, test in re.findall(r"`(tests/[\w./-]+?)(::(\w+))?`", text):
+            path = ROOT / file
+            if not path.exists() or (test and f"def {test}(" not in path.read_text()):
+                missing.append(f"{document.name}: {file} {test}")
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+        missing += [f"{document.name}: {link}" for link in links if not (document.parent / link).exists()]
+
+    assert missing == []

@@ -114,6 +114,7 @@ async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: B
     await database.close()
 
     assert {answer.status_code for answer in before + after} == {200}
+    assert {answer.headers["etag"] for answer in before}.isdisjoint(answer.headers["etag"] for answer in after)
     assert {answer.json()["entitled"] for answer in before} == {True}
     assert {answer.json()["entitled"] for answer in after} == {False}
     assert {answer.json()["status"] for answer in after} == {"trialing"}

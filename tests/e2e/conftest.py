@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.receiver import Receiver, run_receiver
 from tests.support.stack import BackingStack
 from tests.support.suite import Suite, Tenant
 
@@ -15,12 +14,6 @@ async def suite(backing: BackingStack, tmp_path_factory: pytest.TempPathFactory)
     await running.start()
     yield running
     await running.stop()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with run_receiver() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.receiver import Receiver, run_receiver
 from tests.support.stack import BackingStack, start_private_stack
 from tests.support.suite import Suite
 
@@ -22,9 +21,3 @@ async def suite(fragile: BackingStack, tmp_path_factory: pytest.TempPathFactory)
     await running.start()
     yield running
     await running.stop()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with run_receiver() as running:
-        yield running

@@ -146,7 +146,12 @@ class Subscription(BaseModel):
     livemode: bool = ApiField(description="False for a test tenant.")
     created_at: datetime = ApiField(description="When the tenant was made and its trial began.")
     updated_at: datetime = ApiField(description="Last change.")
-    version: int = ApiField(description="Counts the changes, from 1; also the ETag.")
+    version: int = ApiField(description="Counts the changes, from 1.")
+
+    @property
+    def variant(self) -> str:
+        """For the ETag: the clock alone changes `entitled`, without a new version."""
+        return "entitled" if self.entitled else "ended"
 
 
 class TrialExtension(Input):

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from shared.errors import Invalid, Violation, WaybillError
 
 MEDIA_TYPE = "application/problem+json"
-TYPE_ROOT = "https://waybill.dev/problems/"
+TYPE_ROOT = "urn:waybill:problem:"
 VIOLATIONS_MAX = 100
 
 _ROUTER_CODES = {404: ("route_not_found", "No such route"), 405: ("method_not_allowed", "Method not allowed")}

@@ -136,11 +136,13 @@ class _IfMatch:
     """The caller's `If-Match`, to be checked against the version of the row that a write is about to change."""
 
     def __init__(self, value: str | None):
-        self._tags = None if value is None or value.strip() == "*" else {tag.strip() for tag in value.split(",")}
+        self._versions = (
+            None if value is None or value.strip() == "*" else {_version_in(tag) for tag in value.split(",")}
+        )
 
     def check(self, version: int) -> None:
         """Raises `PreconditionFailed` when the row has another version than the caller has seen."""
-        if self._tags is not None and etag(version) not in self._tags:
+        if self._versions is not None and str(version) not in self._versions:
             raise PreconditionFailed("the resource has changed since you read it", current_version=version)
 
 
@@ -162,9 +164,15 @@ IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
 """What the request's Idempotency-Key claims, for a handler whose write is committed together with others' (`shared.http.grouping`)."""
 
 
-def etag(version: int) -> str:
-    """Strong entity tag of a version."""
-    return f'"{version}"'
+def etag(version: int, variant: str | None = None) -> str:
+    """Strong entity tag of a version; `variant` tells apart what one version can look like at different moments."""
+    return f'"{version}"' if variant is None else f'"{version}.{variant}"'
+
+
+def _version_in(tag: str) -> str | None:
+    """The version that a strong entity tag of ours names."""
+    tag = tag.strip()
+    return tag[1:-1].partition(".")[0] if len(tag) > 2 and tag[0] == tag[-1] == '"' else None
 
 
 # -- the route -------------------------------------------------------------------------------------------------------------
@@ -281,7 +289,7 @@ def render(result: BaseModel, status_code: int) -> Response:
     headers = {"Cache-Control": "no-store" if getattr(result, "no_store", False) else "private, no-cache"}
     version = getattr(result, "version", None)
     if isinstance(version, int):
-        headers["ETag"] = etag(version)
+        headers["ETag"] = etag(version, getattr(result, "variant", None))
     content = result.__pydantic_serializer__.to_json(result)
     return Response(content, status_code, headers, media_type="application/json")
 
