@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Annotated, Any
 
 import httpx
@@ -39,6 +38,7 @@ from shared.http import (
     requires,
 )
 from shared.ids import MerchantId, new_id
+from shared.migrations import plumbing
 from shared.service import Service
 
 PEPPER = base64.b64encode(b"p" * 32).decode()
@@ -312,10 +312,8 @@ async def create_plumbing(url: str) -> None:
     """The tables that every service has, in a fresh database."""
     database = Database(url, application_name="tests", pool_size=2)
     async with database.transaction() as session:
-        script = resources.files("shared").joinpath("plumbing/0001.sql").read_text()
-        for statement in script.split(";\n"):
-            if statement.strip():
-                await session.execute(text(statement))
+        for statement in plumbing():
+            await session.execute(text(statement))
         connection = await session.connection()
         await connection.run_sync(Base.metadata.create_all)
         await session.execute(text("CREATE TABLE late_checks (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))

@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib import resources
 from typing import ClassVar, Literal
 
 import structlog
@@ -16,6 +15,7 @@ from shared import topics
 from shared.database import Database
 from shared.events import Event, State
 from shared.ids import new_id
+from shared.migrations import plumbing
 from tests.support.stack import BackingStack
 
 PARTITIONS = 12
@@ -61,10 +61,8 @@ async def plumbed_database(backing: BackingStack, **options: int) -> AsyncIterat
     database = Database(url, application_name="transport-tests", **options)
     try:
         async with database.engine.begin() as connection:
-            for script in sorted(resources.files("shared").joinpath("plumbing").iterdir(), key=lambda path: path.name):
-                for statement in script.read_text().split(";\n"):
-                    if statement.strip():
-                        await connection.execute(text(statement))
+            for statement in plumbing():
+                await connection.execute(text(statement))
         yield database
     finally:
         await database.close()

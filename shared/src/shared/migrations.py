@@ -30,12 +30,16 @@ def add_plumbing_tables(metadata: MetaData) -> None:
         module.add_tables(metadata)
 
 
-def create_plumbing(revision: int = 1) -> None:
-    """Inside a migration: create those tables as they were in that revision of the plumbing."""
+def plumbing(revision: int = 1) -> list[str]:
+    """The SQL statements that make those tables as they were in that revision."""
     script = resources.files("shared").joinpath(f"plumbing/{revision:04}.sql").read_text()
-    for statement in script.split(";\n"):
-        if statement.strip():
-            op.execute(text(statement))
+    return [statement for statement in script.split(";\n") if statement.strip()]
+
+
+def create_plumbing(revision: int = 1) -> None:
+    """Inside a migration: create those tables."""
+    for statement in plumbing(revision):
+        op.execute(text(statement))
 
 
 def migrate(package: str, url: str) -> None:

@@ -118,7 +118,7 @@ async def create(session: AsyncSession, access: Access, orders: Sequence[Order])
     Refusals: `Invalid` (merchant or location), `domain.MerchantInactive`, `domain.ReferenceTaken`, or what has become of the
     caller's access since it was admitted.
     """
-    standings = await access.recheck_all(session, [order.caller for order in orders])
+    standings = await access.recheck(session, [order.caller for order in orders])
     named = await _named_merchants(session, orders)
     now = datetime.now(UTC)
     drafts = [_draft(order, standing, named, now) for order, standing in zip(orders, standings, strict=True)]

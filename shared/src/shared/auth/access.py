@@ -101,18 +101,11 @@ class Access:
         decisions.decide(caller, route, now)
         return caller
 
-    async def recheck(self, session: AsyncSession, caller: Caller) -> Standing:
-        """The caller's standing as this transaction sees it: access may have ended between the decision and the write.
+    async def recheck(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Standing | WaybillError]:
+        """The callers' standings as this transaction sees them: access may have ended between the decision and the write.
 
-        Raises `Unauthenticated`, `Forbidden` or `PaymentRequired`.
+        For each caller its standing, or the `Unauthenticated`, `Forbidden` or `PaymentRequired` that it has to be told instead.
         """
-        (standing,) = await self.recheck_all(session, [caller])
-        if isinstance(standing, WaybillError):
-            raise standing
-        return standing
-
-    async def recheck_all(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Standing | WaybillError]:
-        """The same for several callers at once: for each its standing, or what it has to be told instead."""
         lookups = [lookup_of(caller) for caller in callers]
         standings = await load_all(session, set(lookups), self._peppers)
         now = datetime.now(UTC)
