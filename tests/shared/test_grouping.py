@@ -106,6 +106,18 @@ async def test_writes_that_meet_share_a_transaction(
     assert len(writer.groups) < 10
 
 
+async def test_a_write_that_comes_as_the_last_writer_ends_is_not_forgotten(database: Database, writer: Writer) -> None:
+    tag = secrets.token_hex(4)
+    single = GroupCommit(database, RING, writer.write, status_code=201, writers=1)
+
+    async with asyncio.timeout(10):
+        for number in range(5):
+            # Goes on in the very step in which the writer that answered has run out of work.
+            await single.submit(f"{tag}-{number}", None, "req")
+
+    assert len(await kept(database, tag)) == 5
+
+
 async def test_a_refusal_is_its_own(database: Database, group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
 

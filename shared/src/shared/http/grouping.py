@@ -76,6 +76,8 @@ class GroupCommit(Generic[ItemT]):
         self._batch_max = batch_max
         self._writers_max = writers
         self._writers: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        """Writers that will look at `_waiting` again; a task in `_writers` may have looked for the last time."""
         self._waiting: deque[_Pending[ItemT]] = deque()
 
     async def submit(self, item: ItemT, claim: Claim | None, request_id: str) -> Response:
@@ -84,16 +86,20 @@ class GroupCommit(Generic[ItemT]):
             raise Unavailable("too many writes are waiting", code="overloaded")
         pending = _Pending(item, claim, request_id, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
-        if len(self._writers) < self._writers_max:
+        if self._draining < self._writers_max:
+            self._draining += 1
             writer = asyncio.create_task(self._drain(), context=Context())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
         return await pending.answered
 
     async def _drain(self) -> None:
-        while self._waiting:
-            count = min(self._batch_max, len(self._waiting))
-            await self._settle([self._waiting.popleft() for _ in range(count)])
+        try:
+            while self._waiting:
+                count = min(self._batch_max, len(self._waiting))
+                await self._settle([self._waiting.popleft() for _ in range(count)])
+        finally:
+            self._draining -= 1
 
     async def _settle(self, group: list[_Pending[ItemT]]) -> None:
         try:
