@@ -40,7 +40,6 @@ __all__ = [
     "Relay",
     "add_tables",
     "attach",
-    "create_extras",
     "pending",
     "publish",
     "shard_of",
@@ -63,24 +62,6 @@ _INSERT = """
 # SQLAlchemy begins a transaction with its first statement.
 _BEGIN = text("SELECT")
 
-_EXTRAS = (
-    f"INSERT INTO outbox_shards (shard) SELECT generate_series(0, {SHARDS - 1}) ON CONFLICT DO NOTHING",
-    # Rows live for milliseconds: vacuum by count rather than by share of the table, give no space back (that would lock
-    # the table), keep payloads in the row while they fit a page, and never spend time on compressing them.
-    """
-    ALTER TABLE outbox SET (
-        autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
-        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
-        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000,
-        autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false,
-        toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
-        toast.vacuum_truncate = false, toast_tuple_target = 8000
-    )
-    """,
-    "ALTER TABLE outbox ALTER COLUMN value SET STORAGE EXTERNAL",
-    "ALTER TABLE outbox_shards SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)",
-)
-
 
 def add_tables(metadata: MetaData) -> None:
     """Make the outbox part of a service's own metadata."""
@@ -97,12 +78,6 @@ def add_tables(metadata: MetaData) -> None:
     )
     Index(None, outbox.c.shard, outbox.c.id)
     Table("outbox_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False))
-
-
-def create_extras(execute: Callable[[str], object]) -> None:
-    """What the tables need beyond their columns, through a function that runs one SQL statement; safe to repeat."""
-    for statement in _EXTRAS:
-        execute(statement)
 
 
 def attach(database: Database, wake: Callable[[], None] | None) -> None:

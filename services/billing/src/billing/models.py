@@ -1,12 +1,10 @@
 """Billing's tables, and what the API shows of them."""
 
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, WithJsonSchema
+from pydantic import BaseModel
 from pydantic import Field as ApiField
-from pydantic_core import PydanticCustomError
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -28,6 +26,7 @@ from billing.domain import STATUSES, Status, TimerKind
 from shared.database import NAMING
 from shared.http import Input
 from shared.ids import TypedId
+from shared.instants import Instant
 from shared.migrations import add_plumbing_tables
 
 _STATUS_LIST = ", ".join(f"'{status}'" for status in STATUSES)
@@ -96,32 +95,6 @@ add_plumbing_tables(Base.metadata)
 
 
 # -- views -----------------------------------------------------------------------------------------------------------------
-
-_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-
-
-def _require_rfc_3339(value: object) -> object:
-    # Without this a number, or a text of digits, would pass as seconds since 1970.
-    if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        return value
-    raise PydanticCustomError(
-        "instant_form", "expected an RFC 3339 instant with its offset, such as 2030-01-31T09:00:00Z"
-    )
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise PydanticCustomError("instant_range", "this instant cannot be told in UTC") from error
-
-
-Instant = Annotated[
-    AwareDatetime,
-    BeforeValidator(_require_rfc_3339),
-    AfterValidator(_in_utc),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00Z"]}),
-]
 
 
 class Subscription(BaseModel):

@@ -2,13 +2,13 @@
 
 import re
 import zoneinfo
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from typing import Annotated
 
 import email_validator
 import phonenumbers
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from jobs.domain import COUNTRIES, CURRENCIES
@@ -86,19 +86,6 @@ def _iso_date(value: object) -> object:
     raise PydanticCustomError("date_form", "expected a date, YYYY-MM-DD")
 
 
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise PydanticCustomError("instant_range", "this instant is outside the calendar") from error
-
-
-def _rfc3339(value: object) -> object:
-    if isinstance(value, str) and "T" in value.upper():
-        return value
-    raise PydanticCustomError("instant_form", "expected an RFC 3339 instant, such as 2026-01-31T12:00:00Z")
-
-
 def _no_control_characters(value: str | None) -> str | None:
     if value is not None and _CONTROL.search(value):
         raise PydanticCustomError("control_character", "control characters are not allowed")
@@ -143,8 +130,6 @@ Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[OptionalText, AfterValidator(_country)]
 TimeZone = Annotated[OptionalText, AfterValidator(_time_zone)]
 CalendarDate = Annotated[date, BeforeValidator(_iso_date)]
-Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
-"""An instant in a query; kept in UTC."""
 QueryText = Annotated[str | None, AfterValidator(_no_control_characters)]
 """Text in a query, which no body check has seen."""
 EACH_ONCE = AfterValidator(_each_once)

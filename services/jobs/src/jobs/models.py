@@ -32,7 +32,6 @@ from jobs.fields import (
     Country,
     Currency,
     EmailAddress,
-    Instant,
     Metadata,
     OptionalText,
     PhoneNumber,
@@ -43,6 +42,7 @@ from shared.database import NAMING
 from shared.events.jobs import JobState
 from shared.http import Input
 from shared.ids import LocationId, MerchantId, TypedId
+from shared.instants import Instant
 from shared.migrations import add_plumbing_tables
 
 NAME_CHARS_MAX = 100

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import AwareDatetime
 
 from shared.http import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import DeliveryId, EndpointId
+from shared.instants import Instant
 from webhooks import deliveries, endpoints
 from webhooks.domain.matching import PATTERN_LENGTH_MAX
 from webhooks.endpoints import Policy
@@ -111,8 +111,8 @@ def delivery_router() -> Router:
             str | None, Query(max_length=PATTERN_LENGTH_MAX, description="Of this type, such as job.created.")
         ] = None,
         status: Annotated[DeliveryStatus | None, Query(description="In this status.")] = None,
-        created_from: Annotated[AwareDatetime | None, Query(description="Made at or after this instant.")] = None,
-        created_before: Annotated[AwareDatetime | None, Query(description="Made before this instant.")] = None,
+        created_from: Annotated[Instant | None, Query(description="Made at or after this instant.")] = None,
+        created_before: Annotated[Instant | None, Query(description="Made before this instant.")] = None,
     ) -> Page[Delivery]:
         """List deliveries, newest first."""
         return await deliveries.listed(

@@ -106,6 +106,8 @@ CREATE TABLE outbox_shards (
     CONSTRAINT pk_outbox_shards PRIMARY KEY (shard)
 );
 INSERT INTO outbox_shards (shard) SELECT generate_series(0, 15) ON CONFLICT DO NOTHING;
+-- Rows live for milliseconds. Vacuum by count rather than by share of the table, give no space back (that would lock the table),
+-- keep payloads in the row while they fit a page, and never spend time on compressing them.
 ALTER TABLE outbox SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 from pydantic import Field as ApiField
 from sqlalchemy import CheckConstraint, Column, Index, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -11,6 +11,7 @@ from sqlmodel import Field
 
 from identity.models import fields, registry
 from shared.http import Input
+from shared.instants import Instant
 
 
 class ApiKeyRow(registry.Base, table=True):
@@ -48,7 +49,7 @@ class ApiKeyIn(Input):
     scopes: fields.PermissionCodes = ApiField(
         min_length=1, description="Only what you hold yourself.", examples=[["orders"]]
     )
-    expires_at: AwareDatetime | None = ApiField(None, description="Null: until it is revoked.")
+    expires_at: Instant | None = ApiField(None, description="Null: until it is revoked.")
     livemode: bool | None = ApiField(None, description="Must be the tenant's own mode, which is the default.")
 
 
