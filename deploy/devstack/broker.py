@@ -93,7 +93,8 @@ def create(node: Node) -> None:
     _run(
         [
             *(*_java_command(), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"),
-            *("-t", _cluster_id(), "-c", str(format_settings)),
+            # In one argument: an id may begin with a dash.
+            *(f"--cluster-id={_cluster_id()}", "-c", str(format_settings)),
         ],
         f"Kafka could not format its folder {node.data}",
         timeout_seconds=COMMAND_TIMEOUT_SECONDS,

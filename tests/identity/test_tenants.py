@@ -61,6 +61,79 @@ async def test_platform_routes_are_closed_to_owners(tenant: Tenant) -> None:
     refused(await tenant.owner.post("/v1/tenants", {}), 403, "permission_missing")
 
 
+async def test_jobs_are_reviewed_first_only_where_that_was_asked_for(identity: Identity) -> None:
+    plain = await identity.platform.made("/v1/tenants", tenant_body(unique("Plain")))
+    careful = await identity.platform.made("/v1/tenants", tenant_body(unique("Careful"), job_review=True))
+
+    assert (plain["job_review"], careful["job_review"]) == (False, True)
+    for made in (plain, careful):
+        (created,) = await identity.facts(made["id"], "tenant.created")
+        assert created.data.job_review is made["job_review"]
+
+
+async def test_an_administrator_changes_the_tenant_field_by_field(identity: Identity, tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings.tenant.write")
+    name = unique("Laurier")
+
+    reviewed = document(await clerk.patch("/v1/tenant", {"job_review": True}))
+    renamed = document(await clerk.patch("/v1/tenant", {"name": name, "timezone": "America/Toronto"}))
+    unchanged = document(await clerk.patch("/v1/tenant", {"name": name, "job_review": True}))
+
+    assert (reviewed["job_review"], reviewed["name"], reviewed["version"]) == (True, tenant.name, 2)
+    assert (renamed["job_review"], renamed["name"], renamed["timezone"]) == (True, name, "America/Toronto")
+    assert unchanged == renamed == document(await tenant.owner.get("/v1/tenant"))
+    first, second = (await identity.facts(tenant.id, "tenant.created", "tenant.updated", "tenant.updated"))[1:]
+    assert (first.sequence, first.data.job_review, first.data.name) == (2, True, tenant.name)
+    assert (second.sequence, second.data.job_review, second.data.name) == (3, True, name)
+    assert (await identity.platform.get("/v1/auth/test", **{"X-Tenant-Name": name})).json()["tenant_id"] == tenant.id
+    trail = document(await tenant.owner.get(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
+    assert (trail[1]["before"], trail[1]["after"]) == ({"job_review": False}, {"job_review": True})
+    assert trail[1]["actor"] == clerk.document["principal"]["id"]
+
+
+async def test_a_stale_or_invalid_change_of_the_tenant_is_refused(tenant: Tenant) -> None:
+    etag = (await tenant.owner.get("/v1/tenant")).headers["etag"]
+    document(await tenant.owner.patch("/v1/tenant", {"job_review": True}, **{"If-Match": etag}))
+
+    refused(
+        await tenant.owner.patch("/v1/tenant", {"job_review": False}, **{"If-Match": etag}), 412, "precondition_failed"
+    )
+    wrong = {"name": "", "timezone": "Mars/Olympus", "job_review": None, "currency": "EUR"}
+    problem = refused(await tenant.owner.patch("/v1/tenant", wrong), 422, "invalid")
+    assert set(pointers(problem)) == {"/name", "/timezone", "/job_review", "/currency"}
+    assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is True
+
+
+async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and_to_merchants(
+    identity: Identity, tenant: Tenant
+) -> None:
+    merchant = await tenant.merchant(api_access=True)
+    clerk = await tenant.staff("orders", "settings.merchants.write")
+    asked = {"job_review": True}
+
+    assert refused(await clerk.patch("/v1/tenant", asked), 403, "permission_missing")["required"] == [
+        "settings.tenant.write"
+    ]
+    for person in (await merchant.session(), identity.pair(**await merchant.pair())):
+        refused(await person.patch("/v1/tenant", asked), 403, "credential_not_admitted")
+    refused(await tenant.owner.patch(f"/v1/tenants/{tenant.id}", asked), 403, "permission_missing")
+    assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is False
+
+
+async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, tenant: Tenant) -> None:
+    live = await identity.live_platform.made("/v1/tenants", tenant_body(unique("Real")))
+    path = f"/v1/tenants/{tenant.id}"
+
+    changed = document(await identity.platform.patch(path, {"job_review": True, "name": tenant.name.upper()}))
+    taken = await identity.platform.patch(path, {"name": live["name"].lower()})
+
+    assert (changed["job_review"], changed["name"], changed["version"]) == (True, tenant.name.upper(), 2)
+    assert refused(taken, 409, "name_taken")["existing_id"] == live["id"]
+    refused(await identity.platform.patch(f"/v1/tenants/{live['id']}", {"job_review": True}), 404, "tenant_not_found")
+    trail = document(await tenant.owner.get(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
+    assert [one["actor_kind"] for one in trail] == ["platform"]
+
+
 async def test_the_default_location_and_a_merchants_last_one_stay_active(identity: Identity, tenant: Tenant) -> None:
     one, two = await tenant.location(reference_id="one"), await tenant.location()
     merchant = await tenant.merchant(location_ids=[one["id"], two["id"]], default_location_id=one["id"])

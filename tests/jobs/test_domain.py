@@ -4,9 +4,10 @@ from typing import get_args
 
 import pytest
 
-from jobs import domain
-from jobs.domain import JobStatus, LocationsNotAllowed, Merchant
-from jobs.models import JobIn
+from jobs.domain import codes
+from jobs.domain.placing import LocationsNotAllowed, Merchant, location_for
+from jobs.domain.states import JobStatus, allowed_transitions
+from jobs.models.inputs import JobIn
 from shared.ids import new_id
 
 MONTREAL, TORONTO, FOREIGN = new_id("loc"), new_id("loc"), new_id("loc")
@@ -15,7 +16,7 @@ WITHOUT_DEFAULT = Merchant(new_id("mer"), True, (MONTREAL, TORONTO), None)
 
 
 def test_every_status_says_where_it_can_go() -> None:
-    reached = {status: domain.allowed_transitions(status) for status in get_args(JobStatus)}
+    reached = {status: allowed_transitions(status) for status in get_args(JobStatus)}
 
     assert reached["new"] == ["in_progress", "cancelled"]
     assert reached["in_progress"] == ["completed", "incomplete", "damaged", "cancelled"]
@@ -24,8 +25,8 @@ def test_every_status_says_where_it_can_go() -> None:
 
 
 def test_the_default_location_is_taken_when_none_is_named() -> None:
-    assert domain.location_for(MERCHANT, None, None) == MONTREAL
-    assert domain.location_for(MERCHANT, TORONTO, MONTREAL) == TORONTO
+    assert location_for(MERCHANT, None, None) == MONTREAL
+    assert location_for(MERCHANT, TORONTO, MONTREAL) == TORONTO
 
 
 @pytest.mark.parametrize(
@@ -46,15 +47,15 @@ def test_all_that_is_wrong_with_the_locations_is_said_at_once(
     merchant: Merchant, location_id: str | None, distribution_location_id: str | None, expected: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(LocationsNotAllowed) as raised:
-        domain.location_for(merchant, location_id, distribution_location_id)
+        location_for(merchant, location_id, distribution_location_id)
 
     assert [(violation.pointer, violation.code) for violation in raised.value.violations] == expected
 
 
 def test_the_code_lists_are_whole() -> None:
-    assert {"CAD", "USD", "EUR", "JPY", "XOF"} <= domain.CURRENCIES
-    assert {"CA", "US", "FR", "SN"} <= domain.COUNTRIES
-    assert (len(domain.CURRENCIES), len(domain.COUNTRIES)) == (155, 249)
+    assert {"CAD", "USD", "EUR", "JPY", "XOF"} <= codes.CURRENCIES
+    assert {"CA", "US", "FR", "SN"} <= codes.COUNTRIES
+    assert (len(codes.CURRENCIES), len(codes.COUNTRIES)) == (155, 249)
 
 
 def test_the_published_example_is_accepted() -> None:

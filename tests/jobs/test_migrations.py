@@ -2,7 +2,7 @@
 
 import asyncio
 
-from jobs.models import Base
+from jobs.models.tables import Base
 from shared.migrations import drift, migrate
 from tests.support.stack import BackingStack
 

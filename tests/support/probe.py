@@ -227,7 +227,7 @@ class ProbeTenant:
     def owner(self) -> dict[str, str]:
         return self.probe.token(self.owner_id, self.id)
 
-    def state(self, status: str) -> Event:
+    def state(self, status: str = "active", *, job_review: bool = False) -> Event:
         data = identity.TenantState(
             tenant_id=self.id,
             name=f"Tenant {self.id}",
@@ -236,6 +236,7 @@ class ProbeTenant:
             timezone="America/Montreal",
             currency="CAD",
             test=False,
+            job_review=job_review,
             owner_id=self.owner_id,
         )
         return identity.TenantUpdated(tenant_id=self.id, subject=self.id, sequence=self._next(), data=data)

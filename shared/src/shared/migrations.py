@@ -1,7 +1,7 @@
 """Alembic, run from inside a service's package, so that its image can migrate itself.
 
-The tables that every service has (outbox, inbox, idempotency, access) are defined once in `shared`; the SQL that makes them is frozen per
-revision in `plumbing/`, because a migration must do tomorrow what it did today.
+The tables that every service has (outbox, inbox, idempotency, access) are defined once in `shared`; the SQL that makes them, and later
+changes them, is frozen per revision in `plumbing/`, because a migration must do tomorrow what it did today.
 """
 
 import asyncio
@@ -30,14 +30,21 @@ def add_plumbing_tables(metadata: MetaData) -> None:
         module.add_tables(metadata)
 
 
-def plumbing(revision: int = 1) -> list[str]:
-    """The SQL statements that make those tables as they were in that revision."""
-    script = resources.files("shared").joinpath(f"plumbing/{revision:04}.sql").read_text()
-    return [statement for statement in script.split(";\n") if statement.strip()]
+def plumbing(revision: int | None = None) -> list[str]:
+    """The SQL statements of one revision of those tables; None: of all of them in order, which make the tables as they are now."""
+    folder = resources.files("shared").joinpath("plumbing")
+    names = [f"{revision:04}.sql"] if revision is not None else sorted(script.name for script in folder.iterdir())
+    scripts = [folder.joinpath(name).read_text() for name in names]
+    return [statement for script in scripts for statement in script.split(";\n") if statement.strip()]
 
 
-def create_plumbing(revision: int = 1) -> None:
-    """Inside a migration: create those tables."""
+def create_plumbing() -> None:
+    """Inside a service's first migration: create those tables."""
+    upgrade_plumbing(1)
+
+
+def upgrade_plumbing(revision: int) -> None:
+    """Inside a migration: bring those tables from the revision before to this one."""
     for statement in plumbing(revision):
         op.execute(text(statement))
 
@@ -88,10 +95,19 @@ def _upgrade(connection: Connection, metadata: MetaData) -> None:
 async def _drift(url: str, metadata: MetaData) -> list[object]:
     engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
     async with engine.connect() as connection:
-        found = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"compare_type": True, "compare_server_default": False}), metadata
-            )
-        )
+        found = await connection.run_sync(lambda sync: compare_metadata(_compared(sync), metadata))
     await engine.dispose()
     return [entry for entry in found if "alembic_version" not in str(entry)]
+
+
+def _compared(connection: Connection) -> MigrationContext:
+    # Partitions come and go while a service runs; what they are partitions of is what the models describe.
+    partitions = set(connection.execute(text("SELECT relname FROM pg_class WHERE relispartition")).scalars())
+    return MigrationContext.configure(
+        connection,
+        opts={
+            "compare_type": True,
+            "compare_server_default": False,
+            "include_name": lambda name, kind, parents: not (kind == "table" and name in partitions),
+        },
+    )

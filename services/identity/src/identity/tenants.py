@@ -1,4 +1,4 @@
-"""Tenants: made by the platform together with their owner and a default location; suspended and activated."""
+"""Tenants: made by the platform together with their owner and a default location; changed, suspended and activated."""
 
 from datetime import UTC, datetime
 
@@ -6,14 +6,14 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, domain, locations, logins, users
+from identity import audit, domain, locations, logins, tenancy, users
 from identity.audit import Author
-from identity.models.tenants import NewTenant, Tenant, TenantIn, TenantRow
+from identity.models.tenants import NewTenant, Tenant, TenantIn, TenantPatch, TenantRow
 from identity.passwords import Passwords
 from shared import outbox
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.events import identity as facts
-from shared.http import Page, Paging, page
+from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
 
 DEFAULT_LOCATION_NAME = "Main"
@@ -32,7 +32,7 @@ async def create(session: AsyncSession, author: Author, passwords: Passwords, bo
     if not test and not author.livemode:
         raise Forbidden("a test key makes test tenants only", code="livemode_required")
     password_hash = await logins.hash_or_none(passwords, body.owner.password)
-    await _require_free(session, body.name)
+    await _require_free(session, body.name, None)
     now = datetime.now(UTC)
     tenant_id = new_id("ten")
     owner = users.new(
@@ -56,6 +56,7 @@ async def create(session: AsyncSession, author: Author, passwords: Passwords, bo
         status="active",
         test=test,
         trial_days=body.trial_days,
+        job_review=body.job_review,
         owner_id=owner.user_id,
         created_at=now,
         updated_at=now,
@@ -104,6 +105,21 @@ async def get(session: AsyncSession, author: Author, tenant_id: str) -> Tenant:
     )
 
 
+async def change(
+    session: AsyncSession, author: Author, tenant_id: str, if_match: IfMatch, patch: TenantPatch
+) -> Tenant:
+    """Change what the patch names of any tenant. Raises `NotFound`, `PreconditionFailed`, `NameTaken`."""
+    return await _apply(session, author, await _locked(session, author, tenant_id), if_match, patch)
+
+
+async def change_own(session: AsyncSession, author: Author, if_match: IfMatch, patch: TenantPatch) -> Tenant:
+    """Change what the patch names of the tenant that the caller acts in.
+
+    Raises `PreconditionFailed`, `NameTaken`, and `Forbidden` when a test key would change a real tenant.
+    """
+    return await _apply(session, author, await tenancy.locked(session, author), if_match, patch)
+
+
 async def suspend(session: AsyncSession, author: Author, tenant_id: str) -> Tenant:
     """Stop everybody in a tenant, everywhere and at once; repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
     return await _move(session, author, tenant_id, "suspended", facts.TenantSuspended)
@@ -125,6 +141,7 @@ def view(row: TenantRow) -> Tenant:
         status=row.status,
         test=row.test,
         livemode=not row.test,
+        job_review=row.job_review,
         owner_id=row.owner_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -137,32 +154,64 @@ def _rows(author: Author) -> Select[TenantRow]:
     return statement if author.livemode else statement.where(col(TenantRow.test))
 
 
+async def _locked(session: AsyncSession, author: Author, tenant_id: str) -> TenantRow:
+    statement = _rows(author).where(col(TenantRow.tenant_id) == tenant_id).with_for_update(key_share=True)
+    return _found((await session.execute(statement)).scalar_one_or_none())
+
+
+async def _apply(
+    session: AsyncSession, author: Author, row: TenantRow, if_match: IfMatch, patch: TenantPatch
+) -> Tenant:
+    if_match.check(row.version)
+    before = view(row)
+    if patch.name is not None:
+        await _require_free(session, patch.name, row.tenant_id)
+        row.name = patch.name
+        row.name_key = domain.unique_key(patch.name)
+    row.timezone = patch.timezone or row.timezone
+    row.job_review = row.job_review if patch.job_review is None else patch.job_review
+    if view(row) != before:
+        _changed(session, author, row, facts.TenantUpdated, before)
+    return view(row)
+
+
 async def _move(
     session: AsyncSession, author: Author, tenant_id: str, status: str, fact: type[facts.TenantEvent]
 ) -> Tenant:
-    statement = _rows(author).where(col(TenantRow.tenant_id) == tenant_id).with_for_update(key_share=True)
-    row = _found((await session.execute(statement)).scalar_one_or_none())
+    row = await _locked(session, author, tenant_id)
     if row.status == status:
         return view(row)
     if row.status == "closed":
         raise TenantClosed("a closed tenant stays closed", current_status=row.status, requested=status)
-    before = audit.told(view(row))
+    before = view(row)
     row.status = status
+    _changed(session, author, row, fact, before)
+    return view(row)
+
+
+def _changed(
+    session: AsyncSession, author: Author, row: TenantRow, fact: type[facts.TenantEvent], before: Tenant
+) -> None:
     row.version += 1
     row.updated_at = datetime.now(UTC)
     _publish(session, fact, row)
     audit.record(
-        session, author, fact.type_name(), tenant_id, before=before, after=audit.told(view(row)), tenant_id=tenant_id
+        session,
+        author,
+        fact.type_name(),
+        row.tenant_id,
+        before=audit.told(before),
+        after=audit.told(view(row)),
+        tenant_id=row.tenant_id,
     )
-    return view(row)
 
 
-async def _require_free(session: AsyncSession, name: str) -> None:
+async def _require_free(session: AsyncSession, name: str, own_id: str | None) -> None:
     await session.execute(select(func.pg_advisory_xact_lock(_NAMES_LOCK)))
     taken = await session.scalar(
         select(col(TenantRow.tenant_id)).where(col(TenantRow.name_key) == domain.unique_key(name))
     )
-    if taken is not None:
+    if taken is not None and taken != own_id:
         raise domain.NameTaken("a tenant of this name exists", code="name_taken", existing_id=taken)
 
 
@@ -182,6 +231,7 @@ def _publish(session: AsyncSession, fact: type[facts.TenantEvent], row: TenantRo
         currency=row.currency,
         test=row.test,
         trial_days=row.trial_days,
+        job_review=row.job_review,
         owner_id=row.owner_id,
     )
     outbox.publish(

@@ -5,7 +5,8 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import api, jobs
+from jobs import jobs
+from jobs.api import jobs as jobs_api
 from jobs.config import Settings
 from shared.auth.access import Access
 from shared.errors import WaybillError
@@ -22,7 +23,7 @@ def create_app(settings: Settings) -> FastAPI:
     creations = GroupCommit(
         service.database, service.stored_answers, partial(_create, access=service.access), status_code=201
     )
-    return service.app(routers=[api.router(creations)])
+    return service.app(routers=[jobs_api.router(creations)])
 
 
 async def _create(session: AsyncSession, orders: list[jobs.Order], *, access: Access) -> list[Written | WaybillError]:

@@ -11,7 +11,7 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from jobs.domain import COUNTRIES, CURRENCIES
+from jobs.domain.codes import COUNTRIES, CURRENCIES
 
 METADATA_KEYS_MAX = 50
 METADATA_KEY_CHARS_MAX = 40

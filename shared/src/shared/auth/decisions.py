@@ -54,6 +54,8 @@ class Standing:
     tenant_name: str | None = None
     tenant_status: str | None = None
     tenant_livemode: bool | None = None
+    job_review: bool = False
+    """The tenant's wish: new jobs of merchants wait in `staging` until dispatch accepts them."""
     subscription_status: str | None = None
     trial_ends_at: datetime | None = None
     access_until: datetime | None = None

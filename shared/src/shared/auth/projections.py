@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     func,
     literal,
     select,
@@ -53,6 +54,7 @@ TENANTS = Table(
     Column("name", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("livemode", Boolean, nullable=False),
+    Column("job_review", Boolean, nullable=False, server_default=false()),
     Index("ix_access_tenants_name", text("lower(name)")),
 )
 ENTITLEMENTS = Table(
@@ -194,6 +196,7 @@ def _tenant(state: identity.TenantState, version: int) -> dict[str, Any]:
         "name": state.name,
         "status": state.status,
         "livemode": not state.test,
+        "job_review": state.job_review,
     }
 
 

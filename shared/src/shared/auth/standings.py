@@ -18,7 +18,7 @@ SELECT c.credential_id, c.kind AS credential_kind, c.active AS credential_active
     s.subject_id, s.kind AS subject_kind, s.active AS subject_active, s.permissions, s.level, s.api_access, s.location_ids,
     s.default_location_id, s.sessions_valid_from,
     coalesce(c.tenant_id, s.tenant_id, t.tenant_id) AS tenant_id, t.name AS tenant_name, t.status AS tenant_status,
-    t.livemode AS tenant_livemode,
+    t.livemode AS tenant_livemode, t.job_review,
     e.status AS subscription_status, e.trial_ends_at, e.access_until
 """
 _ENTITLEMENT = " LEFT JOIN access_entitlements e ON e.tenant_id = t.tenant_id "
@@ -133,6 +133,7 @@ def _standing_of(row: RowMapping) -> Standing:
         tenant_name=row["tenant_name"],
         tenant_status=row["tenant_status"],
         tenant_livemode=row["tenant_livemode"],
+        job_review=bool(row["job_review"]),
         subscription_status=row["subscription_status"],
         trial_ends_at=row["trial_ends_at"],
         access_until=row["access_until"],

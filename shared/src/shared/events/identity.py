@@ -21,6 +21,8 @@ class TenantState(State):
     """A test tenant: everything that it makes says `livemode: false`."""
     trial_days: int | None = None
     """Length of the trial that was asked for; null: billing's own default."""
+    job_review: bool = False
+    """Whether new jobs of merchants wait in `staging` until dispatch accepts them."""
     owner_id: str
 
 

@@ -47,6 +47,22 @@ class MoneyState(State):
     currency: str = Field(description="ISO 4217.")
 
 
+class StopState(State):
+    name: str | None = None
+    address: AddressState
+    geo: GeoState | None = None
+    instructions: str | None = None
+
+
+class OutcomeState(State):
+    """What became of an action's units; the three add up to its quantity."""
+
+    completed: int = 0
+    incomplete: int = 0
+    damaged: int = 0
+    note: str | None = None
+
+
 class ActionState(State):
     object: str = "action"
     id: str
@@ -57,9 +73,18 @@ class ActionState(State):
     description: str | None = None
     quantity: int
     unit: str | None = None
+    piece_count: int | None = None
+    value: MoneyState | None = None
+    weight_grams: int | None = None
+    volume_cubic_cm: int | None = None
+    handling_seconds: int | None = None
+    stop: StopState | None = None
+    invoice_number: str | None = None
     barcode: str | None = None
+    external_reference_id: str | None = None
     status: str
     """undetermined | completed | incomplete | damaged"""
+    outcome: OutcomeState | None = None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -72,6 +97,9 @@ class JobState(State):
     reference_id: str | None = None
     status: str
     """staging | new | in_progress | completed | partially_completed | incomplete | damaged | resolved | cancelled"""
+    status_reason: str | None = Field(None, description="Why it was cancelled, failed, damaged or resolved.")
+    status_changed_at: datetime | None = None
+    assigned_to: str | None = Field(None, description="Who carries it out: a name or number of the dispatcher's own.")
     type: str
     short_description: str | None = None
     scheduled_date: date | None = None
@@ -95,6 +123,8 @@ class JobState(State):
     version: int
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = Field(None, description="Set while it is deleted; it can be restored.")
+    erased_at: datetime | None = Field(None, description="When its customer's personal data was erased.")
 
 
 class JobChange(State):
@@ -104,7 +134,10 @@ class JobChange(State):
     location_ids: list[str] = Field(description="The job's locations, before and after the change when it moved.")
     sequence: int = Field(description="Counts the events of this job, from 1 without gaps.")
     livemode: bool
-    changed_fields: list[str] = []
+    changed_fields: list[str] = Field(
+        [], description="Fields that have another value than before: the action's in an action event, else the job's."
+    )
+    action_id: str | None = Field(None, description="In an action event, which of the job's actions it is about.")
     job: JobState
 
 
@@ -118,4 +151,76 @@ class JobCreated(JobEvent):
     type: Literal["job.created"] = "job.created"
 
 
-EVENTS: tuple[type[Event], ...] = (JobCreated,)
+class JobUpdated(JobEvent):
+    type: Literal["job.updated"] = "job.updated"
+
+
+class JobStarted(JobEvent):
+    type: Literal["job.started"] = "job.started"
+
+
+class JobCompleted(JobEvent):
+    type: Literal["job.completed"] = "job.completed"
+
+
+class JobPartiallyCompleted(JobEvent):
+    type: Literal["job.partially_completed"] = "job.partially_completed"
+
+
+class JobIncomplete(JobEvent):
+    type: Literal["job.incomplete"] = "job.incomplete"
+
+
+class JobDamaged(JobEvent):
+    type: Literal["job.damaged"] = "job.damaged"
+
+
+class JobResolved(JobEvent):
+    type: Literal["job.resolved"] = "job.resolved"
+
+
+class JobCancelled(JobEvent):
+    type: Literal["job.cancelled"] = "job.cancelled"
+
+
+class JobDeleted(JobEvent):
+    type: Literal["job.deleted"] = "job.deleted"
+
+
+class JobRestored(JobEvent):
+    type: Literal["job.restored"] = "job.restored"
+
+
+class ActionCreated(JobEvent):
+    type: Literal["action.created"] = "action.created"
+
+
+class ActionUpdated(JobEvent):
+    type: Literal["action.updated"] = "action.updated"
+
+
+class ActionDeleted(JobEvent):
+    type: Literal["action.deleted"] = "action.deleted"
+
+
+class ActionOutcomeRecorded(JobEvent):
+    type: Literal["action.outcome_recorded"] = "action.outcome_recorded"
+
+
+EVENTS: tuple[type[JobEvent], ...] = (
+    JobCreated,
+    JobUpdated,
+    JobStarted,
+    JobCompleted,
+    JobPartiallyCompleted,
+    JobIncomplete,
+    JobDamaged,
+    JobResolved,
+    JobCancelled,
+    JobDeleted,
+    JobRestored,
+    ActionCreated,
+    ActionUpdated,
+    ActionDeleted,
+    ActionOutcomeRecorded,
+)

@@ -6,9 +6,9 @@ from fastapi import Query
 
 from identity import tenants
 from identity.api.author import CurrentAuthor
-from identity.models.tenants import NewTenant, Tenant, TenantIn
+from identity.models.tenants import NewTenant, Tenant, TenantIn, TenantPatch
 from identity.passwords import Passwords
-from shared.http import Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
 from shared.ids import TenantId
 
 TenantStatus = Literal["active", "suspended", "closed"]
@@ -41,6 +41,14 @@ def router(passwords: Passwords) -> Router:
         """Get a tenant."""
         return await tenants.get(session, author, tenant_id)
 
+    @routes.patch("/v1/tenants/{tenant_id}")
+    @requires("platform.tenants.write")
+    async def update_tenant(
+        tenant_id: TenantId, body: TenantPatch, session: Transaction, author: CurrentAuthor, if_match: IfMatch
+    ) -> Tenant:
+        """Change a tenant."""
+        return await tenants.change(session, author, tenant_id, if_match, body)
+
     @routes.post("/v1/tenants/{tenant_id}/suspend")
     @requires("platform.tenants.write")
     async def suspend_tenant(tenant_id: TenantId, session: Transaction, author: CurrentAuthor) -> Tenant:
@@ -58,5 +66,13 @@ def router(passwords: Passwords) -> Router:
     async def get_own_tenant(session: Reading, author: CurrentAuthor) -> Tenant:
         """Get the tenant that you act in."""
         return await tenants.get(session, author, author.tenant_id)
+
+    @routes.patch("/v1/tenant")
+    @requires("settings.tenant.write")
+    async def update_own_tenant(
+        body: TenantPatch, session: Transaction, author: CurrentAuthor, if_match: IfMatch
+    ) -> Tenant:
+        """Change the tenant that you act in."""
+        return await tenants.change_own(session, author, if_match, body)
 
     return routes

@@ -1,17 +1,19 @@
 """Tenants: the table and the API's shapes."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel
 from pydantic import Field as ApiField
-from sqlalchemy import CheckConstraint, Column, Integer, Text
+from sqlalchemy import Boolean, CheckConstraint, Column, Integer, Text, false
 from sqlmodel import Field
 
 from identity.models import fields, registry
 from identity.models.locations import Location
 from identity.models.users import User
 from shared.http import Input
+
+_JOB_REVIEW = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 
 
 class TenantRow(registry.Base, table=True):
@@ -30,6 +32,7 @@ class TenantRow(registry.Base, table=True):
     status: str = Field(sa_column=registry.words())
     test: bool = Field(sa_column=registry.yes_or_no())
     trial_days: int | None = Field(sa_column=Column(Integer))
+    job_review: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     # No foreign key: a user needs its tenant first, and both are made in one transaction.
     owner_id: str = Field(sa_column=registry.reference("usr"))
     created_at: datetime = Field(sa_column=registry.instant())
@@ -57,6 +60,21 @@ class TenantIn(Input):
         None, ge=1, le=365, description="Length of the trial; null: the installation's default."
     )
     test: bool | None = ApiField(None, description="A test tenant: nothing real happens. Default: true for a test key.")
+    job_review: bool = ApiField(False, description=_JOB_REVIEW)
+
+
+class TenantPatch(Input):
+    """What can change about a tenant."""
+
+    name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description="Unique, whatever the case.", examples=["Livraisons Laurier"]
+    )
+    timezone: Annotated[fields.Timezone | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description="For new locations; those that exist keep theirs."
+    )
+    job_review: Annotated[bool | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description=f"{_JOB_REVIEW} Jobs that exist stay as they are."
+    )
 
 
 class Tenant(BaseModel):
@@ -71,6 +89,7 @@ class Tenant(BaseModel):
     status: str = ApiField(description="active, suspended or closed.")
     test: bool
     livemode: bool
+    job_review: bool = ApiField(description=_JOB_REVIEW)
     owner_id: str
     created_at: datetime
     updated_at: datetime

@@ -1,11 +1,12 @@
-"""HTTP edge: each handler is admitted by what it declares, parses, and calls once."""
+"""Jobs: create, list, read."""
 
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from jobs import jobs
-from jobs.models import Job, JobFilters, JobIn
+from jobs import jobs, searches
+from jobs.models.filters import JobFilters
+from jobs.models.inputs import Job, JobIn
 from shared.http import CurrentCaller, IdempotencyClaim, Page, PageRequest, Reading, Router, requires
 from shared.http.grouping import GroupCommit
 from shared.http.problems import request_id_of
@@ -35,7 +36,7 @@ def router(creations: GroupCommit[jobs.Order]) -> Router:
 
         Merchants see their own.
         """
-        return await jobs.listing(session, caller, filters, paging)
+        return await searches.listing(session, caller, filters, paging)
 
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)

@@ -1,31 +1,11 @@
-"""Tables, and the API's views of them: `X` is answered, `XIn` is what creates one, `XFilters` narrows a list."""
+"""What creates a job and its actions, and the job that is answered."""
 
-from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Date,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    SmallInteger,
-    Text,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import registry
-from sqlmodel import Field as ColumnField
-from sqlmodel import SQLModel
+from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from jobs.domain import ActionStatus, JobStatus, JobType
+from jobs.domain.states import STOP_TYPES, JobStatus, JobType
 from jobs.fields import (
     EACH_ONCE,
     CalendarDate,
@@ -35,15 +15,11 @@ from jobs.fields import (
     Metadata,
     OptionalText,
     PhoneNumber,
-    QueryText,
     TimeZone,
 )
-from shared.database import NAMING
 from shared.events.jobs import JobState
 from shared.http import Input
-from shared.ids import LocationId, MerchantId, TypedId
-from shared.instants import Instant
-from shared.migrations import add_plumbing_tables
+from shared.ids import LocationId, MerchantId
 
 NAME_CHARS_MAX = 100
 COMPANY_CHARS_MAX = 200
@@ -67,9 +43,14 @@ UNIT_CHARS_MAX = 20
 QUANTITY_MAX = 1_000_000
 POSITION_MAX = 10_000
 PRIORITY_MAX = 100
+PIECES_MAX = 1_000_000
+WEIGHT_GRAMS_MAX = 10**9
+VOLUME_CUBIC_CM_MAX = 10**12
+HANDLING_SECONDS_MAX = 7 * 24 * 3600
 AMOUNT_MAX = 10**12
 ACTIONS_INLINE_MAX = 200
-FILTER_VALUES_MAX = 50
+
+STOP_MISPLACED = PydanticCustomError("stop_misplaced", "only a pickup, return or exchange has a stop of its own")
 
 HourAndMinute = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_CHARS_MAX)]
@@ -154,6 +135,15 @@ class MoneyIn(Input):
     currency: Currency = Field(description="ISO 4217, in capitals.")
 
 
+class StopIn(Input):
+    """Another place that belongs to one action."""
+
+    name: OptionalText = Field(None, max_length=COMPANY_CHARS_MAX, description="What is there, such as a warehouse.")
+    address: AddressIn = Field(description="Where.")
+    geo: GeoIn | None = Field(None, description="Where exactly, when it is known.")
+    instructions: OptionalText = Field(None, max_length=INSTRUCTIONS_CHARS_MAX, description="For those who go there.")
+
+
 class ActionIn(Input):
     """A unit of work inside a job."""
 
@@ -169,7 +159,25 @@ class ActionIn(Input):
     )
     quantity: int = Field(1, ge=1, le=QUANTITY_MAX, strict=True, description="How many, in `unit`.")
     unit: OptionalText = Field(None, max_length=UNIT_CHARS_MAX, description="What quantity counts, such as box.")
+    piece_count: int | None = Field(None, ge=1, le=PIECES_MAX, strict=True, description="Pieces to carry.")
+    value: MoneyIn | None = Field(None, description="What it is worth, all units together.")
+    weight_grams: int | None = Field(
+        None, ge=0, le=WEIGHT_GRAMS_MAX, strict=True, description="Grams, all units together."
+    )
+    volume_cubic_cm: int | None = Field(
+        None, ge=0, le=VOLUME_CUBIC_CM_MAX, strict=True, description="Cubic centimetres, all units together."
+    )
+    handling_seconds: int | None = Field(
+        None, ge=0, le=HANDLING_SECONDS_MAX, strict=True, description="Seconds that it takes on the spot."
+    )
+    stop: StopIn | None = Field(
+        None, description="Where the goods are fetched or taken, when elsewhere; only for pickup, return and exchange."
+    )
+    invoice_number: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Invoice it belongs to.")
     barcode: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="What a scanner reads from it.")
+    external_reference_id: OptionalText = Field(
+        None, max_length=REFERENCE_CHARS_MAX, description="Your own number for it."
+    )
 
 
 class JobIn(Input):
@@ -225,129 +233,14 @@ class JobIn(Input):
     )
     actions: list[ActionIn] = Field([], max_length=ACTIONS_INLINE_MAX, description="Units of work, up to 200.")
 
-
-class JobFilters(Input):
-    """Which jobs a list shows; all conditions hold together, and a repeated parameter means any of its values."""
-
-    status: list[JobStatus] = Field([], max_length=FILTER_VALUES_MAX, description="In any of these statuses.")
-    type: list[JobType] = Field([], max_length=FILTER_VALUES_MAX, description="Of any of these types.")
-    reference_id: QueryText = Field(
-        None, min_length=1, max_length=REFERENCE_CHARS_MAX, description="With exactly this reference."
-    )
-    location_id: list[LocationId] = Field([], max_length=FILTER_VALUES_MAX, description="At any of these locations.")
-    merchant_id: MerchantId | None = Field(None, description="Administrators only.")
-    created_gte: Instant | None = Field(None, description="Created at this instant or later.")
-    created_lte: Instant | None = Field(None, description="Created at this instant or earlier.")
-
-    @model_validator(mode="before")
+    @field_validator("actions")
     @classmethod
-    def _leave_out_paging(cls, given: Any) -> Any:
-        # What asks for a page stands in the same query; any other unknown name is a misspelt filter and refused.
-        return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
-
-
-# -- tables ----------------------------------------------------------------------------------------------------------------
-
-
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
-    """Tables of this service have metadata of their own; SQLModel's default is shared by everything in a process."""
-
-
-def _one_of(column: str, values: object) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in getattr(values, "__args__", ()))
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _required(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=False))
-
-
-def _nullable(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=True))
-
-
-class JobRow(Base, table=True):
-    """A job. What is searched has a column of its own; what only travels along is kept as JSON in the API's own shape."""
-
-    __tablename__ = "jobs"
-    __table_args__ = (
-        _one_of("status", JobStatus),
-        _one_of("type", JobType),
-        Index(
-            "uq_jobs_reference",
-            "merchant_id",
-            "livemode",
-            "reference_id",
-            unique=True,
-            postgresql_where=text("reference_id IS NOT NULL"),
-        ),
-        Index(
-            "ix_jobs_reference",
-            "tenant_id",
-            "livemode",
-            "reference_id",
-            postgresql_where=text("reference_id IS NOT NULL"),
-        ),
-        Index("ix_jobs_of_tenant", "tenant_id", "livemode", "created_at", "id"),
-        Index("ix_jobs_of_merchant", "merchant_id", "livemode", "created_at", "id"),
-        Index("ix_jobs_of_location", "tenant_id", "livemode", "location_id", "created_at", "id"),
-        Index("ix_jobs_of_status", "tenant_id", "livemode", "status", "created_at", "id"),
-    )
-
-    id: str = ColumnField(sa_column=Column(TypedId("job"), primary_key=True))
-    tenant_id: str = _required(TypedId("ten"))
-    merchant_id: str = _required(TypedId("mer"))
-    livemode: bool = _required(Boolean())
-    reference_id: str | None = _nullable(Text())
-    status: JobStatus = _required(Text())
-    type: JobType = _required(Text())
-    location_id: str = _required(TypedId("loc"))
-    distribution_location_id: str | None = _nullable(TypedId("loc"))
-    scheduled_date: date | None = _nullable(Date())
-    timezone: str = _required(Text())
-    time_window: dict[str, Any] | None = _nullable(JSONB())
-    priority: int = _required(SmallInteger())
-    short_description: str | None = _nullable(Text())
-    contact: dict[str, Any] = _required(JSONB())
-    address: dict[str, Any] = _required(JSONB())
-    geo: dict[str, Any] | None = _nullable(JSONB())
-    balance_owed: dict[str, Any] | None = _nullable(JSONB())
-    instructions: str | None = _nullable(Text())
-    invoices: list[str] = _required(ARRAY(Text))
-    barcodes: list[str] = _required(ARRAY(Text))
-    tags: list[str] = _required(ARRAY(Text))
-    metadata_: dict[str, str] = ColumnField(sa_column=Column("metadata", JSONB, nullable=False))
-    created_by: str = _required(Text())
-    sequence: int = _required(BigInteger())
-    """Events of this job so far; the next one carries the number after it."""
-    version: int = _required(BigInteger())
-    created_at: datetime = _required(DateTime(timezone=True))
-    updated_at: datetime = _required(DateTime(timezone=True))
-
-
-class ActionRow(Base, table=True):
-    """A unit of work inside a job; the job is its aggregate."""
-
-    __tablename__ = "actions"
-    __table_args__ = (
-        _one_of("status", ActionStatus),
-        _one_of("type", JobType),
-        Index("ix_actions_of_job", "job_id", "position", "id"),
-    )
-
-    id: str = ColumnField(sa_column=Column(TypedId("act"), primary_key=True))
-    job_id: str = ColumnField(sa_column=Column(TypedId("job"), ForeignKey("jobs.id"), nullable=False))
-    type: JobType = _required(Text())
-    position: int = _required(Integer())
-    sku: str | None = _nullable(Text())
-    description: str | None = _nullable(Text())
-    quantity: int = _required(Integer())
-    unit: str | None = _nullable(Text())
-    barcode: str | None = _nullable(Text())
-    status: ActionStatus = _required(Text())
-    version: int = _required(BigInteger())
-    created_at: datetime = _required(DateTime(timezone=True))
-    updated_at: datetime = _required(DateTime(timezone=True))
-
-
-add_plumbing_tables(Base.metadata)
+    def _stops_belong(cls, actions: list[ActionIn], info: ValidationInfo) -> list[ActionIn]:
+        refused = [
+            InitErrorDetails(type=STOP_MISPLACED, loc=(place, "stop"), input=None)
+            for place, action in enumerate(actions)
+            if action.stop is not None and (action.type or info.data.get("type")) not in STOP_TYPES
+        ]
+        if refused:
+            raise ValidationError.from_exception_data("actions", refused)
+        return actions

@@ -1,0 +1,71 @@
+"""Where a merchant's job may be placed, and under which reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.errors import Conflict, Invalid, Violation
+
+
+class LocationsNotAllowed(Invalid):
+    """The job cannot be placed where it was asked to be."""
+
+
+class MerchantInactive(Conflict):
+    """The merchant is disabled, so nothing can be ordered for it."""
+
+    def __init__(self, merchant_id: str):
+        super().__init__("this merchant is disabled", code="merchant_inactive", merchant_id=merchant_id)
+
+
+class ReferenceTaken(Conflict):
+    """The merchant already has a job with this reference."""
+
+    def __init__(self, reference_id: str, existing_id: str):
+        super().__init__(
+            f"a job with the reference_id {reference_id!r} exists", code="reference_id_taken", existing_id=existing_id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """What placing a job needs to know of the merchant it is for."""
+
+    id: str
+    active: bool
+    location_ids: tuple[str, ...]
+    default_location_id: str | None
+
+
+def location_for(merchant: Merchant, location_id: str | None, distribution_location_id: str | None) -> str:
+    """The location of a job for which these were asked: the merchant's default when none was.
+
+    Raises `LocationsNotAllowed` with all that is wrong: location_required, location_not_yours.
+    """
+    chosen = location_id or merchant.default_location_id
+    violations = []
+    if chosen is None:
+        message = "name a location: this merchant has no default"
+        violations.append(Violation("/location_id", "location_required", message))
+    for pointer, asked in (("/location_id", chosen), ("/distribution_location_id", distribution_location_id)):
+        if asked is not None and asked not in merchant.location_ids:
+            violations.append(Violation(pointer, "location_not_yours", "this is not one of the merchant's locations"))
+    if violations or chosen is None:
+        raise _not_allowed(*violations)
+    return chosen
+
+
+def inactive(
+    location_id: str, distribution_location_id: str | None, active: Mapping[str, bool]
+) -> LocationsNotAllowed | None:
+    """What to say when a location that the job was to have is not active; None when all of them are."""
+    pairs = (("/location_id", location_id), ("/distribution_location_id", distribution_location_id))
+    violations = [
+        Violation(pointer, "location_inactive", "this location is not active")
+        for pointer, asked in pairs
+        if asked is not None and not active[asked]
+    ]
+    return _not_allowed(*violations) if violations else None
+
+
+def _not_allowed(*violations: Violation) -> LocationsNotAllowed:
+    return LocationsNotAllowed("the job cannot be placed there: see errors", *violations)

@@ -1,0 +1,159 @@
+"""How jobs and actions are found: the terms under which each is filed, and the terms that a question asks for.
+
+A term is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word of its text); all terms of a row are one set under
+one index, so that any mixture of conditions is one look-up. Beside them stands a short text of names and numbers, in which parts of words
+are found. Folding (case, accents) is done here for both sides, so that they can never differ.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from shared.events.jobs import ActionState, ContactState, JobState
+
+Kind = Literal["w", "p", "e", "z", "i", "b", "t", "m", "s", "x"]
+"""Word, phone, e-mail, postal code, invoice, barcode, tag, metadata, SKU, external reference."""
+
+TERM_CHARS_MAX = 100
+"""A longer one is filed under its digest: equality is all that is asked of it."""
+WORD_CHARS_MAX = 40
+PART_CHARS_MIN = 3
+"""Fewer would be in nearly every name."""
+QUESTION_WORDS_MAX = 10
+
+_WORD = re.compile(r"[^\W_]+")
+_PHONE_LIKE = re.compile(r"\+?[\d\s().\-/]+")
+_PHONE_DIGITS_MIN = 6
+_SEPARATOR = "|"
+
+
+def fold(text: str) -> str:
+    """The text without case and accents, its white space single."""
+    if not text.isascii():
+        decomposed = unicodedata.normalize("NFKD", text)
+        text = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return " ".join(text.casefold().split())
+
+
+def term(kind: Kind, value: str) -> str:
+    """The term under which a value is filed and asked for."""
+    folded = fold(value)
+    if kind == "z":
+        folded = folded.replace(" ", "")
+    if len(folded) > TERM_CHARS_MAX:
+        return f"{kind}#{hashlib.blake2b(folded.encode(), digest_size=16).hexdigest()}"
+    return f"{kind}:{folded}"
+
+
+def metadata_term(key: str, value: str) -> str:
+    """The term of one entry of metadata."""
+    return term("m", f"{key}={value}")
+
+
+def words(text: str) -> list[str]:
+    """The folded words of a text."""
+    return [word[:WORD_CHARS_MAX] for word in _WORD.findall(fold(text))]
+
+
+def job_terms(job: JobState) -> list[str]:
+    """All terms of a job, each once, those of its actions' numbers included."""
+    return list(dict.fromkeys(_job_terms(job)))
+
+
+def action_terms(action: ActionState) -> list[str]:
+    """All terms of an action, each once."""
+    texts = (action.description, action.sku, action.barcode, action.invoice_number, action.external_reference_id)
+    found = {f"w:{word}" for text in texts if text for word in words(text)}
+    return sorted(found.union(_numbers_of(action)))
+
+
+def job_parts(job: JobState) -> str:
+    """Names and numbers of a job, folded; each name begins with `|n:`, so that its beginning can be asked for."""
+    contact = job.contact
+    full_name = " ".join(name for name in (contact.first_name, contact.last_name) if name)
+    named = dict.fromkeys(name for name in (full_name, contact.last_name, contact.company) if name)
+    parts = [f"n:{_part(name)}" for name in named]
+    numbers = (job.reference_id, (contact.phone or "").lstrip("+"), contact.email, *job.invoices, *job.barcodes)
+    parts.extend(_part(number) for number in numbers if number)
+    return _SEPARATOR + _SEPARATOR.join(parts)
+
+
+def action_parts(action: ActionState) -> str:
+    """The numbers of an action, folded."""
+    numbers = (action.sku, action.barcode, action.invoice_number, action.external_reference_id)
+    return _SEPARATOR + _SEPARATOR.join(_part(number) for number in numbers if number)
+
+
+def name_beginning(name: str) -> str:
+    """What `job_parts` holds when a first, full, last or company name begins so."""
+    return f"{_SEPARATOR}n:{_part(name)}"
+
+
+def question(text: str) -> list[str]:
+    """The words that a free text asks for; one that looks like a phone number is a single word, of its digits."""
+    if _PHONE_LIKE.fullmatch(text.strip()):
+        digits = "".join(character for character in text if character.isdigit())
+        if len(digits) >= _PHONE_DIGITS_MIN:
+            return [digits]
+    return list(dict.fromkeys(words(text)))[:QUESTION_WORDS_MAX]
+
+
+def customer_key(contact: ContactState) -> str | None:
+    """What tells one customer from another: the phone number, else the e-mail address, else the name; None for nobody."""
+    if contact.phone:
+        return f"p:{contact.phone}"
+    if contact.email:
+        return f"e:{fold(contact.email)}"
+    names = " ".join(name for name in (contact.first_name, contact.last_name, contact.company) if name)
+    return f"n:{fold(names)}" if names else None
+
+
+def _job_terms(job: JobState) -> Iterator[str]:
+    contact, address = job.contact, job.address
+    texts = (
+        job.reference_id,
+        job.short_description,
+        contact.first_name,
+        contact.last_name,
+        contact.company,
+        contact.email,
+        address.raw,
+        address.line1,
+        address.line2,
+        address.city,
+        address.region,
+        address.postal_code,
+        *job.invoices,
+        *job.barcodes,
+    )
+    for word in words(" ".join(text for text in texts if text)):
+        yield f"w:{word}"
+    if contact.phone:
+        yield f"w:{contact.phone[1:]}"
+        yield term("p", contact.phone)
+    if contact.email:
+        yield term("e", contact.email)
+    if address.postal_code:
+        yield term("z", address.postal_code)
+    yield from (term("i", invoice) for invoice in job.invoices)
+    yield from (term("b", barcode) for barcode in job.barcodes)
+    yield from (term("t", tag) for tag in job.tags)
+    yield from (metadata_term(key, value) for key, value in job.metadata.items())
+    for action in job.actions:
+        yield from _numbers_of(action)
+
+
+def _numbers_of(action: ActionState) -> Iterable[str]:
+    kinds: tuple[tuple[Kind, str | None], ...] = (
+        ("s", action.sku),
+        ("b", action.barcode),
+        ("i", action.invoice_number),
+        ("x", action.external_reference_id),
+    )
+    return (term(kind, value) for kind, value in kinds if value)
+
+
+def _part(text: str) -> str:
+    return fold(text).replace(_SEPARATOR, " ")

@@ -1,0 +1,1 @@
+"""Tables (`tables`) and the API's views of them: `X` is answered, `XIn` is what creates one, `XFilters` narrows a list."""
