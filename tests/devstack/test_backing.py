@@ -1,12 +1,14 @@
 """What the servers behind the tests promise, and with them the private stack that shares their code."""
 
 import asyncio
+from pathlib import Path
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from deploy.devstack import broker
 from tests.support.stack import BackingStack
 
 
@@ -42,6 +44,15 @@ async def test_commits_are_durable_and_connections_enough(backing: BackingStack)
         "max_connections": "200",
         "password_encryption": "scram-sha-256",
     }
+
+
+def test_a_cluster_id_may_begin_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.devstack.broker._cluster_id", lambda: "-_A1b2C3d4E5f6G7h8I9jA")
+    node = broker.Node(folder=tmp_path / "kafka", port=1, controller_port=2, pid_file=tmp_path / "kafka.pid")
+
+    broker.create(node)
+
+    assert "cluster.id=-_A1b2C3d4E5f6G7h8I9jA" in (node.data / "meta.properties").read_text()
 
 
 @pytest.mark.faults
