@@ -6,6 +6,7 @@ Indexes are taken away while a large stock is written and made anew afterwards.
 
 import asyncio
 import json
+import multiprocessing
 import random
 import sys
 import uuid
@@ -195,7 +196,9 @@ async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(WRITERS) as writers:
+    # Spawned, so that they do not inherit what this process does about signals: they have to end when it says so.
+    writers = ProcessPoolExecutor(WRITERS, mp_context=multiprocessing.get_context("spawn"))
+    try:
         chunks = [
             loop.run_in_executor(writers, _write_chunk, url, shop, start, min(CHUNK_ROWS, total - start), total)
             for start in range(first, total, CHUNK_ROWS)
@@ -203,6 +206,11 @@ async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -
         for done, chunk in enumerate(asyncio.as_completed(chunks), start=1):
             await chunk
             _progress(f"{min(total - first, done * CHUNK_ROWS):,} of {total - first:,} jobs written")
+    finally:
+        running = list((writers._processes or {}).values())
+        writers.shutdown(wait=False, cancel_futures=True)
+        for writer in running:
+            writer.terminate()
     await connection.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 2")
     for index in indexes:
         await connection.execute(index["indexdef"])
