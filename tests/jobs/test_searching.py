@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import text
 
-from jobs import searches
+from jobs.conditions import as_tsquery
 from jobs.domain import terms
 from shared.ids import new_id
 from tests.support.jobs import Api, Jobs, Tenant, smallest
@@ -438,7 +438,7 @@ async def test_whatever_a_value_is_it_is_found_under_its_term_and_no_other(
 async def _filed_under(service: Jobs, filed: list[str], asked: list[list[str]]) -> bool:
     statement = text("SELECT array_to_tsvector(CAST(:filed AS text[])) @@ CAST(CAST(:asked AS text) AS tsquery)")
     async with service.database.reading() as session:
-        answer = await session.execute(statement, {"filed": filed, "asked": searches.as_tsquery(asked)})
+        answer = await session.execute(statement, {"filed": filed, "asked": as_tsquery(asked)})
         return bool(answer.scalar_one())
 
 

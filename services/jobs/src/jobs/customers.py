@@ -36,11 +36,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs.changes import Held, record
+from jobs.conditions import as_tsquery
 from jobs.domain import terms
 from jobs.models.customers import JOBS_COUNTED_MAX, Customer, CustomerFilters, Erasure, ErasureIn
 from jobs.models.tables import ActionRow, JobRow
 from jobs.rows import visible, visible_actions, with_actions
-from jobs.searches import as_tsquery
 from shared.auth.access import Access
 from shared.auth.decisions import Caller, Standing
 from shared.errors import Invalid, Violation, WaybillError

@@ -14,7 +14,6 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    literal_column,
     select,
     tuple_,
 )
@@ -22,9 +21,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from jobs.conditions import SCHEDULED
 from jobs.domain.states import JobStatus, JobType
 from jobs.models.reports import RANGE_DAYS_DEFAULT, RANGE_DAYS_MAX, DayCount, JobSummary, JobSummaryFilters
-from jobs.models.tables import UNSCHEDULED, JobRow
+from jobs.models.tables import JobRow
 from jobs.rows import visible
 from shared.auth.decisions import Caller
 from shared.errors import Invalid, Violation
@@ -98,8 +98,7 @@ def _scheduled(filters: JobSummaryFilters) -> _Range:
         until = since + _DEFAULT
     _check(until - since, "scheduled_date_gte", "scheduled_date_lte")
     planned = col(JobRow.scheduled_date)
-    # As the index has it; the last day of all stands for none.
-    condition = func.coalesce(planned, literal_column(f"'{UNSCHEDULED}'::date")).between(since, until)
+    condition = SCHEDULED.between(since, until)
     place = cast(planned - literal(since), Integer)
     return _Range(since, until, condition & planned.is_not(None), place, _days(since, until))
 

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs.conditions import NOT_SCHEDULED, SCHEDULED, Question, about_actions, about_jobs, having
-from jobs.conditions import as_tsquery as as_tsquery
 from jobs.domain import spans
 from jobs.models.filters import ActionFilters, Filters, JobFilters
 from jobs.models.inputs import Job
