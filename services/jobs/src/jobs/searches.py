@@ -38,7 +38,7 @@ GROWTH_MIN, GROWTH_MAX = 1.0, 30.0
 MARGIN = 1.5
 """So much farther, for what is found is never spread evenly."""
 REACH_MAX = 300.0
-"""In times of the first part: from there on the list is looked up to its end."""
+"""In times of the first part: from there on the list is looked up to its end; after `GROWTH_MAX` already when nothing was found yet."""
 
 _Way = Literal["walk", "look up", "either"]
 """How a list is to be read: along its order, by its terms, or as PostgreSQL thinks best, which cannot know how terms and order mix."""
@@ -192,7 +192,8 @@ def _cuts(axis: _Axis, edge: Any, middle: Any, descending: bool) -> _Cuts:
         edge = _away(edge, axis.shortest)
     found, wanted = yield (edge, None) if descending else (None, edge)
     reach = 1.0
-    while reach < REACH_MAX:
+    # What is rarer than that is found sooner by itself than among the many of a long time.
+    while reach < REACH_MAX and (found or reach < GROWTH_MAX):
         width = reach * min(max(MARGIN * wanted / found, GROWTH_MIN), GROWTH_MAX) if found else reach * GROWTH_MAX
         start, edge = edge, _away(edge, -width * way if descending else width * way)
         reach += width
