@@ -31,6 +31,7 @@ KINDS = {
     "dlv": "delivery",
     "att": "delivery attempt",
     "evt": "event",
+    "rpl": "replay",
 }
 
 
@@ -113,3 +114,4 @@ ActionId = Annotated[str, _LENGTH, _validator("act"), _schema("act")]
 EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
 DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
 EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]
+ReplayId = Annotated[str, _LENGTH, _validator("rpl"), _schema("rpl")]
