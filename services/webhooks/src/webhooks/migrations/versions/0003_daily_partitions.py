@@ -221,9 +221,7 @@ def _create_days() -> None:
     for day in sorted(wanted):
         lower, upper = (UUID(int=((day - first).days + more) * 86_400_000 << 80) for more in (0, 1))
         for table in ("events", "deliveries", "attempts"):
-            _run(
-                f"CREATE TABLE {table}_{day:%Y%m%d} PARTITION OF {table} FOR VALUES FROM ('{lower}') TO ('{upper}')"
-            )
+            _run(f"CREATE TABLE {table}_{day:%Y%m%d} PARTITION OF {table} FOR VALUES FROM ('{lower}') TO ('{upper}')")
 
 
 def _run(script: str) -> None:
