@@ -7,9 +7,11 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import secrets
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -45,11 +47,25 @@ ADMIT = """
     LEFT JOIN access_tenants t ON t.tenant_id = c.tenant_id LEFT JOIN access_entitlements e ON e.tenant_id = t.tenant_id
     WHERE c.credential_id = $1 AND c.kind = 'pair'
 """
+READ_JOB = """
+    SELECT id, tenant_id, merchant_id, livemode, reference_id, status, status_reason, status_changed_at, assigned_to, type, location_id,
+        distribution_location_id, scheduled_date, timezone, time_window, priority, short_description, contact, address, geo, balance_owed,
+        instructions, invoices, barcodes, tags, metadata, created_by, version, created_at, updated_at, deleted_at, erased_at
+    FROM jobs WHERE id = $1 AND deleted_at IS NULL
+"""
+READ_ACTIONS = """
+    SELECT id, job_id, type, position, sku, description, quantity, unit, piece_count, value, weight_grams, volume_cubic_cm,
+        handling_seconds, stop, invoice_number, barcode, external_reference_id, status, outcome, version, created_at, updated_at
+    FROM actions WHERE job_id = $1 ORDER BY position, id
+"""
 PUBLISH = "INSERT INTO outbox (shard, topic, key, headers, value) VALUES ($1, $2, $3, $4, $5)"
 
 
 class Accepting:
-    """A bare ASGI app that does for a job what the service does in SQL, and nothing else: no validation, no checks, no choices."""
+    """A bare ASGI app that does for a job what the service does in SQL, and nothing else: no validation, no checks, no choices.
+
+    POST writes one, GET reads one by its id.
+    """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sample: Document, rows: Document):
         self._pool = pool
@@ -61,14 +77,13 @@ class Accepting:
             json.dumps(sample["headers"]),
             sample["value"].encode(),
         )
-        self._job, self._action = rows["jobs"], rows["actions"]
-        columns = [*self._job, *self._action]
-        places = [f"${place}" for place in range(1, len(columns) + 1)]
-        jobs = len(self._job)
-        self._insert = (
-            f"WITH job AS (INSERT INTO jobs ({', '.join(self._job)}) VALUES ({', '.join(places[:jobs])}))"
-            f" INSERT INTO actions ({', '.join(self._action)}) VALUES ({', '.join(places[jobs:])})"
+        self._job, self._action, self._history = rows["jobs"], rows["actions"], rows["job_history"]
+        numbers = itertools.count(1)
+        job, history, action = (
+            f"INSERT INTO {table} ({', '.join(rows[table])}) VALUES ({', '.join(f'${next(numbers)}' for _ in rows[table])})"
+            for table in ("jobs", "job_history", "actions")
         )
+        self._insert = f"WITH job AS ({job}), history AS ({history}) {action}"
 
     async def __call__(
         self,
@@ -76,6 +91,9 @@ class Accepting:
         receive: Callable[[], Awaitable[Document]],
         send: Callable[[Document], Awaitable[None]],
     ) -> None:
+        if scope["method"] == "GET":
+            await self._read(scope["path"], send)
+            return
         body = b""
         more = True
         while more:
@@ -86,17 +104,30 @@ class Accepting:
         identity = uuid_utils.uuid7()
         name = f"job_{identity.hex[:26]}"
         job = {**self._job, "id": str(identity), "reference_id": asked["reference_id"]}
+        history = {**self._history, "job_id": str(identity)}
         action = {**self._action, "id": str(uuid_utils.uuid7()), "job_id": str(identity)}
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.fetchrow(ADMIT, self._account_id)
-            await connection.execute(self._insert, *job.values(), *action.values())
+            await connection.execute(self._insert, *job.values(), *history.values(), *action.values())
             await connection.execute(PUBLISH, identity.int % 16, self._topic, name, self._headers, self._value)
-        answer = self._answer.replace(self._sample_id, name.encode(), 1)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 201, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await self._answer_with(201, self._answer.replace(self._sample_id, name.encode(), 1), send)
+
+    async def _read(self, path: str, send: Callable[[Document], Awaitable[None]]) -> None:
+        identity = uuid.UUID(path.rpartition("/")[2])
+        async with self._pool.acquire() as connection:
+            job = await connection.fetchrow(READ_JOB, identity)
+            actions = await connection.fetch(READ_ACTIONS, identity)
+        assert job is not None
+        document = {**job, "actions": [dict(action) for action in actions]}
+        await self._answer_with(200, json.dumps(document, default=str).encode(), send)
+
+    async def _answer_with(self, status: int, body: bytes, send: Callable[[Document], Awaitable[None]]) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
+_pools: "list[asyncpg.Pool[asyncpg.Record]]" = []
 _serving: list[object] = []
 """What must stay alive until the process ends."""
 
@@ -109,7 +140,7 @@ async def prepare(command: Document) -> Document:
     source = await asyncpg.connect(command["source_url"])
     pool = await asyncpg.create_pool(command["database_url"], min_size=POOL_CONNECTIONS, max_size=POOL_CONNECTIONS)
     rows: Document = {}
-    for table in ("jobs", "actions", *COPIED):
+    for table in ("jobs", "actions", "job_history", *COPIED):
         names = [row[0] for row in await source.fetch(COLUMNS, table)]
         found = await source.fetch(f"SELECT {', '.join(names)} FROM {table} LIMIT 1000")
         rows[table] = dict(found[0])
@@ -134,10 +165,17 @@ async def prepare(command: Document) -> Document:
     )
     server = uvicorn.Server(config)
     # The signals stay with the bench: it ends this process by its input.
-    _serving.extend((server, pool, asyncio.create_task(server._serve())))
+    _pools.append(pool)
+    _serving.extend((server, asyncio.create_task(server._serve())))
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(POLL_SECONDS)
     return {"port": port}
+
+
+async def ids(command: Document) -> Document:
+    """Some of the jobs that the bare app can read."""
+    found = await _pools[0].fetch("SELECT id FROM jobs LIMIT $1", command["count"])
+    return {"ids": [str(row["id"]) for row in found]}
 
 
 async def relay(command: Document) -> Document:
@@ -249,4 +287,4 @@ async def _create_topics(bootstrap_servers: str) -> None:
 
 
 if __name__ == "__main__":
-    obey({"prepare": prepare, "relay": relay, "deliver": deliver, "hop": hop})
+    obey({"prepare": prepare, "ids": ids, "relay": relay, "deliver": deliver, "hop": hop})

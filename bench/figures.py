@@ -10,10 +10,8 @@ from pathlib import Path
 
 import psutil
 
-RESULTS = Path(__file__).parent / "results/latest.json"
+RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
-BEGIN_MARK = "<!-- results: written by the bench -->"
-END_MARK = "<!-- end of results -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +110,18 @@ def table(results: Results) -> str:
     return "\n".join([*lines, "", *(f"- {remark}" for remark in results.remarks)]).rstrip()
 
 
-def keep(results: Results) -> None:
-    """Write `results/latest.json`, and the tables of a full run into the README."""
+def keep(results: Results, bench: str) -> None:
+    """Write `results/<bench>.json`, and the tables of a full run into the README, between the marks of that bench."""
     document = results.document()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{bench}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if results.quick:
         return
-    before, _, rest = README.read_text().partition(BEGIN_MARK)
-    _, _, after = rest.partition(END_MARK)
+    begin, end = f"<!-- results of {bench}: written by the bench -->", f"<!-- end of the results of {bench} -->"
+    before, _, rest = README.read_text().partition(begin)
+    _, _, after = rest.partition(end)
     measured = f"Measured at {document['measured_at']}; medians of the rounds."
-    README.write_text(f"{before}{BEGIN_MARK}\n{measured}\n\n{table(results)}\n{END_MARK}{after}")
+    README.write_text(f"{before}{begin}\n{measured}\n\n{table(results)}\n{end}{after}")
 
 
 def _number(value: float) -> str:

@@ -7,7 +7,7 @@ beforehand, whatever became of earlier ones, and wait for a connection in order,
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -26,26 +26,36 @@ CREATED = 201
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What is sent: the same request again and again, but for a number of fixed width in the body and, if asked, a key."""
+    """What is sent: the same request again and again, but for a number of fixed width in the body and, if asked, a key.
 
-    head: bytes
-    before: bytes
-    after: bytes
-    mark: str
-    keyed: bool
+    Or reads, one after the other, of these paths.
+    """
+
+    head: bytes = b""
+    before: bytes = b""
+    after: bytes = b""
+    mark: str = ""
+    keyed: bool = False
+    reads: Sequence[bytes] = ()
 
     @classmethod
     def of(cls, command: Document) -> "Requests":
         """`mark`, eight characters, makes the numbers of this run different from those of any other."""
+        headers = {"Host": f"{command['host']}:{command['port']}", **command["headers"]}
+        if paths := command.get("paths"):
+            fields = "\r\n".join(f"{name}: {value}" for name, value in headers.items())
+            return cls(reads=[f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode() for path in paths])
         before, after = command["body"].encode().split(NUMBER_MARK.encode())
         length = len(before) + len(_number(command["mark"], 0)) + len(after)
-        headers = {**command["headers"], "Content-Type": "application/json", "Content-Length": str(length)}
-        lines = [f"POST {command['path']} HTTP/1.1", f"Host: {command['host']}:{command['port']}"]
+        headers |= {"Content-Type": "application/json", "Content-Length": str(length)}
+        lines = [f"POST {command['path']} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return cls("\r\n".join(lines).encode(), before, after, command["mark"], command["keyed"])
 
     def numbered(self, number: int) -> bytes:
         """The request of that number."""
+        if self.reads:
+            return self.reads[number % len(self.reads)]
         unique = _number(self.mark, number).encode()
         key = b"\r\nIdempotency-Key: " + unique if self.keyed else b""
         return b"%b%b\r\n\r\n%b%b%b" % (self.head, key, self.before, unique, self.after)

@@ -1,6 +1,6 @@
 """`make bench`: the whole pipeline under load, on this machine alone, in about four minutes (`--quick`: one).
 
-Prints each figure beside its ceiling and its aim, and keeps them in `results/latest.json` and `README.md`.
+Prints each figure beside its ceiling and its aim, and keeps them in `results/pipeline.json` and `README.md`.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round of everything, within a minute")
     quick: bool = parser.parse_args().quick
     results = asyncio.run(_run(phases.QUICK if quick else phases.FULL, quick=quick))
-    keep(results)
+    keep(results, "pipeline")
     sys.stdout.write(table(results) + "\n")
     return 0
 

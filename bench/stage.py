@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,7 +70,7 @@ class Stage:
     def account(self, *services: str) -> Account:
         """Processor time from now on, of these services (default: all) and of whatever else takes part."""
         names = services or tuple(self.suite.processes)
-        processes = {name: psutil.Process(_pid(self.suite, name)) for name in names}
+        processes = {name: psutil.Process(pid_of(self.suite, name)) for name in names}
         for name in ("postgres", "kafka"):
             found = find(self.home / f"{name}.pid")
             if found is None:
@@ -93,9 +93,16 @@ class Stage:
             await asyncio.to_thread(self.suite.processes[name].stop)
 
     async def send(
-        self, how: str, *, seconds: float, keyed: bool = False, port: int | None = None, **more: Any
+        self,
+        how: str,
+        *,
+        seconds: float,
+        keyed: bool = False,
+        port: int | None = None,
+        paths: Sequence[str] = (),
+        **more: Any,
     ) -> Document:
-        """Have jobs posted (`closed` or `open` loop), to the jobs service or to `port`. Raises when any was not accepted."""
+        """Have jobs posted, or `paths` read (`closed` or `open` loop), at the jobs service or at `port`. Raises when any was refused."""
         answer = await self.load.ask(
             how,
             seconds=seconds + DRAIN_SECONDS,
@@ -109,11 +116,12 @@ class Stage:
                 "mark": secrets.token_hex(4),
                 "connections": CONNECTIONS,
                 "duration_seconds": seconds,
+                "paths": list(paths),
                 **more,
             },
         )
-        if answer["statuses"] != {"201": answer["sent"]}:
-            raise BenchFailed(f"not every job was accepted: {answer['statuses']}")
+        if answer["statuses"] != {"200" if paths else "201": answer["sent"]}:
+            raise BenchFailed(f"not every request was answered as it should be: {answer['statuses']}")
         return answer
 
     async def arrived(self, count: int) -> Document:
@@ -238,7 +246,7 @@ async def _migrated_copy(backing: BackingStack) -> str:
     return url
 
 
-def _pid(suite: Suite, name: str) -> int:
+def pid_of(suite: Suite, name: str) -> int:
     popen = suite.processes[name].popen
     if popen is None:
         raise BenchFailed(f"{name} is not running")

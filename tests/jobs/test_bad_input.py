@@ -101,6 +101,8 @@ async def test_what_is_missing_is_named(merchant: Merchant) -> None:
         ({"scheduled_date": "2026-02-30"}, "/scheduled_date", "date_from_datetime_parsing"),
         ({"scheduled_date": 1_700_000_000}, "/scheduled_date", "date_form"),
         ({"scheduled_date": "2026-02-03T00:00:00"}, "/scheduled_date", "date_form"),
+        ({"scheduled_date": "9000-12-32"}, "/scheduled_date", "date_from_datetime_parsing"),
+        ({"scheduled_date": "9001-01-01"}, "/scheduled_date", "less_than_equal"),
         ({"time_window": {"start": "24:00", "end": "25:00"}}, "/time_window/start", "string_pattern_mismatch"),
         ({"time_window": {"start": "08:00", "end": "08:00"}}, "/time_window/end", "time_window_order"),
         ({"contact": []}, "/contact", "model_attributes_type"),

@@ -315,6 +315,12 @@ async def test_unknown_paths_and_methods_are_problems_too(probe: Probe) -> None:
     assert code(await probe.client.put("/v1/hello")) == (405, "method_not_allowed")
 
 
+async def test_a_refused_method_is_told_all_that_the_path_has(probe: Probe) -> None:
+    answer = await probe.client.request("OPTIONS", "/v1/notes")
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+
+
 async def test_a_mistake_of_ours_is_500_without_a_word_of_it(probe: Probe) -> None:
     tenant = await probe.tenant()
 

@@ -64,9 +64,37 @@ class Api:
         content = {} if body is None else {"json": body}
         return await self.request("POST", path, **content, **options)
 
+    async def patch(self, path: str, body: object, **options: Any) -> httpx.Response:
+        return await self.request("PATCH", path, json=body, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("DELETE", path, **options)
+
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**self.headers, **options.pop("headers", {})}
         return await self.client.request(method, path, headers=headers, **options)
+
+    async def listed(self, path: str = "/v1/jobs", *, limit: int = 200, **conditions: Any) -> list[str]:
+        """The ids of a whole list, read page by page; a condition with several values is a list."""
+        return await self._pages("GET", path, "params", {"limit": limit, **conditions})
+
+    async def searched(self, path: str = "/v1/jobs/search", *, limit: int = 200, **conditions: Any) -> list[str]:
+        """The ids of all that a search finds, read page by page."""
+        return await self._pages("POST", path, "json", {"limit": limit, **conditions})
+
+    async def _pages(self, method: str, path: str, where: str, asked: dict[str, Any]) -> list[str]:
+        found: list[str] = []
+        while True:
+            answer = await self.request(method, path, **{where: asked})
+            assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+            page = answer.json()
+            assert page["object"] == "list"
+            assert len(page["data"]) <= asked["limit"]
+            found += [row["id"] for row in page["data"]]
+            if not page["has_more"]:
+                assert page["next_cursor"] is None
+                return found
+            asked = {**asked, "cursor": page["next_cursor"]}
 
     async def create(self, body: object = None, **options: Any) -> dict[str, Any]:
         """A created job (the smallest unless told otherwise)."""
@@ -102,6 +130,11 @@ class Tenant:
         self.sequence += 1
         await self.service.tell(_tenant(self.id, status, self.sequence))
 
+    async def reviews(self) -> None:
+        """New jobs of merchants wait for dispatch from now on."""
+        self.sequence += 1
+        await self.service.tell(_tenant(self.id, "active", self.sequence, job_review=True))
+
     async def merchant(self, **more: Any) -> "Merchant":
         """A merchant of level 2 with API access; its locations are Montreal (default), Toronto and the closed one."""
         merchant_id = new_id("mer")
@@ -122,8 +155,15 @@ class Tenant:
         await merchant.becomes()
         return merchant
 
-    async def user(self, kind: str = "staff", *, permissions: Sequence[str] = (), livemode: bool = True) -> Api:
-        """A user's API key with that user's permissions."""
+    async def user(
+        self,
+        kind: str = "staff",
+        *,
+        permissions: Sequence[str] = (),
+        livemode: bool = True,
+        scopes: Sequence[str] = ("orders",),
+    ) -> Api:
+        """A user's API key with that user's permissions, as far as the key's scopes go."""
         user_id, key = new_id("usr"), new_api_key(livemode=livemode)
         user = identity.UserState(
             user_id=user_id,
@@ -133,7 +173,7 @@ class Tenant:
             permissions=list(permissions),
             sessions_valid_from=LONG_AGO,
         )
-        credential = self.service.credential("user_key", key, tenant_id=self.id, user_id=user_id, scopes=["orders"])
+        credential = self.service.credential("user_key", key, tenant_id=self.id, user_id=user_id, scopes=list(scopes))
         await self.service.tell(
             identity.UserCreated(tenant_id=self.id, subject=user_id, sequence=1, data=user),
             identity.CredentialIssued(tenant_id=self.id, subject=credential.credential_id, sequence=1, data=credential),
@@ -320,7 +360,7 @@ def location(tenant_id: str, location_id: str, timezone: str, *, active: bool = 
     return identity.LocationUpdated(tenant_id=tenant_id, subject=location_id, sequence=sequence, data=state)
 
 
-def _tenant(tenant_id: str, status: str, sequence: int) -> Event:
+def _tenant(tenant_id: str, status: str, sequence: int, *, job_review: bool = False) -> Event:
     state = identity.TenantState(
         tenant_id=tenant_id,
         name=f"Livraisons {tenant_id}",
@@ -330,6 +370,7 @@ def _tenant(tenant_id: str, status: str, sequence: int) -> Event:
         currency="CAD",
         test=False,
         owner_id=new_id("usr"),
+        job_review=job_review,
     )
     return identity.TenantUpdated(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import MetaData, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field as Column
-from sqlmodel import SQLModel, select
+from sqlmodel import SQLModel, col, select
 
 from shared import outbox
 from shared.auth import credentials, projections, tokens
@@ -136,7 +136,7 @@ def _add_reading(routes: Router) -> None:
         statement = select(Note).where(Note.tenant_id == caller.tenant_id)
         if text is not None:
             statement = statement.where(Note.text == text)
-        return await page(session, statement, paging, by=(Note.id,), view=view, filters={"text": text})
+        return await page(session, statement, paging, by=(col(Note.id),), view=view, filters={"text": text})
 
     @routes.get("/v1/notes/{note_id}")
     @requires("orders.jobs.read")

@@ -27,6 +27,7 @@ KINDS = {
     "sub": "subscription",
     "job": "job",
     "act": "action",
+    "imp": "import",
     "ep": "webhook endpoint",
     "dlv": "delivery",
     "att": "delivery attempt",
@@ -58,6 +59,11 @@ def from_uuid(prefix: str, value: uuid.UUID) -> str:
     return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
 
 
+_known_id: Callable[[str, uuid.UUID], str] = lru_cache(KNOWN_IDS_MAX)(from_uuid)
+_KNOWN_KINDS = frozenset({"ten", "mer", "loc"})
+"""Few, and in every row."""
+
+
 class TypedId(TypeDecorator[str]):
     """Column type: typed id in Python, `uuid` in PostgreSQL."""
 
@@ -72,7 +78,9 @@ class TypedId(TypeDecorator[str]):
         return None if value is None else to_uuid(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else from_uuid(self.prefix, value)
+        if value is None:
+            return None
+        return _known_id(self.prefix, value) if self.prefix in _KNOWN_KINDS else from_uuid(self.prefix, value)
 
 
 def _validator(prefix: str) -> AfterValidator:
@@ -111,6 +119,7 @@ AccountId = Annotated[str, _LENGTH, _validator("acct"), _schema("acct")]
 ApiKeyId = Annotated[str, _LENGTH, _validator("key"), _schema("key")]
 JobId = Annotated[str, _LENGTH, _validator("job"), _schema("job")]
 ActionId = Annotated[str, _LENGTH, _validator("act"), _schema("act")]
+ImportId = Annotated[str, _LENGTH, _validator("imp"), _schema("imp")]
 EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
 DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
 EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]

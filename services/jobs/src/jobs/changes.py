@@ -5,7 +5,7 @@ published, which carries the version as its sequence. So the sequence of a job's
 leaves no trace. The lock is on the job alone: its actions are altered only by whoever holds it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -86,11 +86,18 @@ async def hold(
 
 
 async def record(
-    session: AsyncSession, caller: Caller, held: Held, event_type: str, *, action_id: str | None = None
+    session: AsyncSession,
+    caller: Caller,
+    held: Held,
+    event_type: str,
+    *,
+    action_id: str | None = None,
+    unkept: Collection[str] = (),
 ) -> Job:
     """Write what was altered: row, history and event; the job as it is now. Nothing is written when nothing was altered.
 
-    `event_type` is one of `EVENT_TYPES`; `action_id` says which action an `action.…` event is about.
+    `event_type` is one of `EVENT_TYPES`; `action_id` says which action an `action.…` event is about. Of the `unkept` fields history
+    tells that they changed, and not from what to what.
     """
     row, before = held.row, held.before
     altered = _altered_actions(session, held)
@@ -102,12 +109,12 @@ async def record(
     row.version += 1
     row.updated_at = held.now
     job = held.view()
-    row.terms = as_terms(terms.job_terms(job))
+    row.terms = as_terms(terms.job_terms(job, row.tenant_id))
     row.parts = terms.job_parts(job)
     row.customer_key = terms.customer_key(job.contact)
     for action in altered:
         state = action_of(action)
-        action.terms = as_terms(terms.action_terms(state))
+        action.terms = as_terms(terms.action_terms(state, row.tenant_id, row.merchant_id))
         action.parts = terms.action_parts(state)
     if action_id is not None:
         was, is_now = _action_in(before, action_id), _action_in(job, action_id)
@@ -135,7 +142,7 @@ async def record(
             actor=caller.actor,
             action_id=action_id,
             changed_fields=data.changed_fields,
-            changes=changes,
+            changes={name: change for name, change in changes.items() if name not in unkept},
         )
     )
     outbox.publish(session, event)

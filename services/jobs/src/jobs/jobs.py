@@ -222,7 +222,7 @@ async def _insert(session: AsyncSession, drafts: Sequence[_Draft]) -> dict[str, 
     """Write these jobs; the time zone of each that was written."""
     if not drafts:
         return {}
-    actions = [_action_row(action) for draft in drafts for action in draft.job.actions]
+    actions = [_action_row(draft, action) for draft in drafts for action in draft.job.actions]
     written = await session.execute(
         _INSERT,
         {
@@ -244,19 +244,19 @@ def _row(draft: _Draft) -> dict[str, Any]:
         "merchant_id": str(known_uuid(job.merchant_id)),
         "location_id": str(known_uuid(job.location_id)),
         "distribution_location_id": str(known_uuid(distribution)) if distribution else None,
-        "terms": terms.job_terms(job),
+        "terms": terms.job_terms(job, draft.caller.tenant_id),
         "parts": terms.job_parts(job),
         "customer_key": terms.customer_key(job.contact),
         "event_id": str(to_uuid(draft.event_id)),
     }
 
 
-def _action_row(action: ActionState) -> dict[str, Any]:
+def _action_row(draft: _Draft, action: ActionState) -> dict[str, Any]:
     row = action.model_dump(mode="json", exclude_none=True, exclude=_ACTION_NOT_WRITTEN)
     return row | {
         "id": str(to_uuid(action.id)),
         "job_id": str(to_uuid(action.job_id)),
-        "terms": terms.action_terms(action),
+        "terms": terms.action_terms(action, draft.caller.tenant_id, draft.job.merchant_id),
         "parts": terms.action_parts(action),
     }
 

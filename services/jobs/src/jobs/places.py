@@ -15,6 +15,7 @@ _MERCHANTS = text(
     WHERE subject_id = ANY(CAST(:merchant_ids AS uuid[])) AND kind = 'merchant'
     """
 )
+_TIME_ZONE = text("SELECT timezone FROM access_locations WHERE location_id = :location_id")
 _ACTIVE = text(
     "SELECT location_id, active FROM access_locations WHERE location_id = ANY(CAST(:location_ids AS uuid[]))"
 )
@@ -39,12 +40,20 @@ async def merchants(
     return found
 
 
-async def refusal(session: AsyncSession, location_id: str, distribution_location_id: str | None) -> WaybillError | None:
+async def refusal(
+    session: AsyncSession, location_id: str | None, distribution_location_id: str | None
+) -> WaybillError | None:
     """Why a job cannot be at these locations of its merchant at this moment; None when it can."""
-    asked = [location_id, *([distribution_location_id] if distribution_location_id else [])]
+    asked = [location for location in (location_id, distribution_location_id) if location is not None]
     rows = await session.execute(_ACTIVE, {"location_ids": [to_uuid(location) for location in asked]})
     active = {from_uuid("loc", row.location_id): row.active for row in rows}
     if any(location not in active for location in asked):
         # The merchant's facts name it, so it exists: its own are still on their way.
         return Unavailable("a location of this merchant is not known here yet", code="access_not_ready")
     return placing.inactive(location_id, distribution_location_id, active)
+
+
+async def time_zone(session: AsyncSession, location_id: str) -> str:
+    """The time zone of a location at which a job is."""
+    found = await session.execute(_TIME_ZONE, {"location_id": to_uuid(location_id)})
+    return str(found.scalar_one())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from sqlalchemy import Select, any_, bindparam, select
+from sqlalchemy import Boolean, Select, any_, bindparam, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -14,7 +14,7 @@ from jobs.domain.states import allowed_transitions
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, Base, JobRow
 from shared.auth.decisions import Caller
-from shared.errors import NotFound
+from shared.errors import NotFound, WaybillError
 from shared.events.jobs import ActionState, JobState
 from shared.ids import TypedId
 
@@ -28,6 +28,36 @@ _ACTIONS_OF = (
     .where(_ACTIONS.c.job_id == any_(bindparam("job_ids", type_=ARRAY(TypedId("job")))))
     .order_by(_ACTIONS.c.job_id, _ACTIONS.c.position, _ACTIONS.c.id)
 )
+
+_JOBS = Base.metadata.tables["jobs"]
+_ASKED = (
+    func.unnest(
+        bindparam("job_ids", type_=ARRAY(TypedId("job"))),
+        bindparam("tenant_ids", type_=ARRAY(TypedId("ten"))),
+        bindparam("livemodes", type_=ARRAY(Boolean())),
+        bindparam("owners", type_=ARRAY(TypedId("mer"))),
+    )
+    .table_valued(
+        column("job_id", TypedId("job")),
+        column("tenant_id", TypedId("ten")),
+        column("livemode", Boolean()),
+        column("owner", TypedId("mer")),
+        with_ordinality="place",
+    )
+    .render_derived(name="asked")
+)
+_SHOWN = (
+    select(*(_JOBS.c[name] for name in JobState.model_fields if name not in ("object", "actions")), _ASKED.c.place)
+    .select_from(_ASKED)
+    .join(_JOBS, _JOBS.c.id == _ASKED.c.job_id)
+    .where(
+        _JOBS.c.tenant_id == _ASKED.c.tenant_id,
+        _JOBS.c.livemode == _ASKED.c.livemode,
+        _ASKED.c.owner.is_(None) | (_JOBS.c.merchant_id == _ASKED.c.owner),
+        _JOBS.c.deleted_at.is_(None),
+    )
+)
+"""What `visible` says of one caller, said of many."""
 
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
 """Fields of a job that its row holds under their own names."""
@@ -43,12 +73,42 @@ def visible_actions(caller: Caller, *, deleted: bool = False) -> Select[ActionRo
     return _of(caller, ActionRow, deleted)
 
 
+async def shown(session: AsyncSession, asked: Sequence[tuple[Caller, str]]) -> list[Job | WaybillError]:
+    """For each caller the job that was asked for, or that there is none for it: `visible` for many at once."""
+    values = {
+        "job_ids": [job_id for _, job_id in asked],
+        "tenant_ids": [caller.tenant_id for caller, _ in asked],
+        "livemodes": [caller.livemode for caller, _ in asked],
+        "owners": [caller.subject_id if caller.row_scope == "own" else None for caller, _ in asked],
+    }
+    rows = {row["place"]: row for row in (await session.execute(_SHOWN, values)).mappings()}
+    found = (
+        await session.execute(_ACTIONS_OF, {"job_ids": list({row["id"] for row in rows.values()})}) if rows else None
+    )
+    actions: dict[str, list[ActionState]] = {}
+    for action in found.mappings() if found is not None else ():
+        if action["deleted_at"] is None:
+            actions.setdefault(action["job_id"], []).append(ActionState.model_validate(dict(action)))
+    return [
+        no_such_job()
+        if (row := rows.get(place)) is None
+        else Job(**row, actions=actions.get(row["id"], []), allowed_transitions=allowed_transitions(row["status"]))
+        for place in range(1, len(asked) + 1)
+    ]
+
+
 def no_such_job() -> NotFound:
     return NotFound("no such job", code="job_not_found")
 
 
 def no_such_action() -> NotFound:
     return NotFound("no such action in this job", code="action_not_found")
+
+
+async def require_job(session: AsyncSession, caller: Caller, job_id: str, *, deleted: bool = False) -> None:
+    """Raises `NotFound` unless this job exists for the caller."""
+    if not await session.scalar(select(visible(caller, deleted=deleted).where(col(JobRow.id) == job_id).exists())):
+        raise no_such_job()
 
 
 async def with_actions(session: AsyncSession, rows: Sequence[JobRow]) -> list[Job]:

@@ -1,6 +1,7 @@
 """The HTTP edge, the same for all services: declared access, problem documents, idempotency, lists, limits."""
 
-from shared.http.lists import Page, PageRequest, Paging, page
+from shared.http.bodies import body, streams
+from shared.http.lists import CursorsOfList, Page, PageRequest, Paging, page
 from shared.http.routes import (
     CurrentCaller,
     IdempotencyClaim,
@@ -16,9 +17,11 @@ from shared.http.routes import (
     requires,
     session_only,
 )
+from shared.http.uploads import Upload
 
 __all__ = [
     "CurrentCaller",
+    "CursorsOfList",
     "IdempotencyClaim",
     "IfMatch",
     "Input",
@@ -29,10 +32,13 @@ __all__ = [
     "Router",
     "Secret",
     "Transaction",
+    "Upload",
     "authenticated",
+    "body",
     "merchant_only",
     "page",
     "public",
     "requires",
     "session_only",
+    "streams",
 ]

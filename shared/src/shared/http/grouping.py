@@ -33,9 +33,11 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 64
 WRITERS = 2
+READERS = 2
 PENDING_MAX = 4096
 
 ItemT = TypeVar("ItemT")
+FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,36 @@ class _Pending(Generic[ItemT]):
     """The request's own: its facts carry its trace, whoever happens to write them."""
 
 
+class _Groups(Generic[ItemT]):
+    """Whatever waits when one of a few tasks is free becomes the next group, which `settle` answers; nobody waits for one to fill."""
+
+    def __init__(self, settle: Callable[[list[ItemT]], Awaitable[None]], *, batch_max: int, tasks: int):
+        self._settle = settle
+        self._batch_max = batch_max
+        self._tasks_max = tasks
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        """Tasks that will look at `waiting` again; one in `_tasks` may have looked for the last time."""
+        self.waiting: deque[ItemT] = deque()
+
+    def add(self, item: ItemT) -> None:
+        """Have this item settled, with whatever else waits by then."""
+        self.waiting.append(item)
+        if self._draining < self._tasks_max:
+            self._draining += 1
+            task = asyncio.create_task(self._drain(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self) -> None:
+        try:
+            while self.waiting:
+                count = min(self._batch_max, len(self.waiting))
+                await self._settle([self.waiting.popleft() for _ in range(count)])
+        finally:
+            self._draining -= 1
+
+
 class GroupCommit(Generic[ItemT]):
     """Commits writes in groups. `write` does what was asked, in the given session, and returns for each item what came of it."""
 
@@ -73,33 +105,15 @@ class GroupCommit(Generic[ItemT]):
         self._ring = ring
         self._write = write
         self._status_code = status_code
-        self._batch_max = batch_max
-        self._writers_max = writers
-        self._writers: set[asyncio.Task[None]] = set()
-        self._draining = 0
-        """Writers that will look at `_waiting` again; a task in `_writers` may have looked for the last time."""
-        self._waiting: deque[_Pending[ItemT]] = deque()
+        self._groups: _Groups[_Pending[ItemT]] = _Groups(self._settle, batch_max=batch_max, tasks=writers)
 
     async def submit(self, item: ItemT, claim: Claim | None, request_id: str) -> Response:
         """The answer to one write, after its commit. Raises what it was refused with, `Unavailable` when too many are waiting."""
-        if len(self._waiting) >= PENDING_MAX:
+        if len(self._groups.waiting) >= PENDING_MAX:
             raise Unavailable("too many writes are waiting", code="overloaded")
         pending = _Pending(item, claim, request_id, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
-        if self._draining < self._writers_max:
-            self._draining += 1
-            writer = asyncio.create_task(self._drain(), context=Context())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        self._groups.add(pending)
         return await pending.answered
-
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                count = min(self._batch_max, len(self._waiting))
-                await self._settle([self._waiting.popleft() for _ in range(count)])
-        finally:
-            self._draining -= 1
 
     async def _settle(self, group: list[_Pending[ItemT]]) -> None:
         try:
@@ -153,3 +167,46 @@ class GroupCommit(Generic[ItemT]):
         if pending.claim is not None and isinstance(result, STORED_ERRORS):
             return problems.problem(result, pending.request_id)
         return result
+
+
+class GroupRead(Generic[ItemT, FoundT]):
+    """Answers reads that meet with one query. `read` returns for each item what was found, or why it is refused.
+
+    What is read was asked for before the query began, so each answer holds all that was committed before its request.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        read: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[FoundT | WaybillError]]],
+        *,
+        batch_max: int = BATCH_MAX,
+        readers: int = READERS,
+    ):
+        self._database = database
+        self._read = read
+        self._groups: _Groups[tuple[ItemT, asyncio.Future[FoundT]]] = _Groups(
+            self._settle, batch_max=batch_max, tasks=readers
+        )
+
+    async def one(self, item: ItemT) -> FoundT:
+        """What was found of this item. Raises what it was refused with, and whatever keeps the query from being made."""
+        answered: asyncio.Future[FoundT] = asyncio.get_running_loop().create_future()
+        self._groups.add((item, answered))
+        return await answered
+
+    async def _settle(self, group: list[tuple[ItemT, "asyncio.Future[FoundT]"]]) -> None:
+        found: Sequence[FoundT | Exception]
+        try:
+            async with self._database.reading() as session:
+                found = await self._read(session, [item for item, _ in group])
+        except Exception as error:
+            # Each of them is told, as if it had asked alone; reading again is the caller's to decide.
+            found = [error] * len(group)
+        for (_, answered), result in zip(group, found, strict=True):
+            if answered.done():
+                continue
+            if isinstance(result, Exception):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)

@@ -4,15 +4,17 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import DateTime, Select, bindparam, tuple_
+from sqlalchemy import ColumnElement, Date, DateTime, Select, Text, bindparam, cast, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
 from shared.errors import BadRequest
 
@@ -23,6 +25,10 @@ _SIGNATURE_BYTES = 16
 
 RowT = TypeVar("RowT")
 ItemT = TypeVar("ItemT")
+
+Parts = Callable[[Any], AsyncGenerator[ColumnElement[bool], None]]
+"""Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row
+that follows meets exactly one, the rows of one part all coming before those of the next."""
 
 
 class Page(BaseModel, Generic[ItemT]):
@@ -74,19 +80,38 @@ class Paging:
         return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """What makes the cursors of one caller's list: good for this list, this tenant and this scope alone."""
+
+    scope: str
+    secret: bytes
+
+    def paging(self, limit: int, cursor: str | None) -> Paging:
+        """The page that was asked for, where a body says which."""
+        return Paging(limit=limit, cursor=cursor, scope=self.scope, secret=self.secret)
+
+
+async def _cursors(request: Request) -> Cursors:
+    caller = request.state.caller
+    scope = f"{request.url.path} {caller.tenant_id_or_none} {caller.row_scope}"
+    return Cursors(scope, request.app.state.edge.cursor_secret)
+
+
 async def _paging(
-    request: Request,
+    cursors: Annotated[Cursors, Depends(_cursors)],
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.")] = LIMIT_DEFAULT,
     cursor: Annotated[
         str | None, Query(max_length=CURSOR_LENGTH_MAX, description="`next_cursor` of the page before.")
     ] = None,
 ) -> Paging:
-    caller = request.state.caller
-    scope = f"{request.url.path} {caller.tenant_id_or_none} {caller.row_scope}"
-    return Paging(limit=limit, cursor=cursor, scope=scope, secret=request.app.state.edge.cursor_secret)
+    return cursors.paging(limit, cursor)
 
 
 PageRequest = Annotated[Paging, Depends(_paging)]
+"""Which page a request asks for in its query."""
+CursorsOfList = Annotated[Cursors, Depends(_cursors)]
+"""For a list whose request says in its body which page it asks for."""
 
 
 async def page(
@@ -94,31 +119,54 @@ async def page(
     statement: Select[RowT],
     request: Paging,
     *,
-    by: Sequence[InstrumentedAttribute[Any] | Any],
+    by: Sequence[InstrumentedAttribute[Any] | Mapped[Any] | ColumnElement[Any]],
     view: Callable[[RowT], ItemT],
     descending: bool = True,
     filters: object = None,
+    parts: Parts | None = None,
 ) -> Page[ItemT]:
-    """One page of `statement`, ordered by the columns `by` (the last of them unique), each row shown through `view`.
+    """One page of `statement`, ordered by the columns or expressions `by` (the last of them unique), each row shown through `view`.
 
-    `filters` is everything that shaped the statement: a cursor is good only under the same. Raises `BadRequest` for bad cursors.
+    `filters` is everything that shaped the statement: a cursor is good only under the same. Of the `parts`, one after the other, only as
+    many are read as fill the page. Raises `BadRequest` for bad cursors.
     """
-    position = request.position(filters)
-    if position is not None:
-        values = [_typed(column, value) for column, value in zip(by, position, strict=True)]
+    position = request.position([filters, descending])
+    values = [] if position is None else [_typed(column, value) for column, value in zip(by, position, strict=True)]
+    if values:
         keys = tuple_(*by)
         statement = statement.where(keys < tuple_(*values) if descending else keys > tuple_(*values))
     statement = statement.order_by(*(column.desc() if descending else column.asc() for column in by))
-    found = await session.scalars(statement.limit(request.limit + 1))
-    rows = cast(list[RowT], list(found.all()))
-    has_more = len(rows) > request.limit
-    rows = rows[: request.limit]
-    cursor = request.cursor_after([getattr(rows[-1], column.key) for column in by], filters) if has_more else None
-    return Page(data=[view(row) for row in rows], has_more=has_more, next_cursor=cursor)
+    # The values that order a row are read beside it: an expression has no attribute of the row to be read from.
+    statement = statement.add_columns(*by)
+    found: list[Any] = []
+    async with aclosing(_whole() if parts is None else parts(_value(by[0], position))) as conditions:
+        async for condition in conditions:
+            found += await session.execute(statement.where(condition).limit(request.limit + 1 - len(found)))
+            if len(found) > request.limit:
+                break
+    has_more = len(found) > request.limit
+    shown = found[: request.limit]
+    cursor = request.cursor_after(shown[-1][1:], [filters, descending]) if has_more else None
+    return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
+
+
+async def _whole() -> AsyncGenerator[ColumnElement[bool], None]:
+    yield true()
+
+
+def _value(column: Any, position: Sequence[Any] | None) -> Any:
+    """The first value of a cursor's position, as Python has the column's type."""
+    if position is None:
+        return None
+    read = {DateTime: datetime.fromisoformat, Date: date.fromisoformat}.get(type(column.type))
+    return position[0] if read is None else read(position[0])
 
 
 def _typed(column: Any, value: Any) -> Any:
     """A cursor's value as the column's type (a signed cursor holds only what this API put there)."""
+    if isinstance(column.type, Date):
+        # As text: the driver would take the last day of the calendar for infinity.
+        return cast(bindparam(None, value, type_=Text(), unique=True), Date())
     if isinstance(column.type, DateTime):
         value = datetime.fromisoformat(value)
     return bindparam(None, value, type_=column.type, unique=True)

@@ -9,20 +9,30 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from shared.errors import Invalid, Violation, WaybillError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_ROOT = "urn:waybill:problem:"
+METHOD_NOT_ALLOWED = 405
 VIOLATIONS_MAX = 100
 
-_ROUTER_CODES = {404: ("route_not_found", "No such route"), 405: ("method_not_allowed", "Method not allowed")}
+_ROUTER_CODES = {
+    404: ("route_not_found", "No such route"),
+    METHOD_NOT_ALLOWED: ("method_not_allowed", "Method not allowed"),
+}
 
 
 def problem(error: WaybillError, request_id: str) -> Response:
     """The answer that says this error."""
+    return _response(members(error, request_id), error.headers)
+
+
+def members(error: WaybillError, request_id: str) -> dict[str, Any]:
+    """What a problem document says of this error, for an answer that tells of several."""
     violations = error.violations if isinstance(error, Invalid) else ()
-    return document(
+    return _members(
         error.status,
         error.problem_code,
         error.title,
@@ -30,7 +40,6 @@ def problem(error: WaybillError, request_id: str) -> Response:
         request_id,
         violations=violations,
         extra=error.extra,
-        headers=error.headers,
     )
 
 
@@ -46,6 +55,19 @@ def document(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A problem document as a response."""
+    return _response(_members(status, code, title, detail, request_id, violations=violations, extra=extra), headers)
+
+
+def _members(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    violations: Iterable[Violation],
+    extra: dict[str, object] | None,
+) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": TYPE_ROOT + code,
         "title": title,
@@ -58,8 +80,12 @@ def document(
     listed = [violation.as_json() for violation in violations][:VIOLATIONS_MAX]
     if listed:
         content["errors"] = listed
+    return content
+
+
+def _response(content: dict[str, Any], headers: dict[str, str] | None) -> Response:
     body = json.dumps(content, default=_plain, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(body, status_code=content["status"], media_type=MEDIA_TYPE, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -77,11 +103,21 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         code, title = _ROUTER_CODES.get(error.status_code, ("http_error", "HTTP error"))
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == METHOD_NOT_ALLOWED:
+            headers = {"Allow": ", ".join(_methods_at(request))}
         return document(error.status_code, code, title, str(error.detail), request_id_of(request), headers=headers)
 
     app.add_exception_handler(WaybillError, on_waybill_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of this path: the router names only those of the first of its routes."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    # A path that is spelt out is not also an id in the path of another.
+    spelt_out = [route for route in matching if getattr(route, "path", None) == request.url.path]
+    return sorted({method for route in spelt_out or matching for method in getattr(route, "methods", None) or ()})
 
 
 def invalid(error: RequestValidationError) -> Invalid:

@@ -188,27 +188,37 @@ class GuardedRoute(APIRoute):
         if unknown_codes([access.permission]):
             raise RouteUndeclared(f"{path}: the permission {access.permission} is not in the catalogue")
         self.access = access
+        self.body_rule = bodies.rule_of(endpoint)
         options["operation_id"] = endpoint.__name__
         options["summary"] = options.get("summary") or (endpoint.__doc__ or endpoint.__name__).strip().splitlines()[
             0
         ].rstrip(".")
-        options["openapi_extra"] = {**_openapi(access), **(options.get("openapi_extra") or {})}
+        options["openapi_extra"] = {**_openapi(access, self.body_rule), **(options.get("openapi_extra") or {})}
         options["responses"] = {**_error_responses(access), **(options.get("responses") or {})}
         super().__init__(path, _answering(endpoint, options.get("status_code") or 200), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
         expects_body = self.body_field is not None
+        body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
+        rule = self.body_rule
         in_transaction = _asks_for(self.dependant, _transaction)
         reads = _asks_for(self.dependant, _reading)
 
         async def handle(request: Request) -> Response:
             edge: Edge = request.app.state.edge
             caller, headers = await self._admit(edge, request)
-            writing = request.method in _WRITING
-            body = (
-                await bodies.read(request, bytes_max=edge.body_bytes_max, expects_body=expects_body) if writing else b""
-            )
+            body = b""
+            if rule.media_types:
+                bodies.require_file(request, rule)
+            elif request.method in _WRITING:
+                body = await bodies.read(
+                    request,
+                    bytes_max=rule.bytes_max or edge.body_bytes_max,
+                    expects_body=expects_body,
+                    body_optional=body_optional,
+                    by_parts=rule.by_parts,
+                )
             if in_transaction:
                 response = await self._in_transaction(edge, request, caller, body, answer)
             elif reads:
@@ -307,8 +317,9 @@ def _asks_for(dependant: Dependant, call: Callable[..., Any]) -> bool:
     return any(one.call is call or _asks_for(one, call) for one in dependant.dependencies)
 
 
-def _openapi(access: RouteAccess) -> dict[str, Any]:
+def _openapi(access: RouteAccess, rule: bodies.BodyRule) -> dict[str, Any]:
     schemes = {"pair": "merchantPair", "session": "session", "merchant_session": "session"}
+    files = {media_type: {"schema": {"type": "string"}} for media_type in rule.media_types}
     names = [] if access.kind == "public" else sorted({schemes.get(via, "apiKey") for via in access.admits})
     return {
         "security": [{name: []} for name in names],
@@ -316,6 +327,7 @@ def _openapi(access: RouteAccess) -> dict[str, Any]:
         "x-required-permission": access.permission,
         "x-admits": [] if access.kind == "public" else sorted(access.admits),
         "x-subscription-exempt": access.exempt_from_402,
+        **({"requestBody": {"required": True, "content": files}} if files else {}),
     }
 
 
@@ -358,7 +370,8 @@ _ERRORS = {
 
 
 def _error_responses(access: RouteAccess) -> dict[int | str, dict[str, Any]]:
-    hidden = {401, 402, 403} if access.kind == "public" else {402} if access.exempt_from_402 else set()
+    # What is public may still look at a password or a signature in the body, and refuse it.
+    hidden = {402} if access.kind == "public" or access.exempt_from_402 else set()
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": description, "content": content}

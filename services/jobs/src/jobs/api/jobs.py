@@ -1,20 +1,31 @@
-"""Jobs: create, list, read."""
+"""Jobs: create, read, change, delete, restore, copy; and their history."""
 
-from typing import Annotated
+from fastapi import Request, Response
 
-from fastapi import Query, Request, Response
-
-from jobs import jobs, searches
-from jobs.models.filters import JobFilters
+from jobs import editing, history, jobs
+from jobs.models.changes import JobHistoryEntry, JobPatch
 from jobs.models.inputs import Job, JobIn
-from shared.http import CurrentCaller, IdempotencyClaim, Page, PageRequest, Reading, Router, requires
-from shared.http.grouping import GroupCommit
+from jobs.patches import merge_patch
+from shared.auth.access import Access
+from shared.auth.decisions import Caller
+from shared.http import (
+    CurrentCaller,
+    IdempotencyClaim,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Transaction,
+    requires,
+)
+from shared.http.grouping import GroupCommit, GroupRead
 from shared.http.problems import request_id_of
 from shared.ids import JobId
 
 
-def router(creations: GroupCommit[jobs.Order]) -> Router:
-    """The routes. Jobs that are created at one moment are committed together by `creations`."""
+def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, str], Job], access: Access) -> Router:
+    """The routes. Jobs that are created at one moment are committed together by `creations`, those read together by `reads`."""
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs", status_code=201, response_model=Job)
@@ -27,24 +38,74 @@ def router(creations: GroupCommit[jobs.Order]) -> Router:
         """
         return await creations.submit(jobs.Order(caller, asked), claim, request_id_of(request))
 
-    @routes.get("/v1/jobs")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
-    async def list_jobs(
-        filters: Annotated[JobFilters, Query()], paging: PageRequest, session: Reading, caller: CurrentCaller
-    ) -> Page[Job]:
-        """List jobs, newest first.
-
-        Merchants see their own.
-        """
-        return await searches.listing(session, caller, filters, paging)
-
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
-    async def get_job(job_id: JobId, session: Reading, caller: CurrentCaller) -> Job:
+    async def get_job(job_id: JobId, caller: CurrentCaller) -> Job:
         """Read one job.
 
         404 when there is none with this id or when it is another merchant's.
         """
-        return await jobs.get(session, caller, job_id)
+        return await reads.one((caller, job_id))
+
+    @routes.patch("/v1/jobs/{job_id}", openapi_extra=merge_patch("JobPatch"))
+    @requires("orders.jobs.write", merchant_pair=True)
+    async def patch_job(
+        job_id: JobId, patch: JobPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+    ) -> Job:
+        """Change a job.
+
+        A JSON Merge Patch (RFC 7396): what is left out stays, null removes, lists are replaced. While the job is staging or new
+        everything can change, in_progress metadata and tags, afterwards metadata; else 409 `not_editable`. A `location_id` of null
+        means the merchant's default, a `timezone` of null the location's.
+        """
+        return await editing.patch(session, access, caller, job_id, patch, if_match)
+
+    @routes.delete("/v1/jobs/{job_id}", status_code=204)
+    @requires("orders.jobs.delete", merchant_pair=True)
+    async def delete_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> None:
+        """Delete a job with its actions.
+
+        While it is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also when it was deleted before.
+        """
+        await editing.delete(session, access, caller, job_id, if_match)
+
+    @routes.post("/v1/jobs/{job_id}/restore")
+    @requires("orders.jobs.delete", merchant_pair=True)
+    async def restore_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
+        """Restore a deleted job.
+
+        With the actions that it had. 409 `reference_id_taken` when another job has its reference by now; 200 when it is not deleted.
+        """
+        return await editing.restore(session, access, caller, job_id, if_match)
+
+    @routes.post("/v1/jobs/{job_id}/clone", status_code=201, openapi_extra=merge_patch("JobPatch"))
+    @requires("orders.jobs.write", merchant_pair=True)
+    async def clone_job(
+        job_id: JobId, session: Transaction, caller: CurrentCaller, patch: JobPatch | None = None
+    ) -> Job:
+        """Create a job like this one.
+
+        A new job with the same content and actions, in the status of a new one, and without the reference; what the body names is
+        patched. 409 `job_erased` when the customer's personal data was erased.
+        """
+        return await editing.clone(session, access, caller, job_id, patch)
+
+    return routes
+
+
+def history_router() -> Router:
+    """What has become of a job, change by change."""
+    routes = Router(tags=["jobs"])
+
+    @routes.get("/v1/jobs/{job_id}/events")
+    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    async def list_job_events(
+        job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
+    ) -> Page[JobHistoryEntry]:
+        """List a job's events, oldest first.
+
+        Each says who changed what, from which value to which.
+        """
+        return await history.listing(session, caller, job_id, paging)
 
     return routes

@@ -1,6 +1,6 @@
 """Where a merchant's job may be placed, and under which reference."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.errors import Conflict, Invalid, Violation
@@ -42,20 +42,27 @@ def location_for(merchant: Merchant, location_id: str | None, distribution_locat
     Raises `LocationsNotAllowed` with all that is wrong: location_required, location_not_yours.
     """
     chosen = location_id or merchant.default_location_id
-    violations = []
+    violations = foreign(merchant, chosen, distribution_location_id)
     if chosen is None:
         message = "name a location: this merchant has no default"
-        violations.append(Violation("/location_id", "location_required", message))
-    for pointer, asked in (("/location_id", chosen), ("/distribution_location_id", distribution_location_id)):
-        if asked is not None and asked not in merchant.location_ids:
-            violations.append(Violation(pointer, "location_not_yours", "this is not one of the merchant's locations"))
+        violations.insert(0, Violation("/location_id", "location_required", message))
     if violations or chosen is None:
-        raise _not_allowed(*violations)
+        raise not_allowed(violations)
     return chosen
 
 
+def foreign(merchant: Merchant, location_id: str | None, distribution_location_id: str | None) -> list[Violation]:
+    """What to say of those of these locations that are not the merchant's: location_not_yours."""
+    pairs = (("/location_id", location_id), ("/distribution_location_id", distribution_location_id))
+    return [
+        Violation(pointer, "location_not_yours", "this is not one of the merchant's locations")
+        for pointer, asked in pairs
+        if asked is not None and asked not in merchant.location_ids
+    ]
+
+
 def inactive(
-    location_id: str, distribution_location_id: str | None, active: Mapping[str, bool]
+    location_id: str | None, distribution_location_id: str | None, active: Mapping[str, bool]
 ) -> LocationsNotAllowed | None:
     """What to say when a location that the job was to have is not active; None when all of them are."""
     pairs = (("/location_id", location_id), ("/distribution_location_id", distribution_location_id))
@@ -64,8 +71,9 @@ def inactive(
         for pointer, asked in pairs
         if asked is not None and not active[asked]
     ]
-    return _not_allowed(*violations) if violations else None
+    return not_allowed(violations) if violations else None
 
 
-def _not_allowed(*violations: Violation) -> LocationsNotAllowed:
+def not_allowed(violations: Iterable[Violation]) -> LocationsNotAllowed:
+    """The refusal of a place, with all that is wrong with it."""
     return LocationsNotAllowed("the job cannot be placed there: see errors", *violations)

@@ -11,10 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from jobs.domain import spans
 from shared.events.jobs import ActionState, ContactState, JobState
 
-Kind = Literal["w", "p", "e", "z", "i", "b", "t", "m", "s", "x"]
-"""Word, phone, e-mail, postal code, invoice, barcode, tag, metadata, SKU, external reference."""
+Kind = Literal["w", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", "a", "S", "T", "L", "N", "M"]
+"""Word, phone, e-mail, name, postal code, invoice, barcode, tag, metadata, SKU, external reference, distribution location, assignee;
+status, type, location, tenant, merchant."""
 
 TERM_CHARS_MAX = 100
 """A longer one is filed under its digest: equality is all that is asked of it."""
@@ -57,16 +59,17 @@ def words(text: str) -> list[str]:
     return [word[:WORD_CHARS_MAX] for word in _WORD.findall(fold(text))]
 
 
-def job_terms(job: JobState) -> list[str]:
+def job_terms(job: JobState, tenant_id: str) -> list[str]:
     """All terms of a job, each once, those of its actions' numbers included."""
-    return list(dict.fromkeys(_job_terms(job)))
+    return list(dict.fromkeys([*_job_terms(job), term("N", tenant_id), term("M", job.merchant_id)]))
 
 
-def action_terms(action: ActionState) -> list[str]:
+def action_terms(action: ActionState, tenant_id: str, merchant_id: str) -> list[str]:
     """All terms of an action, each once."""
     texts = (action.description, action.sku, action.barcode, action.invoice_number, action.external_reference_id)
     found = {f"w:{word}" for text in texts if text for word in words(text)}
-    return sorted(found.union(_numbers_of(action)))
+    owners = (term("N", tenant_id), term("M", merchant_id))
+    return sorted(found.union(_numbers_of(action), _kept_in_columns(action), owners))
 
 
 def job_parts(job: JobState) -> str:
@@ -91,23 +94,26 @@ def name_beginning(name: str) -> str:
     return f"{_SEPARATOR}n:{_part(name)}"
 
 
-def question(text: str) -> list[str]:
-    """The words that a free text asks for; one that looks like a phone number is a single word, of its digits."""
-    if _PHONE_LIKE.fullmatch(text.strip()):
-        digits = "".join(character for character in text if character.isdigit())
-        if len(digits) >= _PHONE_DIGITS_MIN:
-            return [digits]
-    return list(dict.fromkeys(words(text)))[:QUESTION_WORDS_MAX]
+def question(text: str) -> list[list[str]]:
+    """What a free text asks for: alternatives, each of words that are all to be found.
+
+    One that looks like a phone number may also mean a single word of its digits, which is how phone numbers are filed.
+    """
+    alternatives = [list(dict.fromkeys(words(text)))]
+    digits = "".join(character for character in text if character.isdigit())
+    if _PHONE_LIKE.fullmatch(text.strip()) and len(digits) >= _PHONE_DIGITS_MIN:
+        alternatives.append([digits])
+    return [asked for place, asked in enumerate(alternatives) if asked and asked not in alternatives[:place]]
 
 
 def customer_key(contact: ContactState) -> str | None:
     """What tells one customer from another: the phone number, else the e-mail address, else the name; None for nobody."""
     if contact.phone:
-        return f"p:{contact.phone}"
+        return term("p", contact.phone)
     if contact.email:
-        return f"e:{fold(contact.email)}"
+        return term("e", contact.email)
     names = " ".join(name for name in (contact.first_name, contact.last_name, contact.company) if name)
-    return f"n:{fold(names)}" if names else None
+    return term("n", names) if names else None
 
 
 def _job_terms(job: JobState) -> Iterator[str]:
@@ -141,8 +147,23 @@ def _job_terms(job: JobState) -> Iterator[str]:
     yield from (term("b", barcode) for barcode in job.barcodes)
     yield from (term("t", tag) for tag in job.tags)
     yield from (metadata_term(key, value) for key, value in job.metadata.items())
+    if job.distribution_location_id:
+        yield term("d", job.distribution_location_id)
+    if job.assigned_to:
+        yield term("a", job.assigned_to)
     for action in job.actions:
         yield from _numbers_of(action)
+    yield from _kept_in_columns(job)
+    yield term("L", job.location_id)
+    yield from spans.blocks("D", spans.day(job.scheduled_date or spans.NEVER))
+
+
+def _kept_in_columns(row: JobState | ActionState) -> Iterator[str]:
+    """What has a column of its own is a term, too: any mixture of conditions, and a span of time, is then found at once."""
+    yield term("S", row.status)
+    yield term("T", row.type)
+    yield from spans.blocks("C", spans.hour(row.created_at))
+    yield from spans.blocks("U", spans.hour(row.updated_at))
 
 
 def _numbers_of(action: ActionState) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """What creates a job and its actions, and the job that is answered."""
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
@@ -48,6 +49,8 @@ WEIGHT_GRAMS_MAX = 10**9
 VOLUME_CUBIC_CM_MAX = 10**12
 HANDLING_SECONDS_MAX = 7 * 24 * 3600
 AMOUNT_MAX = 10**12
+SCHEDULED_MAX = date(9000, 12, 31)
+"""Jobs without a date stand after all days that can be asked for."""
 ACTIONS_INLINE_MAX = 200
 
 STOP_MISPLACED = PydanticCustomError("stop_misplaced", "only a pickup, return or exchange has a stop of its own")
@@ -206,7 +209,9 @@ class JobIn(Input):
     short_description: OptionalText = Field(
         None, max_length=SHORT_DESCRIPTION_CHARS_MAX, description="One line for those who plan the day."
     )
-    scheduled_date: CalendarDate | None = Field(None, description="Day in the job's time zone, YYYY-MM-DD.")
+    scheduled_date: CalendarDate | None = Field(
+        None, le=SCHEDULED_MAX, description="Day in the job's time zone, YYYY-MM-DD, until 9000-12-31."
+    )
     time_window: TimeWindowIn | None = Field(None, description="Hours of the day, in the job's time zone.")
     timezone: TimeZone = Field(
         None, max_length=ZONE_CHARS_MAX, description="IANA time zone; the location's when left out."

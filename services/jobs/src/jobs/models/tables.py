@@ -55,9 +55,17 @@ def _index(name: str, *columns: Any, where: str = KEPT, **more: Any) -> Index:
     return Index(name, *columns, postgresql_where=text(where), **more)
 
 
-def _inverted(name: str, column: str, **more: Any) -> Index:
-    # Entries that wait to be sorted in slow every search and, once there are many, whoever inserts next: keep them few.
-    return _index(name, column, postgresql_using="gin", postgresql_with={"gin_pending_list_limit": "256"}, **more)
+def _inverted(name: str) -> Index:
+    # One index of both, so that what is asked of terms and of parts meets in the index and not in the table.
+    return _index(
+        name,
+        "terms",
+        "parts",
+        postgresql_using="gin",
+        postgresql_ops={"parts": "gin_trgm_ops"},
+        # Entries that wait to be sorted in slow every search and, once there are many, whoever inserts next: keep them few.
+        postgresql_with={"gin_pending_list_limit": "256"},
+    )
 
 
 class JobRow(Base, table=True):
@@ -93,9 +101,9 @@ class JobRow(Base, table=True):
             "ix_jobs_scheduled", "tenant_id", "livemode", text(f"coalesce(scheduled_date, '{UNSCHEDULED}'::date)"), "id"
         ),
         _index("ix_jobs_of_customer", "tenant_id", "livemode", "customer_key", "created_at", "id"),
-        _inverted("ix_jobs_terms", "terms"),
-        _inverted("ix_jobs_parts", "parts", postgresql_ops={"parts": "gin_trgm_ops"}),
+        _inverted("ix_jobs_search"),
         _index("ix_jobs_deleted", "tenant_id", "livemode", "created_at", "id", where="deleted_at IS NOT NULL"),
+        _index("ix_jobs_purged", "deleted_at", where="deleted_at IS NOT NULL"),
     )
 
     id: str = ColumnField(sa_column=Column(TypedId("job"), primary_key=True))
@@ -151,8 +159,8 @@ class ActionRow(Base, table=True):
         _index("ix_actions_of_status", "tenant_id", "livemode", "status", "created_at", "id"),
         _index("ix_actions_of_type", "tenant_id", "livemode", "type", "created_at", "id"),
         _index("ix_actions_updated", "tenant_id", "livemode", "updated_at", "id"),
-        _inverted("ix_actions_terms", "terms"),
-        _inverted("ix_actions_parts", "parts", postgresql_ops={"parts": "gin_trgm_ops"}),
+        _inverted("ix_actions_search"),
+        _index("ix_actions_purged", "deleted_at", where="deleted_at IS NOT NULL"),
     )
 
     id: str = ColumnField(sa_column=Column(TypedId("act"), primary_key=True))
@@ -192,6 +200,13 @@ class HistoryRow(Base, table=True):
     __tablename__ = "job_history"
     __table_args__ = (
         PrimaryKeyConstraint("job_id", "sequence", "occurred_at", name="pk_job_history"),
+        # Whom a job was to visit before: an erasure looks there, too.
+        Index(
+            "ix_job_history_contact",
+            text("(changes -> 'contact')"),
+            postgresql_using="gin",
+            postgresql_where=text("changes ? 'contact'"),
+        ),
         {"postgresql_partition_by": "RANGE (occurred_at)"},
     )
 

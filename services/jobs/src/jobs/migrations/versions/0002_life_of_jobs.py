@@ -102,11 +102,10 @@ def _index() -> None:
     for table, indexes in (("jobs", _JOB_INDEXES), ("actions", _ACTION_INDEXES)):
         for name, columns in indexes.items():
             op.execute(f"CREATE INDEX {name} ON {table} {columns} WHERE {_KEPT}")
-        for column, operators in (("terms", ""), ("parts", "gin_trgm_ops")):
-            op.execute(
-                f"""CREATE INDEX ix_{table}_{column} ON {table} USING gin ({column} {operators})
-                WITH (gin_pending_list_limit = 256) WHERE {_KEPT}"""
-            )
+        op.execute(
+            f"""CREATE INDEX ix_{table}_search ON {table} USING gin (terms, parts gin_trgm_ops)
+            WITH (gin_pending_list_limit = 256) WHERE {_KEPT}"""
+        )
     op.execute(
         "CREATE INDEX ix_jobs_deleted ON jobs (tenant_id, livemode, created_at, id) WHERE deleted_at IS NOT NULL"
     )

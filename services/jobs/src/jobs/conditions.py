@@ -1,0 +1,238 @@
+"""What a list is asked for: the conditions of a request, in SQL.
+
+Each condition is told twice where that helps: of a column, whose indexes are in order, and as a term, of which any mixture is looked up
+in one index. They cannot differ: a row's terms are written whenever the row is.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import product
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, literal_column, or_
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.types import Text
+from sqlmodel import col
+
+from jobs.domain import spans, terms
+from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
+from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
+from jobs.rows import visible, visible_actions
+from shared.auth.decisions import Caller
+
+RowT = TypeVar("RowT", JobRow, ActionRow)
+AskedTerms = Sequence[Sequence[str]]
+"""Of each of these lists a row has at least one term."""
+
+EXPANDED_WORDS_MAX = 3
+"""Each is looked up as a word and as a part, in all combinations; what more words there are is compared with what these found."""
+PART_LOOKED_UP_CHARS_MAX = 6
+"""A longer part is looked up by its end: with each character more there is one more long list to merge, which is hardly shorter."""
+
+_ALONE = frozenset({"status", "type", "location_id"})
+"""Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
+
+NOT_SCHEDULED: ColumnElement[date] = literal_column(f"'{UNSCHEDULED}'::date")
+SCHEDULED: ColumnElement[date] = func.coalesce(col(JobRow.scheduled_date), NOT_SCHEDULED)
+"""Just as the index of the order of dates has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[RowT]):
+    """What is asked for."""
+
+    rows: type[RowT]
+    among: Select[RowT]
+    """All rows of whom it is asked about."""
+    owner: str
+    """The term of whose they are: a tenant's, or one merchant's."""
+    of_merchant: bool
+    where: Sequence[ColumnElement[bool]]
+    asked: AskedTerms
+    whole: bool
+    """Whether it is found where it is walked or looked up, so that there is no need to look for it part by part."""
+    first: datetime | None = None
+    last: datetime | None = None
+    """When the first and the last of them can have been created, as far as the conditions tell."""
+
+
+def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
+    """What a list or a search of jobs asks for."""
+    walked = _is_walked(caller, filters)
+    where = [
+        *_narrowed(JobRow, filters),
+        *_one_of(col(JobRow.status), filters.status),
+        *_one_of(col(JobRow.location_id), filters.location_id),
+        *_between(col(JobRow.status_changed_at), filters.status_changed_gte, filters.status_changed_lte),
+    ]
+    asked = [
+        *_listed("S", filters.status),
+        *_listed("T", filters.type),
+        *_listed("L", filters.location_id),
+        *_listed("d", filters.distribution_location_id),
+        *([terms.term("t", tag)] for tag in filters.tag),
+        *_valued("p", filters.phone),
+        *_valued("e", filters.email),
+        *_valued("z", filters.postal_code),
+        *_valued("i", filters.invoice),
+        *_valued("b", filters.barcode),
+        *_valued("s", filters.sku),
+        *_valued("x", filters.external_reference_id),
+        *_valued("a", filters.assigned_to),
+    ]
+    if filters.contact_name is not None:
+        where.append(_begins_a_name(terms.name_beginning(filters.contact_name)))
+    if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
+        # A bound above keeps those without a date out of what is walked.
+        start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
+        where += [*_between(SCHEDULED, start, end), SCHEDULED < NOT_SCHEDULED]
+        if start is not None and end is not None:
+            asked.append(spans.covering("D", spans.day(start), spans.day(end)))
+    if isinstance(filters, JobSearch) and filters.metadata:
+        # Terms are folded, what programs keep in metadata is not.
+        where.append(col(JobRow.metadata_).contains(filters.metadata))
+        asked += [[terms.metadata_term(key, value)] for key, value in filters.metadata.items()]
+    if filters.reference_id is not None:
+        where.append(col(JobRow.reference_id) == filters.reference_id)
+    return Question(
+        JobRow,
+        _of_merchant(visible(caller, deleted=filters.deleted), JobRow, filters),
+        *_owner(caller, filters),
+        where,
+        [] if walked else asked,
+        whole=walked or filters.deleted or filters.reference_id is not None,
+        first=filters.created_gte,
+        # What was last changed by then, or had its status by then, was created by then.
+        last=min(filter(None, (filters.created_lte, filters.updated_lte, filters.status_changed_lte)), default=None),
+    )
+
+
+def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]:
+    """What a list or a search of actions asks for."""
+    walked = _is_walked(caller, filters)
+    where = [*_narrowed(ActionRow, filters), *_one_of(col(ActionRow.status), filters.status)]
+    if filters.job_id is not None:
+        where.append(col(ActionRow.job_id) == filters.job_id)
+    asked = [
+        *_listed("S", filters.status),
+        *_listed("T", filters.type),
+        *_valued("s", filters.sku),
+        *_valued("b", filters.barcode),
+        *_valued("i", filters.invoice_number),
+        *_valued("x", filters.external_reference_id),
+    ]
+    return Question(
+        ActionRow,
+        _of_merchant(visible_actions(caller), ActionRow, filters),
+        *_owner(caller, filters),
+        where,
+        [] if walked else asked,
+        whole=walked or filters.job_id is not None,
+        first=filters.created_gte,
+        last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
+    )
+
+
+def having(rows: type[JobRow | ActionRow], asked: AskedTerms) -> list[ColumnElement[bool]]:
+    """One condition for each of these lists: so an index leaps from a row of one to the next of another, and reads none to its end."""
+    return [_has_one_of(rows, alternatives) for alternatives in asked if alternatives]
+
+
+def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
+    """The query, in PostgreSQL's notation, that is true of what has at least one term of each of these lists."""
+    return " & ".join(f"({' | '.join(map(_lexeme, alternatives))})" for alternatives in asked)
+
+
+def _lexeme(term: str) -> str:
+    escaped = term.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
+def _owner(caller: Caller, filters: Filters) -> tuple[str, bool]:
+    merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
+    return (terms.term("N", caller.tenant_id), False) if merchant_id is None else (terms.term("M", merchant_id), True)
+
+
+def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Select[RowT]:
+    return found if filters.merchant_id is None else found.where(col(rows.merchant_id) == filters.merchant_id)
+
+
+def _is_walked(caller: Caller, filters: JobFilters | ActionFilters) -> bool:
+    """Whether an index has just the rows that are asked for in the order that is asked for."""
+    order = filters.sort.removeprefix("-")
+    bounds = {f"{order.removesuffix('_at')}_{bound}" for bound in ("gte", "lte")}
+    said = filters.model_dump(exclude_defaults=True, exclude={"limit", "cursor", "sort", *bounds})
+    if order != "created_at":
+        return not said and caller.row_scope == "tenant"
+    if caller.row_scope == "own" or said.pop("merchant_id", None) is not None:
+        return not said
+    return len(said) <= 1 and all(name in _ALONE and len(value) == 1 for name, value in said.items())
+
+
+def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = [
+        *_one_of(col(rows.type), filters.type),
+        *_between(col(rows.created_at), filters.created_gte, filters.created_lte),
+        *_between(col(rows.updated_at), filters.updated_gte, filters.updated_lte),
+    ]
+    if filters.q is not None:
+        where.append(or_(*(ways for words in terms.question(filters.q) for ways in _ways(rows, words))))
+    return where
+
+
+def _ways(rows: type[JobRow | ActionRow], words: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """All ways in which these words can be found together. Each is looked up by itself, its words at once."""
+    by_length = sorted(words, key=len, reverse=True)
+    expanded, compared = by_length[:EXPANDED_WORDS_MAX], by_length[EXPANDED_WORDS_MAX:]
+    rest = [or_(*_ways_of_one(rows, word)) for word in compared]
+    return (and_(*way, *rest) for way in product(*(_ways_of_one(rows, word) for word in expanded)))
+
+
+def _ways_of_one(rows: type[JobRow | ActionRow], word: str) -> list[ColumnElement[bool]]:
+    whole = _has_one_of(rows, [f"w:{word}"])
+    return [whole, _has_part(rows, word)] if len(word) >= terms.PART_CHARS_MIN else [whole]
+
+
+def _has_part(rows: type[JobRow | ActionRow], part: str) -> ColumnElement[bool]:
+    looked_up = part[-PART_LOOKED_UP_CHARS_MAX:]
+    found = col(rows.parts).like(f"%{_escaped(looked_up)}%")
+    return found if looked_up == part else and_(found, func.strpos(col(rows.parts), part) > 0)
+
+
+def _begins_a_name(beginning: str) -> ColumnElement[bool]:
+    looked_up = beginning[: len(terms.name_beginning("")) + PART_LOOKED_UP_CHARS_MAX]
+    found = col(JobRow.parts).like(f"%{_escaped(looked_up)}%")
+    return found if looked_up == beginning else and_(found, func.strpos(col(JobRow.parts), beginning) > 0)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _has_one_of(rows: type[JobRow | ActionRow], alternatives: Sequence[str]) -> ColumnElement[bool]:
+    asked = bindparam(None, as_tsquery([alternatives]), type_=Text())
+    return col(rows.terms).op("@@", is_comparison=True)(cast(asked, TSQUERY))
+
+
+def _listed(kind: terms.Kind, values: Sequence[str]) -> AskedTerms:
+    return [[terms.term(kind, value) for value in values]] if values else []
+
+
+def _valued(kind: terms.Kind, value: str | None) -> AskedTerms:
+    return [] if value is None else [[terms.term(kind, value)]]
+
+
+def _one_of(column: Any, values: Sequence[str]) -> list[ColumnElement[bool]]:
+    if not values:
+        return []
+    if len(values) == 1:
+        # An index that begins with this column is in order for one value, not for a list of one.
+        return [column == values[0]]
+    # One array, so that lists of every length share one prepared statement.
+    return [column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))]
+
+
+def _between(column: Any, start: Any, end: Any) -> list[ColumnElement[bool]]:
+    bounds = [] if start is None else [column >= start]
+    return bounds if end is None else [*bounds, column <= end]

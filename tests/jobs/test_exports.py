@@ -1,0 +1,219 @@
+"""Jobs as a file: complete, in order, readable by an import, and nobody else's."""
+
+import asyncio
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from jobs.sheets import COLUMNS
+from tests.support.files import imported, lines
+from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
+
+EXPORT = "/v1/jobs/export"
+READ_ONLY = ("id", "merchant_id", "created_by", "created_at", "updated_at", "status_changed_at", "job_id")
+
+
+async def documents(api: Api, **params: Any) -> list[dict[str, Any]]:
+    """The jobs of an export, one a line."""
+    answer = await api.get(EXPORT, params={"format": "ndjson", **params})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.content.splitlines()]
+
+
+async def sheet(api: Api, **params: Any) -> list[dict[str, str]]:
+    """The rows of an export by their columns."""
+    answer = await api.get(EXPORT, params={"format": "csv", **params})
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+
+def comparable(job: dict[str, Any]) -> dict[str, Any]:
+    """What two jobs that were asked for alike have in common."""
+    kept = {name: value for name, value in job.items() if name not in READ_ONLY}
+    return {**kept, "actions": [comparable({**one, "actions": []}) for one in job["actions"]]}
+
+
+def colourful(tenant: Tenant) -> list[dict[str, Any]]:
+    """Jobs with all that a file can be stumbled over."""
+    whole = smallest(
+        reference_id="A,1",
+        type="exchange",
+        short_description="Échange d’un canapé 🛋",
+        scheduled_date="2026-12-24",
+        time_window={"start": "08:00", "end": "12:30"},
+        timezone="America/Vancouver",
+        priority=7,
+        contact={"last_name": 'O\'Neil "Bob"', "company": "=Analytical", "email": "ada@example.com"},
+        address={"line1": "1 Rue X", "line2": "2 étage", "city": "Montréal", "postal_code": "H2X 1Y4", "country": "CA"},
+        geo={"latitude": 0.00001, "longitude": -73.123456},
+        location_id=tenant.toronto,
+        distribution_location_id=tenant.montreal,
+        balance_owed={"amount": 12_345, "currency": "CAD"},
+        instructions='Ring "twice",\nthen wait.\r\n\tDone',
+        invoices=["F-1", "F,2"],
+        barcodes=["0001"],
+        tags=["fragile", '"quoted"'],
+        metadata={"shop": "42", "empty": "", "formula": "=1+1"},
+        actions=[
+            {
+                "type": "pickup",
+                "sku": "S-1",
+                "quantity": 3,
+                "weight_grams": 1_500,
+                "value": {"amount": 999, "currency": "CAD"},
+                "stop": {"name": "Depot", "address": {"raw": "3 Rue Z"}, "geo": {"latitude": 1, "longitude": 2}},
+            },
+            {"type": "return", "description": "=Sofa", "position": 1},
+        ],
+    )
+    formulas = (
+        "=1+1",
+        "+cmd",
+        "-1+1",
+        "@SUM(A1)",
+        "'=1",
+        "''-x",
+        "'",
+        "-12.5",
+        "+15145550100",
+        "+1-514",
+        "--",
+        "'plain",
+    )
+    return [whole, smallest(), *(smallest(instructions=formula, short_description=formula) for formula in formulas)]
+
+
+@pytest.fixture
+async def source(tenant: Tenant) -> Merchant:
+    """A merchant with colourful jobs."""
+    merchant = await tenant.merchant()
+    for job in colourful(tenant):
+        await merchant.api.create(job)
+    return merchant
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+async def test_what_is_exported_can_be_imported_elsewhere(tenant: Tenant, source: Merchant, form: str) -> None:
+    other = await tenant.merchant()
+    exported = await source.api.get(EXPORT, params={"format": form, "sort": "created_at"})
+
+    done = await imported(other.api, exported.content, csv=form == "csv")
+
+    assert (done["status"], done["rows_failed"], done["jobs_created"]) == ("succeeded", 0, 14)
+    originals, copies = await documents(source.api, sort="created_at"), await documents(other.api, sort="created_at")
+    assert [comparable(job) for job in copies] == [comparable(job) for job in originals]
+    assert {job["merchant_id"] for job in copies} == {other.id}
+
+
+async def test_an_export_by_administrators_is_imported_for_the_same_merchants(tenant: Tenant) -> None:
+    one, other = await tenant.merchant(), await tenant.merchant()
+    staff = await tenant.user(permissions=["orders"])
+    for merchant in (one, other):
+        await merchant.api.create()
+    exported = await staff.get(EXPORT)
+
+    done = await imported(staff, exported.content, csv=True)
+
+    assert (done["jobs_created"], done["rows_failed"]) == (2, 0)
+    assert (await tenant.service.count(one), await tenant.service.count(other)) == (2, 2)
+
+
+async def test_a_sheet_names_its_columns_and_itself(tenant: Tenant, source: Merchant) -> None:
+    answer = await source.api.get(EXPORT)
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="jobs-')
+    assert answer.headers["content-disposition"].endswith('.csv"')
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.text.split("\r\n")[0] == ",".join(COLUMNS)
+    (row,) = await sheet(source.api, reference_id="A,1")
+    (job,) = await documents(source.api, reference_id="A,1")
+    assert (row["id"], row["status"], row["version"], row["merchant_id"]) == (job["id"], "new", "1", source.id)
+    assert json.loads(row["tags"]) == job["tags"]
+    assert [action.get("sku") for action in json.loads(row["actions"])] == [action["sku"] for action in job["actions"]]
+
+
+async def test_a_spreadsheet_finds_no_formula_in_a_sheet(source: Merchant) -> None:
+    rows = await sheet(source.api)
+
+    found = {row["instructions"] for row in rows} - {""}
+    assert {"'=1+1", "'+cmd", "'-1+1", "'@SUM(A1)", "''=1", "'''-x", "'+1-514", "'--"} <= found
+    assert {"-12.5", "+15145550100", "'", "'plain"} <= found
+    for row in rows:
+        for name, cell in row.items():
+            assert cell[:1] not in ("=", "+", "-", "@") or cell.lstrip("+-").replace(".", "").isdigit(), (name, cell)
+
+
+async def test_the_conditions_and_the_order_of_the_list_hold(tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    staff = await tenant.user(permissions=["orders.jobs.read"])
+    asked = [smallest(reference_id=f"R-{number}", tags=["odd"] if number % 2 else []) for number in range(10)]
+    assert (await imported(merchant.api, lines(asked)))["jobs_created"] == 10
+
+    odd = [job["reference_id"] for job in await documents(merchant.api, tag="odd", sort="created_at")]
+    latest = [job["reference_id"] for job in await documents(merchant.api, tag="odd")]
+
+    assert odd == [f"R-{number}" for number in (1, 3, 5, 7, 9)]
+    assert latest == odd[::-1]
+    assert len(await documents(staff, merchant_id=merchant.id)) == 10
+    assert await documents(merchant.api, status="completed") == []
+    assert len((await merchant.api.get(EXPORT, params={"status": "completed"})).text.splitlines()) == 1
+    for params in ({"limit": 5}, {"colour": "red"}, {"format": "xml"}, {"merchant_id": merchant.id}):
+        assert (await merchant.api.get(EXPORT, params=params)).status_code == 422, params
+
+
+async def test_an_export_goes_on_over_many_pages(tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    asked = [smallest(reference_id=f"R-{number}") for number in range(1_203)]
+    assert (await imported(merchant.api, lines(asked)))["jobs_created"] == 1_203
+
+    exported = await documents(merchant.api)
+
+    assert len(exported) == 1_203
+    assert {job["reference_id"] for job in exported} == {job["reference_id"] for job in asked}
+    assert exported == sorted(exported, key=lambda job: (job["created_at"], job["id"]), reverse=True)
+
+
+async def test_merchants_export_their_own_jobs_alone(tenant: Tenant) -> None:
+    one, other = await tenant.merchant(), await tenant.merchant()
+    staff = await tenant.user(permissions=["orders.jobs.read"])
+    writer = await tenant.user(permissions=["orders.jobs.write"])
+    stranger = await (await tenant.service.tenant()).user(permissions=["orders"])
+    job = await one.api.create()
+
+    assert [found["id"] for found in await documents(one.api)] == [job["id"]]
+    assert [found["id"] for found in await documents(one.session())] == [job["id"]]
+    assert [found["id"] for found in await documents(staff)] == [job["id"]]
+    assert await documents(other.api) == []
+    assert await documents(stranger) == []
+    assert (await writer.get(EXPORT)).status_code == 403
+
+
+async def test_so_many_exports_run_at_once_and_no_more(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    assert (await imported(merchant.api, lines(smallest() for _ in range(2_000))))["jobs_created"] == 2_000
+
+    answers = await asyncio.gather(*(merchant.api.get(EXPORT) for _ in range(service.settings.exports_max + 3)))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * service.settings.exports_max + [503] * 3
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.json()["code"] == "exports_busy"
+    assert int(refused.headers["Retry-After"]) > 0
+    for _ in range(service.settings.exports_max + 1):
+        assert (await merchant.api.get(EXPORT, params={"status": "resolved"})).status_code == 200
+    for _ in range(service.settings.exports_max + 1):
+        assert (await merchant.api.get(EXPORT, params={"status": "none"})).status_code == 422
+
+
+async def test_an_export_of_deleted_jobs_is_asked_for_by_itself(tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    job = await merchant.api.create()
+    assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204
+
+    assert await documents(merchant.api) == []
+    (deleted,) = await documents(merchant.api, deleted="true")
+    assert deleted["id"] == job["id"]

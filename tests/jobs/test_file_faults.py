@@ -1,0 +1,201 @@
+"""Files of jobs that end in the middle: workers are killed, connections cut, access is taken away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from deploy.devstack.processes import free_ports
+from jobs import imports
+from tests.support.files import accepted, ended, lines, send
+from tests.support.jobs import Jobs, running, smallest
+from tests.support.stack import BackingStack
+from tests.support.suite import Process, basic, eventually
+
+ROWS = 6_000
+KILLS = 3
+PIECE_BYTES = 1024 * 1024
+LARGE_JOBS = 6_000
+FILE_BYTES_MAX = 40 * PIECE_BYTES
+
+
+@pytest.fixture(scope="module")
+async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
+    """The service without its worker: that is a process of its own."""
+    async with running(backing, roles="api,consumers,relay", import_bytes_max=FILE_BYTES_MAX) as jobs:
+        yield jobs
+
+
+@pytest.fixture
+async def replicas(service: Jobs, tmp_path: Path) -> AsyncIterator[list[Process]]:
+    """Two processes with worker and API, not started yet."""
+    settings = service.settings
+    made = []
+    for number, port in enumerate(free_ports(2)):
+        environment = {
+            "JOBS_DATABASE_URL": settings.database_url,
+            "JOBS_PORT": str(port),
+            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
+            "WAYBILL_SECRET": settings.secret.get_secret_value(),
+            "WAYBILL_ROLES": "api,worker",
+        }
+        made.append(Process("jobs", environment, tmp_path / f"jobs-{number}.log", f"http://127.0.0.1:{port}"))
+    yield made
+    for process in made:
+        if process.popen is not None and process.popen.poll() is None:
+            await asyncio.to_thread(process.stop)
+
+
+@pytest.mark.timeout(180)
+async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, replicas: list[Process]) -> None:
+    merchant = await (await service.tenant()).merchant()
+    asked = [smallest(reference_id=f"R-{number}") if number % 7 else {"contact": {}} for number in range(ROWS)]
+    bad = sum(document == {"contact": {}} for document in asked)
+    begun = await accepted(merchant.api, lines(asked))
+
+    async def rows_done() -> int:
+        return int((await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()["rows_done"])
+
+    seen = 0
+    for kill in range(KILLS):
+        victim = replicas[kill % 2]
+        victim.start()
+
+        async def further(before: int = seen) -> bool:
+            return await rows_done() > before + ROWS // 10
+
+        await eventually(further, seconds=60, what="the import goes on")
+        await asyncio.to_thread(victim.kill9)
+        seen = await rows_done()
+        assert seen < ROWS, "killed too late to show anything"
+    for process in replicas:
+        process.start()
+    done = await ended(merchant.api, begun["id"], seconds=60)
+
+    assert (done["status"], done["rows_done"], done["rows_total"]) == ("succeeded", ROWS, ROWS)
+    assert (done["jobs_created"], done["rows_failed"]) == (ROWS - bad, bad)
+    async with service.database.reading() as session:
+        counts = text(
+            """SELECT count(*), count(DISTINCT reference_id), (SELECT count(*) FROM import_errors),
+            (SELECT count(DISTINCT line) FROM import_errors), (SELECT count(*) FROM job_history)
+            FROM jobs"""
+        )
+        found = (await session.execute(counts)).one()
+    assert tuple(found) == (ROWS - bad, ROWS - bad, bad, bad, ROWS - bad)
+    published = await service.published(merchant.tenant, ROWS - bad)
+    assert len({event.data.job.reference_id for event in published}) == ROWS - bad
+
+
+async def test_a_worker_that_stops_in_order_hands_over_at_once(service: Jobs, replicas: list[Process]) -> None:
+    merchant = await (await service.tenant()).merchant()
+    begun = await accepted(merchant.api, lines(smallest() for _ in range(ROWS)))
+    replicas[0].start()
+
+    async def going() -> bool:
+        document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
+        return bool(document["rows_done"])
+
+    await eventually(going, seconds=60, what="the import goes on")
+    assert await asyncio.to_thread(replicas[0].stop) == 0
+
+    async with service.database.reading() as session:
+        leases = await session.execute(text("SELECT count(*) FROM imports WHERE leased_until IS NOT NULL"))
+        assert leases.scalar_one() == 0
+    assert (await merchant.api.post(f"/v1/jobs/imports/{begun['id']}/cancel")).status_code == 200
+
+
+async def test_a_file_that_breaks_off_leaves_nothing(service: Jobs, replicas: list[Process]) -> None:
+    merchant = await (await service.tenant()).merchant()
+    replicas[0].start()
+    await replicas[0].ready()
+    host, port = replicas[0].url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    authorization = basic(merchant.account_id, merchant.key)["Authorization"]
+    writer.write(
+        f"POST /v1/jobs/import HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {10 * PIECE_BYTES}\r\n\r\n".encode()
+    )
+    writer.write(lines([smallest()] * 20_000))
+    await writer.drain()
+
+    async def count(statement: str) -> int:
+        async with service.database.reading() as session:
+            return int((await session.execute(text(statement))).scalar_one())
+
+    async def arriving() -> bool:
+        return await count("SELECT count(*) FROM import_pieces") > 0
+
+    await eventually(arriving, what="a piece has arrived")
+    assert (await merchant.api.get("/v1/jobs/imports")).json()["data"] == []
+    writer.close()
+
+    async def gone() -> bool:
+        return await count("SELECT count(*) FROM imports WHERE status = 'uploading'") == 0
+
+    await eventually(gone, what="nothing is left of the file")
+    assert await count("SELECT count(*) FROM import_pieces") == 0
+    assert await service.count(merchant) == 0
+
+
+async def test_a_file_is_not_endless(service: Jobs) -> None:
+    merchant = await (await service.tenant()).merchant()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"\n" * PIECE_BYTES
+
+    declared = await send(merchant.api, b"", headers={"Content-Length": str(FILE_BYTES_MAX + 1)})
+    streamed = await send(merchant.api, endless())
+
+    for answer in (declared, streamed):
+        assert (answer.status_code, answer.json()["bytes_max"]) == (413, FILE_BYTES_MAX)
+    assert (await merchant.api.get("/v1/jobs/imports")).json()["data"] == []
+    async with service.database.reading() as session:
+        assert (await session.execute(text("SELECT count(*) FROM imports WHERE bytes_total = 0"))).scalar_one() == 0
+
+
+async def test_an_export_that_cannot_be_completed_breaks_the_connection(service: Jobs, replicas: list[Process]) -> None:
+    merchant = await (await service.tenant()).merchant()
+    replicas[0].start()
+    await replicas[0].ready()
+    # Far more than the buffers between the two sides hold.
+    content = lines(smallest(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
+    done = await ended(merchant.api, (await accepted(merchant.api, content))["id"], seconds=60)
+    assert done["jobs_created"] == LARGE_JOBS
+
+    received = 0
+
+    async def read() -> None:
+        nonlocal received
+        async with (
+            httpx.AsyncClient(base_url=replicas[0].url, timeout=30, trust_env=False) as client,
+            client.stream("GET", "/v1/jobs/export", headers=merchant.api.headers) as answer,
+        ):
+            assert answer.status_code == 200
+            async for piece in answer.aiter_bytes():
+                if not received:
+                    await merchant.becomes(api_access=False)
+                received += len(piece)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read()
+    assert 0 < received < LARGE_JOBS * 4_900
+
+
+async def test_a_file_that_nobody_will_complete_is_swept_away(service: Jobs) -> None:
+    merchant = await (await service.tenant()).merchant()
+    begun = await accepted(merchant.api, lines([smallest()]))
+    async with service.database.transaction() as session:
+        abandoned = text("UPDATE imports SET status = 'uploading', touched_at = now() - interval '61 minutes'")
+        await session.execute(abandoned)
+
+    async with service.database.transaction() as session:
+        await imports.sweep(session)
+
+    assert (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).status_code == 404
+    async with service.database.reading() as session:
+        assert (await session.execute(text("SELECT count(*) FROM import_pieces"))).scalar_one() == 0

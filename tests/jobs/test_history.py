@@ -1,0 +1,124 @@
+"""The history of a job: every change once, in order, with who, what and from which value to which."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from shared.ids import new_id
+from tests.support.jobs import Api, Jobs
+from tests.support.life import Crew, crew_of
+
+
+@pytest.fixture(scope="module")
+async def crew(service: Jobs) -> Crew:
+    """A crew for tests that look at one job each."""
+    return await crew_of(await service.tenant())
+
+
+async def entries(api: Api, job: dict[str, Any], *, limit: int = 200) -> list[dict[str, Any]]:
+    """The whole history, read page by page."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = await api.get(f"/v1/jobs/{job['id']}/events?limit={limit}{cursor}")
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def test_a_history_says_who_changed_what(crew: Crew) -> None:
+    job = await crew.order(review=True, priority=1, contact={"first_name": "Ada", "email": "ada@example.com"})
+    pair = crew.merchant.api
+    await pair.patch(f"/v1/jobs/{job['id']}", {"priority": 5, "contact": {"email": None}})
+    await crew.command(job, "accept")
+    await crew.command(job, "start")
+    await crew.settle(job, completed=2)
+
+    history = await entries(pair, job)
+
+    assert {entry["object"] for entry in history} == {"job_event"}
+    assert [(entry["sequence"], entry["type"]) for entry in history] == [
+        (1, "job.created"),
+        (2, "job.updated"),
+        (3, "job.updated"),
+        (4, "job.started"),
+        (5, "action.outcome_recorded"),
+    ]
+    dispatcher = history[2]["actor"]
+    assert dispatcher.startswith("usr_")
+    assert [entry["actor"] for entry in history] == [crew.merchant.id] * 2 + [dispatcher] * 3
+    assert [entry["changed_fields"] for entry in history] == [
+        [],
+        ["contact", "priority"],
+        ["status"],
+        ["status"],
+        ["outcome", "status"],
+    ]
+    patched = history[1]["changes"]
+    assert patched["priority"] == {"from": 1, "to": 5}
+    assert (patched["contact"]["from"]["email"], patched["contact"]["to"]["email"]) == ("ada@example.com", None)
+    assert history[2]["changes"] == {"status": {"from": "staging", "to": "new"}}
+    assert [entry["action_id"] for entry in history] == [None] * 4 + [job["actions"][0]["id"]]
+    times = [datetime.fromisoformat(entry["created_at"]) for entry in history]
+    assert times == sorted(times)
+    assert times[0] == datetime.fromisoformat(job["created_at"])
+    assert len({entry["id"] for entry in history}) == 5
+
+
+async def test_a_deleted_actions_last_state_is_kept(crew: Crew) -> None:
+    job = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}])
+    gone = job["actions"][0]
+    await crew.dispatch.delete(f"/v1/jobs/{job['id']}/actions/{gone['id']}")
+
+    entry = (await entries(crew.dispatch, job))[-1]
+
+    assert (entry["type"], entry["action_id"]) == ("action.deleted", gone["id"])
+    assert entry["changes"]["actions"]["to"] == []
+    assert [(action["id"], action["sku"]) for action in entry["changes"]["actions"]["from"]] == [(gone["id"], "A")]
+
+
+async def test_a_history_is_read_page_by_page_while_it_grows(crew: Crew) -> None:
+    job = await crew.order()
+    for priority in range(1, 6):
+        await crew.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": priority})
+    first = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=4")).json()
+    await crew.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": 6})
+
+    rest = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?cursor={first['next_cursor']}")).json()
+
+    assert [entry["sequence"] for entry in first["data"] + rest["data"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert rest["has_more"] is False
+    for limit in (1, 3, 7):
+        assert [entry["sequence"] for entry in await entries(crew.dispatch, job, limit=limit)] == list(range(1, 8))
+
+
+async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, crew: Crew) -> None:
+    job = await crew.order()
+    reader = await crew.tenant.user(permissions=["orders.jobs.read"])
+    stranger = await service.tenant()
+
+    for api in (crew.merchant.api, crew.merchant.session(), reader, service.platform(crew.tenant)):
+        assert [entry["type"] for entry in await entries(api, job)] == ["job.created"]
+    path = f"/v1/jobs/{job['id']}/events"
+    for api, status in (
+        ((await crew.tenant.merchant()).api, 404),
+        (service.platform(stranger), 404),
+        (await stranger.user("owner"), 404),
+        (await crew.tenant.user(permissions=["orders.actions", "orders.dispatch"]), 403),
+    ):
+        assert (await api.get(path)).status_code == status
+    absent = await crew.dispatch.get(f"/v1/jobs/{new_id('job')}/events")
+    assert (absent.status_code, absent.json()["code"]) == (404, "job_not_found")
+
+
+async def test_a_cursor_is_good_for_one_jobs_history_alone(crew: Crew) -> None:
+    job, other = await crew.job("in_progress"), await crew.job("in_progress")
+    cursor = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=1")).json()["next_cursor"]
+
+    answer = await crew.dispatch.get(f"/v1/jobs/{other['id']}/events?limit=1&cursor={cursor}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "cursor_filters_differ")

@@ -1,0 +1,323 @@
+"""How PostgreSQL answers each search of a tenant with many jobs: by which indexes, and never by reading or sorting all of them.
+
+What is explained are the statements that the service sends, with the values that it sends.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from shared.events.jobs import ContactState
+from tests.support.copies import copy
+from tests.support.jobs import Api, Jobs, Tenant, smallest
+
+MANY, FEWER, FEW = 18_000, 4_000, 500
+SORTED_ROWS_MAX = 4_000
+"""As PostgreSQL expects: what is sorted is what was found, never what there is."""
+
+STATUSES = ("completed",) * 16 + ("new", "new", "in_progress", "damaged")
+SEARCH = {"ix_jobs_search"}
+WALK = {"ix_jobs_of_tenant"}
+BY_CREATION = SEARCH | WALK
+"""Looked up, or where it is frequent met on the way along the order."""
+
+
+@dataclass
+class Shop:
+    """A tenant with many jobs of two merchants, and what a few of these are known by."""
+
+    owner: Api
+    merchant: Api
+    merchant_id: str
+    tenant: Tenant
+    database_url: str
+    job_id: str
+
+
+def varied(number: int, created_at: datetime) -> dict[str, Any]:
+    """Two years of jobs: frequent values, rare ones, some of one job alone."""
+    created = created_at - timedelta(minutes=50 * number)
+    status = STATUSES[number % len(STATUSES)]
+    return {
+        "reference_id": f"W-{number:08d}",
+        "created_at": created,
+        "updated_at": created + timedelta(minutes=number * 7919 % 10_000),
+        "status_changed_at": created + timedelta(minutes=number * 7919 % 9_000),
+        "status": status,
+        "type": "pickup" if number % 50 == 0 else "delivery",
+        "scheduled_date": None if number % 10 == 0 else created.date() + timedelta(days=number % 14),
+        "contact": ContactState(
+            first_name=f"First{number % 97}",
+            last_name=f"Last{number % 997}",
+            phone=f"+1514555{number % 3000:04d}",
+            email=f"person{number % 3000}@example.com",
+        ),
+        "invoices": [f"F-{number:08d}"],
+        "barcodes": [f"{number * 104729 % 10**10:010d}"],
+        "tags": ["fragile"] if number % 10 == 0 else [f"route-{number % 500}"],
+        "metadata": {"shop": str(number % 200)},
+        "assigned_to": f"Truck {number % 300}",
+        "sku": f"S-{number % 4000}",
+    }
+
+
+@pytest.fixture(scope="module")
+async def shop(service: Jobs) -> Shop:
+    """Many jobs of one merchant, fewer of another (whom these tests ask), and few of another tenant."""
+    tenant, neighbour = await service.tenant(), await service.tenant()
+    merchant, other, stranger = await tenant.merchant(), await tenant.merchant(), await neighbour.merchant()
+    original = smallest(
+        actions=[{"sku": "S-0", "description": "Sofa", "barcode": "B-1"}],
+        address={"line1": "1 Rue Sherbrooke", "postal_code": "H2X 1Y4"},
+        short_description="Canape",
+        distribution_location_id=tenant.toronto,
+    )
+    elsewhere = {**original, "distribution_location_id": neighbour.toronto}
+
+    def placed(number: int, created_at: datetime) -> dict[str, Any]:
+        location_id = tenant.toronto if number % 4 == 0 else tenant.montreal
+        return {**varied(number, created_at), "location_id": location_id}
+
+    await copy(service, stranger, elsewhere, FEW, varied)
+    await copy(service, other, original, MANY, placed)
+    await copy(service, merchant, original, FEWER, placed)
+    job = (await merchant.api.get("/v1/jobs", params={"reference_id": "W-00000070"})).json()["data"][0]
+    owner, url = await tenant.user("owner"), service.settings.database_url
+    return Shop(owner, merchant.api, merchant.id, tenant, url, job["id"])
+
+
+@pytest.fixture(scope="module")
+async def explain(shop: Shop) -> AsyncIterator[asyncpg.Connection]:
+    """Where statements are explained."""
+    connection = await asyncpg.connect(shop.database_url)
+    yield connection
+    await connection.close()
+
+
+@contextmanager
+def statements(service: Jobs) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+    """What the service asks of the tables of jobs and actions meanwhile, with the values, and how it wants that planned."""
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if any(name in statement for name in ("FROM jobs", "FROM actions", "set_config")):
+            asked.append((statement, tuple(parameters)))
+
+    engine = service.app.state.edge.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def nodes(connection: asyncpg.Connection, statement: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """The nodes of the plan of one statement."""
+    rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
+    waiting, found = [json.loads(rows[0][0])[0]["Plan"]], []
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        waiting += node.get("Plans", [])
+    return found
+
+
+async def indexes_of(
+    service: Jobs, explain: asyncpg.Connection, api: Api, path: str, asked: dict[str, Any]
+) -> set[str]:
+    """The indexes by which a search is answered; it may neither read a whole table nor sort what it did not find."""
+    with statements(service) as sent:
+        answer = await api.post(path, asked)
+    assert answer.status_code == 200, answer.text
+    assert sent
+    used: set[str] = set()
+    for statement, values in sent:
+        if "set_config" in statement:
+            await explain.fetch(statement, *values)
+            continue
+        for node in await nodes(explain, statement, values):
+            assert node["Node Type"] != "Seq Scan", statement
+            if "Sort" in node["Node Type"]:
+                assert node["Plans"][0]["Plan Rows"] <= SORTED_ROWS_MAX, statement
+            if "Index Name" in node:
+                used.add(node["Index Name"])
+    # By this one the jobs of a page get their actions.
+    return used - {"ix_actions_of_job"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, WALK),
+        ({"sort": "created_at"}, WALK),
+        ({"sort": "created_at", "tag": ["route-7"]}, BY_CREATION),
+        ({"sort": "created_at", "status": ["damaged"]}, {"ix_jobs_of_status"}),
+        ({"created_gte": "2026-01-01T00:00:00Z", "created_lte": "2026-02-01T00:00:00Z"}, WALK),
+        ({"status": ["completed"]}, {"ix_jobs_of_status"}),
+        ({"status": ["damaged"]}, {"ix_jobs_of_status"}),
+        ({"status": ["resolved"]}, {"ix_jobs_of_status"}),
+        ({"type": ["pickup"]}, {"ix_jobs_of_type"}),
+        ({"location_id": "montreal"}, {"ix_jobs_of_location"}),
+        ({"location_id": "toronto"}, {"ix_jobs_of_location"}),
+        ({"merchant_id": "merchant"}, {"ix_jobs_of_merchant"}),
+        ({"reference_id": "W-00000070"}, {"ix_jobs_reference"}),
+        ({"status": ["damaged", "resolved"]}, BY_CREATION | {"ix_jobs_of_status"}),
+        ({"status": ["new"], "type": ["pickup"]}, BY_CREATION | {"ix_jobs_of_status", "ix_jobs_of_type"}),
+        ({"location_id": "both"}, BY_CREATION),
+        ({"distribution_location_id": "toronto"}, BY_CREATION),
+        ({"merchant_id": "merchant", "status": ["new"]}, BY_CREATION | {"ix_jobs_of_merchant", "ix_jobs_of_status"}),
+        ({"phone": "+15145550070"}, BY_CREATION),
+        ({"email": "person70@example.com"}, BY_CREATION),
+        ({"postal_code": "H2X 1Y4"}, BY_CREATION),
+        ({"invoice": "F-00000070"}, BY_CREATION),
+        ({"barcode": "0007331030"}, BY_CREATION),
+        ({"tag": ["fragile"]}, BY_CREATION),
+        ({"tag": ["route-7"]}, BY_CREATION),
+        ({"tag": ["none"]}, BY_CREATION),
+        ({"metadata": {"shop": "7"}}, BY_CREATION),
+        ({"sku": "S-7"}, BY_CREATION),
+        ({"external_reference_id": "none"}, BY_CREATION),
+        ({"assigned_to": "Truck 7"}, BY_CREATION),
+        ({"contact_name": "first7 last7"}, BY_CREATION),
+        ({"contact_name": "l"}, BY_CREATION),
+        ({"q": "canape"}, BY_CREATION),
+        ({"q": "last70"}, BY_CREATION),
+        ({"q": "00070"}, BY_CREATION),
+        ({"q": "first7 last7 canape sherbrooke"}, BY_CREATION),
+        ({"q": "514 555 0070"}, BY_CREATION),
+        # Ranges of what is neither the order nor a term: their own indexes where few lie in them.
+        ({"updated_gte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_updated"}),
+        ({"updated_lte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_updated"}),
+        ({"status_changed_gte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_status_changed"}),
+        ({"scheduled_date_gte": "today", "scheduled_date_lte": "today"}, BY_CREATION | {"ix_jobs_scheduled"}),
+        ({"deleted": True}, {"ix_jobs_deleted"}),
+        ({"deleted": True, "tag": ["fragile"]}, {"ix_jobs_deleted"}),
+    ],
+)
+async def test_each_condition_is_answered_by_its_index(
+    service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
+) -> None:
+    used = await indexes_of(service, explain, shop.owner, "/v1/jobs/search", named(shop, asked))
+
+    assert used
+    assert used <= expected
+
+
+@pytest.mark.parametrize("direction", ["", "-"])
+@pytest.mark.parametrize(
+    ("order", "asked", "expected"),
+    [
+        ("updated_at", {}, {"ix_jobs_updated"}),
+        ("updated_at", {"updated_gte": "2026-06-01T00:00:00Z"}, {"ix_jobs_updated"}),
+        ("updated_at", {"tag": ["route-7"]}, SEARCH | {"ix_jobs_updated"}),
+        ("updated_at", {"status": ["completed"]}, SEARCH | {"ix_jobs_updated"}),
+        ("scheduled_date", {}, {"ix_jobs_scheduled"}),
+        ("scheduled_date", {"scheduled_date_gte": "today"}, {"ix_jobs_scheduled"}),
+        ("scheduled_date", {"tag": ["route-7"]}, SEARCH | {"ix_jobs_scheduled"}),
+        ("scheduled_date", {"status": ["new"]}, SEARCH | {"ix_jobs_scheduled", "ix_jobs_of_status"}),
+        ("scheduled_date", {"q": "last70"}, SEARCH | {"ix_jobs_scheduled"}),
+    ],
+)
+async def test_each_order_is_walked_or_sorts_what_was_looked_up(
+    service: Jobs,
+    shop: Shop,
+    explain: asyncpg.Connection,
+    order: str,
+    asked: dict[str, Any],
+    expected: set[str],
+    direction: str,
+) -> None:
+    wanted = {**named(shop, asked), "sort": direction + order}
+
+    used = await indexes_of(service, explain, shop.owner, "/v1/jobs/search", wanted)
+
+    assert used
+    assert used <= expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {"ix_jobs_of_merchant"}),
+        ({"status": ["damaged"]}, SEARCH | {"ix_jobs_of_merchant", "ix_jobs_of_status"}),
+        ({"tag": ["fragile"]}, SEARCH | {"ix_jobs_of_merchant"}),
+        ({"tag": ["route-7"]}, SEARCH | {"ix_jobs_of_merchant"}),
+        ({"q": "last70 00070"}, SEARCH | {"ix_jobs_of_merchant"}),
+        ({"contact_name": "first7"}, SEARCH | {"ix_jobs_of_merchant"}),
+        ({"reference_id": "W-00000070"}, {"uq_jobs_reference", "ix_jobs_reference"}),
+        # An order that no index has for one merchant: the tenant's is walked, or what was looked up is sorted.
+        ({"sort": "-updated_at"}, {"ix_jobs_updated", "ix_jobs_of_merchant"}),
+        ({"sort": "scheduled_date"}, {"ix_jobs_scheduled", "ix_jobs_of_merchant"}),
+        ({"sort": "scheduled_date", "tag": ["route-7"]}, SEARCH | {"ix_jobs_scheduled"}),
+    ],
+)
+async def test_a_merchants_own_are_answered_by_indexes_too(
+    service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
+) -> None:
+    used = await indexes_of(service, explain, shop.merchant, "/v1/jobs/search", asked)
+
+    assert used
+    assert used <= expected
+
+
+ACTIONS = {"ix_actions_search", "ix_actions_of_tenant"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {"ix_actions_of_tenant"}),
+        ({"sort": "created_at"}, {"ix_actions_of_tenant"}),
+        ({"sort": "-updated_at"}, {"ix_actions_updated"}),
+        ({"sort": "updated_at", "updated_gte": "2026-06-01T00:00:00Z"}, {"ix_actions_updated"}),
+        ({"job_id": "job"}, set()),
+        ({"status": ["damaged"]}, {"ix_actions_of_status"}),
+        # Nearly all are of this type: in the order of all is as good.
+        ({"type": ["delivery"]}, {"ix_actions_of_type", "ix_actions_of_tenant"}),
+        ({"merchant_id": "merchant"}, {"ix_actions_of_merchant"}),
+        ({"status": ["damaged", "completed"]}, ACTIONS | {"ix_actions_of_status"}),
+        ({"sku": "S-7"}, ACTIONS),
+        ({"barcode": "B-1"}, ACTIONS),
+        ({"invoice_number": "none"}, ACTIONS),
+        ({"external_reference_id": "none"}, ACTIONS),
+        ({"q": "sofa"}, ACTIONS),
+        ({"q": "s-399"}, ACTIONS),
+        ({"sku": "S-7", "sort": "-updated_at"}, {"ix_actions_search", "ix_actions_updated"}),
+    ],
+)
+async def test_actions_are_answered_by_indexes_too(
+    service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
+) -> None:
+    used = await indexes_of(service, explain, shop.owner, "/v1/actions/search", named(shop, asked))
+
+    assert used or asked == {"job_id": "job"}
+    assert used <= expected
+
+
+async def test_a_page_far_down_costs_no_more_than_the_first(
+    service: Jobs, shop: Shop, explain: asyncpg.Connection
+) -> None:
+    asked: dict[str, Any] = {"tag": ["fragile"], "limit": 200}
+    for _ in range(8):
+        asked["cursor"] = (await shop.owner.post("/v1/jobs/search", asked)).json()["next_cursor"]
+
+    assert await indexes_of(service, explain, shop.owner, "/v1/jobs/search", asked) <= BY_CREATION
+
+
+def named(shop: Shop, asked: dict[str, Any]) -> dict[str, Any]:
+    """What is asked, with ids and days in place of the names that stand for them."""
+    today = date.today().isoformat()  # noqa: DTZ011 - near enough to the jobs' own
+    toronto, montreal = shop.tenant.toronto, shop.tenant.montreal
+    places = {"toronto": [toronto], "montreal": [montreal], "both": [toronto, montreal]}
+    values = {**places, "today": today, "merchant": shop.merchant_id, "job": shop.job_id}
+    return {
+        name: values.get(value, value) if isinstance(value, str) and name != "q" else value
+        for name, value in asked.items()
+    }

@@ -1,0 +1,69 @@
+"""Files are cut into the same records however they arrive, and from wherever reading goes on."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.domain.records import RECORD_BYTES_MAX, Record, Records, Rows, TextLines
+
+TEXT = st.text(alphabet='ab,"\n\r é', max_size=12).map(str.encode) | st.binary(max_size=4)
+FILES = st.lists(TEXT, max_size=30).map(b"".join)
+AWKWARD = (
+    b'a,b\n1,"x\ny"\n\n3,"bro"ken\n4,\xff\xfe\n5,"unclosed\n6,ok\n7,"fine ""q"""\r\n8,'
+    + b"z" * (RECORD_BYTES_MAX + 10)
+    + b"\n9,last"
+)
+KINDS: list[type[Rows] | type[TextLines]] = [Rows, TextLines]
+
+
+def cut(records: Records, content: bytes, piece_bytes: int) -> list[Record]:
+    found: list[Record] = []
+    for begins in range(0, len(content), piece_bytes):
+        found.extend(records.feed(content[begins : begins + piece_bytes]))
+    return [*found, *records.finish()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(content=FILES, piece_bytes=st.integers(1, 40))
+@settings(max_examples=300, deadline=None)
+def test_the_size_of_the_pieces_changes_nothing(
+    kind: type[Rows] | type[TextLines], content: bytes, piece_bytes: int
+) -> None:
+    assert cut(kind(), content, piece_bytes) == cut(kind(), content, len(content) + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(content=FILES)
+@settings(max_examples=200, deadline=None)
+def test_reading_goes_on_after_any_record(kind: type[Rows] | type[TextLines], content: bytes) -> None:
+    whole = cut(kind(), content, len(content) + 1)
+
+    for place, record in enumerate(whole):
+        rest = cut(kind(position=record.end, line=record.next_line), content[record.end :], 7)
+        assert rest == whole[place + 1 :]
+
+
+def test_a_fault_costs_no_more_than_its_line() -> None:
+    found = [(record.line, record.cells or record.fault) for record in cut(Rows(), AWKWARD, 1000)]
+
+    assert found == [
+        (1, ("a", "b")),
+        (2, ("1", "x\ny")),
+        (5, "csv_malformed"),
+        (6, "encoding"),
+        (7, "csv_malformed"),
+        (8, ("6", "ok")),
+        (9, ("7", 'fine "q"')),
+        (10, "too_long"),
+        (11, ("9", "last")),
+    ]
+
+
+def test_an_endless_line_is_not_held() -> None:
+    records = TextLines()
+    for _ in range(100):
+        assert list(records.feed(b"x" * RECORD_BYTES_MAX)) == []
+        assert len(records._lines._begun) <= RECORD_BYTES_MAX
+
+    (record,) = records.feed(b"\n")
+    assert (record.fault, record.end) == ("too_long", 100 * RECORD_BYTES_MAX + 1)

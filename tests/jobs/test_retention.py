@@ -1,0 +1,247 @@
+"""Retention: history by month, deleted jobs for some time, and nobody who has to wait for it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from jobs import retention
+from shared.ids import to_uuid
+from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.support.suite import eventually
+
+LONG_AGO = datetime(2024, 1, 15, tzinfo=UTC)
+BETWEEN = datetime(2025, 1, 15, tzinfo=UTC)
+
+
+async def tidy(service: Jobs, now: datetime, *, history_months: int = 24, deleted_days: int = 90) -> bool:
+    """What a replica does at this instant."""
+    return await retention.tidy(service.database, now, history_months=history_months, deleted_days=deleted_days)
+
+
+async def months(service: Jobs) -> set[str]:
+    """The partitions of history that are there."""
+    statement = text(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'job_history'::regclass"
+    )
+    async with service.database.reading() as session:
+        return {name.removeprefix("job_history_") for name in (await session.execute(statement)).scalars()}
+
+
+async def execute(service: Jobs, statement: str, **values: Any) -> None:
+    async with service.database.transaction() as session:
+        await session.execute(text(statement), values)
+
+
+async def count(service: Jobs, table: str, job: dict[str, Any]) -> int:
+    """How many rows of a table are about a job."""
+    column = "id" if table == "jobs" else "job_id"
+    async with service.database.reading() as session:
+        statement = text(f"SELECT count(*) FROM {table} WHERE {column} = :job_id")
+        return int((await session.execute(statement, {"job_id": to_uuid(job["id"])})).scalar_one())
+
+
+async def happened(service: Jobs, job: dict[str, Any], at: datetime) -> None:
+    """Have all of a job's history so far taken place at another time."""
+    await execute(
+        service, "UPDATE job_history SET occurred_at = :at WHERE job_id = :job_id", at=at, job_id=to_uuid(job["id"])
+    )
+
+
+async def history(api: Api, job: dict[str, Any]) -> list[str]:
+    """The types of a job's events."""
+    answer = await api.get(f"/v1/jobs/{job['id']}/events")
+    assert answer.status_code == 200, answer.text
+    return [line["type"] for line in answer.json()["data"]]
+
+
+async def deleted(merchant: Merchant, service: Jobs, *, days_ago: float, **more: Any) -> dict[str, Any]:
+    """A job that was deleted then."""
+    job = await merchant.api.create(smallest(**more))
+    assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    for table, column in (("jobs", "id"), ("actions", "job_id")):
+        await execute(
+            service,
+            f"UPDATE {table} SET deleted_at = :at WHERE {column} = :job_id AND deleted_at IS NOT NULL",
+            at=at,
+            job_id=to_uuid(job["id"]),
+        )
+    return job
+
+
+async def test_writers_find_this_month_and_the_next_three(service: Jobs, tenant: Tenant) -> None:
+    job = await (await tenant.merchant()).api.create()
+    month = datetime.now(UTC).strftime("%Y_%m")
+
+    assert len([name for name in await months(service) if name >= month and name != "other"]) == 4
+    assert await count(service, f"job_history_{month}", job) == 1
+    assert await count(service, "job_history_other", job) == 0
+
+
+async def test_a_worker_keeps_at_it(service: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PERIOD_SECONDS", 0.05)
+    newest = max(name for name in await months(service) if name != "other")
+    keep = asyncio.ensure_future(retention.keeping(service.database, history_months=24, deleted_days=90)())
+
+    for _ in range(2):
+        await execute(service, f"DROP TABLE IF EXISTS job_history_{newest}")
+
+        async def again() -> bool:
+            return newest in await months(service)
+
+        await eventually(again, what="the month is there again")
+    keep.cancel()
+
+
+async def test_months_are_made_ahead_and_old_ones_dropped(service: Jobs, tenant: Tenant) -> None:
+    before = await months(service)
+
+    assert await tidy(service, LONG_AGO)
+    assert await months(service) - before == {"2024_01", "2024_02", "2024_03", "2024_04"}
+    # Twelve full months are kept beside the present one.
+    assert await tidy(service, BETWEEN, history_months=12)
+    assert {name for name in await months(service) if name < "2024_05"} == {"2024_01", "2024_02", "2024_03", "2024_04"}
+    assert await tidy(service, datetime(2025, 2, 1, tzinfo=UTC), history_months=12)
+    assert {name for name in await months(service) if name < "2024_05"} == {"2024_02", "2024_03", "2024_04"}
+    assert await tidy(service, datetime.now(UTC), history_months=1)
+
+    assert await months(service) == before
+
+
+async def test_the_rest_of_a_jobs_history_is_answered_when_its_old_months_are_gone(
+    service: Jobs, tenant: Tenant
+) -> None:
+    merchant = await tenant.merchant()
+    await tidy(service, LONG_AGO)
+    job, kept = await merchant.api.create(), await merchant.api.create()
+    await happened(service, job, LONG_AGO)
+    changed = await merchant.api.request("PATCH", f"/v1/jobs/{job['id']}", json={"instructions": "Ring twice"})
+    assert changed.status_code == 200
+    assert await history(merchant.api, job) == ["job.created", "job.updated"]
+
+    assert await tidy(service, datetime.now(UTC), history_months=12)
+
+    assert await history(merchant.api, job) == ["job.updated"]
+    assert await history(merchant.api, kept) == ["job.created"]
+    assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()["version"] == 2
+
+
+async def test_history_without_a_partition_moves_into_the_one_that_is_made(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    early, late = await merchant.api.create(), await merchant.api.create()
+    first, last = datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+    await happened(service, early, first)
+    await happened(service, late, last - timedelta(microseconds=1))
+    assert await count(service, "job_history_other", early) == 1
+
+    assert await tidy(service, LONG_AGO)
+
+    for job in (early, late):
+        assert await count(service, "job_history_2024_02", job) == 1
+        assert await history(merchant.api, job) == ["job.created"]
+    await tidy(service, datetime.now(UTC), history_months=1)
+
+
+async def test_a_month_too_full_to_be_moved_stays_until_it_is_old(
+    service: Jobs, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant = await tenant.merchant()
+    jobs = [await merchant.api.create() for _ in range(3)]
+    for job in jobs:
+        await happened(service, job, LONG_AGO)
+    monkeypatch.setattr(retention, "MOVED_ROWS_MAX", 2)
+    monkeypatch.setattr(retention, "DELETED_ROWS_MAX", 2)
+
+    assert await tidy(service, LONG_AGO)
+    assert "2024_01" not in await months(service)
+    assert "2024_02" in await months(service)
+    assert [await history(merchant.api, job) for job in jobs] == [["job.created"]] * 3
+    assert await tidy(service, datetime.now(UTC), history_months=1)
+
+    assert [await history(merchant.api, job) for job in jobs] == [[]] * 3
+
+
+@pytest.mark.parametrize("query", ["SELECT count(*) FROM job_history", "UPDATE job_history SET actor = actor"])
+async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
+    service: Jobs, tenant: Tenant, query: str
+) -> None:
+    merchant = await tenant.merchant()
+    await merchant.api.create()
+    await tidy(service, LONG_AGO)
+    before = await months(service)
+
+    async with service.database.transaction() as session:
+        await session.execute(text(query))
+        waiting = asyncio.create_task(tidy(service, datetime.now(UTC), history_months=1))
+        while not waiting.done():
+            # At worst a writer waits as long as retention itself does for its locks.
+            async with asyncio.timeout(4 * 4 * retention.LOCK_TIMEOUT_MS / 1000):
+                await merchant.api.create()
+        assert await waiting is False
+        assert await months(service) == before
+
+    assert await tidy(service, datetime.now(UTC), history_months=1)
+    assert "2024_01" not in await months(service)
+
+
+async def test_replicas_share_the_work(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    jobs = [await deleted(merchant, service, days_ago=91) for _ in range(5)]
+
+    for now in (LONG_AGO, datetime.now(UTC)):
+
+        async def done(now: datetime = now) -> bool:
+            return any(await asyncio.gather(*(tidy(service, now, history_months=1) for _ in range(4))))
+
+        await eventually(done, what="one of them has done everything")
+
+    assert "2024_01" not in await months(service)
+    assert [await count(service, "jobs", job) for job in jobs] == [0] * 5
+
+
+async def test_deleted_jobs_are_purged_with_all_that_is_theirs(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    actions = [{"sku": "A"}, {"sku": "B"}]
+    old = [await deleted(merchant, service, days_ago=91, actions=actions) for _ in range(retention.PURGED_JOBS_MAX + 1)]
+    young = await deleted(merchant, service, days_ago=89, actions=actions)
+    kept = await merchant.api.create(smallest(actions=actions))
+
+    assert await tidy(service, datetime.now(UTC))
+
+    for table in ("jobs", "actions", "job_history"):
+        assert [await count(service, table, job) for job in old] == [0] * len(old)
+        assert await count(service, table, young) > 0
+    restored = await merchant.api.post(f"/v1/jobs/{young['id']}/restore")
+    assert (restored.status_code, len(restored.json()["actions"])) == (200, 2)
+    assert (await merchant.api.get(f"/v1/jobs/{kept['id']}")).json() == kept
+    assert (await merchant.api.post(f"/v1/jobs/{old[0]['id']}/restore")).status_code == 404
+
+
+async def test_a_deleted_job_that_is_being_restored_is_left_alone(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    job = await deleted(merchant, service, days_ago=91, actions=[{"sku": "A"}])
+
+    async with service.database.transaction() as session:
+        await session.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": to_uuid(job["id"])})
+        assert await tidy(service, datetime.now(UTC))
+
+    restored = await merchant.api.post(f"/v1/jobs/{job['id']}/restore")
+    assert (restored.status_code, len(restored.json()["actions"])) == (200, 1)
+
+
+async def test_an_action_deleted_by_itself_is_purged_too(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    job = await merchant.api.create(smallest(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}]))
+    for action, days in ((job["actions"][0], 91), (job["actions"][1], 89)):
+        path = f"/v1/jobs/{job['id']}/actions/{action['id']}"
+        assert (await merchant.api.request("DELETE", path)).status_code == 204
+        at = datetime.now(UTC) - timedelta(days=days)
+        await execute(service, "UPDATE actions SET deleted_at = :at WHERE id = :id", at=at, id=to_uuid(action["id"]))
+
+    assert await tidy(service, datetime.now(UTC))
+
+    assert await count(service, "actions", job) == 2
+    assert [one["sku"] for one in (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()["actions"]] == ["C"]

@@ -1,0 +1,56 @@
+"""Files of jobs, as tests send and await them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+
+from tests.support.jobs import Api
+from tests.support.suite import eventually
+
+CSV = {"Content-Type": "text/csv"}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+def lines(documents: Iterable[object]) -> bytes:
+    """Documents, one a line."""
+    return b"".join(json.dumps(document, ensure_ascii=False).encode() + b"\n" for document in documents)
+
+
+async def send(api: Api, content: Any, *, csv: bool = False, **options: Any) -> httpx.Response:
+    """The answer to a file."""
+    headers = {**(CSV if csv else NDJSON), **options.pop("headers", {})}
+    return await api.request("POST", "/v1/jobs/import", content=content, headers=headers, **options)
+
+
+async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
+    """The import that a file has become."""
+    answer = await send(api, content, **options)
+    assert answer.status_code == 202, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+async def ended(api: Api, import_id: str, *, seconds: float = 30) -> dict[str, Any]:
+    """The import, once it is over."""
+
+    async def over() -> dict[str, Any] | None:
+        document: dict[str, Any] = (await api.get(f"/v1/jobs/imports/{import_id}")).json()
+        return document if document["status"] in ENDED else None
+
+    return await eventually(over, seconds=seconds, what="the import has ended")
+
+
+async def imported(api: Api, content: Any, **options: Any) -> dict[str, Any]:
+    """What became of a file."""
+    return await ended(api, (await accepted(api, content, **options))["id"])
+
+
+async def errors(api: Api, import_id: str) -> list[dict[str, Any]]:
+    """The rows that are no jobs (the first page)."""
+    answer = await api.get(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found

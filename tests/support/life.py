@@ -1,0 +1,118 @@
+"""Jobs in any status, made through the public edge by those who may: a merchant that orders and a dispatcher who carries out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.support.jobs import Api, Merchant, Tenant, smallest
+
+COMMANDS = ("accept", "assign", "start", "complete", "fail", "report-damage", "resolve", "cancel")
+STATUSES = (
+    "staging",
+    "new",
+    "in_progress",
+    "completed",
+    "partially_completed",
+    "incomplete",
+    "damaged",
+    "resolved",
+    "cancelled",
+)
+SAME = "="
+"""The work is done already: nothing changes."""
+
+MOVES: dict[str, dict[str, str]] = {
+    "staging": {"accept": "new", "cancel": "cancelled"},
+    "new": {"accept": SAME, "assign": "new", "start": "in_progress", "cancel": "cancelled"},
+    "in_progress": {
+        "start": SAME,
+        "assign": "in_progress",
+        "complete": "completed",
+        "fail": "incomplete",
+        "report-damage": "damaged",
+        "cancel": "cancelled",
+    },
+    "completed": {"complete": SAME},
+    "partially_completed": {"complete": SAME, "resolve": "resolved"},
+    "incomplete": {"fail": SAME, "resolve": "resolved"},
+    "damaged": {"report-damage": SAME, "resolve": "resolved"},
+    "resolved": {"resolve": SAME},
+    "cancelled": {"cancel": SAME},
+}
+"""What is right, written down a second time and by hand. Whatever is not here is refused."""
+
+_LEADING_TO = {
+    "staging": (),
+    "new": (),
+    "in_progress": ("start",),
+    "completed": ("start", "complete"),
+    "partially_completed": ("start", "half", "complete"),
+    "incomplete": ("start", "fail"),
+    "damaged": ("start", "report-damage"),
+    "resolved": ("start", "fail", "resolve"),
+    "cancelled": ("cancel",),
+}
+
+
+@dataclass
+class Crew:
+    """Those who move jobs of one tenant, which reviews what its merchants order."""
+
+    tenant: Tenant
+    merchant: Merchant
+    dispatch: Api
+
+    async def order(self, *, review: bool = False, **more: Any) -> dict[str, Any]:
+        """A new job with one action of two units; one that waits for review when asked."""
+        body = smallest(**{"actions": [{"quantity": 2}], **more})
+        if review:
+            return await self.merchant.api.create(body)
+        return await self.dispatch.create({**body, "merchant_id": self.merchant.id})
+
+    async def job(self, status: str, **more: Any) -> dict[str, Any]:
+        """A job in this status."""
+        job = await self.order(review=status == "staging", **more)
+        for step in _LEADING_TO[status]:
+            if step == "half":
+                await self.settle(job, completed=1, incomplete=1)
+            else:
+                answer = await self.command(job, step)
+                assert answer.status_code == 200, answer.text
+        job = await self.read(job)
+        assert job["status"] == status
+        return job
+
+    async def command(self, job: dict[str, Any], name: str, *, by: Api | None = None, **options: Any) -> httpx.Response:
+        """The answer to a command."""
+        if name == "assign" and not options.keys() & {"json", "content"}:
+            options["json"] = {"assigned_to": "Van 7"}
+        return await (by or self.dispatch).request("POST", f"/v1/jobs/{job['id']}/{name}", **options)
+
+    async def settle(self, job: dict[str, Any], place: int = 0, **outcome: Any) -> dict[str, Any]:
+        """Record the outcome of one of the job's actions."""
+        path = f"/v1/jobs/{job['id']}/actions/{job['actions'][place]['id']}/outcome"
+        answer = await self.dispatch.post(path, outcome)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    async def read(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The job as it is now."""
+        answer = await self.dispatch.get(f"/v1/jobs/{job['id']}")
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    async def history(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """What happened to the job, oldest first."""
+        answer = await self.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=200")
+        assert answer.status_code == 200, answer.text
+        document: list[dict[str, Any]] = answer.json()["data"]
+        return document
+
+
+async def crew_of(tenant: Tenant) -> Crew:
+    """A crew for this tenant."""
+    await tenant.reviews()
+    return Crew(tenant, await tenant.merchant(), await tenant.user(permissions=["orders"]))
