@@ -31,6 +31,22 @@ class Connection(asyncio.Protocol):
     `closed` is called once it has ended, for whatever reason, after the exchange under way has.
     """
 
+    # Of the present exchange, or of the last: `_reset` begins anew.
+    _status: int | None
+    _retry_after: bytes
+    _coding: bytes
+    _parts: list[bytes]
+    _refusal: Cause | None
+    _headers: int
+    _head_bytes: int
+    _body_bytes: int
+    _received_bytes: int
+    _head_complete: bool
+    _delimited: bool
+    _complete: bool
+    _surplus: bool
+    _keep_alive: bool
+
     def __init__(self, address: str, closed: Callable[["Connection"], None]):
         self.address = address
         self.reusable = False
@@ -178,13 +194,13 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self.first_byte = None
         self.reusable = False
-        self._status: int | None = None
+        self._status = None
         self._retry_after = b""
         self._coding = b""
-        self._parts: list[bytes] = []
+        self._parts = []
         self._headers = self._head_bytes = self._body_bytes = self._received_bytes = 0
         self._head_complete = self._delimited = self._complete = self._surplus = self._keep_alive = False
-        self._refusal: Cause | None = None
+        self._refusal = None
 
     def _finish(self) -> None:
         assert self._transport is not None
