@@ -14,8 +14,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.support.receiver import Receiver
+from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, serving, typed
+from tests.support.webhooks import Desk, job_created, typed
 from webhooks import attempts, queue
 from webhooks.attempts import Result
 from webhooks.domain.retries import Decision, Outcome

@@ -9,8 +9,9 @@ from aiohttp import web
 from sqlalchemy import text
 
 from shared.ids import to_uuid
+from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, serving, typed
+from tests.support.webhooks import Desk, job_created, typed
 from webhooks import queue
 
 EVENTS = 40

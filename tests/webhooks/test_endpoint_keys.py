@@ -1,5 +1,6 @@
 """What endpoints are signed with, how they are tested, and how their requests are made, through the API."""
 
+import asyncio
 import json
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import text
 
 from shared.events import jobs
+from shared.ids import new_id
 from tests.support.receiver import Received, Receiver
+from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Tenant, Webhooks, open_database, serving
+from tests.support.webhooks import Tenant, Webhooks, open_database
 from webhooks.domain import signatures
 
 PATH = "/v1/webhook-endpoints"
@@ -142,6 +145,45 @@ async def test_a_test_event_tells_why_it_failed(tenant: Tenant) -> None:
     assert refused["response_body"] == "who are you?"
     assert (dead["result"], dead["cause"], dead["response_status"]) == ("failed", "connect", None)
     assert (await tenant.call("GET", f"{PATH}/{made['id']}")).json()["failing_since"] is None
+
+
+async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> None:
+    begun, answering = asyncio.Event(), asyncio.Event()
+    requests = 0
+
+    async def wait(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        begun.set()
+        await answering.wait()
+        return web.Response()
+
+    async with serving(wait) as url:
+        made = await tenant.endpoint(url)
+        path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
+        first = asyncio.create_task(tenant.call("POST", path, headers=key))
+        await begun.wait()
+        meanwhile = await tenant.call("POST", path, headers=key)
+        answering.set()
+        again = [await first, await tenant.call("POST", path, headers=key)]
+        another = await tenant.call("POST", path, headers={"Idempotency-Key": "two"})
+
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_flight")
+    assert again[0].status_code == 200, again[0].text
+    assert again[0].json() == again[1].json()
+    assert again[1].headers["idempotency-replayed"] == "true"
+    assert another.json()["event_id"] != again[0].json()["event_id"]
+    assert requests == 2
+
+
+async def test_a_test_that_was_refused_can_be_made_with_the_same_key(tenant: Tenant, receiver: Receiver) -> None:
+    made, key = await tenant.endpoint(receiver.url()), {"Idempotency-Key": "one"}
+    path = f"{PATH}/{new_id('ep')}/test"
+
+    refused = [await tenant.call("POST", path, headers=key) for _ in range(2)]
+    other = await tenant.call("POST", f"{PATH}/{made['id']}/test", headers=key)
+
+    assert [one.status_code for one in (*refused, other)] == [404, 404, 200]
 
 
 async def test_how_requests_are_made_is_a_matter_of_the_endpoint(tenant: Tenant) -> None:

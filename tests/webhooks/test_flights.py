@@ -10,8 +10,9 @@ from functools import partial
 from aiohttp import web
 
 from tests.support.receiver import Receiver
+from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, serving, typed
+from tests.support.webhooks import Desk, job_created, typed
 from webhooks import attempts, flights
 from webhooks.attempts import Leased, Result
 from webhooks.domain.retries import Decision, Outcome

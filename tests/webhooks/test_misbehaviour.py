@@ -9,8 +9,9 @@ from aiohttp import web
 
 from shared.ids import to_uuid
 from tests.support.receiver import Receiver
+from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, serving
+from tests.support.webhooks import Desk, job_created
 from webhooks import queue
 from webhooks.domain.health import Patience, verdict
 

@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.database.after_commit.append(consumers.handing_over(dispatcher))
     return service.app(
         routers=[
-            endpoints.router(policy, Tester(service.database, ring, sender.attempt)),
+            endpoints.router(policy, Tester(service.database, ring, service.stored_answers, sender.attempt)),
             deliveries.router(limits),
             events.router(timedelta(days=settings.retention_days)),
         ],

@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from sqlalchemy import text
+from starlette.responses import Response
 
 from shared.auth.decisions import Caller
 from shared.auth.seal import KeyRing
 from shared.database import Database
 from shared.errors import TooManyRequests
+from shared.http import idempotency
+from shared.http.routes import render
 from shared.ids import new_id, to_uuid
 from webhooks import catalogue, endpoint_rows
 from webhooks.attempts import Message
@@ -30,19 +33,27 @@ _ROW = text("SELECT * FROM endpoints WHERE id = :id")
 
 
 class Tester:
-    """Tests endpoints. For use inside one event loop."""
+    """Tests endpoints, whose secrets `ring` opens; `answers` seals what is kept for repeats. For use inside one event loop."""
 
-    def __init__(self, database: Database, ring: KeyRing, send: Send):
+    def __init__(self, database: Database, ring: KeyRing, answers: KeyRing, send: Send):
         self._database = database
         self._ring = ring
+        self._answers = answers
         self._send = send
         self._under_way = 0
 
-    async def test(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
-        """What became of a test event. Raises `NotFound`, or `TooManyRequests` while many tests are under way.
+    async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
+        """What became of a test event, an `EndpointTest`. Raises `NotFound`, or `TooManyRequests` while many tests are under way.
 
         No connection to the database is held while the receiver takes its time.
         """
+
+        async def attempt() -> Response:
+            return render(await self._attempt(caller, endpoint_id, now), 200)
+
+        return await idempotency.run_apart(self._database, claim, self._answers, attempt)
+
+    async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
         async with self._database.reading() as session:
             endpoint = await endpoint_rows.find(session, caller, endpoint_id)
             row = (await session.execute(_ROW, {"id": to_uuid(endpoint_id)})).one()
@@ -58,12 +69,10 @@ class Tester:
             outcome = await self._send(target_of(self._ring, row, now), Message(event_id, body, None, now))
         finally:
             self._under_way -= 1
-        return EndpointTest(
-            endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_attempt(outcome)
-        )
+        return EndpointTest(endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_shown(outcome))
 
 
-def _attempt(outcome: Outcome) -> Attempt:
+def _shown(outcome: Outcome) -> Attempt:
     timings = outcome.timings
     return Attempt(
         number=1,

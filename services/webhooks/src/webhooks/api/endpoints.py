@@ -3,9 +3,19 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 
-from shared.http import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.http import (
+    CurrentCaller,
+    IdempotencyClaim,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Transaction,
+    requires,
+)
 from shared.ids import EndpointId
 from shared.instants import Instant
 from webhooks import endpoint_keys, endpoint_rows, endpoints, stats
@@ -142,14 +152,16 @@ def _add_keys(routes: Router, policy: Policy) -> None:
 
 
 def _add_looks(routes: Router, tester: Tester) -> None:
-    @routes.post("/v1/webhook-endpoints/{endpoint_id}/test")
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/test", response_model=EndpointTest)
     @requires(WRITE)
-    async def test_webhook_endpoint(endpoint_id: EndpointId, caller: CurrentCaller) -> EndpointTest:
+    async def test_webhook_endpoint(
+        endpoint_id: EndpointId, caller: CurrentCaller, claim: IdempotencyClaim
+    ) -> Response:
         """Send a `webhook.test` event at once, also to an endpoint that is disabled, and answer what became of it.
 
-        The event is neither kept nor tried again. Every call sends one, whatever its Idempotency-Key.
+        The event is neither kept nor tried again.
         """
-        return await tester.test(caller, endpoint_id, datetime.now(UTC))
+        return await tester.test(caller, endpoint_id, claim, datetime.now(UTC))
 
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/stats")
     @requires(READ)

@@ -28,6 +28,7 @@ from webhooks.health import Streaks
 from webhooks.queue import FIRST_ENDPOINT
 from webhooks.worker.figures import Figures
 from webhooks.worker.lanes import Lane, Paces, Share
+from webhooks.worker.pool import IDLE_MAX
 from webhooks.worker.recorder import Recorder
 from webhooks.worker.sender import Sender
 
@@ -147,7 +148,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
-        _allow_files(self._in_flight_max + FILES_BESIDES)
+        _allow_files(self._in_flight_max + IDLE_MAX + FILES_BESIDES)
         _collect_seldom()
         recording = asyncio.create_task(self._recorder.run(), name="recorder")
         for lane in self._lanes:
@@ -381,7 +382,7 @@ def _met(outcome: Outcome) -> Met:
 
 
 def _allow_files(wanted: int) -> None:
-    """Each attempt under way is an open file: raise this process's soft limit as far as that takes and the hard limit lets us."""
+    """Each attempt and each connection kept is an open file: raise this process's soft limit as far as the hard limit lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
