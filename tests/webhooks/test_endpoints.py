@@ -1,6 +1,5 @@
 """Endpoints through the API: who may, what is accepted, what is shown, what is published."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -8,13 +7,10 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from shared import migrations
 from shared.events import webhooks as facts
 from shared.ids import new_id
-from tests.support.stack import BackingStack
 from tests.support.suite import eventually
-from tests.support.webhooks import Tenant, Webhooks, migrated, open_database
-from webhooks.models import Base
+from tests.support.webhooks import Tenant, Webhooks, open_database
 
 PATH = "/v1/webhook-endpoints"
 
@@ -295,11 +291,6 @@ async def test_every_change_is_published(tenant: Tenant) -> None:
     ]
     assert [headers["ce_sequence"] for headers, _ in published] == ["1", "2", "3", "4", "5"]
     assert json.loads(published[2][1])["reason"] == "requested"
-
-
-async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
-    url = await migrated(backing)
-    assert await asyncio.to_thread(migrations.drift, url, Base.metadata) == []
 
 
 async def test_the_service_says_that_it_is_ready(service: Webhooks) -> None:
