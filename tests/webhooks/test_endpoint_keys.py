@@ -176,6 +176,35 @@ async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> No
     assert requests == 2
 
 
+async def test_a_test_that_was_broken_off_is_made_by_a_repeat(tenant: Tenant) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hang_once(_: web.Request) -> web.Response:
+        if not begun.is_set():
+            begun.set()
+            await never.wait()
+        return web.Response()
+
+    async with serving(hang_once) as url:
+        made = await tenant.endpoint(url)
+        path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
+        lost = asyncio.create_task(tenant.call("POST", path, headers=key))
+        await begun.wait()
+        # As if it had begun long ago, in a process that is gone.
+        database = open_database(tenant.service.settings.database_url)
+        async with database.transaction() as session:
+            await session.execute(
+                text("UPDATE idempotency_keys SET created_at = now() - interval '3 minutes' WHERE status = 0")
+            )
+        await database.close()
+        answer = await tenant.call("POST", path, headers=key)
+        again = await tenant.call("POST", path, headers=key)
+        lost.cancel()
+
+    assert (answer.status_code, answer.json()["attempt"]["result"]) == (200, "delivered")
+    assert (again.json(), again.headers["idempotency-replayed"]) == (answer.json(), "true")
+
+
 async def test_a_test_that_was_refused_can_be_made_with_the_same_key(tenant: Tenant, receiver: Receiver) -> None:
     made, key = await tenant.endpoint(receiver.url()), {"Idempotency-Key": "one"}
     path = f"{PATH}/{new_id('ep')}/test"

@@ -61,7 +61,7 @@ _ANNOUNCE = text(
     """INSERT INTO idempotency_keys (scope, fingerprint, status, sealed_body) VALUES (:scope, :fingerprint, :under_way, '')
     ON CONFLICT (scope) DO UPDATE SET created_at = now()"""
 )
-_TAKE_BACK = text("DELETE FROM idempotency_keys WHERE scope = :scope AND status = :under_way")
+_TAKE_BACK = text("DELETE FROM idempotency_keys WHERE scope = :scope AND status = :under_way RETURNING scope")
 _PURGE = text(
     """DELETE FROM idempotency_keys WHERE scope IN
     (SELECT scope FROM idempotency_keys WHERE created_at < now() - make_interval(hours => :hours) LIMIT :rows_max)"""
@@ -138,8 +138,9 @@ async def run_apart(
         answer = await work()
     finally:
         async with database.transaction() as session:
-            await session.execute(_TAKE_BACK, {"scope": claim.scope, "under_way": UNDER_WAY})
-            if answer is not None:
+            found = await session.execute(_TAKE_BACK, {"scope": claim.scope, "under_way": UNDER_WAY})
+            # None: a repeat took the work for broken off, and has ended before it.
+            if found.first() is not None and answer is not None:
                 await store(session, [(claim, answer)], ring)
     return answer
 
