@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -26,7 +26,6 @@ from shared.ids import from_uuid, to_uuid
 CHUNK_ROWS = 50_000
 WRITERS = 2
 SPAN = timedelta(days=730)
-LAST = datetime(2026, 11, 1, tzinfo=UTC)
 JOBS_PER_CUSTOMER = 5
 SKUS = 20_000
 RARE_TAGS = 1_000
@@ -169,6 +168,8 @@ class Shop:
     merchant_ids: Sequence[str]
     location_ids: Sequence[str]
     livemode: bool = True
+    until: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the last of them was created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ async def _write(url: str, shop: Shop, first: int, count: int, total: int) -> No
 
 
 def _job(shop: Shop, number: int, total: int, customers: int, chance: random.Random) -> Stocked:
-    created_at = LAST - SPAN + SPAN * (number / total)
+    created_at = shop.until - SPAN + SPAN * (number / total)
     updated_at = created_at + timedelta(seconds=chance.randrange(864_000))
     customer = random.Random(chance.randrange(customers))
     first_name, last_name = _name(customer.randrange(300)), _name(300 + int(customer.paretovariate(0.6)) % 20_000)

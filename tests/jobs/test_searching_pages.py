@@ -104,7 +104,13 @@ async def everything(shop: Api) -> list[dict[str, Any]]:
 def in_order(jobs: Iterable[dict[str, Any]], sort: str) -> list[str]:
     """Their ids, as a list in this order has them."""
     name = sort.removeprefix("-")
-    ordered = sorted(jobs, key=lambda job: (job[name] or LAST_DAY, job["id"]), reverse=sort.startswith("-"))
+
+    def place(job: dict[str, Any]) -> tuple[str, ...]:
+        # The jobs of one day are in the order of their creation.
+        among = (job["created_at"],) if name == "scheduled_date" else ()
+        return (job[name] or LAST_DAY, *among, job["id"])
+
+    ordered = sorted(jobs, key=place, reverse=sort.startswith("-"))
     return [job["id"] for job in ordered]
 
 

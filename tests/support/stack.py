@@ -74,6 +74,10 @@ class BackingStack:
         """Kill PostgreSQL with SIGKILL; returns when it is dead."""
         self._killable("postgres").kill9()
 
+    def stop_postgres(self) -> None:
+        """Stop PostgreSQL in order; returns when it has ended."""
+        self._killable("postgres").stop()
+
     def restart_postgres(self) -> None:
         """Start PostgreSQL again on the same port and data; returns when it answers."""
         self._killable("postgres").start()

@@ -23,6 +23,9 @@ NAMING = {
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_WAIT_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 1800
+SEARCHERS_MIN = 2
+SEARCHERS_SHARE = 4
+"""Of so many connections for everything else there is one more for searches."""
 
 
 def driver_url(url: str) -> URL:
@@ -48,32 +51,23 @@ class Database:
         idle_in_transaction_timeout_ms: int = 30_000,
     ):
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(
-            driver_url(url),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_WAIT_SECONDS,
-            pool_recycle=CONNECTION_LIFE_SECONDS,
-            # Parameters are people's data: they have no place in an error's text.
-            hide_parameters=True,
-            connect_args={
-                "timeout": CONNECT_TIMEOUT_SECONDS,
-                "server_settings": {
-                    "application_name": application_name,
-                    "statement_timeout": str(statement_timeout_ms),
-                    "lock_timeout": str(lock_timeout_ms),
-                    "idle_in_transaction_session_timeout": str(idle_in_transaction_timeout_ms),
-                    "timezone": "UTC",
-                    # Compiling costs more than it saves on statements that take microseconds.
-                    "jit": "off",
-                },
-            },
-        )
+        server_settings = {
+            "application_name": application_name,
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(lock_timeout_ms),
+            "idle_in_transaction_session_timeout": str(idle_in_transaction_timeout_ms),
+            "timezone": "UTC",
+            # Compiling costs more than it saves on statements that take microseconds.
+            "jit": "off",
+        }
+        self.engine = _engine(url, pool_size, server_settings)
+        planned = {**server_settings, "plan_cache_mode": "force_custom_plan"}
+        self.search_engine = _engine(url, max(SEARCHERS_MIN, pool_size // SEARCHERS_SHARE), planned)
         self.before_commit: list[Callable[[AsyncSession], Awaitable[None]]] = []
         self.after_commit: list[Callable[[AsyncSession], None]] = []
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
-        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._readers = async_sessionmaker(autocommit, expire_on_commit=False, autoflush=False)
+        self._readers = _reading_sessions(self.engine)
+        self._searchers = _reading_sessions(self.search_engine)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -93,6 +87,16 @@ class Database:
         async with self._readers() as session:
             yield session
 
+    @asynccontextmanager
+    async def searching(self) -> AsyncIterator[AsyncSession]:
+        """A session for reads whose best plan depends on what is asked: each statement is planned for its values.
+
+        Its connections are few and its own, so that no number of searches keeps other work from the database; settings of a session that a
+        search makes stay, and meet other searches alone.
+        """
+        async with self._searchers() as session:
+            yield session
+
     async def ping(self) -> None:
         """Raises whatever keeps us from PostgreSQL."""
         async with self.reading() as session:
@@ -100,3 +104,22 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        await self.search_engine.dispose()
+
+
+def _engine(url: str, pool_size: int, server_settings: dict[str, str]) -> AsyncEngine:
+    return create_async_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_recycle=CONNECTION_LIFE_SECONDS,
+        # Parameters are people's data: they have no place in an error's text.
+        hide_parameters=True,
+        connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": server_settings},
+    )
+
+
+def _reading_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    return async_sessionmaker(autocommit, expire_on_commit=False, autoflush=False)

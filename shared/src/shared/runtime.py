@@ -5,6 +5,7 @@ bound: consumers first, then workers, then the relay (so that what they publishe
 """
 
 import asyncio
+import gc
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -140,4 +141,11 @@ def serve(app: FastAPI, settings: ServiceSettings) -> None:
         timeout_graceful_shutdown=round(settings.shutdown_seconds) or 1,
         lifespan="on",
     )
+    settle_memory()
     Server(config, app, settings.drain_seconds).run()
+
+
+def settle_memory() -> None:
+    """Keep what a process begins with out of every later collection of garbage: looking through it all takes a tenth of a second."""
+    gc.collect()
+    gc.freeze()

@@ -6,7 +6,7 @@ in one index. They cannot differ: a row's terms are written whenever the row is.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
 from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
 from jobs.rows import visible, visible_actions
 from shared.auth.decisions import Caller
+from shared.http import EachOf
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 AskedTerms = Sequence[Sequence[str]]
@@ -32,6 +33,8 @@ PART_LOOKED_UP_CHARS_MAX = 6
 
 _ALONE = frozenset({"status", "type", "location_id"})
 """Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
+DAYS_WALKED_MAX = 14
+"""The same holds of a day. More of them are looked up instead."""
 
 NOT_SCHEDULED: ColumnElement[date] = literal_column(f"'{UNSCHEDULED}'::date")
 SCHEDULED: ColumnElement[date] = func.coalesce(col(JobRow.scheduled_date), NOT_SCHEDULED)
@@ -52,6 +55,8 @@ class Question(Generic[RowT]):
     asked: AskedTerms
     whole: bool
     """Whether it is found where it is walked or looked up, so that there is no need to look for it part by part."""
+    each: EachOf | None = None
+    """What is walked for one value after the other."""
     first: datetime | None = None
     last: datetime | None = None
     """When the first and the last of them can have been created, as far as the conditions tell."""
@@ -59,7 +64,7 @@ class Question(Generic[RowT]):
 
 def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     """What a list or a search of jobs asks for."""
-    walked = _is_walked(caller, filters)
+    walked, each = _is_walked(caller, filters), _walked_for_each(caller, JobRow, filters)
     where = [
         *_narrowed(JobRow, filters),
         *_one_of(col(JobRow.status), filters.status),
@@ -82,7 +87,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         *_valued("a", filters.assigned_to),
     ]
     if filters.contact_name is not None:
-        where.append(_begins_a_name(terms.name_beginning(filters.contact_name)))
+        where.append(begins_a_name(filters.contact_name))
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
@@ -100,8 +105,9 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         _of_merchant(visible(caller, deleted=filters.deleted), JobRow, filters),
         *_owner(caller, filters),
         where,
-        [] if walked else asked,
-        whole=walked or filters.deleted or filters.reference_id is not None,
+        [] if walked or each else asked,
+        whole=walked or each is not None or filters.deleted or filters.reference_id is not None,
+        each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
         last=min(filter(None, (filters.created_lte, filters.updated_lte, filters.status_changed_lte)), default=None),
@@ -110,7 +116,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
 
 def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]:
     """What a list or a search of actions asks for."""
-    walked = _is_walked(caller, filters)
+    walked, each = _is_walked(caller, filters), _walked_for_each(caller, ActionRow, filters)
     where = [*_narrowed(ActionRow, filters), *_one_of(col(ActionRow.status), filters.status)]
     if filters.job_id is not None:
         where.append(col(ActionRow.job_id) == filters.job_id)
@@ -127,8 +133,9 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
         _of_merchant(visible_actions(caller), ActionRow, filters),
         *_owner(caller, filters),
         where,
-        [] if walked else asked,
-        whole=walked or filters.job_id is not None,
+        [] if walked or each else asked,
+        whole=walked or each is not None or filters.job_id is not None,
+        each=each,
         first=filters.created_gte,
         last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
     )
@@ -160,14 +167,36 @@ def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Sel
 
 def _is_walked(caller: Caller, filters: JobFilters | ActionFilters) -> bool:
     """Whether an index has just the rows that are asked for in the order that is asked for."""
-    order = filters.sort.removeprefix("-")
-    bounds = {f"{order.removesuffix('_at')}_{bound}" for bound in ("gte", "lte")}
-    said = filters.model_dump(exclude_defaults=True, exclude={"limit", "cursor", "sort", *bounds})
-    if order != "created_at":
+    said = _said(filters)
+    if filters.sort.removeprefix("-") != "created_at":
         return not said and caller.row_scope == "tenant"
     if caller.row_scope == "own" or said.pop("merchant_id", None) is not None:
         return not said
     return len(said) <= 1 and all(name in _ALONE and len(value) == 1 for name, value in said.items())
+
+
+def _walked_for_each(
+    caller: Caller, rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
+) -> EachOf | None:
+    """The values for each of which an index has just the rows that are asked for in the order that is asked for."""
+    said = _said(filters)
+    if caller.row_scope == "own" or filters.sort.removeprefix("-") != "created_at":
+        return None
+    if said.keys() == {"scheduled_date_gte", "scheduled_date_lte"}:
+        first, last = said.values()
+        days = range((last - first).days + 1)
+        return (
+            EachOf(SCHEDULED, [first + timedelta(number) for number in days]) if len(days) <= DAYS_WALKED_MAX else None
+        )
+    ((name, values),) = said.items() if len(said) == 1 else [("", [])]
+    return EachOf(col(getattr(rows, name)), list(dict.fromkeys(values))) if name in _ALONE and len(values) > 1 else None
+
+
+def _said(filters: JobFilters | ActionFilters) -> dict[str, Any]:
+    """What is asked for, the range of what orders the list left out."""
+    order = filters.sort.removeprefix("-").removesuffix("_at")
+    said = filters.model_dump(exclude_defaults=True, exclude={"limit", "cursor", "sort"})
+    return {name: value for name, value in said.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
 def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> list[ColumnElement[bool]]:
@@ -200,10 +229,16 @@ def _has_part(rows: type[JobRow | ActionRow], part: str) -> ColumnElement[bool]:
     return found if looked_up == part else and_(found, func.strpos(col(rows.parts), part) > 0)
 
 
-def _begins_a_name(beginning: str) -> ColumnElement[bool]:
-    looked_up = beginning[: len(terms.name_beginning("")) + PART_LOOKED_UP_CHARS_MAX]
-    found = col(JobRow.parts).like(f"%{_escaped(looked_up)}%")
-    return found if looked_up == beginning else and_(found, func.strpos(col(JobRow.parts), beginning) > 0)
+def begins_a_name(beginning: str) -> ColumnElement[bool]:
+    """The full name, the family name or the company begins so."""
+    term = terms.name_term(beginning)
+    found = _matches(JobRow, f"{_lexeme(term)}:*")
+    # Longer names are filed by their beginnings.
+    return (
+        found
+        if len(term) < terms.TERM_CHARS_MAX
+        else and_(found, func.strpos(col(JobRow.parts), terms.part(beginning)) > 0)
+    )
 
 
 def _escaped(part: str) -> str:
@@ -211,8 +246,11 @@ def _escaped(part: str) -> str:
 
 
 def _has_one_of(rows: type[JobRow | ActionRow], alternatives: Sequence[str]) -> ColumnElement[bool]:
-    asked = bindparam(None, as_tsquery([alternatives]), type_=Text())
-    return col(rows.terms).op("@@", is_comparison=True)(cast(asked, TSQUERY))
+    return _matches(rows, as_tsquery([alternatives]))
+
+
+def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:
+    return col(rows.terms).op("@@", is_comparison=True)(cast(bindparam(None, tsquery, type_=Text()), TSQUERY))
 
 
 def _listed(kind: terms.Kind, values: Sequence[str]) -> AskedTerms:

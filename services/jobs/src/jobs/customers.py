@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs.changes import Held, record
-from jobs.conditions import as_tsquery
+from jobs.conditions import as_tsquery, begins_a_name
 from jobs.domain import terms
 from jobs.models.customers import JOBS_COUNTED_MAX, Customer, CustomerFilters, Erasure, ErasureIn
 from jobs.models.tables import ActionRow, JobRow
@@ -195,7 +195,7 @@ def _matching_keys(caller: Caller, filters: CustomerFilters, after: str, limit: 
     if filters.email:
         found = found.where(_filed_under("e", filters.email))
     if filters.name:
-        found = found.where(col(JobRow.parts).contains(terms.name_beginning(filters.name), autoescape=True))
+        found = found.where(begins_a_name(filters.name))
     # Found first: or else the order of keys might be walked until enough of them match.
     matching = found.cte("matching").prefix_with("MATERIALIZED")
     return select(matching.c.customer_key).distinct().order_by(matching.c.customer_key).limit(limit).cte("keys")

@@ -84,7 +84,7 @@ class Exports:
             page = await self._page(caller, asked, cursors, page.next_cursor)
 
     async def _page(self, caller: Caller, asked: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
-        async with self._database.reading() as session:
+        async with self._database.searching() as session:
             (standing,) = await self._access.recheck(session, [caller])
             if isinstance(standing, WaybillError):
                 raise standing

@@ -1,20 +1,20 @@
 """Lists of jobs and of actions, narrowed and in order, at a cost that hardly grows with the number of rows.
 
 What an index has in the order asked for is walked. All else is looked up by its terms; but many rows may have these, of which a page
-shows few. So such a list is read in parts, along its order: first as far as the next thousand rows reach, then ten times as far, and
-so on until the page is full. The terms of a span of time (`domain.spans`) keep each part from looking at more than itself.
+shows few. So such a list is read in parts, along its order: first as far as the next thousand rows reach, then as much farther as these
+let expect will fill the page, and so on. The terms of a span of time (`domain.spans`) keep each part from looking at more than itself.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, text, true
+from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
 from jobs.conditions import NOT_SCHEDULED, SCHEDULED, Question, about_actions, about_jobs, having
@@ -33,14 +33,20 @@ ItemT = TypeVar("ItemT")
 
 STRETCH_ROWS = 1_000
 """How far so many rows reach tells how far a part has to reach."""
-STRETCHES = (10, 100)
-"""How far the parts reach that follow these rows, in times of that; the last part goes to the end."""
+GROWTH_MIN, GROWTH_MAX = 1.0, 30.0
+"""How far the next part reaches, in times of all before it: as far as will fill the page, going by what these held."""
+MARGIN = 1.5
+"""So much farther, for what is found is never spread evenly."""
+REACH_MAX = 300.0
+"""In times of the first part: from there on the list is looked up to its end; after `GROWTH_MAX` already when nothing was found yet."""
 
-_PLAN = text("SELECT set_config('plan_cache_mode', :cached, false), set_config('enable_bitmapscan', :looks_up, false)")
-_EACH: Mapping[str, str] = {"cached": "force_custom_plan", "looks_up": "on"}
-"""One plan for all questions would look for a frequent term as if it were rare, and read a large part of the table."""
-_WALKING: Mapping[str, str] = {**_EACH, "looks_up": "off"}
-_AS_USUAL: Mapping[str, str] = {"cached": "auto", "looks_up": "on"}
+_Way = Literal["walk", "look up", "either"]
+"""How a list is to be read: along its order, by its terms, or as PostgreSQL thinks best, which cannot know how terms and order mix."""
+_SETTINGS: Mapping[_Way, Mapping[str, str]] = {
+    "walk": {"enable_bitmapscan": "off", "enable_indexscan": "on"},
+    "look up": {"enable_bitmapscan": "on", "enable_indexscan": "off"},
+    "either": {"enable_bitmapscan": "on", "enable_indexscan": "on"},
+}
 
 _DAY_OF_NONE = spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER))
 
@@ -93,31 +99,33 @@ async def _page(
     axis = _axis(question, order, filters)
     if axis is None:
         statement = statement.where(*having(question.rows, question.asked))
+        await _read_by(session, "either")
+    by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(question.rows, order)), col(question.rows.id)]
+    if order == "scheduled_date":
+        # Of one day are many: as its index has them.
+        by = [SCHEDULED, col(question.rows.created_at), col(question.rows.id)]
     # A position among one merchant's rows means nothing among another's.
     whose = caller.subject_id if caller.row_scope == "own" else None
-    async with _planned_for_its_values(session):
-        return await page(
-            session,
-            statement,
-            paging,
-            by=[SCHEDULED if order == "scheduled_date" else col(getattr(question.rows, order)), col(question.rows.id)],
-            view=view,
-            descending=descending,
-            filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
-            parts=None if axis is None else partial(_parts, session, question, axis, descending),
-        )
+    return await page(
+        session,
+        statement,
+        paging,
+        by=by,
+        view=view,
+        descending=descending,
+        filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
+        parts=None if axis is None else partial(_parts, session, question, axis, descending),
+        each=question.each,
+    )
 
 
-@asynccontextmanager
-async def _planned_for_its_values(session: AsyncSession) -> AsyncIterator[None]:
-    connection = await session.connection()
-    await session.execute(_PLAN, _EACH)
-    try:
-        yield
-    finally:
-        # A connection that was cut off in the middle of a statement is never used again.
-        if not connection.invalidated:
-            await session.execute(_PLAN, _AS_USUAL)
+async def _read_by(session: AsyncSession, way: _Way) -> None:
+    # It stays with the connection, which knows how it was set.
+    known = (await session.connection()).info
+    if known.get("reads by") != way:
+        settings = (func.set_config(name, value, False) for name, value in _SETTINGS[way].items())
+        await session.execute(select(*settings))
+        known["reads by"] = way
 
 
 # -- part by part ----------------------------------------------------------------------------------------------------------
@@ -142,36 +150,55 @@ def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | Non
 
 
 async def _parts(
-    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any
-) -> AsyncGenerator[ColumnElement[bool], None]:
-    """The rows that match, from a position on, cut along an axis."""
-    low, high, rows = (await session.execute(_reach(question, axis, descending, position))).one()
-    nearest, *others = _cuts(axis, low, high, descending) if rows == STRETCH_ROWS else [(None, None)]
+    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, wanted: int
+) -> AsyncGenerator[ColumnElement[bool], int]:
+    """The rows that match, from a position on, cut along an axis. It is told after each part how many were found so far."""
+    await _read_by(session, "walk")
+    edge, middle, rows = (await session.execute(_reach(question, axis, descending, position))).one()
     undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question)]
+    before = 0
     if descending and position in (None, spans.NEVER):
         for part in undated:
-            yield part
-    # The nearest rows are looked at one by one: to look them up can cost much more, and PostgreSQL cannot tell. Of one day may be many.
-    if axis.kind != "D":
-        await session.execute(_PLAN, _WALKING)
-    yield _part(question, axis, *nearest, covered=False)
-    await session.execute(_PLAN, _EACH)
-    for begin, end in others:
-        if not _outside(axis, begin, end):
-            yield _part(question, axis, begin, end, covered=True)
+            before = yield part
+    # The nearest rows are looked at one by one: to look them up can cost much more.
+    cuts = _cuts(axis, edge, middle, descending) if rows == STRETCH_ROWS else _uncut()
+    begin, end = next(cuts)
+    found = (yield _part(question, axis, begin, end, covered=False)) - before
+    await _read_by(session, "look up")
+    with suppress(StopIteration):
+        while True:
+            begin, end = cuts.send((found, wanted - before - found))
+            if not _outside(axis, begin, end):
+                found = (yield _part(question, axis, begin, end, covered=True)) - before
     if not descending:
         for part in undated:
             yield part
 
 
-def _cuts(axis: _Axis, low: Any, high: Any, descending: bool) -> list[tuple[Any, Any]]:
-    """Where each part begins and ends, the next rows lying from `low` to `high`. None is the end of the list, on either side."""
-    way = max(high - low, axis.shortest)
-    if descending:
-        edges = [low, *(_away(high, -times * way) for times in STRETCHES)]
-        return [(edges[0], None), *((end, begin) for begin, end in pairwise(edges)), (None, edges[-1])]
-    edges = [high, *(_away(low, times * way) for times in STRETCHES)]
-    return [(None, edges[0]), *pairwise(edges), (edges[-1], None)]
+_Cuts = Generator[tuple[Any, Any], tuple[int, int], None]
+
+
+def _uncut() -> _Cuts:
+    yield None, None
+
+
+def _cuts(axis: _Axis, edge: Any, middle: Any, descending: bool) -> _Cuts:
+    """Where each part begins and ends, the next rows lying as far as `edge`, half of them beyond `middle`. None is the end of the list.
+
+    After each it is told how many were found so far, and how many are wanted still.
+    """
+    way = max(2 * abs(edge - middle), axis.shortest)
+    if edge == middle and not descending:
+        edge = _away(edge, axis.shortest)
+    found, wanted = yield (edge, None) if descending else (None, edge)
+    reach = 1.0
+    # What is rarer than that is found sooner by itself than among the many of a long time.
+    while reach < REACH_MAX and (found or reach < GROWTH_MAX):
+        width = reach * min(max(MARGIN * wanted / found, GROWTH_MIN), GROWTH_MAX) if found else reach * GROWTH_MAX
+        start, edge = edge, _away(edge, -width * way if descending else width * way)
+        reach += width
+        found, wanted = yield (edge, start) if descending else (start, edge)
+    yield (None, edge) if descending else (edge, None)
 
 
 def _undated(question: Question[Any]) -> ColumnElement[bool]:
@@ -179,14 +206,18 @@ def _undated(question: Question[Any]) -> ColumnElement[bool]:
 
 
 def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, int]]:
-    """From where to where the next rows lie, whether they match or not, and how many these are."""
+    """How far the next rows reach, whether they match or not; where the middle one is, and how many there are.
+
+    From the middle on they tell better how close rows lie than from the first, which may be far from all others.
+    """
     column = axis.column
     near = question.among.with_only_columns(column.label("at")).where(*axis.within)
     for start in (position, axis.last if descending else axis.first):
         if start is not None:
             near = near.where(column <= start if descending else column >= start)
     next_rows = near.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
-    return select(func.min(next_rows.c.at), func.max(next_rows.c.at), func.count())
+    edge = func.min if descending else func.max
+    return select(edge(next_rows.c.at), func.percentile_disc(0.5).within_group(next_rows.c.at), func.count())
 
 
 def _part(question: Question[Any], axis: _Axis, begin: Any, end: Any, *, covered: bool) -> ColumnElement[bool]:

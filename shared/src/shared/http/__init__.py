@@ -1,7 +1,7 @@
 """The HTTP edge, the same for all services: declared access, problem documents, idempotency, lists, limits."""
 
 from shared.http.bodies import body, streams
-from shared.http.lists import CursorsOfList, Page, PageRequest, Paging, page
+from shared.http.lists import CursorsOfList, EachOf, Page, PageRequest, Paging, page
 from shared.http.routes import (
     CurrentCaller,
     IdempotencyClaim,
@@ -9,6 +9,7 @@ from shared.http.routes import (
     Input,
     Reading,
     Router,
+    Searching,
     Secret,
     Transaction,
     authenticated,
@@ -22,6 +23,7 @@ from shared.http.uploads import Upload
 __all__ = [
     "CurrentCaller",
     "CursorsOfList",
+    "EachOf",
     "IdempotencyClaim",
     "IfMatch",
     "Input",
@@ -30,6 +32,7 @@ __all__ = [
     "Paging",
     "Reading",
     "Router",
+    "Searching",
     "Secret",
     "Transaction",
     "Upload",

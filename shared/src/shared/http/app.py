@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+import uuid_utils
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -28,7 +29,6 @@ from shared.database import Database
 from shared.http import problems, whoami
 from shared.http.limits import RateLimits
 from shared.http.routes import Edge, GuardedRoute, Problem, Router, RouteUndeclared
-from shared.ids import new_id
 from shared.runtime import Part, lifespan
 from shared.telemetry import Metrics
 
@@ -64,6 +64,8 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        # Our own middleware makes the spans and metrics of every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan([Part("access", access.run), *parts], settings=settings, before=before, after=database.close),
     )
     app.state.draining = False
@@ -193,7 +195,7 @@ class EdgeMiddleware:
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else new_id("evt").replace("evt_", "req_")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{uuid_utils.uuid7().hex}"
         scope["waybill.request_id"] = request_id
         exchange = _Exchange(send, request_id)
         started = time.perf_counter()

@@ -5,14 +5,15 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Date, DateTime, Select, Text, bindparam, cast, true, tuple_
+from sqlalchemy import ColumnElement, Date, DateTime, Select, Text, bindparam, cast, column, func, select, true, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
@@ -26,9 +27,18 @@ _SIGNATURE_BYTES = 16
 RowT = TypeVar("RowT")
 ItemT = TypeVar("ItemT")
 
-Parts = Callable[[Any], AsyncGenerator[ColumnElement[bool], None]]
-"""Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row
-that follows meets exactly one, the rows of one part all coming before those of the next."""
+Parts = Callable[[Any, int], AsyncGenerator[ColumnElement[bool], int]]
+"""Cuts a list into parts, given the first value of the position where a page begins (None at the start) and how many rows are wanted:
+conditions of which each row that follows meets exactly one, the rows of one part all coming before those of the next. After each part it
+is sent the number of rows found so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class EachOf:
+    """A condition that a column has one of a few values, each of which an index has in the order of the list."""
+
+    column: Any
+    values: Sequence[Any]
 
 
 class Page(BaseModel, Generic[ItemT]):
@@ -124,34 +134,52 @@ async def page(
     descending: bool = True,
     filters: object = None,
     parts: Parts | None = None,
+    each: EachOf | None = None,
 ) -> Page[ItemT]:
     """One page of `statement`, ordered by the columns or expressions `by` (the last of them unique), each row shown through `view`.
 
     `filters` is everything that shaped the statement: a cursor is good only under the same. Of the `parts`, one after the other, only as
-    many are read as fill the page. Raises `BadRequest` for bad cursors.
+    many are read as fill the page. With `each`, a condition beside those of the statement, a page is read for each of its values and the
+    first of all these are shown. Raises `BadRequest` for bad cursors.
     """
     position = request.position([filters, descending])
-    values = [] if position is None else [_typed(column, value) for column, value in zip(by, position, strict=True)]
+    if position is not None and len(position) != len(by):
+        raise BadRequest("the cursor was made by another version of this API", code="cursor_invalid")
+    values = [] if position is None else [_typed(part, value) for part, value in zip(by, position, strict=True)]
     if values:
         keys = tuple_(*by)
         statement = statement.where(keys < tuple_(*values) if descending else keys > tuple_(*values))
-    statement = statement.order_by(*(column.desc() if descending else column.asc() for column in by))
+    statement = statement.order_by(*(part.desc() if descending else part.asc() for part in by))
+    if each is not None:
+        statement = statement.where(by[-1].in_(_first_of_each(statement, each, by[-1], request.limit + 1)))
     # The values that order a row are read beside it: an expression has no attribute of the row to be read from.
     statement = statement.add_columns(*by)
+    wanted = request.limit + 1
     found: list[Any] = []
-    async with aclosing(_whole() if parts is None else parts(_value(by[0], position))) as conditions:
-        async for condition in conditions:
-            found += await session.execute(statement.where(condition).limit(request.limit + 1 - len(found)))
-            if len(found) > request.limit:
-                break
+    if parts is None:
+        found += await session.execute(statement.limit(wanted))
+    else:
+        async with aclosing(parts(_value(by[0], position), wanted)) as conditions:
+            with suppress(StopAsyncIteration):
+                condition = await anext(conditions)
+                while True:
+                    found += await session.execute(statement.where(condition).limit(wanted - len(found)))
+                    if len(found) == wanted:
+                        break
+                    condition = await conditions.asend(len(found))
     has_more = len(found) > request.limit
     shown = found[: request.limit]
     cursor = request.cursor_after(shown[-1][1:], [filters, descending]) if has_more else None
     return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
 
 
-async def _whole() -> AsyncGenerator[ColumnElement[bool], None]:
-    yield true()
+def _first_of_each(statement: Select[Any], each: EachOf, identity: Any, count: int) -> Select[Any]:
+    """The identities of the first rows of each value."""
+    listed = bindparam(None, list(each.values), type_=ARRAY(each.column.type), unique=True)
+    values = func.unnest(listed).table_valued(column("value", each.column.type)).render_derived(name="each_value")
+    first = statement.with_only_columns(identity.label("found")).where(each.column == values.c.value).limit(count)
+    found = first.correlate(values).lateral("first_found")
+    return select(found.c.found).select_from(values).join(found, true()).correlate(None)
 
 
 def _value(column: Any, position: Sequence[Any] | None) -> Any:

@@ -123,6 +123,11 @@ async def _reading(request: Request) -> AsyncSession:
     return session
 
 
+async def _searching(request: Request) -> AsyncSession:
+    session: AsyncSession = request.state.session
+    return session
+
+
 async def _claim(request: Request) -> idempotency.Claim | None:
     return idempotency.claim_of(request, request.state.caller, request.scope["route"].path, await request.body())
 
@@ -158,6 +163,8 @@ Transaction = Annotated[AsyncSession, Depends(_transaction)]
 """The request's transaction: committed before the answer is sent, rolled back on every error."""
 Reading = Annotated[AsyncSession, Depends(_reading)]
 """A session for reads; each statement sees what is committed when it starts."""
+Searching = Annotated[AsyncSession, Depends(_searching)]
+"""The same for searches: its statements are planned for their values, on connections that searches have to themselves."""
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 IfMatch = Annotated[_IfMatch, Depends(_if_match)]
 IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
@@ -203,7 +210,7 @@ class GuardedRoute(APIRoute):
         body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
         rule = self.body_rule
         in_transaction = _asks_for(self.dependant, _transaction)
-        reads = _asks_for(self.dependant, _reading)
+        reads, searches = _asks_for(self.dependant, _reading), _asks_for(self.dependant, _searching)
 
         async def handle(request: Request) -> Response:
             edge: Edge = request.app.state.edge
@@ -221,8 +228,8 @@ class GuardedRoute(APIRoute):
                 )
             if in_transaction:
                 response = await self._in_transaction(edge, request, caller, body, answer)
-            elif reads:
-                async with edge.database.reading() as session:
+            elif reads or searches:
+                async with edge.database.searching() if searches else edge.database.reading() as session:
                     request.state.session = session
                     response = await answer(request)
             else:

@@ -8,7 +8,7 @@ from jobs import searches
 from jobs.models.filters import ActionQuery, ActionSearch, JobQuery, JobSearch
 from jobs.models.inputs import Job
 from shared.events.jobs import ActionState
-from shared.http import CurrentCaller, CursorsOfList, Page, PageRequest, Reading, Router, requires
+from shared.http import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
 
 
 def router() -> Router:
@@ -18,7 +18,7 @@ def router() -> Router:
     @routes.get("/v1/jobs")
     @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
     async def list_jobs(
-        filters: Annotated[JobQuery, Query()], paging: PageRequest, session: Reading, caller: CurrentCaller
+        filters: Annotated[JobQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
     ) -> Page[Job]:
         """List jobs, newest first unless `sort` says otherwise.
 
@@ -30,7 +30,7 @@ def router() -> Router:
     @routes.post("/v1/jobs/search")
     @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
     async def search_jobs(
-        wanted: JobSearch, cursors: CursorsOfList, session: Reading, caller: CurrentCaller
+        wanted: JobSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
     ) -> Page[Job]:
         """Search jobs.
 
@@ -41,7 +41,7 @@ def router() -> Router:
     @routes.get("/v1/actions")
     @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
     async def list_actions(
-        filters: Annotated[ActionQuery, Query()], paging: PageRequest, session: Reading, caller: CurrentCaller
+        filters: Annotated[ActionQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
     ) -> Page[ActionState]:
         """List actions of all jobs, newest first unless `sort` says otherwise.
 
@@ -52,7 +52,7 @@ def router() -> Router:
     @routes.post("/v1/actions/search")
     @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
     async def search_actions(
-        wanted: ActionSearch, cursors: CursorsOfList, session: Reading, caller: CurrentCaller
+        wanted: ActionSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
     ) -> Page[ActionState]:
         """Search actions.
 

@@ -73,25 +73,27 @@ def action_terms(action: ActionState, tenant_id: str, merchant_id: str) -> list[
 
 
 def job_parts(job: JobState) -> str:
-    """Names and numbers of a job, folded; each name begins with `|n:`, so that its beginning can be asked for."""
+    """Names and numbers of a job, folded."""
     contact = job.contact
-    full_name = " ".join(name for name in (contact.first_name, contact.last_name) if name)
-    named = dict.fromkeys(name for name in (full_name, contact.last_name, contact.company) if name)
-    parts = [f"n:{_part(name)}" for name in named]
     numbers = (job.reference_id, (contact.phone or "").lstrip("+"), contact.email, *job.invoices, *job.barcodes)
-    parts.extend(_part(number) for number in numbers if number)
+    parts = dict.fromkeys(part(text) for text in (*_names(contact), *numbers) if text)
     return _SEPARATOR + _SEPARATOR.join(parts)
 
 
 def action_parts(action: ActionState) -> str:
     """The numbers of an action, folded."""
     numbers = (action.sku, action.barcode, action.invoice_number, action.external_reference_id)
-    return _SEPARATOR + _SEPARATOR.join(_part(number) for number in numbers if number)
+    return _SEPARATOR + _SEPARATOR.join(part(number) for number in numbers if number)
 
 
-def name_beginning(name: str) -> str:
-    """What `job_parts` holds when a first, full, last or company name begins so."""
-    return f"{_SEPARATOR}n:{_part(name)}"
+def part(text: str) -> str:
+    """The text as `job_parts` and `action_parts` hold it."""
+    return fold(text).replace(_SEPARATOR, " ")
+
+
+def name_term(name: str) -> str:
+    """The term under which a name is filed, whose beginning is the term of its beginning."""
+    return f"n:{fold(name)}"[:TERM_CHARS_MAX]
 
 
 def question(text: str) -> list[list[str]]:
@@ -136,6 +138,7 @@ def _job_terms(job: JobState) -> Iterator[str]:
     )
     for word in words(" ".join(text for text in texts if text)):
         yield f"w:{word}"
+    yield from map(name_term, _names(contact))
     if contact.phone:
         yield f"w:{contact.phone[1:]}"
         yield term("p", contact.phone)
@@ -166,6 +169,11 @@ def _kept_in_columns(row: JobState | ActionState) -> Iterator[str]:
     yield from spans.blocks("U", spans.hour(row.updated_at))
 
 
+def _names(contact: ContactState) -> Iterator[str]:
+    full_name = " ".join(name for name in (contact.first_name, contact.last_name) if name)
+    yield from (name for name in (full_name, contact.last_name, contact.company) if name)
+
+
 def _numbers_of(action: ActionState) -> Iterable[str]:
     kinds: tuple[tuple[Kind, str | None], ...] = (
         ("s", action.sku),
@@ -174,7 +182,3 @@ def _numbers_of(action: ActionState) -> Iterable[str]:
         ("x", action.external_reference_id),
     )
     return (term(kind, value) for kind, value in kinds if value)
-
-
-def _part(text: str) -> str:
-    return fold(text).replace(_SEPARATOR, " ")

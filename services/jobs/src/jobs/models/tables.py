@@ -98,7 +98,12 @@ class JobRow(Base, table=True):
         _index("ix_jobs_updated", "tenant_id", "livemode", "updated_at", "id"),
         _index("ix_jobs_status_changed", "tenant_id", "livemode", "status_changed_at", "id"),
         _index(
-            "ix_jobs_scheduled", "tenant_id", "livemode", text(f"coalesce(scheduled_date, '{UNSCHEDULED}'::date)"), "id"
+            "ix_jobs_scheduled",
+            "tenant_id",
+            "livemode",
+            text(f"coalesce(scheduled_date, '{UNSCHEDULED}'::date)"),
+            "created_at",
+            "id",
         ),
         _index("ix_jobs_of_customer", "tenant_id", "livemode", "customer_key", "created_at", "id"),
         _inverted("ix_jobs_search"),
