@@ -99,11 +99,12 @@ def table(results: Results) -> str:
             f"| {figure.name} | {_number(figure.value)} {figure.unit} | {ceiling} | {ratio} | {figure.aim} | {met} |"
         )
     names = list(dict.fromkeys(name for costs in results.costs_us.values() for name in costs))
-    lines += [
-        "",
-        f"| processor µs per operation | {' | '.join(names)} | others used |",
-        "|---|" + "--:|" * (len(names) + 1),
-    ]
+    if names:
+        lines += [
+            "",
+            f"| processor µs per operation | {' | '.join(names)} | others used |",
+            "|---|" + "--:|" * (len(names) + 1),
+        ]
     for what, costs in results.costs_us.items():
         cells = " | ".join(_number(costs[name]) if name in costs else "–" for name in names)
         lines.append(f"| {what} | {cells} | {results.foreign_shares.get(what, 0):.0%} |")

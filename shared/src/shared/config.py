@@ -65,7 +65,9 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     database_url: str = Field(description="PostgreSQL address, postgresql://user:password@host:port/database.")
-    database_pool_size: int = Field(16, ge=2, le=200, description="Connections that the API and its workers share.")
+    database_pool_size: int = Field(
+        16, ge=2, le=200, description="Connections that the API and its workers share; a quarter more are for searches."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(ge=1, le=65535, description="Port to listen on.")
     requests_in_flight_max: int = Field(

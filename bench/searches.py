@@ -1,0 +1,332 @@
+"""`python -m bench.searches`: what searches cost as a tenant's jobs grow from ten thousand to three million.
+
+A small stock is written, and a copy of it kept; then it grows. Every documented search asks both for its first page many times, each time
+with other values, the statements timed apart from the rest. The plans of the slowest are printed. `--jobs` sets the larger number,
+`--quick` makes it small.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+
+from bench import stock
+from bench.figures import Figure, Results, keep, percentile, table
+from bench.questions import QUESTIONS, Sample, new_job
+from bench.stage import BenchFailed, Stage, set_up
+from jobs.app import create_app
+from jobs.config import Settings
+from shared import runtime
+from shared.config import load
+from shared.ids import from_uuid, new_id
+from tests.support.suite import eventually
+
+SMALL, LARGE = 10_000, 3_000_000
+RUN_SECONDS_MAX = 3600.0
+ASKED_TIMES = 200
+WARMING_TIMES = 20
+MERCHANTS, LOCATIONS = 50, 20
+GROWTH_AIM = 1.3
+DATABASE_MS_AIM = 10.0
+PLANS_PRINTED = 6
+
+SHARED_BUFFERS = "6GB"
+"""For the larger stock, whose tables and indexes take some 12 GB: what a machine of its own would give them."""
+READ_OFTEN = (
+    "jobs",
+    "actions",
+    "ix_jobs_search",
+    "ix_actions_search",
+    "ix_actions_of_job",
+    "ix_jobs_of_tenant",
+    "ix_jobs_updated",
+    "ix_jobs_scheduled",
+)
+"""The later, the surer to be in memory when questions begin."""
+
+_SAMPLES = """
+    SELECT job.*, coalesce(job.scheduled_date, job.created_at::date) AS day, action.sku, action.barcode AS action_barcode,
+        action.description AS action_description
+    FROM (
+        SELECT id, merchant_id, location_id, reference_id, created_at, updated_at, scheduled_date, contact, address, invoices, barcodes,
+            tags, metadata, short_description
+        FROM jobs WHERE created_by = 'bench' ORDER BY md5(id::text) LIMIT 400
+    ) AS job
+    JOIN actions AS action ON action.job_id = job.id AND action.position = 1
+"""
+
+CREATED = "a job created"
+
+Timed = tuple[float, str, Any]
+"""Seconds that a statement took, the statement, its parameters."""
+NOTHING: Timed = (0.0, "", ())
+
+
+@dataclass(slots=True)
+class Asked:
+    """What one question cost at one size of the stock."""
+
+    database_ms: list[float] = field(default_factory=list)
+    request_ms: list[float] = field(default_factory=list)
+    rows: int = 0
+    slowest: Timed = NOTHING
+
+    @property
+    def p99(self) -> float:
+        return percentile(self.database_ms, 0.99)
+
+
+@dataclass(slots=True)
+class Statements:
+    """The statements of one request, as the database driver sees them."""
+
+    seconds: float = 0.0
+    slowest: Timed = NOTHING
+
+    def add(self, seconds: float, statement: str, parameters: Any) -> None:
+        self.seconds += seconds
+        if seconds > self.slowest[0]:
+            self.slowest = (seconds, statement, parameters)
+
+
+class Shopfront:
+    """The jobs service in this very process, on the bench's database, with every statement timed."""
+
+    def __init__(self, client: httpx.AsyncClient, statements: Statements):
+        self._client = client
+        self._statements = statements
+
+    async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], asked: Asked) -> None:
+        """Ask once more, and note what it cost."""
+        self._statements.seconds, self._statements.slowest = 0.0, NOTHING
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await self._client.post(path, headers=dict(headers), json=body)
+        asked.request_ms.append((loop.time() - began) * 1e3)
+        if answer.status_code not in (200, 201):
+            raise BenchFailed(f"{path} {body}: {answer.status_code} {answer.text}")
+        asked.database_ms.append(self._statements.seconds * 1e3)
+        asked.rows += len(answer.json().get("data", ()))
+        asked.slowest = max(asked.slowest, self._statements.slowest, key=lambda one: one[0])
+
+
+@asynccontextmanager
+async def shopfront(stage: Stage, url: str) -> AsyncIterator[Shopfront]:
+    """Jobs, answering in this process from the database at `url`."""
+    own = make_url(stage.suite.databases["jobs"]).set(database=make_url(url).database)
+    database_url = own.render_as_string(hide_password=False)
+    os.environ.update({**stage.suite.environment, "JOBS_DATABASE_URL": database_url, "WAYBILL_ROLES": "api"})
+    app = create_app(load(Settings))
+    statements = Statements()
+    database = app.state.edge.database
+    loop = asyncio.get_running_loop()
+
+    def before(connection: Any, *_: Any) -> None:
+        connection.info["began"] = loop.time()
+
+    def after(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.add(loop.time() - connection.info["began"], statement, parameters)
+
+    for engine in (database.engine, database.search_engine):
+        event.listen(engine.sync_engine, "before_cursor_execute", before)
+        event.listen(engine.sync_engine, "after_cursor_execute", after)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://jobs", timeout=120) as client,
+    ):
+
+        async def ready() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await eventually(ready, seconds=20, what="jobs answers in this process")
+        yield Shopfront(client, statements)
+
+
+# -- searching -------------------------------------------------------------------------------------------------------------
+
+
+async def search(stage: Stage, results: Results, large: int, times: int) -> None:
+    """Each question at both sizes of the stock."""
+    tenant = stage.tenant
+    known = (await stage.pair.get("jobs", "/v1/auth/test")).json()
+    shop = stock.Shop(
+        tenant.id,
+        [known["subject_id"], *(new_id("mer") for _ in range(MERCHANTS - 1))],
+        [tenant.default_location, *(new_id("loc") for _ in range(LOCATIONS - 1))],
+        livemode=known["livemode"],
+    )
+    staff = {**stage.suite.platform.headers, "X-Tenant-Id": tenant.id}
+    for name in ("identity", "billing", "webhooks", "jobs"):
+        await stage.stop(name)
+    database = make_url(stage.suite.databases["jobs"]).database
+    url = make_url(stage.backing.postgres_admin_url).set(database=database).render_as_string(hide_password=False)
+    await stock.fill(url, shop, first=0, total=SMALL, rebuild=False)
+    small_url = await _copied(stage, url)
+    await stock.fill(url, shop, first=SMALL, total=large, rebuild=True)
+    await _give_memory(stage, url)
+    small = await _ask_all(stage, small_url, staff, SMALL, times)
+    grown = await _ask_all(stage, url, staff, large, times)
+    for name, at_small in small.items():
+        at_large = grown[name]
+        growth = at_large.p99 / max(at_small.p99, 1e-9)
+        results.figures.append(
+            Figure(
+                f"{name}, p99 of database time at {large:,}",
+                "ms",
+                [at_large.p99],
+                [at_small.p99],
+                f"at {SMALL:,}",
+                f"≤ {GROWTH_AIM} × and ≤ {DATABASE_MS_AIM:.0f}",
+                growth <= GROWTH_AIM and at_large.p99 <= DATABASE_MS_AIM,
+            )
+        )
+        results.figures.append(Figure(f"{name}, p50 of the request", "ms", [statistics.median(at_large.request_ms)]))
+    await _print_plans(url, grown)
+
+
+async def _copied(stage: Stage, url: str) -> str:
+    """The stock so far in a second database; its URL."""
+    source = make_url(url)
+    name = f"{source.database}_small"
+    connection = await asyncpg.connect(stage.backing.postgres_admin_url)
+    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source.database}"')
+    await connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO "{source.database}"')
+    await connection.close()
+    copied = source.set(database=name).render_as_string(hide_password=False)
+    connection = await asyncpg.connect(copied)
+    await connection.execute("VACUUM (ANALYZE)")
+    await connection.close()
+    return copied
+
+
+async def _give_memory(stage: Stage, url: str) -> None:
+    """Restart PostgreSQL with a large cache, and fill it."""
+    connection = await asyncpg.connect(stage.backing.postgres_admin_url)
+    await connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'")
+    await connection.close()
+    await asyncio.to_thread(stage.backing.stop_postgres)
+    await asyncio.to_thread(stage.backing.restart_postgres)
+    connection = await asyncpg.connect(url, command_timeout=600)
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+    for name in READ_OFTEN:
+        await connection.execute("SELECT pg_prewarm($1::text::regclass)", name)
+    await connection.close()
+
+
+async def _ask_all(stage: Stage, url: str, staff: Mapping[str, str], total: int, times: int) -> dict[str, Asked]:
+    found: dict[str, Asked] = {}
+    samples = await _samples(url)
+    async with shopfront(stage, url) as front:
+        # As `serve` does.
+        runtime.settle_memory()
+        for question in QUESTIONS:
+            headers = stage.pair.headers if question.own else staff
+            asked = found[question.name] = Asked()
+            for number in range(WARMING_TIMES + times):
+                path, body = question.request(samples[number % len(samples)])
+                await front.post(path, body, headers, asked if number >= WARMING_TIMES else Asked())
+            if question.finds and not asked.rows:
+                raise BenchFailed(f"{question.name}: nothing was found")
+            _say(f"{total:>9,} {question.name:<36} {_shown(asked)}, {asked.rows / times:.0f} rows")
+        asked = found[CREATED] = Asked()
+        for number in range(WARMING_TIMES + times):
+            body = new_job(total + number)
+            await front.post("/v1/jobs", body, stage.pair.headers, asked if number >= WARMING_TIMES else Asked())
+        _say(f"{total:>9,} {CREATED:<36} {_shown(asked)}")
+    return found
+
+
+def _shown(asked: Asked) -> str:
+    return f"p50 {percentile(asked.database_ms, 0.5):7.2f} p99 {asked.p99:7.2f} ms in the database"
+
+
+async def _samples(url: str) -> list[Sample]:
+    """Jobs from all of the stock."""
+    connection = await asyncpg.connect(url)
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(kind, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    rows = await connection.fetch(_SAMPLES)
+    await connection.close()
+    return [
+        {
+            **row,
+            "location": from_uuid("loc", row["location_id"]),
+            "merchant": from_uuid("mer", row["merchant_id"]),
+            "created_at": row["created_at"].isoformat(),
+            "updated_at": row["updated_at"].isoformat(),
+            "day": row["day"].isoformat(),
+        }
+        for row in rows
+    ]
+
+
+async def _print_plans(url: str, grown: Mapping[str, Asked]) -> None:
+    """What PostgreSQL did where it took longest."""
+    connection = await asyncpg.connect(url)
+    slowest = sorted(grown.items(), key=lambda one: one[1].p99, reverse=True)[:PLANS_PRINTED]
+    for name, asked in slowest:
+        seconds, statement, parameters = asked.slowest
+        sys.stdout.write(f"\n{name}: {seconds * 1e3:.1f} ms\n")
+        if statement.lstrip().upper().startswith(("SELECT", "WITH")) and "INSERT" not in statement:
+            plan = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *parameters)
+            sys.stdout.write("\n".join(f"    {row[0]}" for row in plan) + "\n")
+    await connection.close()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+# -- all of it -------------------------------------------------------------------------------------------------------------
+
+
+async def measure(large: int, *, quick: bool) -> Results:
+    """Everything, on a stage of its own."""
+    results = Results(quick)
+    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
+        async with set_up(Path(folder)) as stage:
+            await search(stage, results, large, 50 if quick else ASKED_TIMES)
+    return results
+
+
+async def _run(large: int, *, quick: bool) -> Results:
+    # However the run is ended, its processes are.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with asyncio.timeout(RUN_SECONDS_MAX):
+        return await measure(large, quick=quick)
+
+
+def main() -> int:
+    """Run the bench; 0 when it could measure everything, whatever it found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.searches", description="What searches cost among millions of jobs."
+    )
+    parser.add_argument("--jobs", type=int, default=LARGE, help="the larger stock, of one tenant")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything, up to 50,000 jobs")
+    arguments = parser.parse_args()
+    large = min(arguments.jobs, 50_000) if arguments.quick else arguments.jobs
+    results = asyncio.run(_run(large, quick=arguments.quick))
+    keep(results, "searches")
+    sys.stdout.write(table(results) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
