@@ -33,8 +33,8 @@ HTTP_CLIENTS = frozenset(
 KAFKA_CLIENTS = frozenset(
     {"aiokafka", "faststream", "confluent_kafka", "shared.kafka", "shared.producer", "shared.relay"}
 )
-OF_DOMAINS = frozenset({"pydantic", "pydantic_core", "shared.errors", "shared.events"})
-"""What the pure rules of a service may use, beside the standard library and each other."""
+OF_DOMAINS = frozenset({"cryptography", "pydantic", "pydantic_core", "shared.errors", "shared.events"})
+"""What the pure rules of a service may use, beside the standard library and each other: a signature is a rule, too."""
 
 MAY_COMMIT = {
     "shared/src/shared/database.py": "the one place in which an operation's transaction is committed",

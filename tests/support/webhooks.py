@@ -1,15 +1,15 @@
 """Webhooks in the tests' own process: the whole service, or its dispatcher alone, and receivers that are real HTTP servers.
 
-As a program (`python -m tests.support.webhooks <database URL> <sealing keys>`) this is a worker that attempts what is due: kill it.
+As a program (`python -m tests.support.webhooks <database URL> <sealing keys> [<tenant> <events>]`) this is a worker that fans out events of
+its own and attempts what is due: kill it.
 """
 
 import asyncio
 import base64
 import json
 import secrets
-import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
@@ -41,16 +40,19 @@ from webhooks import consumers, endpoints
 from webhooks.app import create_app
 from webhooks.attempts import Leased
 from webhooks.config import Settings
+from webhooks.directory import Directory
 from webhooks.domain.addresses import parse_networks
+from webhooks.domain.health import Patience
+from webhooks.domain.pacing import PaceLimits
 from webhooks.endpoints import Policy
 from webhooks.fan_out import Fact, spread
-from webhooks.models import EndpointIn
-from webhooks.targets import Targets
+from webhooks.views.endpoints import EndpointIn
 from webhooks.worker import Dispatcher, Sender
 
 TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 LOOPBACK = parse_networks("127.0.0.0/8")
 SCHEDULE = (0.05, 0.1, 0.2)
+BATCH = 50
 
 
 def secret_32() -> str:
@@ -98,46 +100,6 @@ def fact_of(event: Event) -> Fact:
     return fact
 
 
-# -- a receiver with manners of its own ----------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def serving(
-    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[str]:
-    """A real HTTP server that answers every request with `handle`; its address."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def speaking(
-    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[str]:
-    """A server that says on each connection whatever `handle` writes; its address."""
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handle(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(converse, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-
-
 # -- the dispatcher without Kafka ----------------------------------------------------------------------------------------
 
 
@@ -155,6 +117,11 @@ class Desk:
     database: Database
     sealing_keys: str
     tenant_id: str = field(default_factory=lambda: new_id("ten"))
+    directory: Directory = field(init=False)
+    """What its dispatchers share."""
+
+    def __post_init__(self) -> None:
+        self.directory = Directory(self.ring)
 
     @property
     def ring(self) -> KeyRing:
@@ -172,15 +139,18 @@ class Desk:
         async with self.database.transaction() as session:
             return (await endpoints.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
 
-    async def publish(self, *events: Event, dispatcher: Dispatcher | None = None) -> list[Leased]:
-        """Fan events out; a dispatcher takes over what it has room for, else all of it waits in the queue."""
-        room = dispatcher.room if dispatcher is not None else lambda _: 0
+    async def publish(
+        self, *events: Event, dispatcher: Dispatcher | None = None, room: Callable[[UUID], int] | None = None
+    ) -> list[Leased]:
+        """Fan events out; a dispatcher takes over what it has room for, else all of it (beyond `room`) waits in the queue."""
+        room = room or (dispatcher.room if dispatcher is not None else lambda _: 0)
         facts = [fact_of(event) for event in events]
         async with self.database.transaction() as session:
-            leased = await spread(session, facts, targets=Targets(self.ring), room=room, lease_seconds=8)
+            found = await spread(session, facts, directory=self.directory, room=room, lease_seconds=8)
         if dispatcher is not None:
-            dispatcher.accept(leased)
-        return leased
+            dispatcher.accept(found.leased)
+            dispatcher.wake()
+        return found.leased
 
     async def publish_job(self, dispatcher: Dispatcher | None = None) -> str:
         """One new job; the id of its event."""
@@ -201,14 +171,24 @@ class Desk:
             "endpoint_in_flight_max": 16,
             "lease_seconds": 8.0,
             "poll_seconds": 0.02,
+            "patience": Patience(432_000, 20),
             **more,
         }
-        return Dispatcher(self.database, Metrics("webhooks"), sender, Targets(self.ring), **options)
+        if "breaker_failures" in options:
+            options["limits"] = PaceLimits(
+                window_max=options["endpoint_in_flight_max"],
+                breaker_failures=options.pop("breaker_failures"),
+                pause_seconds=options.pop("pause_seconds", 0.2),
+                pause_seconds_max=options.pop("pause_seconds_max", 5.0),
+            )
+        return Dispatcher(self.database, Metrics("webhooks"), sender, self.directory, **options)
 
     @asynccontextmanager
     async def delivering(self, **more: Any) -> AsyncIterator[Dispatcher]:
         """A dispatcher at work beside the block, stopped in order after it."""
         dispatcher = self.dispatcher(**more)
+        await self.know_endpoints()
+        listening = asyncio.create_task(self.directory.run(self.database))
         task = asyncio.create_task(dispatcher.run())
         await asyncio.sleep(0)
         try:
@@ -216,35 +196,53 @@ class Desk:
         finally:
             task.cancel()
             await asyncio.wait({task})
+            listening.cancel()
+            await asyncio.wait({listening})
+
+    async def know_endpoints(self) -> None:
+        """Have the dispatchers know the endpoints as they are, without waiting to be told."""
+        self.directory.last_change = None
+        async with self.database.reading() as session:
+            await self.directory.load(session)
 
     async def rows(self, statement: str, **values: Any) -> list[Any]:
         async with self.database.reading() as session:
             return list((await session.execute(text(statement), values)).all())
 
     async def delivery(self, event_id: str, endpoint_id: str | None = None) -> Any:
-        """The one delivery of an event (to an endpoint)."""
+        """The one delivery of an event (to an endpoint); None while it is in a flight."""
         rows = await self.rows(
             "SELECT * FROM deliveries WHERE event_id = :event_id AND endpoint_id = coalesce(:endpoint_id, endpoint_id)",
             event_id=to_uuid(event_id),
             endpoint_id=to_uuid(endpoint_id) if endpoint_id else None,
         )
-        assert len(rows) == 1, rows
-        return rows[0]
+        assert len(rows) <= 1, rows
+        return rows[0] if rows else None
 
     async def finished(self, event_id: str, *, seconds: float = 10) -> Any:
         """The one delivery of an event, once it is delivered or given up."""
 
         async def ended() -> Any:
             row = await self.delivery(event_id)
-            return row if row.delivered_at or row.failed_at else None
+            return row if row is not None and row.finished_at else None
 
         return await eventually(ended, seconds=seconds, what="the delivery has ended")
 
     async def queued(self) -> list[Any]:
         return await self.rows("SELECT * FROM delivery_due")
 
-    async def attempts(self, delivery_id: UUID) -> list[Any]:
-        return await self.rows("SELECT * FROM attempts WHERE delivery_id = :id ORDER BY number", id=delivery_id)
+    async def flights(self) -> list[Any]:
+        return await self.rows("SELECT * FROM flights")
+
+    async def attempts(self, delivery: Any) -> list[Any]:
+        """Every attempt of a delivery: those in the log, and the last, which stands in its own row."""
+        return await self.rows(
+            "SELECT number, response_status, cause FROM attempts WHERE event_id = :event_id AND endpoint_id = :endpoint_id"
+            " UNION ALL SELECT attempts_made, response_status, cause FROM deliveries"
+            " WHERE event_id = :event_id AND endpoint_id = :endpoint_id AND attempts_made > 0 ORDER BY number",
+            event_id=delivery.event_id,
+            endpoint_id=delivery.endpoint_id,
+        )
 
     async def published(self) -> list[dict[str, Any]]:
         """What was published and not relayed: `type` and data of each."""
@@ -443,6 +441,15 @@ class Tenant:
         listed: list[dict[str, Any]] = answer.json()["data"]
         return listed
 
+    async def delivered(self, count: int) -> list[dict[str, Any]]:
+        """Its deliveries, once so many at least are delivered: what a receiver has is recorded a moment later."""
+
+        async def listed() -> list[dict[str, Any]] | None:
+            found = await self.deliveries("?status=delivered")
+            return found if len(found) >= count else None
+
+        return await eventually(listed, what=f"{count} are delivered")
+
 
 @asynccontextmanager
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Webhooks]:
@@ -481,10 +488,17 @@ def typed(prefix: str, value: UUID) -> str:
     return from_uuid(prefix, value)
 
 
-async def _work(url: str, sealing_keys: str) -> None:
-    desk = Desk(open_database(url), sealing_keys)
-    await desk.dispatcher(lease_seconds=1.0, timeout_seconds=30).run()
+async def _work(url: str, sealing_keys: str, tenant_id: str = "", events: str = "0") -> None:
+    """Attempt what is due, and before that fan out so many events of a tenant, in batches, into this worker's own hands."""
+    desk = Desk(open_database(url), sealing_keys, *([tenant_id] if tenant_id else []))
+    dispatcher = desk.dispatcher(lease_seconds=1.0, timeout_seconds=30, in_flight_max=256, endpoint_in_flight_max=192)
+    await desk.know_endpoints()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(dispatcher.run())
+        await asyncio.sleep(0)
+        for _ in range(int(events) // BATCH):
+            await desk.publish(*(job_created(desk.tenant_id) for _ in range(BATCH)), dispatcher=dispatcher)
 
 
 if __name__ == "__main__":
-    asyncio.run(_work(sys.argv[1], sys.argv[2]))
+    asyncio.run(_work(*sys.argv[1:]))

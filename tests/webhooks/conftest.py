@@ -22,7 +22,7 @@ async def desk(database_url: str) -> AsyncIterator[Desk]:
     desk = Desk(database, f"1:{secret_32()}")
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(
-            "TRUNCATE endpoints, events, deliveries, delivery_due, attempts, inbox, outbox"
+            "TRUNCATE endpoints, events, deliveries, delivery_due, flights, attempts, inbox, outbox"
         )
     yield desk
     await database.close()

@@ -1,22 +1,21 @@
 """Endpoints through the API: who may, what is accepted, what is shown, what is published."""
 
-import asyncio
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from shared import migrations
 from shared.events import webhooks as facts
 from shared.ids import new_id
-from tests.support.stack import BackingStack
 from tests.support.suite import eventually
-from tests.support.webhooks import Tenant, Webhooks, migrated, open_database
-from webhooks.models import Base
+from tests.support.webhooks import Tenant, Webhooks, open_database
 
 PATH = "/v1/webhook-endpoints"
+README = Path(__file__).parents[2] / "services/webhooks/README.md"
 
 
 async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> None:
@@ -297,9 +296,21 @@ async def test_every_change_is_published(tenant: Tenant) -> None:
     assert json.loads(published[2][1])["reason"] == "requested"
 
 
-async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
-    url = await migrated(backing)
-    assert await asyncio.to_thread(migrations.drift, url, Base.metadata) == []
+async def test_the_readme_lists_every_route_and_who_may_call_it(service: Webhooks) -> None:
+    document = (await service.client.get("/openapi.json")).json()
+    of_every_service = {"/v1/auth/test", "/v1/permissions"}
+
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        if path not in of_every_service
+        for method, operation in methods.items()
+    }
+
+    rows = re.findall(r"^\| `([A-Z]+ /v1[^`]*)` \| `([^`]+)` \|$", README.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted((route, one["x-required-permission"]) for route, one in operations.items())
+    admitted = {kind for one in operations.values() for kind in one["x-admits"]}
+    assert admitted & {"pair", "merchant_session"} == set()
 
 
 async def test_the_service_says_that_it_is_ready(service: Webhooks) -> None:

@@ -1,139 +1,85 @@
-"""One attempt against real servers: what it sends, what it makes of every answer, and where it refuses to go."""
+"""One attempt against real servers: what it sends, what it makes of every answer and of every silence, and what it keeps for the next."""
 
 import asyncio
 import gzip
 import socket
-import ssl
 import time
 import zlib
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
+from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook
 
-from shared.ids import new_id
-from tests.support.webhooks import LOOPBACK, serving, speaking
-from webhooks.attempts import Message
+from tests.support.sending import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
+from tests.support.servers import read_request, reset_connection, saying, serving, speaking
 from webhooks.domain import signatures
-from webhooks.domain.addresses import Network
-from webhooks.domain.retries import Outcome
 from webhooks.targets import Target
-from webhooks.worker import Sender
-from webhooks.worker.sender import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
+from webhooks.worker.answers import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
+from webhooks.worker.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
 
-KEY = signatures.new_secret()
-BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal"}}'.encode()
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def message() -> Message:
-    return Message(new_id("evt"), BODY, TRACEPARENT, datetime.now(UTC))
-
-
-def target(url: str, **headers: str) -> Target:
-    return Target(uuid4(), 1, url, tuple(headers.items()), (KEY,))
-
-
-async def send(
-    url: str,
-    *,
-    allowed: tuple[Network, ...] = LOOPBACK,
-    timeout_seconds: float = 3,
-    resolver: AbstractResolver | None = None,
-    headers: dict[str, str] | None = None,
-) -> Outcome:
-    """The outcome of one attempt by a sender of its own."""
-    sender = Sender(
-        timeout_seconds=timeout_seconds, connect_timeout_seconds=1, allowed_networks=allowed, resolver=resolver
-    )
-    try:
-        return await sender.send(target(url, **(headers or {})), message())
-    finally:
-        await sender.close()
-
-
-class Names(AbstractResolver):
-    """A resolver that answers what it was told, as a hostile name server can."""
-
-    def __init__(self, *answers: list[str]):
-        self._answers = list(answers)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in answer
-        ]
-
-    async def close(self) -> None:
-        return
+SOON_SECONDS = 2.0
 
 
 # -- what is sent --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_request_is_signed_and_carries_body_trace_and_custom_headers() -> None:
-    received: list[tuple[dict[str, str], bytes]] = []
+    received: list[tuple[str, dict[str, str], bytes]] = []
 
     async def accept(request: web.Request) -> web.Response:
-        received.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        received.append((request.raw_path, headers, await request.read()))
         return web.Response()
 
     async with serving(accept) as url:
-        outcome = await send(f"{url}/a?b=c", headers={"X-Source": "waybill"})
+        outcome = await attempt(f"{url}/a%20b;v=1?b=c&d", headers={"X-Source": "waybill"})
 
-    ((headers, body),) = received
+    ((path, headers, body),) = received
     assert (outcome.cause, outcome.response_status) == (None, 200)
-    assert body == BODY
+    assert (path, body) == ("/a%20b;v=1?b=c&d", BODY)
     Webhook(signatures.shown(KEY)).verify(body, headers)
     assert headers["content-type"] == "application/json"
     assert headers["traceparent"] == TRACEPARENT
     assert headers["x-source"] == "waybill"
+    assert headers["host"] == url.removeprefix("http://")
     assert headers["user-agent"].startswith("Waybill-Webhooks/")
     assert "cookie" not in headers
+    assert "authorization" not in headers
 
 
-async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
-    connections = 0
+async def test_two_keys_sign_while_a_secret_is_being_rotated_and_a_key_pair_besides() -> None:
+    received: list[dict[str, str]] = []
+    older, seed = signatures.new_secret(), signatures.new_signing_key()
 
-    async def close_after_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        for _ in range(2):
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert f"content-length: {len(BODY)}".encode() in head.lower()
-            await reader.readexactly(len(BODY))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            await writer.drain()
-        # The third request is read, and the connection closed in its face.
-        await reader.readuntil(b"\r\n\r\n")
+    async def accept(request: web.Request) -> web.Response:
+        received.append({name.lower(): value for name, value in request.headers.items()})
+        return web.Response()
 
-    async with speaking(close_after_two) as url:
-        sender = Sender(timeout_seconds=3, connect_timeout_seconds=1, allowed_networks=LOOPBACK)
-        outcomes = [await sender.send(target(url), message()) for _ in range(3)]
-        await sender.close()
+    async with serving(accept) as url, sending() as sender:
+        rotating = Target(uuid4(), 1, url, (), (KEY, older), signing_key=signatures.signing_key(seed))
+        await sender.attempt(rotating, message())
 
-    assert [outcome.cause for outcome in outcomes] == [None, None, None]
-    assert connections == 2
+    (headers,) = received
+    for key in (KEY, older):
+        Webhook(signatures.shown(key)).verify(BODY, headers)
+    assert [part.partition(",")[0] for part in headers["webhook-signature"].split()] == ["v1", "v1", "v1a"]
+
+
+async def test_a_changed_endpoint_is_sent_to_as_it_is_now() -> None:
+    paths: list[str] = []
+
+    async def accept(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        return web.Response()
+
+    async with serving(accept) as url, sending() as sender:
+        endpoint_id = uuid4()
+        for version in (1, 2):
+            await sender.attempt(Target(endpoint_id, version, f"{url}/v{version}", (), (KEY,)), message())
+
+    assert paths == ["/v1", "/v2"]
 
 
 async def test_cookies_are_not_kept() -> None:
@@ -143,23 +89,37 @@ async def test_cookies_are_not_kept() -> None:
         cookies.append(request.headers.get("Cookie"))
         return web.Response(headers={"Set-Cookie": "session=1"})
 
-    async with serving(bake) as url:
-        sender = Sender(timeout_seconds=3, connect_timeout_seconds=1, allowed_networks=LOOPBACK)
+    async with serving(bake) as url, sending() as sender:
         for _ in range(2):
-            await sender.send(target(url), message())
-        await sender.close()
+            await sender.attempt(target(url), message())
 
     assert cookies == [None, None]
 
 
 async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def accept(_: web.Request) -> web.Response:
-        return web.Response()
-
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
-    async with serving(accept) as url:
-        assert (await send(url)).cause is None
+    async with speaking(saying(OK)) as url:
+        assert (await attempt(url)).cause is None
+
+
+async def test_a_target_without_its_key_is_not_sent_to() -> None:
+    connections = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+
+    async with speaking(count) as url, sending() as sender:
+        outcome = await sender.attempt(Target(uuid4(), 1, url, (), ()), message())
+
+    assert (outcome.cause, connections) == ("secret_unreadable", 0)
+
+
+async def test_a_custom_header_that_would_change_the_request_is_not_sent() -> None:
+    async with speaking(saying(OK)) as url:
+        assert (await attempt(url, headers={"X-A": "b\r\nContent-Length: 0"})).cause == "blocked"
 
 
 # -- what comes back -----------------------------------------------------------------------------------------------------
@@ -171,7 +131,7 @@ async def test_only_a_2xx_is_success(status: int) -> None:
         return web.Response(status=status)
 
     async with serving(answer) as url:
-        outcome = await send(url)
+        outcome = await attempt(url)
 
     assert (outcome.cause, outcome.response_status) == (None, status)
 
@@ -182,7 +142,7 @@ async def test_any_other_status_is_a_failure(status: int) -> None:
         return web.Response(status=status, headers={"Retry-After": "17"})
 
     async with serving(answer) as url:
-        outcome = await send(url)
+        outcome = await attempt(url)
 
     assert (outcome.cause, outcome.response_status, outcome.retry_after) == ("status", status, "17")
 
@@ -196,7 +156,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         return web.Response(status=status, headers={"Location": "/secret"})
 
     async with serving(redirect) as url:
-        outcome = await send(f"{url}/hook")
+        outcome = await attempt(f"{url}/hook")
 
     assert (outcome.cause, outcome.response_status) == ("status", status)
     assert paths == ["/hook"]
@@ -208,7 +168,7 @@ async def test_the_beginning_of_an_answer_is_kept_legible_and_without_what_we_se
         return web.Response(status=400, text=text)
 
     async with serving(echo) as url:
-        outcome = await send(url, headers={"Authorization": "Bearer sesame-open-sesame"})
+        outcome = await attempt(url, headers={"Authorization": "Bearer sesame-open-sesame"})
 
     body = outcome.response_body
     assert body is not None
@@ -221,6 +181,138 @@ async def test_the_beginning_of_an_answer_is_kept_legible_and_without_what_we_se
     assert len(body) <= BODY_CHARACTERS_KEPT
 
 
+@pytest.mark.parametrize(
+    ("said", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 200, "ok"),
+        (b"HTTP/1.1 200 OK\r\n\r\nas long as the connection", 200, "as long as the connection"),
+        (b"HTTP/1.0 200 OK\r\n\r\nold", 200, "old"),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nold", 200, "old"),
+        (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, None),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, "ok"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </x>\r\nRetry-After: 9\r\n\r\n" + OK, 200, "ok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n", 200, "ok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nRetry-After: 9\r\n\r\n", 200, "ok"),
+        (b"HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n", 204, None),
+    ],
+)
+@pytest.mark.parametrize("bytewise", [False, True])
+async def test_every_form_of_an_answer_is_understood(
+    said: bytes, status: int, body: str | None, bytewise: bool
+) -> None:
+    parts = [bytes([byte]) for byte in said] if bytewise else [said]
+    async with speaking(saying(*parts)) as url:
+        outcome = await attempt(url)
+
+    assert (outcome.cause, outcome.response_status, outcome.response_body) == (None, status, body)
+    assert outcome.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"220 mail.example.com ESMTP\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 2OO OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTPS/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"ICY 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"HTTP/1.1 200 OK\r\nX-A: \x00\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x00" * 100,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_not_a_whole_answer_in_http_is_a_protocol_error(said: bytes) -> None:
+    async with speaking(saying(said)) as url:
+        outcome = await attempt(url)
+
+    assert outcome.cause == "protocol"
+
+
+async def test_a_server_that_speaks_first_is_a_protocol_error() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.com ESMTP\r\n")
+        await reader.read()
+
+    async with speaking(greet) as url:
+        assert (await attempt(url)).cause == "protocol"
+
+
+async def test_a_connection_that_is_reset_in_the_middle_of_an_answer_is_a_protocol_error() -> None:
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        reset_connection(writer)
+
+    async with speaking(reset) as url:
+        outcome = await attempt(url)
+
+    assert (outcome.cause, outcome.response_status) == ("protocol", 200)
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+async def test_a_new_connection_that_ends_without_an_answer_is_a_connect_error_and_not_tried_again(
+    rudely: bool,
+) -> None:
+    connections = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await read_request(reader)
+        if rudely:
+            reset_connection(writer)
+
+    async with speaking(hang_up) as url:
+        outcome = await attempt(url)
+
+    assert (outcome.cause, connections) == ("connect", 1)
+
+
+async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        assert (await attempt(f"http://127.0.0.1:{port}")).cause == "connect"
+
+
+async def test_a_name_that_does_not_exist_is_a_dns_error() -> None:
+    outcome = await attempt("http://nobody.invalid")
+
+    assert outcome.cause == "dns"
+    assert outcome.timings.dns_ms is not None
+    assert outcome.timings.connect_ms is None
+
+
+# -- too much ------------------------------------------------------------------------------------------------------------
+
+
 async def test_an_answer_that_is_too_large_is_a_failure() -> None:
     async def flood(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -231,10 +323,17 @@ async def test_an_answer_that_is_too_large_is_a_failure() -> None:
 
     async with serving(flood) as url:
         started = time.monotonic()
-        outcome = await send(url)
+        outcome = await attempt(url)
 
     assert outcome.cause == "too_large"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON_SECONDS
+
+
+async def test_the_largest_answer_that_is_read_is_as_large_as_we_say() -> None:
+    for size, cause in ((BODY_BYTES_MAX, None), (BODY_BYTES_MAX + 1, "too_large")):
+        said = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+        async with speaking(saying(said)) as url:
+            assert (await attempt(url)).cause == cause
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -259,216 +358,203 @@ async def test_a_compressed_bomb_is_not_inflated(coding: str, monkeypatch: pytes
     async def explode(_: web.Request) -> web.Response:
         return web.Response(body=bomb, headers={"Content-Encoding": coding})
 
-    monkeypatch.setattr("webhooks.worker.sender.zlib.decompressobj", watched)
+    monkeypatch.setattr("webhooks.worker.answers.zlib.decompressobj", watched)
+    monkeypatch.setattr("webhooks.worker.connection.BODY_BYTES_MAX", len(bomb))
     async with serving(explode) as url:
-        outcome = await send(url)
+        outcome = await attempt(url)
 
     assert outcome.cause == "too_large"
     assert 0 < largest <= BODY_BYTES_MAX + 1
 
 
-async def test_a_compressed_answer_is_read() -> None:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=gzip.compress(b"thank you"), headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize(
+    ("coding", "body", "cause", "kept"),
+    [
+        ("gzip", gzip.compress(b"thank you"), None, "thank you"),
+        ("X-GZIP", gzip.compress(b"thank you"), None, "thank you"),
+        ("deflate", zlib.compress(b"thank you"), None, "thank you"),
+        ("deflate", zlib.compress(b"thank you")[2:-4], None, "thank you"),
+        ("identity", b"thank you", None, "thank you"),
+        ("br", b"\x0b\x02\x80thank you\x03", None, None),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"thank you")), None, None),
+        ("gzip", b"thank you", "protocol", None),
+        ("deflate", b"thank you", "protocol", None),
+        ("gzip", b"", None, None),
+    ],
+)
+async def test_a_compressed_answer_is_read_if_it_is_what_it_says(
+    coding: str, body: bytes, cause: str | None, kept: str | None
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with speaking(saying(head.encode() + body)) as url:
+        outcome = await attempt(url)
 
-    async with serving(answer) as url:
-        assert (await send(url)).response_body == "thank you"
+    assert (outcome.cause, outcome.response_body) == (cause, kept)
 
 
-async def test_a_body_that_drips_ends_with_the_deadline() -> None:
-    async def drip(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
+@pytest.mark.parametrize(
+    ("beginning", "repeated"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"b" * 100),
+        (b"HTTP/1.1 200 OK\r\n", b"b" * 100),
+        (b"HTTP/1.1 200 ", b"b" * 100),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=", b"b" * 100),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"b" * 200 + b"\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n"),
+    ],
+)
+async def test_no_part_of_an_answer_goes_on_for_ever(beginning: bytes, repeated: bytes) -> None:
+    sent = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(beginning)
         while True:
-            await response.write(b".")
-            await asyncio.sleep(0.05)
+            writer.write(repeated * 20)
+            await writer.drain()
+            sent += len(repeated) * 20
 
-    async with serving(drip) as url:
+    async with speaking(flood) as url:
         started = time.monotonic()
-        outcome = await send(url, timeout_seconds=0.6)
+        outcome = await attempt(url)
 
-    assert outcome.cause == "timeout"
-    assert 0.5 < time.monotonic() - started < 1.5
+    assert outcome.cause == "too_large"
+    assert time.monotonic() - started < SOON_SECONDS
+    # What is under way in the system's buffers comes on top.
+    assert sent < 2 * RECEIVED_BYTES_MAX + 16 * 1024 * 1024
 
 
-async def test_a_head_that_drips_ends_with_the_deadline() -> None:
+@pytest.mark.parametrize(
+    ("count", "size", "cause"),
+    [(HEADERS_MAX - 1, 10, None), (HEADERS_MAX, 10, "too_large"), (2, HEAD_BYTES_MAX // 2, "too_large")],
+)
+async def test_a_head_has_so_many_headers_and_bytes_at_most(count: int, size: int, cause: str | None) -> None:
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"b" * size) for number in range(count))
+    async with speaking(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + headers + b"\r\n")) as url:
+        assert (await attempt(url)).cause == cause
+
+
+# -- too slow ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drop"),
+    [
+        (b"", b""),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"."),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n.\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"."),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+async def test_an_answer_that_drips_ends_with_the_deadline(beginning: bytes, drop: bytes) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\n")
+        await read_request(reader)
+        writer.write(beginning)
         while True:
-            writer.write(b"X-A: b\r\n")
+            writer.write(drop)
             await writer.drain()
             await asyncio.sleep(0.05)
 
     async with speaking(drip) as url:
-        outcome = await send(url, timeout_seconds=0.6)
+        started = time.monotonic()
+        outcome = await attempt(url, timeout_seconds=0.4)
+
+    assert outcome.cause == "timeout"
+    assert 0.35 < time.monotonic() - started < SOON_SECONDS
+    assert outcome.timings.total_ms == pytest.approx(400, abs=200)
+
+
+async def test_a_receiver_that_is_silent_ends_with_the_deadline_of_the_first_byte() -> None:
+    async def think(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with speaking(think) as url:
+        outcome = await attempt(url, first_byte_timeout_seconds=0.2)
+
+    assert outcome.cause == "timeout"
+    assert outcome.timings.first_byte_ms == pytest.approx(200, abs=150)
+
+
+async def test_an_answer_that_has_begun_has_the_whole_time() -> None:
+    async with speaking(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", b"k", pause_seconds=0.4)) as url:
+        outcome = await attempt(url, first_byte_timeout_seconds=0.2)
+
+    assert (outcome.cause, outcome.response_body) == (None, "ok")
+
+
+async def test_a_receiver_that_does_not_read_ends_with_the_deadline_of_the_first_byte() -> None:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        outcome = await attempt(url, body=b"x" * 8 * 1024 * 1024, first_byte_timeout_seconds=0.2)
 
     assert outcome.cause == "timeout"
 
 
-async def test_what_is_not_http_is_a_protocol_error() -> None:
-    async def mumble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
-        await writer.drain()
+async def test_a_receiver_that_swallows_connections_ends_with_the_deadline_of_connecting() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        try:
+            outcome = await attempt(f"http://127.0.0.1:{port}", connect_timeout_seconds=0.3)
+        finally:
+            for one in waiting:
+                one.close()
 
-    async with speaking(mumble) as url:
-        assert (await send(url)).cause == "protocol"
-
-
-async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-        assert (await send(f"http://127.0.0.1:{port}")).cause == "connect"
-
-
-async def test_a_server_without_tls_is_a_tls_error() -> None:
-    async def accept(_: web.Request) -> web.Response:
-        return web.Response()
-
-    async with serving(accept) as url:
-        assert (await send(url.replace("http:", "https:"))).cause == "tls"
+    assert outcome.cause == "timeout"
+    assert outcome.timings.connect_ms == pytest.approx(300, abs=200)
+    assert outcome.timings.first_byte_ms is None
 
 
-async def test_a_name_that_does_not_exist_is_a_dns_error() -> None:
-    assert (await send("http://nobody.invalid")).cause == "dns"
+async def test_a_handshake_that_is_not_answered_ends_with_the_deadline_of_connecting() -> None:
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with speaking(ignore) as url:
+        outcome = await attempt(url.replace("http:", "https:"), connect_timeout_seconds=0.3)
+
+    assert outcome.cause == "timeout"
+    assert outcome.timings.tls_ms == pytest.approx(300, abs=200)
 
 
-# -- where it does not go ------------------------------------------------------------------------------------------------
+async def test_a_name_server_that_does_not_answer_ends_with_its_deadline_and_is_asked_once() -> None:
+    asked = 0
+
+    async def ponder(host: str) -> Sequence[str]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(60)
+        return []
+
+    async with sending(look_up=ponder, dns_timeout_seconds=0.2) as sender:
+        outcomes = await asyncio.gather(
+            *(sender.attempt(target("http://slow.example.com"), message()) for _ in range(20))
+        )
+
+    assert {outcome.cause for outcome in outcomes} == {"timeout"}
+    assert outcomes[0].timings.dns_ms == pytest.approx(200, abs=150)
+    assert asked == 1
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "127.0.0.1.",
-        "127.1",
-        "0",
-        "0.0.0.0",
-        "2130706433",
-        "017700000001",
-        "0x7f000001",
-        "0x7f.1",
-        "0177.0.0.1",
-        "localhost",
-        "localhost.",
-        "LocalHost",
-        "10.0.0.1",
-        "100.64.0.1",
-        "169.254.169.254",
-        "172.16.0.1",
-        "192.168.0.1",
-        "[::]",
-        "[::1]",
-        "[0:0:0:0:0:0:0:1]",
-        "[::127.0.0.1]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[64:ff9b::a9fe:a9fe]",
-        "[64:ff9b::127.0.0.1]",
-        "[2002:7f00:1::]",
-        "[2001:0:7f00:1::]",
-        "[fe80::1]",
-        "[fec0::1]",
-        "[fc00::1]",
-        "[ff02::1]",
-    ],
-)
-async def test_no_spelling_of_a_private_address_is_connected_to(host: str) -> None:
-    connections = 0
+async def test_the_deadline_of_the_whole_holds_while_a_connection_is_made() -> None:
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
 
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
+    async with speaking(ignore) as url:
+        outcome = await attempt(url.replace("http:", "https:"), timeout_seconds=0.3, connect_timeout_seconds=10)
 
-    async with speaking(count) as url:
-        port = url.rpartition(":")[2]
-        outcome = await send(f"http://{host}:{port}/", allowed=())
-
-    assert outcome.cause == "blocked"
-    assert connections == 0
-
-
-@pytest.mark.parametrize(
-    "answer", [["127.0.0.1"], ["::1"], ["8.8.8.8", "10.0.0.1"], ["::ffff:127.0.0.1"], ["169.254.169.254"]]
-)
-async def test_a_name_that_resolves_to_a_private_address_is_blocked(answer: list[str]) -> None:
-    assert (await send("http://receiver.example.com", allowed=(), resolver=Names(answer))).cause == "blocked"
-
-
-async def test_a_name_that_is_rebound_between_attempts_is_blocked() -> None:
-    async def accept(_: web.Request) -> web.Response:
-        # No connection to keep: the next attempt must make its own.
-        return web.Response(headers={"Connection": "close"})
-
-    async with serving(accept) as url:
-        port = url.rpartition(":")[2]
-        resolver = Names(["127.0.0.1"], ["10.0.0.1"])
-        sender = Sender(timeout_seconds=3, connect_timeout_seconds=1, allowed_networks=LOOPBACK, resolver=resolver)
-        first = await sender.send(target(f"http://receiver.example.com:{port}"), message())
-        assert sender._session is not None
-        connector = sender._session.connector
-        assert connector is not None
-        connector.clear_dns_cache()  # type: ignore[attr-defined]
-        second = await sender.send(target(f"http://receiver.example.com:{port}"), message())
-        await sender.close()
-
-    assert (first.cause, second.cause) == (None, "blocked")
-
-
-async def test_a_blocked_port_stays_blocked_in_an_allowed_network() -> None:
-    assert (await send("http://127.0.0.1:5432")).cause == "blocked"
-
-
-async def test_a_target_without_its_key_is_not_sent_to() -> None:
-    received = 0
-
-    async def accept(_: web.Request) -> web.Response:
-        nonlocal received
-        received += 1
-        return web.Response()
-
-    async with serving(accept) as url:
-        sender = Sender(timeout_seconds=3, connect_timeout_seconds=1, allowed_networks=LOOPBACK)
-        outcome = await sender.send(Target(uuid4(), 1, url, (), ()), message())
-        await sender.close()
-
-    assert (outcome.cause, received) == ("secret_unreadable", 0)
-
-
-async def test_a_certificate_that_nobody_vouches_for_is_a_tls_error(tmp_path: Path) -> None:
-    received = 0
-
-    async def accept(_: web.Request) -> web.Response:
-        nonlocal received
-        received += 1
-        return web.Response()
-
-    async with serving(accept, tls=self_signed(tmp_path)) as url:
-        outcome = await send(url)
-
-    assert (outcome.cause, received) == ("tls", 0)
-
-
-def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS with a certificate for 127.0.0.1 that it issued to itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "server.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
+    assert outcome.cause == "timeout"
+    assert outcome.timings.total_ms == pytest.approx(300, abs=200)

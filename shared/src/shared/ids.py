@@ -33,6 +33,7 @@ KINDS = {
     "dlv": "delivery",
     "att": "delivery attempt",
     "evt": "event",
+    "rpl": "replay",
 }
 
 
@@ -124,3 +125,4 @@ ImportId = Annotated[str, _LENGTH, _validator("imp"), _schema("imp")]
 EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
 DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
 EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]
+ReplayId = Annotated[str, _LENGTH, _validator("rpl"), _schema("rpl")]

@@ -49,10 +49,10 @@ def upgrade_plumbing(revision: int) -> None:
         op.execute(text(statement))
 
 
-def migrate(package: str, url: str) -> None:
-    """Bring a service's database to its newest revision; replicas that start together take turns. Blocks."""
+def migrate(package: str, url: str, revision: str = "head") -> None:
+    """Bring a service's database to its newest revision, or up to this one; replicas that start together take turns. Blocks."""
     config = _config(package, url)
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def drift(url: str, metadata: MetaData) -> list[object]:

@@ -1,130 +1,128 @@
-"""The queue of deliveries: claim with a lease, attempt elsewhere, record fenced by the lease's token.
+"""What a worker holds, and how results are recorded: in groups, one statement each, fenced by the token of whoever holds the delivery.
 
-Invariant: whatever is not finished has a row in `delivery_due`. A lease is that row with a token and the instant at which it ends as
-`due_at`; when its holder goes silent the row is simply due again, and a late record of the old holder changes nothing.
+Invariant: whatever is not finished is in a flight or in `delivery_due`. A lease is a flight's row, or a row of the queue, with a token and
+the instant at which it ends; when its holder goes silent the deliveries are due again, and a late record of the old holder changes nothing.
 Instants come from the database's clock, which all workers share.
 """
 
 import secrets
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.ids import from_uuid
-from webhooks import endpoints
-from webhooks.domain.retries import Decision, Failure, Outcome
-from webhooks.targets import Target, Targets
+from webhooks.domain.retries import Decision, Outcome
+from webhooks.wire import Statement, Wire
 
-FIRST_ENDPOINT = UUID(int=0)
+NO_VALUES = "{}"
 
-# One index probe per endpoint that has something in the queue, then the earliest of each: a thousand deliveries that wait for a hanging
-# endpoint cost the others nothing, and nobody is served before everybody had a turn.
-_CLAIM = text(
-    """
-    WITH RECURSIVE queued AS (
-        (SELECT endpoint_id FROM delivery_due WHERE retry = :retry AND endpoint_id > :after ORDER BY endpoint_id LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT next.endpoint_id FROM delivery_due next
-            WHERE next.retry = :retry AND next.endpoint_id > queued.endpoint_id ORDER BY next.endpoint_id LIMIT 1
-        ) FROM queued WHERE queued.endpoint_id IS NOT NULL
+# Arrays come as literals: the driver's own encoding of arrays looks at each element several times, and costs more than all the rest of an
+# attempt's record. Where all of a column is null, its array is empty, and `unnest` fills up with nulls.
+_RESULTS = """
+    SELECT r.*, k.tenant_id, k.livemode, k.event_type FROM unnest(
+            CAST(CAST(:event_ids AS text) AS uuid[]), CAST(CAST(:endpoint_ids AS text) AS uuid[]), CAST(CAST(:tokens AS text) AS bigint[]),
+            CAST(CAST(:kinds AS text) AS int[]), CAST(CAST(:started_ats AS text) AS float8[]), CAST(CAST(:latencies_ms AS text) AS int[]),
+            CAST(CAST(:dns_ms AS text) AS int[]), CAST(CAST(:connect_ms AS text) AS int[]), CAST(CAST(:tls_ms AS text) AS int[]),
+            CAST(CAST(:first_byte_ms AS text) AS int[]), CAST(CAST(:response_statuses AS text) AS smallint[]),
+            CAST(CAST(:causes AS text) AS text[]), CAST(:bodies AS text[]), CAST(CAST(:retries_seconds AS text) AS float8[]),
+            CAST(CAST(:failures AS text) AS text[]), CAST(CAST(:numbers AS text) AS smallint[])
+        ) AS r (
+            event_id, endpoint_id, token, kind, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status,
+            cause, response_body, retry_seconds, failure, number
+        ) JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
+            WITH ORDINALITY AS k (tenant_id, livemode, event_type, kind) USING (kind)
+"""
+# Results of first attempts out of flights: the delivery's row is written once, with them. `going` flights have more to come, of `landing`
+# ones this is the last. A flight that was taken from us is in neither, and its results are dropped.
+_RECORD_FIRST = Statement(
+    f"""
+    WITH going AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:going AS bigint[])) FOR KEY SHARE),
+    landed AS (DELETE FROM flights WHERE token = ANY(CAST(:landing AS bigint[])) RETURNING token),
+    ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed),
+    result AS MATERIALIZED (
+        {_RESULTS}
+        WHERE r.token IN (SELECT token FROM ours)
     ),
-    chosen AS MATERIALIZED (
-        SELECT earliest.delivery_id FROM queued
-        CROSS JOIN LATERAL (
-            SELECT delivery_id FROM delivery_due
-            WHERE retry = :retry AND endpoint_id = queued.endpoint_id AND due_at <= now()
-            ORDER BY due_at LIMIT :each FOR UPDATE SKIP LOCKED
-        ) earliest
-        WHERE queued.endpoint_id IS NOT NULL AND queued.endpoint_id <> ALL(CAST(:full AS uuid[]))
-        LIMIT :rows_max
+    queued AS (
+        INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
+        SELECT event_id, endpoint_id, now() + make_interval(secs => retry_seconds), true FROM result WHERE retry_seconds IS NOT NULL
+        ON CONFLICT DO NOTHING
     ),
-    leased AS (
-        UPDATE delivery_due SET lease_token = :token, due_at = now() + make_interval(secs => :lease_seconds)
-        FROM chosen WHERE delivery_due.delivery_id = chosen.delivery_id
-        RETURNING delivery_due.delivery_id
+    written AS (
+        INSERT INTO deliveries (
+            event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
+            first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
+        )
+        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, 1, to_timestamp(started_at), latency_ms, dns_ms, connect_ms,
+            tls_ms, first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
+            CASE WHEN retry_seconds IS NULL THEN now() END,
+            CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
+        FROM result ON CONFLICT DO NOTHING
     )
-    SELECT d.id, d.attempts_made, d.endpoint_id, d.event_id, p.version, p.enabled, p.deleted_at,
-        e.body, e.traceparent, e.occurred_at
-    FROM leased JOIN deliveries d ON d.id = leased.delivery_id
-    JOIN events e ON e.id = d.event_id JOIN endpoints p ON p.id = d.endpoint_id
-    ORDER BY d.id
-    """
+    SELECT token FROM ours
+    """  # noqa: S608 - fixed text
 )
-_RENEW = text(
-    """
-    UPDATE delivery_due SET due_at = now() + make_interval(secs => :lease_seconds)
-    FROM unnest(CAST(:delivery_ids AS uuid[]), CAST(:tokens AS bigint[])) AS held (delivery_id, token)
-    WHERE delivery_due.delivery_id = held.delivery_id AND delivery_due.lease_token = held.token
-    RETURNING delivery_due.delivery_id
-    """
-)
-_RELEASE = text(
-    """
-    UPDATE delivery_due SET due_at = now(), lease_token = NULL
-    FROM unnest(CAST(:delivery_ids AS uuid[]), CAST(:tokens AS bigint[])) AS held (delivery_id, token)
-    WHERE delivery_due.delivery_id = held.delivery_id AND delivery_due.lease_token = held.token
-    """
-)
-_ABANDON = text(
-    """
-    WITH finished AS (
-        DELETE FROM delivery_due
-        USING unnest(CAST(:delivery_ids AS uuid[]), CAST(:tokens AS bigint[])) AS held (delivery_id, token)
-        WHERE delivery_due.delivery_id = held.delivery_id AND delivery_due.lease_token = held.token
-        RETURNING delivery_due.delivery_id
-    )
-    UPDATE deliveries SET failed_at = now(), updated_at = now(), next_attempt_at = NULL, failure = :failure
-    FROM finished WHERE deliveries.id = finished.delivery_id
-    """
-)
-_RECORD = text(
-    """
+# Results of what was leased out of the queue: the row's last attempt moves to the log, and this one takes its place.
+_RECORD_LEASED = Statement(
+    f"""
     WITH result AS MATERIALIZED (
-        SELECT * FROM unnest(
-            CAST(:delivery_ids AS uuid[]), CAST(:tokens AS bigint[]), CAST(:numbers AS smallint[]),
-            CAST(:started_ats AS timestamptz[]), CAST(:latencies_ms AS int[]), CAST(:statuses AS smallint[]),
-            CAST(:causes AS text[]), CAST(:bodies AS text[]), CAST(:retries_seconds AS float8[]), CAST(:failures AS text[])
-        ) AS r (delivery_id, token, number, started_at, latency_ms, status, cause, body, retry_seconds, failure)
+        {_RESULTS}
     ),
     finished AS (
-        DELETE FROM delivery_due USING result r
-        WHERE delivery_due.delivery_id = r.delivery_id AND delivery_due.lease_token = r.token AND r.retry_seconds IS NULL
-        RETURNING delivery_due.delivery_id
+        DELETE FROM delivery_due q USING result r
+        WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NULL
+        RETURNING q.event_id, q.endpoint_id
     ),
     postponed AS (
-        UPDATE delivery_due SET due_at = now() + make_interval(secs => r.retry_seconds), lease_token = NULL, retry = true
+        UPDATE delivery_due q SET due_at = now() + make_interval(secs => r.retry_seconds), lease_token = NULL, retry = true
         FROM result r
-        WHERE delivery_due.delivery_id = r.delivery_id AND delivery_due.lease_token = r.token AND r.retry_seconds IS NOT NULL
-        RETURNING delivery_due.delivery_id
+        WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NOT NULL
+        RETURNING q.event_id, q.endpoint_id
     ),
     held AS MATERIALIZED (
         SELECT r.* FROM result r
-        JOIN (SELECT delivery_id FROM finished UNION ALL SELECT delivery_id FROM postponed) kept USING (delivery_id)
+        JOIN (SELECT * FROM finished UNION ALL SELECT * FROM postponed) kept USING (event_id, endpoint_id)
     ),
     logged AS (
-        INSERT INTO attempts (delivery_id, number, started_at, latency_ms, response_status, cause, response_body)
-        SELECT delivery_id, number, started_at, latency_ms, status, cause, body FROM held
+        INSERT INTO attempts (
+            event_id, endpoint_id, number, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status, cause,
+            response_body
+        )
+        SELECT last.* FROM held CROSS JOIN LATERAL (
+            SELECT event_id, endpoint_id, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms,
+                response_status, cause, response_body
+            FROM deliveries d
+            WHERE d.event_id = held.event_id AND d.endpoint_id = held.endpoint_id AND d.attempts_made > 0 LIMIT 1
+        ) last
         ON CONFLICT DO NOTHING
+    ),
+    written AS (
+        INSERT INTO deliveries AS d (
+            event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
+            first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
+        )
+        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, number, to_timestamp(started_at), latency_ms, dns_ms, connect_ms,
+            tls_ms, first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
+            CASE WHEN retry_seconds IS NULL THEN now() END,
+            CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
+        FROM held
+        ON CONFLICT (event_id, endpoint_id) DO UPDATE SET
+            attempts_made = excluded.attempts_made, started_at = excluded.started_at, latency_ms = excluded.latency_ms,
+            dns_ms = excluded.dns_ms, connect_ms = excluded.connect_ms, tls_ms = excluded.tls_ms,
+            first_byte_ms = excluded.first_byte_ms, response_status = excluded.response_status, cause = excluded.cause,
+            response_body = excluded.response_body, failure = excluded.failure, next_attempt_at = excluded.next_attempt_at,
+            finished_at = excluded.finished_at, status = excluded.status
     )
-    UPDATE deliveries SET
-        attempts_made = held.number, response_status = held.status, cause = held.cause, updated_at = now(),
-        next_attempt_at = now() + make_interval(secs => held.retry_seconds),
-        delivered_at = CASE WHEN held.cause IS NULL THEN now() END,
-        failed_at = CASE WHEN held.failure IS NOT NULL THEN now() END,
-        failure = held.failure
-    FROM held WHERE deliveries.id = held.delivery_id
-    RETURNING deliveries.id, deliveries.endpoint_id
-    """
+    SELECT event_id, endpoint_id FROM held
+    """  # noqa: S608 - fixed text
 )
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each event or attempt: a frozen one takes three times as long to make.
+@dataclass(slots=True)
 class Message:
     """An event as it is sent. `webhook_id` and `body` are the same with every attempt."""
 
@@ -135,18 +133,46 @@ class Message:
 
 
 @dataclass(slots=True)
-class Leased:
-    """A delivery that this process may attempt until `held_until` (on the monotonic clock); renewed while it is held."""
+class Event:
+    """What deliveries of one event have in common."""
 
-    delivery_id: UUID
-    target: Target
+    id: UUID
+    tenant_id: UUID
+    livemode: bool
+    type: str
     message: Message
-    attempts_made: int
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """Who may attempt something, and until when (`held_until` is on the monotonic clock); renewed while it is held."""
+
     token: int
     held_until: float
+    left: int = 1
+    """Deliveries that are not recorded yet."""
+    is_flight: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
+class Leased:
+    """A delivery that this process may attempt while its lease holds."""
+
+    event: Event
+    endpoint_id: UUID
+    lease: Lease
+    attempts_made: int = 0
+    attempts_before: int = 0
+    """Attempts of earlier rounds."""
+    subject: str | None = None
+    """Of an endpoint that is ordered by job: the next of this subject waits for this one."""
+    since: float = 0.0
+    """When it was accepted, and then when its attempt began (on the monotonic clock)."""
+    ended: bool = False
+    """It has an outcome."""
+
+
+@dataclass(slots=True)
 class Result:
     """An attempt that was made, and what follows from it."""
 
@@ -160,94 +186,93 @@ def new_token() -> int:
     return secrets.randbits(62) + 1
 
 
-async def claim(
-    session: AsyncSession,
-    targets: Targets,
-    *,
-    retry: bool,
-    after: UUID,
-    full: Collection[UUID],
-    each: int,
-    rows_max: int,
-    lease_seconds: float,
-) -> tuple[list[Leased], UUID]:
-    """What is due, at most `each` of an endpoint, none of the `full` ones; and the endpoint after which to look next.
-
-    Deliveries whose endpoint is disabled or deleted are given up on the way.
-    """
-    held_until = time.monotonic() + lease_seconds
-    token = new_token()
-    values = {"retry": retry, "after": after, "full": list(full), "each": each, "rows_max": rows_max, "token": token}
-    rows = (await session.execute(_CLAIM, {**values, "lease_seconds": lease_seconds})).all()
-    deleted = [row.id for row in rows if row.deleted_at is not None]
-    disabled = [row.id for row in rows if row.deleted_at is None and not row.enabled]
-    await _abandon(session, deleted, token, "endpoint_deleted")
-    await _abandon(session, disabled, token, "endpoint_disabled")
-    alive = [row for row in rows if row.enabled]
-    found = await targets.of(session, {row.endpoint_id: row.version for row in alive})
-    leased = [_leased(row, found[row.endpoint_id], token, held_until) for row in alive if row.endpoint_id in found]
-    # A full page ends somewhere in the order of endpoints: the next look begins behind it, so that all get a turn.
-    return leased, max((row.endpoint_id for row in rows), default=FIRST_ENDPOINT) if len(
-        rows
-    ) >= rows_max else FIRST_ENDPOINT
+async def record_first(source: AsyncSession | Wire, results: Sequence[Result]) -> set[int]:
+    """Write down first attempts out of flights; the tokens of those flights that were still ours."""
+    counted = Counter(result.leased.lease.token for result in results)
+    leases = {result.leased.lease.token: result.leased.lease for result in results}
+    landing = [token for token, count in counted.items() if leases[token].left <= count]
+    going = sorted(counted.keys() - set(landing))
+    values = {**_columns(results), "numbers": NO_VALUES, "going": going, "landing": sorted(landing)}
+    return {row[0] for row in await _RECORD_FIRST.rows(source, values)}
 
 
-async def renew(session: AsyncSession, held: Sequence[Leased], lease_seconds: float) -> set[UUID]:
-    """Make these leases last anew; those deliveries whose lease is still ours."""
-    rows = await session.execute(_RENEW, {**_held(held), "lease_seconds": lease_seconds})
-    return set(rows.scalars())
+async def record_leased(session: AsyncSession, results: Sequence[Result]) -> set[tuple[UUID, UUID]]:
+    """Write down attempts of what was leased out of the queue; the pairs of event and endpoint that were still ours."""
+    ordered = sorted(results, key=_pair)
+    numbers = array(result.leased.attempts_made + 1 for result in ordered)
+    rows = await _RECORD_LEASED.rows(session, {**_columns(ordered), "numbers": numbers})
+    return {(row[0], row[1]) for row in rows}
 
 
-async def release(session: AsyncSession, held: Sequence[Leased]) -> None:
-    """Give up leases without an attempt: due at once, for anybody."""
-    if held:
-        await session.execute(_RELEASE, _held(held))
+def array(values: Iterable[object]) -> str:
+    """An array literal of values that need no quotes (numbers, ids, our own words)."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
-async def record(session: AsyncSession, results: Sequence[Result], now: datetime) -> int:
-    """Write down what was attempted; how many of the results still held their lease. A 410 disables its endpoint."""
-    ordered = sorted(results, key=lambda result: result.leased.delivery_id)
-    rows = (await session.execute(_RECORD, _columns(ordered))).all()
-    endpoint_of = {row.id: row.endpoint_id for row in rows}
-    gone = {
-        endpoint_of[result.leased.delivery_id]
-        for result in ordered
-        if result.decision.disables_endpoint and result.leased.delivery_id in endpoint_of
+def pairs(held: Collection[Leased]) -> dict[str, list[object]]:
+    """Arrays that name these deliveries, in the order of their keys, with their tokens."""
+    ordered = sorted(held, key=lambda leased: (leased.event.id, leased.endpoint_id))
+    return {
+        "event_ids": [leased.event.id for leased in ordered],
+        "endpoint_ids": [leased.endpoint_id for leased in ordered],
+        "tokens": [leased.lease.token for leased in ordered],
     }
-    if gone:
-        await endpoints.disable_gone(session, [from_uuid("ep", endpoint_id) for endpoint_id in gone], now)
-    return len(rows)
+
+
+def _pair(result: Result) -> tuple[UUID, UUID]:
+    return result.leased.event.id, result.leased.endpoint_id
+
+
+def quoted(values: Iterable[str | None]) -> str:
+    """An array literal of any texts."""
+    return (
+        "{"
+        + ",".join(
+            "null" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
+        )
+        + "}"
+    )
+
+
+def _sparse(values: Sequence[object]) -> str:
+    """The same for values of which some, or all, are missing."""
+    if not any(value is not None for value in values):
+        return NO_VALUES
+    return array("null" if value is None else value for value in values)
 
 
 def _columns(results: Sequence[Result]) -> Mapping[str, object]:
+    leased = [result.leased for result in results]
+    outcomes = [result.outcome for result in results]
+    timings = [outcome.timings for outcome in outcomes]
+    # Few in a group differ in these three, and an event's type is not ours to put into a literal.
+    numbers: dict[tuple[UUID, bool, str], int] = {}
+    kinds = [
+        numbers.setdefault((one.event.tenant_id, one.event.livemode, one.event.type), len(numbers) + 1)
+        for one in leased
+    ]
     return {
-        "delivery_ids": [result.leased.delivery_id for result in results],
-        "tokens": [result.leased.token for result in results],
-        "numbers": [result.leased.attempts_made + 1 for result in results],
-        "started_ats": [result.outcome.started_at for result in results],
-        "latencies_ms": [result.outcome.latency_ms for result in results],
-        "statuses": [result.outcome.response_status for result in results],
-        "causes": [result.outcome.cause for result in results],
-        "bodies": [result.outcome.response_body for result in results],
-        "retries_seconds": [result.decision.retry_seconds for result in results],
-        "failures": [result.decision.failure for result in results],
+        "event_ids": array([one.event.id for one in leased]),
+        "endpoint_ids": array([one.endpoint_id for one in leased]),
+        "tokens": array([one.lease.token for one in leased]),
+        "kinds": array(kinds),
+        "tenant_ids": [tenant_id for tenant_id, _, _ in numbers],
+        "livemodes": [livemode for _, livemode, _ in numbers],
+        "event_types": [event_type for _, _, event_type in numbers],
+        "started_ats": array([outcome.started_at.timestamp() for outcome in outcomes]),
+        "latencies_ms": array([outcome.latency_ms for outcome in outcomes]),
+        "dns_ms": _sparse([one.dns_ms for one in timings]),
+        "connect_ms": _sparse([one.connect_ms for one in timings]),
+        "tls_ms": _sparse([one.tls_ms for one in timings]),
+        "first_byte_ms": _sparse([one.first_byte_ms for one in timings]),
+        "response_statuses": _sparse([outcome.response_status for outcome in outcomes]),
+        "causes": _sparse([outcome.cause for outcome in outcomes]),
+        "bodies": _texts([outcome.response_body for outcome in outcomes]),
+        "retries_seconds": _sparse([result.decision.retry_seconds for result in results]),
+        "failures": _sparse([result.decision.failure for result in results]),
     }
 
 
-def _held(held: Sequence[Leased]) -> dict[str, object]:
-    ordered = sorted(held, key=lambda leased: leased.delivery_id)
-    return {
-        "delivery_ids": [leased.delivery_id for leased in ordered],
-        "tokens": [leased.token for leased in ordered],
-    }
-
-
-async def _abandon(session: AsyncSession, delivery_ids: Sequence[UUID], token: int, failure: Failure) -> None:
-    if delivery_ids:
-        values = {"delivery_ids": delivery_ids, "tokens": [token] * len(delivery_ids), "failure": failure}
-        await session.execute(_ABANDON, values)
-
-
-def _leased(row: Row[tuple[object, ...]], target: Target, token: int, held_until: float) -> Leased:
-    message = Message(from_uuid("evt", row.event_id), row.body, row.traceparent, row.occurred_at)
-    return Leased(row.id, target, message, row.attempts_made, token, held_until)
+def _texts(values: Sequence[str | None]) -> Sequence[str | None]:
+    """What strangers wrote goes by the driver's own encoding."""
+    return values if any(value is not None for value in values) else []

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.config import ServiceSettings, VersionedKeys
@@ -12,6 +12,7 @@ from webhooks.domain.addresses import Network, parse_networks
 RETRIES_MAX = 50
 RETRY_SECONDS_MAX = 7 * 24 * 3600
 LEASE_SECONDS_MIN = 0.5
+RETENTION_DAYS_MIN = 15
 
 
 def parse_schedule(value: str) -> tuple[float, ...]:
@@ -54,21 +55,28 @@ class Settings(ServiceSettings):
     attempt_timeout_seconds: float = Field(
         15.0, gt=0, le=60, description="Bound on a whole attempt: connection, request and complete answer."
     )
+    dns_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Bound on looking up a receiver's name.")
     connect_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Bound on making a connection, TLS included.")
+    first_byte_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="Bound on the time from the request to the first byte of the answer."
+    )
+    ca_file: FilePath | None = Field(
+        None, description="Certificate authorities (PEM) that receivers may have beside those that the system trusts."
+    )
     in_flight_max: int = Field(
-        1024,
+        2048,
         ge=4,
         le=20_000,
         description="Attempts under way at once in a process; a quarter of them is kept for retries.",
     )
     endpoint_in_flight_max: int = Field(
-        96,
+        768,
         ge=1,
         le=5000,
-        description="First attempts under way at once to one endpoint, from one process; as many retries.",
+        description="First attempts under way at once to one endpoint, from one process, if it answers fast enough; fewer retries.",
     )
     lease_seconds: float = Field(
-        8.0,
+        6.0,
         ge=LEASE_SECONDS_MIN,
         le=300,
         description="After so many seconds without a sign of life from its worker, a delivery is taken up by another.",
@@ -76,7 +84,28 @@ class Settings(ServiceSettings):
     poll_seconds: float = Field(
         0.2, gt=0, le=10, description="Seconds between two looks for deliveries that have become due."
     )
+    retention_days: int = Field(
+        30,
+        ge=RETENTION_DAYS_MIN,
+        le=3650,
+        description="Days for which events, deliveries and attempts are kept: longer than Kafka keeps events.",
+    )
+    disable_after_seconds: float = Field(
+        432_000.0,
+        gt=0,
+        description="An endpoint without a success for so long is disabled, if enough attempts have failed; warned of at half.",
+    )
+    disable_failures_min: int = Field(
+        20, ge=1, description="So many attempts at least have failed before an endpoint is disabled."
+    )
+    breaker_failures: int = Field(
+        10, ge=1, le=1000, description="After so many failures in a row nothing but probes is sent to an endpoint."
+    )
     endpoints_max: int = Field(50, ge=1, le=1000, description="Endpoints that one tenant may have.")
+    replays_max: int = Field(10, ge=1, le=1000, description="Replays of one tenant that may be running.")
+    replay_rate_per_second: float = Field(
+        100.0, gt=0, le=5000, description="Deliveries per second that a replay queues when it names no rate of its own."
+    )
 
     @model_validator(mode="after")
     def _check_timeouts(self) -> Self:

@@ -4,28 +4,55 @@ Nothing here knows what a job is: a fact is its type, its tenant, its locations,
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Protocol, cast
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from asyncpg.pgproto.pgproto import UUID as DriverUuid  # noqa: N811 - a class of that name
+from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
+from typing_extensions import TypedDict
 
-from shared.ids import known_uuid, to_uuid
-from webhooks.attempts import Leased
-from webhooks.fan_out import Fact, Room, spread
-from webhooks.targets import Targets
+from shared.ids import KNOWN_IDS_MAX, to_uuid
+from webhooks.attempts import Event, Leased, Message
+from webhooks.directory import Directory
+from webhooks.domain.matching import TYPES_KEPT_MAX
+from webhooks.fan_out import Fact, Spread, spread
+from webhooks.wire import Wire
 
-HANDED_OVER = "webhooks_leased"
-"""Key under which a transaction's session carries the leases that its commit will make real."""
+ID_LENGTH = 26
+# Ids are written in Crockford's alphabet, which leaves out four letters that Python's own base 32 has (and refuses others).
+_DIGITS = str.maketrans(
+    "0123456789abcdefghjkmnpqrstvwxyzilouABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789abcdefghijklmnopqrstuv" + "z" * 30
+)
+
+HANDED_OVER = "webhooks_spread"
+"""Key under which a transaction's session carries what its commit will make real."""
 
 
-class _Addressed(BaseModel):
+class Taker(Protocol):
+    """Who makes first attempts: the dispatcher of this process (one that does not run has no room for any)."""
+
+    def room(self, endpoint_id: UUID) -> int: ...
+
+    async def make_room(self) -> None: ...
+
+    def accept(self, leased: Sequence[Leased]) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+class _Addressed(TypedDict):
     """The part of an event's data that decides who hears of it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     location_ids: list[str]
     livemode: bool
+
+
+# Reads the whole of a document, so that none that is broken is passed on, but keeps nothing else of it.
+_ADDRESSED = TypeAdapter(_Addressed)
 
 
 def read(headers: Mapping[str, str], value: bytes) -> Fact | None:
@@ -33,46 +60,75 @@ def read(headers: Mapping[str, str], value: bytes) -> Fact | None:
     tenant_id = headers.get("ce_tenantid")
     if tenant_id is None:
         return None
-    addressed = _Addressed.model_validate_json(value)
-    occurred_at = datetime.fromisoformat(headers["ce_time"]).astimezone(UTC)
+    addressed = _ADDRESSED.validate_json(value)
+    event_type, event_id = headers["ce_type"], headers["ce_id"]
+    occurred_at = datetime.fromisoformat(headers["ce_time"])
+    if occurred_at.tzinfo is not UTC:
+        occurred_at = occurred_at.astimezone(UTC)
+    body = _body(event_type, occurred_at, value)
+    message = Message(event_id, body, headers.get("traceparent"), occurred_at)
     return Fact(
-        id=to_uuid(headers["ce_id"]),
-        event_id=headers["ce_id"],
-        tenant_id=known_uuid(tenant_id),
-        livemode=addressed.livemode,
-        type=headers["ce_type"],
-        location_ids=tuple(map(known_uuid, addressed.location_ids)),
-        occurred_at=occurred_at,
-        body=_body(headers["ce_type"], occurred_at, value),
-        traceparent=headers.get("traceparent"),
+        event=Event(_event_uuid(event_id), _known_uuid(tenant_id), addressed["livemode"], event_type, message),
+        subject=headers.get("ce_subject", ""),
+        location_ids=tuple(map(_known_uuid, addressed["location_ids"])),
     )
 
 
 def on_events(
-    *, targets: Targets, room: Room, lease_seconds: float
+    *, directory: Directory, taker: Taker, wire: Wire, lease_seconds: float
 ) -> Callable[[AsyncSession, list[Fact]], Awaitable[None]]:
     """The handler that fans facts out. What this process takes on waits in the session for the commit."""
 
     async def handle(session: AsyncSession, facts: list[Fact]) -> None:
+        # Nothing is open yet: the session takes a connection with its first statement.
+        await taker.make_room()
         session.info[HANDED_OVER] = await spread(
-            session, facts, targets=targets, room=room, lease_seconds=lease_seconds
+            session, facts, directory=directory, room=taker.room, lease_seconds=lease_seconds, wire=wire
         )
 
     return handle
 
 
-def handing_over(accept: Callable[[list[Leased]], None]) -> Callable[[AsyncSession], None]:
-    """A hook for after the commit: gives the leases that it made real to the dispatcher."""
+def handing_over(taker: Taker) -> Callable[[AsyncSession], None]:
+    """A hook for after the commit: gives what it made real to the dispatcher."""
 
     def hand_over(session: AsyncSession) -> None:
-        leased: list[Leased] | None = session.info.pop(HANDED_OVER, None)
-        if leased:
-            accept(leased)
+        found: Spread | None = session.info.pop(HANDED_OVER, None)
+        if found is not None:
+            taker.accept(found.leased)
+            if found.queued:
+                taker.wake()
 
     return hand_over
+
+
+@lru_cache(KNOWN_IDS_MAX)
+def _known_uuid(typed_id: str) -> UUID:
+    """The id of a tenant or a place, of which there are few. Raises `ValueError`."""
+    return cast(UUID, DriverUuid(to_uuid(typed_id).bytes))
+
+
+def _event_uuid(event_id: str) -> UUID:
+    """The id of an event as the database has it. Raises `ValueError`.
+
+    Each event has one of its own, so none is found in a cache: read by hand, and kept in the driver's own type, which is made, compared
+    and written ten times as fast.
+    """
+    prefix, _, suffix = event_id.partition("_")
+    if prefix != "evt" or len(suffix) != ID_LENGTH or not (suffix.isascii() and suffix.isalnum()) or suffix[0] > "7":
+        raise ValueError(f"{event_id!r} is not an id")
+    try:
+        return cast(UUID, DriverUuid(int(suffix.translate(_DIGITS), 32).to_bytes(16)))
+    except ValueError as error:
+        raise ValueError(f"{event_id!r} is not an id") from error
 
 
 def _body(event_type: str, occurred_at: datetime, data: bytes) -> bytes:
     """The body of every attempt, byte for byte: it is what is signed."""
     timestamp = occurred_at.isoformat().replace("+00:00", "Z")
-    return b'{"type":%s,"timestamp":"%s","data":%s}' % (json.dumps(event_type).encode(), timestamp.encode(), data)
+    return b'{"type":%s,"timestamp":"%s","data":%s}' % (_quoted(event_type), timestamp.encode(), data)
+
+
+@lru_cache(TYPES_KEPT_MAX)
+def _quoted(event_type: str) -> bytes:
+    return json.dumps(event_type).encode()

@@ -1,4 +1,4 @@
-"""Endpoints: made, changed, switched and deleted by administrators, and disabled by a receiver that says it is gone.
+"""Endpoints: made, changed, switched and deleted by administrators, and disabled for what their receivers do.
 
 Invariants: an endpoint's secret and headers are in the database under seal alone; it names only locations of its own tenant; each change
 raises its version and is published.
@@ -14,31 +14,35 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared import outbox
 from shared.auth import projections
 from shared.auth.decisions import Caller
 from shared.auth.seal import KeyRing
-from shared.errors import Conflict, Invalid, NotFound, Violation
+from shared.errors import Conflict, Violation
 from shared.events.webhooks import (
     EndpointCreated,
     EndpointDeleted,
     EndpointDisabled,
-    EndpointEvent,
-    EndpointState,
     EndpointUpdated,
+    EndpointWarned,
 )
 from shared.http import Page, Paging, page
 from shared.ids import new_id, to_uuid
+from webhooks import endpoint_keys, replays
 from webhooks.domain import endpoints as rules
 from webhooks.domain import signatures
 from webhooks.domain.addresses import Network
-from webhooks.models import AuditRow, Endpoint, EndpointIn, EndpointPatch, EndpointRow, EndpointSecret
-from webhooks.models import EndpointCreated as EndpointWithSecret
+from webhooks.endpoint_rows import audit, find, lock, publish, require, touch
+from webhooks.models import EndpointRow
+from webhooks.replays import DEFAULT_LIMITS
+from webhooks.replays import Limits as ReplayLimits
+from webhooks.views.endpoints import Endpoint, EndpointEnabled, EndpointIn, EndpointPatch
+from webhooks.views.endpoints import EndpointCreated as EndpointWithSecret
 
 WRITE = "settings.webhooks.write"
 HIDDEN = "[hidden]"
 REQUESTED = "requested"
 GONE = "gone"
+FAILING = "failing"
 
 # Serialises the creations of one tenant, so that its limit holds; the first number tells these locks from others'.
 _CREATION_LOCK = 7_229_002
@@ -52,6 +56,7 @@ class Policy:
     allow_http: bool
     allowed_networks: tuple[Network, ...]
     endpoints_max: int
+    replay_limits: ReplayLimits = DEFAULT_LIMITS
 
 
 async def create(
@@ -63,7 +68,7 @@ async def create(
         *rules.header_violations(wanted.headers),
         *await _unknown_locations(session, caller.tenant_id, wanted.location_ids),
     ]
-    _require(violations)
+    require(violations, "endpoint")
     await _require_room(session, policy, caller.tenant_id)
     endpoint_id = new_id("ep")
     key = signatures.new_secret()
@@ -77,16 +82,21 @@ async def create(
         location_ids=None if wanted.location_ids is None else _distinct(wanted.location_ids),
         headers_sealed=_sealed_headers(policy.ring, endpoint_id, wanted.headers),
         secret_sealed=policy.ring.seal(key, bound_to=endpoint_id),
+        signing_key_sealed=endpoint_keys.new_signing_key(policy.ring, endpoint_id) if wanted.sign_v1a else None,
+        retry_schedule_seconds=wanted.retry_schedule_seconds,
+        rate_limit_per_second=wanted.rate_limit_per_second,
+        ordered_by_job=wanted.ordered_by_job,
         enabled=wanted.enabled,
         disabled_reason=None if wanted.enabled else REQUESTED,
+        disabled_at=None if wanted.enabled else now,
         created_by=caller.actor,
         version=1,
         created_at=now,
         updated_at=now,
     )
     session.add(row)
-    _audit(session, caller, "endpoint.created", row, now)
-    _publish(session, EndpointCreated, row)
+    audit(session, caller, "endpoint.created", row.id, now)
+    publish(session, EndpointCreated, row)
     shown = _view(policy.ring, row, caller)
     return EndpointWithSecret(**shown.model_dump(), secret=signatures.shown(key))
 
@@ -110,18 +120,7 @@ async def listed(session: AsyncSession, policy: Policy, caller: Caller, paging: 
 
 async def get(session: AsyncSession, policy: Policy, caller: Caller, endpoint_id: str) -> Endpoint:
     """One endpoint. Raises `NotFound`."""
-    return _view(policy.ring, await _find(session, caller, endpoint_id), caller)
-
-
-async def reveal_secret(
-    session: AsyncSession, policy: Policy, caller: Caller, endpoint_id: str, now: datetime
-) -> EndpointSecret:
-    """The endpoint's secret; that it was looked at stays on record. Raises `NotFound`."""
-    row = await _find(session, caller, endpoint_id)
-    assert row.secret_sealed is not None
-    key = policy.ring.open(row.secret_sealed, bound_to=row.id)
-    _audit(session, caller, "endpoint.secret_revealed", row, now)
-    return EndpointSecret(endpoint_id=row.id, secret=signatures.shown(key))
+    return _view(policy.ring, await find(session, caller, endpoint_id), caller)
 
 
 async def change(
@@ -146,24 +145,39 @@ async def change(
         violations += rules.header_violations(merged)
         if merged != headers:
             row.headers_sealed = _sealed_headers(policy.ring, row.id, merged)
-    _require(violations)
+    require(violations, "endpoint")
+    _change_sending(policy.ring, row, wanted)
     if "enabled" in wanted.model_fields_set:
-        row.enabled = wanted.enabled
-        row.disabled_reason = None if wanted.enabled else row.disabled_reason or REQUESTED
+        _switch(row, now, reason=None if wanted.enabled else REQUESTED)
     if _visible(row) != before:
         switched_off = before[-1] and not row.enabled
-        _touch(row, now)
-        _audit(session, caller, "endpoint.updated", row, now)
-        _publish(session, EndpointDisabled if switched_off else EndpointUpdated, row)
+        touch(row, now)
+        audit(session, caller, "endpoint.updated", row.id, now)
+        publish(session, EndpointDisabled if switched_off else EndpointUpdated, row)
     return _view(policy.ring, row, caller)
 
 
-async def switch(
-    session: AsyncSession, policy: Policy, caller: Caller, endpoint_id: str, *, enabled: bool, now: datetime
+async def enable(
+    session: AsyncSession, policy: Policy, caller: Caller, row: EndpointRow, *, replay_missed: bool, now: datetime
+) -> EndpointEnabled:
+    """The endpoint (`row` comes from `lock`), enabled; with `replay_missed` what happened while it was off is sent as well.
+
+    Raises `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
+    """
+    off_since = None if row.enabled else row.disabled_at or row.updated_at
+    shown = await change(session, policy, caller, row, EndpointPatch(enabled=True), now)
+    replay = None
+    if replay_missed and off_since is not None:
+        replay = await replays.replay_missed(session, policy.replay_limits, caller, row.id, off_since, now)
+    return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
+
+
+async def switch_off(
+    session: AsyncSession, policy: Policy, caller: Caller, endpoint_id: str, now: datetime
 ) -> Endpoint:
-    """The endpoint, enabled or disabled. Raises `NotFound`."""
+    """The endpoint, disabled. Raises `NotFound`."""
     row = await lock(session, caller, endpoint_id)
-    return await change(session, policy, caller, row, EndpointPatch(enabled=enabled), now)
+    return await change(session, policy, caller, row, EndpointPatch(enabled=False), now)
 
 
 async def delete(session: AsyncSession, caller: Caller, row: EndpointRow, now: datetime) -> None:
@@ -171,32 +185,40 @@ async def delete(session: AsyncSession, caller: Caller, row: EndpointRow, now: d
     if row.deleted_at is not None:
         return
     row.deleted_at = now
-    row.enabled = False
-    row.secret_sealed = None
+    _switch(row, now, reason=REQUESTED)
+    row.secret_sealed = row.previous_secret_sealed = row.previous_secret_until = row.signing_key_sealed = None
     row.headers_sealed = None
-    _touch(row, now)
-    _audit(session, caller, "endpoint.deleted", row, now)
-    _publish(session, EndpointDeleted, row)
+    touch(row, now)
+    audit(session, caller, "endpoint.deleted", row.id, now)
+    publish(session, EndpointDeleted, row)
 
 
-async def disable_gone(session: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
-    """Disable endpoints whose receivers answered 410; those that are disabled already stay as they are."""
+async def disable(session: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> None:
+    """Disable endpoints for what their receivers did (`GONE`, `FAILING`); those that are disabled already stay as they are."""
+    for row in await _lock_enabled(session, endpoint_ids):
+        row.enabled = False
+        row.disabled_reason = reason
+        touch(row, now)
+        publish(session, EndpointDisabled, row)
+
+
+async def warn(session: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
+    """Tell that endpoints will be disabled if they go on failing; once for each streak of failures."""
+    for row in await _lock_enabled(session, endpoint_ids):
+        if row.warned_at is None:
+            row.warned_at = now
+            touch(row, now)
+            publish(session, EndpointWarned, row)
+
+
+async def _lock_enabled(session: AsyncSession, endpoint_ids: Sequence[str]) -> Sequence[EndpointRow]:
     statement = (
         select(EndpointRow)
         .where(col(EndpointRow.id).in_(endpoint_ids), col(EndpointRow.enabled).is_(True))
         .order_by(col(EndpointRow.id))
         .with_for_update()
     )
-    for row in (await session.execute(statement)).scalars():
-        row.enabled = False
-        row.disabled_reason = GONE
-        _touch(row, now)
-        _publish(session, EndpointDisabled, row)
-
-
-async def lock(session: AsyncSession, caller: Caller, endpoint_id: str, *, deleted_too: bool = False) -> EndpointRow:
-    """The row, held until the transaction ends; with `deleted_too` also a tombstone. Raises `NotFound`."""
-    return await _find(session, caller, endpoint_id, for_update=True, deleted_too=deleted_too)
+    return (await session.execute(statement)).scalars().all()
 
 
 def open_headers(ring: KeyRing, endpoint_id: str, sealed: bytes | None) -> dict[str, str]:
@@ -205,24 +227,6 @@ def open_headers(ring: KeyRing, endpoint_id: str, sealed: bytes | None) -> dict[
         return {}
     headers: dict[str, str] = json.loads(ring.open(sealed, bound_to=f"{endpoint_id}/headers"))
     return headers
-
-
-async def _find(
-    session: AsyncSession, caller: Caller, endpoint_id: str, *, for_update: bool = False, deleted_too: bool = False
-) -> EndpointRow:
-    statement = select(EndpointRow).where(
-        col(EndpointRow.id) == endpoint_id,
-        col(EndpointRow.tenant_id) == caller.tenant_id,
-        col(EndpointRow.livemode) == caller.livemode,
-    )
-    if not deleted_too:
-        statement = statement.where(col(EndpointRow.deleted_at).is_(None))
-    if for_update:
-        statement = statement.with_for_update()
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NotFound("no webhook endpoint with this id", code="endpoint_not_found")
-    return row
 
 
 async def _unknown_locations(
@@ -253,11 +257,6 @@ async def _require_room(session: AsyncSession, policy: Policy, tenant_id: str) -
         raise Conflict(f"a tenant may have {policy.endpoints_max} webhook endpoints", code="endpoint_limit_reached")
 
 
-def _require(violations: Sequence[Violation]) -> None:
-    if violations:
-        raise Invalid("the endpoint is not acceptable: see errors", *violations)
-
-
 def _merged(headers: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
     """Names are the same in upper and lower case; the latest spelling stays."""
     changed = {name.lower() for name in changes}
@@ -277,37 +276,35 @@ def _headers(ring: KeyRing, row: EndpointRow) -> dict[str, str]:
     return open_headers(ring, row.id, row.headers_sealed)
 
 
+def _change_sending(ring: KeyRing, row: EndpointRow, wanted: EndpointPatch) -> None:
+    """How requests are made: schedule, rate, order, signature."""
+    if "retry_schedule_seconds" in wanted.model_fields_set:
+        row.retry_schedule_seconds = wanted.retry_schedule_seconds
+    if "rate_limit_per_second" in wanted.model_fields_set:
+        row.rate_limit_per_second = wanted.rate_limit_per_second
+    if "ordered_by_job" in wanted.model_fields_set:
+        row.ordered_by_job = wanted.ordered_by_job
+    if "sign_v1a" in wanted.model_fields_set and wanted.sign_v1a != (row.signing_key_sealed is not None):
+        row.signing_key_sealed = endpoint_keys.new_signing_key(ring, row.id) if wanted.sign_v1a else None
+
+
+def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
+    """On (`reason` None), with a record that begins anew; or off. What is off already keeps its reason and its instant."""
+    if reason is None and not row.enabled:
+        row.failing_since = None
+        row.failures_since = 0
+        row.warned_at = None
+    row.disabled_reason = None if reason is None else row.disabled_reason or reason
+    row.disabled_at = None if reason is None else row.disabled_at or now
+    row.enabled = reason is None
+
+
 def _visible(row: EndpointRow) -> tuple[object, ...]:
     """Everything that a change can change; `enabled` last."""
     locations = None if row.location_ids is None else tuple(row.location_ids)
-    return (row.url, row.description, tuple(row.event_types), locations, row.headers_sealed, row.enabled)
-
-
-def _touch(row: EndpointRow, now: datetime) -> None:
-    row.version += 1
-    row.updated_at = now
-
-
-def _audit(session: AsyncSession, caller: Caller, action: str, row: EndpointRow, now: datetime) -> None:
-    session.add(AuditRow(tenant_id=row.tenant_id, actor=caller.actor, action=action, subject=row.id, at=now))
-
-
-def _publish(session: AsyncSession, event_type: type[EndpointEvent], row: EndpointRow) -> None:
-    state = EndpointState(
-        endpoint_id=row.id,
-        tenant_id=row.tenant_id,
-        url=row.url,
-        event_types=row.event_types,
-        location_ids=row.location_ids,
-        enabled=row.enabled,
-        reason=row.disabled_reason,
-    )
-    outbox.publish(
-        session,
-        event_type(
-            type=event_type.type_name(), tenant_id=row.tenant_id, subject=row.id, sequence=row.version, data=state
-        ),
-    )
+    schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
+    sending = (schedule, row.rate_limit_per_second, row.ordered_by_job, row.signing_key_sealed, row.headers_sealed)
+    return (row.url, row.description, tuple(row.event_types), locations, sending, row.enabled)
 
 
 def _view(ring: KeyRing, row: EndpointRow, caller: Caller) -> Endpoint:
@@ -321,8 +318,14 @@ def _view(ring: KeyRing, row: EndpointRow, caller: Caller) -> Endpoint:
         event_types=row.event_types,
         location_ids=all_locations if row.location_ids is None else row.location_ids,
         headers=headers if caller.may(WRITE) else dict.fromkeys(headers, HIDDEN),
+        retry_schedule_seconds=row.retry_schedule_seconds,
+        rate_limit_per_second=row.rate_limit_per_second,
+        ordered_by_job=row.ordered_by_job,
+        sign_v1a=row.signing_key_sealed is not None,
         enabled=row.enabled,
         disabled_reason=row.disabled_reason,
+        disabled_at=row.disabled_at,
+        failing_since=row.failing_since,
         created_by=row.created_by,
         created_at=row.created_at,
         updated_at=row.updated_at,

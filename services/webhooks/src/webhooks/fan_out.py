@@ -1,174 +1,208 @@
 """From an event to its deliveries: one for each endpoint that it concerns, in the transaction that takes the event.
 
-Invariant: an event is stored, matched and queued at once or not at all, and only the first time that it is seen.
+Invariant: an event is stored, matched and handed to a flight or to the queue at once or not at all, and only the first time that it is
+seen. Its row is the proof that it was.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import inbox
-from shared.ids import new_id, to_uuid
-from webhooks.attempts import Leased, Message, new_token
-from webhooks.domain.matching import Subscription, wants
-from webhooks.targets import Target, Targets
+from webhooks import queue
+from webhooks.attempts import NO_VALUES, Event, Lease, Leased, array, new_token, quoted
+from webhooks.directory import Directory
+from webhooks.wire import Statement, Wire
 
 CONSUMER = "webhooks.fan-out"
+POSITIONS_PER_TRANSACTION = 65_536
+STALE_VIEWS_MAX = 3
+TEXTS_KEPT_MAX = 10_000
 
 Room = Callable[[UUID], int]
 """How many more deliveries of an endpoint this process can take on at once."""
 
-_SUBSCRIPTIONS = text(
-    """
-    SELECT id, version, tenant_id, livemode, event_types, location_ids FROM endpoints
-    WHERE tenant_id = ANY(CAST(:tenant_ids AS uuid[])) AND enabled AND deleted_at IS NULL
-    """
-)
-# What is not leased by this process is due now, and found by whichever worker looks first.
-_STORE = text(
-    """
-    WITH stored AS (
-        INSERT INTO events (id, tenant_id, livemode, type, location_ids, occurred_at, body, traceparent)
-        SELECT id, tenant_id, livemode, type, location_ids::uuid[], occurred_at, body, traceparent FROM unnest(
-            CAST(:event_ids AS uuid[]), CAST(:event_tenant_ids AS uuid[]), CAST(:event_livemodes AS boolean[]),
-            CAST(:types AS text[]), CAST(:location_ids AS text[]), CAST(:occurred_ats AS timestamptz[]),
-            CAST(:bodies AS bytea[]), CAST(:traceparents AS text[])
-        ) AS event (id, tenant_id, livemode, type, location_ids, occurred_at, body, traceparent)
-        ON CONFLICT DO NOTHING
+SETTLED = f"(pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {POSITIONS_PER_TRANSACTION})"
+"""SQL: events with a position below this are all there are, whoever is writing: the feed shows no others."""
+
+# Nothing happens when an endpoint has changed since the view that the plan was made with (`known`); null: whatever it was.
+_STORE = Statement(
+    f"""
+    WITH view AS MATERIALIZED (
+        SELECT last_value = coalesce(CAST(:known AS bigint), last_value) AS current,
+            pg_current_xact_id()::text::bigint * {POSITIONS_PER_TRANSACTION} AS base
+        FROM endpoint_changes
     ),
-    planned AS MATERIALIZED (
-        SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:of_event_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:tenant_ids AS uuid[]),
-            CAST(:livemodes AS boolean[]), CAST(:of_types AS text[]), CAST(:tokens AS bigint[])
-        ) AS delivery (id, event_id, endpoint_id, tenant_id, livemode, event_type, token)
+    stored AS (
+        INSERT INTO events (id, position, tenant_id, livemode, type, subject, location_ids, occurred_at, body, traceparent)
+        SELECT id, base + place, tenant_id, livemode, type, subject, location_ids::uuid[], to_timestamp(occurred_at), body, traceparent
+        FROM view, unnest(
+            CAST(CAST(:event_ids AS text) AS uuid[]), CAST(CAST(:places AS text) AS int[]), CAST(CAST(:tenant_ids AS text) AS uuid[]),
+            CAST(CAST(:livemodes AS text) AS boolean[]), CAST(CAST(:types AS text) AS text[]), CAST(CAST(:subjects AS text) AS text[]),
+            CAST(CAST(:location_ids AS text) AS text[]), CAST(CAST(:occurred_ats AS text) AS float8[]), CAST(:bodies AS bytea[]),
+            CAST(CAST(:traceparents AS text) AS text[])
+        ) AS event (id, place, tenant_id, livemode, type, subject, location_ids, occurred_at, body, traceparent)
+        WHERE view.current
+        ON CONFLICT DO NOTHING RETURNING id, position, tenant_id, livemode, type, subject
     ),
-    made AS (
-        INSERT INTO deliveries (id, event_id, endpoint_id, tenant_id, livemode, event_type)
-        SELECT id, event_id, endpoint_id, tenant_id, livemode, event_type FROM planned
-        ON CONFLICT DO NOTHING RETURNING id
+    taken AS (
+        INSERT INTO flights (token, lease_until, event_ids, endpoint_ids)
+        SELECT CAST(:token AS bigint), now() + make_interval(secs => CAST(:lease_seconds AS float8)),
+            array_agg(event_id), array_agg(endpoint_id)
+        FROM unnest(CAST(CAST(:taken_event_ids AS text) AS uuid[]), CAST(CAST(:taken_endpoint_ids AS text) AS uuid[]))
+            AS pair (event_id, endpoint_id)
+        WHERE event_id IN (SELECT id FROM stored) HAVING count(*) > 0
+    ),
+    waiting AS MATERIALIZED (
+        SELECT stored.*, pair.endpoint_id, pair.ordered
+        FROM unnest(
+            CAST(CAST(:waiting_event_ids AS text) AS uuid[]), CAST(CAST(:waiting_endpoint_ids AS text) AS uuid[]),
+            CAST(CAST(:waiting_ordered AS text) AS boolean[])
+        ) AS pair (event_id, endpoint_id, ordered)
+        JOIN stored ON stored.id = pair.event_id
+    ),
+    shown AS (
+        INSERT INTO deliveries (event_id, endpoint_id, tenant_id, livemode, event_type, status)
+        SELECT id, endpoint_id, tenant_id, livemode, type, 'pending' FROM waiting
+    ),
+    queued AS (
+        INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry, subject, position)
+        SELECT id, endpoint_id,
+            CASE WHEN ordered AND (
+                EXISTS (SELECT FROM delivery_due b WHERE b.endpoint_id = waiting.endpoint_id AND b.subject = waiting.subject)
+                OR row_number() OVER (PARTITION BY endpoint_id, subject, ordered ORDER BY position) > 1
+            ) THEN 'infinity' ELSE now() END,
+            false, CASE WHEN ordered THEN subject END, CASE WHEN ordered THEN position END
+        FROM waiting
     )
-    INSERT INTO delivery_due (delivery_id, endpoint_id, due_at, lease_token, retry)
-    SELECT id, endpoint_id,
-        now() + CASE WHEN token IS NULL THEN interval '0' ELSE make_interval(secs => :lease_seconds) END, token, false
-    FROM planned JOIN made USING (id)
-    RETURNING delivery_id
-    """
+    SELECT id FROM stored UNION ALL SELECT NULL FROM view WHERE NOT current
+    """  # noqa: S608 - fixed text
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fact:
-    """An event of another service, read as far as matching needs it; `body` is what receivers get."""
+    """An event of another service, read as far as matching needs it; the message is what receivers get."""
 
-    id: UUID
-    event_id: str
-    """The same id as publisher and receivers spell it."""
-    tenant_id: UUID
-    livemode: bool
-    type: str
+    event: Event
+    subject: str
     location_ids: tuple[UUID, ...]
-    occurred_at: datetime
-    body: bytes
-    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
-    id: UUID
-    fact: Fact
-    target: Target | None
-    endpoint_id: UUID
+class Spread:
+    """What became of a batch."""
+
+    leased: list[Leased]
+    """To be attempted by this process after the commit."""
+    queued: int
+    """In the queue, for any worker."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    taken: list[tuple[Event, UUID]] = field(default_factory=list)
+    """By this process, at once."""
+    waiting: list[tuple[Event, UUID, bool]] = field(default_factory=list)
+    """In the queue; the last says whether in the order of its subject."""
 
 
 async def spread(
-    session: AsyncSession, facts: Sequence[Fact], *, targets: Targets, room: Room, lease_seconds: float
-) -> list[Leased]:
-    """Store new facts with their deliveries; those that this process has taken on already, to be attempted after the commit."""
-    fresh = await inbox.claim(session, CONSUMER, [fact.event_id for fact in facts])
+    session: AsyncSession,
+    facts: Sequence[Fact],
+    *,
+    directory: Directory,
+    room: Room,
+    lease_seconds: float,
+    wire: Wire | None = None,
+) -> Spread:
+    """Store new facts with their deliveries: as many in the hands of this process as it has room for.
+
+    All of it is one statement, which goes over the `wire` where there is one, unless the order of jobs asks for locks before it.
+    """
     # A batch may hold a record twice; the first of them stands for both.
-    new = list({fact.event_id: fact for fact in reversed(facts) if fact.event_id in fresh}.values())[::-1]
-    if not new:
-        return []
-    planned = await _plan(session, new, targets, room)
-    held_until = time.monotonic() + lease_seconds
-    token = new_token()
-    stored = await session.execute(
-        _STORE, {**_events(new), **_deliveries(planned, token), "lease_seconds": lease_seconds}
-    )
-    made = set(stored.scalars())
-    return [
-        Leased(one.id, one.target, _message(one.fact), 0, token, held_until)
-        for one in planned
-        if one.target is not None and one.id in made
-    ]
+    unique = {fact.event.id: fact for fact in reversed(facts)}
+    for looks in range(STALE_VIEWS_MAX + 1):
+        if directory.last_change is None or looks:
+            await directory.load(session)
+        plan = _plan(list(unique.values())[::-1], directory, room)
+        known = directory.last_change if looks < STALE_VIEWS_MAX else None
+        lease = Lease(new_token(), time.monotonic() + lease_seconds, is_flight=True)
+        ordered = {endpoint_id for _, endpoint_id, in_order in plan.waiting if in_order}
+        if ordered:
+            await queue.lock_chains(session, ordered)
+        values = _values(list(unique.values())[::-1], plan, lease, known, lease_seconds)
+        source = session if ordered or wire is None else wire
+        stored = {row[0] for row in await _STORE.rows(source, values)}
+        # None among them: the view was not the latest, and nothing was done.
+        if None not in stored:
+            leased = [Leased(event, endpoint_id, lease) for event, endpoint_id in plan.taken if event.id in stored]
+            lease.left = len(leased)
+            return Spread(leased, len(plan.waiting))
+    raise AssertionError("the last look takes whatever there is")
 
 
-async def _plan(session: AsyncSession, facts: Sequence[Fact], targets: Targets, room: Room) -> list[_Planned]:
-    """The deliveries of these facts; those for which there is room come with the target of their attempt."""
-    subscriptions = await _subscriptions(session, {fact.tenant_id for fact in facts})
-    matches = [
-        (fact, subscription)
-        for fact in facts
-        for subscription in subscriptions.get(fact.tenant_id, ())
-        if wants(
-            subscription,
-            tenant_id=fact.tenant_id,
-            livemode=fact.livemode,
-            event_type=fact.type,
-            location_ids=fact.location_ids,
-        )
-    ]
-    places = Counter({endpoint_id: room(endpoint_id) for endpoint_id in {one.endpoint_id for _, one in matches}})
-    versions = {one.endpoint_id: one.version for _, one in matches if places[one.endpoint_id] > 0}
-    found = await targets.of(session, versions)
-    planned = []
-    for fact, subscription in matches:
-        endpoint_id = subscription.endpoint_id
-        target = found.get(endpoint_id) if places[endpoint_id] > 0 else None
-        places[endpoint_id] -= 1
-        planned.append(_Planned(to_uuid(new_id("dlv")), fact, target, endpoint_id))
-    return planned
+def _plan(facts: Sequence[Fact], directory: Directory, room: Room) -> _Plan:
+    """Who gets what, and what of it this process has room for."""
+    plan = _Plan()
+    places: Counter[UUID] = Counter()
+    ordered: dict[UUID, bool] = {}
+    for fact in facts:
+        event = fact.event
+        for endpoint_id in directory.wanting(event.tenant_id, event.livemode, event.type, fact.location_ids):
+            in_order = ordered.get(endpoint_id)
+            if in_order is None:
+                target = directory.target(endpoint_id)
+                in_order = ordered[endpoint_id] = target is not None and target.ordered_by_job
+                places[endpoint_id] = 0 if in_order else room(endpoint_id)
+            if places[endpoint_id] > 0:
+                places[endpoint_id] -= 1
+                plan.taken.append((event, endpoint_id))
+            else:
+                plan.waiting.append((event, endpoint_id, in_order))
+    return plan
 
 
-async def _subscriptions(session: AsyncSession, tenant_ids: set[UUID]) -> dict[UUID, list[Subscription]]:
-    subscriptions: dict[UUID, list[Subscription]] = {}
-    for row in await session.execute(_SUBSCRIPTIONS, {"tenant_ids": list(tenant_ids)}):
-        locations = None if row.location_ids is None else frozenset(row.location_ids)
-        subscription = Subscription(row.id, row.version, row.tenant_id, row.livemode, tuple(row.event_types), locations)
-        subscriptions.setdefault(row.tenant_id, []).append(subscription)
-    return subscriptions
+def _values(
+    facts: Sequence[Fact], plan: _Plan, lease: Lease, known: int | None, lease_seconds: float
+) -> dict[str, object]:
+    return {
+        **_events(facts),
+        "known": known,
+        "token": lease.token,
+        "lease_seconds": lease_seconds,
+        "taken_event_ids": array(event.id for event, _ in plan.taken),
+        "taken_endpoint_ids": array(endpoint_id for _, endpoint_id in plan.taken),
+        "waiting_event_ids": array(event.id for event, _, _ in plan.waiting),
+        "waiting_endpoint_ids": array(endpoint_id for _, endpoint_id, _ in plan.waiting),
+        "waiting_ordered": array(in_order for _, _, in_order in plan.waiting),
+    }
 
 
 def _events(facts: Sequence[Fact]) -> dict[str, object]:
+    # In the order of the key, so that two consumers that meet the same events wait for each other instead of deadlocking; `places` keep
+    # the order of publication.
+    placed = sorted(enumerate(facts), key=lambda one: one[1].event.id)
+    ordered = [fact for _, fact in placed]
+    traceparents = [fact.event.message.traceparent for fact in ordered]
     return {
-        "event_ids": [fact.id for fact in facts],
-        "event_tenant_ids": [fact.tenant_id for fact in facts],
-        "event_livemodes": [fact.livemode for fact in facts],
-        "types": [fact.type for fact in facts],
-        "location_ids": ["{" + ",".join(map(str, fact.location_ids)) + "}" for fact in facts],
-        "occurred_ats": [fact.occurred_at for fact in facts],
-        "bodies": [fact.body for fact in facts],
-        "traceparents": [fact.traceparent for fact in facts],
+        "event_ids": array([fact.event.id for fact in ordered]),
+        "places": array([place for place, _ in placed]),
+        "tenant_ids": array([_text(fact.event.tenant_id) for fact in ordered]),
+        "livemodes": array([fact.event.livemode for fact in ordered]),
+        "types": quoted([fact.event.type for fact in ordered]),
+        "subjects": quoted([fact.subject for fact in ordered]),
+        "location_ids": quoted([_literal(fact.location_ids) for fact in ordered]),
+        "occurred_ats": array([fact.event.message.occurred_at.timestamp() for fact in ordered]),
+        "bodies": [fact.event.message.body for fact in ordered],
+        "traceparents": quoted(traceparents) if any(traceparents) else NO_VALUES,
     }
 
 
-def _deliveries(planned: Sequence[_Planned], token: int) -> dict[str, object]:
-    return {
-        "ids": [one.id for one in planned],
-        "of_event_ids": [one.fact.id for one in planned],
-        "endpoint_ids": [one.endpoint_id for one in planned],
-        "tenant_ids": [one.fact.tenant_id for one in planned],
-        "livemodes": [one.fact.livemode for one in planned],
-        "of_types": [one.fact.type for one in planned],
-        "tokens": [token if one.target is not None else None for one in planned],
-    }
-
-
-def _message(fact: Fact) -> Message:
-    return Message(fact.event_id, fact.body, fact.traceparent, fact.occurred_at)
+# The same few tenants and places come again and again.
+_text: Callable[[UUID], str] = lru_cache(TEXTS_KEPT_MAX)(str)
+_literal: Callable[[tuple[UUID, ...]], str] = lru_cache(TEXTS_KEPT_MAX)(array)

@@ -1,16 +1,17 @@
-"""Webhooks' tables, and what the API shows of them.
+"""Webhooks' tables.
 
-An event's body is stored once, as it will be sent. A delivery has a row in `delivery_due` for as long as it is not finished: that row is
-its place in the queue and, while a worker holds it, its lease (`due_at` is then the instant at which the lease ends).
+An event's body is stored once, as it will be sent. A delivery's row holds its last attempt; earlier ones move to `attempts` when the next
+is recorded, so that a success with the first try is one insert. What waits has a row in `delivery_due`: its place in the queue and, while
+a worker holds it, its lease (`due_at` is then the instant at which the lease ends). First attempts that went straight into a worker's
+memory have no rows of their own before their result: one row in `flights` stands for all of a batch.
+Events, deliveries and attempts lie in partitions by day (of the event's id); `webhooks.partitions` makes and drops them.
 """
 
+import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, WithJsonSchema
-from pydantic import Field as ApiField
-from pydantic_core import PydanticCustomError
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -26,7 +28,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
-    UniqueConstraint,
     Uuid,
     text,
 )
@@ -34,15 +35,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from shared.database import NAMING
-from shared.http import Input, Secret
-from shared.ids import LocationId, TypedId
+from shared.ids import TypedId
 from shared.migrations import add_plumbing_tables
-from webhooks.domain.endpoints import URL_LENGTH_MAX
-from webhooks.domain.matching import EVERYTHING, is_pattern
-
-EVENT_TYPES_MAX = 50
-LOCATIONS_MAX = 1000
-DESCRIPTION_LENGTH_MAX = 500
 
 
 def _instant(*, nullable: bool = True) -> Column[Any]:
@@ -59,8 +53,11 @@ class EndpointRow(Base, table=True):
     __tablename__ = "endpoints"
     __table_args__ = (
         Index("ix_endpoints_tenant_id", "tenant_id", "id", postgresql_where=text("deleted_at IS NULL")),
+        Index("ix_endpoints_updated_at", "updated_at"),
         CheckConstraint("version >= 1", name="version"),
         CheckConstraint("deleted_at IS NOT NULL OR secret_sealed IS NOT NULL", name="secret"),
+        CheckConstraint("rate_limit_per_second > 0", name="rate"),
+        CheckConstraint("(previous_secret_sealed IS NULL) = (previous_secret_until IS NULL)", name="previous_secret"),
     )
 
     id: str = Field(sa_column=Column(TypedId("ep"), primary_key=True))
@@ -73,8 +70,23 @@ class EndpointRow(Base, table=True):
     """None: all locations."""
     headers_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    previous_secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """Signs as well until `previous_secret_until`; bound to the endpoint's id like the secret that replaced it."""
+    previous_secret_until: datetime | None = Field(default=None, sa_column=_instant())
+    signing_key_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """Seed of the ed25519 key for `v1a`, bound to `<id>/signing-key`; None: `v1` alone."""
+    retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Double)))
+    """None: as the operator has set it."""
+    rate_limit_per_second: float | None = Field(default=None, sa_column=Column(Double))
+    ordered_by_job: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     enabled: bool = Field(sa_column=Column(Boolean, nullable=False))
     disabled_reason: str | None = Field(default=None, sa_column=Column(Text))
+    disabled_at: datetime | None = Field(default=None, sa_column=_instant())
+    """While it is off: since when. The database sees to it, whoever switches."""
+    failing_since: datetime | None = Field(default=None, sa_column=_instant())
+    """The first failure after the last success; written every few seconds at most, like the two that follow."""
+    failures_since: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    warned_at: datetime | None = Field(default=None, sa_column=_instant())
     created_by: str = Field(sa_column=Column(Text, nullable=False))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     created_at: datetime = Field(sa_column=_instant(nullable=False))
@@ -83,81 +95,174 @@ class EndpointRow(Base, table=True):
 
 
 class EventRow(Base, table=True):
-    """A fact as receivers get it, stored once for all of its deliveries."""
+    """A fact as receivers get it, stored once for all of its deliveries. That its id is here means that it was fanned out."""
 
     __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_feed", "tenant_id", "livemode", "position"),
+        {"postgresql_partition_by": "RANGE (id)"},
+    )
 
     id: UUID = Field(sa_column=Column(Uuid, primary_key=True))
     tenant_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    position: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """Order of publication: the storing transaction's number × `POSITIONS_PER_TRANSACTION` + the place in its batch. A reader that takes
+    only what lies below the oldest open transaction (`webhooks.fan_out.SETTLED`) sees no gap that is filled later."""
+    occurred_at: datetime = Field(sa_column=_instant(nullable=False))
     livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
     type: str = Field(sa_column=Column(Text, nullable=False))
+    subject: str = Field(sa_column=Column(Text, nullable=False))
     location_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
-    occurred_at: datetime = Field(sa_column=_instant(nullable=False))
-    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     traceparent: str | None = Field(default=None, sa_column=Column(Text))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class DeliveryRow(Base, table=True):
-    """One event for one endpoint. Its id is time-ordered and carries the instant at which it was made.
-
-    No index names a column that a success changes, so that recording one stays a cheap update in place.
-    """
+    """One event for one endpoint, with its last attempt."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        UniqueConstraint("event_id", "endpoint_id"),
-        Index(None, "tenant_id", "id"),
-        Index(None, "endpoint_id", "id"),
-        Index("ix_deliveries_failed", "tenant_id", "id", postgresql_where=text("failed_at IS NOT NULL")),
-        CheckConstraint("delivered_at IS NULL OR failed_at IS NULL", name="one_end"),
-        CheckConstraint("(failed_at IS NULL) = (failure IS NULL)", name="failure"),
+        # In this order it serves the list of an endpoint's deliveries, too.
+        PrimaryKeyConstraint("endpoint_id", "event_id"),
+        Index("ix_deliveries_tenant", "tenant_id", "livemode", "event_id"),
+        Index("ix_deliveries_failed", "tenant_id", "livemode", "event_id", postgresql_where=text("status = 'failed'")),
+        Index("ix_deliveries_endpoint_failed", "endpoint_id", "event_id", postgresql_where=text("status = 'failed'")),
+        CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+        CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
+        {"postgresql_partition_by": "RANGE (event_id)"},
     )
 
-    id: str = Field(sa_column=Column(TypedId("dlv"), primary_key=True))
     event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
     endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
     tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
-    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
-    event_type: str = Field(sa_column=Column(Text, nullable=False))
-    attempts_made: int = Field(sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
-    response_status: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    cause: str | None = Field(default=None, sa_column=Column(Text))
+    started_at: datetime | None = Field(default=None, sa_column=_instant())
+    finished_at: datetime | None = Field(default=None, sa_column=_instant())
     next_attempt_at: datetime | None = Field(default=None, sa_column=_instant())
-    updated_at: datetime | None = Field(default=None, sa_column=_instant())
-    delivered_at: datetime | None = Field(default=None, sa_column=_instant())
-    failed_at: datetime | None = Field(default=None, sa_column=_instant())
+    latency_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    tls_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    first_byte_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    attempts_made: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
+    response_status: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
+    status: str = Field(sa_column=Column(Text, nullable=False))
+    event_type: str = Field(sa_column=Column(Text, nullable=False))
+    cause: str | None = Field(default=None, sa_column=Column(Text))
     failure: str | None = Field(default=None, sa_column=Column(Text))
-
-
-class DeliveryDueRow(Base, table=True):
-    """The queue: narrow, and empty of everything that is finished."""
-
-    __tablename__ = "delivery_due"
-    __table_args__ = (
-        Index(None, "retry", "endpoint_id", "due_at"),
-        CheckConstraint("lease_token IS NULL OR lease_token > 0", name="lease_token"),
-    )
-
-    delivery_id: UUID = Field(sa_column=Column(Uuid, primary_key=True))
-    endpoint_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    due_at: datetime = Field(sa_column=_instant(nullable=False))
-    lease_token: int | None = Field(default=None, sa_column=Column(BigInteger))
-    retry: bool = Field(sa_column=Column(Boolean, nullable=False))
+    response_body: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class AttemptRow(Base, table=True):
-    """One request that was made for a delivery, and what came of it."""
+    """An attempt that was not the last of its delivery."""
 
     __tablename__ = "attempts"
-    __table_args__ = (PrimaryKeyConstraint("delivery_id", "number"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "endpoint_id", "number"),
+        {"postgresql_partition_by": "RANGE (event_id)"},
+    )
 
-    delivery_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    number: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
+    endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
     started_at: datetime = Field(sa_column=_instant(nullable=False))
     latency_ms: int = Field(sa_column=Column(Integer, nullable=False))
+    dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    tls_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    first_byte_ms: int | None = Field(default=None, sa_column=Column(Integer))
+    number: int = Field(sa_column=Column(SmallInteger, nullable=False))
     response_status: int | None = Field(default=None, sa_column=Column(SmallInteger))
     cause: str | None = Field(default=None, sa_column=Column(Text))
     response_body: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class DeliveryDueRow(Base, table=True):
+    """The queue: narrow, and empty of everything that is finished or under way as part of a flight."""
+
+    __tablename__ = "delivery_due"
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "endpoint_id"),
+        Index("ix_delivery_due_queue", "retry", "endpoint_id", "due_at"),
+        Index(
+            "ix_delivery_due_order", "endpoint_id", "subject", "position", postgresql_where=text("subject IS NOT NULL")
+        ),
+        CheckConstraint("lease_token > 0", name="lease_token"),
+        CheckConstraint("(subject IS NULL) = (position IS NULL)", name="order"),
+    )
+
+    event_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    endpoint_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    due_at: datetime = Field(sa_column=_instant(nullable=False))
+    """Infinity: waits for an earlier one of its subject."""
+    lease_token: int | None = Field(default=None, sa_column=Column(BigInteger))
+    position: int | None = Field(default=None, sa_column=Column(BigInteger))
+    attempts_before: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
+    """Attempts of earlier rounds: the schedule begins anew when a delivery is sent again."""
+    retry: bool = Field(sa_column=Column(Boolean, nullable=False))
+    subject: str | None = Field(default=None, sa_column=Column(Text))
+    """Of endpoints that are ordered by job alone."""
+
+
+class FlightRow(Base, table=True):
+    """First attempts of one batch in one worker's memory: pairs of event and endpoint, until all of them are recorded."""
+
+    __tablename__ = "flights"
+    __table_args__ = (
+        CheckConstraint("cardinality(event_ids) = cardinality(endpoint_ids)", name="pairs"),
+        CheckConstraint("token > 0", name="token"),
+    )
+
+    token: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    lease_until: datetime = Field(sa_column=_instant(nullable=False))
+    event_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
+    endpoint_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
+
+
+class ReplayRow(Base, table=True):
+    """Events that are sent to an endpoint again, or for the first time: a job that goes on where it was left."""
+
+    __tablename__ = "replays"
+    __table_args__ = (
+        Index("ix_replays_tenant", "tenant_id", "livemode", "id"),
+        Index("ix_replays_running", "next_step_at", postgresql_where=text("status = 'running'")),
+        CheckConstraint("kind IN ('failed', 'missing', 'filter')", name="kind"),
+        CheckConstraint("status IN ('running', 'completed', 'cancelled', 'failed')", name="status"),
+        CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
+        CheckConstraint("since < until", name="range"),
+        CheckConstraint("rate_per_second > 0", name="rate"),
+    )
+
+    id: str = Field(sa_column=Column(TypedId("rpl"), primary_key=True))
+    tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
+    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
+    endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    since: datetime = Field(sa_column=_instant(nullable=False))
+    until: datetime = Field(sa_column=_instant(nullable=False))
+    untried_since: datetime | None = Field(default=None, sa_column=_instant())
+    """Events from before are sent only if they had a delivery that was given up; None: no such difference."""
+    event_types: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    """None: all that the endpoint wants."""
+    dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
+    rate_per_second: float = Field(sa_column=Column(Double, nullable=False))
+    status: str = Field(sa_column=Column(Text, nullable=False))
+    failure: str | None = Field(default=None, sa_column=Column(Text))
+    after_position: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    """Events are looked at in the order of their positions: those up to this one are done."""
+    after_event_id: UUID = Field(default=UUID(int=0), sa_column=Column(Uuid, nullable=False))
+    """Failed deliveries are looked at in the order of their events' ids: those up to this one are done."""
+    next_step_at: datetime = Field(sa_column=_instant(nullable=False))
+    examined: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    matched: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    queued: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    progress: float = Field(default=0.0, sa_column=Column(Double, nullable=False))
+    created_by: str = Field(sa_column=Column(Text, nullable=False))
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    created_at: datetime = Field(sa_column=_instant(nullable=False))
+    updated_at: datetime = Field(sa_column=_instant(nullable=False))
+    finished_at: datetime | None = Field(default=None, sa_column=_instant())
 
 
 class AuditRow(Base, table=True):
@@ -177,180 +282,17 @@ class AuditRow(Base, table=True):
 add_plumbing_tables(Base.metadata)
 
 
-# -- views -------------------------------------------------------------------------------------------------------------
-
-
-def _check_pattern(value: object) -> object:
-    if isinstance(value, str) and not is_pattern(value):
-        raise PydanticCustomError(
-            "event_type_form", "expected a type such as job.created, a prefix such as job.*, or *"
-        )
-    return value
-
-
-def _read_locations(value: object) -> object:
-    """`"*"` is None from here on; null itself is refused, so that nobody subscribes to everything by leaving something out."""
-    if value is None:
-        raise PydanticCustomError("locations_missing", 'expected a list of location ids, or "*" for all')
-    return None if value == EVERYTHING else value
-
-
-_ALL_OR_LIST = {
-    "anyOf": [
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": LOCATIONS_MAX},
-        {"const": EVERYTHING},
-    ],
-    "description": 'Locations whose events are wanted, or "*" for all.',
-    "examples": [EVERYTHING, ["loc_01h455vb4pex5vsknk084sn02q"]],
-}
-
-EventTypePattern = Annotated[
-    str,
-    BeforeValidator(_check_pattern),
-    WithJsonSchema({"type": "string", "maxLength": 100, "examples": ["job.created", "job.*", "*"]}),
-]
-EventTypes = Annotated[
-    list[EventTypePattern],
-    ApiField(min_length=1, max_length=EVENT_TYPES_MAX, description="Types, prefixes (`job.*`), or `*` for everything."),
-]
-LocationsIn = Annotated[
-    Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCATIONS_MAX)] | None,
-    BeforeValidator(_read_locations),
-    WithJsonSchema(_ALL_OR_LIST),
-]
-Url = Annotated[
-    str,
-    ApiField(
-        min_length=1,
-        max_length=URL_LENGTH_MAX,
-        description="Where to send: https, a public host, no credentials.",
-        examples=["https://example.com/hooks"],
-    ),
-]
-Description = Annotated[str, ApiField(max_length=DESCRIPTION_LENGTH_MAX, description="For people.")]
-Headers = Annotated[
-    dict[str, str],
-    ApiField(
-        description="Sent with each request, 20 at most; sealed in the database.", examples=[{"X-Source": "waybill"}]
-    ),
-]
-HeadersPatch = Annotated[dict[str, str | None], ApiField(description="Headers to set, or to remove with null.")]
-
-
-class EndpointIn(Input):
-    """A new endpoint."""
-
-    url: Url
-    description: Description = ""
-    event_types: EventTypes
-    location_ids: LocationsIn
-    headers: Headers = {}
-    enabled: bool = True
-
-
-class EndpointPatch(Input):
-    """What of an endpoint shall change (JSON Merge Patch: what is left out stays, a header set to null goes)."""
-
-    url: Url = ""
-    description: Description = ""
-    event_types: EventTypes = []
-    location_ids: LocationsIn = None
-    headers: HeadersPatch = {}
-    enabled: bool = True
-
-
-class Endpoint(BaseModel):
-    """An endpoint; values of custom headers are shown to those alone who may change them."""
-
-    object: Literal["webhook_endpoint"] = "webhook_endpoint"
-    id: str
-    livemode: bool
-    url: str
-    description: str
-    event_types: list[str]
-    location_ids: list[str] | Literal["*"]
-    headers: dict[str, str]
-    enabled: bool
-    disabled_reason: str | None = ApiField(description="`requested`, or `gone` when the receiver answered 410.")
-    created_by: str
-    created_at: datetime
-    updated_at: datetime
-    version: int
-
-
-class EndpointCreated(Endpoint):
-    """A new endpoint with its secret."""
-
-    secret: str = ApiField(
-        description="Signs every request (Standard Webhooks): `whsec_…`. Keep it where the receiver verifies."
-    )
-
-
-class EndpointSecret(Secret):
-    """What signs the requests to an endpoint."""
-
-    object: Literal["webhook_endpoint_secret"] = "webhook_endpoint_secret"
-    endpoint_id: str
-    secret: str
-
-
-DeliveryStatus = Literal["pending", "delivered", "failed"]
-
-
-class Delivery(BaseModel):
-    """One event for one endpoint."""
-
-    object: Literal["delivery"] = "delivery"
-    id: str
-    endpoint_id: str
-    event_id: str = ApiField(description="Sent as `webhook-id`, the same with each attempt.")
-    event_type: str
-    status: DeliveryStatus = ApiField(description="`pending` until it was accepted or given up.")
-    attempts_made: int
-    response_status: int | None = ApiField(
-        description="HTTP status of the last attempt; null when there was no answer."
-    )
-    cause: str | None = ApiField(
-        description="Why the last attempt failed: dns, tls, connect, timeout, blocked, too_large, status, protocol, "
-        "secret_unreadable."
-    )
-    next_attempt_at: datetime | None
-    delivered_at: datetime | None
-    failed_at: datetime | None
-    failure: str | None = ApiField(
-        description="Why it was given up: exhausted, gone (410), endpoint_disabled, endpoint_deleted."
-    )
-    livemode: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-class Attempt(BaseModel):
-    """One request that was made for a delivery."""
-
-    object: Literal["delivery_attempt"] = "delivery_attempt"
-    number: int
-    started_at: datetime
-    latency_ms: int
-    result: Literal["delivered", "failed"]
-    response_status: int | None
-    cause: str | None
-    response_body: str | None = ApiField(
-        description="Beginning of what the receiver answered, 4,096 characters at most."
-    )
-
-
-class DeliveryDetail(Delivery):
-    """A delivery with everything that was tried."""
-
-    attempts: list[Attempt]
-
-
 def made_at(time_ordered_id: UUID) -> datetime:
     """The instant inside a UUID of version 7."""
     return datetime.fromtimestamp((time_ordered_id.int >> 80) / 1000, UTC)
 
 
 def first_id_at(instant: datetime) -> UUID:
-    """The smallest UUID of version 7 of that millisecond."""
-    return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80 | 0x7 << 76 | 0x2 << 62)
+    """The smallest UUID of that millisecond."""
+    return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
+
+
+def delivery_id(event_id: UUID, endpoint_id: UUID) -> UUID:
+    """The public id of a delivery: of version 7, the event's millisecond, and a digest of the pair."""
+    digest = int.from_bytes(hashlib.sha256(event_id.bytes + endpoint_id.bytes).digest()[:10])
+    return UUID(int=event_id.int >> 80 << 80 | digest & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)

@@ -36,6 +36,12 @@ class EndpointUpdated(EndpointEvent):
     type: Literal["endpoint.updated"] = "endpoint.updated"
 
 
+class EndpointWarned(EndpointEvent):
+    """It has failed for half of the time after which it is disabled."""
+
+    type: Literal["endpoint.warned"] = "endpoint.warned"
+
+
 class EndpointDisabled(EndpointEvent):
     type: Literal["endpoint.disabled"] = "endpoint.disabled"
 
@@ -44,4 +50,10 @@ class EndpointDeleted(EndpointEvent):
     type: Literal["endpoint.deleted"] = "endpoint.deleted"
 
 
-EVENTS: tuple[type[Event], ...] = (EndpointCreated, EndpointUpdated, EndpointDisabled, EndpointDeleted)
+EVENTS: tuple[type[Event], ...] = (
+    EndpointCreated,
+    EndpointUpdated,
+    EndpointWarned,
+    EndpointDisabled,
+    EndpointDeleted,
+)

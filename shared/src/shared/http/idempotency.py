@@ -1,7 +1,8 @@
 """Idempotency-Key: the stored answer lives in the same transaction as the write, so a repeat can never do the work twice.
 
 An advisory lock on the key lets one request work while others with the same key get 409; it ends with the transaction, after the
-commit is visible, so whoever gets it next finds the stored answer.
+commit is visible, so whoever gets it next finds the stored answer. Work that must not be done inside a transaction, because it waits for
+strangers, is announced by a row before it begins (`run_apart`).
 """
 
 import hashlib
@@ -16,13 +17,17 @@ from starlette.responses import Response
 
 from shared.auth.decisions import Caller
 from shared.auth.seal import KeyRing, SealBroken
-from shared.database import NAMING
+from shared.database import NAMING, Database
 from shared.errors import BadRequest, Conflict, Invalid, NotFound, PreconditionFailed, WaybillError
 from shared.http import problems
 
 KEY_LENGTH_MAX = 255
 STORED_ERRORS = (NotFound, Conflict, PreconditionFailed)
 """Refusals that were decided inside the transaction and would be decided the same way again."""
+UNDER_WAY = 0
+"""The status of an answer that is still to come."""
+UNDER_WAY_SECONDS_MAX = 120
+"""Work that was announced so long ago was broken off; a repeat does it."""
 
 _tables = MetaData(naming_convention=NAMING)
 KEYS = Table(
@@ -42,8 +47,8 @@ _LOCK = text(
     FROM unnest(CAST(:locks AS bigint[])) WITH ORDINALITY AS asked (lock, place) ORDER BY asked.place"""
 )
 _FIND = text(
-    """SELECT scope, fingerprint, status, media_type, etag, sealed_body FROM idempotency_keys
-    WHERE scope = ANY(CAST(:scopes AS bytea[]))"""
+    """SELECT scope, fingerprint, status, media_type, etag, sealed_body, extract(epoch FROM now() - created_at) AS age_seconds
+    FROM idempotency_keys WHERE scope = ANY(CAST(:scopes AS bytea[]))"""
 )
 _STORE = text(
     """INSERT INTO idempotency_keys (scope, fingerprint, status, media_type, etag, sealed_body)
@@ -52,6 +57,11 @@ _STORE = text(
         CAST(:media_types AS text[]), CAST(:etags AS text[]), CAST(:bodies AS bytea[])
     )"""
 )
+_ANNOUNCE = text(
+    """INSERT INTO idempotency_keys (scope, fingerprint, status, sealed_body) VALUES (:scope, :fingerprint, :under_way, '')
+    ON CONFLICT (scope) DO UPDATE SET created_at = now()"""
+)
+_TAKE_BACK = text("DELETE FROM idempotency_keys WHERE scope = :scope AND status = :under_way RETURNING scope")
 _PURGE = text(
     """DELETE FROM idempotency_keys WHERE scope IN
     (SELECT scope FROM idempotency_keys WHERE created_at < now() - make_interval(hours => :hours) LIMIT :rows_max)"""
@@ -106,6 +116,35 @@ async def run(
     return response
 
 
+async def run_apart(
+    database: Database, claim: Claim | None, ring: KeyRing, work: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Do work once that no transaction can be held for: the stored answer for a repeat, else the work's own.
+
+    Raises like `run`; what the work raises is not kept. Work that is broken off with its process may be done once more.
+    """
+    if claim is None:
+        return await work()
+    async with database.transaction() as session:
+        (known,) = await recall(session, [claim], ring)
+        if isinstance(known, WaybillError):
+            raise known
+        if known is not None:
+            return known
+        announced = {"scope": claim.scope, "fingerprint": claim.fingerprint, "under_way": UNDER_WAY}
+        await session.execute(_ANNOUNCE, announced)
+    answer: Response | None = None
+    try:
+        answer = await work()
+    finally:
+        async with database.transaction() as session:
+            found = await session.execute(_TAKE_BACK, {"scope": claim.scope, "under_way": UNDER_WAY})
+            # None: a repeat took the work for broken off, and has ended before it.
+            if found.first() is not None and answer is not None:
+                await store(session, [(claim, answer)], ring)
+    return answer
+
+
 async def recall(session: AsyncSession, claims: Sequence[Claim], ring: KeyRing) -> list[Response | WaybillError | None]:
     """For each claim the stored answer, the reason why it cannot be worked on, or None: then it is this transaction's to work on."""
     ours = (await session.execute(_LOCK, {"locks": [claim.lock for claim in claims]})).scalars().all()
@@ -118,12 +157,14 @@ async def recall(session: AsyncSession, claims: Sequence[Claim], ring: KeyRing) 
         row = stored.get(claim.scope)
         if not is_ours or (row is None and claim.scope in begun):
             # A lock can be taken twice by one transaction, so a repeat beside its original is refused here.
-            found.append(Conflict("a request with this Idempotency-Key is under way", code="idempotency_in_flight"))
+            found.append(_in_flight())
         elif row is None:
             begun.add(claim.scope)
             found.append(None)
         elif bytes(row.fingerprint) != claim.fingerprint:
             found.append(Invalid("this Idempotency-Key was used for another request", code="idempotency_key_reused"))
+        elif row.status == UNDER_WAY:
+            found.append(_in_flight() if row.age_seconds < UNDER_WAY_SECONDS_MAX else None)
         else:
             found.append(_replayed(claim, row, ring))
     return found
@@ -160,6 +201,10 @@ async def _attempt(session: AsyncSession, request_id: str, work: Callable[[], Aw
     except STORED_ERRORS as error:
         refusal: WaybillError = error
         return problems.problem(refusal, request_id)
+
+
+def _in_flight() -> Conflict:
+    return Conflict("a request with this Idempotency-Key is under way", code="idempotency_in_flight")
 
 
 def _replayed(claim: Claim, row: Any, ring: KeyRing) -> Response | WaybillError:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Cause = Literal["dns", "tls", "connect", "timeout", "blocked", "too_large", "status", "protocol", "secret_unreadable"]
 Failure = Literal["exhausted", "gone", "endpoint_disabled", "endpoint_deleted"]
@@ -13,6 +13,23 @@ GONE = 410
 JITTER = 0.2
 RETRY_AFTER_SECONDS_MAX = 24 * 3600.0
 _RETRY_AFTER_LENGTH_MAX = 64
+
+
+class Timings(NamedTuple):
+    """Milliseconds that the phases of one attempt took; None where there was no such phase (kept connection, known name).
+
+    A phase that failed has its time until then, so the last one that is there tells where a deadline passed.
+    """
+
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    tls_ms: int | None = None
+    first_byte_ms: int | None = None
+    """From the request's first byte out to the answer's first byte in."""
+    total_ms: int | None = None
+
+
+_UNTIMED = Timings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,7 @@ class Outcome:
     response_status: int | None = None
     response_body: str | None = None
     retry_after: str | None = None
+    timings: Timings = _UNTIMED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,34 @@
-"""The dispatcher: takes leases from the fan-out and from the queue, has them attempted, keeps them alive, gives back what it cannot do.
+"""The dispatcher: takes first attempts from the fan-out and what is due from the queue, has it attempted, and gives back what it cannot do.
 
-Killed at any line it loses nothing: what it held is due again when the lease ends. Stopped in order it finishes what is under way and
-gives the rest back at once.
+Killed at any line it loses nothing: what it held is due again when its leases end. Stopped in order it finishes what is under way and
+gives the rest back at once. No task stands for an attempt: the sender calls back, and one writer records.
 """
 
 import asyncio
+import gc
 import random
 import resource
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
 
 from shared.database import Database
 from shared.telemetry import Metrics
-from webhooks import attempts, targets
-from webhooks.attempts import FIRST_ENDPOINT, Leased, Result
-from webhooks.domain.retries import Decision, decide
-from webhooks.targets import Targets
-from webhooks.worker.lanes import Lane
+from webhooks import flights, health, queue
+from webhooks.attempts import Leased, Result
+from webhooks.directory import Directory
+from webhooks.domain.health import Patience
+from webhooks.domain.pacing import Met, PaceLimits
+from webhooks.domain.retries import Decision, Outcome, decide, retry_after_seconds
+from webhooks.health import Streaks
+from webhooks.queue import FIRST_ENDPOINT
+from webhooks.worker.figures import Figures
+from webhooks.worker.lanes import Lane, Paces, Share
+from webhooks.worker.pool import IDLE_MAX
 from webhooks.worker.recorder import Recorder
 from webhooks.worker.sender import Sender
 
@@ -35,13 +41,23 @@ CLAIM_GAP_SECONDS = 0.005
 CLAIM_REST_SECONDS = 0.025
 RENEWALS_PER_LEASE = 3
 CHECK_SECONDS = 1.0
+LASTING_SECONDS = 2.0
+"""A first attempt that takes longer is shown as pending."""
+WAITING_SECONDS_MAX = 5.0
+"""What waits for longer goes back to the queue."""
+PRESSURE_MAX = 1500
+PRESSURE_STEP_SECONDS = 0.02
+PRESSURE_SECONDS_MAX = 2.0
+HEALTH_SECONDS = 5.0
 REPORT_SECONDS = 5.0
-REPORTED_ROWS_MAX = 100_000
 STOP_SECONDS = 7.0
 RECORD_SECONDS = 2.0
 FILES_BESIDES = 512
+COLLECTED_AFTER = (20_000, 20, 50)
+"""Objects, and collections of the younger generations."""
+BUSY_STATUSES = (429, 503)
 
-_DEPTH = text("SELECT count(*) FROM (SELECT FROM delivery_due LIMIT :rows_max) AS queued")
+_DELIVERED = Decision()
 
 log = structlog.get_logger()
 
@@ -54,146 +70,285 @@ class Dispatcher:
         database: Database,
         metrics: Metrics,
         sender: Sender,
-        known: Targets,
+        directory: Directory,
         *,
         schedule: Sequence[float],
         in_flight_max: int,
         endpoint_in_flight_max: int,
         lease_seconds: float,
         poll_seconds: float,
+        patience: Patience,
+        limits: PaceLimits | None = None,
+        health_seconds: float = HEALTH_SECONDS,
     ):
         self._database = database
         self._sender = sender
-        self._targets = known
+        self._directory = directory
         self._schedule = schedule
         self._in_flight_max = in_flight_max
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
-        self._recorder = Recorder(database)
+        self._patience = patience
+        self._health_seconds = health_seconds
+        self._streaks = Streaks()
+        self._recorder = Recorder(database, lease_seconds=lease_seconds, recorded=self._on_recorded)
+        self._paces = Paces(limits or PaceLimits(window_max=endpoint_in_flight_max))
         retry_places = max(1, in_flight_max // RETRY_PLACES)
         self._first = Lane(
-            places=in_flight_max - retry_places, endpoint_places=endpoint_in_flight_max, attempt=self._attempt
+            places=in_flight_max - retry_places,
+            endpoint_places=endpoint_in_flight_max,
+            paces=self._paces,
+            begin=self._begin,
         )
         self._retries = Lane(
             places=retry_places,
             endpoint_places=min(endpoint_in_flight_max, max(1, retry_places // RETRY_ENDPOINTS)),
-            attempt=self._attempt,
+            paces=self._paces,
+            begin=self._begin,
         )
-        self._measure(metrics)
+        for lane in self._lanes:
+            lane.is_blocked = lambda: self._recorder.is_behind
+        self._wakers = {lane: asyncio.Event() for lane in self._lanes}
+        self._starved: set[Lane] = set()
+        """Those that left something in the queue for lack of room."""
+        self._filling: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        directory.on_change.append(self._on_change)
+        self._figures = Figures(
+            metrics, dict(zip(("first", "retry"), self._lanes, strict=True)), self._paces, self._recorder
+        )
+
+    # -- for the fan-out -------------------------------------------------------------------------------------------------------
 
     def room(self, endpoint_id: UUID) -> int:
         """How many first attempts for this endpoint can be taken on at once."""
         return self._first.room(endpoint_id)
 
-    def accept(self, leased: list[Leased]) -> None:
-        """Make these first attempts; their leases are real (committed)."""
-        self._first.accept(leased)
+    async def make_room(self) -> None:
+        """Returns when what waits for a place, and will get one soon, is little enough for another batch."""
+        until = time.monotonic() + PRESSURE_SECONDS_MAX
+        while self._first.waiting_count > PRESSURE_MAX and self._first.pressure() > PRESSURE_MAX:
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(PRESSURE_STEP_SECONDS)
+
+    def accept(self, leased: Sequence[Leased]) -> None:
+        """Make these first attempts; their flight is real (committed)."""
+        if leased:
+            lease = leased[0].lease
+            self._recorder.flights[lease.token] = lease
+            self._take_on(self._first, leased)
+
+    def wake(self) -> None:
+        """Something has been added to the queue."""
+        for waker in self._wakers.values():
+            waker.set()
+
+    # -- the part --------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
-        _allow_files(self._in_flight_max + FILES_BESIDES)
+        _allow_files(self._in_flight_max + IDLE_MAX + FILES_BESIDES)
+        _collect_seldom()
         recording = asyncio.create_task(self._recorder.run(), name="recorder")
         for lane in self._lanes:
             lane.open()
+        step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claim(self._first, retry=False))
                 group.create_task(self._claim(self._retries, retry=True))
-                group.create_task(self._every(self._lease_seconds / RENEWALS_PER_LEASE, self._renew))
-                group.create_task(self._every(CHECK_SECONDS, self._check_waiting))
+                group.create_task(self._every(step_seconds, self._renew))
+                group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._check))
+                group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
+                group.create_task(self._every(self._health_seconds, self._write_health))
                 group.create_task(self._every(REPORT_SECONDS, self._report))
         finally:
             await self._stop()
             recording.cancel()
             await asyncio.wait({recording})
+            await self._recorder.close()
 
     @property
     def _lanes(self) -> tuple[Lane, Lane]:
         return self._first, self._retries
 
-    async def _attempt(self, leased: Leased) -> bool:
-        """Make one attempt and have it recorded; whether the receiver answered in time."""
-        outcome = await self._sender.send(leased.target, leased.message)
-        now = datetime.now(UTC)
-        decision = decide(
+    def _take_on(self, lane: Lane, leased: Sequence[Leased]) -> None:
+        self._recorder.give_back(lane.accept(leased, self._directory.target))
+        self._fill()
+
+    def _begin(self, leased: Leased, share: Share) -> None:
+        def done(outcome: Outcome) -> None:
+            self._ended(leased, share, outcome)
+
+        self._sender.send(share.target, leased.event.message, done)
+
+    def _ended(self, leased: Leased, share: Share, outcome: Outcome) -> None:
+        """An attempt has its outcome: decide, have it recorded, let others have the place."""
+        now = time.monotonic()
+        pace = share.pace
+        if outcome.cause is None:
+            decision = _DELIVERED
+            was_open = pace.is_open
+            pace.ended(now, "accepted")
+        else:
+            decision = self._decide(leased, share, outcome)
+            was_open = pace.is_open
+            asked_seconds = retry_after_seconds(outcome.retry_after, datetime.now(UTC))
+            pace.ended(
+                now,
+                _met(outcome),
+                retry_after_seconds=asked_seconds,
+                recent_rate=float(max(share.done, share.done_before)),
+            )
+        share.lane.ended(leased, now)
+        self._recorder.add(Result(leased, outcome, decision))
+        if pace.is_held(now):
+            for lane in self._lanes:
+                self._recorder.give_back(lane.withdraw([leased.endpoint_id]))
+        elif was_open:
+            for lane in self._lanes:
+                lane.nudge(leased.endpoint_id)
+        self._fill_soon()
+
+    def _decide(self, leased: Leased, share: Share, outcome: Outcome) -> Decision:
+        schedule = share.target.retry_schedule
+        return decide(
             outcome,
-            attempt=leased.attempts_made + 1,
-            schedule=self._schedule,
-            now=now,
+            attempt=leased.attempts_made - leased.attempts_before + 1,
+            schedule=self._schedule if schedule is None else schedule,
+            now=datetime.now(UTC),
             chance=random.random(),  # noqa: S311 - jitter
         )
-        self._count(leased, decision, outcome.cause, now)
-        await self._recorder.record(Result(leased, outcome, decision))
-        return outcome.cause != "timeout"
+
+    # -- turns -----------------------------------------------------------------------------------------------------------------
+
+    def _fill_soon(self) -> None:
+        """Once for all outcomes that this turn of the loop brings, and never from within a sender's call."""
+        if self._filling is None:
+            self._filling = asyncio.get_running_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        self._filling = None
+        instants = [instant for lane in self._lanes if (instant := lane.fill()) is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if instants:
+            delay = max(0.001, min(instants) - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._fill)
+        for lane in self._starved:
+            if lane.free:
+                self._wakers[lane].set()
+
+    def _on_recorded(self, results: Sequence[Result]) -> None:
+        self._figures.count(results)
+        for result in results:
+            self._streaks.note(result.leased.endpoint_id, succeeded=result.outcome.cause is None)
+        if any(result.leased.subject is not None for result in results):
+            self.wake()
+        self._fill_soon()
+
+    def _on_change(self, endpoint_ids: Collection[UUID]) -> None:
+        for lane in self._lanes:
+            self._recorder.give_back(lane.retarget(endpoint_ids, self._directory.target))
+        for endpoint_id in endpoint_ids:
+            if self._directory.target(endpoint_id) is None:
+                self._paces.forget(endpoint_id)
+
+    # -- the queue -------------------------------------------------------------------------------------------------------------
 
     async def _claim(self, lane: Lane, *, retry: bool) -> None:
         """Keep a lane filled from the queue: at once while there is more, else every `poll_seconds`."""
         after = FIRST_ENDPOINT
+        waker = self._wakers[lane]
         while True:
-            lane.freed.clear()
-            full = lane.full()
             found = 0
+            waker.clear()
             try:
-                found, after = await self._claim_once(lane, retry=retry, after=after, full=full)
+                found, after = await self._claim_once(lane, retry=retry, after=after)
             except Exception:
                 log.warning("claim_failed", retry=retry, exc_info=True)
-            if lane.free == 0 or (full and not found):
-                # There may be more, but no place for it.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
-                        await lane.freed.wait()
-            elif not found and after == FIRST_ENDPOINT:
-                await asyncio.sleep(self._poll_seconds)
+            if not found and after == FIRST_ENDPOINT:
+                await self._rest(lane)
             await asyncio.sleep(CLAIM_GAP_SECONDS if found else CLAIM_REST_SECONDS)
 
-    async def _claim_once(self, lane: Lane, *, retry: bool, after: UUID, full: list[UUID]) -> tuple[int, UUID]:
+    async def _rest(self, lane: Lane) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_seconds):
+                await self._wakers[lane].wait()
+
+    async def _claim_once(self, lane: Lane, *, retry: bool, after: UUID) -> tuple[int, UUID]:
         """How many were claimed, and the endpoint after which to look next."""
         rows_max = min(lane.free, CLAIM_MAX)
+        self._starved.add(lane)
         if rows_max == 0:
-            return 0, after
+            return 0, FIRST_ENDPOINT
         async with self._database.transaction() as session:
-            leased, after = await attempts.claim(
+            leased, after, skipped = await queue.claim(
                 session,
-                self._targets,
+                self._directory,
                 retry=retry,
                 after=after,
-                full=full,
+                full=lane.full(),
                 each=max(1, lane.endpoint_places // 2),
                 rows_max=rows_max,
                 lease_seconds=self._lease_seconds,
             )
-        lane.accept(leased)
+        if not skipped:
+            self._starved.discard(lane)
+        self._take_on(lane, leased)
         return len(leased), after
+
+    # -- keeping watch ---------------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
         """Keep alive the leases of everything that is held for longer than one step."""
+        await self._recorder.renew()
         held_until = time.monotonic() + self._lease_seconds
         step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
-        for lane in self._lanes:
-            aging = [leased for leased in lane.held if leased.held_until < held_until - step_seconds / 2]
-            for start in range(0, len(aging), CLAIM_MAX):
-                some = aging[start : start + CLAIM_MAX]
-                async with self._database.transaction() as session:
-                    ours = await attempts.renew(session, some, self._lease_seconds)
-                for leased in some:
-                    if leased.delivery_id in ours:
-                        leased.held_until = held_until
-                lane.begin_nothing_of({leased.delivery_id for leased in some} - ours)
-
-    async def _check_waiting(self) -> None:
-        """Give back what waits for endpoints that were changed, disabled or deleted: the next claim sees them as they are."""
-        for lane in self._lanes:
-            waiting = {leased.target.endpoint_id: leased.target.version for leased in lane.waiting}
-            if not waiting:
-                continue
+        held = [one for lane in self._lanes for one in (*lane.under_way, *lane.waiting) if not one.lease.is_flight]
+        aging = [one for one in held if one.lease.held_until < held_until - step_seconds / 2]
+        for start in range(0, len(aging), CLAIM_MAX):
+            some = aging[start : start + CLAIM_MAX]
             async with self._database.transaction() as session:
-                current = await targets.current_versions(session, waiting)
-                changed = [one for one, version in waiting.items() if current.get(one) != version]
-                await attempts.release(session, lane.withdraw(changed))
+                ours = await queue.renew(session, some, self._lease_seconds)
+            for one in some:
+                # What is not ours any more does not begin; what is under way ends by itself, and its record changes nothing.
+                one.lease.held_until = held_until if (one.event.id, one.endpoint_id) in ours else 0.0
+
+    async def _check(self) -> None:
+        """Show what takes long, give back what waits for long, measure."""
+        now = time.monotonic()
+        lasting_seconds = min(LASTING_SECONDS, self._lease_seconds / RENEWALS_PER_LEASE)
+        for lane in self._lanes:
+            self._recorder.settle(
+                [one for one in lane.under_way if one.lease.is_flight and one.since < now - lasting_seconds]
+            )
+            self._recorder.give_back(lane.withdraw_old(now - WAITING_SECONDS_MAX))
+            lane.tick()
+        self._paces.keep_only({one for lane in self._lanes for one in lane.endpoint_ids}, now)
+
+    async def _break_up_silent(self) -> None:
+        async with self._database.transaction() as session:
+            found = await flights.break_up_silent(session, mine=self._recorder.flights)
+        if found:
+            log.warning("flights_broken_up", flights=found)
+            self.wake()
+
+    async def _write_health(self) -> None:
+        streaks = self._streaks.take()
+        if streaks:
+            try:
+                async with self._database.transaction() as session:
+                    await health.write(session, streaks, self._patience)
+            except Exception:
+                self._streaks.put_back(streaks)
+                raise
 
     async def _report(self) -> None:
         async with self._database.reading() as session:
-            self._depth.set((await session.execute(_DEPTH, {"rows_max": REPORTED_ROWS_MAX})).scalar_one())
+            await self._figures.look(session)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -205,52 +360,29 @@ class Dispatcher:
 
     async def _stop(self) -> None:
         """Give back what waits, let what is under way end, break off and give back the rest."""
-        unstarted = [leased for lane in self._lanes for leased in lane.close()]
-        await self._give_back(unstarted)
+        for lane in self._lanes:
+            self._recorder.give_back(lane.close())
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                for lane in self._lanes:
-                    await lane.idle()
-        broken_off = [leased for lane in self._lanes for leased in lane.held]
-        for lane in self._lanes:
-            lane.cancel()
-            await lane.idle()
-        await self._give_back(broken_off)
+                while any(lane.in_flight for lane in self._lanes):  # noqa: ASYNC110 - two lanes, and none of them empty for long
+                    await asyncio.sleep(CLAIM_GAP_SECONDS)
+        broken_off = [one for lane in self._lanes for one in lane.under_way]
         await self._sender.close()
+        self._recorder.give_back([one for one in broken_off if not one.ended])
+        with suppress(TimeoutError):
+            # What is not written by then is due when its lease ends.
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._recorder.drain()
 
-    async def _give_back(self, held: Sequence[Leased]) -> None:
-        try:
-            async with asyncio.timeout(RECORD_SECONDS), self._database.transaction() as session:
-                await attempts.release(session, held)
-        except Exception:
-            # Their leases end by themselves.
-            log.warning("leases_not_given_back", deliveries=len(held), exc_info=True)
 
-    def _measure(self, metrics: Metrics) -> None:
-        self._attempts = metrics.counter(
-            "waybill_webhook_attempts", "Attempts by result: delivered, or the cause of the failure.", ("result",)
-        )
-        self._given_up = metrics.counter("waybill_webhook_given_up", "Deliveries given up, by reason.", ("failure",))
-        self._delivery_seconds = metrics.histogram(
-            "waybill_webhook_delivery_seconds", "Seconds from the event to the receiver's acceptance."
-        )
-        self._depth = metrics.gauge("waybill_webhook_due", "Unfinished deliveries (counted up to a bound).")
-        in_flight = metrics.gauge("waybill_webhook_in_flight", "Attempts under way.", ("lane",))
-        in_flight.labels("first").set_function(lambda: self._first.in_flight)
-        in_flight.labels("retry").set_function(lambda: self._retries.in_flight)
-        stale = metrics.gauge("waybill_webhook_stale_results", "Results that came after their lease was lost, so far.")
-        stale.set_function(lambda: self._recorder.stale)
-
-    def _count(self, leased: Leased, decision: Decision, cause: str | None, now: datetime) -> None:
-        self._attempts.labels(cause or "delivered").inc()
-        if decision.delivered:
-            self._delivery_seconds.observe(max(0.0, (now - leased.message.occurred_at).total_seconds()))
-        elif decision.failure is not None:
-            self._given_up.labels(decision.failure).inc()
+def _met(outcome: Outcome) -> Met:
+    if outcome.cause == "timeout":
+        return "unanswered"
+    return "busy" if outcome.response_status in BUSY_STATUSES else "refused"
 
 
 def _allow_files(wanted: int) -> None:
-    """Each attempt under way is an open file: raise this process's soft limit as far as that takes and the hard limit lets us."""
+    """Each attempt and each connection kept is an open file: raise this process's soft limit as far as the hard limit lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
@@ -258,3 +390,10 @@ def _allow_files(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
     if target < wanted:
         log.warning("few_open_files", allowed=target, wanted=wanted)
+
+
+def _collect_seldom() -> None:
+    """Thousands of deliveries wait in memory, and none of them is part of a cycle: looking for cycles took a quarter of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)

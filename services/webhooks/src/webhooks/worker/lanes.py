@@ -1,74 +1,175 @@
-"""A lane: places for attempts under way, shared fairly among endpoints, and what waits for a place.
+"""A lane: places for attempts under way, shared fairly, and what waits for a place.
 
-First attempts and retries have a lane each. In a lane an endpoint gets its share and no more, and one whose attempts time out gets half
-of it each time, down to a single place: an endpoint that hangs holds up nobody but itself. What waits behind it beyond a bound stays in
-the queue in the database.
+First attempts and retries have a lane each. In a lane tenants take turns, and the endpoints of a tenant among themselves; no endpoint has
+more than its window, nor more than what is still free for all others together, so that however many hang, there are places left. What
+waits behind an endpoint beyond a bound, or for too long, goes back to the queue in the database.
 """
 
-import asyncio
+import heapq
+import itertools
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from webhooks.attempts import Leased
+from webhooks.domain.pacing import Pace, PaceLimits
+from webhooks.targets import Target
 
-WAITING_MAX = 4096
-WAITING_PER_PLACE = 4
+WAITING_MAX = 65_536
 WAITING_BYTES_MAX = 64 * 1024 * 1024
-SHARES_KEPT_MAX = 10_000
+WAITING_OF_ENDPOINT_MAX = 2048
+WAITING_PER_PLACE = 8
+ROOM_SECONDS = 1.0
+"""What is limited in time keeps no more in memory than what can begin so soon."""
+IDLE_KEPT_SECONDS = 60.0
+
+_Tenant = UUID | None
 
 
-@dataclass(slots=True)
-class _Share:
-    """One endpoint's part of a lane; `places` shrinks with time-outs and grows with answers."""
+class Paces:
+    """The paces of endpoints, which both lanes share."""
 
-    places: int
-    waiting: deque[Leased] = field(default_factory=deque)
-    in_flight: int = 0
+    def __init__(self, limits: PaceLimits):
+        self.limits = limits
+        self._kept: dict[UUID, Pace] = {}
 
-    @property
-    def can_begin(self) -> bool:
-        return bool(self.waiting) and self.in_flight < self.places
+    def of(self, endpoint_id: UUID, rate_per_second: float | None) -> Pace:
+        pace = self._kept.get(endpoint_id)
+        if pace is None:
+            pace = self._kept[endpoint_id] = Pace(self.limits, rate_per_second)
+        return pace
+
+    def known(self, endpoint_id: UUID) -> Pace | None:
+        return self._kept.get(endpoint_id)
+
+    def held(self, now: float) -> list[UUID]:
+        """Endpoints to which nothing may be sent at the moment."""
+        return [endpoint_id for endpoint_id, pace in self._kept.items() if pace.is_held(now)]
+
+    def open_count(self) -> int:
+        return sum(pace.is_open for pace in self._kept.values())
+
+    def keep_only(self, endpoint_ids: set[UUID], now: float) -> None:
+        """Forget those that have nothing to remember and are in no lane."""
+        for endpoint_id, pace in list(self._kept.items()):
+            if endpoint_id not in endpoint_ids and not pace.is_open and not pace.is_held(now):
+                del self._kept[endpoint_id]
+
+    def forget(self, endpoint_id: UUID) -> None:
+        """The endpoint is not there any more."""
+        self._kept.pop(endpoint_id, None)
+
+
+class Share:
+    """One endpoint's part of a lane."""
+
+    __slots__ = ("done", "done_before", "in_flight", "lane", "listed", "pace", "target", "used_at", "waiting")
+
+    def __init__(self, lane: "Lane", target: Target, pace: Pace, now: float):
+        self.lane = lane
+        self.target = target
+        self.pace = pace
+        self.waiting: deque[Leased] = deque()
+        self.in_flight = 0
+        self.listed = False
+        """It has its place among those that are ready, or held back, or waiting for their time."""
+        self.used_at = now
+        self.done = 0
+        self.done_before = 0
+        """Attempts that ended in this second, and in the one before."""
 
 
 class Lane:
-    """`places` attempts at once, `endpoint_places` of one endpoint.
+    """`places` attempts at once, `endpoint_places` of one endpoint at most. `begin` starts one and must not fail."""
 
-    `attempt` makes one, records it, and says whether the receiver answered in time; it must not raise.
-    """
-
-    def __init__(self, *, places: int, endpoint_places: int, attempt: Callable[[Leased], Awaitable[bool]]):
+    def __init__(self, *, places: int, endpoint_places: int, paces: Paces, begin: Callable[[Leased, Share], None]):
         self.endpoint_places = min(endpoint_places, places)
         self._places = places
-        self._attempt = attempt
-        self._shares: dict[UUID, _Share] = {}
-        self._ready: OrderedDict[UUID, None] = OrderedDict()
-        self._tasks: dict[asyncio.Task[bool], Leased] = {}
+        self._paces = paces
+        self._begin = begin
+        self._shares: dict[UUID, Share] = {}
+        self._ready: OrderedDict[_Tenant, OrderedDict[UUID, Share]] = OrderedDict()
+        self._held_back: deque[Share] = deque()
+        self._timed: list[tuple[float, int, Share]] = []
+        self._numbers = itertools.count()
+        self._under_way: dict[Leased, Share] = {}
         self._waiting = 0
         self._waiting_bytes = 0
         self._open = False
-        self.freed = asyncio.Event()
-        """Set whenever a place has become free."""
+        self.is_blocked: Callable[[], bool] = lambda: False
+        """Says that nothing may begin for now, whatever is free."""
+
+    # -- what is there ---------------------------------------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> int:
-        return len(self._tasks)
+        return len(self._under_way)
+
+    @property
+    def waiting_count(self) -> int:
+        return self._waiting
 
     @property
     def free(self) -> int:
         """Places that nothing is waiting for."""
-        return max(0, self._places - len(self._tasks) - self._waiting) if self._open else 0
+        return max(0, self._places - len(self._under_way) - self._waiting) if self._open else 0
 
     @property
-    def waiting(self) -> list[Leased]:
-        return [leased for share in self._shares.values() for leased in share.waiting]
+    def under_way(self) -> list[Leased]:
+        return list(self._under_way)
 
     @property
-    def held(self) -> list[Leased]:
-        """All whose lease is in our hands: under way and waiting."""
-        return [*self._tasks.values(), *self.waiting]
+    def waiting(self) -> Iterator[Leased]:
+        return (leased for share in self._shares.values() for leased in share.waiting)
+
+    @property
+    def endpoint_ids(self) -> set[UUID]:
+        return set(self._shares)
+
+    def room(self, endpoint_id: UUID) -> int:
+        """How many more of this endpoint can be accepted."""
+        if not self._open or self._waiting_bytes >= WAITING_BYTES_MAX:
+            return 0
+        free = (WAITING_MAX - self._waiting) // 2
+        pace = self._paces.known(endpoint_id)
+        if pace is None:
+            return max(0, min(free, WAITING_OF_ENDPOINT_MAX))
+        now = time.monotonic()
+        share = self._shares.get(endpoint_id)
+        waiting = 0 if share is None else len(share.waiting)
+        in_time = pace.room(now, ROOM_SECONDS)
+        mine = (
+            pace.window * WAITING_PER_PLACE
+            if pace.failures
+            else max(WAITING_OF_ENDPOINT_MAX, pace.window * WAITING_PER_PLACE)
+        )
+        if in_time is not None:
+            mine = min(mine, in_time)
+        return max(0, min(mine - waiting, free))
+
+    def full(self) -> list[UUID]:
+        """Endpoints for which nothing should be claimed now: held by their pace, or with more than half of their window in use."""
+        now = time.monotonic()
+        busy = [
+            endpoint_id
+            for endpoint_id, share in self._shares.items()
+            if (share.in_flight + len(share.waiting)) * 2 > min(share.pace.window, self.endpoint_places)
+        ]
+        return list({*busy, *self._paces.held(now)})
+
+    def pressure(self) -> int:
+        """How many of those that wait will be under way within a second, at the rate of the last one."""
+        # What has not shown its rate yet counts in full.
+        now = time.monotonic()
+        return sum(
+            len(share.waiting)
+            if share.pace.failures == 0 and now - share.used_at < ROOM_SECONDS and not share.done_before
+            else min(len(share.waiting), share.done + share.done_before)
+            for share in self._shares.values()
+        )
+
+    # -- what comes and goes ---------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take deliveries from now on."""
@@ -79,32 +180,45 @@ class Lane:
         self._open = False
         return self.withdraw(list(self._shares))
 
-    def room(self, endpoint_id: UUID) -> int:
-        """How many more of this endpoint can be accepted."""
-        if not self._open or self._waiting_bytes >= WAITING_BYTES_MAX:
-            return 0
-        share = self._shares.get(endpoint_id)
-        if share is None:
-            mine = self.endpoint_places * (1 + WAITING_PER_PLACE)
-        else:
-            mine = share.places * (1 + WAITING_PER_PLACE) - share.in_flight - len(share.waiting)
-        return max(0, min(mine, WAITING_MAX - self._waiting))
-
-    def full(self) -> list[UUID]:
-        """Endpoints with more than half of their share in use: nothing should be claimed for them now."""
-        return [one for one, share in self._shares.items() if (share.in_flight + len(share.waiting)) * 2 > share.places]
-
-    def accept(self, leased: Sequence[Leased]) -> None:
-        """Attempt these, now or when there is a place."""
+    def accept(self, leased: Sequence[Leased], targets: Callable[[UUID], Target | None]) -> Sequence[Leased]:
+        """Attempt these, now or when there is a place; those that have no target any more come back."""
+        if not self._open:
+            return leased
+        now = time.monotonic()
+        refused = []
         for one in leased:
-            endpoint_id = one.target.endpoint_id
-            share = self._shares.setdefault(endpoint_id, _Share(self.endpoint_places))
+            share = self._shares.get(one.endpoint_id)
+            if share is None:
+                target = targets(one.endpoint_id)
+                if target is None:
+                    refused.append(one)
+                    continue
+                pace = self._paces.of(one.endpoint_id, target.rate_limit_per_second)
+                share = self._shares[one.endpoint_id] = Share(self, target, pace, now)
+            one.since = now
             share.waiting.append(one)
             self._waiting += 1
-            self._waiting_bytes += len(one.message.body)
-            if share.can_begin:
-                self._ready.setdefault(endpoint_id)
-        self._fill()
+            self._waiting_bytes += len(one.event.message.body)
+            if not share.listed:
+                self._list(share, now)
+        self.fill()
+        return refused
+
+    def ended(self, leased: Leased, now: float) -> None:
+        """The place of this attempt is free again. What it met is known to the pace already."""
+        share = self._under_way.pop(leased)
+        share.in_flight -= 1
+        share.done += 1
+        if self._held_back:
+            self._make_ready(self._held_back.popleft())
+        if share.waiting and not share.listed:
+            self._list(share, now)
+
+    def nudge(self, endpoint_id: UUID) -> None:
+        """The pace of this endpoint has changed: look at what waits for it again."""
+        share = self._shares.get(endpoint_id)
+        if share is not None and share.waiting and not share.listed:
+            self._list(share, time.monotonic())
 
     def withdraw(self, endpoint_ids: Iterable[UUID]) -> list[Leased]:
         """Take back what waits for these endpoints."""
@@ -113,66 +227,106 @@ class Lane:
             share = self._shares.get(endpoint_id)
             while share is not None and share.waiting:
                 taken.append(self._next(share))
-            self._forget_idle(endpoint_id)
         return taken
 
-    def begin_nothing_of(self, delivery_ids: set[UUID]) -> None:
-        """Let go of what waits and is not ours any more (what is under way ends by itself; its record changes nothing)."""
-        for leased in self.waiting:
-            if leased.delivery_id in delivery_ids:
-                leased.held_until = 0.0
+    def withdraw_old(self, before: float) -> list[Leased]:
+        """Take back what has been waiting since before that instant."""
+        taken: list[Leased] = []
+        for share in self._shares.values():
+            while share.waiting and share.waiting[0].since < before:
+                taken.append(self._next(share))
+        return taken
 
-    async def idle(self) -> None:
-        """Returns when nothing is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def cancel(self) -> None:
-        """Break off what is under way."""
-        for task in self._tasks:
-            task.cancel()
-
-    def _fill(self) -> None:
-        """Begin what can begin, one of each endpoint in turn."""
-        while self._ready and len(self._tasks) < self._places:
-            endpoint_id, _ = self._ready.popitem(last=False)
+    def retarget(self, endpoint_ids: Iterable[UUID], targets: Callable[[UUID], Target | None]) -> list[Leased]:
+        """Endpoints have changed: what waits goes where they are now; what waits for one that is not enabled any more comes back."""
+        gone = []
+        for endpoint_id in endpoint_ids:
             share = self._shares.get(endpoint_id)
-            if share is None or not share.can_begin:
+            if share is None:
                 continue
-            leased = self._next(share)
-            if leased.held_until > time.monotonic():
-                self._begin(leased, share)
-            if share.can_begin:
-                self._ready[endpoint_id] = None
+            target = targets(endpoint_id)
+            if target is None:
+                gone.append(endpoint_id)
+            else:
+                share.target = target
+                share.pace.set_rate(target.rate_limit_per_second)
+        return self.withdraw(gone)
 
-    def _next(self, share: _Share) -> Leased:
+    def tick(self) -> None:
+        """Once a second: measure, and forget who has not been here for long."""
+        now = time.monotonic()
+        for endpoint_id, share in list(self._shares.items()):
+            if share.done or share.waiting or share.in_flight:
+                share.done_before, share.done = share.done, 0
+                if share.in_flight or share.waiting:
+                    continue
+                share.used_at = now
+            elif now - share.used_at > IDLE_KEPT_SECONDS and not share.listed:
+                del self._shares[endpoint_id]
+            else:
+                share.done_before = 0
+
+    # -- turns -----------------------------------------------------------------------------------------------------------------
+
+    def fill(self) -> float | None:
+        """Begin what can begin, one of each endpoint in turn; the next instant at which time alone lets more begin."""
+        now = time.monotonic()
+        while self._timed and self._timed[0][0] <= now:
+            self._make_ready(heapq.heappop(self._timed)[2])
+        while self._ready and len(self._under_way) < self._places and not self.is_blocked():
+            tenant_id, shares = self._ready.popitem(last=False)
+            _, share = shares.popitem(last=False)
+            if shares:
+                self._ready[tenant_id] = shares
+            share.listed = False
+            self._give_turn(share, now)
+        return self._timed[0][0] if self._timed else None
+
+    def _give_turn(self, share: Share, now: float) -> None:
+        """Begin one of this endpoint if that can be; then it queues up again, or waits for what it needs."""
+        if not share.waiting or not self._open:
+            return
+        limit = min(share.pace.window, self.endpoint_places)
+        if share.in_flight >= limit:
+            # Listed again when one of its own ends.
+            return
+        if share.in_flight >= max(1, self._places - len(self._under_way)):
+            share.listed = True
+            self._held_back.append(share)
+            return
+        at = share.pace.begin_at(now)
+        if at > now:
+            self._list(share, now)
+            return
+        leased = self._next(share)
+        if leased.lease.held_until > now:
+            share.in_flight += 1
+            share.pace.began(now)
+            leased.since = now
+            self._under_way[leased] = share
+            self._begin(leased, share)
+        if share.waiting and not share.listed and share.in_flight < limit:
+            self._list(share, now)
+
+    def _list(self, share: Share, now: float) -> None:
+        """Queue a share up for its turn, or for the instant of it."""
+        at = share.pace.begin_at(now)
+        if at <= now:
+            self._make_ready(share)
+        elif at < float("inf"):
+            share.listed = True
+            heapq.heappush(self._timed, (at, next(self._numbers), share))
+
+    def _make_ready(self, share: Share) -> None:
+        share.listed = True
+        tenant_id = share.target.tenant_id
+        shares = self._ready.get(tenant_id)
+        if shares is None:
+            shares = self._ready[tenant_id] = OrderedDict()
+        shares[share.target.endpoint_id] = share
+
+    def _next(self, share: Share) -> Leased:
         leased = share.waiting.popleft()
         self._waiting -= 1
-        self._waiting_bytes -= len(leased.message.body)
+        self._waiting_bytes -= len(leased.event.message.body)
         return leased
-
-    def _begin(self, leased: Leased, share: _Share) -> None:
-        share.in_flight += 1
-        task = asyncio.ensure_future(self._attempt(leased))
-        self._tasks[task] = leased
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[bool]") -> None:
-        endpoint_id = self._tasks.pop(task).target.endpoint_id
-        share = self._shares[endpoint_id]
-        share.in_flight -= 1
-        in_time = not task.cancelled() and task.exception() is None and task.result()
-        share.places = min(self.endpoint_places, share.places + 1) if in_time else max(1, share.places // 2)
-        if share.can_begin:
-            self._ready.setdefault(endpoint_id)
-        self._forget_idle(endpoint_id)
-        self.freed.set()
-        self._fill()
-
-    def _forget_idle(self, endpoint_id: UUID) -> None:
-        share = self._shares.get(endpoint_id)
-        if share is None or share.in_flight or share.waiting:
-            return
-        # That an endpoint hung is worth remembering until it answers again.
-        if share.places >= self.endpoint_places or len(self._shares) > SHARES_KEPT_MAX:
-            del self._shares[endpoint_id]

@@ -1,22 +1,28 @@
-"""Results are written in groups: whatever has come in while the last group was written is the next one.
+"""Everything that a worker writes about what it holds, one group after the other: results, what is given back, what takes long.
 
-No delivery pays for a transaction of its own, and none waits for more than a few milliseconds.
+No delivery pays for a transaction of its own, and none waits for more than a few milliseconds. Because there is one writer, a delivery is
+never moved to the queue while its result is being written. While the database is away everything waits, and with it new attempts.
 """
 
 import asyncio
-import random
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.backoff import backoff_seconds
 from shared.database import Database
-from shared.http.app import is_transient
-from webhooks import attempts
-from webhooks.attempts import Result
+from shared.ids import from_uuid
+from webhooks import attempts, endpoints, flights, queue
+from webhooks.attempts import Lease, Leased, Result, new_token
+from webhooks.wire import Wire, is_transient
 
 GROUP_MAX = 500
+UNRECORDED_MAX = 8192
+"""With so many results unrecorded nothing new begins."""
 GATHER_SECONDS = 0.004
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 2.0
@@ -25,63 +31,193 @@ log = structlog.get_logger()
 
 
 class Recorder:
-    """Writes results until cancelled; while the database is away they wait, and with them the places of their attempts."""
+    """Writes until cancelled. `recorded` is called after each group, with those results that were still ours."""
 
-    def __init__(self, database: Database):
+    def __init__(self, database: Database, *, lease_seconds: float, recorded: Callable[[Sequence[Result]], None]):
         self._database = database
-        self._waiting: deque[tuple[Result, asyncio.Future[None]]] = deque()
+        self._wire = Wire(database, "webhooks-recorder")
+        self._lease_seconds = lease_seconds
+        self._recorded = recorded
+        self._results: deque[Result] = deque()
+        self._returned: deque[Leased] = deque()
+        self._lasting: deque[Leased] = deque()
         self._arrived = asyncio.Event()
+        self._writing = False
+        self.flights: dict[int, Lease] = {}
+        """Those of this process that are not recorded in full."""
         self.stale = 0
         """Results that came after their lease was lost, so far."""
 
-    async def record(self, result: Result) -> None:
-        """Returns when the result is written (or was found to be too late)."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((result, done))
+    @property
+    def is_behind(self) -> bool:
+        return len(self._results) >= UNRECORDED_MAX
+
+    def add(self, result: Result) -> None:
+        """Have a result written."""
+        result.leased.ended = True
+        self._results.append(result)
         self._arrived.set()
-        await done
+
+    def give_back(self, held: Collection[Leased]) -> None:
+        """Have deliveries, of which no attempt is under way, made due for anybody."""
+        if held:
+            self._returned.extend(held)
+            self._arrived.set()
+
+    def settle(self, lasting: Collection[Leased]) -> None:
+        """Have first attempts that take long moved from their flights to the queue, where they are seen; they stay ours."""
+        if lasting:
+            self._lasting.extend(lasting)
+            self._arrived.set()
 
     async def run(self) -> None:
         """Write groups until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
-                if len(self._waiting) < GROUP_MAX:
+            while self._results or self._returned or self._lasting:
+                if len(self._results) < GROUP_MAX:
                     await asyncio.sleep(GATHER_SECONDS)
-                group = [self._waiting.popleft() for _ in range(min(GROUP_MAX, len(self._waiting)))]
-                try:
-                    await self._write([result for result, _ in group])
-                finally:
-                    for _, done in group:
-                        if not done.done():
-                            done.set_result(None)
+                await self._write_all()
 
-    async def _write(self, results: Sequence[Result]) -> None:
+    async def close(self) -> None:
+        """After `run` has ended."""
+        await self._wire.close()
+
+    async def drain(self) -> None:
+        """Returns when everything is written."""
+        while self._results or self._returned or self._lasting or self._writing:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def renew(self) -> None:
+        """Keep alive the flights that are not recorded in full."""
+        held_until = time.monotonic() + self._lease_seconds
+        aging = [
+            token for token, lease in self.flights.items() if lease.held_until < held_until - self._lease_seconds / 4
+        ]
+        if not aging:
+            return
+        async with self._database.transaction() as session:
+            ours = await flights.renew(session, aging, self._lease_seconds)
+        for token in aging:
+            lease = self.flights.get(token)
+            if lease is not None and token in ours:
+                lease.held_until = held_until
+            elif lease is not None and lease.left:
+                lease.held_until = 0.0
+
+    async def _write_all(self) -> None:
+        self._writing = True
+        try:
+            results = [self._results.popleft() for _ in range(min(GROUP_MAX, len(self._results)))]
+            if results:
+                await self._until_done(lambda: self._write_results(results), lambda: self._write_singly(results))
+            if self._lasting:
+                lasting = [one for one in self._take(self._lasting) if one.lease.is_flight and not one.ended]
+                await self._until_done(lambda: self._write_lasting(lasting))
+            if self._returned:
+                returned = self._take(self._returned)
+                await self._until_done(lambda: self._write_returned(returned))
+        finally:
+            self._writing = False
+
+    @staticmethod
+    def _take(waiting: deque[Leased]) -> list[Leased]:
+        return [waiting.popleft() for _ in range(min(GROUP_MAX, len(waiting)))]
+
+    async def _until_done(
+        self, write: Callable[[], Awaitable[None]], otherwise: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Until it is written. What cannot be written at all is left to the end of its lease."""
         failures = 0
         while True:
             try:
-                await self._in_transaction(results)
+                await write()
                 return
             except Exception as error:
                 failures += 1
-                log.warning("results_not_recorded", results=len(results), failures=failures, exc_info=True)
+                log.warning("results_not_recorded", failures=failures, exc_info=True)
                 if not is_transient(error):
                     break
-            # The leases of these results are renewed meanwhile, so nobody attempts them again.
-            delay_seconds = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures, 10))
-            await asyncio.sleep(delay_seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter
-        await self._write_singly(results)
+            await asyncio.sleep(backoff_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX))
+        if otherwise is not None:
+            await otherwise()
+
+    async def _write_results(self, results: Sequence[Result]) -> None:
+        of_flights = [result for result in results if result.leased.lease.is_flight]
+        if len(of_flights) == len(results) and not any(result.decision.disables_endpoint for result in results):
+            # The common case is one statement.
+            ours = await attempts.record_first(self._wire, of_flights)
+            kept = [result for result in of_flights if result.leased.lease.token in ours]
+        else:
+            kept = await self._write_all_kinds(of_flights, [one for one in results if not one.leased.lease.is_flight])
+        self.stale += len(results) - len(kept)
+        self._landed(result.leased for result in of_flights)
+        self._recorded(kept)
+
+    async def _write_all_kinds(self, of_flights: Sequence[Result], leased: Sequence[Result]) -> list[Result]:
+        """Those results that were still ours."""
+        kept: list[Result] = []
+        async with self._database.transaction() as session:
+            if leased:
+                kept += await _record_leased(session, leased)
+            if of_flights:
+                ours = await attempts.record_first(session, of_flights)
+                kept += [result for result in of_flights if result.leased.lease.token in ours]
+            gone = {result.leased.endpoint_id for result in kept if result.decision.disables_endpoint}
+            if gone:
+                named = [from_uuid("ep", endpoint_id) for endpoint_id in gone]
+                await endpoints.disable(session, named, endpoints.GONE, datetime.now(UTC))
+        return kept
 
     async def _write_singly(self, results: Sequence[Result]) -> None:
-        """One result that cannot be written must not hold up the others; its lease ends, and it is attempted again."""
+        """One result that cannot be written must not hold up the others; it is attempted again after its lease."""
         for result in results:
             try:
-                await self._in_transaction([result])
+                await self._write_results([result])
             except Exception:
-                log.exception("result_lost", delivery_id=str(result.leased.delivery_id))
+                log.exception(
+                    "result_lost", event_id=str(result.leased.event.id), endpoint_id=str(result.leased.endpoint_id)
+                )
+                # Its flight is not renewed any more, so it is broken up.
+                self.flights.pop(result.leased.lease.token, None)
 
-    async def _in_transaction(self, results: Sequence[Result]) -> None:
+    async def _write_lasting(self, lasting: Sequence[Leased]) -> None:
+        if not lasting:
+            return
+        token, held_until = new_token(), time.monotonic() + self._lease_seconds
         async with self._database.transaction() as session:
-            recorded = await attempts.record(session, results, datetime.now(UTC))
-        self.stale += len(results) - recorded
+            ours = await flights.leave(session, lasting, token=token, lease_seconds=self._lease_seconds)
+        self._landed(lasting)
+        for one in lasting:
+            if (one.event.id, one.endpoint_id) in ours:
+                one.lease = Lease(token, held_until)
+            else:
+                one.lease = Lease(one.lease.token, 0.0)
+
+    async def _write_returned(self, returned: Sequence[Leased]) -> None:
+        of_flights = [one for one in returned if one.lease.is_flight]
+        async with self._database.transaction() as session:
+            if of_flights:
+                await flights.leave(session, of_flights, token=None, lease_seconds=0.0)
+            await queue.release(session, [one for one in returned if not one.lease.is_flight])
+        self._landed(of_flights)
+
+    def _landed(self, leaving: Iterable[Leased]) -> None:
+        for one in leaving:
+            one.lease.left -= 1
+            if one.lease.left <= 0:
+                self.flights.pop(one.lease.token, None)
+
+
+async def _record_leased(session: AsyncSession, results: Sequence[Result]) -> list[Result]:
+    ended = {
+        (result.leased.endpoint_id, result.leased.subject)
+        for result in results
+        if result.leased.subject is not None and result.decision.retry_seconds is None
+    }
+    if ended:
+        await queue.lock_chains(session, {endpoint_id for endpoint_id, _ in ended})
+    ours = await attempts.record_leased(session, results)
+    await queue.unblock(session, ended)
+    return [result for result in results if (result.leased.event.id, result.leased.endpoint_id) in ours]

@@ -1,52 +1,65 @@
-"""One attempt: a signed request and its whole answer, under one deadline, as a value. It decides nothing and touches no database."""
+"""One attempt: a signed request and its whole answer, under deadlines, as a value. It decides nothing and touches no database.
+
+An attempt over a kept connection has no task and no timer of its own: it is a few callbacks of the connection. A task is made only where
+there is a connection to make.
+"""
 
 import asyncio
-import re
 import time
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
-import aiohttp
 import structlog
-from aiohttp.abc import AbstractResolver
-from aiohttp.client_exceptions import (
-    ClientConnectorCertificateError,
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientConnectorSSLError,
-    ClientOSError,
-    InvalidURL,
-    ServerDisconnectedError,
-)
-from yarl import URL
 
-from shared import telemetry
 from webhooks.attempts import Message
 from webhooks.domain.addresses import Network
-from webhooks.domain.retries import Cause, Outcome
-from webhooks.domain.signatures import signature
+from webhooks.domain.retries import Outcome, Timings
 from webhooks.targets import Target
-from webhooks.worker.connector import AddressBlocked, guarded_connector
+from webhooks.worker.answers import Answer, inflated
+from webhooks.worker.connection import Connection
+from webhooks.worker.deadlines import Deadlines
+from webhooks.worker.dialer import Dialer, Phases
+from webhooks.worker.guard import NoConnection
+from webhooks.worker.names import LookUp
+from webhooks.worker.pool import Pool
+from webhooks.worker.requests import Route, Routes
 
-USER_AGENT = "Waybill-Webhooks/1"
-BODY_BYTES_MAX = 64 * 1024
-BODY_CHARACTERS_KEPT = 4096
-RETRY_AFTER_LENGTH_MAX = 100
-HIDDEN = "[redacted]"
-# A shorter one would hide half of an innocent answer.
-_HIDDEN_VALUE_LENGTH_MIN = 4
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+DNS_TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
+
+_TIMEOUT = Answer("timeout")
+_UNREADABLE = Answer("secret_unreadable")
+_UNEXPECTED = Answer("protocol")
 
 log = structlog.get_logger()
 
 
-class AnswerTooLarge(Exception):
-    """The answer is longer than `BODY_BYTES_MAX`, as sent or as decompressed."""
+class _Attempt:
+    """One attempt under way: `began` and `sent` are on `time.monotonic`."""
+
+    __slots__ = ("began", "connection", "dialing", "done", "kept", "phases", "request", "sent", "started_at")
+
+    def __init__(self, done: Callable[[Outcome], None], started_at: datetime, began: float):
+        # None once the attempt has ended.
+        self.done: Callable[[Outcome], None] | None = done
+        self.started_at = started_at
+        self.began = began
+        self.request = b""
+        self.connection: Connection | None = None
+        self.kept = False
+        self.dialing: asyncio.Task[None] | None = None
+        self.phases: Phases | None = None
+        self.sent: float | None = None
 
 
 class Sender:
-    """Makes attempts, with connections kept alive between them. For use inside one event loop."""
+    """Makes attempts, with connections kept alive between them. For use inside one event loop.
+
+    `look_up` stands in for the operating system's resolver; `ca_file` holds authorities that are trusted beside the system's.
+    """
 
     def __init__(
         self,
@@ -54,137 +67,211 @@ class Sender:
         timeout_seconds: float,
         connect_timeout_seconds: float,
         allowed_networks: Sequence[Network],
-        resolver: AbstractResolver | None = None,
+        first_byte_timeout_seconds: float | None = None,
+        dns_timeout_seconds: float = DNS_TIMEOUT_SECONDS,
+        ca_file: Path | None = None,
+        look_up: LookUp | None = None,
     ):
-        self._timeout_seconds = timeout_seconds
-        # The deadline of the whole is kept here, once for both tries: the client's own would begin anew with each.
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_seconds)
-        self._allowed_networks = allowed_networks
-        self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
+        self._routes = Routes()
+        self._pool = Pool()
+        self._dialer = Dialer(
+            allowed_networks=allowed_networks,
+            connect_timeout_seconds=connect_timeout_seconds,
+            dns_timeout_seconds=dns_timeout_seconds,
+            ca_file=ca_file,
+            look_up=look_up,
+            closed=self._forget,
+            no_files=self._pool.close,
+        )
+        self._under_way = Deadlines[_Attempt](timeout_seconds, self._time_out)
+        self._unanswered = Deadlines[_Attempt](first_byte_timeout_seconds or timeout_seconds, self._check_answering)
+        self._connections: set[Connection] = set()
+        self._waiters: set[asyncio.Future[Outcome]] = set()
+        self._all_gone = asyncio.Event()
+        self._closed = False
 
-    async def send(self, target: Target, message: Message) -> Outcome:
-        """Sign and send once. Never raises for what receivers, networks or names do: that is the outcome."""
-        started_at = datetime.now(UTC)
-        started = time.perf_counter()
+    def send(self, target: Target, message: Message, done: Callable[[Outcome], None]) -> None:
+        """Sign and send once. `done` is called exactly once, later and inside the loop, unless `close` breaks the attempt off.
+
+        Whatever receivers, networks or names do is the outcome, never an error here.
+        """
+        if self._closed:
+            raise RuntimeError("this sender is closed")
+        attempt = _Attempt(done, datetime.now(UTC), time.monotonic())
+        self._under_way.start(attempt, attempt.began)
         if not target.keys:
-            return Outcome(started_at, 0, "secret_unreadable")
-        status: int | None = None
-        body: str | None = None
-        retry_after: str | None = None
-        cause: Cause | None
+            self._end_soon(attempt, _UNREADABLE)
+            return
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                status, retry_after, body = await self._exchange(target, message, started_at)
-            cause = None if 200 <= status < 300 else "status"
-        except Exception as error:
-            # Whatever a stranger's server can do to an exchange is an outcome of the attempt, never an end of the worker.
-            cause = _cause(error)
-        latency_ms = round((time.perf_counter() - started) * 1000)
-        return Outcome(started_at, latency_ms, cause, status, body, retry_after)
+            route = self._routes.of(target)
+        except NoConnection as refusal:
+            self._end_soon(attempt, Answer(refusal.cause))
+            return
+        attempt.request = route.request(message, int(attempt.started_at.timestamp()))
+        found = self._dialer.known(route.destination, attempt.began)
+        connection = self._pool.take(route.origin, found) if found else None
+        if connection is None:
+            self._dial(attempt, route, fresh=False)
+        else:
+            attempt.kept = True
+            self._begin(attempt, route, connection)
+
+    async def attempt(self, target: Target, message: Message) -> Outcome:
+        """The outcome of one attempt. Cancelled when `close` breaks it off."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters.add(outcome)
+        outcome.add_done_callback(self._waiters.discard)
+        self.send(target, message, lambda found: None if outcome.done() else outcome.set_result(found))
+        return await outcome
 
     async def close(self) -> None:
-        """Close all connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Break off what is under way, without an outcome, and close all connections."""
+        self._closed = True
+        attempts = list(self._under_way)
+        dialing = [attempt.dialing for attempt in attempts if attempt.dialing is not None]
+        for attempt in attempts:
+            attempt.done = None
+            self._let_go(attempt)
+        for waiter in list(self._waiters):
+            waiter.cancel()
+        for deadlines in (self._under_way, self._unanswered):
+            deadlines.clear()
+        if dialing:
+            await asyncio.wait(dialing, timeout=CLOSE_SECONDS)
+        self._pool.close()
+        self._dialer.close()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._connections:
+            self._all_gone.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._all_gone.wait()
 
-    async def _exchange(
-        self, target: Target, message: Message, started_at: datetime
-    ) -> tuple[int, str | None, str | None]:
-        headers = _headers(target, message, started_at)
+    # -- a connection for the attempt
+
+    def _dial(self, attempt: _Attempt, route: Route, *, fresh: bool) -> None:
+        attempt.kept, attempt.sent = False, None
+        attempt.phases = Phases()
+        attempt.dialing = asyncio.create_task(self._connect(attempt, attempt.phases, route, fresh=fresh))
+
+    async def _connect(self, attempt: _Attempt, phases: Phases, route: Route, *, fresh: bool) -> None:
         try:
-            return await self._request(target, message.body, headers)
-        except (ServerDisconnectedError, ConnectionResetError):
-            # A kept connection that the receiver had closed already: once more on a new one, under the same deadline.
-            return await self._request(target, message.body, headers)
-
-    async def _request(
-        self, target: Target, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, str | None, str | None]:
-        async with self._client().post(
-            URL(target.url), data=body, headers=headers, allow_redirects=False, timeout=self._timeout
-        ) as response:
-            answer = await _read(response)
-            retry_after = response.headers.get("Retry-After")
-            kept_retry_after = retry_after[:RETRY_AFTER_LENGTH_MAX] if retry_after else None
-            return response.status, kept_retry_after, _legible(answer, target)
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=guarded_connector(self._allowed_networks, self._resolver),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=False,
-                requote_redirect_url=False,
-                skip_auto_headers=("Accept", "User-Agent"),
-            )
-        return self._session
-
-
-def _headers(target: Target, message: Message, now: datetime) -> dict[str, str]:
-    timestamp = int(now.timestamp())
-    headers = dict(target.headers)
-    if message.traceparent is not None:
-        headers["traceparent"] = message.traceparent
-    headers["Content-Type"] = "application/json"
-    headers["User-Agent"] = USER_AGENT
-    headers["Accept-Encoding"] = "identity"
-    headers["webhook-id"] = message.webhook_id
-    headers["webhook-timestamp"] = str(timestamp)
-    headers["webhook-signature"] = signature(
-        target.keys, message_id=message.webhook_id, timestamp=timestamp, body=message.body
-    )
-    return headers
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole answer. Raises `AnswerTooLarge` as soon as it is too long, whatever it would expand to."""
-    coding = response.headers.get("Content-Encoding", "identity").lower()
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding in ("gzip", "x-gzip", "deflate") else None
-    received = 0
-    answer = bytearray()
-    async for chunk in response.content.iter_any():
-        received += len(chunk)
-        # One byte beyond the limit is asked for, and never more: a bomb is not inflated to find out that it is one.
-        answer += inflate.decompress(chunk, BODY_BYTES_MAX + 1 - len(answer)) if inflate is not None else chunk
-        if received > BODY_BYTES_MAX or len(answer) > BODY_BYTES_MAX:
-            raise AnswerTooLarge
-    return bytes(answer) if inflate is not None or coding == "identity" else b""
-
-
-def _legible(answer: bytes, target: Target) -> str | None:
-    """What is kept of an answer: its beginning, as text that PostgreSQL and a browser can hold, without what we sent in confidence."""
-    if not answer:
-        return None
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", answer.decode("utf-8", "replace").replace("\r\n", "\n"))
-    for _, value in target.headers:
-        if len(value) >= _HIDDEN_VALUE_LENGTH_MIN:
-            text = text.replace(value, HIDDEN)
-    return str(telemetry.redact(text[:BODY_CHARACTERS_KEPT]))
-
-
-def _cause(error: Exception) -> Cause:
-    match error:
-        case AnswerTooLarge():
-            return "too_large"
-        case AddressBlocked():
-            return "blocked"
-        case TimeoutError():
-            return "timeout"
-        case ClientConnectorCertificateError() | ClientConnectorSSLError():
-            return "tls"
-        case ClientConnectorDNSError():
-            return "dns"
-        case InvalidURL():
-            # Spellings of an address that only old resolvers understand (`127.1`).
-            return "blocked"
-        case ClientConnectorError() | ClientOSError() | ConnectionError():
-            return "connect"
-        case aiohttp.ClientError() | zlib.error():
-            return "protocol"
-        case _:
+            found = await self._dialer.resolve(route.destination, phases)
+            # Its name had to be looked up anew, or somebody else's attempt has ended meanwhile.
+            connection = None if fresh else self._pool.take(route.origin, found)
+            attempt.kept = connection is not None
+            if connection is None:
+                connection = await self._dialer.dial(route.destination, found, phases)
+                self._connections.add(connection)
+        except NoConnection as refusal:
+            self._end(attempt, None, Answer(refusal.cause))
+        except TimeoutError:
+            self._end(attempt, None, _TIMEOUT)
+        except Exception:
             # Not one that the network can cause: worth a look, and no reason to lose the delivery.
-            log.error("attempt_failed_unexpectedly", exc_info=error)
-            return "protocol"
+            log.exception("attempt_failed_unexpectedly")
+            self._end(attempt, None, _UNEXPECTED)
+        else:
+            attempt.dialing = None
+            self._begin(attempt, route, connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._pool.forget(connection)
+        if not self._connections:
+            self._all_gone.set()
+
+    # -- the exchange
+
+    def _begin(self, attempt: _Attempt, route: Route, connection: Connection) -> None:
+        attempt.connection = connection
+        attempt.sent = time.monotonic()
+        self._unanswered.start(attempt, attempt.sent)
+        connection.begin(attempt.request, partial(self._answered, attempt, route))
+
+    def _answered(self, attempt: _Attempt, route: Route, answer: Answer) -> None:
+        connection = attempt.connection
+        if attempt.done is None or connection is None:
+            return
+        if answer.untouched and attempt.kept:
+            # A kept connection that the receiver had closed already: once more on a new one, under the same deadline.
+            attempt.connection = None
+            self._unanswered.stop(attempt)
+            self._dial(attempt, route, fresh=True)
+            return
+        if connection.reusable:
+            # Before the outcome is told: whoever hears of it may send the next at once.
+            self._pool.put(route.origin, connection)
+        else:
+            self._connections.discard(connection)
+        self._end(attempt, route, answer)
+
+    def _check_answering(self, attempt: _Attempt) -> None:
+        if attempt.connection is not None and attempt.connection.first_byte is None:
+            self._time_out(attempt)
+
+    def _time_out(self, attempt: _Attempt) -> None:
+        answer = attempt.connection.so_far("timeout") if attempt.connection is not None else _TIMEOUT
+        self._end(attempt, None, answer)
+
+    # -- the outcome
+
+    def _end_soon(self, attempt: _Attempt, answer: Answer) -> None:
+        asyncio.get_running_loop().call_soon(self._end, attempt, None, answer)
+
+    def _end(self, attempt: _Attempt, route: Route | None, answer: Answer) -> None:
+        """`route` is that of a whole answer."""
+        done, attempt.done = attempt.done, None
+        if done is None:
+            return
+        self._under_way.stop(attempt)
+        self._unanswered.stop(attempt)
+        timings = _timings(attempt)
+        if route is None:
+            self._let_go(attempt)
+        outcome = _outcome(attempt, route, answer, timings)
+        try:
+            done(outcome)
+        except Exception:
+            log.exception("outcome_not_taken")
+
+    def _let_go(self, attempt: _Attempt) -> None:
+        """Stop what the attempt has going on."""
+        if attempt.dialing is not None and attempt.dialing is not asyncio.current_task():
+            attempt.dialing.cancel()
+        if attempt.connection is not None:
+            attempt.connection.abort()
+
+
+def _outcome(attempt: _Attempt, route: Route | None, answer: Answer, timings: Timings) -> Outcome:
+    body: str | None = None
+    if answer.cause is None and route is not None:
+        if answer.coding:
+            answer = inflated(answer)
+        body = route.legible(answer.body)
+    cause = answer.cause
+    if cause is None and (answer.status is None or not 200 <= answer.status < 300):
+        cause = "status"
+    return Outcome(attempt.started_at, timings.total_ms or 0, cause, answer.status, body, answer.retry_after, timings)
+
+
+def _timings(attempt: _Attempt) -> Timings:
+    now = time.monotonic()
+    first_byte_ms: int | None = None
+    if attempt.sent is not None:
+        first_byte = attempt.connection.first_byte if attempt.connection is not None else None
+        first_byte_ms = _milliseconds((first_byte or now) - attempt.sent)
+    total_ms = _milliseconds(now - attempt.began)
+    phases = attempt.phases
+    if phases is None:
+        return Timings(None, None, None, first_byte_ms, total_ms)
+    phases.leave()
+    dns_ms, connect_ms, tls_ms = (
+        None if seconds is None else _milliseconds(seconds) for seconds in (phases.dns, phases.connect, phases.tls)
+    )
+    return Timings(dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

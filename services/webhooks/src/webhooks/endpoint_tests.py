@@ -1,0 +1,89 @@
+"""Test events: made up, sent at once to one endpoint, enabled or not, and forgotten. The answer tells what the attempt met."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from sqlalchemy import text
+from starlette.responses import Response
+
+from shared.auth.decisions import Caller
+from shared.auth.seal import KeyRing
+from shared.database import Database
+from shared.errors import TooManyRequests
+from shared.http import idempotency
+from shared.http.routes import render
+from shared.ids import new_id, to_uuid
+from webhooks import catalogue, endpoint_rows
+from webhooks.attempts import Message
+from webhooks.catalogue import TEST_EVENT, TestState
+from webhooks.domain.retries import Outcome
+from webhooks.targets import Target, target_of
+from webhooks.views.deliveries import Attempt
+from webhooks.views.endpoints import EndpointTest
+
+AT_ONCE_MAX = 16
+"""Tests that one process makes at a time: each holds a connection to somebody's server for up to the whole attempt's bound."""
+
+Send = Callable[[Target, Message], Awaitable[Outcome]]
+"""Makes one attempt, signed and guarded like every other."""
+
+# As the dispatcher reads it: ids as they are in the database.
+_ROW = text("SELECT * FROM endpoints WHERE id = :id")
+
+
+class Tester:
+    """Tests endpoints, whose secrets `ring` opens; `answers` seals what is kept for repeats. For use inside one event loop."""
+
+    def __init__(self, database: Database, ring: KeyRing, answers: KeyRing, send: Send):
+        self._database = database
+        self._ring = ring
+        self._answers = answers
+        self._send = send
+        self._under_way = 0
+
+    async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
+        """What became of a test event, an `EndpointTest`. Raises `NotFound`, or `TooManyRequests` while many tests are under way.
+
+        No connection to the database is held while the receiver takes its time.
+        """
+
+        async def attempt() -> Response:
+            return render(await self._attempt(caller, endpoint_id, now), 200)
+
+        return await idempotency.run_apart(self._database, claim, self._answers, attempt)
+
+    async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
+        async with self._database.reading() as session:
+            endpoint = await endpoint_rows.find(session, caller, endpoint_id)
+            row = (await session.execute(_ROW, {"id": to_uuid(endpoint_id)})).one()
+        if self._under_way >= AT_ONCE_MAX:
+            raise TooManyRequests(
+                "other tests are under way", code="tests_under_way", headers={"Retry-After": "1"}, tests_max=AT_ONCE_MAX
+            )
+        event_id = new_id("evt")
+        state = TestState(tenant_id=endpoint.tenant_id, livemode=endpoint.livemode, endpoint_id=endpoint.id)
+        body = json.dumps(catalogue.body(TEST_EVENT, now, state), ensure_ascii=False, separators=(",", ":")).encode()
+        self._under_way += 1
+        try:
+            outcome = await self._send(target_of(self._ring, row, now), Message(event_id, body, None, now))
+        finally:
+            self._under_way -= 1
+        return EndpointTest(endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_shown(outcome))
+
+
+def _shown(outcome: Outcome) -> Attempt:
+    timings = outcome.timings
+    return Attempt(
+        number=1,
+        started_at=outcome.started_at,
+        latency_ms=outcome.latency_ms,
+        dns_ms=timings.dns_ms,
+        connect_ms=timings.connect_ms,
+        tls_ms=timings.tls_ms,
+        first_byte_ms=timings.first_byte_ms,
+        result="delivered" if outcome.cause is None else "failed",
+        response_status=outcome.response_status,
+        cause=outcome.cause,
+        response_body=outcome.response_body,
+    )

@@ -1,0 +1,120 @@
+"""The catch-up feed: everything that happened, in the order of its publication, for receivers that want to be sure.
+
+Only what lies below the oldest open transaction is shown, so no event ever appears before one that was shown already. A cursor is good for
+as long as events are kept, and one that is older is refused: whoever reads on without an error has missed nothing.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.auth.decisions import Caller
+from shared.errors import BadRequest
+from shared.http import Paging
+from shared.http.lists import LIMIT_MAX
+from shared.ids import from_uuid, to_uuid
+from webhooks.domain.matching import EVERYTHING
+from webhooks.fan_out import SETTLED
+from webhooks.models import first_id_at, made_at
+from webhooks.views.events import Feed, FeedEvent
+
+EXAMINED_MAX = 5_000
+"""Events that one request looks through when it asks for some of them only."""
+
+# Bodies are read for what is shown alone. The limit of what is looked at stands in the text: a plan that is kept for a limit yet unknown
+# reads and sorts everything.
+_READ = f"""
+    WITH looked_at AS MATERIALIZED (
+        SELECT id, position, type, location_ids FROM events
+        WHERE tenant_id = :tenant_id AND livemode = :livemode AND position > :after AND position < {SETTLED} AND id >= :first
+        ORDER BY position LIMIT {{examined_max}}
+    ),
+    found AS MATERIALIZED (
+        SELECT id FROM looked_at
+        WHERE (CAST(:event_type AS text) IS NULL OR type = :event_type) AND (CAST(:prefix AS text) IS NULL OR starts_with(type, :prefix))
+            AND (CAST(:location_id AS uuid) IS NULL OR location_ids @> ARRAY[CAST(:location_id AS uuid)])
+        ORDER BY position LIMIT :rows_max
+    )
+    SELECT reach.*, last.*, e.* FROM (SELECT {SETTLED} AS settled, count(*) AS examined FROM looked_at) AS reach
+    LEFT JOIN (
+        SELECT id AS last_id, position AS last_position FROM looked_at ORDER BY position DESC LIMIT 1
+    ) last ON true
+    LEFT JOIN (
+        SELECT one.* FROM found CROSS JOIN LATERAL (
+            SELECT id, position, location_ids, body FROM events WHERE id = found.id LIMIT 1
+        ) one
+    ) e ON true
+    ORDER BY e.position
+"""  # noqa: S608 - our own text
+_ALL = text(_READ.format(examined_max=LIMIT_MAX))
+_SOME = text(_READ.format(examined_max=EXAMINED_MAX))
+
+
+async def read(
+    session: AsyncSession,
+    caller: Caller,
+    paging: Paging,
+    *,
+    event_type: str | None,
+    location_id: str | None,
+    created_from: datetime | None,
+    retention: timedelta,
+    now: datetime,
+) -> Feed:
+    """Events of the caller's tenant and mode after the cursor; without one from the oldest that is kept, or from `created_from`.
+
+    `event_type` is a type, a prefix (`job.*`) or `*`. Raises `BadRequest` for a cursor that is not ours, was made under other filters, or
+    is so old that events after it are gone.
+    """
+    filters = {"event_type": event_type, "location_id": location_id, "livemode": caller.livemode}
+    begin = paging.position(filters)
+    after = 0 if begin is None else int(begin[0])
+    if begin is not None and datetime.fromisoformat(begin[1]) < now - retention:
+        raise BadRequest(
+            "events that followed this cursor are not kept any more: begin anew, without a cursor",
+            code="cursor_expired",
+        )
+    pattern = None if event_type == EVERYTHING else event_type
+    prefix = pattern[:-1] if pattern is not None and pattern.endswith(".*") else None
+    is_narrow = pattern is not None or location_id is not None
+    values = {
+        "tenant_id": to_uuid(caller.tenant_id),
+        "livemode": caller.livemode,
+        "after": after,
+        "first": first_id_at(created_from or datetime.fromtimestamp(0, UTC)),
+        "event_type": pattern if prefix is None else None,
+        "prefix": prefix,
+        "location_id": to_uuid(location_id) if location_id is not None else None,
+        "rows_max": paging.limit,
+    }
+    rows = (await session.execute(_SOME if is_narrow else _ALL, values)).all()
+    found = [row for row in rows if row.id is not None]
+    reach = rows[0]
+    if len(found) == paging.limit:
+        reached, read_until, has_more = found[-1].position, made_at(found[-1].id), True
+    elif reach.examined == (EXAMINED_MAX if is_narrow else LIMIT_MAX):
+        reached, read_until, has_more = reach.last_position, made_at(reach.last_id), True
+    else:
+        # What was looked at and is not wanted need not be looked at again: that is everything which is settled.
+        reached, read_until, has_more = max(after, reach.settled - 1), now, False
+    return Feed(
+        data=[_view(row, livemode=caller.livemode) for row in found],
+        has_more=has_more,
+        next_cursor=paging.cursor_after([reached, read_until], filters),
+    )
+
+
+def _view(row: Row[Any], *, livemode: bool) -> FeedEvent:
+    body = json.loads(row.body)
+    return FeedEvent(
+        id=from_uuid("evt", row.id),
+        livemode=livemode,
+        location_ids=[from_uuid("loc", location_id) for location_id in row.location_ids],
+        type=body["type"],
+        timestamp=body["timestamp"],
+        data=body["data"],
+        created_at=made_at(row.id),
+    )

@@ -1,0 +1,1 @@
+"""What the API takes and shows: `X` is answered, `XIn` is what makes one, `XPatch` what changes one."""

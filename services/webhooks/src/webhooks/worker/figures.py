@@ -1,0 +1,79 @@
+"""What a worker shows of itself: attempts, what waits, what is under way, breakers."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.telemetry import Metrics
+from webhooks.attempts import Result
+from webhooks.worker.lanes import Lane, Paces
+from webhooks.worker.recorder import Recorder
+
+REPORTED_ROWS_MAX = 100_000
+
+_QUEUE = text(
+    """
+    SELECT (SELECT count(*) FROM (SELECT FROM delivery_due LIMIT :rows_max) AS queued) AS depth,
+        (SELECT extract(epoch FROM now() - min(due_at)) FROM (SELECT due_at FROM delivery_due LIMIT :rows_max) AS queued) AS oldest_seconds
+    """
+)
+
+
+class Figures:
+    """The metrics of one process."""
+
+    def __init__(self, metrics: Metrics, lanes: Mapping[str, Lane], paces: Paces, recorder: Recorder):
+        self._attempts = metrics.counter(
+            "waybill_webhook_attempts", "Attempts by result: delivered, or the cause of the failure.", ("result",)
+        )
+        self._given_up = metrics.counter("waybill_webhook_given_up", "Deliveries given up, by reason.", ("failure",))
+        self._delivery_seconds = metrics.histogram(
+            "waybill_webhook_delivery_seconds", "Seconds from the event to the receiver's acceptance."
+        )
+        self._due = metrics.gauge("waybill_webhook_due", "Deliveries in the queue (counted up to a bound).")
+        self._oldest_seconds = metrics.gauge(
+            "waybill_webhook_oldest_due_seconds", "How long the oldest delivery of the queue has been due."
+        )
+        in_flight = metrics.gauge("waybill_webhook_in_flight", "Attempts under way.", ("lane",))
+        waiting = metrics.gauge("waybill_webhook_waiting", "Deliveries in memory that wait for a place.", ("lane",))
+        for name, lane in lanes.items():
+            in_flight.labels(name).set_function(partial(_in_flight, lane))
+            waiting.labels(name).set_function(partial(_waiting, lane))
+        open_breakers = metrics.gauge("waybill_webhook_open_breakers", "Endpoints to which nothing is sent but probes.")
+        open_breakers.set_function(paces.open_count)
+        flights = metrics.gauge("waybill_webhook_flights", "Batches of first attempts that are not recorded in full.")
+        flights.set_function(lambda: len(recorder.flights))
+        stale = metrics.gauge("waybill_webhook_stale_results", "Results that came after their lease was lost, so far.")
+        stale.set_function(lambda: recorder.stale)
+
+    def count(self, results: Sequence[Result]) -> None:
+        """These were recorded."""
+        now = time.time()
+        met: Counter[str] = Counter()
+        for result in results:
+            met[result.outcome.cause or "delivered"] += 1
+            if result.decision.delivered:
+                occurred_at = result.leased.event.message.occurred_at
+                self._delivery_seconds.observe(max(0.0, now - occurred_at.timestamp()))
+            elif result.decision.failure is not None:
+                self._given_up.labels(result.decision.failure).inc()
+        for cause, count in met.items():
+            self._attempts.labels(cause).inc(count)
+
+    async def look(self, session: AsyncSession) -> None:
+        """How the queue is at the moment."""
+        row = (await session.execute(_QUEUE, {"rows_max": REPORTED_ROWS_MAX})).one()
+        self._due.set(row.depth)
+        self._oldest_seconds.set(max(0.0, float(row.oldest_seconds or 0)))
+
+
+def _in_flight(lane: Lane) -> int:
+    return lane.in_flight
+
+
+def _waiting(lane: Lane) -> int:
+    return lane.waiting_count

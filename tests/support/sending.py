@@ -1,0 +1,60 @@
+"""Single attempts for tests: messages, targets, a sender that may go to this machine, and name servers that say what they are told."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from shared.ids import new_id
+from webhooks.attempts import Message
+from webhooks.domain import signatures
+from webhooks.domain.addresses import parse_networks
+from webhooks.domain.retries import Outcome
+from webhooks.targets import Target
+from webhooks.worker.sender import Sender
+
+LOOPBACK = parse_networks("127.0.0.0/8, ::1/128")
+KEY = signatures.new_secret()
+BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal"}}'.encode()
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def message(body: bytes = BODY) -> Message:
+    return Message(new_id("evt"), body, TRACEPARENT, datetime.now(UTC))
+
+
+def target(url: str, **headers: str) -> Target:
+    return Target(uuid4(), 1, url, tuple(headers.items()), (KEY,))
+
+
+@asynccontextmanager
+async def sending(**more: Any) -> AsyncIterator[Sender]:
+    """A sender that may go to this machine, and is not patient."""
+    options = {"timeout_seconds": 3, "connect_timeout_seconds": 1, "allowed_networks": LOOPBACK, **more}
+    sender = Sender(**options)
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+async def attempt(url: str, *, headers: dict[str, str] | None = None, body: bytes = BODY, **more: Any) -> Outcome:
+    """The outcome of one attempt by a sender of its own."""
+    async with sending(**more) as sender:
+        return await sender.attempt(target(url, **(headers or {})), message(body))
+
+
+def names(*answers: Sequence[str]) -> Callable[[str], Any]:
+    """A name server that gives these answers, one after another, and the last of them for ever."""
+    left = list(answers)
+
+    async def look_up(host: str) -> Sequence[str]:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return look_up
+
+
+def of_name(url: str, name: str = "receiver.example.com") -> str:
+    return url.replace("127.0.0.1", name)

@@ -1,0 +1,159 @@
+"""Servers with manners of their own: real HTTP servers, raw ones that say whatever a test wants, and a certificate authority for them."""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+STREAM_BYTES_MAX = 16 * 1024 * 1024
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """A real HTTP server that answers every request with `handle`; its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def speaking(handle: Conversation, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """A server that says on each connection whatever `handle` writes; its address."""
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.add(task)
+        try:
+            await handle(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            under_way.discard(task)
+
+    server = await asyncio.start_server(converse, host, port, limit=STREAM_BYTES_MAX)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        server.close()
+        for task in list(under_way):
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
+
+
+def saying(*parts: bytes, pause_seconds: float = 0.0) -> Conversation:
+    """Reads one request and says these parts, one after another; then closes the connection."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause_seconds)
+
+    return handle
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of the next request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    assert len(lengths) == 1, head
+    return head, await reader.readexactly(int(lengths[0].partition(b":")[2]))
+
+
+def reset_connection(writer: asyncio.StreamWriter) -> None:
+    """End a connection as a crash does: with a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+class Authority:
+    """A certificate authority that nobody knows, with its certificate in a file."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("An authority of these tests")
+        self.certificate = (
+            self._builder(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+
+    def server(self, *hosts: str, valid_hours: float = 1, own: bool = False) -> ssl.SSLContext:
+        """A server's side of TLS with a certificate for these names and addresses (`own`: issued by itself)."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue(*hosts, valid_hours=valid_hours, own=own))
+        return context
+
+    def issue(self, *hosts: str, valid_hours: float = 1, own: bool = False) -> Path:
+        """A file with a key and its certificate for these names and addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = _name(hosts[0])
+        issuer, signer = (subject, key) if own else (self._name, self._key)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        certificate = (
+            self._builder(subject, issuer, key.public_key(), valid_hours)
+            .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+            .add_extension(authority, critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        file = self._folder / f"server-{certificate.serial_number}.pem"
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+        return file
+
+    def _builder(
+        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid_hours: float = 1
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + timedelta(hours=valid_hours))
+        )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -1,0 +1,448 @@
+"""What attempts leave behind and share: kept connections, names, TLS, the end of an attempt and of a sender."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+
+from tests.support.sending import BODY, OK, attempt, message, names, of_name, sending, target
+from tests.support.servers import Authority, read_request, reset_connection, saying, serving, speaking
+from tests.support.suite import eventually
+from webhooks.domain.retries import Outcome
+from webhooks.targets import Target
+
+SOON_SECONDS = 2.0
+
+
+# -- connections that are kept -------------------------------------------------------------------------------------------
+
+
+async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
+    connections = 0
+
+    async def close_after_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(2):
+            assert (await read_request(reader))[1] == BODY
+            writer.write(OK)
+            await writer.drain()
+        # The third request is read, and the connection closed in its face.
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with speaking(close_after_two) as url, sending() as sender:
+        outcomes = [await sender.attempt(target(url), message()) for _ in range(3)]
+
+    assert [outcome.cause for outcome in outcomes] == [None, None, None]
+    assert connections == 2
+    # The second one needed no connection; the third needed a new one.
+    assert [outcome.timings.connect_ms is None for outcome in outcomes] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("said", "reused"),
+    [
+        (OK, True),
+        (b"HTTP/1.1 204 None\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, True),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", False),
+        (OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged", False),
+        (OK + b"HTTP/1.1 2", False),
+        (OK + b"garbage", False),
+        (b"HTTP/1.1 204 None\r\nContent-Length: 2\r\n\r\nok", False),
+    ],
+)
+async def test_a_connection_is_kept_only_if_nothing_is_left_on_it(said: bytes, reused: bool) -> None:
+    connections = 0
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(said)
+            await writer.drain()
+
+    async with speaking(repeat) as url, sending() as sender:
+        outcomes = [await sender.attempt(target(url), message()) for _ in range(3)]
+
+    assert {outcome.response_status for outcome in outcomes} <= {200, 204, 500}
+    assert "forged" not in {outcome.response_body for outcome in outcomes}
+    assert connections == (1 if reused else 3)
+
+
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next() -> None:
+    async def whisper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async with speaking(whisper) as url, sending() as sender:
+        first = await sender.attempt(target(url), message())
+        await asyncio.sleep(0.15)
+        second = await sender.attempt(target(url), message())
+
+    assert (first.response_status, second.response_status) == (200, 200)
+
+
+async def test_a_connection_is_not_kept_when_the_request_was_answered_before_it_was_read() -> None:
+    connections = 0
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with speaking(hasty) as url, sending() as sender:
+        outcomes = [await sender.attempt(target(url), message(b"x" * 64 * 1024 * 1024)) for _ in range(2)]
+
+    assert [outcome.response_status for outcome in outcomes] == [413, 413]
+    assert connections == 2
+
+
+async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.worker.pool.IDLE_SECONDS_MAX", 0.1)
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        assert await reader.read() == b""
+        ended.set()
+
+    async with speaking(answer) as url, sending() as sender:
+        await sender.attempt(target(url), message())
+        async with asyncio.timeout(SOON_SECONDS):
+            await ended.wait()
+
+
+async def test_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.worker.pool.IDLE_MAX", 2)
+    open_now = 0
+    together = asyncio.Barrier(5)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        try:
+            await read_request(reader)
+            await together.wait()
+            writer.write(OK)
+            await reader.read()
+        finally:
+            open_now -= 1
+
+    async with speaking(answer) as url, sending() as sender:
+        outcomes = await asyncio.gather(*(sender.attempt(target(url), message()) for _ in range(5)))
+
+        async def only_two() -> bool:
+            return open_now == 2
+
+        await eventually(only_two, seconds=SOON_SECONDS, what="all but two are closed")
+
+    assert {outcome.cause for outcome in outcomes} == {None}
+
+
+async def test_many_attempts_at_once_each_get_their_own_answer() -> None:
+    async def echo(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.001 * (hash(request.headers["webhook-id"]) % 7))
+        return web.Response(text=request.headers["webhook-id"])
+
+    async with serving(echo) as url, sending(timeout_seconds=20) as sender:
+        one = target(url)
+        sent = [message() for _ in range(500)]
+        outcomes = []
+        for start in range(0, len(sent), 100):
+            outcomes += await asyncio.gather(*(sender.attempt(one, each) for each in sent[start : start + 100]))
+
+    assert [outcome.response_body for outcome in outcomes] == [each.webhook_id for each in sent]
+
+
+# -- names ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_kept_connection_is_used_only_while_its_name_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.worker.names.KEPT_SECONDS", 0.2)
+    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.2)
+    connections: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer.get_extra_info("sockname")[0])
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+            await writer.drain()
+
+    look_up = names(["127.0.0.1"], ["127.0.0.2"], ["10.0.0.1"])
+    async with speaking(answer, host="0.0.0.0") as url, sending(look_up=look_up) as sender:
+        one = target(url.replace("0.0.0.0", "receiver.example.com"))
+        causes = [(await sender.attempt(one, message())).cause for _ in range(2)]
+        assert connections == ["127.0.0.1"]
+        for _ in range(2):
+            await asyncio.sleep(0.25)
+            causes.append((await sender.attempt(one, message())).cause)
+
+    assert causes == [None, None, None, "blocked"]
+    assert connections == ["127.0.0.1", "127.0.0.2"]
+
+
+async def test_a_name_is_looked_up_anew_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.1)
+    asked = 0
+
+    async def look_up(host: str) -> Sequence[str]:
+        nonlocal asked
+        asked += 1
+        # Slow enough to be noticed, if anybody waited for it.
+        await asyncio.sleep(0 if asked == 1 else 0.3)
+        return ["127.0.0.1"]
+
+    async with speaking(saying(OK)) as url, sending(look_up=look_up) as sender:
+        one = target(of_name(url))
+        await sender.attempt(one, message())
+        await asyncio.sleep(0.15)
+        outcome = await sender.attempt(one, message())
+
+    assert outcome.cause is None
+    assert outcome.timings.dns_ms is None
+    assert asked == 2
+
+
+async def test_a_name_server_that_fails_is_not_asked_at_every_attempt() -> None:
+    asked = 0
+
+    async def fail(host: str) -> Sequence[str]:
+        nonlocal asked
+        asked += 1
+        raise OSError("SERVFAIL")
+
+    async with sending(look_up=fail) as sender:
+        one = target("http://receiver.example.com")
+        causes = [(await sender.attempt(one, message())).cause for _ in range(5)]
+
+    assert (causes, asked) == (["dns"] * 5, 1)
+
+
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.3", 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.3", port))
+        try:
+            async with speaking(saying(OK), port=port) as url:
+                outcome = await attempt(
+                    of_name(url), look_up=names(["127.0.0.2", "127.0.0.3", "127.0.0.1"]), connect_timeout_seconds=0.6
+                )
+        finally:
+            for one in waiting:
+                one.close()
+
+    assert (outcome.cause, outcome.response_body) == (None, "ok")
+
+
+async def test_an_endpoint_on_ipv6_is_reached() -> None:
+    async with speaking(saying(OK), host="::1") as url:
+        outcome = await attempt(url)
+
+    assert (outcome.cause, outcome.response_body) == (None, "ok")
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+async def accept(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def test_a_receiver_whom_a_trusted_authority_vouches_for_is_reached_under_its_name(authority: Authority) -> None:
+    asked_for: list[str | None] = []
+    context = authority.server("receiver.example.com")
+    context.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+
+    async with (
+        serving(accept, tls=context) as url,
+        sending(ca_file=authority.file, look_up=names(["127.0.0.1"])) as sender,
+    ):
+        outcomes = [
+            await sender.attempt(target(of_name(url, host)), message()) for host in ("receiver.example.com",) * 3
+        ]
+        dotted = await sender.attempt(target(of_name(url, "receiver.example.com.")), message())
+
+    assert [outcome.cause for outcome in (*outcomes, dotted)] == [None] * 4
+    assert asked_for == ["receiver.example.com"] * 2
+    assert outcomes[0].timings.tls_ms is not None
+    assert outcomes[1].timings.tls_ms is None
+
+
+async def test_a_certificate_for_an_address_serves_that_address(authority: Authority) -> None:
+    async with serving(accept, tls=authority.server("127.0.0.1")) as url:
+        assert (await attempt(url, ca_file=authority.file)).cause is None
+
+
+async def test_a_certificate_that_does_not_hold_is_a_tls_error(authority: Authority) -> None:
+    received = 0
+
+    async def count(_: web.Request) -> web.Response:
+        nonlocal received
+        received += 1
+        return web.Response()
+
+    good = authority.server("receiver.example.com")
+    old = authority.server("receiver.example.com")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    cases = {
+        "of nobody known": (good, "receiver.example.com", None),
+        "for another name": (good, "other.example.com", authority.file),
+        "for a name, not its address": (good, "127.0.0.1", authority.file),
+        "of yesterday": (
+            authority.server("receiver.example.com", valid_hours=-1),
+            "receiver.example.com",
+            authority.file,
+        ),
+        "of its own making": (
+            authority.server("receiver.example.com", own=True),
+            "receiver.example.com",
+            authority.file,
+        ),
+        "under an old protocol": (old, "receiver.example.com", authority.file),
+    }
+    causes = {}
+    for case, (context, host, ca_file) in cases.items():
+        async with serving(count, tls=context) as url:
+            causes[case] = (await attempt(of_name(url, host), ca_file=ca_file, look_up=names(["127.0.0.1"]))).cause
+
+    assert causes == dict.fromkeys(cases, "tls")
+    assert received == 0
+
+
+async def test_a_server_without_tls_is_a_tls_error() -> None:
+    async with serving(accept) as url:
+        assert (await attempt(url.replace("http:", "https:"))).cause == "tls"
+
+
+async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        reset_connection(writer)
+
+    async with speaking(hang_up) as url:
+        assert (await attempt(url.replace("http:", "https:"))).cause == "tls"
+
+
+# -- how it ends ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_outcome_is_told_once_and_never_before_send_returns() -> None:
+    async with speaking(saying(OK)) as url, sending() as sender:
+        told: list[Outcome] = []
+        all_told = asyncio.Event()
+
+        def done(outcome: Outcome) -> None:
+            told.append(outcome)
+            if len(told) == 3:
+                all_told.set()
+
+        sender.send(target(url), message(), done)
+        sender.send(target("http://10.0.0.1"), message(), done)
+        sender.send(Target(uuid4(), 1, url, (), ()), message(), done)
+        assert told == []
+        await all_told.wait()
+        await asyncio.sleep(0.05)
+
+    assert {outcome.cause for outcome in told} == {None, "blocked", "secret_unreadable"}
+    assert len(told) == 3
+
+
+async def test_one_who_fails_to_take_an_outcome_harms_nobody_else() -> None:
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    def drop(_: Outcome) -> None:
+        raise ZeroDivisionError
+
+    async with speaking(repeat) as url, sending() as sender:
+        sender.send(target(url), message(), drop)
+        assert [(await sender.attempt(target(url), message())).cause for _ in range(2)] == [None, None]
+
+
+async def test_closing_breaks_off_what_is_under_way_without_an_outcome() -> None:
+    arrived, left = asyncio.Event(), asyncio.Event()
+
+    async def think(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        arrived.set()
+        await reader.read()
+        left.set()
+
+    async def ponder(host: str) -> Sequence[str]:
+        await asyncio.sleep(60)
+        return []
+
+    async with speaking(think) as url, sending(look_up=ponder) as sender:
+        told: list[Outcome] = []
+        sender.send(target(url), message(), told.append)
+        sender.send(target("http://slow.example.com"), message(), told.append)
+        waiting = asyncio.ensure_future(sender.attempt(target(url), message()))
+        await arrived.wait()
+        await sender.close()
+        await left.wait()
+
+    assert told == []
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError):
+        sender.send(target(url), message(), told.append)
+
+
+async def test_a_process_without_files_left_gives_up_idle_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+    refusals = 1
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    class Scarce(real):  # type: ignore[valid-type,misc]
+        """The operating system at its limit, once."""
+
+        def __init__(self, *arguments: Any, **more: Any):
+            nonlocal refusals
+            if refusals > 0 and not arguments[3:] and "fileno" not in more:
+                refusals -= 1
+                raise OSError(24, "Too many open files")
+            super().__init__(*arguments, **more)
+
+    async with speaking(repeat) as first, speaking(repeat) as second, sending() as sender:
+        await sender.attempt(target(first), message())
+        monkeypatch.setattr("webhooks.worker.guard.socket.socket", Scarce)
+        outcome = await sender.attempt(target(second), message())
+
+    assert (outcome.cause, refusals) == (None, 0)

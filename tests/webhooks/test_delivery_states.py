@@ -1,0 +1,98 @@
+"""Whatever happens to a delivery, in whatever order: what must be true of it at the end."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+
+import pytest
+from aiohttp import web
+from sqlalchemy import text
+
+from shared.ids import to_uuid
+from tests.support.servers import serving
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, job_created, typed
+from webhooks import queue
+
+EVENTS = 40
+SCHEDULE = (0.02, 0.05, 0.05)
+
+
+class Moody:
+    """A receiver that answers, refuses or says nothing in time, as a seed has it."""
+
+    def __init__(self, seed: int):
+        self._random = random.Random(seed)
+        self.met: dict[str, list[int]] = defaultdict(list)
+        """By event and path: the answers that went out in time."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        status = self._random.choice([200, 200, 204, 204, 500, 502, 0])
+        await asyncio.sleep(self._random.choice([0.0, 0.0, 0.05]))
+        if status == 0:
+            await asyncio.sleep(1.5)
+            return web.Response()
+        self.met[f"{request.headers['webhook-id']} {request.path}"].append(status)
+        return web.Response(status=status)
+
+
+async def disturb(desk: Desk, chance: random.Random) -> None:
+    """Now and then declare what is held as abandoned, though its holder lives; send something again."""
+    while True:
+        await asyncio.sleep(0.2)
+        async with desk.database.transaction() as session:
+            await session.execute(text("UPDATE flights SET lease_until = now() - interval '1 second'"))
+            await session.execute(
+                text("UPDATE delivery_due SET due_at = now() WHERE lease_token IS NOT NULL AND random() < 0.3")
+            )
+        rows = await desk.rows("SELECT event_id, endpoint_id FROM deliveries WHERE status <> 'pending' LIMIT 200")
+        if rows:
+            row = chance.choice(rows)
+            async with desk.database.transaction() as session:
+                await queue.resend(session, row.event_id, row.endpoint_id)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answered(desk: Desk, seed: int) -> None:
+    moody, chance = Moody(seed), random.Random(seed)
+    options = {
+        "lease_seconds": 0.6,
+        "timeout_seconds": 1,
+        "schedule": SCHEDULE,
+        "breaker_failures": 8,
+        "pause_seconds_max": 0.4,
+    }
+    async with serving(moody.answer) as url, desk.delivering(**options), desk.delivering(**options) as worker:
+        for path in ("/a", "/b"):
+            await desk.endpoint(url + path)
+        ordered = to_uuid(await desk.endpoint(url + "/ordered", ordered_by_job=True))
+        disturbing = asyncio.create_task(disturb(desk, chance))
+        for _ in range(EVENTS // 10):
+            events = [job_created(desk.tenant_id) for _ in range(10)]
+            await desk.publish(*events, dispatcher=worker if chance.random() < 0.7 else None)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+        disturbing.cancel()
+        await asyncio.wait({disturbing})
+        await eventually(lambda: nothing_open(desk), seconds=60, what="everything has ended")
+        paths = {row.id: "/" + row.url.rpartition("/")[2] for row in await desk.rows("SELECT id, url FROM endpoints")}
+
+    rows = await desk.rows("SELECT * FROM deliveries")
+    logged = Counter(
+        (row.event_id, row.endpoint_id) for row in await desk.rows("SELECT event_id, endpoint_id FROM attempts")
+    )
+    assert len(rows) == EVENTS * 3
+    assert ordered in paths
+    for row in rows:
+        answers = moody.met[f"{typed('evt', row.event_id)} {paths[row.endpoint_id]}"]
+        accepted = any(200 <= status < 300 for status in answers)
+        assert row.status in ("delivered", "failed")
+        assert (row.failure == "exhausted") == (row.status == "failed")
+        # The log has every attempt that was recorded, without gaps; a receiver may have met more, but never fewer answers.
+        assert logged[(row.event_id, row.endpoint_id)] == row.attempts_made - 1
+        assert row.status == "failed" or accepted, (row, answers)
+        assert row.attempts_made <= (len(SCHEDULE) + 1) * 20
+
+
+async def nothing_open(desk: Desk) -> bool:
+    return not await desk.flights() and not await desk.queued()

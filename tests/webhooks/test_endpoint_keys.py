@@ -1,0 +1,332 @@
+"""What endpoints are signed with, how they are tested, and how their requests are made, through the API."""
+
+import asyncio
+import json
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from jsonschema import Draft202012Validator
+from sqlalchemy import text
+
+from shared.events import jobs
+from shared.ids import new_id
+from tests.support.receiver import Received, Receiver
+from tests.support.servers import serving
+from tests.support.suite import eventually
+from tests.support.webhooks import Tenant, Webhooks, open_database
+from webhooks.domain import signatures
+
+PATH = "/v1/webhook-endpoints"
+
+
+def signed_by(request: Received, *secrets: str) -> list[bool]:
+    """For each of these secrets whether it is one that the request was signed with."""
+    keys = [b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+    present = request.headers["webhook-signature"].split()
+    return [
+        signatures.signature(
+            [key],
+            message_id=request.headers["webhook-id"],
+            timestamp=int(request.headers["webhook-timestamp"]),
+            body=request.body,
+        )
+        in present
+        for key in keys
+    ]
+
+
+async def test_a_rotated_secret_signs_beside_the_new_one_until_its_time_is_over(
+    tenant: Tenant, receiver: Receiver
+) -> None:
+    made = await tenant.endpoint(receiver.url())
+    path = f"{PATH}/{made['id']}"
+
+    rotated = await tenant.call("POST", f"{path}/rotate-secret", json={"overlap_seconds": 60})
+    assert rotated.status_code == 200, rotated.text
+    assert rotated.headers["cache-control"] == "no-store"
+    new = rotated.json()["secret"]
+    assert new != made["secret"]
+    until = datetime.fromisoformat(rotated.json()["previous_secret_until"])
+    assert timedelta(seconds=50) < until - datetime.now(UTC) < timedelta(seconds=61)
+    assert (await tenant.call("GET", f"{path}/secret")).json() == rotated.json()
+    assert (await tenant.call("GET", path)).json()["version"] == 2
+
+    await tenant.publish_job()
+    assert signed_by(await receiver.next_request(), new, made["secret"]) == [True, True]
+
+    leaked = await tenant.call("POST", f"{path}/rotate-secret", json={"overlap_seconds": 0})
+    assert leaked.json()["previous_secret_until"] is None
+    await tenant.publish_job()
+    last = await receiver.next_request()
+    assert signed_by(last, leaked.json()["secret"], new, made["secret"]) == [True, False, False]
+
+
+async def test_an_overlap_ends_by_itself(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url())
+    rotated = await tenant.call("POST", f"{PATH}/{made['id']}/rotate-secret", json={"overlap_seconds": 1})
+    new = rotated.json()["secret"]
+
+    async def new_alone() -> bool:
+        await tenant.publish_job()
+        return signed_by(await receiver.next_request(), new, made["secret"]) == [True, False]
+
+    await eventually(new_alone, what="the old secret is out of use")
+
+
+async def test_a_rotation_is_refused_for_an_older_version_and_on_record(tenant: Tenant) -> None:
+    made = await tenant.endpoint()
+    path = f"{PATH}/{made['id']}/rotate-secret"
+
+    late = await tenant.call("POST", path, json={}, headers={"If-Match": '"7"'})
+    long = await tenant.call("POST", path, json={"overlap_seconds": 604801})
+    done = await tenant.call("POST", path, json={})
+
+    assert (late.status_code, long.status_code, done.status_code) == (412, 422, 200)
+    database = open_database(tenant.service.settings.database_url)
+    async with database.reading() as session:
+        rows = await session.execute(text("SELECT action FROM audit_events ORDER BY id DESC LIMIT 1"))
+        assert list(rows.scalars()) == ["endpoint.secret_rotated"]
+    await database.close()
+
+
+async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url(), sign_v1a=True)
+    path = f"{PATH}/{made['id']}"
+
+    shown = (await tenant.call("GET", f"{path}/public-key")).json()
+    await tenant.publish_job()
+    request = await receiver.next_request()
+
+    assert (made["sign_v1a"], shown["algorithm"]) == (True, "ed25519")
+    (v1a,) = [one for one in request.headers["webhook-signature"].split() if one.startswith("v1a,")]
+    content = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    raw = b64decode(v1a.removeprefix("v1a,"))
+    signatures.parse_public_key(shown["public_key"]).verify(raw, content)
+
+    off = (await tenant.call("PATCH", path, json={"sign_v1a": False})).json()
+    gone = await tenant.call("GET", f"{path}/public-key")
+    await tenant.call("PATCH", path, json={"sign_v1a": True})
+    another = (await tenant.call("GET", f"{path}/public-key")).json()
+    assert (off["sign_v1a"], gone.status_code) == (False, 404)
+    assert another["public_key"] != shown["public_key"]
+
+
+async def test_a_test_event_is_sent_at_once_and_its_attempt_shown(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url("/test"), enabled=False, event_types=["job.created"])
+
+    answer = await tenant.call("POST", f"{PATH}/{made['id']}/test")
+
+    assert answer.status_code == 200, answer.text
+    tested = answer.json()
+    request = await receiver.next_request()
+    assert request.webhook_id == tested["event_id"]
+    assert signed_by(request, made["secret"]) == [True]
+    body = request.json()
+    assert (body["type"], body["data"]["endpoint_id"]) == ("webhook.test", made["id"])
+    attempt = tested["attempt"]
+    assert (attempt["result"], attempt["response_status"], attempt["cause"]) == ("delivered", 200, None)
+    assert attempt["latency_ms"] >= attempt["first_byte_ms"] >= 0
+    assert await tenant.deliveries() == []
+
+
+async def test_a_test_event_tells_why_it_failed(tenant: Tenant) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=403, text="who are you?")
+
+    async with serving(refuse) as url:
+        made = await tenant.endpoint(url)
+        refused = (await tenant.call("POST", f"{PATH}/{made['id']}/test")).json()["attempt"]
+    dead = (await tenant.call("POST", f"{PATH}/{made['id']}/test")).json()["attempt"]
+
+    assert (refused["result"], refused["cause"], refused["response_status"]) == ("failed", "status", 403)
+    assert refused["response_body"] == "who are you?"
+    assert (dead["result"], dead["cause"], dead["response_status"]) == ("failed", "connect", None)
+    assert (await tenant.call("GET", f"{PATH}/{made['id']}")).json()["failing_since"] is None
+
+
+async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> None:
+    begun, answering = asyncio.Event(), asyncio.Event()
+    requests = 0
+
+    async def wait(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        begun.set()
+        await answering.wait()
+        return web.Response()
+
+    async with serving(wait) as url:
+        made = await tenant.endpoint(url)
+        path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
+        first = asyncio.create_task(tenant.call("POST", path, headers=key))
+        await begun.wait()
+        meanwhile = await tenant.call("POST", path, headers=key)
+        answering.set()
+        again = [await first, await tenant.call("POST", path, headers=key)]
+        another = await tenant.call("POST", path, headers={"Idempotency-Key": "two"})
+
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_flight")
+    assert again[0].status_code == 200, again[0].text
+    assert again[0].json() == again[1].json()
+    assert again[1].headers["idempotency-replayed"] == "true"
+    assert another.json()["event_id"] != again[0].json()["event_id"]
+    assert requests == 2
+
+
+async def test_a_test_that_was_broken_off_is_made_by_a_repeat(tenant: Tenant) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hang_once(_: web.Request) -> web.Response:
+        if not begun.is_set():
+            begun.set()
+            await never.wait()
+        return web.Response()
+
+    async with serving(hang_once) as url:
+        made = await tenant.endpoint(url)
+        path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
+        lost = asyncio.create_task(tenant.call("POST", path, headers=key))
+        await begun.wait()
+        # As if it had begun long ago, in a process that is gone.
+        database = open_database(tenant.service.settings.database_url)
+        async with database.transaction() as session:
+            await session.execute(
+                text("UPDATE idempotency_keys SET created_at = now() - interval '3 minutes' WHERE status = 0")
+            )
+        await database.close()
+        answer = await tenant.call("POST", path, headers=key)
+        again = await tenant.call("POST", path, headers=key)
+        lost.cancel()
+
+    assert (answer.status_code, answer.json()["attempt"]["result"]) == (200, "delivered")
+    assert (again.json(), again.headers["idempotency-replayed"]) == (answer.json(), "true")
+
+
+async def test_a_test_that_was_refused_can_be_made_with_the_same_key(tenant: Tenant, receiver: Receiver) -> None:
+    made, key = await tenant.endpoint(receiver.url()), {"Idempotency-Key": "one"}
+    path = f"{PATH}/{new_id('ep')}/test"
+
+    refused = [await tenant.call("POST", path, headers=key) for _ in range(2)]
+    other = await tenant.call("POST", f"{PATH}/{made['id']}/test", headers=key)
+
+    assert [one.status_code for one in (*refused, other)] == [404, 404, 200]
+
+
+async def test_how_requests_are_made_is_a_matter_of_the_endpoint(tenant: Tenant) -> None:
+    made = await tenant.endpoint(retry_schedule_seconds=[5, 60.5], rate_limit_per_second=20, ordered_by_job=True)
+    path = f"{PATH}/{made['id']}"
+    ways = ("retry_schedule_seconds", "rate_limit_per_second", "ordered_by_job", "sign_v1a")
+
+    changed = await tenant.call("PATCH", path, json={"retry_schedule_seconds": None, "ordered_by_job": False})
+    same = await tenant.call("PATCH", path, json={"rate_limit_per_second": 20})
+
+    assert [made[one] for one in ways] == [[5, 60.5], 20, True, False]
+    assert [changed.json()[one] for one in ways] == [None, 20, False, False]
+    assert (changed.json()["version"], same.json()["version"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"retry_schedule_seconds": [0.5]}, "/retry_schedule_seconds/0", "greater_than_equal"),
+        ({"retry_schedule_seconds": [1] * 51}, "/retry_schedule_seconds", "too_long"),
+        ({"retry_schedule_seconds": [500_000, 500_000]}, "/retry_schedule_seconds", "schedule_too_long"),
+        ({"rate_limit_per_second": 0}, "/rate_limit_per_second", "greater_than_equal"),
+        ({"ordered_by_job": "perhaps"}, "/ordered_by_job", "bool_parsing"),
+    ],
+)
+async def test_a_way_of_sending_that_cannot_be_is_named(
+    tenant: Tenant, change: dict[str, Any], pointer: str, code: str
+) -> None:
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+
+    refused = await tenant.call("POST", PATH, json={**body, **change})
+
+    assert refused.status_code == 422, refused.text
+    assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [(pointer, code)]
+
+
+async def test_an_endpoints_own_schedule_is_followed(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+
+    await tenant.publish_job()
+    await receiver.next_request()
+
+    async def given_up() -> bool:
+        found = await tenant.deliveries(f"?endpoint_id={made['id']}&status=failed")
+        return [one["attempts_made"] for one in found] == [1]
+
+    await eventually(given_up, what="given up after one attempt")
+
+
+async def test_the_catalogue_describes_what_is_delivered(tenant: Tenant, receiver: Receiver) -> None:
+    answer = await tenant.call("GET", "/v1/event-types")
+    assert answer.status_code == 200, answer.text
+    types = {one["name"]: one for one in answer.json()["data"]}
+    for one in types.values():
+        Draft202012Validator.check_schema(one["json_schema"])
+        validator = Draft202012Validator(one["json_schema"], format_checker=Draft202012Validator.FORMAT_CHECKER)
+        assert list(validator.iter_errors(one["example"])) == [], one["name"]
+        assert one["description"]
+    delivered = {name for name, one in types.items() if one["is_delivered"]}
+    assert delivered == {event.type_name() for event in jobs.EVENTS} | {"webhook.test"}
+    assert not types["endpoint.disabled"]["is_delivered"]
+
+    await tenant.endpoint(receiver.url())
+    await tenant.publish_job()
+    body = json.loads((await receiver.next_request()).body)
+    assert list(Draft202012Validator(types["job.created"]["json_schema"]).iter_errors(body)) == []
+
+
+async def test_stats_count_what_happened_in_each_stretch_of_time(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda request: 200 if receiver.count % 3 else 500
+    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    for _ in range(6):
+        await tenant.publish_job()
+
+    async def ended() -> dict[str, Any] | None:
+        answer = await tenant.call("GET", f"{PATH}/{made['id']}/stats?bucket_seconds=60")
+        assert answer.status_code == 200, answer.text
+        stats: dict[str, Any] = answer.json()
+        return stats if sum(one["delivered"] + one["failed"] for one in stats["buckets"]) == 6 else None
+
+    stats = await eventually(ended, what="all are counted")
+    assert len(stats["buckets"]) == 24
+    assert sum(one["failed"] for one in stats["buckets"]) == 2
+    assert sum(one["attempts"] for one in stats["buckets"]) == 6
+    assert sum(one["causes"].get("status", 0) for one in stats["buckets"]) == 2
+    assert all(one["latency_ms_p95"] >= one["latency_ms_p50"] for one in stats["buckets"] if one["deliveries"])
+    assert (stats["waiting"], stats["buckets"][0]["is_partial"]) == (0, False)
+    wide = await tenant.call("GET", f"{PATH}/{made['id']}/stats?bucket_seconds=10&since=2030-01-01T00:00:00Z")
+    assert (wide.status_code, wide.json()["errors"][0]["parameter"]) == (422, "since")
+
+
+async def test_what_is_new_here_is_not_for_merchants_nor_for_others(service: Webhooks, tenant: Tenant) -> None:
+    location = await tenant.location()
+    made = await tenant.endpoint()
+    pair, session = await service.merchant(tenant.id, location)
+    stranger = await service.tenant()
+    reader = await service.person(tenant.id, permissions=["settings.webhooks.read"])
+    one = f"{PATH}/{made['id']}"
+    routes: list[tuple[str, str, dict[str, Any], bool]] = [
+        ("POST", f"{one}/rotate-secret", {"json": {}}, False),
+        ("POST", f"{one}/test", {}, False),
+        ("GET", f"{one}/public-key", {}, True),
+        ("GET", f"{one}/stats", {}, True),
+        ("POST", f"{one}/enable?replay_missed=true", {}, False),
+    ]
+
+    for method, path, more, may_read in routes:
+        for merchant in (pair, session):
+            refused = await tenant.call(method, path, caller=merchant, **more)
+            assert (refused.status_code, refused.json()["code"]) == (403, "credential_not_admitted"), path
+        assert (await stranger.call(method, path, **more)).status_code == 404, path
+        read = await tenant.call(method, path, caller=reader, **more)
+        assert (read.status_code == 403) == (not may_read), path
+    for path in ("/v1/events", "/v1/event-types"):
+        assert (await tenant.call("GET", path, caller=pair)).status_code == 403
+        assert (await tenant.call("GET", path, caller=reader)).status_code == 200

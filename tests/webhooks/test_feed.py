@@ -1,0 +1,180 @@
+"""The catch-up feed: all events, in the order of their publication, whoever is writing."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.errors import BadRequest
+from shared.http import Paging
+from shared.ids import new_id, to_uuid
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, Tenant, Webhooks, open_database
+from webhooks import feed
+from webhooks.views.events import Feed
+
+
+async def read_on(tenant: Tenant, query: str = "", *, count: int) -> tuple[list[dict[str, Any]], str]:
+    """So many events from the feed, and the cursor behind them."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+
+    async def enough() -> bool:
+        nonlocal cursor
+        while True:
+            answer = await tenant.call("GET", f"/v1/events?{query}{cursor}")
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            found.extend(page["data"])
+            cursor = f"&cursor={page['next_cursor']}"
+            if not page["has_more"]:
+                return len(found) >= count
+
+    await eventually(enough, what=f"{count} events are in the feed")
+    assert len(found) == count
+    return found, cursor
+
+
+async def test_the_feed_goes_on_where_it_was_left(tenant: Tenant) -> None:
+    published = [await tenant.publish_job() for _ in range(5)]
+
+    first, cursor = await read_on(tenant, "limit=2", count=5)
+    nothing = (await tenant.call("GET", f"/v1/events?limit=2{cursor}")).json()
+    more = await tenant.publish_job()
+
+    async def one_more() -> list[dict[str, Any]] | None:
+        found: list[dict[str, Any]] = (await tenant.call("GET", f"/v1/events?limit=2{cursor}")).json()["data"]
+        return found or None
+
+    (last,) = await eventually(one_more, what="the new one is there")
+    # Events of one job keep their order; jobs lie in partitions of their own.
+    assert {one["id"] for one in first} == {event.id for event in published}
+    assert (nothing["data"], nothing["has_more"]) == ([], False)
+    assert last["id"] == more.id
+    assert last["type"] == "job.created"
+    assert last["data"]["job"]["id"] == more.subject
+    assert last["location_ids"] == more.data.location_ids
+    assert (last["object"], last["livemode"]) == ("event", True)
+
+
+async def test_the_feed_is_filtered_by_location_and_type(tenant: Tenant) -> None:
+    here, there = await tenant.location(), await tenant.location()
+    wanted = [await tenant.publish_job(here), await tenant.publish_job(there, here)]
+    await tenant.publish_job(there)
+    await read_on(tenant, count=3)
+
+    at_place, cursor = await read_on(tenant, f"location_id={here}", count=2)
+    jobs = (await tenant.call("GET", "/v1/events?event_type=job.*")).json()["data"]
+    updated = (await tenant.call("GET", "/v1/events?event_type=job.updated")).json()["data"]
+    other = await tenant.call("GET", f"/v1/events?location_id={there}{cursor}")
+    odd = await tenant.call("GET", "/v1/events?event_type=Job")
+
+    assert {one["id"] for one in at_place} == {event.id for event in wanted}
+    assert (len(jobs), updated) == (3, [])
+    assert (other.status_code, other.json()["code"]) == (400, "cursor_filters_differ")
+    assert odd.status_code == 422
+
+
+async def test_nobody_reads_the_events_of_others(service: Webhooks, tenant: Tenant) -> None:
+    await tenant.publish_job()
+    await tenant.publish_job(livemode=False)
+    (only,), cursor = await read_on(tenant, count=1)
+    stranger = await service.tenant()
+    tester = await service.person(tenant.id, kind="owner", livemode=False)
+
+    theirs = (await stranger.call("GET", "/v1/events")).json()["data"]
+    taken = await stranger.call("GET", f"/v1/events?{cursor[1:]}")
+    tested = (await tenant.call("GET", "/v1/events", caller=tester)).json()["data"]
+
+    assert (only["livemode"], theirs) == (True, [])
+    assert taken.status_code == 400
+    assert [one["livemode"] for one in tested] == [False]
+
+
+async def test_what_a_slow_writer_commits_late_is_not_missed(tenant: Tenant) -> None:
+    await tenant.publish_job()
+    _, cursor = await read_on(tenant, count=1)
+    database = open_database(tenant.service.settings.database_url)
+    async with database.engine.connect() as slow:
+        # A transaction that has its number, and with it the positions of its events, long before it commits.
+        number = (await slow.execute(text("SELECT pg_current_xact_id()::text::bigint"))).scalar_one()
+        late = await tenant.publish_job()
+        row = None
+        async with database.reading() as session:
+
+            async def stored() -> Any:
+                statement = text("SELECT * FROM events WHERE subject = :subject")
+                return (await session.execute(statement, {"subject": late.subject})).one_or_none()
+
+            row = await eventually(stored, what="the event is stored")
+        hidden = (await tenant.call("GET", f"/v1/events?{cursor[1:]}")).json()
+        assert row.position > number * 65_536
+        await slow.execute(
+            text(
+                "INSERT INTO events SELECT :new_id, tenant_id, :position, occurred_at, livemode, type, subject, location_ids,"
+                " traceparent, body FROM events WHERE id = :id"
+            ),
+            {"position": number * 65_536, "id": row.id, "new_id": to_uuid(new_id("evt"))},
+        )
+        await slow.commit()
+
+    async def both() -> list[str] | None:
+        page = (await tenant.call("GET", f"/v1/events?cursor={hidden['next_cursor']}")).json()["data"]
+        return [one["id"] for one in page] if page else None
+
+    seen = await eventually(both, what="the feed goes on")
+    await database.close()
+    assert (hidden["data"], hidden["has_more"]) == ([], False)
+    assert len(seen) == 2
+    assert seen[1] == late.id
+
+
+async def test_a_reader_beside_many_writers_misses_nothing(tenant: Tenant) -> None:
+    seen: list[str] = []
+    total = 60
+
+    async def read_along() -> None:
+        cursor = ""
+        while len(seen) < total:
+            page = (await tenant.call("GET", f"/v1/events?limit=7{cursor}")).json()
+            seen.extend(one["id"] for one in page["data"])
+            cursor = f"&cursor={page['next_cursor']}"
+            if not page["has_more"]:
+                await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(read_along())
+        writing = [group.create_task(tenant.publish_job()) for _ in range(total)]
+
+    assert sorted(seen) == sorted(task.result().id for task in writing)
+
+
+async def test_a_cursor_from_before_what_is_kept_is_refused(desk: Desk) -> None:
+    await desk.publish_job()
+    now = datetime.now(UTC)
+
+    async def read(cursor: str | None, at: datetime) -> Feed:
+        paging = Paging(limit=50, cursor=cursor, scope="feed", secret=b"secret")
+        async with desk.database.reading() as session:
+            return await feed.read(
+                session,
+                desk.caller,
+                paging,
+                event_type=None,
+                location_id=None,
+                created_from=None,
+                retention=timedelta(days=30),
+                now=at,
+            )
+
+    first = await read(None, now)
+    in_time = await read(first.next_cursor, now + timedelta(days=29))
+    with pytest.raises(BadRequest) as refused:
+        await read(first.next_cursor, now + timedelta(days=31))
+
+    assert (len(first.data), in_time.data) == (1, [])
+    assert refused.value.problem_code == "cursor_expired"
+    # Whoever has looked since then may go on.
+    await read(in_time.next_cursor, now + timedelta(days=58))

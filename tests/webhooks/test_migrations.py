@@ -1,0 +1,212 @@
+"""Databases of earlier revisions become those that the models describe, and nothing in them is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.events import Event
+from shared.http.lists import Paging
+from shared.ids import from_uuid, new_id, to_uuid
+from shared.migrations import drift, migrate
+from tests.support.receiver import Receiver
+from tests.support.stack import BackingStack
+from tests.support.webhooks import Desk, fact_of, job_created, migrated, open_database, secret_32
+from webhooks import deliveries
+from webhooks.domain import signatures
+from webhooks.models import Base
+from webhooks.views.deliveries import DeliveryDetail
+
+BEFORE_PARTITIONS = "0002"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+async def earlier(backing: BackingStack) -> AsyncIterator[Desk]:
+    """A tenant in a database of that revision."""
+    url = await asyncio.to_thread(backing.create_database, "webhooks")
+    await asyncio.to_thread(migrate, "webhooks", url, BEFORE_PARTITIONS)
+    database = open_database(url)
+    yield Desk(database, f"1:{secret_32()}")
+    await database.close()
+
+
+async def execute(session: AsyncSession, table: str, **values: Any) -> None:
+    columns = ", ".join(values)
+    await session.execute(
+        text(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"),
+        values,
+    )
+
+
+async def add_endpoint(session: AsyncSession, desk: Desk, url: str, *, enabled: bool = True) -> str:
+    """An endpoint as it was before it had a pace, an order and a health."""
+    endpoint_id = new_id("ep")
+    await execute(
+        session,
+        "endpoints",
+        id=to_uuid(endpoint_id),
+        tenant_id=to_uuid(desk.tenant_id),
+        livemode=True,
+        url=url,
+        description="",
+        event_types=["*"],
+        secret_sealed=desk.ring.seal(signatures.new_secret(), bound_to=endpoint_id),
+        enabled=enabled,
+        disabled_reason=None if enabled else "requested",
+        created_by=new_id("usr"),
+        version=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return endpoint_id
+
+
+async def add_event(session: AsyncSession, event: Event) -> None:
+    """An event as it was stored before it had a place in the feed."""
+    found = fact_of(event).event
+    await execute(
+        session,
+        "events",
+        id=found.id,
+        tenant_id=found.tenant_id,
+        livemode=True,
+        type=found.type,
+        location_ids=[],
+        occurred_at=found.message.occurred_at,
+        body=found.message.body,
+    )
+
+
+async def add_delivery(
+    session: AsyncSession,
+    desk: Desk,
+    event: Event,
+    endpoint_id: str,
+    *attempts: tuple[int | None, str | None],
+    due_at: datetime | None = None,
+    lease_token: int | None = None,
+    **ended: Any,
+) -> None:
+    """A delivery with these attempts (status, cause), which waits in the queue unless it has ended."""
+    delivery_id = new_id("dlv")
+    status, cause = attempts[-1] if attempts else (None, None)
+    await execute(
+        session,
+        "deliveries",
+        id=to_uuid(delivery_id),
+        event_id=to_uuid(event.id),
+        endpoint_id=to_uuid(endpoint_id),
+        tenant_id=to_uuid(desk.tenant_id),
+        livemode=True,
+        event_type=event.type,
+        attempts_made=len(attempts),
+        response_status=status,
+        cause=cause,
+        next_attempt_at=due_at,
+        updated_at=NOW,
+        **ended,
+    )
+    for number, (status, cause) in enumerate(attempts, start=1):
+        await execute(
+            session,
+            "attempts",
+            delivery_id=to_uuid(delivery_id),
+            number=number,
+            started_at=NOW,
+            latency_ms=number,
+            response_status=status,
+            cause=cause,
+            response_body=f"answer {number}",
+        )
+    if due_at is not None:
+        await execute(
+            session,
+            "delivery_due",
+            delivery_id=to_uuid(delivery_id),
+            endpoint_id=to_uuid(endpoint_id),
+            due_at=due_at,
+            lease_token=lease_token,
+            retry=bool(attempts),
+        )
+
+
+async def detail(desk: Desk, event: Event, endpoint_id: str) -> DeliveryDetail:
+    """The delivery as the API shows it."""
+    async with desk.database.reading() as session:
+        page = await deliveries.listed(
+            session,
+            desk.caller,
+            Paging(limit=50, cursor=None, scope="", secret=b""),
+            endpoint_id=endpoint_id,
+            event_type=None,
+            status=None,
+            location_id=None,
+            created_from=None,
+            created_before=None,
+        )
+        (found,) = [one for one in page.data if one.event_id == event.id]
+        return await deliveries.get(session, desk.caller, found.id)
+
+
+async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
+    url = await migrated(backing)
+
+    # A second run finds its work done.
+    await asyncio.to_thread(migrate, "webhooks", url)
+
+    assert await asyncio.to_thread(drift, url, Base.metadata) == []
+
+
+async def test_what_was_there_before_partitions_is_carried_over(earlier: Desk, receiver: Receiver) -> None:
+    desk, url = earlier, earlier.database.url
+    accepted, refused, retried, held, unwanted = events = [job_created(desk.tenant_id) for _ in range(5)]
+    async with desk.database.transaction() as session:
+        endpoint_id = await add_endpoint(session, desk, receiver.url("/mine"))
+        off = await add_endpoint(session, desk, receiver.url("/off"), enabled=False)
+        for event in events:
+            await add_event(session, event)
+        await add_delivery(session, desk, accepted, endpoint_id, (500, "status"), (200, None), delivered_at=NOW)
+        await add_delivery(session, desk, refused, off, (410, "status"), failed_at=NOW, failure="gone")
+        await add_delivery(session, desk, retried, endpoint_id, (None, "timeout"), due_at=NOW)
+        # Under way in a worker that is gone by now: due when its lease ends.
+        await add_delivery(session, desk, held, endpoint_id, due_at=NOW + timedelta(seconds=1), lease_token=7)
+
+    await asyncio.to_thread(migrate, "webhooks", url)
+
+    assert await asyncio.to_thread(drift, url, Base.metadata) == []
+    ended = [await detail(desk, accepted, endpoint_id), await detail(desk, refused, off)]
+    assert [(one.status, one.attempts_made, one.failure) for one in ended] == [
+        ("delivered", 2, None),
+        ("failed", 1, "gone"),
+    ]
+    assert [(one.number, one.cause, one.latency_ms, one.response_body) for one in ended[0].attempts] == [
+        (1, "status", 1, "answer 1"),
+        (2, None, 2, "answer 2"),
+    ]
+    assert {one.enabled: one.disabled_at for one in await desk.rows("SELECT enabled, disabled_at FROM endpoints")} == {
+        True: None,
+        False: NOW,
+    }
+
+    async with desk.delivering() as worker:
+        # Kafka may bring again what was taken before.
+        await desk.publish(*events, dispatcher=worker)
+        for event in (retried, held):
+            assert (await desk.finished(event.id)).status == "delivered"
+    assert [one.number for one in (await detail(desk, retried, endpoint_id)).attempts] == [1, 2]
+    assert {one.webhook_id for one in receiver.at("/mine")} == {retried.id, held.id}
+    assert receiver.count == 2
+    assert await desk.queued() == []
+
+    new = job_created(desk.tenant_id)
+    await desk.publish(new)
+    positions = await desk.rows("SELECT id, body, subject FROM events ORDER BY position")
+    assert [from_uuid("evt", one.id) for one in positions] == [*sorted(one.id for one in events), new.id]
+    assert [(one.subject, one.body) for one in positions if from_uuid("evt", one.id) == unwanted.id] == [
+        (unwanted.subject, fact_of(unwanted).event.message.body)
+    ]

@@ -1,0 +1,260 @@
+"""Receivers that fail, hang, are busy or want little at a time: what it costs them, and that it costs nobody else."""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import web
+
+from shared.ids import to_uuid
+from tests.support.receiver import Receiver
+from tests.support.servers import serving
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, job_created
+from webhooks import queue
+from webhooks.domain.health import Patience, verdict
+
+DAY = timedelta(days=1)
+PATIENCE = Patience(seconds=5 * 86_400, failures=20)
+
+
+async def test_an_open_breaker_keeps_deliveries_and_their_attempts(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering(breaker_failures=5, pause_seconds=0.5, schedule=(0.05,) * 20) as worker:
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)), dispatcher=worker)
+        await receiver.wait_for(lambda: receiver.count >= 5)
+        await asyncio.sleep(0.3)
+        while_open = receiver.count
+        attempts = sum(row.attempts_made for row in await desk.rows("SELECT attempts_made FROM deliveries"))
+        receiver.answer = lambda _: 200
+        await eventually(lambda: delivered(desk, 60), what="all are delivered after the probe")
+
+    # What was under way when it opened, and nothing after that.
+    assert while_open < 60
+    assert attempts == while_open
+
+
+async def test_a_breaker_probes_with_one_attempt(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering(breaker_failures=1, pause_seconds=0.4, in_flight_max=4, schedule=(0.01,) * 40) as worker:
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(30)), dispatcher=worker)
+        await receiver.wait_for(lambda: receiver.count >= 1)
+        await asyncio.sleep(0.2)
+        before = receiver.count
+        await receiver.wait_for(lambda: receiver.count > before)
+        await asyncio.sleep(0.3)
+
+    assert receiver.count == before + 1
+
+
+async def test_an_open_breaker_harms_no_other_endpoint(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda request: 500 if request.path == "/down" else 200
+    await desk.endpoint(receiver.url("/down"))
+    await desk.endpoint(receiver.url("/up"))
+
+    async with desk.delivering(breaker_failures=5, pause_seconds=30) as worker:
+        for _ in range(10):
+            await desk.publish(*(job_created(desk.tenant_id) for _ in range(20)), dispatcher=worker)
+        await receiver.wait_for(lambda: len(receiver.at("/up")) == 200)
+
+    assert len(receiver.at("/down")) < 40
+
+
+async def test_a_rate_limit_is_kept(desk: Desk, receiver: Receiver) -> None:
+    await desk.endpoint(receiver.url("/limited"), rate_limit_per_second=20)
+    await desk.endpoint(receiver.url("/free"))
+
+    async with desk.delivering() as worker:
+        started = time.monotonic()
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)), dispatcher=worker)
+        await receiver.wait_for(lambda: len(receiver.at("/free")) == 60)
+        free_seconds = time.monotonic() - started
+        await receiver.wait_for(lambda: len(receiver.at("/limited")) == 60)
+        limited_seconds = time.monotonic() - started
+
+    assert free_seconds < 2.0
+    assert 2.7 < limited_seconds < 6.0
+
+
+async def test_a_busy_receiver_is_left_alone_as_a_whole(desk: Desk) -> None:
+    arrivals: list[float] = []
+
+    async def busy(_: web.Request) -> web.Response:
+        arrivals.append(time.monotonic())
+        if len(arrivals) == 1:
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        return web.Response()
+
+    async with serving(busy) as url, desk.delivering(in_flight_max=4, endpoint_in_flight_max=1) as worker:
+        await desk.endpoint(url)
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)), dispatcher=worker)
+        await eventually(lambda: delivered(desk, 5), what="all are delivered")
+
+    assert len(arrivals) == 6
+    assert arrivals[1] - arrivals[0] >= 0.95
+
+
+async def test_an_endpoint_may_have_a_schedule_of_its_own(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    own = await desk.endpoint(receiver.url("/own"), retry_schedule_seconds=[1])
+    other = await desk.endpoint(receiver.url("/other"))
+
+    async with desk.delivering(schedule=(0.05, 0.05, 0.05)) as worker:
+        event_id = await desk.publish_job(worker)
+        await eventually(lambda: nothing_queued(desk), what="both have ended")
+
+    assert (await desk.delivery(event_id, own)).attempts_made == 2
+    assert (await desk.delivery(event_id, other)).attempts_made == 4
+
+
+async def test_a_redelivery_begins_the_schedule_anew_and_goes_on_counting(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    endpoint_id = await desk.endpoint(receiver.url())
+    async with desk.delivering(schedule=(0.02,)) as worker:
+        event_id = await desk.publish_job(worker)
+        await desk.finished(event_id)
+        async with desk.database.transaction() as session:
+            assert await queue.resend(session, to_uuid(event_id), to_uuid(endpoint_id))
+        reopened = await desk.delivery(event_id)
+        await eventually(lambda: nothing_queued(desk), what="it has ended again")
+
+    delivery = await desk.delivery(event_id)
+    assert reopened.status == "pending"
+    assert (delivery.status, delivery.failure, delivery.attempts_made) == ("failed", "exhausted", 4)
+    assert [one.number for one in await desk.attempts(delivery)] == [1, 2, 3, 4]
+
+
+async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    endpoint_id = await desk.endpoint(receiver.url())
+    patience = Patience(seconds=1.0, failures=6)
+
+    async with desk.delivering(
+        patience=patience, health_seconds=0.1, schedule=(0.1,) * 50, breaker_failures=1000
+    ) as worker:
+        event_id = await desk.publish_job(worker)
+        delivery = await desk.finished(event_id)
+
+    assert delivery.failure == "endpoint_disabled"
+    (endpoint,) = await desk.rows("SELECT enabled, disabled_reason, failures_since, warned_at, version FROM endpoints")
+    assert (endpoint.enabled, endpoint.disabled_reason, endpoint.version) == (False, "failing", 3)
+    told = [(one["type"], one["endpoint_id"], one["reason"]) for one in await desk.published()]
+    assert told[-2:] == [("endpoint.warned", endpoint_id, None), ("endpoint.disabled", endpoint_id, "failing")]
+
+
+async def test_a_success_ends_a_streak_of_failures(desk: Desk, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500 if receiver.count < 4 else 200
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering(health_seconds=0.05, schedule=(0.2,) * 9) as worker:
+        await desk.publish_job(worker)
+        await eventually(lambda: failing(desk), what="that it fails is noted")
+        await eventually(lambda: delivered(desk, 1), what="it is delivered")
+
+        async def well() -> bool:
+            return not await failing(desk)
+
+        await eventually(well, what="that it is well is noted")
+
+    (endpoint,) = await desk.rows("SELECT failures_since, warned_at, enabled FROM endpoints")
+    assert tuple(endpoint) == (0, None, True)
+
+
+def test_both_time_and_failures_are_needed_to_be_disabled() -> None:
+    now = datetime.now(UTC)
+
+    def found(days: float, failures: int, *, warned: bool = True) -> str | None:
+        warned_at = now if warned else None
+        return verdict(PATIENCE, failing_since=now - days * DAY, failures=failures, warned_at=warned_at, now=now)
+
+    assert found(5, 20) == "disable"
+    assert found(5, 20, warned=False) == "disable"
+    assert found(4.9, 1000) is None
+    assert found(30, 19) is None
+    assert found(2.5, 10, warned=False) == "warn"
+    assert found(2.4, 10, warned=False) is None
+    assert found(2.5, 9, warned=False) is None
+
+
+async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(desk: Desk) -> None:
+    received: list[tuple[str, int]] = []
+    refused: Counter[tuple[str, int]] = Counter()
+
+    async def moody(request: web.Request) -> web.Response:
+        document = (await request.json())["data"]
+        what = document["job"]["id"], document["sequence"]
+        if refused[what] < what[1] % 3:
+            refused[what] += 1
+            return web.Response(status=500)
+        received.append(what)
+        return web.Response()
+
+    async with serving(moody) as url, desk.delivering(breaker_failures=1000, schedule=(0.02,) * 5) as worker:
+        await desk.endpoint(url, ordered_by_job=True)
+        firsts = [job_created(desk.tenant_id) for _ in range(4)]
+        for sequence in range(1, 7):
+            facts = [
+                one.model_copy(
+                    update={
+                        "id": job_created(desk.tenant_id).id,
+                        "data": one.data.model_copy(update={"sequence": sequence}),
+                    }
+                )
+                for one in firsts
+            ]
+            await desk.publish(*facts, dispatcher=worker)
+        await eventually(lambda: delivered(desk, 24), what="all are delivered")
+
+    per_job = {
+        first.subject: [sequence for job_id, sequence in received if job_id == first.subject] for first in firsts
+    }
+    assert list(per_job.values()) == [[1, 2, 3, 4, 5, 6]] * 4
+
+
+async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(desk: Desk) -> None:
+    received: list[tuple[str, int]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        document = (await request.json())["data"]
+        if document["job"]["id"] == stuck.subject and document["sequence"] == 1:
+            return web.Response(status=500)
+        received.append((document["job"]["id"], document["sequence"]))
+        return web.Response()
+
+    stuck, other = job_created(desk.tenant_id), job_created(desk.tenant_id)
+    async with serving(answer) as url, desk.delivering(schedule=(0.3, 0.3), breaker_failures=1000) as worker:
+        await desk.endpoint(url, ordered_by_job=True)
+        for sequence in (1, 2):
+            for one in (stuck, other):
+                change = {
+                    "id": job_created(desk.tenant_id).id,
+                    "data": one.data.model_copy(update={"sequence": sequence}),
+                }
+                await desk.publish(one.model_copy(update=change), dispatcher=worker)
+        await eventually(lambda: asyncio.sleep(0, len(received) == 2), what="the other job is delivered")
+        at_first = list(received)
+        # Given up after its schedule: then the next one goes.
+        await eventually(lambda: asyncio.sleep(0, len(received) == 3), what="the stuck job goes on")
+
+    assert at_first == [(other.subject, 1), (other.subject, 2)]
+    assert received[2] == (stuck.subject, 2)
+    statuses = await desk.rows("SELECT status, count(*) AS deliveries FROM deliveries GROUP BY status")
+    assert {row.status: row.deliveries for row in statuses} == {"delivered": 3, "failed": 1}
+
+
+async def delivered(desk: Desk, count: int) -> bool:
+    (row,) = await desk.rows("SELECT count(*) AS deliveries FROM deliveries WHERE status = 'delivered'")
+    return int(row.deliveries) == count
+
+
+async def failing(desk: Desk) -> bool:
+    return bool(await desk.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL"))
+
+
+async def nothing_queued(desk: Desk) -> bool:
+    return not await desk.flights() and not await desk.queued()

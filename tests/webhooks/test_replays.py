@@ -1,0 +1,424 @@
+"""Sending again: one delivery, or what failed, was missed or matches, as a job that goes on in the background."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from shared.database import Database
+from shared.ids import new_id, to_uuid
+from tests.support.receiver import Receiver
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, Tenant, Webhooks, job_created
+from webhooks import replaying, replays
+from webhooks.views.replays import Replay, ReplayIn
+
+PATH = "/v1/webhook-endpoints"
+
+
+def ago(**more: float) -> str:
+    return (datetime.now(UTC) - timedelta(**more)).isoformat()
+
+
+async def order(tenant: Tenant, endpoint_id: str, kind: str, **more: Any) -> dict[str, Any]:
+    body = {"endpoint_id": endpoint_id, "kind": kind, "since": ago(hours=1), **more}
+    answer = await tenant.call("POST", "/v1/replays", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def ended(tenant: Tenant, replay_id: str) -> dict[str, Any]:
+    """The replay once it has ended."""
+
+    async def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await tenant.call("GET", f"/v1/replays/{replay_id}")).json()
+        return found if found["status"] != "running" else None
+
+    return await eventually(look, seconds=15, what="the replay has ended")
+
+
+async def listed(tenant: Tenant, query: str, count: int) -> list[dict[str, Any]]:
+    """The deliveries, once there are so many."""
+
+    async def look() -> list[dict[str, Any]] | None:
+        found = await tenant.deliveries(query)
+        return found if len(found) == count else None
+
+    return await eventually(look, seconds=15, what=f"{count} deliveries {query}")
+
+
+def has_received(receiver: Receiver, count: int) -> bool:
+    return receiver.count >= count
+
+
+# -- one delivery --------------------------------------------------------------------------------------------------------
+
+
+async def test_one_delivery_is_sent_again_whatever_became_of_it(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda request: 200 if receiver.count > 1 else 500
+    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    await tenant.publish_job()
+    (failed,) = await listed(tenant, "?status=failed", 1)
+
+    for count in (1, 2):
+        answer = await tenant.call("POST", f"/v1/deliveries/{failed['id']}/resend")
+        assert answer.status_code == 202, answer.text
+        assert (answer.json()["status"], answer.json()["failure"]) == ("pending", None)
+        await receiver.wait_for(partial(has_received, receiver, count + 1))
+        await listed(tenant, "?status=delivered", 1)
+
+    detail = (await tenant.call("GET", f"/v1/deliveries/{failed['id']}")).json()
+    assert {request.webhook_id for request in receiver.requests} == {failed["event_id"]}
+    assert [(one["number"], one["result"]) for one in detail["attempts"]] == [
+        (1, "failed"),
+        (2, "delivered"),
+        (3, "delivered"),
+    ]
+    assert detail["attempts"][0]["first_byte_ms"] is not None
+    await tenant.call("POST", f"{PATH}/{made['id']}/disable")
+    off = await tenant.call("POST", f"/v1/deliveries/{failed['id']}/resend")
+    assert (off.status_code, off.json()["code"]) == (409, "endpoint_disabled")
+
+
+async def test_a_delivery_that_waits_for_its_retry_is_tried_at_once(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda request: 200 if receiver.count > 1 else 500
+    await tenant.endpoint(receiver.url(), retry_schedule_seconds=[3600])
+    await tenant.publish_job()
+    await receiver.next_request()
+    (waiting,) = await listed(tenant, "?status=pending", 1)
+    assert waiting["next_attempt_at"] is not None
+
+    assert (await tenant.call("POST", f"/v1/deliveries/{waiting['id']}/resend")).status_code == 202
+
+    await receiver.next_request()
+    await listed(tenant, "?status=delivered", 1)
+
+
+async def test_a_repeated_resend_under_one_key_sends_once(tenant: Tenant, receiver: Receiver) -> None:
+    await tenant.endpoint(receiver.url())
+    await tenant.publish_job()
+    (delivery,) = await listed(tenant, "?status=delivered", 1)
+
+    for _ in range(2):
+        headers = {"Idempotency-Key": "again"}
+        answer = await tenant.call("POST", f"/v1/deliveries/{delivery['id']}/resend", headers=headers)
+        assert answer.status_code == 202
+        await receiver.wait_for(lambda: receiver.count == 2)
+        await listed(tenant, "?status=delivered", 1)
+
+    assert receiver.count == 2
+
+
+async def test_deliveries_are_filtered_by_location(tenant: Tenant, receiver: Receiver) -> None:
+    here, there = await tenant.location(), await tenant.location()
+    await tenant.endpoint(receiver.url())
+    at_both, _ = await tenant.publish_job(here, there), await tenant.publish_job(there)
+
+    await listed(tenant, "", 2)
+    found = await listed(tenant, f"?location_id={here}&status=delivered", 1)
+    nothing = await tenant.deliveries(f"?location_id={new_id('loc')}")
+
+    assert found[0]["event_id"] == at_both.id
+    assert nothing == []
+
+
+# -- replays -------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_failed_is_recovered(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    events = [await tenant.publish_job() for _ in range(4)]
+    await listed(tenant, "?status=failed", 4)
+    receiver.answer = lambda _: 200
+
+    dry = await ended(tenant, (await order(tenant, made["id"], "failed", dry_run=True))["id"])
+    assert (dry["status"], dry["matched"], dry["queued"], dry["progress"]) == ("completed", 4, 0, 1.0)
+    assert len(await tenant.deliveries("?status=failed")) == 4
+    replay = await ended(tenant, (await order(tenant, made["id"], "failed"))["id"])
+
+    assert (replay["status"], replay["examined"], replay["matched"], replay["queued"]) == ("completed", 4, 4, 4)
+    await listed(tenant, "?status=delivered", 4)
+    assert Counter(one.webhook_id for one in receiver.requests) == {event.id: 2 for event in events}
+    again = await ended(tenant, (await order(tenant, made["id"], "failed"))["id"])
+    assert again["matched"] == 0
+
+
+async def test_what_was_never_sent_is_replayed_and_nothing_else(tenant: Tenant, receiver: Receiver) -> None:
+    here, there = await tenant.location(), await tenant.location()
+    other = await tenant.endpoint(receiver.url("/other"))
+    before = [await tenant.publish_job(here), await tenant.publish_job(there)]
+    await listed(tenant, "?status=delivered", 2)
+    late = await tenant.endpoint(receiver.url("/late"), location_ids=[here])
+    await tenant.publish_job(here)
+    await receiver.wait_for(lambda: len(receiver.at("/late")) == 1)
+
+    replay = await ended(tenant, (await order(tenant, late["id"], "missing"))["id"])
+
+    assert (replay["status"], replay["matched"], replay["queued"]) == ("completed", 1, 1)
+    await receiver.wait_for(lambda: len(receiver.at("/late")) == 2)
+    assert receiver.at("/late")[1].webhook_id == before[0].id
+    await listed(tenant, f"?endpoint_id={late['id']}&status=delivered", 2)
+    assert len(receiver.at("/other")) == len(await tenant.deliveries(f"?endpoint_id={other['id']}")) == 3
+
+
+async def test_a_filter_sends_again_what_was_delivered(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url())
+    events = [await tenant.publish_job() for _ in range(3)]
+    await listed(tenant, "?status=delivered", 3)
+
+    nothing = await ended(tenant, (await order(tenant, made["id"], "filter", event_types=["job.updated"]))["id"])
+    all_of_it = await ended(tenant, (await order(tenant, made["id"], "filter", event_types=["job.*"]))["id"])
+
+    assert (nothing["examined"], nothing["matched"]) == (3, 0)
+    assert all_of_it["queued"] == 3
+    await receiver.wait_for(lambda: receiver.count == 6)
+    assert Counter(one.webhook_id for one in receiver.requests) == {event.id: 2 for event in events}
+
+
+async def test_enabling_can_replay_what_was_missed(tenant: Tenant, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[2])
+    one = f"{PATH}/{made['id']}"
+    given_up = await tenant.publish_job()
+    await receiver.next_request()
+    await listed(tenant, "?status=pending", 1)
+    off = (await tenant.call("POST", f"{one}/disable")).json()
+    missed = [await tenant.publish_job() for _ in range(3)]
+    await listed(tenant, "?status=failed", 1)
+    receiver.answer = lambda _: 200
+    writer = await tenant.service.person(tenant.id, permissions=["settings.webhooks.write"])
+
+    refused = await tenant.call("POST", f"{one}/enable?replay_missed=true", caller=writer)
+    still = (await tenant.call("GET", one)).json()
+    enabled = await tenant.call("POST", f"{one}/enable?replay_missed=true")
+
+    assert off["disabled_at"] is not None
+    assert (refused.status_code, refused.json()["code"], still["enabled"]) == (403, "permission_missing", False)
+    assert enabled.status_code == 200, enabled.text
+    assert (enabled.json()["enabled"], enabled.json()["disabled_at"]) == (True, None)
+    replay = await ended(tenant, enabled.json()["replay_id"])
+    assert (replay["status"], replay["queued"]) == ("completed", 4)
+    await listed(tenant, "?status=delivered", 4)
+    delivered = {request.webhook_id for request in receiver.requests}
+    assert delivered == {given_up.id, *(event.id for event in missed)}
+    plain = (await tenant.call("POST", f"{one}/enable?replay_missed=true")).json()
+    assert plain["replay_id"] is None
+
+
+async def test_a_replay_keeps_its_rate_and_can_be_cancelled(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url())
+    for _ in range(8):
+        await tenant.publish_job()
+    await listed(tenant, "?status=delivered", 8)
+
+    slow = await order(tenant, made["id"], "filter", rate_per_second=1)
+    await receiver.wait_for(lambda: receiver.count >= 10)
+    cancelled = await tenant.call("POST", f"/v1/replays/{slow['id']}/cancel")
+    again = await tenant.call("POST", f"/v1/replays/{slow['id']}/cancel")
+
+    assert cancelled.status_code == 200, cancelled.text
+    queued = cancelled.json()["queued"]
+    assert (cancelled.json()["status"], 2 <= queued < 8) == ("cancelled", True)
+    assert 0 < cancelled.json()["progress"] < 1
+    assert again.json() == cancelled.json()
+    await asyncio.sleep(1.5)
+    assert receiver.count == 8 + queued
+    done = await ended(tenant, (await order(tenant, made["id"], "failed"))["id"])
+    late = await tenant.call("POST", f"/v1/replays/{done['id']}/cancel")
+    assert (late.status_code, late.json()["current_status"], late.json()["allowed_transitions"]) == (
+        409,
+        "completed",
+        [],
+    )
+
+
+async def test_a_replay_ends_with_its_endpoint(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url())
+    for _ in range(4):
+        await tenant.publish_job()
+    await listed(tenant, "?status=delivered", 4)
+    slow = await order(tenant, made["id"], "filter", rate_per_second=1)
+    await tenant.call("POST", f"{PATH}/{made['id']}/disable")
+
+    stopped = await ended(tenant, slow["id"])
+    body = {"endpoint_id": made["id"], "kind": "missing", "since": ago(hours=1)}
+    refused = await tenant.call("POST", "/v1/replays", json=body)
+    counted = await tenant.call("POST", "/v1/replays", json={**body, "kind": "filter", "dry_run": True})
+
+    assert (stopped["status"], stopped["failure"]) == ("failed", "endpoint_disabled")
+    assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_disabled")
+    assert (await ended(tenant, counted.json()["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"since": "2999-01-01T00:00:00Z"}, "/since", "range_empty"),
+        ({"until": "2020-01-01T00:00:00Z"}, "/since", "range_empty"),
+        ({"since": "yesterday"}, "/since", "instant_form"),
+        ({"kind": "all"}, "/kind", "literal_error"),
+        ({"rate_per_second": 0}, "/rate_per_second", "greater_than_equal"),
+        ({"event_types": []}, "/event_types", "too_short"),
+        ({"endpoint_id": "job_01h455vb4pex5vsknk084sn02q"}, "/endpoint_id", "id_kind"),
+    ],
+)
+async def test_a_replay_that_cannot_be_is_named(
+    tenant: Tenant, change: dict[str, Any], pointer: str, code: str
+) -> None:
+    made = await tenant.endpoint()
+    body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
+
+    refused = await tenant.call("POST", "/v1/replays", json={**body, **change})
+
+    assert refused.status_code == 422, refused.text
+    assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [(pointer, code)]
+
+
+async def test_replays_are_for_those_who_may_replay(service: Webhooks, tenant: Tenant) -> None:
+    location = await tenant.location()
+    made = await tenant.endpoint()
+    replay = await order(tenant, made["id"], "missing")
+    pair, session = await service.merchant(tenant.id, location)
+    writer = await service.person(tenant.id, permissions=["settings.webhooks.read", "settings.webhooks.write"])
+    replayer = await service.person(tenant.id, permissions=["settings.webhooks.replay"])
+    stranger = await service.tenant()
+    body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
+    routes: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", f"/v1/replays/{replay['id']}", {}),
+        ("POST", "/v1/replays", {"json": body}),
+        ("POST", f"/v1/replays/{replay['id']}/cancel", {}),
+        ("POST", f"/v1/deliveries/{new_id('dlv')}/resend", {}),
+    ]
+
+    for method, path, more in routes:
+        for caller in (pair, session, writer):
+            assert (await tenant.call(method, path, caller=caller, **more)).status_code == 403, path
+        assert (await stranger.call(method, path, **more)).status_code == 404, path
+    assert (await stranger.call("GET", "/v1/replays")).json()["data"] == []
+    mine = (await tenant.call("GET", f"/v1/replays?endpoint_id={made['id']}", caller=replayer)).json()["data"]
+    assert [one["id"] for one in mine] == [replay["id"]]
+
+
+async def test_a_tenant_has_a_limit_of_running_replays(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.endpoint(receiver.url())
+    limit = tenant.service.settings.replays_max
+    # Each replay makes one of them pending, and passes by those that others have: more than that, and none comes to its end.
+    for _ in range(2 * limit):
+        await tenant.publish_job()
+    await listed(tenant, "?status=delivered", 2 * limit)
+    running = [await order(tenant, made["id"], "filter", rate_per_second=0.1) for _ in range(limit)]
+
+    body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
+    beyond = await tenant.call("POST", "/v1/replays", json=body)
+    for one in running:
+        await tenant.call("POST", f"/v1/replays/{one['id']}/cancel")
+
+    assert (beyond.status_code, beyond.json()["code"]) == (409, "replay_limit_reached")
+    assert (await tenant.call("POST", "/v1/replays", json=body)).status_code == 201
+
+
+# -- step by step --------------------------------------------------------------------------------------------------------
+
+
+async def ordered(desk: Desk, endpoint_id: str, **more: Any) -> Replay:
+    values = {"endpoint_id": endpoint_id, "kind": "missing", "since": datetime.now(UTC) - timedelta(hours=1), **more}
+    wanted = ReplayIn.model_validate({**values, "since": values["since"].isoformat()})
+    async with desk.database.transaction() as session:
+        return await replays.order(session, replays.DEFAULT_LIMITS, desk.caller, wanted, datetime.now(UTC))
+
+
+async def seen(desk: Desk, replay: Replay) -> Replay:
+    async with desk.database.reading() as session:
+        return await replays.get(session, desk.caller, replay.id)
+
+
+async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(desk: Desk, database_url: str) -> None:
+    await desk.rows("DELETE FROM replays RETURNING 1")
+    events = [job_created(desk.tenant_id) for _ in range(3)]
+    await desk.publish(*events)
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    replay = await ordered(desk, endpoint_id)
+
+    class Dies(Exception):
+        pass
+
+    async def die(_: Any) -> None:
+        dying.before_commit.clear()
+        raise Dies
+
+    dying = Database(database_url, application_name="webhooks-test")
+    dying.before_commit.append(die)
+    assert await replaying.step(dying)
+    between, queued = await seen(desk, replay), await desk.queued()
+    await dying.close()
+    await desk.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
+    while await replaying.step(desk.database):
+        pass
+
+    after = await seen(desk, replay)
+    assert (between.examined, queued) == (0, [])
+    assert (after.status, after.queued) == ("completed", 3)
+    assert {row.event_id for row in await desk.queued()} == {to_uuid(event.id) for event in events}
+
+
+async def test_two_workers_never_take_one_step_twice(desk: Desk) -> None:
+    await desk.rows("DELETE FROM replays RETURNING 1")
+    await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)))
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    replay = await ordered(desk, endpoint_id, rate_per_second=100)
+
+    async def work() -> None:
+        while (await seen(desk, replay)).status == "running":
+            await replaying.step(desk.database)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(work(), work(), work())
+
+    after = await seen(desk, replay)
+    assert (after.status, after.examined, after.matched, after.queued) == ("completed", 60, 60, 60)
+    assert len(await desk.queued()) == 60
+
+
+async def test_what_is_in_flight_is_not_missing(desk: Desk, receiver: Receiver) -> None:
+    await desk.rows("DELETE FROM replays RETURNING 1")
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    await desk.know_endpoints()
+    dispatcher = desk.dispatcher()
+    # A dispatcher that does not run: it takes what it has room for, and that stays in its flight.
+    dispatcher._first.open()
+    event_id = await desk.publish_job(dispatcher)
+    assert len(await desk.flights()) == 1
+    replay = await ordered(desk, endpoint_id)
+
+    while await replaying.step(desk.database):
+        pass
+
+    after = await seen(desk, replay)
+    assert (after.status, after.examined, after.matched) == ("completed", 1, 0)
+    assert await desk.delivery(event_id) is None
+
+
+async def test_a_long_queue_makes_a_replay_wait(desk: Desk) -> None:
+    await desk.rows("DELETE FROM replays RETURNING 1")
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    await desk.rows(
+        "INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry) SELECT gen_random_uuid(), :id, now(), true"
+        " FROM generate_series(1, 5000) RETURNING 1",
+        id=to_uuid(endpoint_id),
+    )
+    replay = await ordered(desk, endpoint_id)
+
+    assert await replaying.step(desk.database)
+
+    between = await seen(desk, replay)
+    assert (between.status, between.examined) == ("running", 0)
+    await desk.rows("DELETE FROM delivery_due RETURNING 1")
+    await desk.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
+    while await replaying.step(desk.database):
+        pass
+    assert (await seen(desk, replay)).status == "completed"

