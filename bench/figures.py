@@ -99,11 +99,12 @@ def table(results: Results) -> str:
             f"| {figure.name} | {_number(figure.value)} {figure.unit} | {ceiling} | {ratio} | {figure.aim} | {met} |"
         )
     names = list(dict.fromkeys(name for costs in results.costs_us.values() for name in costs))
-    lines += [
-        "",
-        f"| processor µs per operation | {' | '.join(names)} | others used |",
-        "|---|" + "--:|" * (len(names) + 1),
-    ]
+    if names:
+        lines += [
+            "",
+            f"| processor µs per operation | {' | '.join(names)} | others used |",
+            "|---|" + "--:|" * (len(names) + 1),
+        ]
     for what, costs in results.costs_us.items():
         cells = " | ".join(_number(costs[name]) if name in costs else "–" for name in names)
         lines.append(f"| {what} | {cells} | {results.foreign_shares.get(what, 0):.0%} |")
@@ -125,4 +126,6 @@ def keep(results: Results, bench: str) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 or not value else f"{value:.2g}"
