@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
+from dataclasses import dataclass
 from uuid import UUID
 
 import psutil
 
+from bench.cpu import Usage
 from bench.figures import percentile
 from bench.webhook_phases import Backlog, Plan, from_backlog, latencies_ms
 from bench.webhook_stage import ANSWER_SECONDS, ENDPOINTS_PER_TENANT, BenchFailed, Place, Stage, say
@@ -26,6 +27,7 @@ STORED_EVENTS_MAX = 30_000
 NUMBERS_OF_STOCK = 1_000_000_000
 """Far from those of the publisher."""
 FRESH_RATE = 50
+DUE_PARTS = 6
 SHARES = (0.5, 0.99)
 
 
@@ -121,14 +123,13 @@ async def due(stage: Stage, plan: Plan) -> None:
     watching = asyncio.create_task(watcher.run())
     try:
         await stage.process.ready()
-        account = stage.account()
         publishing = asyncio.create_task(stage.publish_at_rate(FRESH_RATE, plan.due_seconds))
-        counts = [(time.monotonic(), (await stage.sink.ask("count", seconds=ANSWER_SECONDS))["count"])]
-        for _ in range(6):
-            await asyncio.sleep(plan.due_seconds / 6)
-            counts.append((time.monotonic(), (await stage.sink.ask("count", seconds=ANSWER_SECONDS))["count"]))
-            say(f"  {counts[-1][1]:,} delivered, {watcher.most_mib:.0f} MiB")
-        usage = account.usage()
+        parts: list[_Part] = []
+        for _ in range(DUE_PARTS):
+            part = await _part(stage, plan.due_seconds / DUE_PARTS)
+            # The one in which the queue ran empty says nothing.
+            if not parts or await stage.watch("SELECT EXISTS (SELECT FROM delivery_due)"):
+                parts.append(part)
         sent = await publishing
         await stage.wait(sent["count"], paths=["/ok/fresh"])
         left = int(await stage.watch("SELECT count(*) FROM delivery_due"))
@@ -139,18 +140,29 @@ async def due(stage: Stage, plan: Plan) -> None:
     arrived = latencies_ms(taken["paths"], ["/ok/fresh"])
     if len(arrived) < sent["count"]:
         raise BenchFailed(f"{len(arrived)} of {sent['count']} new events arrived while {plan.due:,} were due")
+    if not all(part.deliveries for part in parts):
+        raise BenchFailed("for some time nothing of what was due was delivered")
     name = f"{plan.due:,} due, one worker"
-    rates = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(counts)]
+    costs = [
+        stage.add_cost(f"{name}: delivered in the {which} part", part.usage, part.deliveries)
+        for which, part in (("first", parts[0]), ("last", parts[-1]))
+    ]
     stage.add(f"{name}: most memory", "MiB", watcher.most_mib, at_most=MEMORY_MIB_AIM)
-    if left:
-        stage.add(
-            f"{name}: delivered in the last sixth",
-            "/s",
-            rates[-1],
-            ceiling=rates[:1],
-            ceiling_name="in the first sixth",
-        )
-    stage.add_cost(f"{name}: delivered", usage, counts[-1][1] - counts[0][1])
+    stage.add(
+        f"{name}: delivered in the last part",
+        "/s",
+        parts[-1].per_second,
+        ceiling=[parts[0].per_second],
+        ceiling_name="in the first part",
+    )
+    stage.add(
+        f"{name}: processor time per delivery in the last part",
+        "µs",
+        costs[1],
+        ceiling=costs[:1],
+        ceiling_name="in the first part",
+        times=COST_TIMES_AIM,
+    )
     for share in SHARES:
         stage.add(
             f"{name}: new event of another tenant published → received, p{share * 100:.0f}",
@@ -159,6 +171,25 @@ async def due(stage: Stage, plan: Plan) -> None:
         )
     stage.results.remarks.append(f"After {plan.due_seconds:.0f} s {left:,} of {plan.due:,} were still due.")
     await stage.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was delivered in some seconds, and what that cost."""
+
+    deliveries: int
+    per_second: float
+    usage: Usage
+
+
+async def _part(stage: Stage, seconds: float) -> _Part:
+    account, began = stage.account(), time.monotonic()
+    before = (await stage.sink.ask("count", seconds=ANSWER_SECONDS))["count"]
+    await asyncio.sleep(seconds)
+    deliveries = (await stage.sink.ask("count", seconds=ANSWER_SECONDS))["count"] - before
+    part = _Part(deliveries, deliveries / (time.monotonic() - began), account.usage())
+    say(f"  {part.per_second:,.0f} delivered per second, {stage.memory_mib:.0f} MiB")
+    return part
 
 
 async def stored(stage: Stage, plan: Plan) -> None:

@@ -22,8 +22,8 @@ _EVENTS = f"""
             || lpad(to_hex(n), 15, '0')
         )::uuid AS id
         FROM (
-            SELECT n, $3::timestamptz + ($4::timestamptz - $3) * ((n - $1::bigint + 0.5) / ($2::bigint - $1 + 1)) AS at
-            FROM generate_series($1, $2) AS n
+            SELECT n, $3::timestamptz + ($4::timestamptz - $3) * ((n - $1::bigint + 0.5) / ($2 - $1 + 1))::float8 AS at
+            FROM generate_series($1, $2::bigint) AS n
         ) AS instants
     ),
     stored AS (

@@ -40,7 +40,7 @@ LONG: Mapping[str, Phase] = {"soak": soak, "due": due, "stored": stored}
 PHASES = {**USUAL, **LONG}
 
 FULL = Plan(
-    events=60_000,
+    events=40_000,
     latency_seconds=8.0,
     latency_rates=(200, 1000),
     lone_seconds=10.0,
@@ -63,7 +63,7 @@ QUICK = replace(
     rounds=1,
     soak_minutes=4,
     soak_minute_seconds=5.0,
-    due=100_000,
+    due=200_000,
     due_seconds=12.0,
     stored=100_000,
 )
