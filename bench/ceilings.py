@@ -135,7 +135,7 @@ _serving: list[object] = []
 async def prepare(command: Document) -> Document:
     """Make the topics of the other ceilings, and serve the bare app on a copy of the service's tables; its port."""
     # Long before they are needed: a new topic has no leaders for a moment.
-    await _create_topics(command["bootstrap_servers"])
+    await create_topics(command["bootstrap_servers"])
     sample = command["sample"]
     source = await asyncpg.connect(command["source_url"])
     pool = await asyncpg.create_pool(command["database_url"], min_size=POOL_CONNECTIONS, max_size=POOL_CONNECTIONS)
@@ -277,7 +277,7 @@ def _producer(bootstrap_servers: str) -> Any:
     )
 
 
-async def _create_topics(bootstrap_servers: str) -> None:
+async def create_topics(bootstrap_servers: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:

@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import httptools
@@ -30,6 +30,10 @@ class Arrivals:
         self.count = 0
         self.repeated = 0
         self.last_ns = 0
+
+    def at(self, paths: Sequence[bytes]) -> int:
+        """How many have arrived at these paths; at all of them when none is named."""
+        return sum(len(self.first.get(path, ())) for path in paths) if paths else self.count
 
     def note(self, path: bytes, body: bytes) -> None:
         now_ns = time.monotonic_ns()
@@ -111,14 +115,20 @@ class Receivers:
         return {"port": port}
 
     async def wait(self, command: Document) -> Document:
-        """Wait until `count` have arrived, or `patience_seconds` have passed without a new one; how many have."""
+        """Wait until `count` have arrived (at `paths`, if any are named), or none has for `patience_seconds`; how many have."""
         patience_ns = round(command["patience_seconds"] * 1e9)
-        arrived, changed_ns = self._arrivals.count, time.monotonic_ns()
-        while self._arrivals.count < command["count"] and time.monotonic_ns() - changed_ns < patience_ns:
+        paths = [path.encode() for path in command["paths"]]
+        arrived, changed_ns = self._arrivals.at(paths), time.monotonic_ns()
+        while arrived < command["count"] and time.monotonic_ns() - changed_ns < patience_ns:
             await asyncio.sleep(POLL_SECONDS)
-            if self._arrivals.count != arrived:
-                arrived, changed_ns = self._arrivals.count, time.monotonic_ns()
-        return {"count": self._arrivals.count, "at_ns": time.monotonic_ns()}
+            before, arrived = arrived, self._arrivals.at(paths)
+            if arrived != before:
+                changed_ns = time.monotonic_ns()
+        return {"count": arrived, "at_ns": time.monotonic_ns()}
+
+    async def count(self, _: Document) -> Document:
+        """How many have arrived so far."""
+        return {"count": self._arrivals.count}
 
     async def take(self, _: Document) -> Document:
         """What has arrived, and forget it: for each path the numbers of the events and their latencies, in order of arrival."""
@@ -143,4 +153,4 @@ def _number_after(mark: bytes, body: bytes) -> int:
 
 if __name__ == "__main__":
     receivers = Receivers()
-    obey({"listen": receivers.listen, "wait": receivers.wait, "take": receivers.take})
+    obey({"listen": receivers.listen, "wait": receivers.wait, "count": receivers.count, "take": receivers.take})

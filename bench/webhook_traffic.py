@@ -1,6 +1,7 @@
 """The publisher of events for the bench of webhooks, a process of its own: facts of jobs, as the jobs service writes them to Kafka."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from aiokafka import AIOKafkaProducer
 from bench.children import Document, obey
 from shared.ids import new_id
 
+ENVELOPE_BYTES = len('{"type":"job.created","timestamp":"2026-01-01T00:00:00.000000Z","data":}')
+"""What the service puts around an event's value."""
 SEND_ROUND_SECONDS = 0.001
 BATCH_BYTES = 128 * 1024
+WAITING_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Publisher:
             await self._producer.start()
         self._topic = command["topic"]
         self._templates = [Template.of(headers, value) for headers, value in command["samples"]]
-        return {"payload_bytes": len(self._templates[0].record(0)[1])}
+        return {"payload_bytes": len(self._templates[0].record(0)[1]) + ENVELOPE_BYTES}
 
     async def publish(self, command: Document) -> Document:
         """`count` events as fast as Kafka takes them."""
@@ -59,7 +63,7 @@ class Publisher:
         first = self._number
         for _ in range(command["count"]):
             waiting.append(await self._send())
-            if len(waiting) == 5000:
+            if len(waiting) == WAITING_MAX:
                 await asyncio.gather(*waiting)
                 waiting = []
         await asyncio.gather(*waiting)
@@ -75,6 +79,8 @@ class Publisher:
             due = int(elapsed * rate)
             waiting += [await self._send() for _ in range(due - sent)]
             sent = due
+            if len(waiting) > WAITING_MAX:
+                waiting = _unfinished(waiting)
             late = max(late, time.monotonic() - began - elapsed)
             await asyncio.sleep(SEND_ROUND_SECONDS)
         await asyncio.gather(*waiting)
@@ -89,6 +95,16 @@ class Publisher:
         return sent
 
 
+def _unfinished(waiting: "Sequence[asyncio.Future[object]]") -> "list[asyncio.Future[object]]":
+    """Those that Kafka has not confirmed yet. Raises what went wrong with any of the others."""
+    for one in waiting:
+        if one.done():
+            one.result()
+    return [one for one in waiting if not one.done()]
+
+
 if __name__ == "__main__":
+    # That Kafka is away for a while is meant to be; what could not be published is raised where it is awaited.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     publisher = Publisher()
     obey({"prepare": publisher.prepare, "publish": publisher.publish, "publish_at_rate": publisher.publish_at_rate})

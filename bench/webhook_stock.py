@@ -1,0 +1,122 @@
+"""Events and deliveries as the service would have left them, written by SQL: millions that are done, or a million that are due."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from bench.webhook_stage import Place, Stage, samples, say
+from shared.ids import to_uuid
+from webhooks.fan_out import POSITIONS_PER_TRANSACTION
+from webhooks.partitions import Keeper
+
+CHUNK_EVENTS = 50_000
+DAYS = 29
+LAST_BEFORE_NOW = timedelta(minutes=2)
+"""Not in the way of what is being delivered meanwhile."""
+
+# Ids as they are made: the millisecond in front, and (in place of chance) a number that no other has.
+_EVENTS = f"""
+    made AS MATERIALIZED (
+        SELECT n, at, (
+            lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0') || '8'
+            || lpad(to_hex(n), 15, '0')
+        )::uuid AS id
+        FROM (
+            SELECT n, $3::timestamptz + ($4::timestamptz - $3) * ((n - $1::bigint + 0.5) / ($2 - $1 + 1))::float8 AS at
+            FROM generate_series($1, $2::bigint) AS n
+        ) AS instants
+    ),
+    stored AS (
+        INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, location_ids, body)
+        SELECT id, $5::uuid, pg_current_xact_id()::text::bigint * {POSITIONS_PER_TRANSACTION} + n - $1, at, true, 'job.created',
+            'job_' || n, ARRAY[$6::uuid], convert_to(
+                '{{"type":"job.created","timestamp":"2026-01-01T00:00:00.000000Z","data":{{"sent_ns":0,"n":' || n || ','
+                || $7::text || '}}', 'UTF8')
+        FROM made
+    )
+"""
+# Each event was delivered with the first try, to the endpoints in turn.
+_DELIVERED = f"""
+    WITH {_EVENTS}
+    INSERT INTO deliveries (
+        event_id, endpoint_id, tenant_id, livemode, event_type, status, attempts_made, started_at, latency_ms, first_byte_ms,
+        response_status, finished_at
+    )
+    SELECT id, ($8::uuid[])[n % cardinality($8) + 1], $5, true, 'job.created', 'delivered', 1, at, 3, 3, 204, at FROM made
+"""
+# Each event is due at all of the endpoints: every other one for the first time, for lack of room, the rest after a failure.
+_DUE = f"""
+    WITH {_EVENTS},
+    pair AS MATERIALIZED (SELECT id, at, n % 2 = 1 AS retry, endpoint_id FROM made, unnest($8::uuid[]) AS endpoint_id),
+    shown AS (
+        INSERT INTO deliveries (
+            event_id, endpoint_id, tenant_id, livemode, event_type, status, attempts_made, started_at, latency_ms, first_byte_ms,
+            response_status, cause, next_attempt_at
+        )
+        SELECT id, endpoint_id, $5, true, 'job.created', 'pending', retry::int, CASE WHEN retry THEN at END, CASE WHEN retry THEN 3 END,
+            CASE WHEN retry THEN 3 END, CASE WHEN retry THEN 500 END, CASE WHEN retry THEN 'status' END, CASE WHEN retry THEN now() END
+        FROM pair
+    )
+    INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry) SELECT id, endpoint_id, now(), retry FROM pair
+"""
+
+
+async def make_days(stage: Stage) -> None:
+    """The partitions of the days that are past, as the service would have made them in time."""
+    keeper = Keeper(stage.desk.database, retention_days=DAYS + 1)
+    for ago in range(DAYS, 0, -1):
+        await keeper.keep(datetime.now(UTC) - timedelta(days=ago))
+
+
+async def write_delivered(stage: Stage, place: Place, endpoint_ids: Sequence[UUID], first: int, count: int) -> None:
+    """`count` events with a delivery each, numbered from `first` on: half of them of today, half of the days before."""
+    now = datetime.now(UTC) - LAST_BEFORE_NOW
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    older = count // 2
+    await _write(
+        stage, _DELIVERED, place, endpoint_ids, (first, older), (midnight - timedelta(days=DAYS - 1), midnight)
+    )
+    await _write(stage, _DELIVERED, place, endpoint_ids, (first + older, count - older), (midnight, now))
+    await settle(stage)
+
+
+async def write_due(stage: Stage, place: Place, endpoint_ids: Sequence[UUID], first: int, events: int) -> None:
+    """So many events of the last minutes, due at all of these endpoints."""
+    now = datetime.now(UTC) - LAST_BEFORE_NOW
+    await _write(
+        stage, _DUE, place, endpoint_ids, (first, events), (now - timedelta(minutes=10), now), each=len(endpoint_ids)
+    )
+    await settle(stage)
+
+
+async def settle(stage: Stage) -> None:
+    """What PostgreSQL would have done by itself in the meantime."""
+    for table in ("events", "deliveries", "delivery_due"):
+        await stage.watch(f"VACUUM ANALYZE {table}")
+    await stage.watch("CHECKPOINT")
+
+
+async def _write(
+    stage: Stage,
+    statement: str,
+    place: Place,
+    endpoint_ids: Sequence[UUID],
+    numbers: tuple[int, int],
+    span: tuple[datetime, datetime],
+    *,
+    each: int = 1,
+) -> None:
+    """`numbers` are the first and how many, spread over `span`."""
+    tenant_id, location_id = place
+    value = str(samples([place])[0][1])
+    rest = value.removeprefix("{")
+    first, count = numbers
+    began, ended = span
+    step = max(1, CHUNK_EVENTS // each)
+    for start in range(0, count, step):
+        some = min(step, count - start)
+        since, until = (began + (ended - began) * (done / count) for done in (start, start + some))
+        values = (first + start, first + start + some - 1, since, until)
+        await stage.watch(statement, *values, to_uuid(tenant_id), to_uuid(location_id), rest, list(endpoint_ids))
+        if (start // step) % 10 == 9:
+            say(f"  {start + some:,} of {count:,} events written")
