@@ -119,6 +119,20 @@ async def test_a_page_goes_on_over_midnight(backing: BackingStack) -> None:
     await desk.database.close()
 
 
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
+async def test_any_instant_can_be_asked_for(tenant: Tenant, receiver: Receiver, instant: str) -> None:
+    await tenant.endpoint(receiver.url())
+    await tenant.publish_job()
+    await tenant.delivered(1)
+
+    for more in ("", "&event_type=job.created"):
+        since = await tenant.deliveries(f"?created_from={instant}{more}")
+        assert len(since) == (0 if instant.startswith("9") else 1)
+        assert (await tenant.call("GET", f"/v1/events?created_from={instant}{more}")).status_code == 200
+    before = await tenant.deliveries(f"?created_before={instant}&event_type=job.created")
+    assert len(before) == (1 if instant.startswith("9") else 0)
+
+
 async def test_deliveries_of_a_deleted_endpoint_are_kept_for_those_who_look(tenant: Tenant, receiver: Receiver) -> None:
     made = await tenant.endpoint(receiver.url())
     await tenant.publish_job()

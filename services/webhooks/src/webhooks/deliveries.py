@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ from shared.errors import Conflict, NotFound
 from shared.http import Page, Paging, page
 from shared.ids import TypedId, from_uuid, to_uuid
 from webhooks import endpoint_rows, queue
-from webhooks.models import AttemptRow, DeliveryRow, EndpointRow, EventRow, first_id_at, made_at
+from webhooks.models import AttemptRow, DeliveryRow, EndpointRow, EventRow, first_id_at, first_id_of_day, made_at
 from webhooks.models import delivery_id as delivery_id_of
 from webhooks.views.deliveries import Attempt, Delivery, DeliveryDetail, DeliveryStatus
 
@@ -39,7 +39,6 @@ STRETCHES = (250, 1_000, 3_750)
 """So many deliveries are looked at, stretch by stretch, for those that no index finds; then the page ends as it is."""
 SPAN_DAYS = (0, 7)
 """Before the day on which a page begins: it is read from that day, then from these before it, then from all."""
-DAY = timedelta(days=1)
 
 
 async def listed(
@@ -226,7 +225,7 @@ def _spans(newest: datetime) -> Iterator[_Span]:
     """The day of this instant and all later ones, the days before it, all that is older."""
     end = None
     for days in SPAN_DAYS:
-        begin = first_id_at(newest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - days * DAY)
+        begin = first_id_of_day(newest, days_before=days)
         yield _Span(begin, end)
         end = begin
     yield _Span(None, end)

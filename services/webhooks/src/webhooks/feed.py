@@ -18,7 +18,7 @@ from shared.http.lists import LIMIT_MAX
 from shared.ids import from_uuid, to_uuid
 from webhooks.domain.matching import EVERYTHING
 from webhooks.fan_out import SETTLED
-from webhooks.models import first_id_at, made_at
+from webhooks.models import first_id_at, first_id_of_day, made_at
 from webhooks.views.events import Feed, FeedEvent
 
 EXAMINED_MAX = 5_000
@@ -89,7 +89,7 @@ async def read(
         "livemode": caller.livemode,
         "after": after,
         "first": first_id_at(first),
-        "first_of_day": first_id_at(first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)),
+        "first_of_day": first_id_of_day(first),
         "event_type": pattern if prefix is None else None,
         "prefix": prefix,
         "location_id": to_uuid(location_id) if location_id is not None else None,

@@ -297,6 +297,12 @@ def first_id_at(instant: datetime) -> UUID:
     return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
 
 
+def first_id_of_day(instant: datetime, *, days_before: int = 0) -> UUID:
+    """The smallest UUID of the day of this instant, in UTC, or of one so many days before."""
+    day = int(instant.timestamp() // 86_400) - days_before
+    return UUID(int=max(0, day) * 86_400_000 << 80)
+
+
 def delivery_id(event_id: UUID, endpoint_id: UUID) -> UUID:
     """The public id of a delivery: of version 7, the event's millisecond, and a digest of the pair."""
     digest = int.from_bytes(hashlib.sha256(event_id.bytes + endpoint_id.bytes).digest()[:10])
