@@ -148,6 +148,7 @@ async def detail(desk: Desk, event: Event, endpoint_id: str) -> DeliveryDetail:
             location_id=None,
             created_from=None,
             created_before=None,
+            now=datetime.now(UTC),
         )
         (found,) = [one for one in page.data if one.event_id == event.id]
         return await deliveries.get(session, desk.caller, found.id)

@@ -18,23 +18,26 @@ from shared.http.lists import LIMIT_MAX
 from shared.ids import from_uuid, to_uuid
 from webhooks.domain.matching import EVERYTHING
 from webhooks.fan_out import SETTLED
-from webhooks.models import first_id_at, made_at
+from webhooks.models import first_id_at, first_id_of_day, made_at
 from webhooks.views.events import Feed, FeedEvent
 
 EXAMINED_MAX = 5_000
 """Events that one request looks through when it asks for some of them only."""
 
+# Of `created_from` its day leaves out the partitions of all days before. The instant itself is a matter of each event: as a condition of
+# what is looked at it would have a day be read from its beginning, however many events that has.
 # Bodies are read for what is shown alone. The limit of what is looked at stands in the text: a plan that is kept for a limit yet unknown
 # reads and sorts everything.
 _READ = f"""
     WITH looked_at AS MATERIALIZED (
         SELECT id, position, type, location_ids FROM events
-        WHERE tenant_id = :tenant_id AND livemode = :livemode AND position > :after AND position < {SETTLED} AND id >= :first
+        WHERE tenant_id = :tenant_id AND livemode = :livemode AND position > :after AND position < {SETTLED} AND id >= :first_of_day
         ORDER BY position LIMIT {{examined_max}}
     ),
     found AS MATERIALIZED (
         SELECT id FROM looked_at
-        WHERE (CAST(:event_type AS text) IS NULL OR type = :event_type) AND (CAST(:prefix AS text) IS NULL OR starts_with(type, :prefix))
+        WHERE id >= :first AND (CAST(:event_type AS text) IS NULL OR type = :event_type)
+            AND (CAST(:prefix AS text) IS NULL OR starts_with(type, :prefix))
             AND (CAST(:location_id AS uuid) IS NULL OR location_ids @> ARRAY[CAST(:location_id AS uuid)])
         ORDER BY position LIMIT :rows_max
     )
@@ -79,23 +82,28 @@ async def read(
         )
     pattern = None if event_type == EVERYTHING else event_type
     prefix = pattern[:-1] if pattern is not None and pattern.endswith(".*") else None
-    is_narrow = pattern is not None or location_id is not None
+    is_narrow = pattern is not None or location_id is not None or created_from is not None
+    first = created_from or datetime.fromtimestamp(0, UTC)
     values = {
         "tenant_id": to_uuid(caller.tenant_id),
         "livemode": caller.livemode,
         "after": after,
-        "first": first_id_at(created_from or datetime.fromtimestamp(0, UTC)),
+        "first": first_id_at(first),
+        "first_of_day": first_id_of_day(first),
         "event_type": pattern if prefix is None else None,
         "prefix": prefix,
         "location_id": to_uuid(location_id) if location_id is not None else None,
         "rows_max": paging.limit,
     }
-    rows = (await session.execute(_SOME if is_narrow else _ALL, values)).all()
-    found = [row for row in rows if row.id is not None]
+    for statement, examined_max in ((_ALL, LIMIT_MAX), (_SOME, EXAMINED_MAX)):
+        rows = (await session.execute(statement, values)).all()
+        found = [row for row in rows if row.id is not None]
+        if not is_narrow or len(found) == paging.limit or rows[0].examined < examined_max:
+            break
     reach = rows[0]
     if len(found) == paging.limit:
         reached, read_until, has_more = found[-1].position, made_at(found[-1].id), True
-    elif reach.examined == (EXAMINED_MAX if is_narrow else LIMIT_MAX):
+    elif reach.examined == examined_max:
         reached, read_until, has_more = reach.last_position, made_at(reach.last_id), True
     else:
         # What was looked at and is not wanted need not be looked at again: that is everything which is settled.

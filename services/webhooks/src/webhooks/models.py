@@ -38,6 +38,8 @@ from shared.database import NAMING
 from shared.ids import TypedId
 from shared.migrations import add_plumbing_tables
 
+_OPEN = text("status <> 'delivered'")
+
 
 def _instant(*, nullable: bool = True) -> Column[Any]:
     return Column(DateTime(timezone=True), nullable=nullable)
@@ -125,8 +127,9 @@ class DeliveryRow(Base, table=True):
         # In this order it serves the list of an endpoint's deliveries, too.
         PrimaryKeyConstraint("endpoint_id", "event_id"),
         Index("ix_deliveries_tenant", "tenant_id", "livemode", "event_id"),
-        Index("ix_deliveries_failed", "tenant_id", "livemode", "event_id", postgresql_where=text("status = 'failed'")),
-        Index("ix_deliveries_endpoint_failed", "endpoint_id", "event_id", postgresql_where=text("status = 'failed'")),
+        # A delivery that succeeds with the first try never enters these two.
+        Index("ix_deliveries_open", "tenant_id", "livemode", "status", "event_id", postgresql_where=_OPEN),
+        Index("ix_deliveries_endpoint_open", "endpoint_id", "status", "event_id", postgresql_where=_OPEN),
         CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
         CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished"),
         CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
@@ -225,6 +228,8 @@ class ReplayRow(Base, table=True):
     __tablename__ = "replays"
     __table_args__ = (
         Index("ix_replays_tenant", "tenant_id", "livemode", "id"),
+        Index("ix_replays_endpoint", "endpoint_id", "id"),
+        Index("ix_replays_status", "tenant_id", "livemode", "status", "id"),
         Index("ix_replays_running", "next_step_at", postgresql_where=text("status = 'running'")),
         CheckConstraint("kind IN ('failed', 'missing', 'filter')", name="kind"),
         CheckConstraint("status IN ('running', 'completed', 'cancelled', 'failed')", name="status"),
@@ -290,6 +295,12 @@ def made_at(time_ordered_id: UUID) -> datetime:
 def first_id_at(instant: datetime) -> UUID:
     """The smallest UUID of that millisecond."""
     return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
+
+
+def first_id_of_day(instant: datetime, *, days_before: int = 0) -> UUID:
+    """The smallest UUID of the day of this instant, in UTC, or of one so many days before."""
+    day = int(instant.timestamp() // 86_400) - days_before
+    return UUID(int=max(0, day) * 86_400_000 << 80)
 
 
 def delivery_id(event_id: UUID, endpoint_id: UUID) -> UUID:

@@ -79,18 +79,17 @@ class Keeper:
         return True
 
     async def _delete_strays(self, oldest: date) -> bool:
-        """Delete what is too old from the default partitions, some at a time; whether that was all."""
+        """Delete what is too old from the queue and the default partitions, some at a time; whether that was all."""
         first = _first(oldest)
-        done = True
         try:
             async with self._database.transaction() as session:
+                # Without its event a row of the queue would be claimed for ever, and hold up its job's.
+                deleted = await _delete(session, "delivery_due", "event_id", first)
+                done = deleted < STRAYS_DELETED_MAX
+                if deleted:
+                    await queue.unblock_all(session)
                 for table, column in TABLES.items():
-                    statement = text(
-                        f"DELETE FROM {table}_default WHERE ctid = ANY(ARRAY("  # noqa: S608 - our own names
-                        f"SELECT ctid FROM {table}_default WHERE {column} < :first LIMIT {STRAYS_DELETED_MAX}))"
-                    )
-                    deleted = (await session.execute(statement, {"first": first})).rowcount  # type: ignore[attr-defined]
-                    done &= deleted < STRAYS_DELETED_MAX
+                    done &= await _delete(session, f"{table}_default", column, first) < STRAYS_DELETED_MAX
         except Exception:
             log.warning("strays_not_deleted", exc_info=True)
             return False
@@ -125,6 +124,15 @@ async def _drop(session: AsyncSession, day: date) -> None:
     for table in TABLES:
         await session.execute(text(f"DROP TABLE IF EXISTS {table}_{day:%Y%m%d}"))
     log.info("partitions_dropped", day=str(day))
+
+
+async def _delete(session: AsyncSession, table: str, column: str, first: UUID) -> int:
+    """Delete some of what is older than `first`; how many rows."""
+    statement = text(
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - our own names
+        f"SELECT ctid FROM {table} WHERE {column} < :first LIMIT {STRAYS_DELETED_MAX}))"
+    )
+    return int((await session.execute(statement, {"first": first})).rowcount)  # type: ignore[attr-defined]
 
 
 async def _existing(session: AsyncSession, table: str) -> set[str]:

@@ -9,12 +9,12 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -114,11 +114,11 @@ async def run(database: Database) -> None:
 
 
 async def step(database: Database) -> bool:
-    """Take the step that is due for longest; whether there was one."""
-    now = datetime.now(UTC)
+    """Take the step that is due for longest, by the database's clock; whether there was one."""
     replay_id: str | None = None
     try:
         async with database.transaction() as session:
+            now = (await session.execute(select(func.now()))).scalar_one()
             row = await _claim(session, now)
             if row is None:
                 return False
@@ -130,7 +130,7 @@ async def step(database: Database) -> bool:
         log.warning("replay_step_failed", replay_id=replay_id, exc_info=True)
         if replay_id is None:
             return False
-        await _postpone(database, replay_id, now)
+        await _postpone(database, replay_id)
     return True
 
 
@@ -233,9 +233,9 @@ def _again(row: ReplayRow) -> tuple[str, ...]:
     return ("failed", "delivered") if row.kind == "filter" else ("failed",)
 
 
-async def _postpone(database: Database, replay_id: str, now: datetime) -> None:
+async def _postpone(database: Database, replay_id: str) -> None:
     """Let others have their turn before what could not be done is tried again."""
-    later = now + timedelta(seconds=FAILURE_SECONDS)
+    later = func.now() + timedelta(seconds=FAILURE_SECONDS)
     statement = update(ReplayRow).where(col(ReplayRow.id) == replay_id).values(next_step_at=later)
     async with database.transaction() as session:
         await session.execute(statement)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
 from shared.ids import DeliveryId, EndpointId, LocationId, ReplayId
 from shared.instants import Instant
 from webhooks import deliveries, replays
@@ -30,7 +30,7 @@ def _add_deliveries(routes: Router) -> None:
     @routes.get("/v1/deliveries")
     @requires(READ)
     async def list_deliveries(
-        session: Reading,
+        session: Searching,
         caller: CurrentCaller,
         paging: PageRequest,
         endpoint_id: Annotated[EndpointId | None, Query(description="Of this endpoint.")] = None,
@@ -42,7 +42,11 @@ def _add_deliveries(routes: Router) -> None:
         created_from: Annotated[Instant | None, Query(description="Made at or after this instant.")] = None,
         created_before: Annotated[Instant | None, Query(description="Made before this instant.")] = None,
     ) -> Page[Delivery]:
-        """List deliveries, newest first."""
+        """List deliveries, newest first.
+
+        By `event_type`, `location_id` and `status=delivered` 5,000 deliveries are looked through for a page: it may be short, even empty,
+        and not the last. Go on with `next_cursor` while `has_more`.
+        """
         return await deliveries.listed(
             session,
             caller,
@@ -53,6 +57,7 @@ def _add_deliveries(routes: Router) -> None:
             location_id=location_id,
             created_from=created_from,
             created_before=created_before,
+            now=datetime.now(UTC),
         )
 
     @routes.get("/v1/deliveries/{delivery_id}")
@@ -66,7 +71,7 @@ def _add_deliveries(routes: Router) -> None:
     async def resend_delivery(delivery_id: DeliveryId, session: Transaction, caller: CurrentCaller) -> Delivery:
         """Send a delivery again, whatever became of it; one that waits for its retry is tried at once.
 
-        409 while it is under way, and when its endpoint is disabled or deleted.
+        409 while it is under way, when its endpoint is disabled or deleted, and when its event is not kept any more.
         """
         return await deliveries.resend(session, caller, delivery_id, datetime.now(UTC))
 

@@ -35,6 +35,7 @@ def router(retention: timedelta) -> Router:
     ) -> Feed:
         """Catch up on events, in the order of their publication: oldest first, and none is ever put in before one you have seen.
 
+        With filters 5,000 events are looked through for an answer: it may be short, even empty, and have more.
         Go on with `next_cursor`: at once while `has_more`, later for what will have happened by then. A cursor that is older than what
         is kept is refused (400, `cursor_expired`), so whoever reads on has missed nothing.
         """

@@ -254,7 +254,7 @@ class StatsBucket(BaseModel):
     latency_ms_p50: int | None = ApiField(description="Of the last attempts, in milliseconds.")
     latency_ms_p95: int | None
     is_partial: bool = ApiField(
-        description="More deliveries than are counted at once: the figures are those of the first ones."
+        description="More deliveries than one request counts (200,000, shared by all buckets): the figures are those of so many of them."
     )
 
 

@@ -1,0 +1,181 @@
+"""Clocks that jump, the workers' and the database's: nothing is lost, nothing is sent too often, and nobody takes what another holds."""
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+from sqlalchemy import text
+
+from shared.ids import to_uuid
+from tests.support.receiver import Receiver
+from tests.support.servers import serving
+from tests.support.suite import eventually
+from tests.support.webhooks import Desk, job_created
+from webhooks import replaying, replays
+from webhooks.views.replays import ReplayIn
+
+EVENTS = 60
+HOUR = timedelta(hours=1)
+STEPS = (timedelta(days=400), -timedelta(days=400), HOUR, -HOUR, timedelta())
+
+
+class WallClock:
+    """What the service takes for the time of day; its monotonic clock goes on as it is."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """The wall clock of all that webhooks does in this process."""
+    clock = WallClock()
+
+    class Stepped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Stepped":
+            told = datetime.now(tz) + clock.ahead
+            return cls.fromtimestamp(told.timestamp(), tz)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("webhooks.") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Stepped)
+    return clock
+
+
+async def all_ended(desk: Desk) -> bool:
+    return not await desk.flights() and not await desk.queued()
+
+
+async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(desk: Desk, wall: WallClock) -> None:
+    chance = random.Random(5)
+    accepted: Counter[str] = Counter()
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.01)
+        if chance.random() < 0.3:
+            return web.Response(status=500)
+        accepted[request.headers["webhook-id"]] += 1
+        return web.Response()
+
+    async with (
+        serving(answer) as url,
+        desk.delivering(schedule=(0.1,) * 20, lease_seconds=1.5) as worker,
+        desk.delivering(schedule=(0.1,) * 20, lease_seconds=1.5),
+    ):
+        await desk.endpoint(url)
+        published = []
+        for number in range(EVENTS // 6):
+            wall.ahead = chance.choice(STEPS)
+            events = [job_created(desk.tenant_id) for _ in range(6)]
+            await desk.publish(*events, dispatcher=worker if number % 2 else None)
+            published += [event.id for event in events]
+            # Leases, and when something is due, are of the database's clock, whatever the worker's tells.
+            for row in await desk.rows("SELECT abs(extract(epoch FROM due_at - now())) AS away FROM delivery_due"):
+                assert row.away < 60
+            await asyncio.sleep(0.15)
+        await eventually(lambda: all_ended(desk), seconds=30, what="everything has ended")
+
+    rows = await desk.rows("SELECT status, finished_at, now() AS now FROM deliveries")
+    assert Counter(row.status for row in rows) == {"delivered": EVENTS}
+    assert accepted == dict.fromkeys(published, 1)
+    assert all(abs(row.now - row.finished_at) < HOUR for row in rows)
+
+
+async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(desk: Desk, wall: WallClock) -> None:
+    requests = 0
+
+    async def slow(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        await asyncio.sleep(2)
+        return web.Response()
+
+    async with serving(slow) as url:
+        await desk.endpoint(url)
+        event_id = await desk.publish_job()
+        async with desk.delivering(lease_seconds=0.6), desk.delivering(lease_seconds=0.6):
+            await eventually(lambda: asyncio.sleep(0, requests == 1), what="it has begun")
+            wall.ahead = timedelta(days=30)
+            await asyncio.sleep(0.8)
+            wall.ahead = -timedelta(days=30)
+            delivery = await desk.finished(event_id)
+
+    assert (delivery.status, delivery.attempts_made, requests) == ("delivered", 1, 1)
+
+
+@pytest.mark.parametrize("ahead", [30 * 24 * HOUR, -30 * 24 * HOUR])
+async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
+    desk: Desk, wall: WallClock, ahead: timedelta
+) -> None:
+    wall.ahead = ahead
+
+    async def busy(_: web.Request) -> web.Response:
+        later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+        return web.Response(status=503, headers={"Retry-After": later})
+
+    async with serving(busy) as url, desk.delivering() as worker:
+        await desk.endpoint(url)
+        event_id = await desk.publish_job(worker)
+
+        async def noted() -> bool:
+            row = await desk.delivery(event_id)
+            return row is not None and row.attempts_made > 0
+
+        await eventually(noted, what="the first attempt is recorded")
+        (row,) = await desk.rows("SELECT extract(epoch FROM next_attempt_at - now()) AS away FROM deliveries")
+
+    assert row.away <= 24 * 3600 * 1.2 + 1
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+async def test_a_database_whose_clock_jumps_loses_nothing(desk: Desk, receiver: Receiver, ahead: timedelta) -> None:
+    # What a jump does to what is stored: all of it is earlier, or later, by as much.
+    receiver.answer = lambda _: 500 if receiver.count <= EVENTS // 2 else 200
+    await desk.endpoint(receiver.url())
+
+    async with desk.delivering(lease_seconds=1, schedule=(0.3,) * 20, breaker_failures=10_000) as worker:
+        await desk.publish(*(job_created(desk.tenant_id) for _ in range(EVENTS)), dispatcher=worker)
+        await receiver.wait_for(lambda: receiver.count >= EVENTS // 2)
+        async with desk.database.transaction() as session:
+            values = {"ahead": ahead}
+            await session.execute(text("UPDATE delivery_due SET due_at = due_at - CAST(:ahead AS interval)"), values)
+            await session.execute(
+                text("UPDATE flights SET lease_until = lease_until - CAST(:ahead AS interval)"), values
+            )
+        if ahead < timedelta():
+            # Retries are later by that jump, and no more than that: the hour passes.
+            await asyncio.sleep(1)
+            await desk.rows(
+                "UPDATE delivery_due SET due_at = due_at - interval '1 hour' WHERE lease_token IS NULL RETURNING 1"
+            )
+        await eventually(lambda: all_ended(desk), seconds=30, what="everything has ended")
+
+    rows = await desk.rows("SELECT status FROM deliveries")
+    assert Counter(row.status for row in rows) == {"delivered": EVENTS}
+
+
+async def test_a_replay_goes_on_by_the_clock_of_the_database(desk: Desk, wall: WallClock) -> None:
+    await desk.rows("DELETE FROM replays RETURNING 1")
+    await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)))
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    since = (datetime.now(UTC) - HOUR).isoformat()
+    wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": "missing", "since": since})
+    async with desk.database.transaction() as session:
+        made = await replays.order(session, replays.DEFAULT_LIMITS, desk.caller, wanted, datetime.now(UTC))
+
+    wall.ahead = -timedelta(days=1)
+
+    async def ended() -> bool:
+        await replaying.step(desk.database)
+        async with desk.database.reading() as session:
+            return (await replays.get(session, desk.caller, made.id)).status == "completed"
+
+    await eventually(ended, what="the replay has ended")
+    assert {row.endpoint_id for row in await desk.queued()} == {to_uuid(endpoint_id)}
+    assert len(await desk.queued()) == 5

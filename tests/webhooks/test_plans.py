@@ -1,0 +1,336 @@
+"""What lists read of many stored events and deliveries: a bounded number of rows by an index, whatever is asked for.
+
+What is explained are the statements that the service sends, with the values that it sends.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import event, text
+
+from shared.http import Paging
+from shared.ids import new_id, to_uuid
+from tests.support.stack import BackingStack
+from tests.support.webhooks import Desk, migrated, open_database, secret_32, typed
+from webhooks import deliveries, feed, replays, stats
+from webhooks.partitions import Keeper
+
+DAYS = 12
+EVENTS = 36_000
+READ_MAX = 2 * 5_000 + 1_500
+"""Of what is looked through each delivery, and its event where that is asked for; beside it a page and the first of each partition."""
+SORTED_MAX = 5_000
+OFTEN, SELDOM = UUID(int=0xA1), UUID(int=0xA2)
+"""Locations."""
+MIDDLE = timedelta(days=7)
+
+# Newest first; the tenant has nine of ten. Every 12,000th is of a rare type, at a rare location.
+_EVENTS = """
+    INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, location_ids, body)
+    SELECT (lpad(to_hex(ms), 12, '0') || substr(md5(n::text), 13))::uuid, CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE :tenant END,
+        1000000 - n, to_timestamp(ms / 1000.0), true, CASE WHEN n % 12000 = 77 THEN 'job.damaged' ELSE 'job.created' END, 'job_' || n,
+        ARRAY[CASE WHEN n % 12000 = 77 THEN CAST(:seldom AS uuid) ELSE :often END], CAST(:body AS bytea)
+    FROM (SELECT n, CAST(:newest AS bigint) - n * CAST(:every AS bigint) AS ms FROM generate_series(1, :events) AS n) AS numbered
+"""
+_DELIVERIES = """
+    INSERT INTO deliveries (
+        event_id, endpoint_id, tenant_id, started_at, finished_at, latency_ms, attempts_made, livemode, status, event_type, cause, failure
+    )
+    SELECT id, CASE WHEN tenant_id = :tenant THEN CAST(:endpoint AS uuid) ELSE :other END, tenant_id, occurred_at,
+        CASE WHEN n % 3000 <> 13 THEN occurred_at END, n % 1000, 1, true,
+        CASE WHEN n % 3000 = 13 THEN 'pending' WHEN n % 3000 = 3 THEN 'failed' ELSE 'delivered' END, type,
+        CASE WHEN n % 3000 IN (3, 13) THEN 'status' END, CASE WHEN n % 3000 = 3 THEN 'exhausted' END
+    FROM (SELECT *, substr(subject, 5)::int AS n FROM events) AS numbered
+"""
+_WAITING = """
+    INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
+    SELECT gen_random_uuid(), CAST(:endpoint AS uuid), now() - make_interval(secs => n), n % 2 = 0 FROM generate_series(1, 30000) AS n
+"""
+_REPLAYS = """
+    INSERT INTO replays (
+        id, tenant_id, livemode, endpoint_id, kind, since, until, dry_run, rate_per_second, status, after_position, after_event_id,
+        next_step_at, examined, matched, queued, progress, created_by, version, created_at, updated_at, finished_at
+    )
+    SELECT gen_random_uuid(), :tenant, true, CASE WHEN n = 9 THEN CAST(:endpoint AS uuid) ELSE :other END, 'filter',
+        now() - interval '1 day', now(), true, 1, CASE WHEN n = 9 THEN 'cancelled' ELSE 'completed' END, 0, :tenant, now(),
+        0, 0, 0, 1, '', 1, now(), now(), now()
+    FROM generate_series(1, 20000) AS n
+"""
+
+
+@dataclass
+class Store:
+    """A tenant with many events and deliveries, some of which are rare."""
+
+    desk: Desk
+    endpoint_id: str
+    now: datetime
+
+
+@pytest.fixture(scope="module")
+async def store(backing: BackingStack) -> AsyncIterator[Store]:
+    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
+    now = datetime.now(UTC)
+    keeper = Keeper(desk.database, retention_days=30)
+    for back in range(DAYS, 0, -3):
+        assert await keeper.keep(now - timedelta(days=back))
+    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    values = {
+        "tenant": to_uuid(desk.tenant_id),
+        "other": to_uuid(new_id("ten")),
+        "endpoint": to_uuid(endpoint_id),
+        "often": OFTEN,
+        "seldom": SELDOM,
+        "body": b'{"type":"job.created","timestamp":"2026-01-01T00:00:00Z","data":{}}',
+        "newest": int(now.timestamp() * 1000),
+        "every": DAYS * 86_400_000 // EVENTS,
+        "events": EVENTS,
+    }
+    async with desk.database.transaction() as session:
+        for statement in (_EVENTS, _DELIVERIES, _WAITING, _REPLAYS):
+            named = {name: value for name, value in values.items() if f":{name}" in statement}
+            await session.execute(text(statement), named)
+    async with desk.database.engine.connect() as connection:
+        vacuuming = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await vacuuming.exec_driver_sql("VACUUM ANALYZE events, deliveries, delivery_due, replays")
+    yield Store(desk, endpoint_id, now)
+    await desk.database.close()
+
+
+@contextmanager
+def statements(desk: Desk) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+    """What is asked of the database meanwhile, with the values."""
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, tuple(parameters)))
+
+    engines = [desk.database.engine.sync_engine, desk.database.search_engine.sync_engine]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+async def cost(desk: Desk, asked: list[tuple[str, tuple[Any, ...]]]) -> tuple[int, set[str]]:
+    """How many rows of tables were read, kept or not, and how; nothing may be sorted that is more than what is looked through."""
+    read, ways = 0, set()
+    connection = await asyncpg.connect(desk.database.url, server_settings={"jit": "off"})
+    try:
+        for statement, values in asked:
+            (row,) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+            waiting = [json.loads(row[0])[0]["Plan"]]
+            while waiting:
+                node = waiting.pop()
+                waiting += node.get("Plans", [])
+                passed = int(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)))
+                if "Relation Name" in node:
+                    read += passed
+                    ways |= {node["Node Type"]} if passed else set()
+                if node["Node Type"] in ("Sort", "Incremental Sort"):
+                    assert passed <= SORTED_MAX, statement
+    finally:
+        await connection.close()
+    return read, ways
+
+
+async def costs_little(desk: Desk, asked: list[tuple[str, tuple[Any, ...]]], *, read_max: int = READ_MAX) -> None:
+    assert asked
+    read, ways = await cost(desk, asked)
+    assert read <= read_max
+    assert not {way for way in ways if "Seq Scan" in way}, ways
+
+
+async def listed(store: Store, cursor: str | None = None, *, limit: int = 50, **asked: Any) -> Any:
+    nothing = dict.fromkeys(
+        ("endpoint_id", "event_type", "status", "location_id", "created_from", "created_before"), None
+    )
+    paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
+    async with store.desk.database.searching() as session:
+        return await deliveries.listed(session, store.desk.caller, paging, **{**nothing, **asked}, now=store.now)
+
+
+Asked = Callable[[Store], dict[str, Any]]
+CONDITIONS: dict[str, tuple[Asked, int]] = {
+    "everything": (lambda _: {}, 50),
+    "failed": (lambda _: {"status": "failed"}, 10),
+    "pending": (lambda _: {"status": "pending"}, 11),
+    "delivered": (lambda _: {"status": "delivered"}, 50),
+    "an endpoint": (lambda store: {"endpoint_id": store.endpoint_id}, 50),
+    "failed of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "status": "failed"}, 10),
+    "pending of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "status": "pending"}, 11),
+    "a type": (lambda _: {"event_type": "job.created"}, 50),
+    "a rare type": (lambda _: {"event_type": "job.damaged"}, 1),
+    "a type of nothing": (lambda _: {"event_type": "job.none"}, 0),
+    "a location": (lambda _: {"location_id": typed("loc", OFTEN)}, 50),
+    "a rare location": (lambda _: {"location_id": typed("loc", SELDOM)}, 1),
+    "a location of nothing": (lambda _: {"location_id": new_id("loc")}, 0),
+    "a rare type of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "event_type": "job.damaged"}, 1),
+    "failed at a location": (lambda _: {"status": "failed", "location_id": typed("loc", OFTEN)}, 10),
+    "a rare type before an instant": (
+        lambda store: {"event_type": "job.damaged", "created_before": store.now - MIDDLE},
+        1,
+    ),
+    "a rare type in a span": (
+        lambda store: {
+            "event_type": "job.damaged",
+            "created_from": store.now - timedelta(days=6),
+            "created_before": store.now - timedelta(days=5),
+        },
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+async def test_a_page_of_deliveries_reads_a_bounded_number_of_them(store: Store, condition: str) -> None:
+    asked, found = CONDITIONS[condition]
+
+    with statements(store.desk) as sent:
+        page = await listed(store, **asked(store))
+
+    assert found <= len(page.data) <= 50
+    await costs_little(store.desk, sent)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+async def test_pages_together_hold_each_delivery_that_matches_once(store: Store, condition: str) -> None:
+    asked = CONDITIONS[condition][0](store)
+    conditions: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "endpoint_id": ("d.endpoint_id = :endpoint_id", to_uuid),
+        "event_type": ("d.event_type = :event_type", str),
+        "status": ("d.status = :status", str),
+        "location_id": ("e.location_ids @> ARRAY[CAST(:location_id AS uuid)]", to_uuid),
+        "created_from": ("e.occurred_at >= :created_from", lambda value: value),
+        "created_before": ("e.occurred_at < :created_before", lambda value: value),
+    }
+    where = " AND ".join([conditions[name][0] for name in asked] or ["true"])
+    rows = await store.desk.rows(
+        "SELECT d.event_id FROM deliveries d JOIN events e ON e.id = d.event_id"
+        f" WHERE d.tenant_id = :tenant AND {where} ORDER BY d.event_id DESC",
+        tenant=to_uuid(store.desk.tenant_id),
+        **{name: conditions[name][1](value) for name, value in asked.items()},
+    )
+    found, cursor, pages = [], None, 0
+
+    while pages < 200:
+        page = await listed(store, cursor, limit=200, **asked)
+        found += [one.event_id for one in page.data]
+        cursor, pages = page.next_cursor, pages + 1
+        if not page.has_more:
+            break
+
+    assert found == [typed("evt", row.event_id) for row in rows]
+    assert cursor is None
+
+
+async def test_a_page_far_down_reads_no_more_than_the_first(store: Store) -> None:
+    cursor = None
+    for _ in range(4):
+        cursor = (await listed(store, cursor, event_type="job.none")).next_cursor
+
+    with statements(store.desk) as sent:
+        await listed(store, cursor, event_type="job.none")
+
+    await costs_little(store.desk, sent)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"event_type": "job.damaged"},
+        {"event_type": "job.none"},
+        {"event_type": "job.*"},
+        {"location_id": typed("loc", SELDOM)},
+        {"created_from": MIDDLE},
+    ],
+)
+async def test_the_feed_reads_a_bounded_number_of_events(store: Store, asked: dict[str, Any]) -> None:
+    wanted = {**dict.fromkeys(("event_type", "location_id", "created_from")), **asked}
+    if wanted["created_from"] is not None:
+        wanted["created_from"] = store.now - wanted["created_from"]
+    cursor, seen = None, 0
+
+    for _ in range(3):
+        with statements(store.desk) as sent:
+            async with store.desk.database.reading() as session:
+                page = await feed.read(
+                    session,
+                    store.desk.caller,
+                    Paging(limit=50, cursor=cursor, scope="feed", secret=b"secret"),
+                    **wanted,
+                    retention=timedelta(days=30),
+                    now=store.now,
+                )
+        cursor, seen = page.next_cursor, seen + len(page.data)
+        assert page.has_more
+        await costs_little(store.desk, sent)
+    assert seen == 150 or asked.get("event_type") in ("job.damaged", "job.none") or "location_id" in asked
+
+
+@pytest.mark.parametrize("bucket_seconds", [3600, 24 * 3600])
+async def test_figures_of_an_endpoint_read_a_bounded_number_of_deliveries(
+    store: Store, bucket_seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "COUNTED_MAX", 1_200)
+
+    with statements(store.desk) as sent:
+        found = await of_endpoint(store, bucket_seconds)
+
+    assert found.waiting == stats.WAITING_COUNTED_MAX
+    assert found.oldest_due_seconds >= 29_999
+    assert any(bucket.is_partial for bucket in found.buckets)
+    # A partition that is read to its end for one bucket more than that, and what waits, of each lane.
+    await costs_little(store.desk, sent, read_max=1_200 + 2 * stats.WAITING_COUNTED_MAX + 100)
+
+
+async def test_figures_are_those_of_all_deliveries_where_they_can_be(store: Store) -> None:
+    found = await of_endpoint(store, 24 * 3600)
+
+    (row,) = await store.desk.rows(
+        "SELECT count(*) AS deliveries, count(*) FILTER (WHERE status = 'failed') AS failed, sum(attempts_made) AS attempts"
+        " FROM deliveries WHERE endpoint_id = :id",
+        id=to_uuid(store.endpoint_id),
+    )
+    assert sum(bucket.deliveries for bucket in found.buckets) == row.deliveries
+    assert sum(bucket.failed for bucket in found.buckets) == row.failed
+    assert sum(bucket.attempts for bucket in found.buckets) == row.attempts
+    assert not any(bucket.is_partial for bucket in found.buckets)
+
+
+async def of_endpoint(store: Store, bucket_seconds: int) -> Any:
+    async with store.desk.database.reading() as session:
+        return await stats.of_endpoint(
+            session,
+            store.desk.caller,
+            store.endpoint_id,
+            since=store.now - timedelta(seconds=bucket_seconds * 13),
+            until=None,
+            bucket_seconds=bucket_seconds,
+            now=store.now,
+        )
+
+
+@pytest.mark.parametrize("asked", ["endpoint_id", "status"])
+async def test_a_page_of_replays_reads_those_it_shows(store: Store, asked: str) -> None:
+    wanted: dict[str, Any] = {"endpoint_id": None, "status": None}
+    wanted[asked] = store.endpoint_id if asked == "endpoint_id" else "cancelled"
+    paging = Paging(limit=50, cursor=None, scope="replays", secret=b"secret")
+
+    with statements(store.desk) as sent:
+        async with store.desk.database.reading() as session:
+            page = await replays.listed(session, store.desk.caller, paging, **wanted)
+
+    assert len(page.data) == 1
+    await costs_little(store.desk, sent, read_max=100)
