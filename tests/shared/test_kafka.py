@@ -131,13 +131,13 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
         assert isinstance(subscriber, BatchSubscriber)
         assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
         assert subscriber.group_id == f"tests.{subscriber.topic_names[0]}"
-        assert subscriber.batch_timeout_ms == 20
+        assert subscriber.batch_timeout_ms == 1000
         assert subscriber.max_records == 500
         options = subscriber._connection_args
         assert options["auto_offset_reset"] == "earliest"
         assert options["enable_auto_commit"] is False
         assert options["session_timeout_ms"] == 30_000
-        assert options["fetch_max_wait_ms"] == 100
+        assert options["fetch_max_wait_ms"] == 500
     kafka.Consumers(broker, subscriptions)
 
 

@@ -81,6 +81,31 @@ async def test_a_connection_is_kept_only_if_nothing_is_left_on_it(said: bytes, r
     assert connections == (1 if reused else 3)
 
 
+async def test_an_answer_like_the_last_one_is_read_as_it_was_and_another_one_anew() -> None:
+    gone = b"HTTP/1.1 410 Gone\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\ngone"
+    said = [OK, OK, gone, gone, OK + b"HTTP/1.1 200 OK\r\n", OK, OK]
+    connections = 0
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while said:
+            await read_request(reader)
+            writer.write(said.pop(0))
+            await writer.drain()
+
+    async with speaking(speak) as url, sending() as sender:
+        outcomes = [await sender.attempt(target(url), message()) for _ in range(7)]
+
+    assert [outcome.response_status for outcome in outcomes] == [200, 200, 410, 410, 200, 200, 200]
+    assert [outcome.cause for outcome in outcomes] == [None, None, "status", "status", None, None, None]
+    assert [outcome.retry_after for outcome in outcomes[2:5]] == ["7", "7", None]
+    assert outcomes[2].response_body == outcomes[3].response_body == "gone"
+    assert outcomes[0].response_body == outcomes[1].response_body == outcomes[6].response_body
+    # What followed upon the fifth answer ended its connection.
+    assert connections == 2
+
+
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next() -> None:
     async def whisper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -73,11 +73,14 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when anything in it raises, the commit itself included."""
         async with self._sessions() as session:
-            async with session.begin():
-                yield session
+            yield session
+            # It begins with the first use of the session: where there was none, there is nothing to end.
+            if session.in_transaction():
                 await session.flush()
-                for hook in self.before_commit:
-                    await hook(session)
+            for hook in self.before_commit:
+                await hook(session)
+            if session.in_transaction():
+                await session.commit()
             for done in self.after_commit:
                 done(session)
 

@@ -39,8 +39,9 @@ from shared.telemetry import Metrics
 __all__ = ["Consumers", "Progress", "Subscription", "add_tables", "create_broker", "subscribe"]
 
 BATCH_RECORDS_MAX = 500
-BATCH_WAIT_MS = 20
-FETCH_WAIT_MS = 100
+# Records are handed over as they come: these two bound only how often an idle consumer asks, which costs it and the broker alike.
+BATCH_WAIT_MS = 1000
+FETCH_WAIT_MS = 500
 SESSION_TIMEOUT_MS = 30_000
 HEARTBEAT_MS = 3_000
 

@@ -20,6 +20,7 @@ HEADERS_MAX = 100
 # An answer with its framing: chunks of one byte take six.
 RECEIVED_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
 _HEADER_FRAMING_BYTES = 4
+ANSWER_KEPT_BYTES_MAX = 1024
 _BEGINNING = b"HTTP/"
 _VERSIONS = ("1.1", "1.0")
 _SWITCHING_PROTOCOLS = 101
@@ -59,6 +60,9 @@ class Connection(asyncio.Protocol):
         self._ended: Callable[[Answer], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._known = b""
+        """A whole answer that came in one piece and left the connection reusable; `_known_answer` is what it says."""
+        self._known_answer = Answer("protocol")
         self._reset()
 
     def begin(self, request: bytes, ended: Callable[[Answer], None]) -> None:
@@ -101,6 +105,11 @@ class Connection(asyncio.Protocol):
             return
         if self.first_byte is None:
             self.first_byte = time.monotonic()
+            if data == self._known:
+                # The parser stands at the beginning of an answer, where it stood with the same bytes the last time.
+                self._keep_alive = self._complete = True
+                self._finish(self._known_answer)
+                return
             if not _BEGINNING.startswith(data[: len(_BEGINNING)]):
                 # The parser would take other protocols that look like this one.
                 self._break_off("protocol")
@@ -119,7 +128,11 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             self._break_off(self._refusal)
         elif self._complete:
-            self._finish()
+            answer = self._answer()
+            whole = len(data) == self._received_bytes <= ANSWER_KEPT_BYTES_MAX
+            if whole and self._keep_alive and not self._surplus:
+                self._known, self._known_answer = data, answer
+            self._finish(answer)
 
     def eof_received(self) -> None:
         if self._ended is None:
@@ -127,7 +140,7 @@ class Connection(asyncio.Protocol):
         if self._head_complete and not self._delimited and self._refusal is None:
             # An answer without a length is as long as its connection.
             self._complete = True
-            self._finish()
+            self._finish(self._answer())
         else:
             self._break_off(self._cause_of_end())
 
@@ -202,13 +215,15 @@ class Connection(asyncio.Protocol):
         self._head_complete = self._delimited = self._complete = self._surplus = self._keep_alive = False
         self._refusal = None
 
-    def _finish(self) -> None:
+    def _answer(self) -> Answer:
+        return Answer(None, self._status, self._kept_retry_after(), self._coding, b"".join(self._parts))
+
+    def _finish(self, answer: Answer) -> None:
         assert self._transport is not None
         # A receiver that answered before it had read everything would read the rest as the next request.
         unread = self._transport.get_write_buffer_size()
         self.reusable = self._keep_alive and not self._surplus and not unread and not self._transport.is_closing()
-        body = b"".join(self._parts)
-        self._end(Answer(None, self._status, self._kept_retry_after(), self._coding, body))
+        self._end(answer)
 
     def _break_off(self, cause: Cause) -> None:
         self._end(self.so_far(cause))

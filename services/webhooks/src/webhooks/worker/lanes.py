@@ -283,30 +283,37 @@ class Lane:
         return self._timed[0][0] if self._timed else None
 
     def _give_turn(self, share: Share, now: float) -> None:
-        """Begin one of this endpoint if that can be; then it queues up again, or waits for what it needs."""
-        if not share.waiting or not self._open:
+        """Begin one of this endpoint if that can be; then it queues up again, or waits for what it needs.
+
+        Where nobody else is ready, its next turn comes at once.
+        """
+        if not self._open:
             return
         limit = min(share.pace.window, self.endpoint_places)
-        if share.in_flight >= limit:
-            # Listed again when one of its own ends.
-            return
-        if share.in_flight >= max(1, self._places - len(self._under_way)):
-            share.listed = True
-            self._held_back.append(share)
-            return
-        at = share.pace.begin_at(now)
-        if at > now:
-            self._list(share, now)
-            return
-        leased = self._next(share)
-        if leased.lease.held_until > now:
-            share.in_flight += 1
-            share.pace.began(now)
-            leased.since = now
-            self._under_way[leased] = share
-            self._begin(leased, share)
-        if share.waiting and not share.listed and share.in_flight < limit:
-            self._list(share, now)
+        while share.waiting:
+            if share.in_flight >= limit:
+                # Listed again when one of its own ends.
+                return
+            if share.in_flight >= max(1, self._places - len(self._under_way)):
+                share.listed = True
+                self._held_back.append(share)
+                return
+            if share.pace.begin_at(now) > now:
+                self._list(share, now)
+                return
+            leased = self._next(share)
+            if leased.lease.held_until > now:
+                share.in_flight += 1
+                share.pace.began(now)
+                leased.since = now
+                self._under_way[leased] = share
+                self._begin(leased, share)
+            if share.listed:
+                return
+            if self._ready or len(self._under_way) >= self._places or self.is_blocked():
+                if share.waiting and share.in_flight < limit:
+                    self._list(share, now)
+                return
 
     def _list(self, share: Share, now: float) -> None:
         """Queue a share up for its turn, or for the instant of it."""
