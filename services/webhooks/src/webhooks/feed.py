@@ -41,7 +41,11 @@ _READ = f"""
             AND (CAST(:location_id AS uuid) IS NULL OR location_ids @> ARRAY[CAST(:location_id AS uuid)])
         ORDER BY position LIMIT :rows_max
     )
-    SELECT reach.*, last.*, e.* FROM (SELECT {SETTLED} AS settled, count(*) AS examined FROM looked_at) AS reach
+    SELECT reach.*, last.*, e.* FROM (
+        SELECT count(*) AS examined, CASE WHEN count(*) = 0 AND :after = 0 THEN (
+            SELECT max(position) FROM events WHERE tenant_id = :tenant_id AND livemode = :livemode AND position < {SETTLED}
+        ) END AS newest FROM looked_at
+    ) AS reach
     LEFT JOIN (
         SELECT id AS last_id, position AS last_position FROM looked_at ORDER BY position DESC LIMIT 1
     ) last ON true
@@ -106,8 +110,9 @@ async def read(
     elif reach.examined == examined_max:
         reached, read_until, has_more = reach.last_position, made_at(reach.last_id), True
     else:
-        # What was looked at and is not wanted need not be looked at again: that is everything which is settled.
-        reached, read_until, has_more = max(after, reach.settled - 1), now, False
+        # What was looked at and is not wanted need not be looked at again. A cursor rests on an event: numbers of transactions that left
+        # nothing are given once more after a crash.
+        reached, read_until, has_more = reach.last_position or reach.newest or after, now, False
     return Feed(
         data=[_view(row, livemode=caller.livemode) for row in found],
         has_more=has_more,
