@@ -5,6 +5,7 @@ A replay is a row that says how far it has come. What it queues becomes ordinary
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -51,10 +52,9 @@ async def order(session: AsyncSession, limits: Limits, caller: Caller, wanted: R
         endpoint_rows.require([violation], "replay")
     if not endpoint.enabled and not wanted.dry_run:
         raise Conflict("the endpoint is disabled: enable it first", code="endpoint_disabled", current_status="disabled")
-    row = ReplayRow(
-        id=new_id("rpl"),
-        tenant_id=caller.tenant_id,
-        livemode=caller.livemode,
+    row = _new(
+        caller,
+        now,
         endpoint_id=wanted.endpoint_id,
         kind=wanted.kind,
         since=wanted.since,
@@ -62,12 +62,6 @@ async def order(session: AsyncSession, limits: Limits, caller: Caller, wanted: R
         event_types=None if wanted.event_types is None else list(dict.fromkeys(wanted.event_types)),
         dry_run=wanted.dry_run,
         rate_per_second=wanted.rate_per_second or limits.rate_per_second,
-        status="running",
-        next_step_at=now,
-        created_by=caller.actor,
-        version=1,
-        created_at=now,
-        updated_at=now,
     )
     return await _begin(session, limits, caller, row)
 
@@ -78,10 +72,9 @@ async def replay_missed(
     """A replay of what an endpoint missed while it was off. Raises `Forbidden` for callers who may not replay, or `Conflict`."""
     if not caller.may(REPLAY):
         raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=REPLAY)
-    row = ReplayRow(
-        id=new_id("rpl"),
-        tenant_id=caller.tenant_id,
-        livemode=caller.livemode,
+    row = _new(
+        caller,
+        now,
         endpoint_id=endpoint_id,
         kind="missing",
         since=min(since - OVERHANG, await _first_given_up(session, endpoint_id, since) or now),
@@ -89,14 +82,23 @@ async def replay_missed(
         untried_since=since - OVERHANG,
         dry_run=False,
         rate_per_second=limits.rate_per_second,
+    )
+    return await _begin(session, limits, caller, row)
+
+
+def _new(caller: Caller, now: datetime, **wanted: Any) -> ReplayRow:
+    return ReplayRow(
+        id=new_id("rpl"),
+        tenant_id=caller.tenant_id,
+        livemode=caller.livemode,
         status="running",
         next_step_at=now,
         created_by=caller.actor,
         version=1,
         created_at=now,
         updated_at=now,
+        **wanted,
     )
-    return await _begin(session, limits, caller, row)
 
 
 async def listed(

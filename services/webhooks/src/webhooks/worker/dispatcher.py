@@ -394,6 +394,4 @@ def _allow_files(wanted: int) -> None:
 
 def _collect_seldom() -> None:
     """Thousands of deliveries wait in memory, and none of them is part of a cycle: looking for cycles took a quarter of the time."""
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
