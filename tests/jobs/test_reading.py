@@ -171,6 +171,6 @@ async def test_a_cursor_is_good_for_its_own_list_alone(tenant: Tenant) -> None:
     ):
         answer = await api.get(f"/v1/jobs?limit=1&cursor={cursor}{query}")
         assert (answer.status_code, answer.json()["code"]) == (400, "cursor_filters_differ"), query
-    forged = cursor[:-2] + ("AA" if cursor[-2:] != "AA" else "BB")
+    forged = ("B" if cursor[0] == "A" else "A") + cursor[1:]
     answer = await merchant.api.get(f"/v1/jobs?limit=1&type=delivery&cursor={forged}")
     assert (answer.status_code, answer.json()["code"]) == (400, "cursor_invalid")
