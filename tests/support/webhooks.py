@@ -146,11 +146,21 @@ class Desk:
         room = room or (dispatcher.room if dispatcher is not None else lambda _: 0)
         facts = [fact_of(event) for event in events]
         async with self.database.transaction() as session:
-            found = await spread(session, facts, directory=self.directory, room=room, lease_seconds=8)
+            begun = dispatcher.early.begun if dispatcher is not None else lambda _: ()
+            found = await spread(session, facts, directory=self.directory, room=room, lease_seconds=8, begun=begun)
         if dispatcher is not None:
-            dispatcher.accept(found.leased)
+            dispatcher.accept(found)
             dispatcher.wake()
         return found.leased
+
+    async def arrive(self, *events: Event, dispatcher: Dispatcher) -> None:
+        """What a dispatcher does with events that are here and not stored yet, once it knows the endpoints as they are."""
+
+        async def is_current() -> bool:
+            return self.directory.is_current
+
+        await eventually(is_current, what="the directory is current")
+        consumers.on_arrival(directory=self.directory, taker=dispatcher)([fact_of(event) for event in events])
 
     async def publish_job(self, dispatcher: Dispatcher | None = None) -> str:
         """One new job; the id of its event."""

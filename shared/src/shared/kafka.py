@@ -11,13 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from faststream.exceptions import NackMessage
-from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from faststream.middlewares import AckPolicy
@@ -27,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import dead_letters, telemetry
 from shared.backoff import backoff_seconds
-from shared.consumer import PromptConsumer
+from shared.consumer import Broker, PromptConsumer
 from shared.database import Database
 from shared.dead_letters import KafkaRecord
 from shared.errors import Unavailable, WaybillError
@@ -36,7 +33,7 @@ from shared.producer import Producer
 from shared.progress import Progress, add_tables
 from shared.telemetry import Metrics
 
-__all__ = ["Consumers", "Progress", "Subscription", "add_tables", "create_broker", "subscribe"]
+__all__ = ["Broker", "Consumers", "Progress", "Subscription", "add_tables", "create_broker", "subscribe"]
 
 BATCH_RECORDS_MAX = 500
 # Records are handed over as they come: these two bound only how often an idle consumer asks, which costs it and the broker alike.
@@ -57,15 +54,16 @@ REASON_CHARACTERS_MAX = 500
 REASON_VIOLATIONS_MAX = 5
 LOGGED_EVENTS_MAX = 10
 LINKED_SPANS_MAX = 32
+READ_EARLY_MAX = 4096
 
 log = structlog.get_logger(__name__)
 
 ItemT = TypeVar("ItemT")
 
 
-def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
+def create_broker(bootstrap_servers: str, *, client_id: str) -> Broker:
     """A broker for `subscribe`. It consumes only; nothing connects before `Consumers.run`."""
-    return _PromptBroker(
+    return Broker(
         bootstrap_servers.split(","),
         client_id=client_id,
         consumer_only=True,
@@ -81,18 +79,8 @@ def create_broker(bootstrap_servers: str, *, client_id: str) -> KafkaBroker:
     )
 
 
-class _PromptBroker(KafkaBroker):
-    """FastStream's broker with our consumer in the place of aiokafka's."""
-
-    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
-        build = await super()._connect()
-        assert isinstance(build, partial)
-        self.config.broker_config.builder = partial(PromptConsumer, **build.keywords)
-        return self.config.broker_config.builder
-
-
 def subscribe(
-    broker: KafkaBroker,
+    broker: Broker,
     *,
     topic: str,
     group: str,
@@ -100,6 +88,7 @@ def subscribe(
     handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
     database: Database,
     metrics: Metrics,
+    arrived: Callable[[Sequence[ItemT]], None] | None = None,
     instance: str | None = None,
     batch_max: int = BATCH_RECORDS_MAX,
 ) -> "Subscription[ItemT]":
@@ -107,13 +96,15 @@ def subscribe(
 
     `group` names the consumer (usually the service); its Kafka group is `<group>.<topic>`, so that a rebalance on one
     topic leaves the others alone. A replica that has a name of its own (`instance`) takes its partitions back at once after
-    a crash; without one they rest until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`).
+    a crash; without one they rest until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`). `arrived` is told of what was
+    published lately as soon as it is here, while an earlier batch may still be handled: each item once, before `handle` gets it.
     """
     subscription = Subscription(
         topic=topic,
         consumer=group,
         read=read,
         handle=handle,
+        arrived=arrived,
         database=database,
         metrics=metrics,
         set_aside_producer=Producer(
@@ -150,6 +141,8 @@ def subscribe(
         title=f"{topic} for {group}",
     )
     subscriber(subscription.on_batch)
+    if arrived is not None:
+        broker.arrivals[subscription.group_id] = subscription.on_arrival
     return subscription
 
 
@@ -176,6 +169,7 @@ class Subscription(Generic[ItemT]):
         consumer: str,
         read: Callable[[Mapping[str, str], bytes], ItemT | None],
         handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
+        arrived: Callable[[Sequence[ItemT]], None] | None,
         database: Database,
         metrics: Metrics,
         set_aside_producer: Producer,
@@ -185,6 +179,9 @@ class Subscription(Generic[ItemT]):
         self.group_id = f"{consumer}.{topic}"
         self._read = read
         self._handle = handle
+        self._arrived = arrived
+        self._early: dict[tuple[int, int], _Readable[ItemT]] = {}
+        """What was read on arrival, by partition and offset."""
         self._database = database
         self._set_aside_producer = set_aside_producer
         self._failures = 0
@@ -217,6 +214,22 @@ class Subscription(Generic[ItemT]):
         self._consumed.inc(len(records))
         self._delay_seconds.observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
 
+    def on_arrival(self, records: Sequence[KafkaRecord]) -> None:
+        """Records have arrived, which will be delivered as part of a batch."""
+        assert self._arrived is not None
+        if len(self._early) > READ_EARLY_MAX:
+            # Left over from partitions that went to another consumer.
+            self._early.clear()
+        items: list[ItemT] = []
+        for record in records:
+            with suppress(Exception):
+                # What cannot be read is dealt with in its batch.
+                readable = self._readable(record)
+                if readable is not None:
+                    self._early[record.partition, record.offset] = readable
+                    items.append(readable.item)
+        self._arrived(items)
+
     async def close(self) -> None:
         await self._set_aside_producer.close()
 
@@ -226,17 +239,21 @@ class Subscription(Generic[ItemT]):
         for record in records:
             # Reading is pure, so whatever it raises is the record's fault, and would be again.
             try:
-                headers = text_headers(record.headers)
-                item = self._read(headers, record.value or b"")
+                one = self._early.pop((record.partition, record.offset), None) or self._readable(record)
             except Exception as error:
                 bad.append(_Bad(record, _reason(error)))
                 continue
-            if item is not None:
-                readable.append(_Readable(record, headers, item))
+            if one is not None:
+                readable.append(one)
         bad.extend(await self._handle_all(readable))
         # Last, because a batch that fails above is read again: its bad records would be set aside each time.
         if bad:
             await self._set_aside(bad)
+
+    def _readable(self, record: KafkaRecord) -> _Readable[ItemT] | None:
+        headers = text_headers(record.headers)
+        item = self._read(headers, record.value or b"")
+        return None if item is None else _Readable(record, headers, item)
 
     async def _handle_all(self, readable: Sequence[_Readable[ItemT]]) -> list[_Bad]:
         """Handle in one transaction; when that is refused for good, one by one. Returns those refused for good."""
@@ -292,7 +309,7 @@ class Consumers:
     """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
 
     def __init__(
-        self, broker: KafkaBroker, subscriptions: Sequence[Subscription[Any]], *, stop_seconds: float = STOP_SECONDS
+        self, broker: Broker, subscriptions: Sequence[Subscription[Any]], *, stop_seconds: float = STOP_SECONDS
     ):
         ours = {subscription.group_id for subscription in subscriptions}
         self._subscribers = [one for one in broker.subscribers if isinstance(one, BatchSubscriber)]
@@ -332,6 +349,9 @@ class Consumers:
     async def _stop(self) -> None:
         try:
             async with asyncio.timeout(self._stop_seconds):
+                for one in self._subscribers:
+                    if isinstance(one.consumer, PromptConsumer):
+                        await one.consumer.finish(DRAIN_SECONDS / 2)
                 await self._broker.stop()
         except Exception:
             # The group's session ends by itself then; what was not committed is read again by whoever takes over.

@@ -72,14 +72,16 @@ class Service:
         group: str,
         read: Callable[[Mapping[str, str], bytes], RecordT | None],
         handle: Callable[[AsyncSession, list[RecordT]], Awaitable[None]],
+        arrived: Callable[[Sequence[RecordT]], None] | None = None,
     ) -> None:
-        """Consume a topic: each batch is read record by record and handled in one transaction."""
+        """Consume a topic: each batch is read record by record and handled in one transaction (and `arrived` is told of it before)."""
         subscription = kafka.subscribe(
             self._broker,
             topic=topic,
             group=group,
             read=read,
             handle=handle,
+            arrived=arrived,
             database=self.database,
             metrics=self.metrics,
             instance=self.settings.instance,

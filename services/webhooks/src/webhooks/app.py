@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         topic=jobs.TOPIC,
         group=fan_out.CONSUMER,
         read=consumers.read,
+        arrived=consumers.on_arrival(directory=directory, taker=dispatcher),
         # A process that does not deliver leaves no room for anything: its deliveries are found in the queue.
         handle=consumers.on_events(
             directory=directory,

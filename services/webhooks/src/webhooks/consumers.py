@@ -3,8 +3,9 @@
 Nothing here knows what a job is: a fact is its type, its tenant, its locations, and bytes that are passed on as they came.
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol, cast
@@ -28,20 +29,35 @@ _DIGITS = str.maketrans(
     "0123456789abcdefghjkmnpqrstvwxyzilouABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789abcdefghijklmnopqrstuv" + "z" * 30
 )
 
+GATHER_SECONDS = 0.02
+GATHERED_MAX = 100
+"""Nobody waits for events to be stored whose deliveries have begun: while fewer than this have come, more are gathered."""
+
 HANDED_OVER = "webhooks_spread"
 """Key under which a transaction's session carries what its commit will make real."""
+
+
+class Early(Protocol):
+    """Who begins attempts before their event is stored."""
+
+    def begin(self, event: Event, endpoint_ids: Sequence[UUID]) -> None: ...
+
+    def begun(self, event_id: UUID) -> Sequence[Leased]: ...
+
+    def is_whole(self, event_ids: Collection[UUID]) -> bool: ...
 
 
 class Taker(Protocol):
     """Who makes first attempts: the dispatcher of this process (one that does not run has no room for any)."""
 
+    @property
+    def early(self) -> Early: ...
+
     def room(self, endpoint_id: UUID) -> int: ...
 
     async def make_room(self) -> None: ...
 
-    def accept(self, leased: Sequence[Leased]) -> None: ...
-
-    def wake(self) -> None: ...
+    def accept(self, found: Spread) -> None: ...
 
 
 class _Addressed(TypedDict):
@@ -74,6 +90,19 @@ def read(headers: Mapping[str, str], value: bytes) -> Fact | None:
     )
 
 
+def on_arrival(*, directory: Directory, taker: Taker) -> Callable[[Sequence[Fact]], None]:
+    """What happens with facts as they arrive: whoever can be sent to at once, is, before the facts are stored."""
+
+    def arrived(facts: Sequence[Fact]) -> None:
+        if not directory.is_current:
+            return
+        for fact in facts:
+            event = fact.event
+            taker.early.begin(event, directory.wanting(event.tenant_id, event.livemode, event.type, fact.location_ids))
+
+    return arrived
+
+
 def on_events(
     *, directory: Directory, taker: Taker, wire: Wire, lease_seconds: float
 ) -> Callable[[AsyncSession, list[Fact]], Awaitable[None]]:
@@ -82,8 +111,16 @@ def on_events(
     async def handle(session: AsyncSession, facts: list[Fact]) -> None:
         # Nothing is open yet: the session takes a connection with its first statement.
         await taker.make_room()
+        if len(facts) < GATHERED_MAX and taker.early.is_whole([fact.event.id for fact in facts]):
+            await asyncio.sleep(GATHER_SECONDS)
         session.info[HANDED_OVER] = await spread(
-            session, facts, directory=directory, room=taker.room, lease_seconds=lease_seconds, wire=wire
+            session,
+            facts,
+            directory=directory,
+            room=taker.room,
+            lease_seconds=lease_seconds,
+            begun=taker.early.begun,
+            wire=wire,
         )
 
     return handle
@@ -95,9 +132,7 @@ def handing_over(taker: Taker) -> Callable[[AsyncSession], None]:
     def hand_over(session: AsyncSession) -> None:
         found: Spread | None = session.info.pop(HANDED_OVER, None)
         if found is not None:
-            taker.accept(found.leased)
-            if found.queued:
-                taker.wake()
+            taker.accept(found)
 
     return hand_over
 

@@ -2,7 +2,7 @@
 
 The database tells of each change as it is committed (NOTIFY by a trigger); what was changed lately is read again every second in case a
 notice was lost. The fan-out names the last change that it knows of, and does nothing with an older view: an event that is published after
-an endpoint's change was answered meets the endpoint as it is by then.
+an endpoint's change was answered meets the endpoint as it is by then. What is attempted before it is stored goes by `is_current`.
 """
 
 import asyncio
@@ -68,8 +68,15 @@ class Directory:
         self._loading = asyncio.Lock()
         self.last_change: int | None = None
         """Number of the last change that is known here with all before it; None: nothing was loaded yet."""
+        self._is_behind = True
+        """Something has changed, or may have, that is not known here."""
         self.on_change: list[Callable[[Collection[UUID]], None]] = []
         """Called with the endpoints that are different from now on."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the view of a moment ago, as far as the database has told: no older than `REFRESH_SECONDS` at worst."""
+        return self.last_change is not None and not self._is_behind
 
     def wanting(self, tenant_id: UUID, livemode: bool, event_type: str, location_ids: Sequence[UUID]) -> Sequence[UUID]:
         """The endpoints that hear of an event."""
@@ -133,21 +140,27 @@ class Directory:
         def on_notice(*notice: object) -> None:
             endpoint_id, _, number = str(notice[3]).partition(" ")
             told[UUID(endpoint_id)] = int(number)
+            self._is_behind = True
             arrived.set()
 
         try:
             await connection.add_listener(CHANNEL, on_notice)
             self.last_change = None
             while not connection.is_closed():
-                with suppress(Exception):
-                    # The database's absence shows elsewhere; the loop itself must go on.
+                try:
                     await self._catch_up(database, told)
+                    self._is_behind = bool(told)
+                except Exception as error:
+                    # The database's absence shows elsewhere; the loop itself must go on.
+                    self._is_behind = True
+                    log.debug("endpoints_not_read", error=repr(error))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(REFRESH_SECONDS):
                         await arrived.wait()
                     arrived.clear()
                     await asyncio.sleep(GATHER_SECONDS)
         finally:
+            self._is_behind = True
             connection.terminate()
 
     async def _catch_up(self, database: Database, told: dict[UUID, int]) -> None:

@@ -6,7 +6,7 @@ seen. Its row is the proof that it was.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
@@ -25,6 +25,8 @@ TEXTS_KEPT_MAX = 10_000
 
 Room = Callable[[UUID], int]
 """How many more deliveries of an endpoint this process can take on at once."""
+Begun = Callable[[UUID], Sequence[Leased]]
+"""Of an event: those deliveries that this process began to attempt when it arrived."""
 
 SETTLED = f"(pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {POSITIONS_PER_TRANSACTION})"
 """SQL: events with a position below this are all there are, whoever is writing: the feed shows no others."""
@@ -97,8 +99,14 @@ class Fact:
 class Spread:
     """What became of a batch."""
 
+    event_ids: Collection[UUID]
+    """All of it, whether new or not."""
+    lease: Lease
+    """The flight's, which is real after the commit."""
     leased: list[Leased]
-    """To be attempted by this process after the commit."""
+    """To be attempted by this process then."""
+    begun: list[Leased]
+    """What began before; it is part of the flight."""
     queued: int
     """In the queue, for any worker."""
 
@@ -107,6 +115,7 @@ class Spread:
 class _Plan:
     taken: list[tuple[Event, UUID]] = field(default_factory=list)
     """By this process, at once."""
+    begun: list[Leased] = field(default_factory=list)
     waiting: list[tuple[Event, UUID, bool]] = field(default_factory=list)
     """In the queue; the last says whether in the order of its subject."""
 
@@ -118,9 +127,10 @@ async def spread(
     directory: Directory,
     room: Room,
     lease_seconds: float,
+    begun: Begun = lambda _: (),
     wire: Wire | None = None,
 ) -> Spread:
-    """Store new facts with their deliveries: as many in the hands of this process as it has room for.
+    """Store new facts with their deliveries: as many in the hands of this process as it has room for, and what has begun already.
 
     All of it is one statement, which goes over the `wire` where there is one, unless the order of jobs asks for locks before it.
     """
@@ -129,7 +139,7 @@ async def spread(
     for looks in range(STALE_VIEWS_MAX + 1):
         if directory.last_change is None or looks:
             await directory.load(session)
-        plan = _plan(list(unique.values())[::-1], directory, room)
+        plan = _plan(list(unique.values())[::-1], directory, room, begun)
         known = directory.last_change if looks < STALE_VIEWS_MAX else None
         lease = Lease(new_token(), time.monotonic() + lease_seconds, is_flight=True)
         ordered = {endpoint_id for _, endpoint_id, in_order in plan.waiting if in_order}
@@ -141,19 +151,25 @@ async def spread(
         # None among them: the view was not the latest, and nothing was done.
         if None not in stored:
             leased = [Leased(event, endpoint_id, lease) for event, endpoint_id in plan.taken if event.id in stored]
-            lease.left = len(leased)
-            return Spread(leased, len(plan.waiting))
+            flying = [one for one in plan.begun if one.event.id in stored]
+            lease.left = len(leased) + len(flying)
+            return Spread(unique.keys(), lease, leased, flying, len(plan.waiting))
     raise AssertionError("the last look takes whatever there is")
 
 
-def _plan(facts: Sequence[Fact], directory: Directory, room: Room) -> _Plan:
-    """Who gets what, and what of it this process has room for."""
+def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun) -> _Plan:
+    """Who gets what, and what of it this process has room for. What has begun is part of it, even if its endpoint has changed since."""
     plan = _Plan()
     places: Counter[UUID] = Counter()
     ordered: dict[UUID, bool] = {}
     for fact in facts:
         event = fact.event
+        early = begun(event.id)
+        plan.begun += early
+        done = {one.endpoint_id for one in early}
         for endpoint_id in directory.wanting(event.tenant_id, event.livemode, event.type, fact.location_ids):
+            if endpoint_id in done:
+                continue
             in_order = ordered.get(endpoint_id)
             if in_order is None:
                 target = directory.target(endpoint_id)
@@ -175,8 +191,10 @@ def _values(
         "known": known,
         "token": lease.token,
         "lease_seconds": lease_seconds,
-        "taken_event_ids": array(event.id for event, _ in plan.taken),
-        "taken_endpoint_ids": array(endpoint_id for _, endpoint_id in plan.taken),
+        "taken_event_ids": array([*(event.id for event, _ in plan.taken), *(one.event.id for one in plan.begun)]),
+        "taken_endpoint_ids": array(
+            [*(endpoint_id for _, endpoint_id in plan.taken), *(one.endpoint_id for one in plan.begun)]
+        ),
         "waiting_event_ids": array(event.id for event, _, _ in plan.waiting),
         "waiting_endpoint_ids": array(endpoint_id for _, endpoint_id, _ in plan.waiting),
         "waiting_ordered": array(in_order for _, _, in_order in plan.waiting),

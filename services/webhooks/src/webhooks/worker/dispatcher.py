@@ -5,9 +5,7 @@ gives the rest back at once. No task stands for an attempt: the sender calls bac
 """
 
 import asyncio
-import gc
 import random
-import resource
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
@@ -24,11 +22,14 @@ from webhooks.directory import Directory
 from webhooks.domain.health import Patience
 from webhooks.domain.pacing import Met, PaceLimits
 from webhooks.domain.retries import Decision, Outcome, decide, retry_after_seconds
+from webhooks.fan_out import Spread
 from webhooks.health import Streaks
 from webhooks.queue import FIRST_ENDPOINT
+from webhooks.worker.early import NOT_STORED, Early
 from webhooks.worker.figures import Figures
 from webhooks.worker.lanes import Lane, Paces, Share
 from webhooks.worker.pool import IDLE_MAX
+from webhooks.worker.process import allow_files, collect_seldom
 from webhooks.worker.recorder import Recorder
 from webhooks.worker.sender import Sender
 
@@ -52,9 +53,6 @@ HEALTH_SECONDS = 5.0
 REPORT_SECONDS = 5.0
 STOP_SECONDS = 7.0
 RECORD_SECONDS = 2.0
-FILES_BESIDES = 512
-COLLECTED_AFTER = (20_000, 20, 50)
-"""Objects, and collections of the younger generations."""
 BUSY_STATUSES = (429, 503)
 
 _DELIVERED = Decision()
@@ -108,6 +106,7 @@ class Dispatcher:
         )
         for lane in self._lanes:
             lane.is_blocked = lambda: self._recorder.is_behind
+        self.early = Early(self._first, directory)
         self._wakers = {lane: asyncio.Event() for lane in self._lanes}
         self._starved: set[Lane] = set()
         """Those that left something in the queue for lack of room."""
@@ -132,12 +131,16 @@ class Dispatcher:
                 return
             await asyncio.sleep(PRESSURE_STEP_SECONDS)
 
-    def accept(self, leased: Sequence[Leased]) -> None:
-        """Make these first attempts; their flight is real (committed)."""
-        if leased:
-            lease = leased[0].lease
-            self._recorder.flights[lease.token] = lease
-            self._take_on(self._first, leased)
+    def accept(self, found: Spread) -> None:
+        """Make the first attempts of a batch; its flight is real (committed)."""
+        if found.leased or found.begun:
+            self._recorder.flights[found.lease.token] = found.lease
+        for result in self.early.stored(found.event_ids, found.begun, found.lease):
+            self._recorder.add(result)
+        if found.leased:
+            self._take_on(self._first, found.leased)
+        if found.queued:
+            self.wake()
 
     def wake(self) -> None:
         """Something has been added to the queue."""
@@ -148,8 +151,8 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
-        _allow_files(self._in_flight_max + IDLE_MAX + FILES_BESIDES)
-        _collect_seldom()
+        allow_files(self._in_flight_max + IDLE_MAX)
+        collect_seldom()
         recording = asyncio.create_task(self._recorder.run(), name="recorder")
         for lane in self._lanes:
             lane.open()
@@ -202,7 +205,11 @@ class Dispatcher:
                 recent_rate=float(max(share.done, share.done_before)),
             )
         share.lane.ended(leased, now)
-        self._recorder.add(Result(leased, outcome, decision))
+        result = Result(leased, outcome, decision)
+        if leased.lease.token == NOT_STORED:
+            self.early.ended(result)
+        else:
+            self._recorder.add(result)
         if pace.is_held(now):
             for lane in self._lanes:
                 self._recorder.give_back(lane.withdraw([leased.endpoint_id]))
@@ -323,10 +330,15 @@ class Dispatcher:
         lasting_seconds = min(LASTING_SECONDS, self._lease_seconds / RENEWALS_PER_LEASE)
         for lane in self._lanes:
             self._recorder.settle(
-                [one for one in lane.under_way if one.lease.is_flight and one.since < now - lasting_seconds]
+                [
+                    one
+                    for one in lane.under_way
+                    if one.lease.is_flight and one.lease.token != NOT_STORED and one.since < now - lasting_seconds
+                ]
             )
             self._recorder.give_back(lane.withdraw_old(now - WAITING_SECONDS_MAX))
             lane.tick()
+        self.early.forget_old()
         self._paces.keep_only({one for lane in self._lanes for one in lane.endpoint_ids}, now)
 
     async def _break_up_silent(self) -> None:
@@ -368,7 +380,8 @@ class Dispatcher:
                     await asyncio.sleep(CLAIM_GAP_SECONDS)
         broken_off = [one for lane in self._lanes for one in lane.under_way]
         await self._sender.close()
-        self._recorder.give_back([one for one in broken_off if not one.ended])
+        # What has begun early is still in Kafka, too.
+        self._recorder.give_back([one for one in broken_off if not one.ended and one.lease.token != NOT_STORED])
         with suppress(TimeoutError):
             # What is not written by then is due when its lease ends.
             async with asyncio.timeout(RECORD_SECONDS):
@@ -379,19 +392,3 @@ def _met(outcome: Outcome) -> Met:
     if outcome.cause == "timeout":
         return "unanswered"
     return "busy" if outcome.response_status in BUSY_STATUSES else "refused"
-
-
-def _allow_files(wanted: int) -> None:
-    """Each attempt and each connection kept is an open file: raise this process's soft limit as far as the hard limit lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    if target < wanted:
-        log.warning("few_open_files", allowed=target, wanted=wanted)
-
-
-def _collect_seldom() -> None:
-    """Thousands of deliveries wait in memory, and none of them is part of a cycle: looking for cycles took a quarter of the time."""
-    gc.set_threshold(*COLLECTED_AFTER)

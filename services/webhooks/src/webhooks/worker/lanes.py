@@ -103,6 +103,10 @@ class Lane:
     # -- what is there ---------------------------------------------------------------------------------------------------------
 
     @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @property
     def in_flight(self) -> int:
         return len(self._under_way)
 
@@ -187,14 +191,10 @@ class Lane:
         now = time.monotonic()
         refused = []
         for one in leased:
-            share = self._shares.get(one.endpoint_id)
+            share = self._share(one.endpoint_id, targets, now)
             if share is None:
-                target = targets(one.endpoint_id)
-                if target is None:
-                    refused.append(one)
-                    continue
-                pace = self._paces.of(one.endpoint_id, target.rate_limit_per_second)
-                share = self._shares[one.endpoint_id] = Share(self, target, pace, now)
+                refused.append(one)
+                continue
             one.since = now
             share.waiting.append(one)
             self._waiting += 1
@@ -203,6 +203,20 @@ class Lane:
                 self._list(share, now)
         self.fill()
         return refused
+
+    def begin_now(self, leased: Leased, targets: Callable[[UUID], Target | None]) -> bool:
+        """Attempt this one at once; False: there is no place for it, or others have waited for longer."""
+        now = time.monotonic()
+        free = self._places - len(self._under_way)
+        if not self._open or self._ready or free <= 0 or self.is_blocked():
+            return False
+        share = self._share(leased.endpoint_id, targets, now)
+        if share is None or share.waiting or share.pace.begin_at(now) > now:
+            return False
+        if share.in_flight >= min(share.pace.window, self.endpoint_places, free):
+            return False
+        self._start(share, leased, now)
+        return True
 
     def ended(self, leased: Leased, now: float) -> None:
         """The place of this attempt is free again. What it met is known to the pace already."""
@@ -303,17 +317,30 @@ class Lane:
                 return
             leased = self._next(share)
             if leased.lease.held_until > now:
-                share.in_flight += 1
-                share.pace.began(now)
-                leased.since = now
-                self._under_way[leased] = share
-                self._begin(leased, share)
+                self._start(share, leased, now)
             if share.listed:
                 return
             if self._ready or len(self._under_way) >= self._places or self.is_blocked():
                 if share.waiting and share.in_flight < limit:
                     self._list(share, now)
                 return
+
+    def _start(self, share: Share, leased: Leased, now: float) -> None:
+        share.in_flight += 1
+        share.pace.began(now)
+        leased.since = now
+        self._under_way[leased] = share
+        self._begin(leased, share)
+
+    def _share(self, endpoint_id: UUID, targets: Callable[[UUID], Target | None], now: float) -> Share | None:
+        share = self._shares.get(endpoint_id)
+        if share is None:
+            target = targets(endpoint_id)
+            if target is None:
+                return None
+            pace = self._paces.of(endpoint_id, target.rate_limit_per_second)
+            share = self._shares[endpoint_id] = Share(self, target, pace, now)
+        return share
 
     def _list(self, share: Share, now: float) -> None:
         """Queue a share up for its turn, or for the instant of it."""

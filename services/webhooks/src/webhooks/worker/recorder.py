@@ -23,7 +23,7 @@ from webhooks.wire import Wire, is_transient
 GROUP_MAX = 500
 UNRECORDED_MAX = 8192
 """With so many results unrecorded nothing new begins."""
-GATHER_SECONDS = 0.008
+GATHER_SECONDS = 0.02
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 
