@@ -17,11 +17,17 @@ from shared.ids import from_uuid
 from webhooks.attempts import Event, Lease, Leased, Message, new_token, pairs
 from webhooks.directory import Directory
 from webhooks.domain.retries import Failure
+from webhooks.wire import Statement, Wire
 
 FIRST_ENDPOINT = UUID(int=0)
 # The first number tells these locks from others'.
 _CHAIN_LOCK = 7_229_003
 
+_LOOK = Statement(
+    """
+    SELECT EXISTS (SELECT FROM delivery_due WHERE NOT retry) AS first, EXISTS (SELECT FROM delivery_due WHERE retry) AS retries
+    """
+)
 # One index probe per endpoint that has something in the queue, then the earliest of each: a thousand deliveries that wait for a hanging
 # endpoint cost the others nothing, and nobody is served before everybody had a turn.
 _CLAIM = text(
@@ -147,6 +153,12 @@ _HURRY = text(
     RETURNING event_id
     """
 )
+
+
+async def look(wire: Wire) -> tuple[bool, bool]:
+    """Whether the queue holds any first attempts, and any others; due or not."""
+    ((first, retries),) = await _LOOK.rows(wire, {})
+    return first, retries
 
 
 async def claim(

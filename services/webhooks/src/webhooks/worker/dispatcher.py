@@ -161,6 +161,7 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claim(self._first, retry=False))
                 group.create_task(self._claim(self._retries, retry=True))
+                group.create_task(self._every(self._poll_seconds, self._look))
                 group.create_task(self._every(step_seconds, self._renew))
                 group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._check))
                 group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
@@ -266,7 +267,7 @@ class Dispatcher:
     # -- the queue -------------------------------------------------------------------------------------------------------------
 
     async def _claim(self, lane: Lane, *, retry: bool) -> None:
-        """Keep a lane filled from the queue: at once while there is more, else every `poll_seconds`."""
+        """Keep a lane filled from the queue: at once while there is more, else when there may be something."""
         after = FIRST_ENDPOINT
         waker = self._wakers[lane]
         while True:
@@ -277,13 +278,14 @@ class Dispatcher:
             except Exception:
                 log.warning("claim_failed", retry=retry, exc_info=True)
             if not found and after == FIRST_ENDPOINT:
-                await self._rest(lane)
+                await waker.wait()
             await asyncio.sleep(CLAIM_GAP_SECONDS if found else CLAIM_REST_SECONDS)
 
-    async def _rest(self, lane: Lane) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_seconds):
-                await self._wakers[lane].wait()
+    async def _look(self) -> None:
+        """Wake the lanes for which something is in the queue."""
+        for lane, holds in zip(self._lanes, await queue.look(self._recorder.wire), strict=True):
+            if holds:
+                self._wakers[lane].set()
 
     async def _claim_once(self, lane: Lane, *, retry: bool, after: UUID) -> tuple[int, UUID]:
         """How many were claimed, and the endpoint after which to look next."""

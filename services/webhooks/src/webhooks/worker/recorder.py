@@ -35,7 +35,7 @@ class Recorder:
 
     def __init__(self, database: Database, *, lease_seconds: float, recorded: Callable[[Sequence[Result]], None]):
         self._database = database
-        self._wire = Wire(database, "webhooks-recorder")
+        self.wire = Wire(database, "webhooks-recorder")
         self._lease_seconds = lease_seconds
         self._recorded = recorded
         self._results: deque[Result] = deque()
@@ -82,7 +82,7 @@ class Recorder:
 
     async def close(self) -> None:
         """After `run` has ended."""
-        await self._wire.close()
+        await self.wire.close()
 
     async def drain(self) -> None:
         """Returns when everything is written."""
@@ -147,7 +147,7 @@ class Recorder:
         of_flights = [result for result in results if result.leased.lease.is_flight]
         if len(of_flights) == len(results) and not any(result.decision.disables_endpoint for result in results):
             # The common case is one statement.
-            ours = await attempts.record_first(self._wire, of_flights)
+            ours = await attempts.record_first(self.wire, of_flights)
             kept = [result for result in of_flights if result.leased.lease.token in ours]
         else:
             kept = await self._write_all_kinds(of_flights, [one for one in results if not one.leased.lease.is_flight])
