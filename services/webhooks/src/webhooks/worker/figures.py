@@ -1,6 +1,5 @@
 """What a worker shows of itself: attempts, what waits, what is under way, breakers."""
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -52,13 +51,14 @@ class Figures:
 
     def count(self, results: Sequence[Result]) -> None:
         """These were recorded."""
-        now = time.time()
         met: Counter[str] = Counter()
         for result in results:
             met[result.outcome.cause or "delivered"] += 1
             if result.decision.delivered:
-                occurred_at = result.leased.event.message.occurred_at
-                self._delivery_seconds.observe(max(0.0, now - occurred_at.timestamp()))
+                outcome = result.outcome
+                accepted_at = outcome.started_at.timestamp() + outcome.latency_ms / 1000
+                occurred_at = result.leased.event.message.occurred_at.timestamp()
+                self._delivery_seconds.observe(max(0.0, accepted_at - occurred_at))
             elif result.decision.failure is not None:
                 self._given_up.labels(result.decision.failure).inc()
         for cause, count in met.items():
