@@ -164,11 +164,10 @@ def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun)
     ordered: dict[UUID, bool] = {}
     for fact in facts:
         event = fact.event
-        early = begun(event.id)
-        plan.begun += early
-        done = {one.endpoint_id for one in early}
+        under_way = begun(event.id)
+        plan.begun += under_way
         for endpoint_id in directory.wanting(event.tenant_id, event.livemode, event.type, fact.location_ids):
-            if endpoint_id in done:
+            if under_way and any(one.endpoint_id == endpoint_id for one in under_way):
                 continue
             in_order = ordered.get(endpoint_id)
             if in_order is None:

@@ -32,7 +32,8 @@ class Timings(NamedTuple):
 _UNTIMED = Timings()
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each attempt: a frozen one takes three times as long to make.
+@dataclass(slots=True)
 class Outcome:
     """What one attempt met. `cause` None: the receiver accepted (2xx, complete answer, in time)."""
 

@@ -78,8 +78,9 @@ class Early:
         for one in begun:
             one.lease = lease
         results = [result for one in begun if (result := self._results.pop(one, None)) is not None]
-        for event_id in event_ids:
-            self._forget(event_id)
+        if self._begun:
+            for event_id in event_ids:
+                self._forget(event_id)
         self._stored.update(event_ids)
         if len(self._stored) > STORED_MAX:
             self._stored, self._stored_before = set(), self._stored
