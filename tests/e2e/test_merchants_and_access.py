@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from datetime import UTC, datetime
 
 from tests.support.suite import SERVICES, Api, Suite, Tenant, basic, eventually, job
 
@@ -116,6 +117,29 @@ async def test_a_merchant_retrieves_its_pair_and_uses_it(tenant: Tenant) -> None
     assert created.status_code == 201
     assert read.json()["merchant_id"] == merchant.id
     assert [one["id"] for one in listed.json()["data"]] == [created.json()["id"]]
+
+
+async def test_a_merchant_and_its_administrator_see_when_its_pair_was_last_used_in_another_service(
+    tenant: Tenant,
+) -> None:
+    merchant = await tenant.create_merchant()
+    session, api = await merchant.session(), await merchant.api(settled=False)
+    path = "/v1/api-settings"
+    unused = (await session.get("identity", path)).json()["last_used_at"]
+    before = datetime.now(UTC)
+
+    await api.settled("jobs")
+    assert (await api.post("jobs", "/v1/jobs", job())).status_code == 201
+
+    async def used_at() -> str | None:
+        found: str | None = (await session.get("identity", path)).json()["last_used_at"]
+        return found
+
+    seen = await eventually(used_at, what="the use in jobs is seen in identity")
+    assert unused is None
+    assert before <= datetime.fromisoformat(seen) <= datetime.now(UTC)
+    (account,) = (await tenant.owner.get("identity", "/v1/api-settings/accounts")).json()["data"]
+    assert account["last_used_at"] is not None
 
 
 async def test_a_merchant_sees_only_its_own_jobs(tenant: Tenant) -> None:

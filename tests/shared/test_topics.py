@@ -139,6 +139,7 @@ def test_the_suites_own_file_gives_each_topic_its_dead_letters() -> None:
     described = {topic.name: topic for topic in topics.load(REPOSITORY / "deploy" / "kafka" / "topics.yaml")}
     published = [name for name in described if not name.endswith(".dlq")]
 
-    assert sorted(published) == [f"{name}.events.v1" for name in ("billing", "identity", "jobs", "webhooks")]
+    own = [f"{name}.events.v1" for name in ("billing", "identity", "jobs", "webhooks")]
+    assert sorted(published) == ["access.usage.v1", *own]
     assert all(described[name].partitions == 12 for name in published)
     assert all(f"{name}.dlq" in described for name in published)

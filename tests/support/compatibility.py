@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.events import Event, billing, identity, jobs, webhooks
+from shared.events import Event, access, billing, identity, jobs, webhooks
 
-PUBLISHERS = (identity, billing, jobs, webhooks)
+PUBLISHERS = (identity, billing, jobs, webhooks, access)
 
 Schema = Mapping[str, Any]
 

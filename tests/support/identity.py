@@ -4,7 +4,7 @@ import asyncio
 import base64
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from identity import credentials
 from identity.app import create_app, create_service
 from identity.config import Settings
 from shared import topics
-from shared.events import Event, Vocabulary, billing, identity, text_headers
+from shared.events import Event, Vocabulary, access, billing, identity, text_headers
 from shared.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import basic, eventually
@@ -172,7 +172,7 @@ class Identity:
             tenant_id=tenant_id, status="trialing", trial_ends_at=ends_at, access_until=ends_at
         )
         fact = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
-        await self._producer.send_and_wait(fact.topic, fact.value(), key=fact.subject.encode(), headers=fact.headers())
+        await self._tell(fact)
 
         async def known() -> bool:
             answer = await self.platform.get("/v1/permissions", **{"X-Tenant-Id": tenant_id})
@@ -182,6 +182,15 @@ class Identity:
             return datetime.fromisoformat(subscription["trial_ends_at"]) == ends_at
 
         await eventually(known, what="identity knows the trial")
+
+    async def tell_used(self, used: Mapping[str, datetime]) -> None:
+        """Tell, as jobs does, when it accepted credentials."""
+        uses = [access.CredentialUse(credential_id=name, used_at=used_at) for name, used_at in used.items()]
+        data = access.CredentialUses(uses=uses)
+        await self._tell(access.CredentialUsed(tenant_id=None, subject="jobs", sequence=0, data=data))
+
+    async def _tell(self, fact: Event) -> None:
+        await self._producer.send_and_wait(fact.topic, fact.value(), key=fact.subject.encode(), headers=fact.headers())
 
     async def log_in(self, tenant: str, address: str, password: str = PASSWORD) -> Person:
         """A person's session."""

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from shared import runtime, telemetry
 from shared.config import SettingsT, load
 from shared.contracts import asyncapi
-from shared.events import Event
+from shared.events import Event, access
 from shared.migrations import migrate
 
 Command = Callable[[SettingsT, Sequence[str]], None]
@@ -26,14 +26,17 @@ def main(
     consumes: Mapping[str, str],
     commands: Mapping[str, Command[SettingsT]] | None = None,
 ) -> None:
-    """Run the command that the arguments name. `consumes` maps topics to what the service does with them."""
+    """Run the command that the arguments name. `consumes` maps topics to what the service does with them.
+
+    What every service publishes (`shared.events.access`) need not be named.
+    """
     own = commands or {}
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=f"Waybill {package}")
     parser.add_argument("command", choices=["serve", "migrate", "openapi", "asyncapi", *own])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the command")
     chosen = parser.parse_args()
     if chosen.command == "asyncapi":
-        _print(asyncapi(package, publishes, consumes))
+        _print(asyncapi(package, [*publishes, *access.EVENTS], consumes))
         return
     settings = load(settings_type)
     telemetry.configure_logging(package, settings.log_level)

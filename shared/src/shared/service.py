@@ -15,6 +15,7 @@ from shared.auth import projections
 from shared.auth.access import Access
 from shared.auth.credentials import Peppers
 from shared.auth.seal import KeyRing
+from shared.auth.usage import Usage
 from shared.config import ServiceSettings, parse_keys
 from shared.database import Database
 from shared.errors import Unavailable
@@ -43,11 +44,13 @@ class Service:
         self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
         self.stored_answers = KeyRing({1: settings.secret_bytes})
         self.peppers = Peppers(parse_keys(settings.key_peppers.get_secret_value()))
+        self.usage = Usage(self.database, service=name)
         self.access = Access(
             self.database,
             service=name,
             topics=projects,
             peppers=self.peppers,
+            usage=self.usage,
             metrics=self.metrics,
             cache_ttl_seconds=settings.access_cache_ttl_seconds,
             max_staleness_seconds=settings.access_max_staleness_seconds,
@@ -126,6 +129,7 @@ class Service:
             parts=[
                 Part("housekeeping", periodically(purge, HOUSEKEEPING_SECONDS), role="relay"),
                 Part("relay", self.relay.run, role="relay"),
+                Part("usage", self.usage.run, role="api"),
                 *parts,
                 Part("progress", progress.run, role="consumers"),
                 Part("consumers", consumers.run, role="consumers"),

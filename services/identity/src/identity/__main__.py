@@ -11,7 +11,7 @@ from identity import credentials, signing_keys
 from identity.app import create_app, create_service, sealing_ring
 from identity.config import Settings
 from shared.cli import main
-from shared.events import billing, identity
+from shared.events import access, billing, identity
 
 NAME_LENGTH_MAX = 120
 
@@ -66,6 +66,9 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=identity.EVENTS,
-        consumes={billing.TOPIC: "keeps who is entitled to use the API"},
+        consumes={
+            billing.TOPIC: "keeps who is entitled to use the API",
+            access.TOPIC: "keeps when each credential was last used",
+        },
         commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
     )

@@ -9,13 +9,14 @@ from identity import sessions
 from identity.api import api_keys, api_settings, audit, locations, merchants, staff, tenants
 from identity.api import sessions as sessions_api
 from identity.config import Settings
+from identity.consumers import USAGE_EVENTS, on_usage
 from identity.credentials import Locksmith
 from identity.passwords import Attempts, Passwords
 from identity.sessions import Sessions
 from identity.signing_keys import Signer
 from shared.auth.seal import KeyRing
 from shared.config import parse_keys
-from shared.events import billing
+from shared.events import access, billing
 from shared.runtime import Part, periodically
 from shared.service import Service
 
@@ -36,6 +37,7 @@ def sealing_ring(settings: Settings) -> KeyRing:
 def create_app(settings: Settings) -> FastAPI:
     """Identity, ready to be served."""
     service = create_service(settings)
+    service.subscribe(topic=access.TOPIC, group="identity.usage", read=USAGE_EVENTS.read, handle=on_usage)
     ring = sealing_ring(settings)
     locksmith = Locksmith(service.peppers, ring)
     signer = Signer(service.database, ring)

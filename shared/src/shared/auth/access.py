@@ -26,6 +26,7 @@ from shared import outbox
 from shared.auth import credentials, decisions, projections, tokens
 from shared.auth.decisions import Caller, RouteAccess, Standing, Via
 from shared.auth.standings import Lookup, load, load_all, lookup_of
+from shared.auth.usage import Usage
 from shared.database import CONNECT_TIMEOUT_SECONDS, Database
 from shared.errors import NotFound, Unauthenticated, Unavailable, WaybillError
 from shared.events import Event
@@ -67,6 +68,7 @@ class Access:
         service: str,
         topics: Sequence[str],
         peppers: credentials.Peppers,
+        usage: Usage,
         metrics: Metrics,
         cache_ttl_seconds: float,
         max_staleness_seconds: float,
@@ -75,6 +77,7 @@ class Access:
         self._service = service
         self._topics = tuple(topics)
         self._peppers = peppers
+        self._usage = usage
         self._max_staleness_seconds = max_staleness_seconds
         self._caught_up_at: dict[str, datetime] = {}
         self._public_keys: dict[str, Ed25519PublicKey] = {}
@@ -98,7 +101,11 @@ class Access:
             raise _refused("present one credential, not two", "credentials_ambiguous")
         self._require_fresh(now)
         caller = replace(await self._identify(presented, now), route=route)
-        decisions.decide(caller, route, now)
+        decisions.accept(caller, route, now)
+        if caller.credential_id is not None:
+            # Also where the permission is missing: somebody relies on this credential.
+            self._usage.note(caller.credential_id, now)
+        decisions.check_permission(caller.via, caller.permissions, route)
         return caller
 
     async def recheck(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Standing | WaybillError]:

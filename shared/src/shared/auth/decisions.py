@@ -185,10 +185,15 @@ def caller(via: Via, standing: Standing, *, livemode: bool, session_id: str | No
     return Caller(kind, via, standing, permissions_of(via, standing), livemode, session_id)
 
 
-def decide(caller: Caller, route: RouteAccess, now: datetime) -> None:
-    """All four steps for a caller whose credential is genuine."""
+def accept(caller: Caller, route: RouteAccess, now: datetime) -> None:
+    """Steps 1 to 3 for a caller whose credential is genuine: whether it is good here at all, whatever it may do."""
     check_credential(caller.via, caller.standing, now)
     check_standing(caller.via, caller.standing, now, route)
+
+
+def decide(caller: Caller, route: RouteAccess, now: datetime) -> None:
+    """All four steps for a caller whose credential is genuine."""
+    accept(caller, route, now)
     check_permission(caller.via, caller.permissions, route)
 
 

@@ -65,7 +65,7 @@ class ApiKey(BaseModel):
     hint: str = ApiField(description="Enough of the key to recognise it.")
     status: str = ApiField(description="active or revoked.")
     expires_at: datetime | None
-    last_used_at: datetime | None = ApiField(description="Null while no use is known.")
+    last_used_at: fields.LastUsedAt
     livemode: bool
     created_at: datetime
     updated_at: datetime

@@ -1,6 +1,7 @@
-"""The kinds of values that clients send to identity, each with its limits."""
+"""The kinds of values that clients send to identity, each with its limits, and those that several answers share."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -87,6 +88,14 @@ Metadata = Annotated[
         Annotated[str, StringConstraints(max_length=500)],
     ],
     Field(max_length=METADATA_KEYS_MAX, description="Up to 50 names of 40 characters, values of 500."),
+]
+
+LastUsedAt = Annotated[
+    datetime | None,
+    Field(
+        description="The latest request for which any service accepted it, to within about a minute. A request that lacked a permission "
+        "counts, one that was refused earlier (401, 402, tenant suspended, API access off) does not. Null while no use is known."
+    ),
 ]
 
 _Line = Annotated[str, StringConstraints(min_length=1, max_length=200)]

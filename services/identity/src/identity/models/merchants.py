@@ -150,7 +150,7 @@ class ApiAccount(BaseModel):
     api_account_id: str
     status: str = ApiField(description="active or disabled.")
     livemode: bool
-    last_used_at: datetime | None = ApiField(description="Null while no use is known.")
+    last_used_at: fields.LastUsedAt
 
 
 class ApiSettings(BaseModel):
@@ -164,7 +164,7 @@ class ApiSettings(BaseModel):
     previous_key_valid_until: datetime | None = ApiField(
         description="End of the former key's overlap; null: it has ended."
     )
-    last_used_at: datetime | None = ApiField(description="Null while no use is known.")
+    last_used_at: fields.LastUsedAt
     livemode: bool
 
 
