@@ -4,10 +4,9 @@ Each condition is told twice where that helps: of a column, whose indexes are in
 in one index. They cannot differ: a row's terms are written whenever the row is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import product
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, literal_column, or_
@@ -23,13 +22,8 @@ from shared.auth.decisions import Caller
 from shared.http import EachOf
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
-AskedTerms = Sequence[Sequence[str]]
-"""Of each of these lists a row has at least one term."""
-
-EXPANDED_WORDS_MAX = 3
-"""Each is looked up as a word and as a part, in all combinations; what more words there are is compared with what these found."""
-PART_LOOKED_UP_CHARS_MAX = 6
-"""A longer part is looked up by its end: with each character more there is one more long list to merge, which is hardly shorter."""
+Asked = Sequence[str]
+"""Queries of terms in PostgreSQL's notation, all of which are true of a row."""
 
 _ALONE = frozenset({"status", "type", "location_id"})
 """Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
@@ -52,7 +46,7 @@ class Question(Generic[RowT]):
     """The term of whose they are: a tenant's, or one merchant's."""
     of_merchant: bool
     where: Sequence[ColumnElement[bool]]
-    asked: AskedTerms
+    asked: Asked
     whole: bool
     """Whether it is found where it is walked or looked up, so that there is no need to look for it part by part."""
     each: EachOf | None = None
@@ -65,18 +59,18 @@ class Question(Generic[RowT]):
 def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     """What a list or a search of jobs asks for."""
     walked, each = _is_walked(caller, filters), _walked_for_each(caller, JobRow, filters)
-    where = [
-        *_narrowed(JobRow, filters),
+    where, asked = _narrowed(JobRow, filters)
+    where += [
         *_one_of(col(JobRow.status), filters.status),
         *_one_of(col(JobRow.location_id), filters.location_id),
         *_between(col(JobRow.status_changed_at), filters.status_changed_gte, filters.status_changed_lte),
     ]
-    asked = [
+    asked += [
         *_listed("S", filters.status),
         *_listed("T", filters.type),
         *_listed("L", filters.location_id),
         *_listed("d", filters.distribution_location_id),
-        *([terms.term("t", tag)] for tag in filters.tag),
+        *(any_of([terms.term("t", tag)]) for tag in filters.tag),
         *_valued("p", filters.phone),
         *_valued("e", filters.email),
         *_valued("z", filters.postal_code),
@@ -87,17 +81,19 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         *_valued("a", filters.assigned_to),
     ]
     if filters.contact_name is not None:
-        where.append(begins_a_name(filters.contact_name))
+        name, exactly = _beginning_a_name(filters.contact_name)
+        asked.append(name)
+        where += exactly
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
         where += [*_between(SCHEDULED, start, end), SCHEDULED < NOT_SCHEDULED]
         if start is not None and end is not None:
-            asked.append(spans.covering("D", spans.day(start), spans.day(end)))
+            asked += within(spans.covering("D", spans.day(start), spans.day(end)))
     if isinstance(filters, JobSearch) and filters.metadata:
         # Terms are folded, what programs keep in metadata is not.
         where.append(col(JobRow.metadata_).contains(filters.metadata))
-        asked += [[terms.metadata_term(key, value)] for key, value in filters.metadata.items()]
+        asked += [any_of([terms.metadata_term(key, value)]) for key, value in filters.metadata.items()]
     if filters.reference_id is not None:
         where.append(col(JobRow.reference_id) == filters.reference_id)
     return Question(
@@ -117,10 +113,11 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
 def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]:
     """What a list or a search of actions asks for."""
     walked, each = _is_walked(caller, filters), _walked_for_each(caller, ActionRow, filters)
-    where = [*_narrowed(ActionRow, filters), *_one_of(col(ActionRow.status), filters.status)]
+    where, asked = _narrowed(ActionRow, filters)
+    where += _one_of(col(ActionRow.status), filters.status)
     if filters.job_id is not None:
         where.append(col(ActionRow.job_id) == filters.job_id)
-    asked = [
+    asked += [
         *_listed("S", filters.status),
         *_listed("T", filters.type),
         *_valued("s", filters.sku),
@@ -141,14 +138,30 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
     )
 
 
-def having(rows: type[JobRow | ActionRow], asked: AskedTerms) -> list[ColumnElement[bool]]:
-    """One condition for each of these lists: so an index leaps from a row of one to the next of another, and reads none to its end."""
-    return [_has_one_of(rows, alternatives) for alternatives in asked if alternatives]
+def having(rows: type[JobRow | ActionRow], asked: Asked) -> list[ColumnElement[bool]]:
+    """One condition for each query: so an index leaps from a row of one to the next of another, and reads none to its end."""
+    return [_matches(rows, tsquery) for tsquery in asked]
+
+
+def any_of(alternatives: Sequence[str]) -> str:
+    """The query that is true of what has at least one of these terms."""
+    return f"({' | '.join(map(_lexeme, alternatives))})"
+
+
+def within(blocks: Sequence[str]) -> Asked:
+    """What asks for a row in one of these blocks; nothing where there are none to ask for."""
+    return [any_of(blocks)] if blocks else []
 
 
 def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
-    """The query, in PostgreSQL's notation, that is true of what has at least one term of each of these lists."""
-    return " & ".join(f"({' | '.join(map(_lexeme, alternatives))})" for alternatives in asked)
+    """The query that is true of what has at least one term of each of these lists."""
+    return " & ".join(map(any_of, asked))
+
+
+def begins_a_name(beginning: str) -> ColumnElement[bool]:
+    """The full name, the family name or the company begins so."""
+    tsquery, exactly = _beginning_a_name(beginning)
+    return and_(_matches(JobRow, tsquery), *exactly)
 
 
 def _lexeme(term: str) -> str:
@@ -199,66 +212,57 @@ def _said(filters: JobFilters | ActionFilters) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
-def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> list[ColumnElement[bool]]:
+def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> tuple[list[ColumnElement[bool]], list[str]]:
     where: list[ColumnElement[bool]] = [
         *_one_of(col(rows.type), filters.type),
         *_between(col(rows.created_at), filters.created_gte, filters.created_lte),
         *_between(col(rows.updated_at), filters.updated_gte, filters.updated_lte),
     ]
-    if filters.q is not None:
-        where.append(or_(*(ways for words in terms.question(filters.q) for ways in _ways(rows, words))))
-    return where
+    if filters.q is None:
+        return where, []
+    ways = terms.question(filters.q)
+    asked = [[_found_as(word) for word in words] for words in ways]
+    if len(ways) == 1:
+        return [*where, *(_has_word(rows, word) for word in ways[0] if not terms.pieces_of(word)[1])], asked[0]
+    if any(not terms.pieces_of(word)[1] for words in ways for word in words):
+        where.append(or_(*(and_(*(_has_word(rows, word) for word in words)) for words in ways)))
+    return where, [" | ".join(f"({' & '.join(words)})" for words in asked)]
 
 
-def _ways(rows: type[JobRow | ActionRow], words: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """All ways in which these words can be found together. Each is looked up by itself, its words at once."""
-    by_length = sorted(words, key=len, reverse=True)
-    expanded, compared = by_length[:EXPANDED_WORDS_MAX], by_length[EXPANDED_WORDS_MAX:]
-    rest = [or_(*_ways_of_one(rows, word)) for word in compared]
-    return (and_(*way, *rest) for way in product(*(_ways_of_one(rows, word) for word in expanded)))
+def _found_as(word: str) -> str:
+    """The query that finds a word, whole in a text or as a part in a name or number; and, of long parts, some rows more."""
+    pieces, _ = terms.pieces_of(word)
+    part = [f"({' & '.join(map(_lexeme, pieces))})"] if pieces else []
+    return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
-def _ways_of_one(rows: type[JobRow | ActionRow], word: str) -> list[ColumnElement[bool]]:
-    whole = _has_one_of(rows, [f"w:{word}"])
-    return [whole, _has_part(rows, word)] if len(word) >= terms.PART_CHARS_MIN else [whole]
+def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
+    """What `_found_as` means, exactly."""
+    pieces, exact = terms.pieces_of(word)
+    if exact:
+        return _matches(rows, any_of([f"w:{word}", *pieces]))
+    # Names and numbers first: they are at hand, terms may have to be fetched.
+    return or_(func.strpos(col(rows.parts), word) > 0, _matches(rows, any_of([f"w:{word}"])))
 
 
-def _has_part(rows: type[JobRow | ActionRow], part: str) -> ColumnElement[bool]:
-    looked_up = part[-PART_LOOKED_UP_CHARS_MAX:]
-    found = col(rows.parts).like(f"%{_escaped(looked_up)}%")
-    return found if looked_up == part else and_(found, func.strpos(col(rows.parts), part) > 0)
-
-
-def begins_a_name(beginning: str) -> ColumnElement[bool]:
-    """The full name, the family name or the company begins so."""
-    term = terms.name_term(beginning)
-    found = _matches(JobRow, f"{_lexeme(term)}:*")
-    # Longer names are filed by their beginnings.
-    return (
-        found
-        if len(term) < terms.TERM_CHARS_MAX
-        else and_(found, func.strpos(col(JobRow.parts), terms.part(beginning)) > 0)
-    )
-
-
-def _escaped(part: str) -> str:
-    return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _has_one_of(rows: type[JobRow | ActionRow], alternatives: Sequence[str]) -> ColumnElement[bool]:
-    return _matches(rows, as_tsquery([alternatives]))
+def _beginning_a_name(beginning: str) -> tuple[str, list[ColumnElement[bool]]]:
+    """The query that finds names that begin so, and what then has to be compared."""
+    term, open_ended = terms.name_beginning(beginning)
+    marked = terms.marked_name(beginning)
+    exactly = [] if marked is None else [func.strpos(col(JobRow.parts), marked) > 0]
+    return _lexeme(term) + (":*" if open_ended else ""), exactly
 
 
 def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:
     return col(rows.terms).op("@@", is_comparison=True)(cast(bindparam(None, tsquery, type_=Text()), TSQUERY))
 
 
-def _listed(kind: terms.Kind, values: Sequence[str]) -> AskedTerms:
-    return [[terms.term(kind, value) for value in values]] if values else []
+def _listed(kind: terms.Kind, values: Sequence[str]) -> Asked:
+    return [any_of([terms.term(kind, value) for value in values])] if values else []
 
 
-def _valued(kind: terms.Kind, value: str | None) -> AskedTerms:
-    return [] if value is None else [[terms.term(kind, value)]]
+def _valued(kind: terms.Kind, value: str | None) -> Asked:
+    return [] if value is None else [any_of([terms.term(kind, value)])]
 
 
 def _one_of(column: Any, values: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -5,24 +5,34 @@ shows few. So such a list is read in parts, along its order: first as far as the
 let expect will fill the page, and so on. The terms of a span of time (`domain.spans`) keep each part from looking at more than itself.
 """
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
-from jobs.conditions import NOT_SCHEDULED, SCHEDULED, Question, about_actions, about_jobs, having
+from jobs.conditions import (
+    NOT_SCHEDULED,
+    SCHEDULED,
+    Asked,
+    Question,
+    about_actions,
+    about_jobs,
+    any_of,
+    having,
+    within,
+)
 from jobs.domain import spans
 from jobs.models.filters import ActionFilters, Filters, JobFilters
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, JobRow
-from jobs.rows import action_of, with_actions
+from jobs.rows import action_of, kept, with_actions
 from shared.auth.decisions import Caller
 from shared.errors import Invalid
 from shared.events.jobs import ActionState
@@ -40,15 +50,10 @@ MARGIN = 1.5
 REACH_MAX = 300.0
 """In times of the first part: from there on the list is looked up to its end; after `GROWTH_MAX` already when nothing was found yet."""
 
-_Way = Literal["walk", "look up", "either"]
-"""How a list is to be read: along its order, by its terms, or as PostgreSQL thinks best, which cannot know how terms and order mix."""
-_SETTINGS: Mapping[_Way, Mapping[str, str]] = {
-    "walk": {"enable_bitmapscan": "off", "enable_indexscan": "on"},
-    "look up": {"enable_bitmapscan": "on", "enable_indexscan": "off"},
-    "either": {"enable_bitmapscan": "on", "enable_indexscan": "on"},
-}
+CROWD = 8
+"""Where so many times the next thousand rows would fit into the shortest block of time, blocks keep too little away: these are walked."""
 
-_DAY_OF_NONE = spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER))
+_DAY_OF_NONE = within(spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,10 @@ async def _page(
     view: Callable[[RowT], ItemT],
 ) -> Page[ItemT]:
     order, descending = filters.sort.removeprefix("-"), filters.sort.startswith("-")
-    statement = question.among.where(*question.where)
     axis = _axis(question, order, filters)
+    statement = kept(question.rows)
     if axis is None:
-        statement = statement.where(*having(question.rows, question.asked))
-        await _read_by(session, "either")
+        statement = question.among.where(*question.where, *having(question.rows, question.asked))
     by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(question.rows, order)), col(question.rows.id)]
     if order == "scheduled_date":
         # Of one day are many: as its index has them.
@@ -117,15 +121,6 @@ async def _page(
         parts=None if axis is None else partial(_parts, session, question, axis, descending),
         each=question.each,
     )
-
-
-async def _read_by(session: AsyncSession, way: _Way) -> None:
-    # It stays with the connection, which knows how it was set.
-    known = (await session.connection()).info
-    if known.get("reads by") != way:
-        settings = (func.set_config(name, value, False) for name, value in _SETTINGS[way].items())
-        await session.execute(select(*settings))
-        known["reads by"] = way
 
 
 # -- part by part ----------------------------------------------------------------------------------------------------------
@@ -153,23 +148,22 @@ async def _parts(
     session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, wanted: int
 ) -> AsyncGenerator[ColumnElement[bool], int]:
     """The rows that match, from a position on, cut along an axis. It is told after each part how many were found so far."""
-    await _read_by(session, "walk")
-    edge, middle, rows = (await session.execute(_reach(question, axis, descending, position))).one()
+    near, middle, edge, rows = (await session.execute(_reach(question, axis, descending, position))).one()
     undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question)]
     before = 0
     if descending and position in (None, spans.NEVER):
         for part in undated:
             before = yield part
-    # The nearest rows are looked at one by one: to look them up can cost much more.
+    crowded = rows < STRETCH_ROWS or abs(edge - middle) * 2 * CROWD < axis.shortest
     cuts = _cuts(axis, edge, middle, descending) if rows == STRETCH_ROWS else _uncut()
     begin, end = next(cuts)
-    found = (yield _part(question, axis, begin, end, covered=False)) - before
-    await _read_by(session, "look up")
+    first = _walked(question, axis, begin, end) if crowded else _looked_up(question, axis, begin, end, near)
+    found = (yield first) - before
     with suppress(StopIteration):
         while True:
             begin, end = cuts.send((found, wanted - before - found))
             if not _outside(axis, begin, end):
-                found = (yield _part(question, axis, begin, end, covered=True)) - before
+                found = (yield _looked_up(question, axis, begin, end)) - before
     if not descending:
         for part in undated:
             yield part
@@ -202,38 +196,68 @@ def _cuts(axis: _Axis, edge: Any, middle: Any, descending: bool) -> _Cuts:
 
 
 def _undated(question: Question[Any]) -> ColumnElement[bool]:
-    return and_(SCHEDULED == NOT_SCHEDULED, *having(question.rows, [*question.asked, _DAY_OF_NONE]))
+    return _by_terms(question, [*question.asked, *_DAY_OF_NONE], [SCHEDULED == NOT_SCHEDULED])
 
 
-def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, int]]:
-    """How far the next rows reach, whether they match or not; where the middle one is, and how many there are.
+def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, Any, int]]:
+    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are.
 
     From the middle on they tell better how close rows lie than from the first, which may be far from all others.
     """
     column = axis.column
-    near = question.among.with_only_columns(column.label("at")).where(*axis.within)
+    next_rows = question.among.with_only_columns(column.label("at")).where(*axis.within)
     for start in (position, axis.last if descending else axis.first):
         if start is not None:
-            near = near.where(column <= start if descending else column >= start)
-    next_rows = near.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
-    edge = func.min if descending else func.max
-    return select(edge(next_rows.c.at), func.percentile_disc(0.5).within_group(next_rows.c.at), func.count())
+            next_rows = next_rows.where(column <= start if descending else column >= start)
+    rows = next_rows.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
+    near, far = (func.max, func.min) if descending else (func.min, func.max)
+    middle = func.percentile_disc(0.5).within_group(rows.c.at)
+    return select(near(rows.c.at), middle, far(rows.c.at), func.count())
 
 
-def _part(question: Question[Any], axis: _Axis, begin: Any, end: Any, *, covered: bool) -> ColumnElement[bool]:
-    """The rows that match from `begin` on and before `end`."""
+def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> ColumnElement[bool]:
+    """The rows that match from `begin` on and before `end`, read along the order."""
+    by_terms = having(question.rows, question.asked)
+    return and_(_whose(question), *_bounds(axis, begin, end), *question.where, _unindexed(true(), *by_terms))
+
+
+def _looked_up(question: Question[Any], axis: _Axis, begin: Any, end: Any, near: Any = None) -> ColumnElement[bool]:
+    """The same, found by terms; `near` is where those begin that lie at an open end."""
+    start, stop = begin or axis.first, end or axis.last
+    if near is not None:
+        start, stop = (start, stop or near) if begin else (start or near, stop)
+    asked = [*question.asked, any_of([question.owner])]
+    if start is not None and stop is not None:
+        asked += within(spans.covering(axis.kind, axis.number(start), axis.number(stop)))
+    return _by_terms(question, asked, _bounds(axis, begin, end))
+
+
+def _by_terms(question: Question[Any], asked: Asked, bounds: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    return and_(*having(question.rows, asked), _unindexed(_whose(question), *bounds, *question.where))
+
+
+def _whose(question: Question[Any]) -> ColumnElement[bool]:
+    whose = question.among.whereclause
+    assert whose is not None
+    return whose
+
+
+def _unindexed(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """All of these, as PostgreSQL uses no index for.
+
+    How a list is read is said thus, and not left to it: it cannot know how terms and order mix, and was wrong by a factor of a thousand.
+    """
+    return and_(*conditions).is_(true())
+
+
+def _bounds(axis: _Axis, begin: Any, end: Any) -> list[ColumnElement[bool]]:
     start, stop = begin or axis.first, end or axis.last
     bounds: list[ColumnElement[bool]] = [*axis.within]
     if start is not None:
         bounds.append(axis.column >= start)
     if stop is not None:
         bounds.append(axis.column <= stop if end is None else axis.column < stop)
-    asked = [*question.asked]
-    if covered and start is not None and stop is not None:
-        asked += [[question.owner], spans.covering(axis.kind, axis.number(start), axis.number(stop))]
-    elif covered and question.of_merchant:
-        asked.append([question.owner])
-    return and_(true(), *bounds, *having(question.rows, asked))
+    return bounds
 
 
 def _outside(axis: _Axis, begin: Any, end: Any) -> bool:
