@@ -118,9 +118,16 @@ def statements(service: Jobs) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-async def nodes(connection: asyncpg.Connection, statement: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """The nodes of the plan of one statement."""
-    rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
+async def nodes(
+    connection: asyncpg.Connection, statement: str, values: tuple[Any, ...], *, for_values: bool
+) -> list[dict[str, Any]]:
+    """The nodes of the plan of one statement, made for these values or once for all."""
+    if for_values:
+        rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
+    else:
+        prepared = await connection.prepare(statement)
+        anything = ", ".join(["NULL"] * len(prepared.get_parameters()))
+        rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) EXECUTE {prepared.get_name()}({anything})")
     waiting, found = [json.loads(rows[0][0])[0]["Plan"]], []
     while waiting:
         node = waiting.pop()
@@ -135,7 +142,7 @@ async def indexes_of(
     """The indexes by which a search is answered; it may neither read a whole table nor sort what it did not find."""
     # A connection that nothing has been set for yet, on either side.
     await service.app.state.edge.database.search_engine.dispose()
-    await explain.execute("RESET enable_bitmapscan")
+    for_values = True
     with statements(service) as sent:
         answer = await api.post(path, asked)
     assert answer.status_code == 200, answer.text
@@ -144,9 +151,10 @@ async def indexes_of(
     for statement, values in sent:
         if "set_config" in statement:
             await explain.fetch(statement, *values)
+            for_values = "force_custom_plan" in values
         if "FROM" not in statement:
             continue
-        for node in await nodes(explain, statement, values):
+        for node in await nodes(explain, statement, values, for_values=for_values):
             assert node["Node Type"] != "Seq Scan", statement
             if "Sort" in node["Node Type"]:
                 assert node["Plans"][0]["Plan Rows"] <= SORTED_ROWS_MAX, statement

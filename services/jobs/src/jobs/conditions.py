@@ -45,10 +45,14 @@ class Question(Generic[RowT]):
     owner: str
     """The term of whose they are: a tenant's, or one merchant's."""
     of_merchant: bool
+    owned: Sequence[ColumnElement[bool]]
+    """The same as the indexes in order begin."""
     where: Sequence[ColumnElement[bool]]
     asked: Asked
+    in_order: bool
+    """Whether an index has just these rows in the order that is asked for, at least for one value after the other."""
     whole: bool
-    """Whether it is found where it is walked or looked up, so that there is no need to look for it part by part."""
+    """Whether it is found at once by other conditions, so that there is no need to look for it part by part."""
     each: EachOf | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
@@ -99,10 +103,11 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     return Question(
         JobRow,
         _of_merchant(visible(caller, deleted=filters.deleted), JobRow, filters),
-        *_owner(caller, filters),
+        *_owner(caller, JobRow, filters),
         where,
         [] if walked or each else asked,
-        whole=walked or each is not None or filters.deleted or filters.reference_id is not None,
+        in_order=walked or each is not None,
+        whole=filters.deleted or filters.reference_id is not None,
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -128,10 +133,11 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
     return Question(
         ActionRow,
         _of_merchant(visible_actions(caller), ActionRow, filters),
-        *_owner(caller, filters),
+        *_owner(caller, ActionRow, filters),
         where,
         [] if walked or each else asked,
-        whole=walked or each is not None or filters.job_id is not None,
+        in_order=walked or each is not None,
+        whole=filters.job_id is not None,
         each=each,
         first=filters.created_gte,
         last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
@@ -169,9 +175,14 @@ def _lexeme(term: str) -> str:
     return f"'{escaped}'"
 
 
-def _owner(caller: Caller, filters: Filters) -> tuple[str, bool]:
+def _owner(
+    caller: Caller, rows: type[JobRow | ActionRow], filters: Filters
+) -> tuple[str, bool, list[ColumnElement[bool]]]:
     merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
-    return (terms.term("N", caller.tenant_id), False) if merchant_id is None else (terms.term("M", merchant_id), True)
+    mode = col(rows.livemode) == caller.livemode
+    if merchant_id is None:
+        return terms.term("N", caller.tenant_id), False, [col(rows.tenant_id) == caller.tenant_id, mode]
+    return terms.term("M", merchant_id), True, [col(rows.merchant_id) == merchant_id, mode]
 
 
 def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Select[RowT]:

@@ -5,8 +5,7 @@ shows few. So such a list is read in parts, along its order: first as far as the
 let expect will fill the page, and so on. The terms of a span of time (`domain.spans`) keep each part from looking at more than itself.
 """
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -42,14 +41,11 @@ RowT = TypeVar("RowT", JobRow, ActionRow)
 ItemT = TypeVar("ItemT")
 
 STRETCH_ROWS = 1_000
-"""How far so many rows reach tells how far a part has to reach."""
-GROWTH_MIN, GROWTH_MAX = 1.0, 30.0
-"""How far the next part reaches, in times of all before it: as far as will fill the page, going by what these held."""
-MARGIN = 1.5
-"""So much farther, for what is found is never spread evenly."""
-REACH_MAX = 300.0
-"""In times of the first part: from there on the list is looked up to its end; after `GROWTH_MAX` already when nothing was found yet."""
-
+"""How far so many rows reach, so far the first part does."""
+GROWTH = 6
+"""Each part reaches so many times as far as the one before: no more than that times the rows of a page are read to be left out."""
+PARTS = 5
+"""The last goes to the end of the list: what is not found by then is so rare that the whole list has few of it."""
 CROWD = 8
 """Where so many times the next thousand rows would fit into the shortest block of time, blocks keep too little away: these are walked."""
 
@@ -101,6 +97,7 @@ async def _page(
 ) -> Page[ItemT]:
     order, descending = filters.sort.removeprefix("-"), filters.sort.startswith("-")
     axis = _axis(question, order, filters)
+    await _plan(session, for_values=axis is None)
     statement = kept(question.rows)
     if axis is None:
         statement = question.among.where(*question.where, *having(question.rows, question.asked))
@@ -123,12 +120,25 @@ async def _page(
     )
 
 
+async def _plan(session: AsyncSession, *, for_values: bool) -> None:
+    """Have statements planned for their values; or once for all, where they say by their form how they are to be read.
+
+    To plan one takes as long as to answer it.
+    """
+    mode = "force_custom_plan" if for_values else "force_generic_plan"
+    # It stays with the connection, which knows how it was set.
+    known = (await session.connection()).info
+    if known.get("plans") != mode:
+        await session.execute(select(func.set_config("plan_cache_mode", mode, False)))
+        known["plans"] = mode
+
+
 # -- part by part ----------------------------------------------------------------------------------------------------------
 
 
 def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | None:
     """Along what a list in this order is cut; None when it is read as a whole."""
-    if question.whole:
+    if question.in_order or question.whole:
         return None
     hour = timedelta(hours=1)
     if order == "created_at":
@@ -145,54 +155,39 @@ def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | Non
 
 
 async def _parts(
-    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, wanted: int
-) -> AsyncGenerator[ColumnElement[bool], int]:
-    """The rows that match, from a position on, cut along an axis. It is told after each part how many were found so far."""
-    near, middle, edge, rows = (await session.execute(_reach(question, axis, descending, position))).one()
+    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, _wanted: int
+) -> AsyncGenerator[Sequence[ColumnElement[bool]], int]:
+    """The rows that match, from a position on, cut along an axis."""
+    near, middle, far, rows = (await session.execute(_reach(question, axis, descending, position))).one()
+    if rows < STRETCH_ROWS:
+        parts = [_walked(question, axis, None, None)]
+    else:
+        # From the middle on they tell better how close rows lie than from the first, which may be far from all others.
+        way = 2 * abs(far - middle)
+        first, *others = _cuts(far, max(way, axis.shortest), descending)
+        parts = [
+            _walked(question, axis, *first)
+            if way * CROWD < axis.shortest
+            else _looked_up(question, axis, *first, near),
+            *(_looked_up(question, axis, *part) for part in others if not _outside(axis, *part)),
+        ]
     undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question)]
-    before = 0
-    if descending and position in (None, spans.NEVER):
-        for part in undated:
-            before = yield part
-    crowded = rows < STRETCH_ROWS or abs(edge - middle) * 2 * CROWD < axis.shortest
-    cuts = _cuts(axis, edge, middle, descending) if rows == STRETCH_ROWS else _uncut()
-    begin, end = next(cuts)
-    first = _walked(question, axis, begin, end) if crowded else _looked_up(question, axis, begin, end, near)
-    found = (yield first) - before
-    with suppress(StopIteration):
-        while True:
-            begin, end = cuts.send((found, wanted - before - found))
-            if not _outside(axis, begin, end):
-                found = (yield _looked_up(question, axis, begin, end)) - before
     if not descending:
-        for part in undated:
-            yield part
+        yield [*parts, *undated]
+    else:
+        yield [*(undated if position in (None, spans.NEVER) else []), *parts]
 
 
-_Cuts = Generator[tuple[Any, Any], tuple[int, int], None]
-
-
-def _uncut() -> _Cuts:
-    yield None, None
-
-
-def _cuts(axis: _Axis, edge: Any, middle: Any, descending: bool) -> _Cuts:
-    """Where each part begins and ends, the next rows lying as far as `edge`, half of them beyond `middle`. None is the end of the list.
-
-    After each it is told how many were found so far, and how many are wanted still.
-    """
-    way = max(2 * abs(edge - middle), axis.shortest)
-    if edge == middle and not descending:
-        edge = _away(edge, axis.shortest)
-    found, wanted = yield (edge, None) if descending else (None, edge)
-    reach = 1.0
-    # What is rarer than that is found sooner by itself than among the many of a long time.
-    while reach < REACH_MAX and (found or reach < GROWTH_MAX):
-        width = reach * min(max(MARGIN * wanted / found, GROWTH_MIN), GROWTH_MAX) if found else reach * GROWTH_MAX
-        start, edge = edge, _away(edge, -width * way if descending else width * way)
-        reach += width
-        found, wanted = yield (edge, start) if descending else (start, edge)
-    yield (None, edge) if descending else (edge, None)
+def _cuts(far: Any, way: timedelta, descending: bool) -> Iterator[tuple[Any, Any]]:
+    """Where each part begins and ends, the first reaching as far as `far`. None is the end of the list."""
+    # A part ends before its edge: at least one value has to lie before the first.
+    edges = [far if descending else _away(far, timedelta(days=1) if type(far) is date else timedelta(microseconds=1))]
+    for number in range(1, PARTS - 1):
+        edges.append(_away(edges[-1], -way * GROWTH**number if descending else way * GROWTH**number))
+    start = None
+    for edge in [*edges, None]:
+        yield (edge, start) if descending else (start, edge)
+        start = edge
 
 
 def _undated(question: Question[Any]) -> ColumnElement[bool]:
@@ -200,12 +195,10 @@ def _undated(question: Question[Any]) -> ColumnElement[bool]:
 
 
 def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, Any, int]]:
-    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are.
-
-    From the middle on they tell better how close rows lie than from the first, which may be far from all others.
-    """
+    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are."""
     column = axis.column
-    next_rows = question.among.with_only_columns(column.label("at")).where(*axis.within)
+    next_rows = kept(question.rows).with_only_columns(column.label("at"))
+    next_rows = next_rows.where(*question.owned, *axis.within)
     for start in (position, axis.last if descending else axis.first):
         if start is not None:
             next_rows = next_rows.where(column <= start if descending else column >= start)
@@ -217,8 +210,8 @@ def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any
 
 def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> ColumnElement[bool]:
     """The rows that match from `begin` on and before `end`, read along the order."""
-    by_terms = having(question.rows, question.asked)
-    return and_(_whose(question), *_bounds(axis, begin, end), *question.where, _unindexed(true(), *by_terms))
+    conditions = [_whose(question), *question.where, *having(question.rows, question.asked)]
+    return and_(*question.owned, *_bounds(axis, begin, end), _unindexed(*conditions))
 
 
 def _looked_up(question: Question[Any], axis: _Axis, begin: Any, end: Any, near: Any = None) -> ColumnElement[bool]:
