@@ -323,6 +323,22 @@ async def test_a_page_far_down_costs_no_more_than_the_first(
     assert await indexes_of(service, explain, shop.owner, "/v1/jobs/search", asked) <= BY_CREATION
 
 
+@pytest.mark.parametrize(("tag", "parts"), [("fragile", {1}), ("route-7", {2, 3, 4}), ("none", {5})])
+async def test_one_statement_reads_as_many_parts_as_fill_the_page(
+    service: Jobs, shop: Shop, explain: asyncpg.Connection, tag: str, parts: set[int]
+) -> None:
+    await shop.owner.post("/v1/jobs/search", {"tag": ["none"]})
+    with statements(service) as sent:
+        await shop.owner.post("/v1/jobs/search", {"tag": [tag], "limit": 20})
+
+    about_jobs = [(statement, values) for statement, values in sent if "FROM jobs" in statement]
+    (_, reads) = about_jobs
+    (row,) = await explain.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {reads[0]}", *reads[1])
+    append = json.loads(row[0])[0]["Plan"]["Plans"][0]
+    assert append["Node Type"] == "Append"
+    assert sum(part["Actual Loops"] > 0 for part in append["Plans"]) in parts
+
+
 def named(shop: Shop, asked: dict[str, Any]) -> dict[str, Any]:
     """What is asked, with ids and days in place of the names that stand for them."""
     today = date.today().isoformat()  # noqa: DTZ011 - near enough to the jobs' own
