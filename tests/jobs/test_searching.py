@@ -369,6 +369,12 @@ NUMBERS: dict[str, Any] = {
         ({"contact_name": "adalovic"}, True),
         ({"contact_name": "Adalovic Досто"}, True),
         ({"contact_name": "adalov"}, True),
+        ({"contact_name": "adal"}, True),
+        ({"contact_name": "дос"}, True),
+        # A name has it, and does not begin so.
+        ({"contact_name": "lovic"}, False),
+        ({"contact_name": "sons"}, False),
+        ({"contact_name": "a|b"}, True),
         ({"contact_name": "a"}, True),
         # Numbers begin so, names do not.
         ({"contact_name": "adalovelace"}, False),

@@ -42,8 +42,8 @@ class Question(Generic[RowT]):
     rows: type[RowT]
     among: Select[RowT]
     """All rows of whom it is asked about."""
-    owner: str
-    """The term of whose they are: a tenant's, or one merchant's."""
+    owner_id: str
+    """Whose they are: a tenant's, or one merchant's."""
     of_merchant: bool
     owned: Sequence[ColumnElement[bool]]
     """The same as the indexes in order begin."""
@@ -53,6 +53,8 @@ class Question(Generic[RowT]):
     """Whether an index has just these rows in the order that is asked for, at least for one value after the other."""
     whole: bool
     """Whether it is found at once by other conditions, so that there is no need to look for it part by part."""
+    gathered: bool = False
+    """Whether a look-up gathers all that match, however few of them are wanted."""
     each: EachOf | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
@@ -87,7 +89,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     if filters.contact_name is not None:
         name, exactly = _beginning_a_name(filters.contact_name)
         asked.append(name)
-        where += exactly
+        where.append(exactly)
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
@@ -108,6 +110,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         [] if walked or each else asked,
         in_order=walked or each is not None,
         whole=filters.deleted or filters.reference_id is not None,
+        gathered=filters.contact_name is not None and not terms.fills_name_term(filters.contact_name),
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -145,8 +148,13 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
 
 
 def having(rows: type[JobRow | ActionRow], asked: Asked) -> list[ColumnElement[bool]]:
-    """One condition for each query: so an index leaps from a row of one to the next of another, and reads none to its end."""
+    """One condition for each query: an index leaps from a row of one to the next of another."""
     return [_matches(rows, tsquery) for tsquery in asked]
+
+
+def together(asked: Asked) -> Asked:
+    """All queries as one: what has the rarest of their terms is looked at, and no list of a frequent term is gone through for itself."""
+    return [" & ".join(f"({tsquery})" for tsquery in asked)] if asked else []
 
 
 def any_of(alternatives: Sequence[str]) -> str:
@@ -167,7 +175,7 @@ def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
 def begins_a_name(beginning: str) -> ColumnElement[bool]:
     """The full name, the family name or the company begins so."""
     tsquery, exactly = _beginning_a_name(beginning)
-    return and_(_matches(JobRow, tsquery), *exactly)
+    return and_(_matches(JobRow, tsquery), exactly)
 
 
 def _lexeme(term: str) -> str:
@@ -181,8 +189,8 @@ def _owner(
     merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
     mode = col(rows.livemode) == caller.livemode
     if merchant_id is None:
-        return terms.term("N", caller.tenant_id), False, [col(rows.tenant_id) == caller.tenant_id, mode]
-    return terms.term("M", merchant_id), True, [col(rows.merchant_id) == merchant_id, mode]
+        return caller.tenant_id, False, [col(rows.tenant_id) == caller.tenant_id, mode]
+    return merchant_id, True, [col(rows.merchant_id) == merchant_id, mode]
 
 
 def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Select[RowT]:
@@ -256,12 +264,10 @@ def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
     return or_(func.strpos(col(rows.parts), word) > 0, _matches(rows, any_of([f"w:{word}"])))
 
 
-def _beginning_a_name(beginning: str) -> tuple[str, list[ColumnElement[bool]]]:
-    """The query that finds names that begin so, and what then has to be compared."""
-    term, open_ended = terms.name_beginning(beginning)
-    marked = terms.marked_name(beginning)
-    exactly = [] if marked is None else [func.strpos(col(JobRow.parts), marked) > 0]
-    return _lexeme(term) + (":*" if open_ended else ""), exactly
+def _beginning_a_name(beginning: str) -> tuple[str, ColumnElement[bool]]:
+    """The query that finds names that begin so, and some rows more; and what then has to be compared."""
+    tsquery = _lexeme(terms.name_term(beginning)) + ("" if terms.fills_name_term(beginning) else ":*")
+    return tsquery, func.strpos(col(JobRow.parts), terms.marked_name(beginning)) > 0
 
 
 def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
@@ -25,9 +25,10 @@ from jobs.conditions import (
     about_jobs,
     any_of,
     having,
+    together,
     within,
 )
-from jobs.domain import spans
+from jobs.domain import spans, terms
 from jobs.models.filters import ActionFilters, Filters, JobFilters
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, JobRow
@@ -36,6 +37,7 @@ from shared.auth.decisions import Caller
 from shared.errors import Invalid
 from shared.events.jobs import ActionState
 from shared.http import Page, Paging, page
+from shared.ids import known_uuid
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 ItemT = TypeVar("ItemT")
@@ -46,9 +48,19 @@ GROWTH = 6
 """Each part reaches so many times as far as the one before: no more than that times the rows of a page are read to be left out."""
 PARTS = 5
 """The last goes to the end of the list: what is not found by then is so rare that the whole list has few of it."""
+OWNER_SHARE_MAX = 0.3
+"""Of all rows. Whose they are is compared row by row where an owner has more: to meet each row in so long a list costs more."""
 CROWD = 8
 """Where so many times the next thousand rows would fit into the shortest block of time, blocks keep too little away: these are walked."""
 
+_SHARE = text(
+    """
+    (
+        SELECT known.share FROM pg_stats, unnest(CAST(CAST(most_common_vals AS text) AS uuid[]), most_common_freqs) AS known (id, share)
+        WHERE schemaname = current_schema() AND tablename = :table_name AND attname = :column_name AND known.id = :owner_id
+    ) AS share
+    """
+)
 _DAY_OF_NONE = within(spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER)))
 
 
@@ -158,7 +170,8 @@ async def _parts(
     session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, _wanted: int
 ) -> AsyncGenerator[Sequence[ColumnElement[bool]], int]:
     """The rows that match, from a position on, cut along an axis."""
-    near, middle, far, rows = (await session.execute(_reach(question, axis, descending, position))).one()
+    near, middle, far, rows, share = (await session.execute(_reach(question, axis, descending, position))).one()
+    owner = [_owner_term(question)] if (share or 0) < OWNER_SHARE_MAX else []
     if rows < STRETCH_ROWS:
         parts = [_walked(question, axis, None, None)]
     else:
@@ -167,11 +180,11 @@ async def _parts(
         first, *others = _cuts(far, max(way, axis.shortest), descending)
         parts = [
             _walked(question, axis, *first)
-            if way * CROWD < axis.shortest
-            else _looked_up(question, axis, *first, near),
-            *(_looked_up(question, axis, *part) for part in others if not _outside(axis, *part)),
+            if question.gathered or way * CROWD < axis.shortest
+            else _looked_up(question, axis, owner, *first, near),
+            *(_looked_up(question, axis, owner, *part) for part in others if not _outside(axis, *part)),
         ]
-    undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question)]
+    undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question, owner)]
     if not descending:
         yield [*parts, *undated]
     else:
@@ -190,12 +203,19 @@ def _cuts(far: Any, way: timedelta, descending: bool) -> Iterator[tuple[Any, Any
         start = edge
 
 
-def _undated(question: Question[Any]) -> ColumnElement[bool]:
-    return _by_terms(question, [*question.asked, *_DAY_OF_NONE], [SCHEDULED == NOT_SCHEDULED])
+def _undated(question: Question[Any], owner: Asked) -> ColumnElement[bool]:
+    return _by_terms(question, [*together(question.asked), *owner, *_DAY_OF_NONE], [SCHEDULED == NOT_SCHEDULED])
 
 
-def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, Any, int]]:
-    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are."""
+def _owner_term(question: Question[Any]) -> str:
+    return any_of([terms.term("M" if question.of_merchant else "N", question.owner_id)])
+
+
+def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[Any]:
+    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are.
+
+    And which share of all rows is the owner's, where it is large enough for PostgreSQL to know it.
+    """
     column = axis.column
     next_rows = kept(question.rows).with_only_columns(column.label("at"))
     next_rows = next_rows.where(*question.owned, *axis.within)
@@ -205,7 +225,12 @@ def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any
     rows = next_rows.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
     near, far = (func.max, func.min) if descending else (func.min, func.max)
     middle = func.percentile_disc(0.5).within_group(rows.c.at)
-    return select(near(rows.c.at), middle, far(rows.c.at), func.count())
+    share = _SHARE.bindparams(
+        table_name=question.rows.__tablename__,
+        column_name="merchant_id" if question.of_merchant else "tenant_id",
+        owner_id=known_uuid(question.owner_id),
+    )
+    return select(near(rows.c.at), middle, far(rows.c.at), func.count(), share)
 
 
 def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> ColumnElement[bool]:
@@ -214,15 +239,17 @@ def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> Colum
     return and_(*question.owned, *_bounds(axis, begin, end), _unindexed(*conditions))
 
 
-def _looked_up(question: Question[Any], axis: _Axis, begin: Any, end: Any, near: Any = None) -> ColumnElement[bool]:
+def _looked_up(
+    question: Question[Any], axis: _Axis, owner: Asked, begin: Any, end: Any, near: Any = None
+) -> ColumnElement[bool]:
     """The same, found by terms; `near` is where those begin that lie at an open end."""
     start, stop = begin or axis.first, end or axis.last
     if near is not None:
         start, stop = (start, stop or near) if begin else (start or near, stop)
-    asked = [*question.asked, any_of([question.owner])]
+    asked = [*together(question.asked), *owner]
     if start is not None and stop is not None:
         asked += within(spans.covering(axis.kind, axis.number(start), axis.number(stop)))
-    return _by_terms(question, asked, _bounds(axis, begin, end))
+    return _by_terms(question, asked or [_owner_term(question)], _bounds(axis, begin, end))
 
 
 def _by_terms(question: Question[Any], asked: Asked, bounds: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:

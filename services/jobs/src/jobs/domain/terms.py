@@ -111,16 +111,19 @@ def pieces_of(word: str) -> tuple[list[str], bool]:
     return [_piece(word[start : start + length]) for start in starts], exact
 
 
-def name_beginning(name: str) -> tuple[str, bool]:
-    """The term under which a name that begins so is filed; whether that of a longer beginning begins with it."""
-    beginning = part(name)
-    return f"n:{beginning[:NAME_CHARS]}", len(beginning) < NAME_CHARS
+def name_term(name: str) -> str:
+    """The term under which a name is filed, and one that begins so where the beginning is as long."""
+    return f"n:{part(name)[:NAME_CHARS]}"
 
 
-def marked_name(name: str) -> str | None:
-    """What `job_parts` has of a name that begins so; None when its term says it all."""
-    beginning = part(name)
-    return _NAME_MARK + beginning if len(beginning) > NAME_CHARS else None
+def fills_name_term(beginning: str) -> bool:
+    """Whether all names that begin so are filed under one term."""
+    return len(part(beginning)) >= NAME_CHARS
+
+
+def marked_name(name: str) -> str:
+    """What `job_parts` has of a name that begins so."""
+    return _NAME_MARK + part(name)
 
 
 def question(text: str) -> list[list[str]]:
@@ -165,7 +168,7 @@ def _job_terms(job: JobState) -> Iterator[str]:
     )
     for word in words(" ".join(text for text in texts if text)):
         yield f"w:{word}"
-    yield from (name_beginning(name)[0] for name in _names(contact))
+    yield from map(name_term, _names(contact))
     if contact.phone:
         yield f"w:{contact.phone[1:]}"
         yield term("p", contact.phone)
