@@ -53,8 +53,10 @@ class Question(Generic[RowT]):
     """Whether an index has just these rows in the order that is asked for, at least for one value after the other."""
     whole: bool
     """Whether it is found at once by other conditions, so that there is no need to look for it part by part."""
-    gathered: bool = False
-    """Whether a look-up gathers all that match, however few of them are wanted."""
+    gathered: Asked = ()
+    """Asked for, too: what a look-up has to gather as a whole, however few of it are wanted."""
+    pieces: Asked = ()
+    """What can be asked for in its place; more rows have these."""
     each: EachOf | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
@@ -86,10 +88,16 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         *_valued("x", filters.external_reference_id),
         *_valued("a", filters.assigned_to),
     ]
+    gathered: list[str] = []
+    pieces: list[str] = []
     if filters.contact_name is not None:
-        name, exactly = _beginning_a_name(filters.contact_name)
-        asked.append(name)
-        where.append(exactly)
+        name = terms.name_term(filters.contact_name)
+        where.append(_marked(filters.contact_name))
+        if terms.fills_name_term(filters.contact_name):
+            asked.append(any_of([name]))
+        else:
+            gathered = [_beginning_with(name)]
+            pieces = [any_of([piece]) for piece in terms.pieces_of_name(filters.contact_name)]
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
@@ -110,7 +118,8 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         [] if walked or each else asked,
         in_order=walked or each is not None,
         whole=filters.deleted or filters.reference_id is not None,
-        gathered=filters.contact_name is not None and not terms.fills_name_term(filters.contact_name),
+        gathered=gathered,
+        pieces=pieces,
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -174,8 +183,7 @@ def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
 
 def begins_a_name(beginning: str) -> ColumnElement[bool]:
     """The full name, the family name or the company begins so."""
-    tsquery, exactly = _beginning_a_name(beginning)
-    return and_(_matches(JobRow, tsquery), exactly)
+    return and_(_matches(JobRow, _beginning_with(terms.name_term(beginning))), _marked(beginning))
 
 
 def _lexeme(term: str) -> str:
@@ -242,7 +250,7 @@ def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> tuple[list[Co
     ways = terms.question(filters.q)
     asked = [[_found_as(word) for word in words] for words in ways]
     if len(ways) == 1:
-        return [*where, *(_has_word(rows, word) for word in ways[0] if not terms.pieces_of(word)[1])], asked[0]
+        return [*where, *_having_words(rows, [word for word in ways[0] if not terms.pieces_of(word)[1]])], asked[0]
     if any(not terms.pieces_of(word)[1] for words in ways for word in words):
         where.append(or_(*(and_(*(_has_word(rows, word) for word in words)) for words in ways)))
     return where, [" | ".join(f"({' & '.join(words)})" for words in asked)]
@@ -255,6 +263,14 @@ def _found_as(word: str) -> str:
     return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
+def _having_words(rows: type[JobRow | ActionRow], words: Sequence[str]) -> list[ColumnElement[bool]]:
+    if len(words) <= 1:
+        return [_has_word(rows, word) for word in words]
+    # Terms have to be fetched each time that they are looked at: most often once is enough.
+    whole = _matches(rows, as_tsquery([[f"w:{word}"] for word in words]))
+    return [or_(whole, and_(*(_has_word(rows, word) for word in words)))]
+
+
 def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
     """What `_found_as` means, exactly."""
     pieces, exact = terms.pieces_of(word)
@@ -264,10 +280,12 @@ def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
     return or_(func.strpos(col(rows.parts), word) > 0, _matches(rows, any_of([f"w:{word}"])))
 
 
-def _beginning_a_name(beginning: str) -> tuple[str, ColumnElement[bool]]:
-    """The query that finds names that begin so, and some rows more; and what then has to be compared."""
-    tsquery = _lexeme(terms.name_term(beginning)) + ("" if terms.fills_name_term(beginning) else ":*")
-    return tsquery, func.strpos(col(JobRow.parts), terms.marked_name(beginning)) > 0
+def _beginning_with(term: str) -> str:
+    return f"{_lexeme(term)}:*"
+
+
+def _marked(beginning: str) -> ColumnElement[bool]:
+    return func.strpos(col(JobRow.parts), terms.marked_name(beginning)) > 0
 
 
 def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:

@@ -48,6 +48,8 @@ GROWTH = 6
 """Each part reaches so many times as far as the one before: no more than that times the rows of a page are read to be left out."""
 PARTS = 5
 """The last goes to the end of the list: what is not found by then is so rare that the whole list has few of it."""
+CLOSE_PARTS = 3
+"""So many of them are short enough to look for pieces, which more rows have than match."""
 OWNER_SHARE_MAX = 0.3
 """Of all rows. Whose they are is compared row by row where an owner has more: to meet each row in so long a list costs more."""
 CROWD = 8
@@ -112,7 +114,7 @@ async def _page(
     await _plan(session, for_values=axis is None)
     statement = kept(question.rows)
     if axis is None:
-        statement = question.among.where(*question.where, *having(question.rows, question.asked))
+        statement = question.among.where(*question.where, *having(question.rows, [*question.asked, *question.gathered]))
     by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(question.rows, order)), col(question.rows.id)]
     if order == "scheduled_date":
         # Of one day are many: as its index has them.
@@ -178,11 +180,16 @@ async def _parts(
         # From the middle on they tell better how close rows lie than from the first, which may be far from all others.
         way = 2 * abs(far - middle)
         first, *others = _cuts(far, max(way, axis.shortest), descending)
+        walked = way * CROWD < axis.shortest or (question.gathered and not question.pieces)
+        close = [*together([*question.asked, *(question.pieces or question.gathered)]), *owner]
+        distant = [*together([*question.asked, *question.gathered]), *owner]
         parts = [
-            _walked(question, axis, *first)
-            if question.gathered or way * CROWD < axis.shortest
-            else _looked_up(question, axis, owner, *first, near),
-            *(_looked_up(question, axis, owner, *part) for part in others if not _outside(axis, *part)),
+            _walked(question, axis, *first) if walked else _looked_up(question, axis, close, *first, near),
+            *(
+                _looked_up(question, axis, close if number < CLOSE_PARTS else distant, *part)
+                for number, part in enumerate(others, start=1)
+                if not _outside(axis, *part)
+            ),
         ]
     undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question, owner)]
     if not descending:
@@ -204,7 +211,11 @@ def _cuts(far: Any, way: timedelta, descending: bool) -> Iterator[tuple[Any, Any
 
 
 def _undated(question: Question[Any], owner: Asked) -> ColumnElement[bool]:
-    return _by_terms(question, [*together(question.asked), *owner, *_DAY_OF_NONE], [SCHEDULED == NOT_SCHEDULED])
+    return _by_terms(
+        question,
+        [*together([*question.asked, *question.gathered]), *owner, *_DAY_OF_NONE],
+        [SCHEDULED == NOT_SCHEDULED],
+    )
 
 
 def _owner_term(question: Question[Any]) -> str:
@@ -240,15 +251,14 @@ def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> Colum
 
 
 def _looked_up(
-    question: Question[Any], axis: _Axis, owner: Asked, begin: Any, end: Any, near: Any = None
+    question: Question[Any], axis: _Axis, asked: Asked, begin: Any, end: Any, near: Any = None
 ) -> ColumnElement[bool]:
     """The same, found by terms; `near` is where those begin that lie at an open end."""
     start, stop = begin or axis.first, end or axis.last
     if near is not None:
         start, stop = (start, stop or near) if begin else (start or near, stop)
-    asked = [*together(question.asked), *owner]
     if start is not None and stop is not None:
-        asked += within(spans.covering(axis.kind, axis.number(start), axis.number(stop)))
+        asked = [*asked, *within(spans.covering(axis.kind, axis.number(start), axis.number(stop)))]
     return _by_terms(question, asked or [_owner_term(question)], _bounds(axis, begin, end))
 
 

@@ -121,6 +121,11 @@ def fills_name_term(beginning: str) -> bool:
     return len(part(beginning)) >= NAME_CHARS
 
 
+def pieces_of_name(beginning: str) -> list[str]:
+    """Terms that each row with a name that begins so has; others have them, too."""
+    return [piece for word in _WORD.findall(part(beginning)) for piece in pieces_of(word)[0]]
+
+
 def marked_name(name: str) -> str:
     """What `job_parts` has of a name that begins so."""
     return _NAME_MARK + part(name)
