@@ -6,7 +6,7 @@ in one index. They cannot differ: a row's terms are written whenever the row is.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, literal_column, or_
@@ -24,6 +24,9 @@ from shared.http import EachOf
 RowT = TypeVar("RowT", JobRow, ActionRow)
 Asked = Sequence[str]
 """Queries of terms in PostgreSQL's notation, all of which are true of a row."""
+
+CLOCKS_DIFFER = timedelta(hours=2)
+"""By no more than this the clock of who wrote a row is ahead."""
 
 _ALONE = frozenset({"status", "type", "location_id"})
 """Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
@@ -90,6 +93,9 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     ]
     gathered: list[str] = []
     pieces: list[str] = []
+    if filters.sort.removeprefix("-") != "updated_at":
+        # Whatever changed its status changed the row.
+        asked += _lying("U", filters.status_changed_gte, None)
     if filters.contact_name is not None:
         name = terms.name_term(filters.contact_name)
         where.append(_marked(filters.contact_name))
@@ -239,21 +245,40 @@ def _said(filters: JobFilters | ActionFilters) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
-def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> tuple[list[ColumnElement[bool]], list[str]]:
+def _narrowed(
+    rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
+) -> tuple[list[ColumnElement[bool]], list[str]]:
     where: list[ColumnElement[bool]] = [
         *_one_of(col(rows.type), filters.type),
         *_between(col(rows.created_at), filters.created_gte, filters.created_lte),
         *_between(col(rows.updated_at), filters.updated_gte, filters.updated_lte),
     ]
+    asked_times: list[str] = []
+    if filters.sort.removeprefix("-") != "created_at":
+        asked_times += _lying("C", filters.created_gte, filters.created_lte)
+    if filters.sort.removeprefix("-") != "updated_at":
+        asked_times += _lying("U", filters.updated_gte, filters.updated_lte)
     if filters.q is None:
-        return where, []
+        return where, asked_times
     ways = terms.question(filters.q)
     asked = [[_found_as(word) for word in words] for words in ways]
     if len(ways) == 1:
-        return [*where, *_having_words(rows, [word for word in ways[0] if not terms.pieces_of(word)[1]])], asked[0]
+        return [*where, *_having_words(rows, [word for word in ways[0] if not terms.pieces_of(word)[1]])], [
+            *asked_times,
+            *asked[0],
+        ]
     if any(not terms.pieces_of(word)[1] for words in ways for word in words):
         where.append(or_(*(and_(*(_has_word(rows, word) for word in words)) for words in ways)))
-    return where, [" | ".join(f"({' & '.join(words)})" for words in asked)]
+    return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
+
+
+def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:
+    """What asks for the hours from one instant to another, or to the present; nothing when they begin anywhere."""
+    if start is None:
+        return []
+    latest = datetime.now(UTC) + CLOCKS_DIFFER
+    stop = latest if end is None else min(end, latest)
+    return within(spans.covering(kind, spans.hour(start), spans.hour(max(start, stop))))
 
 
 def _found_as(word: str) -> str:

@@ -182,11 +182,15 @@ async def _parts(
         first, *others = _cuts(far, max(way, axis.shortest), descending)
         walked = way * CROWD < axis.shortest or (question.gathered and not question.pieces)
         close = [*together([*question.asked, *(question.pieces or question.gathered)]), *owner]
-        distant = [*together([*question.asked, *question.gathered]), *owner]
+        distant_asked = [*question.asked, *question.gathered]
+        distant = [*together(distant_asked), *owner]
         parts = [
             _walked(question, axis, *first) if walked else _looked_up(question, axis, close, *first, near),
             *(
-                _looked_up(question, axis, close if number < CLOSE_PARTS else distant, *part)
+                # By whose it is alone, all that is left would be gathered.
+                _walked(question, axis, *part)
+                if number == len(others) and not distant_asked
+                else _looked_up(question, axis, close if number < CLOSE_PARTS else distant, *part)
                 for number, part in enumerate(others, start=1)
                 if not _outside(axis, *part)
             ),
