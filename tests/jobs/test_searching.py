@@ -336,6 +336,77 @@ async def test_text_of_any_length_is_found(tenant: Tenant) -> None:
     assert await found(api, q=long_word.upper()) == [job["id"]]
 
 
+NUMBERS: dict[str, Any] = {
+    "reference_id": "Adalovelace 7",
+    "contact": {"first_name": "Adalovic", "last_name": "Достоевский", "company": "a|b & Sons"},
+    "barcodes": ["abcdefXX", "XXghijkl", "1234x", "x2345", "0" * 60 + "7" * 40],
+    "invoices": ["\u0301", "adalovic-numbers"],
+}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "matches"),
+    [
+        ({"q": "bcde"}, True),
+        ({"q": "cdefx"}, True),
+        ({"q": "bcdefx"}, True),
+        ({"q": "bcdefxx"}, True),
+        ({"q": "bcd"}, True),
+        # All of its pieces are there, and not together.
+        ({"q": "abcdefghijkl"}, False),
+        ({"q": "12345"}, False),
+        ({"q": "1234"}, True),
+        ({"q": "достоев"}, True),
+        ({"q": "СТОЕВ"}, True),
+        ({"q": "тоевск"}, True),
+        ({"q": "оев"}, True),
+        ({"q": "стоевск"}, True),
+        ({"q": "стоевкс"}, False),
+        ({"q": "0" * 50 + "7" * 10}, True),
+        ({"q": "0" * 30 + "7" * 9}, True),
+        ({"q": "0" * 9 + "8"}, False),
+        ({"q": "lovelace 7 cdefxx"}, True),
+        ({"contact_name": "adalovic"}, True),
+        ({"contact_name": "Adalovic Досто"}, True),
+        ({"contact_name": "adalov"}, True),
+        ({"contact_name": "adal"}, True),
+        ({"contact_name": "дос"}, True),
+        # A name has it, and does not begin so.
+        ({"contact_name": "lovic"}, False),
+        ({"contact_name": "sons"}, False),
+        ({"contact_name": "a|b"}, True),
+        ({"contact_name": "a"}, True),
+        # Numbers begin so, names do not.
+        ({"contact_name": "adalovelace"}, False),
+        ({"contact_name": "adalovic-numbers"}, False),
+        ({"contact_name": "a|b & so"}, True),
+        ({"contact_name": "b & sons"}, False),
+    ],
+)
+async def test_a_part_of_a_word_is_found_where_it_is_together(
+    service: Jobs, tenant: Tenant, conditions: dict[str, Any], matches: bool
+) -> None:
+    api = (await tenant.merchant()).api
+    job = await api.create({**smallest(), **NUMBERS})
+
+    assert await found(api, **conditions) == ([job["id"]] if matches else [])
+
+
+async def test_as_many_numbers_as_there_may_be_are_found_by_their_parts(tenant: Tenant) -> None:
+    def number(seed: int) -> str:
+        # Of letters that take most room, none of them twice in a row.
+        return "".join(chr(0x20000 + (seed * 7919 + place * 104729) % 40_000) for place in range(100))
+
+    api = (await tenant.merchant()).api
+    numbers = [number(seed) for seed in range(300)]
+    actions = [{"sku": number(1000 + seed), "barcode": number(2000 + seed)} for seed in range(100)]
+    job = await api.create(smallest(invoices=numbers[:100], barcodes=numbers[100:], actions=actions))
+
+    assert await found(api, q=numbers[250][40:60]) == [job["id"]]
+    assert await found(api, sku=actions[99]["sku"]) == [job["id"]]
+    assert await found(api, barcode=numbers[299]) == [job["id"]]
+
+
 @pytest.mark.parametrize(
     ("conditions", "place"),
     [

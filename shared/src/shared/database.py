@@ -61,7 +61,12 @@ class Database:
             "jit": "off",
         }
         self.engine = _engine(url, pool_size, server_settings)
-        planned = {**server_settings, "plan_cache_mode": "force_custom_plan"}
+        # Rows that are found one condition after the other (`http.lists`) have to come in this order.
+        planned = {
+            **server_settings,
+            "plan_cache_mode": "force_custom_plan",
+            "max_parallel_workers_per_gather": "0",
+        }
         self.search_engine = _engine(url, max(SEARCHERS_MIN, pool_size // SEARCHERS_SHARE), planned)
         self.before_commit: list[Callable[[AsyncSession], Awaitable[None]]] = []
         self.after_commit: list[Callable[[AsyncSession], None]] = []

@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import jobs, retention, rows
+from jobs import filing, jobs, retention, rows
 from jobs.api import actions as actions_api
 from jobs.api import bulk as bulk_api
 from jobs.api import customers as customers_api
@@ -59,7 +59,11 @@ def create_app(settings: Settings) -> FastAPI:
             customers_api.router(service.access, CustomerIds(settings.secret_bytes)),
             reports_api.router(),
         ],
-        parts=[Part("imports", importing.run, role="worker"), Part("retention", keep, role="worker")],
+        parts=[
+            Part("imports", importing.run, role="worker"),
+            Part("retention", keep, role="worker"),
+            Part("filing", filing.filing(service.database), role="worker"),
+        ],
     )
 
 

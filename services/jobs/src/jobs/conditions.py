@@ -4,10 +4,9 @@ Each condition is told twice where that helps: of a column, whose indexes are in
 in one index. They cannot differ: a row's terms are written whenever the row is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import product
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, literal_column, or_
@@ -23,13 +22,11 @@ from shared.auth.decisions import Caller
 from shared.http import EachOf
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
-AskedTerms = Sequence[Sequence[str]]
-"""Of each of these lists a row has at least one term."""
+Asked = Sequence[str]
+"""Queries of terms in PostgreSQL's notation, all of which are true of a row."""
 
-EXPANDED_WORDS_MAX = 3
-"""Each is looked up as a word and as a part, in all combinations; what more words there are is compared with what these found."""
-PART_LOOKED_UP_CHARS_MAX = 6
-"""A longer part is looked up by its end: with each character more there is one more long list to merge, which is hardly shorter."""
+CLOCKS_DIFFER = timedelta(hours=2)
+"""By no more than this the clock of who wrote a row is ahead."""
 
 _ALONE = frozenset({"status", "type", "location_id"})
 """Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
@@ -48,13 +45,21 @@ class Question(Generic[RowT]):
     rows: type[RowT]
     among: Select[RowT]
     """All rows of whom it is asked about."""
-    owner: str
-    """The term of whose they are: a tenant's, or one merchant's."""
+    owner_id: str
+    """Whose they are: a tenant's, or one merchant's."""
     of_merchant: bool
+    owned: Sequence[ColumnElement[bool]]
+    """The same as the indexes in order begin."""
     where: Sequence[ColumnElement[bool]]
-    asked: AskedTerms
+    asked: Asked
+    in_order: bool
+    """Whether an index has just these rows in the order that is asked for, at least for one value after the other."""
     whole: bool
-    """Whether it is found where it is walked or looked up, so that there is no need to look for it part by part."""
+    """Whether it is found at once by other conditions, so that there is no need to look for it part by part."""
+    gathered: Asked = ()
+    """Asked for, too: what a look-up has to gather as a whole, however few of it are wanted."""
+    pieces: Asked = ()
+    """What can be asked for in its place; more rows have these."""
     each: EachOf | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
@@ -65,18 +70,18 @@ class Question(Generic[RowT]):
 def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
     """What a list or a search of jobs asks for."""
     walked, each = _is_walked(caller, filters), _walked_for_each(caller, JobRow, filters)
-    where = [
-        *_narrowed(JobRow, filters),
+    where, asked = _narrowed(JobRow, filters)
+    where += [
         *_one_of(col(JobRow.status), filters.status),
         *_one_of(col(JobRow.location_id), filters.location_id),
         *_between(col(JobRow.status_changed_at), filters.status_changed_gte, filters.status_changed_lte),
     ]
-    asked = [
+    asked += [
         *_listed("S", filters.status),
         *_listed("T", filters.type),
         *_listed("L", filters.location_id),
         *_listed("d", filters.distribution_location_id),
-        *([terms.term("t", tag)] for tag in filters.tag),
+        *(any_of([terms.term("t", tag)]) for tag in filters.tag),
         *_valued("p", filters.phone),
         *_valued("e", filters.email),
         *_valued("z", filters.postal_code),
@@ -86,27 +91,41 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         *_valued("x", filters.external_reference_id),
         *_valued("a", filters.assigned_to),
     ]
+    gathered: list[str] = []
+    pieces: list[str] = []
+    if filters.sort.removeprefix("-") != "updated_at":
+        # Whatever changed its status changed the row.
+        asked += _lying("U", filters.status_changed_gte, None)
     if filters.contact_name is not None:
-        where.append(begins_a_name(filters.contact_name))
+        name = terms.name_term(filters.contact_name)
+        where.append(_marked(filters.contact_name))
+        if terms.fills_name_term(filters.contact_name):
+            asked.append(any_of([name]))
+        else:
+            gathered = [_beginning_with(name)]
+            pieces = [any_of([piece]) for piece in terms.pieces_of_name(filters.contact_name)]
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
         where += [*_between(SCHEDULED, start, end), SCHEDULED < NOT_SCHEDULED]
         if start is not None and end is not None:
-            asked.append(spans.covering("D", spans.day(start), spans.day(end)))
+            asked += within(spans.covering("D", spans.day(start), spans.day(end)))
     if isinstance(filters, JobSearch) and filters.metadata:
         # Terms are folded, what programs keep in metadata is not.
         where.append(col(JobRow.metadata_).contains(filters.metadata))
-        asked += [[terms.metadata_term(key, value)] for key, value in filters.metadata.items()]
+        asked += [any_of([terms.metadata_term(key, value)]) for key, value in filters.metadata.items()]
     if filters.reference_id is not None:
         where.append(col(JobRow.reference_id) == filters.reference_id)
     return Question(
         JobRow,
         _of_merchant(visible(caller, deleted=filters.deleted), JobRow, filters),
-        *_owner(caller, filters),
+        *_owner(caller, JobRow, filters),
         where,
         [] if walked or each else asked,
-        whole=walked or each is not None or filters.deleted or filters.reference_id is not None,
+        in_order=walked or each is not None,
+        whole=filters.deleted or filters.reference_id is not None,
+        gathered=gathered,
+        pieces=pieces,
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -117,10 +136,11 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
 def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]:
     """What a list or a search of actions asks for."""
     walked, each = _is_walked(caller, filters), _walked_for_each(caller, ActionRow, filters)
-    where = [*_narrowed(ActionRow, filters), *_one_of(col(ActionRow.status), filters.status)]
+    where, asked = _narrowed(ActionRow, filters)
+    where += _one_of(col(ActionRow.status), filters.status)
     if filters.job_id is not None:
         where.append(col(ActionRow.job_id) == filters.job_id)
-    asked = [
+    asked += [
         *_listed("S", filters.status),
         *_listed("T", filters.type),
         *_valued("s", filters.sku),
@@ -131,24 +151,45 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
     return Question(
         ActionRow,
         _of_merchant(visible_actions(caller), ActionRow, filters),
-        *_owner(caller, filters),
+        *_owner(caller, ActionRow, filters),
         where,
         [] if walked or each else asked,
-        whole=walked or each is not None or filters.job_id is not None,
+        in_order=walked or each is not None,
+        whole=filters.job_id is not None,
         each=each,
         first=filters.created_gte,
         last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
     )
 
 
-def having(rows: type[JobRow | ActionRow], asked: AskedTerms) -> list[ColumnElement[bool]]:
-    """One condition for each of these lists: so an index leaps from a row of one to the next of another, and reads none to its end."""
-    return [_has_one_of(rows, alternatives) for alternatives in asked if alternatives]
+def having(rows: type[JobRow | ActionRow], asked: Asked) -> list[ColumnElement[bool]]:
+    """One condition for each query: an index leaps from a row of one to the next of another."""
+    return [_matches(rows, tsquery) for tsquery in asked]
+
+
+def together(asked: Asked) -> Asked:
+    """All queries as one: what has the rarest of their terms is looked at, and no list of a frequent term is gone through for itself."""
+    return [" & ".join(f"({tsquery})" for tsquery in asked)] if asked else []
+
+
+def any_of(alternatives: Sequence[str]) -> str:
+    """The query that is true of what has at least one of these terms."""
+    return f"({' | '.join(map(_lexeme, alternatives))})"
+
+
+def within(blocks: Sequence[str]) -> Asked:
+    """What asks for a row in one of these blocks; nothing where there are none to ask for."""
+    return [any_of(blocks)] if blocks else []
 
 
 def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
-    """The query, in PostgreSQL's notation, that is true of what has at least one term of each of these lists."""
-    return " & ".join(f"({' | '.join(map(_lexeme, alternatives))})" for alternatives in asked)
+    """The query that is true of what has at least one term of each of these lists."""
+    return " & ".join(map(any_of, asked))
+
+
+def begins_a_name(beginning: str) -> ColumnElement[bool]:
+    """The full name, the family name or the company begins so."""
+    return and_(_matches(JobRow, _beginning_with(terms.name_term(beginning))), _marked(beginning))
 
 
 def _lexeme(term: str) -> str:
@@ -156,9 +197,14 @@ def _lexeme(term: str) -> str:
     return f"'{escaped}'"
 
 
-def _owner(caller: Caller, filters: Filters) -> tuple[str, bool]:
+def _owner(
+    caller: Caller, rows: type[JobRow | ActionRow], filters: Filters
+) -> tuple[str, bool, list[ColumnElement[bool]]]:
     merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
-    return (terms.term("N", caller.tenant_id), False) if merchant_id is None else (terms.term("M", merchant_id), True)
+    mode = col(rows.livemode) == caller.livemode
+    if merchant_id is None:
+        return caller.tenant_id, False, [col(rows.tenant_id) == caller.tenant_id, mode]
+    return merchant_id, True, [col(rows.merchant_id) == merchant_id, mode]
 
 
 def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Select[RowT]:
@@ -199,66 +245,84 @@ def _said(filters: JobFilters | ActionFilters) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
-def _narrowed(rows: type[JobRow | ActionRow], filters: Filters) -> list[ColumnElement[bool]]:
+def _narrowed(
+    rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
+) -> tuple[list[ColumnElement[bool]], list[str]]:
     where: list[ColumnElement[bool]] = [
         *_one_of(col(rows.type), filters.type),
         *_between(col(rows.created_at), filters.created_gte, filters.created_lte),
         *_between(col(rows.updated_at), filters.updated_gte, filters.updated_lte),
     ]
-    if filters.q is not None:
-        where.append(or_(*(ways for words in terms.question(filters.q) for ways in _ways(rows, words))))
-    return where
+    asked_times: list[str] = []
+    if filters.sort.removeprefix("-") != "created_at":
+        asked_times += _lying("C", filters.created_gte, filters.created_lte)
+    if filters.sort.removeprefix("-") != "updated_at":
+        asked_times += _lying("U", filters.updated_gte, filters.updated_lte)
+    if filters.q is None:
+        return where, asked_times
+    ways = terms.question(filters.q)
+    asked = [[_found_as(word) for word in words] for words in ways]
+    if len(ways) == 1:
+        return [*where, *_having_words(rows, [word for word in ways[0] if not terms.pieces_of(word)[1]])], [
+            *asked_times,
+            *asked[0],
+        ]
+    if any(not terms.pieces_of(word)[1] for words in ways for word in words):
+        where.append(or_(*(and_(*(_has_word(rows, word) for word in words)) for words in ways)))
+    return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
 
 
-def _ways(rows: type[JobRow | ActionRow], words: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """All ways in which these words can be found together. Each is looked up by itself, its words at once."""
-    by_length = sorted(words, key=len, reverse=True)
-    expanded, compared = by_length[:EXPANDED_WORDS_MAX], by_length[EXPANDED_WORDS_MAX:]
-    rest = [or_(*_ways_of_one(rows, word)) for word in compared]
-    return (and_(*way, *rest) for way in product(*(_ways_of_one(rows, word) for word in expanded)))
+def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:
+    """What asks for the hours from one instant to another, or to the present; nothing when they begin anywhere."""
+    if start is None:
+        return []
+    latest = datetime.now(UTC) + CLOCKS_DIFFER
+    stop = latest if end is None else min(end, latest)
+    return within(spans.covering(kind, spans.hour(start), spans.hour(max(start, stop))))
 
 
-def _ways_of_one(rows: type[JobRow | ActionRow], word: str) -> list[ColumnElement[bool]]:
-    whole = _has_one_of(rows, [f"w:{word}"])
-    return [whole, _has_part(rows, word)] if len(word) >= terms.PART_CHARS_MIN else [whole]
+def _found_as(word: str) -> str:
+    """The query that finds a word, whole in a text or as a part in a name or number; and, of long parts, some rows more."""
+    pieces, _ = terms.pieces_of(word)
+    part = [f"({' & '.join(map(_lexeme, pieces))})"] if pieces else []
+    return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
-def _has_part(rows: type[JobRow | ActionRow], part: str) -> ColumnElement[bool]:
-    looked_up = part[-PART_LOOKED_UP_CHARS_MAX:]
-    found = col(rows.parts).like(f"%{_escaped(looked_up)}%")
-    return found if looked_up == part else and_(found, func.strpos(col(rows.parts), part) > 0)
+def _having_words(rows: type[JobRow | ActionRow], words: Sequence[str]) -> list[ColumnElement[bool]]:
+    if len(words) <= 1:
+        return [_has_word(rows, word) for word in words]
+    # Terms have to be fetched each time that they are looked at: most often once is enough.
+    whole = _matches(rows, as_tsquery([[f"w:{word}"] for word in words]))
+    return [or_(whole, and_(*(_has_word(rows, word) for word in words)))]
 
 
-def begins_a_name(beginning: str) -> ColumnElement[bool]:
-    """The full name, the family name or the company begins so."""
-    term = terms.name_term(beginning)
-    found = _matches(JobRow, f"{_lexeme(term)}:*")
-    # Longer names are filed by their beginnings.
-    return (
-        found
-        if len(term) < terms.TERM_CHARS_MAX
-        else and_(found, func.strpos(col(JobRow.parts), terms.part(beginning)) > 0)
-    )
+def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
+    """What `_found_as` means, exactly."""
+    pieces, exact = terms.pieces_of(word)
+    if exact:
+        return _matches(rows, any_of([f"w:{word}", *pieces]))
+    # Names and numbers first: they are at hand, terms may have to be fetched.
+    return or_(func.strpos(col(rows.parts), word) > 0, _matches(rows, any_of([f"w:{word}"])))
 
 
-def _escaped(part: str) -> str:
-    return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _beginning_with(term: str) -> str:
+    return f"{_lexeme(term)}:*"
 
 
-def _has_one_of(rows: type[JobRow | ActionRow], alternatives: Sequence[str]) -> ColumnElement[bool]:
-    return _matches(rows, as_tsquery([alternatives]))
+def _marked(beginning: str) -> ColumnElement[bool]:
+    return func.strpos(col(JobRow.parts), terms.marked_name(beginning)) > 0
 
 
 def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:
     return col(rows.terms).op("@@", is_comparison=True)(cast(bindparam(None, tsquery, type_=Text()), TSQUERY))
 
 
-def _listed(kind: terms.Kind, values: Sequence[str]) -> AskedTerms:
-    return [[terms.term(kind, value) for value in values]] if values else []
+def _listed(kind: terms.Kind, values: Sequence[str]) -> Asked:
+    return [any_of([terms.term(kind, value) for value in values])] if values else []
 
 
-def _valued(kind: terms.Kind, value: str | None) -> AskedTerms:
-    return [] if value is None else [[terms.term(kind, value)]]
+def _valued(kind: terms.Kind, value: str | None) -> Asked:
+    return [] if value is None else [any_of([terms.term(kind, value)])]
 
 
 def _one_of(column: Any, values: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -146,11 +146,18 @@ def action_of(row: ActionRow) -> ActionState:
     return ActionState(**{column.key: getattr(row, column.key) for column in _ACTION_COLUMNS})
 
 
+def kept(rows: type[RowT]) -> Select[RowT]:
+    """What is not deleted, whoever's it is: for queries that have a condition of their own on whose they want."""
+    return _deleted_or_not(rows, deleted=False)
+
+
 def _of(caller: Caller, rows: type[RowT], deleted: bool) -> Select[RowT]:
-    # Terms are for finding alone: they need not travel.
-    unread = [defer(getattr(rows, name)) for name in ("terms", "parts")]
-    found = select(rows).options(*unread)
+    found = _deleted_or_not(rows, deleted=deleted)
     found = found.where(col(rows.tenant_id) == caller.tenant_id, col(rows.livemode) == caller.livemode)
-    if caller.row_scope == "own":
-        found = found.where(col(rows.merchant_id) == caller.subject_id)
+    return found.where(col(rows.merchant_id) == caller.subject_id) if caller.row_scope == "own" else found
+
+
+def _deleted_or_not(rows: type[RowT], *, deleted: bool) -> Select[RowT]:
+    # Terms are for finding alone: they need not travel.
+    found = select(rows).options(*(defer(getattr(rows, name)) for name in ("terms", "parts")))
     return found.where(col(rows.deleted_at).is_not(None) if deleted else col(rows.deleted_at).is_(None))

@@ -5,50 +5,65 @@ shows few. So such a list is read in parts, along its order: first as far as the
 let expect will fill the page, and so on. The terms of a span of time (`domain.spans`) keep each part from looking at more than itself.
 """
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
-from jobs.conditions import NOT_SCHEDULED, SCHEDULED, Question, about_actions, about_jobs, having
-from jobs.domain import spans
+from jobs.conditions import (
+    NOT_SCHEDULED,
+    SCHEDULED,
+    Asked,
+    Question,
+    about_actions,
+    about_jobs,
+    any_of,
+    having,
+    together,
+    within,
+)
+from jobs.domain import spans, terms
 from jobs.models.filters import ActionFilters, Filters, JobFilters
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, JobRow
-from jobs.rows import action_of, with_actions
+from jobs.rows import action_of, kept, with_actions
 from shared.auth.decisions import Caller
 from shared.errors import Invalid
 from shared.events.jobs import ActionState
 from shared.http import Page, Paging, page
+from shared.ids import known_uuid
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 ItemT = TypeVar("ItemT")
 
 STRETCH_ROWS = 1_000
-"""How far so many rows reach tells how far a part has to reach."""
-GROWTH_MIN, GROWTH_MAX = 1.0, 30.0
-"""How far the next part reaches, in times of all before it: as far as will fill the page, going by what these held."""
-MARGIN = 1.5
-"""So much farther, for what is found is never spread evenly."""
-REACH_MAX = 300.0
-"""In times of the first part: from there on the list is looked up to its end; after `GROWTH_MAX` already when nothing was found yet."""
+"""How far so many rows reach, so far the first part does."""
+GROWTH = 6
+"""Each part reaches so many times as far as the one before: no more than that times the rows of a page are read to be left out."""
+PARTS = 5
+"""The last goes to the end of the list: what is not found by then is so rare that the whole list has few of it."""
+CLOSE_PARTS = 3
+"""So many of them are short enough to look for pieces, which more rows have than match."""
+OWNER_SHARE_MAX = 0.3
+"""Of all rows. Whose they are is compared row by row where an owner has more: to meet each row in so long a list costs more."""
+CROWD = 8
+"""Where so many times the next thousand rows would fit into the shortest block of time, blocks keep too little away: these are walked."""
 
-_Way = Literal["walk", "look up", "either"]
-"""How a list is to be read: along its order, by its terms, or as PostgreSQL thinks best, which cannot know how terms and order mix."""
-_SETTINGS: Mapping[_Way, Mapping[str, str]] = {
-    "walk": {"enable_bitmapscan": "off", "enable_indexscan": "on"},
-    "look up": {"enable_bitmapscan": "on", "enable_indexscan": "off"},
-    "either": {"enable_bitmapscan": "on", "enable_indexscan": "on"},
-}
-
-_DAY_OF_NONE = spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER))
+_SHARE = text(
+    """
+    (
+        SELECT known.share FROM pg_stats, unnest(CAST(CAST(most_common_vals AS text) AS uuid[]), most_common_freqs) AS known (id, share)
+        WHERE schemaname = current_schema() AND tablename = :table_name AND attname = :column_name AND known.id = :owner_id
+    ) AS share
+    """
+)
+_DAY_OF_NONE = within(spans.covering("D", spans.day(spans.NEVER), spans.day(spans.NEVER)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +110,11 @@ async def _page(
     view: Callable[[RowT], ItemT],
 ) -> Page[ItemT]:
     order, descending = filters.sort.removeprefix("-"), filters.sort.startswith("-")
-    statement = question.among.where(*question.where)
     axis = _axis(question, order, filters)
+    await _plan(session, for_values=axis is None)
+    statement = kept(question.rows)
     if axis is None:
-        statement = statement.where(*having(question.rows, question.asked))
-        await _read_by(session, "either")
+        statement = question.among.where(*question.where, *having(question.rows, [*question.asked, *question.gathered]))
     by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(question.rows, order)), col(question.rows.id)]
     if order == "scheduled_date":
         # Of one day are many: as its index has them.
@@ -119,13 +134,17 @@ async def _page(
     )
 
 
-async def _read_by(session: AsyncSession, way: _Way) -> None:
+async def _plan(session: AsyncSession, *, for_values: bool) -> None:
+    """Have statements planned for their values; or once for all, where they say by their form how they are to be read.
+
+    To plan one takes as long as to answer it.
+    """
+    mode = "force_custom_plan" if for_values else "force_generic_plan"
     # It stays with the connection, which knows how it was set.
     known = (await session.connection()).info
-    if known.get("reads by") != way:
-        settings = (func.set_config(name, value, False) for name, value in _SETTINGS[way].items())
-        await session.execute(select(*settings))
-        known["reads by"] = way
+    if known.get("plans") != mode:
+        await session.execute(select(func.set_config("plan_cache_mode", mode, False)))
+        known["plans"] = mode
 
 
 # -- part by part ----------------------------------------------------------------------------------------------------------
@@ -133,7 +152,7 @@ async def _read_by(session: AsyncSession, way: _Way) -> None:
 
 def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | None:
     """Along what a list in this order is cut; None when it is read as a whole."""
-    if question.whole:
+    if question.in_order or question.whole:
         return None
     hour = timedelta(hours=1)
     if order == "created_at":
@@ -150,90 +169,129 @@ def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | Non
 
 
 async def _parts(
-    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, wanted: int
-) -> AsyncGenerator[ColumnElement[bool], int]:
-    """The rows that match, from a position on, cut along an axis. It is told after each part how many were found so far."""
-    await _read_by(session, "walk")
-    edge, middle, rows = (await session.execute(_reach(question, axis, descending, position))).one()
-    undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question)]
-    before = 0
-    if descending and position in (None, spans.NEVER):
-        for part in undated:
-            before = yield part
-    # The nearest rows are looked at one by one: to look them up can cost much more.
-    cuts = _cuts(axis, edge, middle, descending) if rows == STRETCH_ROWS else _uncut()
-    begin, end = next(cuts)
-    found = (yield _part(question, axis, begin, end, covered=False)) - before
-    await _read_by(session, "look up")
-    with suppress(StopIteration):
-        while True:
-            begin, end = cuts.send((found, wanted - before - found))
-            if not _outside(axis, begin, end):
-                found = (yield _part(question, axis, begin, end, covered=True)) - before
+    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, _wanted: int
+) -> AsyncGenerator[Sequence[ColumnElement[bool]], int]:
+    """The rows that match, from a position on, cut along an axis."""
+    near, middle, far, rows, share = (await session.execute(_reach(question, axis, descending, position))).one()
+    owner = [_owner_term(question)] if (share or 0) < OWNER_SHARE_MAX else []
+    if rows < STRETCH_ROWS:
+        parts = [_walked(question, axis, None, None)]
+    else:
+        # From the middle on they tell better how close rows lie than from the first, which may be far from all others.
+        way = 2 * abs(far - middle)
+        first, *others = _cuts(far, max(way, axis.shortest), descending)
+        walked = way * CROWD < axis.shortest or (question.gathered and not question.pieces)
+        close = [*together([*question.asked, *(question.pieces or question.gathered)]), *owner]
+        distant_asked = [*question.asked, *question.gathered]
+        distant = [*together(distant_asked), *owner]
+        parts = [
+            _walked(question, axis, *first) if walked else _looked_up(question, axis, close, *first, near),
+            *(
+                # By whose it is alone, all that is left would be gathered.
+                _walked(question, axis, *part)
+                if number == len(others) and not distant_asked
+                else _looked_up(question, axis, close if number < CLOSE_PARTS else distant, *part)
+                for number, part in enumerate(others, start=1)
+                if not _outside(axis, *part)
+            ),
+        ]
+    undated = [] if axis.kind != "D" or axis.first or axis.last else [_undated(question, owner)]
     if not descending:
-        for part in undated:
-            yield part
+        yield [*parts, *undated]
+    else:
+        yield [*(undated if position in (None, spans.NEVER) else []), *parts]
 
 
-_Cuts = Generator[tuple[Any, Any], tuple[int, int], None]
+def _cuts(far: Any, way: timedelta, descending: bool) -> Iterator[tuple[Any, Any]]:
+    """Where each part begins and ends, the first reaching as far as `far`. None is the end of the list."""
+    # A part ends before its edge: at least one value has to lie before the first.
+    edges = [far if descending else _away(far, timedelta(days=1) if type(far) is date else timedelta(microseconds=1))]
+    for number in range(1, PARTS - 1):
+        edges.append(_away(edges[-1], -way * GROWTH**number if descending else way * GROWTH**number))
+    start = None
+    for edge in [*edges, None]:
+        yield (edge, start) if descending else (start, edge)
+        start = edge
 
 
-def _uncut() -> _Cuts:
-    yield None, None
+def _undated(question: Question[Any], owner: Asked) -> ColumnElement[bool]:
+    return _by_terms(
+        question,
+        [*together([*question.asked, *question.gathered]), *owner, *_DAY_OF_NONE],
+        [SCHEDULED == NOT_SCHEDULED],
+    )
 
 
-def _cuts(axis: _Axis, edge: Any, middle: Any, descending: bool) -> _Cuts:
-    """Where each part begins and ends, the next rows lying as far as `edge`, half of them beyond `middle`. None is the end of the list.
-
-    After each it is told how many were found so far, and how many are wanted still.
-    """
-    way = max(2 * abs(edge - middle), axis.shortest)
-    if edge == middle and not descending:
-        edge = _away(edge, axis.shortest)
-    found, wanted = yield (edge, None) if descending else (None, edge)
-    reach = 1.0
-    # What is rarer than that is found sooner by itself than among the many of a long time.
-    while reach < REACH_MAX and (found or reach < GROWTH_MAX):
-        width = reach * min(max(MARGIN * wanted / found, GROWTH_MIN), GROWTH_MAX) if found else reach * GROWTH_MAX
-        start, edge = edge, _away(edge, -width * way if descending else width * way)
-        reach += width
-        found, wanted = yield (edge, start) if descending else (start, edge)
-    yield (None, edge) if descending else (edge, None)
+def _owner_term(question: Question[Any]) -> str:
+    return any_of([terms.term("M" if question.of_merchant else "N", question.owner_id)])
 
 
-def _undated(question: Question[Any]) -> ColumnElement[bool]:
-    return and_(SCHEDULED == NOT_SCHEDULED, *having(question.rows, [*question.asked, _DAY_OF_NONE]))
+def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[Any]:
+    """Where the next rows are, whether they match or not: the nearest, the middle one and the farthest, and how many there are.
 
-
-def _reach(question: Question[Any], axis: _Axis, descending: bool, position: Any) -> Select[*tuple[Any, Any, int]]:
-    """How far the next rows reach, whether they match or not; where the middle one is, and how many there are.
-
-    From the middle on they tell better how close rows lie than from the first, which may be far from all others.
+    And which share of all rows is the owner's, where it is large enough for PostgreSQL to know it.
     """
     column = axis.column
-    near = question.among.with_only_columns(column.label("at")).where(*axis.within)
+    next_rows = kept(question.rows).with_only_columns(column.label("at"))
+    next_rows = next_rows.where(*question.owned, *axis.within)
     for start in (position, axis.last if descending else axis.first):
         if start is not None:
-            near = near.where(column <= start if descending else column >= start)
-    next_rows = near.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
-    edge = func.min if descending else func.max
-    return select(edge(next_rows.c.at), func.percentile_disc(0.5).within_group(next_rows.c.at), func.count())
+            next_rows = next_rows.where(column <= start if descending else column >= start)
+    rows = next_rows.order_by(column.desc() if descending else column.asc()).limit(STRETCH_ROWS).subquery()
+    near, far = (func.max, func.min) if descending else (func.min, func.max)
+    middle = func.percentile_disc(0.5).within_group(rows.c.at)
+    share = _SHARE.bindparams(
+        table_name=question.rows.__tablename__,
+        column_name="merchant_id" if question.of_merchant else "tenant_id",
+        owner_id=known_uuid(question.owner_id),
+    )
+    return select(near(rows.c.at), middle, far(rows.c.at), func.count(), share)
 
 
-def _part(question: Question[Any], axis: _Axis, begin: Any, end: Any, *, covered: bool) -> ColumnElement[bool]:
-    """The rows that match from `begin` on and before `end`."""
+def _walked(question: Question[Any], axis: _Axis, begin: Any, end: Any) -> ColumnElement[bool]:
+    """The rows that match from `begin` on and before `end`, read along the order."""
+    conditions = [_whose(question), *question.where, *having(question.rows, question.asked)]
+    return and_(*question.owned, *_bounds(axis, begin, end), _unindexed(*conditions))
+
+
+def _looked_up(
+    question: Question[Any], axis: _Axis, asked: Asked, begin: Any, end: Any, near: Any = None
+) -> ColumnElement[bool]:
+    """The same, found by terms; `near` is where those begin that lie at an open end."""
+    start, stop = begin or axis.first, end or axis.last
+    if near is not None:
+        start, stop = (start, stop or near) if begin else (start or near, stop)
+    if start is not None and stop is not None:
+        asked = [*asked, *within(spans.covering(axis.kind, axis.number(start), axis.number(stop)))]
+    return _by_terms(question, asked or [_owner_term(question)], _bounds(axis, begin, end))
+
+
+def _by_terms(question: Question[Any], asked: Asked, bounds: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    return and_(*having(question.rows, asked), _unindexed(_whose(question), *bounds, *question.where))
+
+
+def _whose(question: Question[Any]) -> ColumnElement[bool]:
+    whose = question.among.whereclause
+    assert whose is not None
+    return whose
+
+
+def _unindexed(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """All of these, as PostgreSQL uses no index for.
+
+    How a list is read is said thus, and not left to it: it cannot know how terms and order mix, and was wrong by a factor of a thousand.
+    """
+    return and_(*conditions).is_(true())
+
+
+def _bounds(axis: _Axis, begin: Any, end: Any) -> list[ColumnElement[bool]]:
     start, stop = begin or axis.first, end or axis.last
     bounds: list[ColumnElement[bool]] = [*axis.within]
     if start is not None:
         bounds.append(axis.column >= start)
     if stop is not None:
         bounds.append(axis.column <= stop if end is None else axis.column < stop)
-    asked = [*question.asked]
-    if covered and start is not None and stop is not None:
-        asked += [[question.owner], spans.covering(axis.kind, axis.number(start), axis.number(stop))]
-    elif covered and question.of_merchant:
-        asked.append([question.owner])
-    return and_(true(), *bounds, *having(question.rows, asked))
+    return bounds
 
 
 def _outside(axis: _Axis, begin: Any, end: Any) -> bool:

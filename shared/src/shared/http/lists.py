@@ -12,7 +12,22 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Date, DateTime, Select, Text, bindparam, cast, column, func, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    DateTime,
+    Executable,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
@@ -27,7 +42,9 @@ _SIGNATURE_BYTES = 16
 RowT = TypeVar("RowT")
 ItemT = TypeVar("ItemT")
 
-Parts = Callable[[Any, int], AsyncGenerator[ColumnElement[bool], int]]
+Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
+"""A condition; or several of them, all looked at by one statement, one after the other as far as that is needed."""
+Parts = Callable[[Any, int], AsyncGenerator[Part, int]]
 """Cuts a list into parts, given the first value of the position where a page begins (None at the start) and how many rows are wanted:
 conditions of which each row that follows meets exactly one, the rows of one part all coming before those of the next. After each part it
 is sent the number of rows found so far."""
@@ -161,16 +178,29 @@ async def page(
     else:
         async with aclosing(parts(_value(by[0], position), wanted)) as conditions:
             with suppress(StopAsyncIteration):
-                condition = await anext(conditions)
+                part = await anext(conditions)
                 while True:
-                    found += await session.execute(statement.where(condition).limit(wanted - len(found)))
+                    found += await session.execute(_of_part(statement, part, wanted - len(found)))
                     if len(found) == wanted:
                         break
-                    condition = await conditions.asend(len(found))
+                    part = await conditions.asend(len(found))
     has_more = len(found) > request.limit
     shown = found[: request.limit]
     cursor = request.cursor_after(shown[-1][1:], [filters, descending]) if has_more else None
     return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
+
+
+def _of_part(statement: Select[Any], part: Part, count: int) -> Executable:
+    """The first rows of a part.
+
+    PostgreSQL appends what several conditions find in the order in which they stand, and begins with none before it has to.
+    """
+    if isinstance(part, ColumnElement):
+        return statement.where(part).limit(count)
+    each = [statement.where(condition).limit(count) for condition in part]
+    if len(each) == 1:
+        return each[0]
+    return statement.order_by(None).from_statement(union_all(*each).limit(count))
 
 
 def _first_of_each(statement: Select[Any], each: EachOf, identity: Any, count: int) -> Select[Any]:

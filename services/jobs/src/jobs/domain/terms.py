@@ -1,34 +1,44 @@
 """How jobs and actions are found: the terms under which each is filed, and the terms that a question asks for.
 
 A term is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word of its text); all terms of a row are one set under
-one index, so that any mixture of conditions is one look-up. Beside them stands a short text of names and numbers, in which parts of words
-are found. Folding (case, accents) is done here for both sides, so that they can never differ.
+one index, so that any mixture of conditions is one look-up. Parts of the words of names and numbers are found by pieces of three and of
+six characters, which are terms, too: of a part some pieces are looked up, and what has them is compared with the names and numbers
+themselves, which stand beside the terms. Folding (case, accents) is done here for both sides, so that they can never differ.
 """
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from jobs.domain import spans
 from shared.events.jobs import ActionState, ContactState, JobState
 
-Kind = Literal["w", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", "a", "S", "T", "L", "N", "M"]
-"""Word, phone, e-mail, name, postal code, invoice, barcode, tag, metadata, SKU, external reference, distribution location, assignee;
-status, type, location, tenant, merchant."""
+Kind = Literal["w", "g", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", "a", "S", "T", "L", "N", "M", "V"]
+"""Word, piece of a word, phone, e-mail, beginning of a name, postal code, invoice, barcode, tag, metadata, SKU, external reference,
+distribution location, assignee; status, type, location, tenant, merchant; the rules by which it was filed."""
 
-TERM_CHARS_MAX = 100
+RULES = "V:2"
+"""A term of every row that is filed by the rules of this module. Change it with them: rows without it are filed anew."""
+TERM_BYTES_MAX = 100
 """A longer one is filed under its digest: equality is all that is asked of it."""
 WORD_CHARS_MAX = 40
 PART_CHARS_MIN = 3
 """Fewer would be in nearly every name."""
+PIECE_CHARS = 6
+"""Of a part that is as long pieces of this length are looked up: there are few rows for each. Of a shorter one, those of three."""
+NAME_CHARS = 6
+"""So much of the beginning of a name is a term."""
 QUESTION_WORDS_MAX = 10
 
 _WORD = re.compile(r"[^\W_]+")
 _PHONE_LIKE = re.compile(r"\+?[\d\s().\-/]+")
 _PHONE_DIGITS_MIN = 6
 _SEPARATOR = "|"
+_NAME_MARK = "||"
+"""What stands before a name, and never before a number."""
 
 
 def fold(text: str) -> str:
@@ -44,7 +54,7 @@ def term(kind: Kind, value: str) -> str:
     folded = fold(value)
     if kind == "z":
         folded = folded.replace(" ", "")
-    if len(folded) > TERM_CHARS_MAX:
+    if len(folded.encode()) > TERM_BYTES_MAX:
         return f"{kind}#{hashlib.blake2b(folded.encode(), digest_size=16).hexdigest()}"
     return f"{kind}:{folded}"
 
@@ -61,29 +71,29 @@ def words(text: str) -> list[str]:
 
 def job_terms(job: JobState, tenant_id: str) -> list[str]:
     """All terms of a job, each once, those of its actions' numbers included."""
-    return list(dict.fromkeys([*_job_terms(job), term("N", tenant_id), term("M", job.merchant_id)]))
+    pieces = _pieces((*_names(job.contact), *_numbers(job)))
+    owners = (term("N", tenant_id), term("M", job.merchant_id))
+    return list(dict.fromkeys([*_job_terms(job), *pieces, *owners, RULES]))
 
 
 def action_terms(action: ActionState, tenant_id: str, merchant_id: str) -> list[str]:
     """All terms of an action, each once."""
-    texts = (action.description, action.sku, action.barcode, action.invoice_number, action.external_reference_id)
-    found = {f"w:{word}" for text in texts if text for word in words(text)}
+    numbers = _action_numbers(action)
+    found = {f"w:{word}" for text in (action.description, *numbers) if text for word in words(text)}
     owners = (term("N", tenant_id), term("M", merchant_id))
-    return sorted(found.union(_numbers_of(action), _kept_in_columns(action), owners))
+    return sorted(found.union(_pieces(numbers), _numbers_of(action), _kept_in_columns(action), owners, (RULES,)))
 
 
 def job_parts(job: JobState) -> str:
     """Names and numbers of a job, folded."""
-    contact = job.contact
-    numbers = (job.reference_id, (contact.phone or "").lstrip("+"), contact.email, *job.invoices, *job.barcodes)
-    parts = dict.fromkeys(part(text) for text in (*_names(contact), *numbers) if text)
-    return _SEPARATOR + _SEPARATOR.join(parts)
+    names, numbers = (dict.fromkeys(map(part, texts)) for texts in (_names(job.contact), _numbers(job)))
+    marked = [_NAME_MARK + name for name in names if name]
+    return "".join([*marked, *(_SEPARATOR + number for number in numbers if number)])
 
 
 def action_parts(action: ActionState) -> str:
     """The numbers of an action, folded."""
-    numbers = (action.sku, action.barcode, action.invoice_number, action.external_reference_id)
-    return _SEPARATOR + _SEPARATOR.join(part(number) for number in numbers if number)
+    return "".join(_SEPARATOR + part(number) for number in _action_numbers(action))
 
 
 def part(text: str) -> str:
@@ -91,9 +101,34 @@ def part(text: str) -> str:
     return fold(text).replace(_SEPARATOR, " ")
 
 
+def pieces_of(word: str) -> tuple[list[str], bool]:
+    """Terms that each row with this part of a word has, some of them; whether no other row has them all. None of what is too short."""
+    if len(word) < PART_CHARS_MIN:
+        return [], True
+    exact = word.isascii() and len(word) in (PART_CHARS_MIN, PIECE_CHARS)
+    length = PIECE_CHARS if len(word) >= PIECE_CHARS else PART_CHARS_MIN
+    starts = [*range(0, len(word) - length, length if length == PIECE_CHARS else 1), len(word) - length]
+    return [_piece(word[start : start + length]) for start in starts], exact
+
+
 def name_term(name: str) -> str:
-    """The term under which a name is filed, whose beginning is the term of its beginning."""
-    return f"n:{fold(name)}"[:TERM_CHARS_MAX]
+    """The term under which a name is filed, and one that begins so where the beginning is as long."""
+    return f"n:{part(name)[:NAME_CHARS]}"
+
+
+def fills_name_term(beginning: str) -> bool:
+    """Whether all names that begin so are filed under one term."""
+    return len(part(beginning)) >= NAME_CHARS
+
+
+def pieces_of_name(beginning: str) -> list[str]:
+    """Terms that each row with a name that begins so has; others have them, too."""
+    return [piece for word in _WORD.findall(part(beginning)) for piece in pieces_of(word)[0]]
+
+
+def marked_name(name: str) -> str:
+    """What `job_parts` has of a name that begins so."""
+    return _NAME_MARK + part(name)
 
 
 def question(text: str) -> list[list[str]]:
@@ -172,6 +207,30 @@ def _kept_in_columns(row: JobState | ActionState) -> Iterator[str]:
 def _names(contact: ContactState) -> Iterator[str]:
     full_name = " ".join(name for name in (contact.first_name, contact.last_name) if name)
     yield from (name for name in (full_name, contact.last_name, contact.company) if name)
+
+
+def _numbers(job: JobState) -> Sequence[str]:
+    contact = job.contact
+    numbers = (job.reference_id, (contact.phone or "").lstrip("+"), contact.email, *job.invoices, *job.barcodes)
+    return [number for number in numbers if number]
+
+
+def _action_numbers(action: ActionState) -> Sequence[str]:
+    numbers = (action.sku, action.barcode, action.invoice_number, action.external_reference_id)
+    return [number for number in numbers if number]
+
+
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    """The terms of all pieces of the words of these texts."""
+    for word in dict.fromkeys(word for text in texts for word in _WORD.findall(fold(text))):
+        for length in (PART_CHARS_MIN, PIECE_CHARS):
+            for start in range(len(word) - length + 1):
+                yield _piece(word[start : start + length])
+
+
+def _piece(text: str) -> str:
+    # Of other letters a digest, for all terms of a row together have to stay below PostgreSQL's limit of a megabyte.
+    return f"g:{text}" if text.isascii() else f"g#{zlib.crc32(text.encode()):08x}"
 
 
 def _numbers_of(action: ActionState) -> Iterable[str]:

@@ -25,11 +25,13 @@ from sqlmodel import Field as ColumnField
 from sqlmodel import SQLModel
 
 from jobs.domain.states import ActionStatus, JobStatus, JobType
+from jobs.domain.terms import RULES
 from shared.database import NAMING
 from shared.ids import TypedId
 from shared.migrations import add_plumbing_tables
 
 KEPT = "deleted_at IS NULL"
+UNFILED = f"NOT (terms @@ '''{RULES}''')"
 UNSCHEDULED = "9999-12-31"
 """Where a job without a date stands in the order of dates: after all of them."""
 
@@ -56,16 +58,18 @@ def _index(name: str, *columns: Any, where: str = KEPT, **more: Any) -> Index:
 
 
 def _inverted(name: str) -> Index:
-    # One index of both, so that what is asked of terms and of parts meets in the index and not in the table.
     return _index(
         name,
         "terms",
-        "parts",
         postgresql_using="gin",
-        postgresql_ops={"parts": "gin_trgm_ops"},
         # Entries that wait to be sorted in slow every search and, once there are many, whoever inserts next: keep them few.
         postgresql_with={"gin_pending_list_limit": "256"},
     )
+
+
+def _unfiled(name: str) -> Index:
+    # What was filed by the rules of before, until `filing` has come to it.
+    return _index(name, "id", where=UNFILED)
 
 
 class JobRow(Base, table=True):
@@ -109,6 +113,7 @@ class JobRow(Base, table=True):
         _inverted("ix_jobs_search"),
         _index("ix_jobs_deleted", "tenant_id", "livemode", "created_at", "id", where="deleted_at IS NOT NULL"),
         _index("ix_jobs_purged", "deleted_at", where="deleted_at IS NOT NULL"),
+        _unfiled("ix_jobs_unfiled"),
     )
 
     id: str = ColumnField(sa_column=Column(TypedId("job"), primary_key=True))
@@ -166,6 +171,7 @@ class ActionRow(Base, table=True):
         _index("ix_actions_updated", "tenant_id", "livemode", "updated_at", "id"),
         _inverted("ix_actions_search"),
         _index("ix_actions_purged", "deleted_at", where="deleted_at IS NOT NULL"),
+        _unfiled("ix_actions_unfiled"),
     )
 
     id: str = ColumnField(sa_column=Column(TypedId("act"), primary_key=True))

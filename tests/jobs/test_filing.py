@@ -1,0 +1,107 @@
+"""What was filed by rules of before is filed anew, and is found then; nothing else about it changes."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import text
+
+from jobs import filing
+from jobs.models.tables import UNFILED
+from shared.ids import to_uuid
+from tests.support.jobs import Jobs, Tenant, smallest
+from tests.support.suite import eventually
+
+NUMBERED: dict[str, Any] = {"reference_id": "ORDER-77120043", "actions": [{"sku": "CHAIR-4711-B"}]}
+
+
+async def execute(service: Jobs, statement: str, **values: Any) -> None:
+    async with service.database.transaction() as session:
+        await session.execute(text(statement), values)
+
+
+async def file_as_before(service: Jobs, job: dict[str, Any]) -> None:
+    """Have a job and its actions stand there as if rules of before had filed them."""
+    for table, column in (("jobs", "id"), ("actions", "job_id")):
+        await execute(
+            service,
+            f"UPDATE {table} SET terms = array_to_tsvector(ARRAY['w:order']), parts = 'order' WHERE {column} = :job_id",
+            job_id=to_uuid(job["id"]),
+        )
+
+
+async def left(service: Jobs) -> int:
+    """How many rows are still filed by rules of before."""
+    async with service.database.reading() as session:
+        counts = [
+            (await session.execute(text(f"SELECT count(*) FROM {table} WHERE {UNFILED}"))).scalar_one()
+            for table in ("jobs", "actions")
+        ]
+    return sum(counts)
+
+
+async def file_all(service: Jobs) -> None:
+    while True:
+        async with service.database.transaction() as session:
+            if not await filing.refile(session):
+                return
+
+
+async def test_what_was_filed_before_is_found_once_it_is_filed_anew(service: Jobs, tenant: Tenant) -> None:
+    api = (await tenant.merchant()).api
+    job = await api.create(smallest(**NUMBERED))
+    await file_as_before(service, job)
+    assert await api.listed(q="712004") == []
+
+    await file_all(service)
+
+    assert await left(service) == 0
+    assert await api.listed(q="712004") == [job["id"]]
+    assert await api.listed(sku="chair-4711-b") == [job["id"]]
+    assert await api.listed("/v1/actions", q="4711") == [job["actions"][0]["id"]]
+    assert (await api.get(f"/v1/jobs/{job['id']}")).json() == job
+
+
+async def test_jobs_beyond_one_transaction_are_filed_and_deleted_ones_too(service: Jobs, tenant: Tenant) -> None:
+    api = (await tenant.merchant()).api
+    jobs = [await api.create(smallest(**{**NUMBERED, "reference_id": f"A{n}"})) for n in range(filing.JOBS_MAX + 1)]
+    assert (await api.request("DELETE", f"/v1/jobs/{jobs[0]['id']}")).status_code == 204
+    for job in jobs:
+        await file_as_before(service, job)
+
+    await file_all(service)
+
+    assert await left(service) == 0
+    assert len(await api.listed(sku="CHAIR-4711-B")) == filing.JOBS_MAX
+    assert await api.listed(sku="CHAIR-4711-B", deleted="true") == [jobs[0]["id"]]
+
+
+async def test_a_job_that_somebody_changes_is_not_waited_for(service: Jobs, tenant: Tenant) -> None:
+    api = (await tenant.merchant()).api
+    held, free = [await api.create(smallest(**{**NUMBERED, "reference_id": name})) for name in ("held", "free")]
+    for job in (held, free):
+        await file_as_before(service, job)
+
+    async with service.database.transaction() as other:
+        await other.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": to_uuid(held["id"])})
+        async with asyncio.timeout(5), service.database.transaction() as session:
+            await filing.refile(session)
+        assert await api.listed(sku="chair-4711-b") == [free["id"]]
+
+    await file_all(service)
+    assert await api.listed(sku="chair-4711-b") == [free["id"], held["id"]]
+
+
+async def test_the_service_does_it_by_itself(service: Jobs, tenant: Tenant) -> None:
+    api = (await tenant.merchant()).api
+    job = await api.create(smallest(**NUMBERED))
+    await file_as_before(service, job)
+    part = asyncio.ensure_future(filing.filing(service.database)())
+
+    async def found() -> bool:
+        return bool(await api.listed(q="712004") == [job["id"]])
+
+    try:
+        await eventually(found, seconds=10, what="the job is found by a part of its reference")
+    finally:
+        part.cancel()
+        await asyncio.wait({part})
