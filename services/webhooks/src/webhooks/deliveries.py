@@ -274,17 +274,21 @@ async def _look_through(
     spans = _spans(newest if position is None else made_at(to_uuid(position[0])))
     span: _Span | None = next(spans)
     stretches = iter(STRETCHES)
-    rows_max: int | None = next(stretches)
+    stretch, left = next(stretches), sum(STRETCHES)
     found: list[DeliveryRow] = []
-    while span is not None and rows_max is not None and len(found) <= paging.limit:
+    while span is not None and left and len(found) <= paging.limit:
+        rows_max = min(stretch, left)
         statement = _stretch([*among, *_beyond(position)], span, wanted, rows_max, paging.limit + 1 - len(found))
         rows = (await session.execute(statement)).all()
         found += [row[0] for row in rows if row[0] is not None]
-        if rows[0].examined < rows_max:
+        examined = rows[0].examined
+        left -= examined
+        if examined:
+            position = [rows[0].last_event_id, rows[0].last_endpoint_id]
+        if examined < rows_max:
             span = next(spans, None)
         else:
-            position = [rows[0].last_event_id, rows[0].last_endpoint_id]
-            rows_max = next(stretches, None)
+            stretch = next(stretches, stretch)
     has_more = span is not None or len(found) > paging.limit
     if len(found) > paging.limit:
         last = found[paging.limit - 1]
