@@ -1,7 +1,7 @@
 """Arrivals: whoever wants to know of a record before its batch is told once, of what nobody else can have handled, and never in vain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,13 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared import kafka
 from shared.consumer import NEWS_RECORDS_MAX
 from shared.database import Database
-from shared.events import Vocabulary
 from shared.producer import Producer, Record
 from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, new_topic, note, noted_on, running
-
-vocabulary = Vocabulary(Noted)
+from tests.support.transport import Noted, eventually, new_topic, note, noted_on, read_noted, running
 
 
 class Desk:
@@ -42,12 +39,6 @@ class Desk:
         self.handled += [fact.data.note for fact in facts]
 
 
-def read(headers: Mapping[str, str], value: bytes) -> Noted | None:
-    fact = vocabulary.read(headers, value)
-    assert fact is None or isinstance(fact, Noted)
-    return fact
-
-
 @asynccontextmanager
 async def consuming(backing: BackingStack, database: Database, topic: str, desk: Desk) -> AsyncIterator[None]:
     broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
@@ -55,7 +46,7 @@ async def consuming(backing: BackingStack, database: Database, topic: str, desk:
         broker,
         topic=topic,
         group="tests",
-        read=read,
+        read=read_noted,
         handle=desk.handle,
         arrived=desk.arrived,
         database=database,

@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -18,15 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared import inbox, kafka, outbox, telemetry, topics
 from shared.database import Database
 from shared.errors import Conflict, Unavailable
-from shared.events import Vocabulary
 from shared.producer import Producer, Record
 from shared.progress import Progress
 from shared.relay import Relay
 from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, new_topic, note, noted_on, read_records, running
-
-vocabulary = Vocabulary(Noted)
+from tests.support.transport import Noted, eventually, new_topic, note, noted_on, read_noted, read_records, running
 
 
 class Seen:
@@ -58,12 +55,6 @@ async def handled(database: Database) -> list[str]:
         return list((await session.execute(text("SELECT note FROM handled ORDER BY note"))).scalars())
 
 
-def read(headers: Mapping[str, str], value: bytes) -> Noted | None:
-    fact = vocabulary.read(headers, value)
-    assert fact is None or isinstance(fact, Noted)
-    return fact
-
-
 @asynccontextmanager
 async def consuming(
     backing: BackingStack,
@@ -79,7 +70,7 @@ async def consuming(
         broker,
         topic=topic,
         group="tests",
-        read=read,
+        read=read_noted,
         handle=handle,
         database=database,
         metrics=metrics or Metrics("tests"),
@@ -122,7 +113,9 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
     metrics = Metrics("tests")
     database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
     subscriptions = [
-        kafka.subscribe(broker, topic=name, group="tests", read=read, handle=Seen(), database=database, metrics=metrics)
+        kafka.subscribe(
+            broker, topic=name, group="tests", read=read_noted, handle=Seen(), database=database, metrics=metrics
+        )
         for name in ("a.events.v1", "b.events.v1")
     ]
 
@@ -418,7 +411,7 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
     later = f"{topic}.later"
     broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
     subscription = kafka.subscribe(
-        broker, topic=later, group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
+        broker, topic=later, group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )
     consumers = kafka.Consumers(broker, [subscription])
 
@@ -434,7 +427,7 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
 async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:
     broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
     subscription = kafka.subscribe(
-        broker, topic="t", group="tests", read=read, handle=seen, database=database, metrics=Metrics("tests")
+        broker, topic="t", group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )
     consumers = kafka.Consumers(broker, [subscription])
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import ClassVar, Literal
 
@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from shared import topics
 from shared.database import Database
-from shared.events import Event, State
+from shared.events import Event, State, Vocabulary
 from shared.ids import new_id
 from shared.migrations import plumbing
 from tests.support.stack import BackingStack
@@ -36,9 +36,19 @@ class Noted(Event):
     data: NoteState
 
 
+_vocabulary = Vocabulary(Noted)
+
+
 def noted_on(topic: str) -> type[Noted]:
     """The same fact, published on this topic."""
     return type("NotedHere", (Noted,), {"topic": topic, "__annotations__": {"topic": ClassVar[str]}})
+
+
+def read_noted(headers: Mapping[str, str], value: bytes) -> Noted | None:
+    """One record as a consumer reads it; None for a fact of another type."""
+    fact = _vocabulary.read(headers, value)
+    assert fact is None or isinstance(fact, Noted)
+    return fact
 
 
 def note(kind: type[Noted], subject: str, number: int, words: str = "x") -> Noted:

@@ -169,8 +169,8 @@ def _axis(question: Question[RowT], order: str, filters: Filters) -> _Axis | Non
 
 
 async def _parts(
-    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any, _wanted: int
-) -> AsyncGenerator[Sequence[ColumnElement[bool]], int]:
+    session: AsyncSession, question: Question[Any], axis: _Axis, descending: bool, position: Any
+) -> AsyncGenerator[Sequence[ColumnElement[bool]], None]:
     """The rows that match, from a position on, cut along an axis."""
     near, middle, far, rows, share = (await session.execute(_reach(question, axis, descending, position))).one()
     owner = [_owner_term(question)] if (share or 0) < OWNER_SHARE_MAX else []

@@ -231,7 +231,7 @@ def _spans(newest: datetime) -> Iterator[_Span]:
     yield _Span(None, end)
 
 
-async def _parts(newest: datetime, first: str | None, _: int) -> AsyncGenerator[ColumnElement[bool], int]:
+async def _parts(newest: datetime, first: str | None) -> AsyncGenerator[ColumnElement[bool], None]:
     for span in _spans(newest if first is None else made_at(to_uuid(first))):
         yield span.holds(col(DeliveryRow.event_id))
 

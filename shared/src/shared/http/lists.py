@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -44,10 +44,9 @@ ItemT = TypeVar("ItemT")
 
 Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
 """A condition; or several of them, all looked at by one statement, one after the other as far as that is needed."""
-Parts = Callable[[Any, int], AsyncGenerator[Part, int]]
-"""Cuts a list into parts, given the first value of the position where a page begins (None at the start) and how many rows are wanted:
-conditions of which each row that follows meets exactly one, the rows of one part all coming before those of the next. After each part it
-is sent the number of rows found so far."""
+Parts = Callable[[Any], AsyncGenerator[Part, None]]
+"""Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row that
+follows meets exactly one, the rows of one part all coming before those of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +175,11 @@ async def page(
     if parts is None:
         found += await session.execute(statement.limit(wanted))
     else:
-        async with aclosing(parts(_value(by[0], position), wanted)) as conditions:
-            with suppress(StopAsyncIteration):
-                part = await anext(conditions)
-                while True:
-                    found += await session.execute(_of_part(statement, part, wanted - len(found)))
-                    if len(found) == wanted:
-                        break
-                    part = await conditions.asend(len(found))
+        async with aclosing(parts(_value(by[0], position))) as conditions:
+            async for part in conditions:
+                found += await session.execute(_of_part(statement, part, wanted - len(found)))
+                if len(found) == wanted:
+                    break
     has_more = len(found) > request.limit
     shown = found[: request.limit]
     cursor = request.cursor_after(shown[-1][1:], [filters, descending]) if has_more else None
