@@ -156,10 +156,11 @@ class Desk:
     async def arrive(self, *events: Event, dispatcher: Dispatcher) -> None:
         """What a dispatcher does with events that are here and not stored yet, once it knows the endpoints as they are."""
 
-        async def is_current() -> bool:
-            return self.directory.is_current
+        async def knows_endpoints() -> bool:
+            (changes,) = await self.rows("SELECT last_value FROM endpoint_changes")
+            return self.directory.is_current and self.directory.last_change == changes.last_value
 
-        await eventually(is_current, what="the directory is current")
+        await eventually(knows_endpoints, what="the directory knows the endpoints")
         consumers.on_arrival(directory=self.directory, taker=dispatcher)([fact_of(event) for event in events])
 
     async def publish_job(self, dispatcher: Dispatcher | None = None) -> str:
