@@ -31,6 +31,18 @@ async def database(fragile: BackingStack) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture(autouse=True)
+async def nothing_stays() -> AsyncIterator[None]:
+    """Whatever broke, no client of Kafka's goes on beside its successor, or after the end."""
+    yield
+    left = [
+        task
+        for task in asyncio.all_tasks()
+        if (code := getattr(task.get_coro(), "cr_code", None)) is not None and "aiokafka" in code.co_filename
+    ]
+    assert left == []
+
+
 class Traffic:
     """Facts written at a steady pace while things break; those whose commit succeeded are remembered."""
 

@@ -23,6 +23,7 @@ from shared.dead_letters import KafkaRecord
 
 COMMIT_SECONDS = 0.05
 LAST_COMMIT_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 AHEAD_RECORDS_MAX = 1000
 """So many records wait in memory for the batch under way to end."""
 NEWS_RECORDS_MAX = 64
@@ -109,8 +110,14 @@ class PromptConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publis
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=LAST_COMMIT_SECONDS)
             self._committing.cancel()
-        await super().stop()
-        self._moved.set()
+        try:
+            await super().stop()
+        finally:
+            # Where Kafka is away it may not get so far, and would go on looking for Kafka.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._client.close()
+            self._moved.set()
 
     def assigned(self, partitions: set[TopicPartition]) -> None:
         """These partitions are ours from now on, and what was read before is of no use."""

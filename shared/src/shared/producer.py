@@ -88,7 +88,7 @@ class Producer:
         return outcomes
 
     async def discard(self) -> None:
-        """Throw the connection away, with what it has not sent, within 2 × `STOP_SECONDS`; the next call builds one."""
+        """Throw the connection away, with what it has not sent, within 3 × `STOP_SECONDS`; the next call builds one."""
         client, self._client = self._client, None
         self._known_topics.clear()
         if client is None:
@@ -164,8 +164,10 @@ async def _stop(client: AIOKafkaProducer) -> None:
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await client.stop()
-    except (KafkaError, TimeoutError):
-        # Its connections remain: close them, so that nothing it still holds can reach Kafka later, out of order.
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await client.client.close()
+    except Exception:
+        # Kafka is away, or the client lost count of what it was told to forget. What it has running and its connections remain: end
+        # them, so that nothing it still holds can reach Kafka later, out of order.
+        for close in (client._sender.close, client.client.close):
+            with suppress(Exception):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await close()

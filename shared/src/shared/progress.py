@@ -162,12 +162,12 @@ class Progress:
         if clients is None:
             return
         consumer, admin = clients
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await consumer.stop()
-                await admin.close()
-        except Exception:
-            log.debug("progress clients did not close in order", exc_info=True)
+        for close in (consumer.stop, admin.close):
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await close()
+            except Exception:
+                log.debug("a progress client did not close in order", exc_info=True)
 
 
 async def _lag(
