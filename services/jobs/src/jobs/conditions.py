@@ -98,12 +98,13 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         asked += _lying("U", filters.status_changed_gte, None)
     if filters.contact_name is not None:
         name = terms.name_term(filters.contact_name)
+        of_name = [any_of([piece]) for piece in terms.pieces_of_name(filters.contact_name)]
         where.append(_marked(filters.contact_name))
         if terms.fills_name_term(filters.contact_name):
-            asked.append(any_of([name]))
+            # Names begin alike: most of those that go on differently are told by their pieces.
+            asked += [any_of([name]), *of_name]
         else:
-            gathered = [_beginning_with(name)]
-            pieces = [any_of([piece]) for piece in terms.pieces_of_name(filters.contact_name)]
+            gathered, pieces = [_beginning_with(name)], of_name
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte

@@ -2,8 +2,8 @@
 
 A term is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word of its text); all terms of a row are one set under
 one index, so that any mixture of conditions is one look-up. Parts of the words of names and numbers are found by pieces of three and of
-six characters, which are terms, too: of a part some pieces are looked up, and what has them is compared with the names and numbers
-themselves, which stand beside the terms. Folding (case, accents) is done here for both sides, so that they can never differ.
+six characters, and of four letters, which are terms, too: of a part some pieces are looked up, and what has them is compared with the names
+and numbers themselves, which stand beside the terms. Folding (case, accents) is done here for both sides, so that they can never differ.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Kind = Literal["w", "g", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", 
 """Word, piece of a word, phone, e-mail, beginning of a name, postal code, invoice, barcode, tag, metadata, SKU, external reference,
 distribution location, assignee; status, type, location, tenant, merchant; the rules by which it was filed."""
 
-RULES = "V:2"
+RULES = "V:3"
 """A term of every row that is filed by the rules of this module. Change it with them: rows without it are filed anew."""
 TERM_BYTES_MAX = 100
 """A longer one is filed under its digest: equality is all that is asked of it."""
@@ -29,6 +29,10 @@ PART_CHARS_MIN = 3
 """Fewer would be in nearly every name."""
 PIECE_CHARS = 6
 """Of a part that is as long pieces of this length are looked up: there are few rows for each. Of a shorter one, those of three."""
+PIECES_STEP = 3
+"""How far from each other the pieces of six lie that are looked up: they overlap, so that few other rows have them all."""
+LETTERS_CHARS = 4
+"""Of a shorter part that is letters alone, these: names have much in common, and people search for short ones."""
 NAME_CHARS = 6
 """So much of the beginning of a name is a term."""
 QUESTION_WORDS_MAX = 10
@@ -105,9 +109,11 @@ def pieces_of(word: str) -> tuple[list[str], bool]:
     """Terms that each row with this part of a word has, some of them; whether no other row has them all. None of what is too short."""
     if len(word) < PART_CHARS_MIN:
         return [], True
-    exact = word.isascii() and len(word) in (PART_CHARS_MIN, PIECE_CHARS)
-    length = PIECE_CHARS if len(word) >= PIECE_CHARS else PART_CHARS_MIN
-    starts = [*range(0, len(word) - length, length if length == PIECE_CHARS else 1), len(word) - length]
+    length = PIECE_CHARS
+    if len(word) < PIECE_CHARS:
+        length = LETTERS_CHARS if len(word) >= LETTERS_CHARS and word.isalpha() else PART_CHARS_MIN
+    exact = word.isascii() and len(word) == length
+    starts = [*range(0, len(word) - length, PIECES_STEP if length == PIECE_CHARS else 1), len(word) - length]
     return [_piece(word[start : start + length]) for start in starts], exact
 
 
@@ -223,9 +229,11 @@ def _action_numbers(action: ActionState) -> Sequence[str]:
 def _pieces(texts: Iterable[str]) -> Iterator[str]:
     """The terms of all pieces of the words of these texts."""
     for word in dict.fromkeys(word for text in texts for word in _WORD.findall(fold(text))):
-        for length in (PART_CHARS_MIN, PIECE_CHARS):
+        for length in (PART_CHARS_MIN, LETTERS_CHARS, PIECE_CHARS):
             for start in range(len(word) - length + 1):
-                yield _piece(word[start : start + length])
+                piece = word[start : start + length]
+                if length != LETTERS_CHARS or piece.isalpha():
+                    yield _piece(piece)
 
 
 def _piece(text: str) -> str:
