@@ -336,10 +336,11 @@ async def test_text_of_any_length_is_found(tenant: Tenant) -> None:
     assert await found(api, q=long_word.upper()) == [job["id"]]
 
 
+SPLIT = ["qwertyXX", "XXrtyuio", "mnopXX", "XXnopq"]
 NUMBERS: dict[str, Any] = {
     "reference_id": "Adalovelace 7",
     "contact": {"first_name": "Adalovic", "last_name": "Достоевский", "company": "a|b & Sons"},
-    "barcodes": ["abcdefXX", "XXghijkl", "1234x", "x2345", "0" * 60 + "7" * 40],
+    "barcodes": ["abcdefXX", "XXghijkl", "1234x", "x2345", "0" * 60 + "7" * 40, *SPLIT],
     "invoices": ["\u0301", "adalovic-numbers"],
 }
 
@@ -354,6 +355,8 @@ NUMBERS: dict[str, Any] = {
         ({"q": "bcd"}, True),
         # All of its pieces are there, and not together.
         ({"q": "abcdefghijkl"}, False),
+        ({"q": "qwertyuio"}, False),
+        ({"q": "mnopq"}, False),
         ({"q": "12345"}, False),
         ({"q": "1234"}, True),
         ({"q": "достоев"}, True),
@@ -369,6 +372,7 @@ NUMBERS: dict[str, Any] = {
         ({"contact_name": "adalovic"}, True),
         ({"contact_name": "Adalovic Досто"}, True),
         ({"contact_name": "adalov"}, True),
+        ({"contact_name": "adalovix"}, False),
         ({"contact_name": "adal"}, True),
         ({"contact_name": "дос"}, True),
         # A name has it, and does not begin so.
