@@ -205,7 +205,7 @@ def test_tenant_mode_type_and_location_must_all_agree() -> None:
 
 
 def outcome(status: int | None = 500, retry_after: str | None = None) -> Outcome:
-    return Outcome(NOW, 1, "status", status, None, retry_after)
+    return Outcome(0, 1, "status", status, None, retry_after)
 
 
 def test_retries_follow_the_schedule_with_a_fifth_either_way() -> None:
@@ -220,7 +220,7 @@ def test_retries_follow_the_schedule_with_a_fifth_either_way() -> None:
 
 
 def test_success_ends_and_gone_ends_otherwise() -> None:
-    accepted = retries.decide(Outcome(NOW, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
+    accepted = retries.decide(Outcome(0, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
     gone = retries.decide(outcome(410), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
 
     assert accepted.delivered

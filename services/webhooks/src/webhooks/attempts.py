@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,13 +25,13 @@ NO_VALUES = "{}"
 _RESULTS = """
     SELECT r.*, k.tenant_id, k.livemode, k.event_type FROM unnest(
             CAST(CAST(:event_ids AS text) AS uuid[]), CAST(CAST(:endpoint_ids AS text) AS uuid[]), CAST(CAST(:tokens AS text) AS bigint[]),
-            CAST(CAST(:kinds AS text) AS int[]), CAST(CAST(:started_ats AS text) AS float8[]), CAST(CAST(:latencies_ms AS text) AS int[]),
+            CAST(CAST(:kinds AS text) AS int[]), CAST(CAST(:started_us AS text) AS bigint[]), CAST(CAST(:latencies_ms AS text) AS int[]),
             CAST(CAST(:dns_ms AS text) AS int[]), CAST(CAST(:connect_ms AS text) AS int[]), CAST(CAST(:tls_ms AS text) AS int[]),
             CAST(CAST(:first_byte_ms AS text) AS int[]), CAST(CAST(:response_statuses AS text) AS smallint[]),
             CAST(CAST(:causes AS text) AS text[]), CAST(:bodies AS text[]), CAST(CAST(:retries_seconds AS text) AS float8[]),
             CAST(CAST(:failures AS text) AS text[]), CAST(CAST(:numbers AS text) AS smallint[])
         ) AS r (
-            event_id, endpoint_id, token, kind, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status,
+            event_id, endpoint_id, token, kind, started_us, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status,
             cause, response_body, retry_seconds, failure, number
         ) JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
             WITH ORDINALITY AS k (tenant_id, livemode, event_type, kind) USING (kind)
@@ -56,8 +57,9 @@ _RECORD_FIRST = Statement(
             event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
             first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
         )
-        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, 1, to_timestamp(started_at), latency_ms, dns_ms, connect_ms,
-            tls_ms, first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
+        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, 1,
+            to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
+            first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
             CASE WHEN retry_seconds IS NULL THEN now() END,
             CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
         FROM result ON CONFLICT DO NOTHING
@@ -104,8 +106,9 @@ _RECORD_LEASED = Statement(
             event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
             first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
         )
-        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, number, to_timestamp(started_at), latency_ms, dns_ms, connect_ms,
-            tls_ms, first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
+        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, number,
+            to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
+            first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
             CASE WHEN retry_seconds IS NULL THEN now() END,
             CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
         FROM held
@@ -223,22 +226,23 @@ def _pair(result: Result) -> tuple[UUID, UUID]:
     return result.leased.event.id, result.leased.endpoint_id
 
 
-def quoted(values: Iterable[str | None]) -> str:
+def quoted(values: Sequence[str | None]) -> str:
     """An array literal of any texts."""
-    return (
-        "{"
-        + ",".join(
-            "null" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
-        )
-        + "}"
+    if None not in values:
+        joined = '","'.join(cast(Sequence[str], values))
+        if "\\" not in joined and joined.count('"') == 2 * (len(values) - 1):
+            return f'{{"{joined}"}}'
+    return array(
+        "null" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
     )
 
 
 def _sparse(values: Sequence[object]) -> str:
     """The same for values of which some, or all, are missing."""
-    if not any(value is not None for value in values):
+    missing = values.count(None)
+    if missing == len(values):
         return NO_VALUES
-    return array("null" if value is None else value for value in values)
+    return array("null" if value is None else value for value in values) if missing else array(values)
 
 
 def _columns(results: Sequence[Result]) -> Mapping[str, object]:
@@ -259,7 +263,7 @@ def _columns(results: Sequence[Result]) -> Mapping[str, object]:
         "tenant_ids": [tenant_id for tenant_id, _, _ in numbers],
         "livemodes": [livemode for _, livemode, _ in numbers],
         "event_types": [event_type for _, _, event_type in numbers],
-        "started_ats": array([outcome.started_at.timestamp() for outcome in outcomes]),
+        "started_us": array([outcome.started_us for outcome in outcomes]),
         "latencies_ms": array([outcome.latency_ms for outcome in outcomes]),
         "dns_ms": _sparse([one.dns_ms for one in timings]),
         "connect_ms": _sparse([one.connect_ms for one in timings]),

@@ -5,7 +5,6 @@ seen. Its row is the proof that it was.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,13 +40,14 @@ _STORE = Statement(
     ),
     stored AS (
         INSERT INTO events (id, position, tenant_id, livemode, type, subject, location_ids, occurred_at, body, traceparent)
-        SELECT id, base + place, tenant_id, livemode, type, subject, location_ids::uuid[], to_timestamp(occurred_at), body, traceparent
+        SELECT id, base + place, tenant_id, livemode, type, subject, location_ids::uuid[],
+            to_timestamp(occurred_us / CAST(1000000 AS float8)), body, traceparent
         FROM view, unnest(
             CAST(CAST(:event_ids AS text) AS uuid[]), CAST(CAST(:places AS text) AS int[]), CAST(CAST(:tenant_ids AS text) AS uuid[]),
             CAST(CAST(:livemodes AS text) AS boolean[]), CAST(CAST(:types AS text) AS text[]), CAST(CAST(:subjects AS text) AS text[]),
-            CAST(CAST(:location_ids AS text) AS text[]), CAST(CAST(:occurred_ats AS text) AS float8[]), CAST(:bodies AS bytea[]),
+            CAST(CAST(:location_ids AS text) AS text[]), CAST(CAST(:occurred_us AS text) AS bigint[]), CAST(:bodies AS bytea[]),
             CAST(CAST(:traceparents AS text) AS text[])
-        ) AS event (id, place, tenant_id, livemode, type, subject, location_ids, occurred_at, body, traceparent)
+        ) AS event (id, place, tenant_id, livemode, type, subject, location_ids, occurred_us, body, traceparent)
         WHERE view.current
         ON CONFLICT DO NOTHING RETURNING id, position, tenant_id, livemode, type, subject
     ),
@@ -113,7 +113,7 @@ class Spread:
 
 @dataclass(slots=True)
 class _Plan:
-    taken: list[tuple[Event, UUID]] = field(default_factory=list)
+    taken: list[Leased] = field(default_factory=list)
     """By this process, at once."""
     begun: list[Leased] = field(default_factory=list)
     waiting: list[tuple[Event, UUID, bool]] = field(default_factory=list)
@@ -136,31 +136,32 @@ async def spread(
     """
     # A batch may hold a record twice; the first of them stands for both.
     unique = {fact.event.id: fact for fact in reversed(facts)}
+    in_turn = list(unique.values())[::-1]
     for looks in range(STALE_VIEWS_MAX + 1):
         if directory.last_change is None or looks:
             await directory.load(session)
-        plan = _plan(list(unique.values())[::-1], directory, room, begun)
-        known = directory.last_change if looks < STALE_VIEWS_MAX else None
         lease = Lease(new_token(), time.monotonic() + lease_seconds, is_flight=True)
+        plan = _plan(in_turn, directory, room, begun, lease)
+        known = directory.last_change if looks < STALE_VIEWS_MAX else None
         ordered = {endpoint_id for _, endpoint_id, in_order in plan.waiting if in_order}
         if ordered:
             await queue.lock_chains(session, ordered)
-        values = _values(list(unique.values())[::-1], plan, lease, known, lease_seconds)
+        values = _values(in_turn, plan, lease, known, lease_seconds)
         source = session if ordered or wire is None else wire
         stored = {row[0] for row in await _STORE.rows(source, values)}
         # None among them: the view was not the latest, and nothing was done.
         if None not in stored:
-            leased = [Leased(event, endpoint_id, lease) for event, endpoint_id in plan.taken if event.id in stored]
+            leased = plan.taken if len(stored) == len(unique) else [one for one in plan.taken if one.event.id in stored]
             flying = [one for one in plan.begun if one.event.id in stored]
             lease.left = len(leased) + len(flying)
             return Spread(unique.keys(), lease, leased, flying, len(plan.waiting))
     raise AssertionError("the last look takes whatever there is")
 
 
-def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun) -> _Plan:
+def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun, lease: Lease) -> _Plan:
     """Who gets what, and what of it this process has room for. What has begun is part of it, even if its endpoint has changed since."""
     plan = _Plan()
-    places: Counter[UUID] = Counter()
+    places: dict[UUID, int] = {}
     ordered: dict[UUID, bool] = {}
     for fact in facts:
         event = fact.event
@@ -174,9 +175,10 @@ def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun)
                 target = directory.target(endpoint_id)
                 in_order = ordered[endpoint_id] = target is not None and target.ordered_by_job
                 places[endpoint_id] = 0 if in_order else room(endpoint_id)
-            if places[endpoint_id] > 0:
-                places[endpoint_id] -= 1
-                plan.taken.append((event, endpoint_id))
+            left = places[endpoint_id]
+            if left > 0:
+                places[endpoint_id] = left - 1
+                plan.taken.append(Leased(event, endpoint_id, lease))
             else:
                 plan.waiting.append((event, endpoint_id, in_order))
     return plan
@@ -185,15 +187,14 @@ def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun)
 def _values(
     facts: Sequence[Fact], plan: _Plan, lease: Lease, known: int | None, lease_seconds: float
 ) -> dict[str, object]:
+    flying = [*plan.taken, *plan.begun]
     return {
         **_events(facts),
         "known": known,
         "token": lease.token,
         "lease_seconds": lease_seconds,
-        "taken_event_ids": array([*(event.id for event, _ in plan.taken), *(one.event.id for one in plan.begun)]),
-        "taken_endpoint_ids": array(
-            [*(endpoint_id for _, endpoint_id in plan.taken), *(one.endpoint_id for one in plan.begun)]
-        ),
+        "taken_event_ids": array([one.event.id for one in flying]),
+        "taken_endpoint_ids": array([_text(one.endpoint_id) for one in flying]),
         "waiting_event_ids": array(event.id for event, _, _ in plan.waiting),
         "waiting_endpoint_ids": array(endpoint_id for _, endpoint_id, _ in plan.waiting),
         "waiting_ordered": array(in_order for _, _, in_order in plan.waiting),
@@ -214,7 +215,7 @@ def _events(facts: Sequence[Fact]) -> dict[str, object]:
         "types": quoted([fact.event.type for fact in ordered]),
         "subjects": quoted([fact.subject for fact in ordered]),
         "location_ids": quoted([_literal(fact.location_ids) for fact in ordered]),
-        "occurred_ats": array([fact.event.message.occurred_at.timestamp() for fact in ordered]),
+        "occurred_us": array([round(fact.event.message.occurred_at.timestamp() * 1e6) for fact in ordered]),
         "bodies": [fact.event.message.body for fact in ordered],
         "traceparents": quoted(traceparents) if any(traceparents) else NO_VALUES,
     }
