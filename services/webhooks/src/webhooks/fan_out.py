@@ -21,6 +21,8 @@ CONSUMER = "webhooks.fan-out"
 POSITIONS_PER_TRANSACTION = 65_536
 STALE_VIEWS_MAX = 3
 TEXTS_KEPT_MAX = 10_000
+_IN_ORDER = -1
+"""In the place of how much room there is: all of this endpoint's goes through the queue."""
 
 Room = Callable[[UUID], int]
 """How many more deliveries of an endpoint this process can take on at once."""
@@ -194,7 +196,6 @@ def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun,
     """Who gets what, and what of it this process has room for. What has begun is part of it, even if its endpoint has changed since."""
     plan = _Plan()
     places: dict[UUID, int] = {}
-    ordered: dict[UUID, bool] = {}
     for fact in facts:
         event = fact.event
         under_way = begun(event.id)
@@ -202,17 +203,17 @@ def _plan(facts: Sequence[Fact], directory: Directory, room: Room, begun: Begun,
         for endpoint_id in directory.wanting(event.tenant_id, event.livemode, event.type, fact.location_ids):
             if under_way and any(one.endpoint_id == endpoint_id for one in under_way):
                 continue
-            in_order = ordered.get(endpoint_id)
-            if in_order is None:
+            left = places.get(endpoint_id)
+            if left is None:
                 target = directory.target(endpoint_id)
-                in_order = ordered[endpoint_id] = target is not None and target.ordered_by_job
-                places[endpoint_id] = 0 if in_order else room(endpoint_id)
-            left = places[endpoint_id]
+                in_order = target is not None and target.ordered_by_job
+                left = _IN_ORDER if in_order else room(endpoint_id)
             if left > 0:
                 places[endpoint_id] = left - 1
                 plan.taken.append(Leased(event, endpoint_id, lease))
             else:
-                plan.waiting.append((event, endpoint_id, in_order))
+                places[endpoint_id] = left
+                plan.waiting.append((event, endpoint_id, left == _IN_ORDER))
     return plan
 
 
