@@ -29,7 +29,7 @@ from shared.ids import new_id
 from webhooks.attempts import Message
 from webhooks.domain import addresses, signatures
 from webhooks.domain.addresses import parse_networks
-from webhooks.domain.retries import Outcome
+from webhooks.domain.retries import Cause, Outcome
 from webhooks.targets import Target
 from webhooks.worker.answers import BODY_BYTES_MAX
 from webhooks.worker.sender import Sender
@@ -72,8 +72,9 @@ def headers_of(target: Target, message: Message, now: datetime) -> dict[str, str
 
 def outcome_of(started_at: datetime, began: float, status: int, body: bytes) -> Outcome:
     latency_ms = round((time.perf_counter() - began) * 1000)
-    cause = None if 200 <= status < 300 else "status"
-    return Outcome(started_at, latency_ms, cause, status, body.decode("utf-8", "replace") or None)  # type: ignore[arg-type]
+    cause: Cause | None = None if 200 <= status < 300 else "status"
+    text = body.decode("utf-8", "replace") or None
+    return Outcome(round(started_at.timestamp() * 1e6), latency_ms, cause, status, text)
 
 
 # -- aiohttp: what deliveries were sent with before ----------------------------------------------------------------------

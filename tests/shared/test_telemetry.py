@@ -163,6 +163,23 @@ def test_a_metric_asked_for_twice_is_the_same() -> None:
     assert metrics.counter("a_total", "A.", ("x",)) is metrics.counter("a_total", "A.", ("x",))
     assert metrics.gauge("b", "B.") is metrics.gauge("b", "B.")
     assert metrics.histogram("c", "C.", buckets=(1, 2)) is metrics.histogram("c", "C.")
+    assert metrics.distribution("d", "D.") is metrics.distribution("d", "D.")
+
+
+def test_a_distribution_shows_what_a_histogram_does() -> None:
+    one, other = Metrics("jobs"), Metrics("jobs")
+    values = [0.0, 0.001, 0.0011, 0.3, 59.9, 60.0, 4000.0]
+    one.distribution("waits", "How long.").observe_all(values[:3])
+    one.distribution("waits", "How long.").observe_all(values[3:])
+    for value in values:
+        other.histogram("waits", "How long.").observe(value)
+
+    def shown(metrics: Metrics) -> list[str]:
+        lines = metrics.exposition()[0].decode().splitlines()
+        return [line for line in lines if "waits" in line and "_created" not in line]
+
+    assert shown(one) == shown(other)
+    assert "waits_count 7.0" in shown(one)
 
 
 # -- Traces ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """The rules by themselves: addresses, URLs, matching, retries, signatures, settings."""
 
+import base64
+import hmac
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
@@ -11,6 +14,9 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared.events import webhooks as facts
+from shared.ids import new_id, to_uuid
+from tests.support.webhooks import headers_of, job_created
+from webhooks import attempts, consumers
 from webhooks.config import Settings, parse_schedule
 from webhooks.domain import addresses, endpoints, matching, retries, signatures
 from webhooks.domain.retries import Decision, Outcome
@@ -205,7 +211,7 @@ def test_tenant_mode_type_and_location_must_all_agree() -> None:
 
 
 def outcome(status: int | None = 500, retry_after: str | None = None) -> Outcome:
-    return Outcome(NOW, 1, "status", status, None, retry_after)
+    return Outcome(0, 1, "status", status, None, retry_after)
 
 
 def test_retries_follow_the_schedule_with_a_fifth_either_way() -> None:
@@ -220,7 +226,7 @@ def test_retries_follow_the_schedule_with_a_fifth_either_way() -> None:
 
 
 def test_success_ends_and_gone_ends_otherwise() -> None:
-    accepted = retries.decide(Outcome(NOW, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
+    accepted = retries.decide(Outcome(0, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
     gone = retries.decide(outcome(410), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
 
     assert accepted.delivered
@@ -256,6 +262,55 @@ def test_a_retry_after_only_ever_delays() -> None:
 
     assert sooner.retry_seconds == pytest.approx(300)
     assert later.retry_seconds == pytest.approx(4000)
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
+def test_a_signature_is_the_hmac_of_keys_of_any_length(length: int) -> None:
+    key, body = random.Random(length).randbytes(length), b'{"a": 1}'
+    expected = base64.b64encode(hmac.digest(key, b"evt_1.1700000000." + body, "sha256")).decode()
+
+    signer = signatures.Signer([key, key])
+
+    for _ in range(2):
+        assert signer.sign("evt_1", 1_700_000_000, body) == f"v1,{expected} v1,{expected}"
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        ("2026-01-02T03:04:05.000006+00:00", "2026-01-02T03:04:05.000006Z"),
+        ("2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02 05:04:05.000006+02:00", "2026-01-02T03:04:05.000006Z"),
+        ("2026-W01-5T03:04:05.000006+00:00", "2026-01-02T03:04:05.000006Z"),
+    ],
+)
+def test_an_event_is_read_with_its_instant_and_its_id(time: str, shown: str) -> None:
+    event = job_created(new_id("ten"))
+
+    fact = consumers.read({**headers_of(event), "ce_time": time}, event.value())
+
+    assert fact is not None
+    document = json.loads(fact.event.message.body)
+    assert (document["timestamp"], document["type"]) == (shown, "job.created")
+    assert document["data"] == json.loads(event.value())
+    assert fact.event.message.occurred_at == datetime.fromisoformat(shown)
+    assert fact.event.id == to_uuid(event.id)
+
+
+@pytest.mark.parametrize("suffix", ["8" + "0" * 25, "0" * 25, "0" * 27, "0" * 25 + "I", "0" * 25 + "u", "0" * 25 + "_"])
+def test_an_event_whose_id_is_none_is_not_read(suffix: str) -> None:
+    event = job_created(new_id("ten"))
+
+    with pytest.raises(ValueError, match="is not an id"):
+        consumers.read({**headers_of(event), "ce_id": f"evt_{suffix}"}, event.value())
+
+
+def test_texts_are_quoted_as_the_database_reads_them() -> None:
+    assert attempts.quoted([]) == "{}"
+    assert attempts.quoted(["a", "", "null", "{b}"]) == '{"a","","null","{b}"}'
+    assert attempts.quoted(["a", None]) == '{"a",null}'
+    assert attempts.quoted(['a","b', "c\\d"]) == '{"a\\",\\"b","c\\\\d"}'
 
 
 def test_the_public_library_accepts_our_signature_and_no_other() -> None:

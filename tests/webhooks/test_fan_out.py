@@ -11,8 +11,10 @@ from shared.events import jobs
 from shared.ids import new_id
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, Webhooks, job_created, typed
+from tests.support.webhooks import Desk, Tenant, Webhooks, fact_of, job_created, typed
 from webhooks import consumers
+from webhooks.fan_out import spread
+from webhooks.wire import Wire
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -87,6 +89,35 @@ async def test_a_batch_in_one_transaction_holds_each_event_once(desk: Desk, rece
         "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries), (SELECT count(*) FROM delivery_due)"
     )
     assert tuple(counts) == (50, 100, 100)
+
+
+async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by_then(desk: Desk) -> None:
+    await desk.endpoint("http://127.0.0.1:9999/a")
+    events = [job_created(desk.tenant_id) for _ in range(5)]
+    wire = Wire(desk.database, "test")
+
+    async def taken_on(*some: jobs.JobCreated) -> list[str]:
+        facts = [fact_of(event) for event in some]
+        async with desk.database.transaction() as session:
+            found = await spread(
+                session, facts, directory=desk.directory, room=lambda _: 100, lease_seconds=8, wire=wire
+            )
+        return [typed("evt", one.event.id) for one in found.leased]
+
+    try:
+        first = await taken_on(*events[:2])
+        repeated = await taken_on(*events[1:3])
+        soon_after = await taken_on(*events[2:4])
+        await desk.endpoint("http://127.0.0.1:9999/b")
+        last = await taken_on(events[4])
+    finally:
+        await wire.close()
+
+    ids = [event.id for event in events]
+    assert (first, repeated, soon_after, last) == (ids[:2], [ids[2]], [ids[3]], [ids[4]] * 2)
+    assert [typed("evt", row.id) for row in await desk.rows("SELECT id FROM events ORDER BY position")] == ids
+    flying = [typed("evt", event_id) for flight in await desk.flights() for event_id in flight.event_ids]
+    assert sorted(flying) == sorted([*ids, ids[4]])
 
 
 async def test_an_event_that_nobody_wants_is_kept(desk: Desk) -> None:

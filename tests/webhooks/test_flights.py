@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
@@ -16,10 +17,11 @@ from tests.support.webhooks import Desk, job_created, typed
 from webhooks import attempts, flights
 from webhooks.attempts import Leased, Result
 from webhooks.domain.retries import Decision, Outcome
+from webhooks.wire import Wire
 
 
 def accepted(leased: Leased) -> Result:
-    return Result(leased, Outcome(datetime.now(UTC), 5, None, 200), Decision())
+    return Result(leased, Outcome(time.time_ns() // 1000, 5, None, 200), Decision())
 
 
 async def take(desk: Desk, count: int = 1) -> list[Leased]:
@@ -44,6 +46,23 @@ async def test_a_success_at_first_writes_one_row_and_leaves_no_flight(desk: Desk
     assert await desk.flights() == []
     assert await desk.queued() == []
     assert await desk.rows("SELECT 1 FROM attempts") == []
+
+
+async def test_over_a_wire_what_has_a_row_already_keeps_it(desk: Desk) -> None:
+    await desk.endpoint("http://127.0.0.1:9999/never")
+    first, second, third = await take(desk, 3)
+    wire = Wire(desk.database, "test")
+
+    try:
+        ours = [await attempts.record_first(wire, [accepted(first)])]
+        # Once a row was there already, and once soon after.
+        ours += [await attempts.record_first(wire, [accepted(first), accepted(one)]) for one in (second, third)]
+    finally:
+        await wire.close()
+
+    assert ours == [{first.lease.token}] * 3
+    rows = await desk.rows("SELECT event_id, status, attempts_made FROM deliveries ORDER BY event_id")
+    assert [tuple(row) for row in rows] == [(one.event.id, "delivered", 1) for one in (first, second, third)]
 
 
 async def test_a_flight_ends_with_the_last_of_its_results(desk: Desk) -> None:

@@ -4,10 +4,13 @@ Only the root logger and the tracer in use are global, so that several applicati
 """
 
 import logging
+import math
 import re
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -28,7 +31,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 REQUEST_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DELAY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
@@ -43,7 +48,7 @@ TRACER_NAME = "waybill"
 
 # -- Metrics -----------------------------------------------------------------------------------------------------------
 
-MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
+MetricT = TypeVar("MetricT", bound=Collector)
 
 
 class Metrics:
@@ -56,7 +61,7 @@ class Metrics:
     def __init__(self, service: str):
         self.service = service
         self.registry = CollectorRegistry()
-        self._registered: dict[str, MetricWrapperBase] = {}
+        self._registered: dict[str, Collector] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.gauge("waybill_service_info", "Always 1; the label names the service.", ("service",)).labels(service).set(
@@ -126,6 +131,10 @@ class Metrics:
     ) -> Histogram:
         return self._once(name, lambda: Histogram(name, documentation, labels, registry=self.registry, buckets=buckets))
 
+    def distribution(self, name: str, documentation: str) -> "Distribution":
+        """A histogram without labels, for values that come many at once."""
+        return self._once(name, lambda: Distribution(name, documentation, registry=self.registry))
+
     def exposition(self) -> tuple[bytes, str]:
         """Body and media type of `GET /metrics`."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
@@ -134,6 +143,37 @@ class Metrics:
         if name not in self._registered:
             self._registered[name] = create()
         return cast("MetricT", self._registered[name])
+
+
+class Distribution(Collector):
+    """A histogram that takes many values at once, in a fifth of the time. For use inside one event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        *,
+        registry: CollectorRegistry,
+        buckets: Sequence[float] = DELAY_BUCKETS_SECONDS,
+    ):
+        self._name = name
+        self._documentation = documentation
+        self._bounds = (*buckets, math.inf)
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count these values."""
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum = sum(values, self._sum)
+
+    def collect(self) -> Iterable[Metric]:
+        bounds = map(floatToGoString, self._bounds)
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
 
 
 # -- Logs --------------------------------------------------------------------------------------------------------------

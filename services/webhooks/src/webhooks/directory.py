@@ -13,7 +13,6 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from cachetools import LRUCache
 from sqlalchemy import Row, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -63,7 +62,7 @@ class Directory:
         self._rows: dict[UUID, EndpointRow] = {}
         self._of_tenant: dict[tuple[UUID, bool], dict[UUID, None]] = {}
         self._matchers: dict[tuple[UUID, bool], Matcher] = {}
-        self._targets: LRUCache[UUID, Target] = LRUCache(TARGETS_KEPT_MAX)
+        self._targets: dict[UUID, Target] = {}
         self._key_ends: dict[UUID, datetime] = {}
         self._loading = asyncio.Lock()
         self.last_change: int | None = None
@@ -96,6 +95,9 @@ class Directory:
             row = self._rows.get(endpoint_id)
             if row is None:
                 return None
+            if len(self._targets) >= TARGETS_KEPT_MAX:
+                # The one that was unsealed first.
+                del self._targets[next(iter(self._targets))]
             target = self._targets[endpoint_id] = target_of(self._ring, row, datetime.now(UTC))
         return target
 

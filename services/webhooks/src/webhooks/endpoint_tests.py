@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 from starlette.responses import Response
@@ -76,7 +76,7 @@ def _shown(outcome: Outcome) -> Attempt:
     timings = outcome.timings
     return Attempt(
         number=1,
-        started_at=outcome.started_at,
+        started_at=datetime.fromtimestamp(outcome.started_us / 1e6, UTC),
         latency_ms=outcome.latency_ms,
         dns_ms=timings.dns_ms,
         connect_ms=timings.connect_ms,

@@ -7,6 +7,7 @@ at once belongs into a session.
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from shared.http.app import is_transient as is_transient_in_pool
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 ANSWER_SECONDS = 20.0
+CAUTIOUS_SECONDS = 60.0
+"""So long after a row that was there already, others may be there, too."""
 
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
@@ -55,6 +58,7 @@ class Wire:
         }
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
+        self._cautious_until = 0.0
 
     async def fetch(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """Run one statement. Raises what the driver raises; whatever it was, the next call finds a connection that is whole."""
@@ -68,9 +72,25 @@ class Wire:
                     statement.positional, *(values[name] for name in statement.names), timeout=ANSWER_SECONDS
                 )
                 return found
+            except asyncpg.UniqueViolationError:
+                # The database has refused, and that is all.
+                raise
             except BaseException:
                 self._drop()
                 raise
+
+    async def fetch_new(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]] | None:
+        """Run one statement that is refused where a row is there already.
+
+        None when it was, or another was lately: nothing was done, and it takes a statement that looks at each row.
+        """
+        if time.monotonic() < self._cautious_until:
+            return None
+        try:
+            return await self.fetch(statement, values)
+        except asyncpg.UniqueViolationError:
+            self._cautious_until = time.monotonic() + CAUTIOUS_SECONDS
+            return None
 
     async def run(self) -> None:
         """Hold the connection until cancelled."""

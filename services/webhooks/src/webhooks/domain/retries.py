@@ -37,7 +37,8 @@ _UNTIMED = Timings()
 class Outcome:
     """What one attempt met. `cause` None: the receiver accepted (2xx, complete answer, in time)."""
 
-    started_at: datetime
+    started_us: int
+    """When it began: microseconds since 1970."""
     latency_ms: int
     cause: Cause | None
     response_status: int | None = None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -179,13 +180,10 @@ class Dispatcher:
 
     def _take_on(self, lane: Lane, leased: Sequence[Leased]) -> None:
         self._recorder.give_back(lane.accept(leased, self._directory.target))
-        self._fill()
+        self._fill_soon()
 
     def _begin(self, leased: Leased, share: Share) -> None:
-        def done(outcome: Outcome) -> None:
-            self._ended(leased, share, outcome)
-
-        self._sender.send(share.target, leased.event.message, done)
+        self._sender.send(share.target, leased.event.message, partial(self._ended, leased, share))
 
     def _ended(self, leased: Leased, share: Share, outcome: Outcome) -> None:
         """An attempt has its outcome: decide, have it recorded, let others have the place."""
@@ -232,7 +230,7 @@ class Dispatcher:
     # -- turns -----------------------------------------------------------------------------------------------------------------
 
     def _fill_soon(self) -> None:
-        """Once for all outcomes that this turn of the loop brings, and never from within a sender's call."""
+        """Once for all outcomes that a turn of the loop brings, and never from within a sender's call."""
         if self._filling is None:
             self._filling = asyncio.get_running_loop().call_soon(self._fill)
 
@@ -243,8 +241,11 @@ class Dispatcher:
             self._timer.cancel()
             self._timer = None
         if instants:
-            delay = max(0.001, min(instants) - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._fill)
+            delay = min(instants) - time.monotonic()
+            if delay <= 0:
+                self._fill_soon()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(max(0.001, delay), self._fill)
         for lane in self._starved:
             if lane.free:
                 self._wakers[lane].set()

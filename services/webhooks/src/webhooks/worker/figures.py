@@ -30,7 +30,7 @@ class Figures:
             "waybill_webhook_attempts", "Attempts by result: delivered, or the cause of the failure.", ("result",)
         )
         self._given_up = metrics.counter("waybill_webhook_given_up", "Deliveries given up, by reason.", ("failure",))
-        self._delivery_seconds = metrics.histogram(
+        self._delivery_seconds = metrics.distribution(
             "waybill_webhook_delivery_seconds", "Seconds from the event to the receiver's acceptance."
         )
         self._due = metrics.gauge("waybill_webhook_due", "Deliveries in the queue (counted up to a bound).")
@@ -51,24 +51,28 @@ class Figures:
 
     def count(self, results: Sequence[Result]) -> None:
         """These were recorded."""
-        met: Counter[str] = Counter()
-        for result in results:
-            met[result.outcome.cause or "delivered"] += 1
-            if result.decision.delivered:
-                outcome = result.outcome
-                accepted_at = outcome.started_at.timestamp() + outcome.latency_ms / 1000
-                occurred_at = result.leased.event.message.occurred_at.timestamp()
-                self._delivery_seconds.observe(max(0.0, accepted_at - occurred_at))
-            elif result.decision.failure is not None:
-                self._given_up.labels(result.decision.failure).inc()
+        met = Counter([result.outcome.cause or "delivered" for result in results])
         for cause, count in met.items():
             self._attempts.labels(cause).inc(count)
+        delivered = [result for result in results if result.outcome.cause is None]
+        self._delivery_seconds.observe_all([_delivery_seconds(result) for result in delivered])
+        if len(delivered) < len(results):
+            failures = Counter(result.decision.failure for result in results)
+            for failure, count in failures.items():
+                if failure is not None:
+                    self._given_up.labels(failure).inc(count)
 
     async def look(self, session: AsyncSession) -> None:
         """How the queue is at the moment."""
         row = (await session.execute(_QUEUE, {"rows_max": REPORTED_ROWS_MAX})).one()
         self._due.set(row.depth)
         self._oldest_seconds.set(max(0.0, float(row.oldest_seconds or 0)))
+
+
+def _delivery_seconds(result: Result) -> float:
+    outcome = result.outcome
+    accepted_at = outcome.started_us / 1e6 + outcome.latency_ms / 1000
+    return max(0.0, accepted_at - result.leased.event.message.occurred_at.timestamp())
 
 
 def _in_flight(lane: Lane) -> int:

@@ -23,6 +23,8 @@ WAITING_PER_PLACE = 8
 ROOM_SECONDS = 1.0
 """What is limited in time keeps no more in memory than what can begin so soon."""
 IDLE_KEPT_SECONDS = 60.0
+TURN_MAX = 64
+"""So many begin in one turn of the event loop; answers come in between. Receivers that are quick need no more connections than that."""
 
 _Tenant = UUID | None
 
@@ -89,7 +91,8 @@ class Lane:
         self._paces = paces
         self._begin = begin
         self._shares: dict[UUID, Share] = {}
-        self._ready: OrderedDict[_Tenant, OrderedDict[UUID, Share]] = OrderedDict()
+        self._ready: OrderedDict[_Tenant, deque[Share]] = OrderedDict()
+        self._turns_left = 0
         self._held_back: deque[Share] = deque()
         self._timed: list[tuple[float, int, Share]] = []
         self._numbers = itertools.count()
@@ -185,7 +188,7 @@ class Lane:
         return self.withdraw(list(self._shares))
 
     def accept(self, leased: Sequence[Leased], targets: Callable[[UUID], Target | None]) -> Sequence[Leased]:
-        """Attempt these, now or when there is a place; those that have no target any more come back."""
+        """Attempt these when it is their turn (`fill`); those that have no target any more come back."""
         if not self._open:
             return leased
         now = time.monotonic()
@@ -201,7 +204,6 @@ class Lane:
             self._waiting_bytes += len(one.event.message.body)
             if not share.listed:
                 self._list(share, now)
-        self.fill()
         return refused
 
     def begin_now(self, leased: Leased, targets: Callable[[UUID], Target | None]) -> bool:
@@ -283,17 +285,21 @@ class Lane:
     # -- turns -----------------------------------------------------------------------------------------------------------------
 
     def fill(self) -> float | None:
-        """Begin what can begin, one of each endpoint in turn; the next instant at which time alone lets more begin."""
+        """Begin what can begin, one of each endpoint in turn and `TURN_MAX` altogether; the next instant at which time lets more begin."""
         now = time.monotonic()
         while self._timed and self._timed[0][0] <= now:
             self._make_ready(heapq.heappop(self._timed)[2])
-        while self._ready and len(self._under_way) < self._places and not self.is_blocked():
-            tenant_id, shares = self._ready.popitem(last=False)
-            _, share = shares.popitem(last=False)
-            if shares:
-                self._ready[tenant_id] = shares
-            share.listed = False
-            self._give_turn(share, now)
+        if self._ready and not self.is_blocked():
+            self._turns_left = TURN_MAX
+            while self._ready and self._turns_left > 0 and len(self._under_way) < self._places:
+                tenant_id, shares = self._ready.popitem(last=False)
+                share = shares.popleft()
+                if shares:
+                    self._ready[tenant_id] = shares
+                share.listed = False
+                self._give_turn(share, now)
+            if self._ready and self._turns_left <= 0:
+                return now
         return self._timed[0][0] if self._timed else None
 
     def _give_turn(self, share: Share, now: float) -> None:
@@ -304,10 +310,8 @@ class Lane:
         if not self._open:
             return
         limit = min(share.pace.window, self.endpoint_places)
-        while share.waiting:
-            if share.in_flight >= limit:
-                # Listed again when one of its own ends.
-                return
+        # One that has its window full is listed again when one of its own ends.
+        while share.waiting and share.in_flight < limit:
             if share.in_flight >= max(1, self._places - len(self._under_way)):
                 share.listed = True
                 self._held_back.append(share)
@@ -317,10 +321,9 @@ class Lane:
                 return
             leased = self._next(share)
             if leased.lease.held_until > now:
+                self._turns_left -= 1
                 self._start(share, leased, now)
-            if share.listed:
-                return
-            if self._ready or len(self._under_way) >= self._places or self.is_blocked():
+            if self._ready or self._turns_left <= 0 or len(self._under_way) >= self._places:
                 if share.waiting and share.in_flight < limit:
                     self._list(share, now)
                 return
@@ -356,8 +359,8 @@ class Lane:
         tenant_id = share.target.tenant_id
         shares = self._ready.get(tenant_id)
         if shares is None:
-            shares = self._ready[tenant_id] = OrderedDict()
-        shares[share.target.endpoint_id] = share
+            shares = self._ready[tenant_id] = deque()
+        shares.append(share)
 
     def _next(self, share: Share) -> Leased:
         leased = share.waiting.popleft()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from webhooks.attempts import Message
 from webhooks.domain.endpoints import Destination, destination, header_violations
-from webhooks.domain.signatures import signature
+from webhooks.domain.signatures import Signer
 from webhooks.targets import Target
 from webhooks.worker.answers import legible
 from webhooks.worker.guard import NoConnection
@@ -17,7 +17,7 @@ ROUTES_KEPT_MAX = 10_000
 class Route:
     """The way to one endpoint in one version."""
 
-    __slots__ = ("_confidential", "_head", "_last_body", "_last_legible", "_target", "destination", "origin")
+    __slots__ = ("_confidential", "_head", "_last_body", "_last_legible", "_signer", "_target", "destination", "origin")
 
     def __init__(self, target: Target):
         """Raises `NoConnection` for a URL or headers that no endpoint may have."""
@@ -31,6 +31,7 @@ class Route:
         self.origin: Origin = (found.scheme, found.host, found.port)
         self._confidential = tuple(value for _, value in target.headers)
         self._head = _head(found, target.headers)
+        self._signer = Signer(target.keys, target.signing_key)
         self._last_body = b""
         self._last_legible: str | None = None
 
@@ -40,15 +41,8 @@ class Route:
 
     def request(self, message: Message, timestamp: int) -> bytes:
         """The whole signed request."""
-        target = self._target
         body = message.body
-        signed = signature(
-            target.keys,
-            message_id=message.webhook_id,
-            timestamp=timestamp,
-            body=body,
-            signing_key=target.signing_key,
-        )
+        signed = self._signer.sign(message.webhook_id, timestamp, body)
         trace = message.traceparent
         traced = f"traceparent: {trace}\r\n" if trace is not None and trace.isascii() and trace.isprintable() else ""
         head = (

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -40,12 +39,12 @@ log = structlog.get_logger()
 class _Attempt:
     """One attempt under way: `began` and `sent` are on `time.monotonic`."""
 
-    __slots__ = ("began", "connection", "dialing", "done", "kept", "phases", "request", "sent", "started_at")
+    __slots__ = ("began", "connection", "dialing", "done", "kept", "phases", "request", "sent", "started_us")
 
-    def __init__(self, done: Callable[[Outcome], None], started_at: datetime, began: float):
+    def __init__(self, done: Callable[[Outcome], None], started_us: int, began: float):
         # None once the attempt has ended.
         self.done: Callable[[Outcome], None] | None = done
-        self.started_at = started_at
+        self.started_us = started_us
         self.began = began
         self.request = b""
         self.connection: Connection | None = None
@@ -97,7 +96,7 @@ class Sender:
         """
         if self._closed:
             raise RuntimeError("this sender is closed")
-        attempt = _Attempt(done, datetime.now(UTC), time.monotonic())
+        attempt = _Attempt(done, time.time_ns() // 1000, time.monotonic())
         self._under_way.start(attempt, attempt.began)
         if not target.keys:
             self._end_soon(attempt, _UNREADABLE)
@@ -107,7 +106,7 @@ class Sender:
         except NoConnection as refusal:
             self._end_soon(attempt, Answer(refusal.cause))
             return
-        attempt.request = route.request(message, int(attempt.started_at.timestamp()))
+        attempt.request = route.request(message, attempt.started_us // 1_000_000)
         found = self._dialer.known(route.destination, attempt.began)
         connection = self._pool.take(route.origin, found) if found else None
         if connection is None:
@@ -253,7 +252,7 @@ def _outcome(attempt: _Attempt, route: Route | None, answer: Answer, timings: Ti
     cause = answer.cause
     if cause is None and (answer.status is None or not 200 <= answer.status < 300):
         cause = "status"
-    return Outcome(attempt.started_at, timings.total_ms or 0, cause, answer.status, body, answer.retry_after, timings)
+    return Outcome(attempt.started_us, timings.total_ms or 0, cause, answer.status, body, answer.retry_after, timings)
 
 
 def _timings(attempt: _Attempt) -> Timings:
