@@ -112,12 +112,12 @@ def table(results: Results) -> str:
 
 
 def keep(results: Results, bench: str) -> None:
-    """Write `results/<bench>.json`, and the tables of a full run into the README, between the marks of that bench."""
+    """Write `results/<bench>.json` and, between the marks of that bench, the README's tables. Of a quick run nothing is kept."""
+    if results.quick:
+        return
     document = results.document()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{bench}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    if results.quick:
-        return
     begin, end = f"<!-- results of {bench}: written by the bench -->", f"<!-- end of the results of {bench} -->"
     before, _, rest = README.read_text().partition(begin)
     _, _, after = rest.partition(end)
