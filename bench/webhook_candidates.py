@@ -57,7 +57,7 @@ def check(host: str, port: int) -> None:
 
 def headers_of(target: Target, message: Message, now: datetime) -> dict[str, str]:
     timestamp = int(now.timestamp())
-    signed = signatures.signature(target.keys, message_id=message.webhook_id, timestamp=timestamp, body=message.body)
+    signed = signatures.Signer(target.keys).sign(message.webhook_id, timestamp, message.body)
     return {
         **dict(target.headers),
         "traceparent": message.traceparent or "",

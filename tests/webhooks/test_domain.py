@@ -317,7 +317,7 @@ def test_the_public_library_accepts_our_signature_and_no_other() -> None:
     key, other = signatures.new_secret(), signatures.new_secret()
     body = json.dumps({"type": "job.created", "city": "Montréal"}, ensure_ascii=False).encode()
     now = int(datetime.now(UTC).timestamp())
-    value = signatures.signature([other, key], message_id="evt_1", timestamp=now, body=body)
+    value = signatures.Signer([other, key]).sign("evt_1", now, body)
     headers = {"webhook-id": "evt_1", "webhook-timestamp": str(now), "webhook-signature": value}
 
     Webhook(signatures.shown(key)).verify(body, headers)

@@ -65,7 +65,7 @@ def received() -> list[Received]:
 
     def sign(keys: Sequence[bytes], seed: bytes | None) -> str:
         pair = None if seed is None else signatures.signing_key(seed)
-        return signatures.signature(keys, message_id=message_id, timestamp=now, body=BODY, signing_key=pair)
+        return signatures.Signer(keys, pair).sign(message_id, now, BODY)
 
     both = sign((KEY, OLDER_KEY), SEED)
     return [

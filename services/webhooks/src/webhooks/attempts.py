@@ -39,6 +39,18 @@ _RESULTS = """
         ) AS r JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
             WITH ORDINALITY AS k (tenant_id, livemode, event_type, kind) USING (kind)
 """
+# A delivery's row as its last attempt left it; without a number it was the first.
+_WRITE = """
+    INSERT INTO deliveries (
+        event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
+        first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
+    )
+    SELECT event_id, endpoint_id, tenant_id, livemode, event_type, coalesce(number, 1),
+        to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
+        first_byte_ms, response_status, cause, response_body, failure,
+        now() + make_interval(secs => retry_seconds), CASE WHEN retry_seconds IS NULL THEN now() END,
+        CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
+"""
 # Results of first attempts out of flights: the delivery's row is written once, with them. `going` flights have more to come, of `landing`
 # ones this is the last. A flight that was taken from us is in neither, and its results are dropped.
 _OURS = """
@@ -47,19 +59,9 @@ _OURS = """
     ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed)
 """
 _OF_OURS = f"{_RESULTS} WHERE r.token IN (SELECT token FROM ours)"  # noqa: S608 - fixed text
-_WRITE_FIRST = """
-    INSERT INTO deliveries (
-        event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
-        first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
-    )
-    SELECT event_id, endpoint_id, tenant_id, livemode, event_type, 1, to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms,
-        dns_ms, connect_ms, tls_ms, first_byte_ms, response_status, cause, response_body, failure,
-        now() + make_interval(secs => retry_seconds), CASE WHEN retry_seconds IS NULL THEN now() END,
-        CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
-"""
 # Where all were delivered, and none has a row yet: the usual group, for two thirds of what the next statement takes.
 _RECORD_DELIVERED = Statement(
-    f"WITH {_OURS}, written AS ({_WRITE_FIRST} FROM ({_OF_OURS}) AS result) SELECT token FROM ours"  # noqa: S608 - fixed text
+    f"WITH {_OURS}, written AS ({_WRITE} FROM ({_OF_OURS}) AS result) SELECT token FROM ours"  # noqa: S608 - fixed text
 )
 _RECORD_FIRST = Statement(
     f"""
@@ -69,7 +71,7 @@ _RECORD_FIRST = Statement(
         SELECT event_id, endpoint_id, now() + make_interval(secs => retry_seconds), true FROM result WHERE retry_seconds IS NOT NULL
         ON CONFLICT DO NOTHING
     ),
-    written AS ({_WRITE_FIRST} FROM result ON CONFLICT DO NOTHING)
+    written AS ({_WRITE} FROM result ON CONFLICT DO NOTHING)
     SELECT token FROM ours
     """  # noqa: S608 - fixed text
 )
@@ -108,15 +110,7 @@ _RECORD_LEASED = Statement(
         ON CONFLICT DO NOTHING
     ),
     written AS (
-        INSERT INTO deliveries AS d (
-            event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
-            first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
-        )
-        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, number,
-            to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
-            first_byte_ms, response_status, cause, response_body, failure, now() + make_interval(secs => retry_seconds),
-            CASE WHEN retry_seconds IS NULL THEN now() END,
-            CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
+        {_WRITE}
         FROM held
         ON CONFLICT (event_id, endpoint_id) DO UPDATE SET
             attempts_made = excluded.attempts_made, started_at = excluded.started_at, latency_ms = excluded.latency_ms,
@@ -202,9 +196,8 @@ async def record_first(source: AsyncSession | Wire, results: Sequence[Result]) -
     landing = [token for token, count in counted.items() if leases[token].left <= count]
     going = sorted(counted.keys() - set(landing))
     values = {**_columns(results), "numbers": NO_VALUES, "going": going, "landing": sorted(landing)}
-    rows = None
-    if isinstance(source, Wire) and values["causes"] == NO_VALUES:
-        rows = await source.fetch_new(_RECORD_DELIVERED, values)
+    all_delivered = values["causes"] == NO_VALUES
+    rows = await _RECORD_DELIVERED.rows_if_new(source, values) if all_delivered else None
     if rows is None:
         rows = await _RECORD_FIRST.rows(source, values)
     return {row[0] for row in rows}

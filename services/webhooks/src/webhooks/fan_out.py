@@ -185,8 +185,7 @@ async def _store_new(
     source: AsyncSession | Wire, values: Mapping[str, object], event_ids: Collection[UUID]
 ) -> Collection[UUID | None] | None:
     """What was stored: all, or nothing for an old view (None in it); None when it has to be found out which events are new."""
-    # In a session a refusal would end the transaction.
-    rows = await source.fetch_new(_STORE_NEW, values) if isinstance(source, Wire) else None
+    rows = await _STORE_NEW.rows_if_new(source, values)
     if rows is None:
         return None
     return event_ids if rows[0][0] else {None}

@@ -43,6 +43,15 @@ class Statement:
             return (await source.execute(self._text, values)).all()
         return await source.fetch(self, values)
 
+    async def rows_if_new(
+        self, source: "AsyncSession | Wire", values: Mapping[str, object]
+    ) -> Sequence[Sequence[Any]] | None:
+        """All rows of the answer of a statement that is refused where a row is there already (`Wire.fetch_new`).
+
+        None in a session, too: a refusal would end its transaction.
+        """
+        return await source.fetch_new(self, values) if isinstance(source, Wire) else None
+
 
 class Wire:
     """One connection, made when it is first needed, and made anew after a failure. Its users take turns."""

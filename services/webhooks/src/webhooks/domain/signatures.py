@@ -86,18 +86,6 @@ class Signer:
         return " ".join(signed)
 
 
-def signature(
-    keys: Sequence[bytes],
-    *,
-    message_id: str,
-    timestamp: int,
-    body: bytes,
-    signing_key: Ed25519PrivateKey | None = None,
-) -> str:
-    """The value of `webhook-signature` for one message."""
-    return Signer(keys, signing_key).sign(message_id, timestamp, body)
-
-
 def _base64(raw: bytes) -> str:
     return binascii.b2a_base64(raw, newline=False).decode("ascii")
 
