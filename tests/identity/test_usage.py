@@ -28,8 +28,10 @@ async def handled(identity: Identity, tenant: Tenant) -> None:
     sentinel = await tenant.merchant(api_access=True)
     await identity.tell_used({sentinel.document["api_account_id"]: datetime.now(UTC) - HOUR})
 
+    session = await sentinel.session()
+
     async def shows() -> bool:
-        return await last_used(sentinel) is not None
+        return document(await session.get("/v1/api-settings"))["last_used_at"] is not None
 
     await eventually(shows, what="the use of the sentinel")
 

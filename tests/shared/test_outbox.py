@@ -356,7 +356,7 @@ async def test_the_relay_goes_on_after_its_connection_to_postgresql_was_ended(
             await session.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE '%pg_terminate%'"
+                    "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
                 )
             )
         await database.engine.dispose()
