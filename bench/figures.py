@@ -121,7 +121,7 @@ def keep(results: Results, bench: str) -> None:
     begin, end = f"<!-- results of {bench}: written by the bench -->", f"<!-- end of the results of {bench} -->"
     before, _, rest = README.read_text().partition(begin)
     _, _, after = rest.partition(end)
-    measured = f"Measured at {document['measured_at']}; medians of the rounds."
+    measured = f"Measured at {document['measured_at']} with Python {platform.python_version()}; medians of the rounds."
     README.write_text(f"{before}{begin}\n{measured}\n\n{table(results)}\n{end}{after}")
 
 
