@@ -31,8 +31,8 @@ def target(url: str, **headers: str) -> Target:
 
 @asynccontextmanager
 async def sending(**more: Any) -> AsyncIterator[Sender]:
-    """A sender that may go to this machine, and is not patient."""
-    options = {"timeout_seconds": 3, "connect_timeout_seconds": 1, "allowed_networks": LOOPBACK, **more}
+    """A sender that may go to this machine."""
+    options = {"timeout_seconds": 20, "connect_timeout_seconds": 10, "allowed_networks": LOOPBACK, **more}
     sender = Sender(**options)
     try:
         yield sender
