@@ -65,8 +65,8 @@ async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(desk: 
 
     async with (
         serving(answer) as url,
-        desk.delivering(schedule=(0.1,) * 20, lease_seconds=1.5) as worker,
-        desk.delivering(schedule=(0.1,) * 20, lease_seconds=1.5),
+        desk.delivering(schedule=(0.1,) * 20) as worker,
+        desk.delivering(schedule=(0.1,) * 20),
     ):
         await desk.endpoint(url)
         published = []
@@ -88,22 +88,32 @@ async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(desk: 
 
 
 async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(desk: Desk, wall: WallClock) -> None:
+    release = asyncio.Event()
     requests = 0
 
     async def slow(_: web.Request) -> web.Response:
         nonlocal requests
         requests += 1
-        await asyncio.sleep(2)
+        await release.wait()
         return web.Response()
+
+    async def renewed() -> None:
+        (held,) = await desk.queued()
+
+        async def later() -> bool:
+            return all(row.due_at > held.due_at for row in await desk.queued())
+
+        await eventually(later, what="the lease is renewed")
 
     async with serving(slow) as url:
         await desk.endpoint(url)
         event_id = await desk.publish_job()
-        async with desk.delivering(lease_seconds=0.6), desk.delivering(lease_seconds=0.6):
+        async with desk.delivering(lease_seconds=4), desk.delivering(lease_seconds=4):
             await eventually(lambda: asyncio.sleep(0, requests == 1), what="it has begun")
-            wall.ahead = timedelta(days=30)
-            await asyncio.sleep(0.8)
-            wall.ahead = -timedelta(days=30)
+            for days in (30, -30):
+                wall.ahead = timedelta(days=days)
+                await renewed()
+            release.set()
             delivery = await desk.finished(event_id)
 
     assert (delivery.status, delivery.attempts_made, requests) == ("delivered", 1, 1)
@@ -119,7 +129,7 @@ async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
         later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
         return web.Response(status=503, headers={"Retry-After": later})
 
-    async with serving(busy) as url, desk.delivering() as worker:
+    async with serving(busy) as url, desk.delivering(schedule=(HOUR.total_seconds(),)) as worker:
         await desk.endpoint(url)
         event_id = await desk.publish_job(worker)
 
