@@ -15,7 +15,9 @@ from shared.ids import to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, Webhooks, job_created, open_database
+from tests.support.webhooks import Desk, Tenant, Webhooks, fact_of, job_created, open_database
+from webhooks import consumers
+from webhooks.directory import CHANNEL
 from webhooks.fan_out import CONSUMER
 from webhooks.worker import early
 
@@ -53,12 +55,12 @@ async def test_an_attempt_that_lasts_beyond_the_storing_is_recorded_when_it_ends
         return web.Response()
 
     event = job_created(desk.tenant_id)
-    async with serving(slow) as url, desk.delivering(lease_seconds=0.9) as worker:
+    async with serving(slow) as url, desk.delivering(lease_seconds=3) as worker:
         await desk.endpoint(url)
         await desk.arrive(event, dispatcher=worker)
         await until(lambda: requests == 1, what="the attempt is under way")
         # Longer than what lasts is left in a flight for, and than a lease.
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.2)
         await desk.publish(event, dispatcher=worker)
 
         async def shown() -> bool:
@@ -189,18 +191,24 @@ async def test_what_was_sent_is_recorded_whatever_became_of_the_endpoints_meanwh
 
 
 async def test_nothing_begins_early_while_a_change_is_on_its_way(desk: Desk, receiver: Receiver) -> None:
-    endpoint_id = await desk.endpoint(receiver.url())
+    endpoint_id = to_uuid(await desk.endpoint(receiver.url()))
     event = job_created(desk.tenant_id)
 
     async with desk.delivering() as worker:
         await until(lambda: desk.directory.is_current, what="the directory is current")
-        # Whoever reads the endpoints waits for this transaction; the notice of an earlier change is there at once.
+        # Whoever reads the endpoints waits for this transaction; the notice of a change comes all the same.
         async with desk.database.engine.begin() as connection:
-            await desk.rows("UPDATE endpoints SET version = version + 1, updated_at = now() RETURNING 1")
             await connection.execute(text("LOCK TABLE endpoints IN ACCESS EXCLUSIVE MODE"))
+            await desk.rows(
+                "SELECT pg_notify(:channel, :endpoint_id || ' ' || nextval('endpoint_changes'))",
+                channel=CHANNEL,
+                endpoint_id=str(endpoint_id),
+            )
             await until(lambda: not desk.directory.is_current, what="the notice has come")
+            consumers.on_arrival(directory=desk.directory, taker=worker)([fact_of(event)])
+            assert worker.early.begun(to_uuid(event.id)) == ()
         await desk.arrive(event, dispatcher=worker)
-        assert desk.directory.target(to_uuid(endpoint_id)) is not None
+        assert desk.directory.target(endpoint_id) is not None
         await receiver.next_request()
 
 
