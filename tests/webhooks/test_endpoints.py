@@ -10,7 +10,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from shared.events import webhooks as facts
-from shared.ids import new_id
+from shared.ids import new_id, to_uuid
 from tests.support.suite import eventually
 from tests.support.webhooks import Tenant, Webhooks, open_database
 
@@ -175,7 +175,8 @@ async def test_a_secret_is_shown_to_those_who_may_write_and_that_is_on_record(te
     assert shown.headers["cache-control"] == "no-store"
     database = open_database(tenant.service.settings.database_url)
     async with database.reading() as session:
-        rows = await session.execute(text("SELECT action FROM audit_events ORDER BY id DESC LIMIT 2"))
+        statement = text("SELECT action FROM audit_events WHERE tenant_id = :tenant_id ORDER BY id DESC LIMIT 2")
+        rows = await session.execute(statement, {"tenant_id": to_uuid(tenant.id)})
         assert list(rows.scalars()) == ["endpoint.secret_revealed", "endpoint.created"]
     await database.close()
 
