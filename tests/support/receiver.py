@@ -51,13 +51,13 @@ class Receiver:
     def count(self) -> int:
         return len(self.requests)
 
-    async def next_request(self, *, timeout_seconds: float = 10) -> Received:
+    async def next_request(self, *, timeout_seconds: float = 30) -> Received:
         """The first request that no earlier call returned."""
         number = next(self._taken)
         await self.wait_for(lambda: len(self.requests) > number, timeout_seconds=timeout_seconds)
         return self.requests[number]
 
-    async def wait_for(self, condition: Callable[[], bool], *, timeout_seconds: float = 10) -> None:
+    async def wait_for(self, condition: Callable[[], bool], *, timeout_seconds: float = 30) -> None:
         """Wait until something that arrived makes the condition true; fails after the time-out."""
         async with asyncio.timeout(timeout_seconds):
             while not condition():

@@ -31,6 +31,7 @@ from shared.auth.seal import KeyRing
 from shared.config import parse_keys
 from shared.database import Database
 from shared.events import Event, billing, identity, jobs
+from shared.http.lists import LIMIT_MAX
 from shared.ids import from_uuid, new_id, to_uuid
 from shared.migrations import migrate
 from shared.telemetry import Metrics
@@ -172,8 +173,8 @@ class Desk:
     def dispatcher(self, **more: Any) -> Dispatcher:
         """Another replica's dispatcher, impatient unless told otherwise."""
         sender = Sender(
-            timeout_seconds=more.pop("timeout_seconds", 5),
-            connect_timeout_seconds=1,
+            timeout_seconds=more.pop("timeout_seconds", 30),
+            connect_timeout_seconds=10,
             allowed_networks=LOOPBACK,
         )
         options: dict[str, Any] = {
@@ -230,7 +231,7 @@ class Desk:
         assert len(rows) <= 1, rows
         return rows[0] if rows else None
 
-    async def finished(self, event_id: str, *, seconds: float = 10) -> Any:
+    async def finished(self, event_id: str, *, seconds: float = 30) -> Any:
         """The one delivery of an event, once it is delivered or given up."""
 
         async def ended() -> Any:
@@ -340,7 +341,7 @@ class Webhooks:
     async def person(
         self, tenant_id: str, *, kind: str = "staff", permissions: Sequence[str] = (), livemode: bool = True
     ) -> dict[str, str]:
-        """Headers of a new owner's or staff member's session; returns when the service knows the person."""
+        """Headers of a new owner's or staff member's session; returns when the service knows the person and what the tenant may use."""
         user = identity.UserState(
             user_id=new_id("usr"),
             tenant_id=tenant_id,
@@ -385,7 +386,9 @@ class Webhooks:
 
     async def _known(self, headers: dict[str, str]) -> dict[str, str]:
         async def answers() -> bool:
-            return (await self.client.get("/v1/permissions", headers=headers)).status_code == 200
+            answer = await self.client.get("/v1/permissions", headers=headers)
+            # Who somebody is and what the tenant has subscribed to come by topics of their own.
+            return answer.status_code == 200 and answer.json()["subscription"]["entitled"] is True
 
         await eventually(answers, seconds=30, what="webhooks knows the caller")
         return headers
@@ -456,7 +459,7 @@ class Tenant:
         """Its deliveries, once so many at least are delivered: what a receiver has is recorded a moment later."""
 
         async def listed() -> list[dict[str, Any]] | None:
-            found = await self.deliveries("?status=delivered")
+            found = await self.deliveries(f"?status=delivered&limit={LIMIT_MAX}")
             return found if len(found) >= count else None
 
         return await eventually(listed, what=f"{count} are delivered")
@@ -502,7 +505,7 @@ def typed(prefix: str, value: UUID) -> str:
 async def _work(url: str, sealing_keys: str, tenant_id: str = "", events: str = "0") -> None:
     """Attempt what is due, and before that fan out so many events of a tenant, in batches, into this worker's own hands."""
     desk = Desk(open_database(url), sealing_keys, *([tenant_id] if tenant_id else []))
-    dispatcher = desk.dispatcher(lease_seconds=1.0, timeout_seconds=30, in_flight_max=256, endpoint_in_flight_max=192)
+    dispatcher = desk.dispatcher(lease_seconds=3.0, in_flight_max=256, endpoint_in_flight_max=192)
     await desk.know_endpoints()
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run())

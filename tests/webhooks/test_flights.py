@@ -129,7 +129,7 @@ async def test_a_first_attempt_that_takes_long_is_shown_and_made_once(desk: Desk
         await release.wait()
         return web.Response()
 
-    async with serving(slow) as url, desk.delivering(lease_seconds=0.9), desk.delivering(lease_seconds=0.9) as worker:
+    async with serving(slow) as url, desk.delivering(lease_seconds=3), desk.delivering(lease_seconds=3) as worker:
         await desk.endpoint(url)
         event_id = await desk.publish_job(worker)
 
@@ -140,7 +140,7 @@ async def test_a_first_attempt_that_takes_long_is_shown_and_made_once(desk: Desk
         pending = await desk.delivery(event_id)
         in_flight = await desk.flights()
         # Longer than a lease: it is renewed as part of the queue now.
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(3.2)
         release.set()
         delivery = await desk.finished(event_id)
 
@@ -176,7 +176,7 @@ async def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_
             )
             assert held.pairs > 0, round_number
             in_flight += int(held.pairs)
-        async with desk.delivering(lease_seconds=1.0, in_flight_max=512, endpoint_in_flight_max=256):
+        async with desk.delivering(in_flight_max=512, endpoint_in_flight_max=256):
             await eventually(lambda: nothing_open(desk), seconds=40, what="everything has ended")
 
     stored = {typed("evt", row.id) for row in await desk.rows("SELECT id FROM events")}
