@@ -15,7 +15,7 @@ from shared.auth.credentials import new_api_key
 from shared.http.routes import GuardedRoute
 from shared.ids import new_id, to_uuid
 from tests.support.jobs import Api, Jobs, Tenant, location, smallest
-from tests.support.suite import basic, eventually
+from tests.support.suite import SETTLE_SECONDS, basic, eventually
 
 README = Path("services/jobs/README.md")
 MERCHANTS_MAY = re.compile(r"orders\.(jobs|actions)\.")
@@ -30,13 +30,13 @@ async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **opti
     return answer.status_code, answer.json().get("code", "")
 
 
-async def becomes(api: Api, expected: tuple[int, str], **options: Any) -> None:
+async def becomes(api: Api, expected: tuple[int, str], *, seconds: float = SETTLE_SECONDS, **options: Any) -> None:
     """Wait until a call has this outcome."""
 
     async def seen() -> bool:
         return await outcome(api, **options) == expected
 
-    await eventually(seen, seconds=5, what=str(expected))
+    await eventually(seen, seconds=seconds, what=str(expected))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, te
     # 402 before that 403.
     await tenant.subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
     await becomes(reader, (402, "subscription_required"), **UNREADABLE)
-    assert await outcome(merchant.api, **UNREADABLE) == (402, "subscription_required")
+    await becomes(merchant.api, (402, "subscription_required"), **UNREADABLE)
     # 403 for API access that is off, or a tenant that is suspended, before 402.
     await merchant.becomes(api_access=False)
     await becomes(merchant.api, (403, "api_access_off"), **UNREADABLE)
     await tenant.becomes("suspended")
     await becomes(reader, (403, "tenant_suspended"), **UNREADABLE)
-    assert await outcome(merchant.api, **UNREADABLE) == (403, "tenant_suspended")
+    await becomes(merchant.api, (403, "tenant_suspended"), **UNREADABLE)
     # 401 before everything.
     assert await outcome(wrong, **UNREADABLE) == (401, "credentials_wrong")
 
@@ -108,11 +108,18 @@ async def test_invalid_comes_before_not_found(tenant: Tenant) -> None:
 
 async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
-    ends_at = datetime.now(UTC) + timedelta(seconds=1.5)
-    await tenant.subscription("trialing", access_until=ends_at)
-    assert await outcome(merchant.api) == (201, "")
+    # Whatever the news takes to get here, the last of these trials is still under way by then.
+    for seconds in (1.5, 6, 24):
+        ends_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        await tenant.subscription("trialing", access_until=ends_at)
+        before = await outcome(merchant.api)
+        while before != (201, "") and datetime.now(UTC) < ends_at:
+            before = await outcome(merchant.api)
+        if before == (201, ""):
+            break
+    assert before == (201, "")
 
-    await becomes(merchant.api, (402, "subscription_required"))
+    await becomes(merchant.api, (402, "subscription_required"), seconds=60)
 
     assert datetime.now(UTC) >= ends_at
     assert await outcome(merchant.api, "GET") == (402, "subscription_required")
