@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,17 @@ KILLS = 3
 PIECE_BYTES = 1024 * 1024
 LARGE_JOBS = 6_000
 FILE_BYTES_MAX = 40 * PIECE_BYTES
+
+_SLOW_DOWN = (
+    text(
+        """
+        CREATE FUNCTION take_a_moment() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$
+        """
+    ),
+    text("CREATE TRIGGER take_a_moment AFTER INSERT ON jobs FOR EACH STATEMENT EXECUTE FUNCTION take_a_moment()"),
+)
+_SPEED_UP = text("DROP FUNCTION take_a_moment CASCADE")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,18 @@ async def replicas(service: Jobs, tmp_path: Path) -> AsyncIterator[list[Process]
             await asyncio.to_thread(process.stop)
 
 
-@pytest.mark.timeout(180)
+@asynccontextmanager
+async def slowly(service: Jobs) -> AsyncIterator[None]:
+    """Each batch of jobs takes a moment: however fast a worker is, it is long before a file is done."""
+    async with service.database.transaction() as session:
+        for statement in _SLOW_DOWN:
+            await session.execute(statement)
+    yield
+    async with service.database.transaction() as session:
+        await session.execute(_SPEED_UP)
+
+
+@pytest.mark.timeout(360)
 async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, replicas: list[Process]) -> None:
     merchant = await (await service.tenant()).merchant()
     asked = [smallest(reference_id=f"R-{number}") if number % 7 else {"contact": {}} for number in range(ROWS)]
@@ -61,20 +84,21 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
         return int((await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()["rows_done"])
 
     seen = 0
-    for kill in range(KILLS):
-        victim = replicas[kill % 2]
-        victim.start()
+    async with slowly(service):
+        for kill in range(KILLS):
+            victim = replicas[kill % 2]
+            victim.start()
 
-        async def further(before: int = seen) -> bool:
-            return await rows_done() > before + ROWS // 10
+            async def further(before: int = seen) -> bool:
+                return await rows_done() > before + ROWS // 10
 
-        await eventually(further, seconds=60, what="the import goes on")
-        await asyncio.to_thread(victim.kill9)
-        seen = await rows_done()
-        assert seen < ROWS, "killed too late to show anything"
+            await eventually(further, seconds=60, what="the import goes on")
+            await asyncio.to_thread(victim.kill9)
+            seen = await rows_done()
+            assert seen < ROWS, "killed too late to show anything"
     for process in replicas:
         process.start()
-    done = await ended(merchant.api, begun["id"], seconds=60)
+    done = await ended(merchant.api, begun["id"])
 
     assert (done["status"], done["rows_done"], done["rows_total"]) == ("succeeded", ROWS, ROWS)
     assert (done["jobs_created"], done["rows_failed"]) == (ROWS - bad, bad)
@@ -93,14 +117,15 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
 async def test_a_worker_that_stops_in_order_hands_over_at_once(service: Jobs, replicas: list[Process]) -> None:
     merchant = await (await service.tenant()).merchant()
     begun = await accepted(merchant.api, lines(smallest() for _ in range(ROWS)))
-    replicas[0].start()
 
     async def going() -> bool:
         document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
         return bool(document["rows_done"])
 
-    await eventually(going, seconds=60, what="the import goes on")
-    assert await asyncio.to_thread(replicas[0].stop) == 0
+    async with slowly(service):
+        replicas[0].start()
+        await eventually(going, seconds=60, what="the import goes on")
+        assert await asyncio.to_thread(replicas[0].stop) == 0
 
     async with service.database.reading() as session:
         leases = await session.execute(text("SELECT count(*) FROM imports WHERE leased_until IS NOT NULL"))
@@ -164,7 +189,7 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
     await replicas[0].ready()
     # Far more than the buffers between the two sides hold.
     content = lines(smallest(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
-    done = await ended(merchant.api, (await accepted(merchant.api, content))["id"], seconds=60)
+    done = await ended(merchant.api, (await accepted(merchant.api, content))["id"])
     assert done["jobs_created"] == LARGE_JOBS
 
     received = 0

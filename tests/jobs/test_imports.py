@@ -16,6 +16,12 @@ from tests.support.suite import eventually
 HEADING = "reference_id,contact.first_name,contact.phone,address.raw,instructions,tags\r\n"
 
 
+@pytest.fixture
+def row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports create their jobs one by one: none of many rows is over in a moment."""
+    monkeypatch.setattr("jobs.worker.BATCH_ROWS", 1)
+
+
 async def references(merchant: Merchant) -> list[str]:
     """The references of all jobs of a merchant that has few."""
     answer = await merchant.api.get("/v1/jobs", params={"limit": 200, "sort": "created_at"})
@@ -297,6 +303,7 @@ async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) ->
     assert await rows(service, "import_pieces") == 0
 
 
+@pytest.mark.usefixtures("row_by_row")
 async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     begun = await accepted(merchant.api, lines(smallest(reference_id=f"R-{number}") for number in range(5_000)))
@@ -320,6 +327,7 @@ async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: 
     assert (late.status_code, late.json()["current_status"]) == (409, "succeeded")
 
 
+@pytest.mark.usefixtures("row_by_row")
 async def test_an_import_ends_when_its_merchant_loses_access(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     staff = await tenant.user(permissions=["orders.jobs.read"])
@@ -335,6 +343,7 @@ async def test_an_import_ends_when_its_merchant_loses_access(tenant: Tenant) -> 
     assert done["finished_at"] is not None
 
 
+@pytest.mark.usefixtures("row_by_row")
 async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> None:
     one, other = await tenant.merchant(), await tenant.merchant()
     large = await accepted(one.api, lines(smallest() for _ in range(20_000)))
@@ -347,6 +356,7 @@ async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> N
     assert running["rows_done"] < 20_000
 
 
+@pytest.mark.usefixtures("row_by_row")
 async def test_a_tenant_has_so_many_imports_waiting_and_no_more(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     key = {"Idempotency-Key": "the first"}
