@@ -33,7 +33,7 @@ async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
     return document
 
 
-async def ended(api: Api, import_id: str, *, seconds: float = 30) -> dict[str, Any]:
+async def ended(api: Api, import_id: str, *, seconds: float = 60) -> dict[str, Any]:
     """The import, once it is over."""
 
     async def over() -> dict[str, Any] | None:
