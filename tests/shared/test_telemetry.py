@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -121,6 +121,8 @@ def test_what_is_logged_is_bounded() -> None:
     assert "…" in str(redact(deep))
 
 
+@example("Basic ", BASIC.removeprefix("Basic "), "=")
+@example("whsec_", BASIC.removeprefix("Basic "), "=")
 @given(st.text(max_size=20), st.sampled_from(SECRETS), st.sampled_from([" ", "=", '"', "'", ",", "\n", ":", "("]))
 def test_a_secret_is_found_in_any_surroundings(before: str, secret: str, separator: str) -> None:
     prefix = "Basic " if secret == BASIC.removeprefix("Basic ") else ""

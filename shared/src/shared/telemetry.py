@@ -184,11 +184,15 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _SECRET_VALUES = (
+    # First, and not beyond the next scheme: whatever took that word away would leave what follows it.
+    (
+        re.compile(r"\b(Bearer|Basic)\s+(?:(?!\b(?:Bearer|Basic)\s)[A-Za-z0-9._~+/=\-]){6,}", re.IGNORECASE),
+        rf"\1 {REDACTED}",
+    ),
     # API keys and webhook secrets: what kind it was stays readable.
     (re.compile(r"\b(wbk_(?:live_|test_)?)[A-Za-z0-9_\-]{6,}"), rf"\1{REDACTED}"),
     (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_\-]{6,}"), rf"\1{REDACTED}"),
     (re.compile(r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), REDACTED),
-    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=\-]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"(\b[a-z][a-z0-9+.\-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
 )
 
