@@ -3,10 +3,15 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.receiver import Receiver, run_receiver
 from tests.support.stack import BackingStack, start_backing_stack
 from tests.support.transport import plain_logs
+
+# How long an example takes says how busy the machine is; each test has a bound of its own.
+settings.register_profile("waybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("waybill")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
