@@ -13,7 +13,17 @@ from shared.database import Database
 from shared.producer import Producer, Record
 from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, new_topic, note, noted_on, read_noted, running
+from tests.support.transport import (
+    COMMITTED_SECONDS,
+    WAIT_SECONDS,
+    Noted,
+    eventually,
+    new_topic,
+    note,
+    noted_on,
+    read_noted,
+    running,
+)
 
 
 class Desk:
@@ -133,8 +143,9 @@ async def test_of_a_long_queue_nobody_is_told_and_all_of_it_is_handled_in_order(
     async with consuming(backing, database, topic, desk):
         await settled(backing, topic, desk)
         desk.may_handle.clear()
+        desk.handling.clear()
         await publish(backing, topic, "first")
-        await asyncio.wait_for(desk.handling.wait(), 10)
+        await asyncio.wait_for(desk.handling.wait(), WAIT_SECONDS)
         await publish(backing, topic, *words)
         desk.may_handle.set()
         await eventually(lambda: len(desk.handled) == len(words) + 1)
@@ -146,8 +157,9 @@ async def test_of_a_long_queue_nobody_is_told_and_all_of_it_is_handled_in_order(
 
 
 async def test_whatever_was_told_of_is_handled_before_a_consumer_stops(
-    backing: BackingStack, database: Database
+    backing: BackingStack, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shared.consumer.LAST_COMMIT_SECONDS", COMMITTED_SECONDS)
     topic, desk = await new_topic(backing), Desk()
     async with consuming(backing, database, topic, desk):
         await settled(backing, topic, desk)
@@ -156,7 +168,8 @@ async def test_whatever_was_told_of_is_handled_before_a_consumer_stops(
         await eventually(lambda: desk.told == ["first"])
         await publish(backing, topic, "second")
         await eventually(lambda: desk.told == ["first", "second"])
-        asyncio.get_running_loop().call_later(0.3, desk.may_handle.set)
+        # It goes on when the consumer has begun to stop, which happens without a pause from here.
+        asyncio.get_running_loop().call_soon(desk.may_handle.set)
 
     assert desk.handled == ["first", "second"]
     again = Desk()

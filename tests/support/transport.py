@@ -19,7 +19,11 @@ from shared.migrations import plumbing
 from tests.support.stack import BackingStack
 
 PARTITIONS = 12
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
+"""Longer than Kafka keeps the place of a consumer that is gone, which its successor may have to wait out."""
+STOP_SECONDS = 20.0
+COMMITTED_SECONDS = 7.0
+"""So long a consumer that stops may try to commit, where a test tells by its offsets what it has done."""
 
 
 class NoteState(State):
@@ -129,14 +133,14 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, seconds
 
 @asynccontextmanager
 async def running(*parts: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """These parts beside the block; afterwards they are cancelled and must end within `WAIT_SECONDS`."""
+    """These parts beside the block; afterwards they are cancelled and must end within `STOP_SECONDS`."""
     tasks = [asyncio.ensure_future(part()) for part in parts]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        done, pending = await asyncio.wait(tasks, timeout=WAIT_SECONDS) if tasks else (set(), set())
+        done, pending = await asyncio.wait(tasks, timeout=STOP_SECONDS) if tasks else (set(), set())
         assert not pending, "a part did not stop"
         for task in done:
             with suppress(asyncio.CancelledError):
