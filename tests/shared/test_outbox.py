@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -15,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared import outbox, telemetry, topics
 from shared.database import Database
 from shared.events import text_headers
-from shared.relay import Relay
+from shared.producer import STOP_SECONDS
+from shared.relay import CANCEL_GRACE_SECONDS, Relay
 from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
 from tests.support.transport import (
@@ -305,17 +307,18 @@ async def test_a_fact_that_kafka_never_takes_holds_its_shard_back_and_no_other(
         await write(database, note(kind, stuck, 1), note(kind, stuck, 2, "x" * 100_000), note(kind, stuck, 3))
         await write(database, *(note(kind, other, 1) for other in others))
         await eventually(lambda: _only_left(database, stuck, 2))
-        held_back = metrics.registry.get_sample_value("waybill_outbox_held_back_shards")
-        started = asyncio.get_running_loop().time()
-        await write(database, *(note(kind, other, 2) for other in others))
-        await eventually(lambda: _only_left(database, stuck, 2))
-        seconds = asyncio.get_running_loop().time() - started
+        await eventually(lambda: metrics.registry.get_sample_value("waybill_outbox_held_back_shards") == 1)
+        seconds: list[float] = []
+        for number in range(2, 7):
+            started = asyncio.get_running_loop().time()
+            await write(database, *(note(kind, other, number) for other in others))
+            await eventually(lambda: _only_left(database, stuck, 2))
+            seconds.append(asyncio.get_running_loop().time() - started)
 
-    records = await read_records(backing.kafka_bootstrap, small, count=1 + 2 * len(others))
-    assert numbers_by_key(records) == {stuck: [1], **{other: [1, 2] for other in others}}
-    assert held_back == 1
+    records = await read_records(backing.kafka_bootstrap, small, count=1 + 6 * len(others))
+    assert numbers_by_key(records) == {stuck: [1], **{other: list(range(1, 7)) for other in others}}
     assert (metrics.registry.get_sample_value("waybill_outbox_relay_errors_total") or 0) > 0
-    assert seconds < 2, "the shards that are well do not wait for the one that is not"
+    assert statistics.median(seconds) < 2, "the shards that are well do not wait for the one that is not"
 
 
 async def _only_left(database: Database, key: str, count: int) -> bool:
@@ -334,7 +337,7 @@ async def test_a_fact_for_an_unknown_topic_is_kept_until_the_topic_is_there(
         await write(database, note(noted_on(f"{topic}.later"), "a", 1))
         await write(database, note(noted_on(topic), "b", 1))
         await read_records(backing.kafka_bootstrap, topic, count=1)
-        assert await waiting(database) == 1
+        await eventually(lambda: _only_left(database, "a", 1))
 
         await topics.apply(
             backing.kafka_bootstrap, [topics.Topic(name=f"{topic}.later", partitions=1, replication_factor=1)]
@@ -370,7 +373,7 @@ async def test_the_relay_goes_on_after_its_connection_to_postgresql_was_ended(
 async def test_a_shard_that_another_relay_holds_is_taken_as_soon_as_it_is_free(
     backing: BackingStack, database: Database, topic: str
 ) -> None:
-    relay = a_relay(database, backing, poll_seconds=0.2)
+    relay = a_relay(database, backing, poll_seconds=120)
     outbox.attach(database, relay.wake)
     shard = outbox.shard_of("key")
 
@@ -381,25 +384,26 @@ async def test_a_shard_that_another_relay_holds_is_taken_as_soon_as_it_is_free(
             await asyncio.sleep(0.3)
             assert await waiting(database) == 1
             await holder.rollback()
-            await eventually(lambda: _is_empty(database), seconds=2)
+            await eventually(lambda: _is_empty(database))
 
 
-async def test_a_shard_whose_relay_was_suspended_becomes_free_by_itself(backing: BackingStack, topic: str) -> None:
-    async with plumbed_database(backing, idle_in_transaction_timeout_ms=500) as database:
-        outbox.attach(database, None)
-        await write(database, note(noted_on(topic), "key", 1))
-        suspended = await asyncpg.connect(database.url, server_settings={"idle_in_transaction_session_timeout": "500"})
-        await suspended.execute("BEGIN; SELECT shard FROM outbox_shards FOR UPDATE")
+async def test_a_shard_whose_relay_was_suspended_becomes_free_by_itself(
+    backing: BackingStack, database: Database, topic: str
+) -> None:
+    outbox.attach(database, None)
+    await write(database, note(noted_on(topic), "key", 1))
+    suspended = await asyncpg.connect(database.url, server_settings={"idle_in_transaction_session_timeout": "500"})
+    await suspended.execute("BEGIN; SELECT shard FROM outbox_shards FOR UPDATE")
 
-        async with running(a_relay(database, backing).run):
-            await eventually(lambda: _is_empty(database), seconds=10)
-        suspended.terminate()
+    async with running(a_relay(database, backing).run):
+        await eventually(lambda: _is_empty(database))
+    suspended.terminate()
 
 
 async def test_figures_tell_how_much_waits_and_how_old_it_is(
     backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.relay.REPORT_SECONDS", 0.05)
+    monkeypatch.setattr("shared.relay.REPORT_SECONDS", 0.5)
     outbox.attach(database, None)
     metrics = Metrics("tests")
     relay = Relay(database, bootstrap_servers="127.0.0.1:1", metrics=metrics)
@@ -415,8 +419,9 @@ async def test_figures_tell_how_much_waits_and_how_old_it_is(
 
 
 async def test_what_was_committed_before_the_relay_is_stopped_still_leaves(
-    backing: BackingStack, database: Database, topic: str
+    backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shared.relay.CANCEL_GRACE_SECONDS", 8.0)
     relay = a_relay(database, backing, poll_seconds=60)
     outbox.attach(database, relay.wake)
     kind = noted_on(topic)
@@ -452,16 +457,27 @@ async def _has_clients(database: Database, expected: int) -> bool:
         return bool((await session.execute(text(of_clients))).scalar_one() == expected)
 
 
-async def stops_promptly(run: Callable[[], Awaitable[None]]) -> float:
+async def seconds_to_stop(run: Callable[[], Awaitable[None]], once: Callable[[], Awaitable[bool]]) -> float:
     task = asyncio.ensure_future(run())
-    await asyncio.sleep(0.5)
+    await eventually(once)
     started = asyncio.get_running_loop().time()
     task.cancel()
     await asyncio.wait([task])
     return asyncio.get_running_loop().time() - started
 
 
-async def test_the_relay_stops_promptly_with_and_without_kafka(backing: BackingStack, database: Database) -> None:
-    assert await stops_promptly(a_relay(database, backing).run) < 2
-    nowhere = Relay(database, bootstrap_servers="127.0.0.1:1", metrics=Metrics("tests"))
-    assert await stops_promptly(nowhere.run) < 5
+async def test_the_relay_stops_promptly_with_and_without_kafka(
+    backing: BackingStack, database: Database, topic: str
+) -> None:
+    outbox.attach(database, None)
+    await write(database, note(noted_on(topic), "key", 1))
+    assert await seconds_to_stop(a_relay(database, backing).run, lambda: _is_empty(database)) < STOP_SECONDS
+
+    metrics = Metrics("tests")
+    nowhere = Relay(database, bootstrap_servers="127.0.0.1:1", metrics=metrics)
+
+    async def has_failed() -> bool:
+        return (metrics.registry.get_sample_value("waybill_outbox_relay_errors_total") or 0) > 0
+
+    # A turn under way may end, or is broken off; then its client is stopped.
+    assert await seconds_to_stop(nowhere.run, has_failed) < CANCEL_GRACE_SECONDS + STOP_SECONDS
