@@ -110,7 +110,7 @@ async def test_a_write_that_comes_as_the_last_writer_ends_is_not_forgotten(datab
     tag = secrets.token_hex(4)
     single = GroupCommit(database, RING, writer.write, status_code=201, writers=1)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for number in range(5):
             # Goes on in the very step in which the writer that answered has run out of work.
             await single.submit(f"{tag}-{number}", None, "req")

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared import topics
 from tests.support.stack import BackingStack
+from tests.support.transport import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,6 +38,10 @@ async def own_settings(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
     return dict((await topics._settings(admin, [name]))[name])
 
 
+async def has_settings(admin: AIOKafkaAdminClient, name: str, expected: Mapping[str, str]) -> bool:
+    return await own_settings(admin, name) == expected
+
+
 async def test_missing_topics_are_created_and_a_second_time_changes_nothing(
     backing: BackingStack, admin: AIOKafkaAdminClient
 ) -> None:
@@ -58,13 +64,15 @@ async def test_settings_are_brought_up_to_date_and_others_are_left_alone(
     await topics.apply(backing.kafka_bootstrap, [topic])
     by_hand = {"retention.ms": "60000", "segment.ms": "70000"}
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, by_hand)])
+    # Kafka confirms a setting a moment before it shows it.
+    await eventually(lambda: has_settings(admin, topic.name, by_hand))
     changed = topic.model_copy(update={"config": {"retention.ms": "120000", "cleanup.policy": "delete"}})
 
     outcome = await topics.apply(backing.kafka_bootstrap, [changed])
 
     assert outcome.changes == [f"{topic.name}: cleanup.policy = delete", f"{topic.name}: retention.ms = 120000"]
     expected = {"retention.ms": "120000", "segment.ms": "70000", "cleanup.policy": "delete"}
-    assert await own_settings(admin, topic.name) == expected
+    await eventually(lambda: has_settings(admin, topic.name, expected))
     assert await topics.apply(backing.kafka_bootstrap, [changed]) == topics.Outcome()
 
 
