@@ -17,7 +17,7 @@ from shared.telemetry import Metrics
 from tests.support.stack import BackingStack
 from tests.support.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
 
 RECOVERY_SECONDS = 60.0
 KEYS = 20
@@ -126,7 +126,8 @@ async def test_the_broker_is_killed_in_full_flight_and_started_again(fragile: Ba
             await asyncio.to_thread(fragile.kill9_kafka)
             before = len(traffic.committed)
             await asyncio.sleep(4)
-            assert len(traffic.committed) > before + 100, "writers do not notice"
+            # Writers do not notice.
+            await eventually(lambda: len(traffic.committed) > before + 100)
             await asyncio.to_thread(fragile.restart_kafka)
             restarted = time.monotonic()
             await asyncio.sleep(1)
@@ -136,7 +137,7 @@ async def test_the_broker_is_killed_in_full_flight_and_started_again(fragile: Ba
 
     handled = await pipeline.handled()
     assert first_time_in_order(handled)
-    assert recovery_seconds < 20
+    assert recovery_seconds < kafka.SESSION_TIMEOUT_MS / 1000, "nobody waits for the place of a consumer that is gone"
     print(
         f"\nbroker back: last straggler after {recovery_seconds:.1f} s, {len(handled) - len(set(handled))} handled twice"
     )
@@ -155,6 +156,7 @@ async def test_the_service_starts_while_kafka_is_away(fragile: BackingStack, dat
         async with running(pipeline.relay.run, pipeline.consumers.run, pipeline.progress.run):
             async with running(traffic.run):
                 await asyncio.sleep(2)
+                await eventually(lambda: len(traffic.committed) > 100)
                 assert not pipeline.consumers.ready
             await asyncio.to_thread(fragile.restart_kafka)
             await eventually(lambda: pipeline.consumers.ready, seconds=RECOVERY_SECONDS)
@@ -162,7 +164,6 @@ async def test_the_service_starts_while_kafka_is_away(fragile: BackingStack, dat
     finally:
         await asyncio.to_thread(fragile.restart_kafka)
 
-    assert len(traffic.committed) > 100
     assert first_time_in_order(await pipeline.handled())
 
 
