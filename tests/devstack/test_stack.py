@@ -20,6 +20,7 @@ from deploy.devstack.settings import PORTS, SERVICES, StackSettings, read_settin
 # Every port of a stack then lies below those that systems give to outgoing connections.
 OFFSETS = range(12_000, 22_000)
 UP_AGAIN_SECONDS_MAX = 5.0
+READY_TIMEOUT_SECONDS = 30.0
 RECOVERY_TIMEOUT_SECONDS = 180.0
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -53,6 +54,16 @@ def process_ids(settings: StackSettings) -> dict[str, str]:
     return {name: settings.pid_file(name).read_text() for name in settings.processes}
 
 
+def wait_until_ready(settings: StackSettings) -> None:
+    """Returns when everything says that it is ready: what is busy may once need longer to say so than it is waited for."""
+    wait_until(
+        lambda: {line.state for line in stack.status(settings)} == {"ready"},
+        timeout_seconds=READY_TIMEOUT_SECONDS,
+        failure=lambda: f"not ready: {stack.status(settings)}",
+        poll_seconds=0.2,
+    )
+
+
 def test_up_again_is_fast_and_changes_nothing(running: StackSettings) -> None:
     before = process_ids(running)
     started = time.monotonic()
@@ -61,7 +72,7 @@ def test_up_again_is_fast_and_changes_nothing(running: StackSettings) -> None:
 
     assert time.monotonic() - started < UP_AGAIN_SECONDS_MAX
     assert process_ids(running) == before
-    assert {line.state for line in stack.status(running)} == {"ready"}
+    wait_until_ready(running)
 
 
 def test_a_taken_port_is_named_with_the_setting_that_moves_it(running: StackSettings) -> None:
@@ -72,7 +83,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(running: StackSett
             stack.up(intruder, print)
 
         stack.reset(intruder, print)
-    assert {line.state for line in stack.status(running)} == {"ready"}
+    wait_until_ready(running)
 
 
 def test_a_second_stack_lives_beside_the_first_and_goes_alone(running: StackSettings) -> None:
@@ -81,7 +92,7 @@ def test_a_second_stack_lives_beside_the_first_and_goes_alone(running: StackSett
         second = settings_in(Path(folder) / "home", free_offset())
         try:
             stack.up(second, print)
-            assert {line.state for line in stack.status(second)} == {"ready"}
+            wait_until_ready(second)
             assert not set(process_ids(second).values()) & set(before.values())
         finally:
             stack.down(second, print)
@@ -91,7 +102,7 @@ def test_a_second_stack_lives_beside_the_first_and_goes_alone(running: StackSett
         assert not second.home.exists()
 
     assert process_ids(running) == before
-    assert {line.state for line in stack.status(running)} == {"ready"}
+    wait_until_ready(running)
 
 
 @pytest.mark.parametrize("name", ["kafka", "postgres", "jobs"])
