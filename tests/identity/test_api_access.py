@@ -1,6 +1,7 @@
 """API access: who can have it, what ends it, who sees what of it."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -207,11 +208,12 @@ async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Ide
     merchant = await tenant.merchant(api_access=True)
     session, first = await merchant.session(), await merchant.pair()
 
-    second = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 2})
+    second = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 5})
     during = (await identity.pair(**first).get("/v1/auth/test")).status_code
     new_key = identity.pair(api_account_id=second["api_account_id"], api_auth_key=second["api_auth_key"])
     works = (await new_key.get("/v1/auth/test")).status_code
-    await asyncio.sleep(2.1)
+    until = datetime.fromisoformat(second["previous_key_valid_until"])
+    await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.05)
     after = (await identity.pair(**first).get("/v1/auth/test")).status_code
     third = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 0})
 

@@ -1,15 +1,16 @@
 """Log-in, refresh, log-out, passwords, invitations, and the brake on guessing."""
 
 import asyncio
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import jwt
 
 from tests.support import identity as support
 from tests.support.identity import PASSWORD, Identity, Tenant, document, email, refused, tenant_body, unique
 from tests.support.stack import BackingStack
+from tests.support.suite import eventually
 
 
 async def test_owners_staff_and_merchants_log_in_by_tenant_id_or_name(identity: Identity, tenant: Tenant) -> None:
@@ -49,21 +50,21 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: Bac
     costly = identity.settings.model_copy(update=more)
     tenant = await identity.new_tenant()
 
-    async def median_seconds(address: str) -> float:
-        taken = []
-        for _ in range(7):
-            started = time.perf_counter()
-            body = {"tenant": tenant.id, "email": address, "password": "wrong password"}
-            refused(await service.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
-            taken.append(time.perf_counter() - started)
-        return statistics.median(taken)
+    async def seconds(address: str) -> float:
+        started = time.perf_counter()
+        body = {"tenant": tenant.id, "email": address, "password": "wrong password"}
+        refused(await service.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
+        return time.perf_counter() - started
 
+    known, unknown = [], []
     async with support.served(costly) as service:
         await service.log_in(tenant.id, tenant.owner_email)
-        known = await median_seconds(tenant.owner_email)
-        unknown = await median_seconds(email("nobody"))
+        for _ in range(12):
+            known.append(await seconds(tenant.owner_email))
+            unknown.append(await seconds(email("nobody")))
 
-    assert 0.4 < known / unknown < 2.5
+    # Whatever else the machine does only adds to the time that an answer takes.
+    assert 0.4 < min(known) / min(unknown) < 2.5
 
 
 async def test_a_refresh_token_works_once_and_a_second_use_ends_the_session(identity: Identity, tenant: Tenant) -> None:
@@ -158,7 +159,14 @@ async def test_guessing_is_slowed_down_but_nobody_is_locked_out_for_good(identit
 
     async with support.served(slow) as service:
         answers = await asyncio.gather(*(service.nobody.post("/v1/sessions", wrong) for _ in range(40)))
-        braked = await service.nobody.post("/v1/sessions", {**wrong, "password": PASSWORD})
+
+        async def brake() -> httpx.Response | None:
+            # What has come back of the budget meanwhile is used up before.
+            await service.nobody.post("/v1/sessions", wrong)
+            answer = await service.nobody.post("/v1/sessions", {**wrong, "password": PASSWORD})
+            return answer if answer.status_code != 201 else None
+
+        braked = await eventually(brake, what="the right password has to wait, too")
         wait_seconds = int(braked.headers["retry-after"])
         await asyncio.sleep(wait_seconds)
         person = await service.log_in(tenant.id, tenant.owner_email)
@@ -208,7 +216,7 @@ async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
 
 
 async def test_a_session_token_ends_by_the_clock(identity: Identity, tenant: Tenant) -> None:
-    brief = identity.settings.model_copy(update={"session_seconds": 1})
+    brief = identity.settings.model_copy(update={"session_seconds": 3})
     async with support.served(brief) as service:
         person = await service.log_in(tenant.id, tenant.owner_email)
         assert (await person.get("/v1/auth/test")).status_code == 200

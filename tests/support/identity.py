@@ -202,7 +202,7 @@ class Identity:
         """A merchant's integration."""
         return Person(self.client, basic(api_account_id, api_auth_key), {})
 
-    async def facts(self, subject: str, *types: str, seconds: float = 15.0) -> list[Event]:
+    async def facts(self, subject: str, *types: str, seconds: float = 30.0) -> list[Event]:
         """What Kafka has of an aggregate, up to as many facts as `types`, which they must be."""
         found: list[Event] = []
         vocabulary = Vocabulary(*identity.EVENTS)
@@ -305,7 +305,7 @@ async def served(settings: Settings) -> AsyncIterator[Identity]:
             async def ready() -> bool:
                 return (await client.get("/readyz")).status_code == 200
 
-            await eventually(ready, seconds=40, what="identity is ready")
+            await eventually(ready, seconds=90, what="identity is ready")
             yield Identity(settings, client, producer)
     finally:
         await producer.stop()
