@@ -19,7 +19,10 @@ from webhooks.targets import Target
 from webhooks.worker.answers import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
 from webhooks.worker.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
 
-SOON_SECONDS = 2.0
+SOON_SECONDS = 8.0
+"""Sooner than any deadline that a test does not set."""
+EARLY_MS = 20
+"""So much earlier a step may look at the clock than its deadline was set, or later."""
 
 
 # -- what is sent --------------------------------------------------------------------------------------------------------
@@ -303,7 +306,7 @@ async def test_a_port_where_nobody_listens_is_a_connect_error() -> None:
 
 
 async def test_a_name_that_does_not_exist_is_a_dns_error() -> None:
-    outcome = await attempt("http://nobody.invalid")
+    outcome = await attempt("http://nobody.invalid", timeout_seconds=60, dns_timeout_seconds=60)
 
     assert outcome.cause == "dns"
     assert outcome.timings.dns_ms is not None
@@ -441,6 +444,11 @@ async def test_a_head_has_so_many_headers_and_bytes_at_most(count: int, size: in
 # -- too slow ------------------------------------------------------------------------------------------------------------
 
 
+def lasted(milliseconds: int | None, seconds: float) -> bool:
+    """Whether that took as long as its deadline, which is the only one so near."""
+    return milliseconds is not None and seconds * 1000 - EARLY_MS <= milliseconds < SOON_SECONDS * 1000
+
+
 @pytest.mark.parametrize(
     ("beginning", "drop"),
     [
@@ -466,8 +474,8 @@ async def test_an_answer_that_drips_ends_with_the_deadline(beginning: bytes, dro
         outcome = await attempt(url, timeout_seconds=0.4)
 
     assert outcome.cause == "timeout"
-    assert 0.35 < time.monotonic() - started < SOON_SECONDS
-    assert outcome.timings.total_ms == pytest.approx(400, abs=200)
+    assert 0.4 <= time.monotonic() - started < SOON_SECONDS
+    assert lasted(outcome.timings.total_ms, 0.4)
 
 
 async def test_a_receiver_that_is_silent_ends_with_the_deadline_of_the_first_byte() -> None:
@@ -478,12 +486,12 @@ async def test_a_receiver_that_is_silent_ends_with_the_deadline_of_the_first_byt
         outcome = await attempt(url, first_byte_timeout_seconds=0.2)
 
     assert outcome.cause == "timeout"
-    assert outcome.timings.first_byte_ms == pytest.approx(200, abs=150)
+    assert lasted(outcome.timings.first_byte_ms, 0.2)
 
 
 async def test_an_answer_that_has_begun_has_the_whole_time() -> None:
-    async with speaking(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", b"k", pause_seconds=0.4)) as url:
-        outcome = await attempt(url, first_byte_timeout_seconds=0.2)
+    async with speaking(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", b"k", pause_seconds=2.5)) as url:
+        outcome = await attempt(url, first_byte_timeout_seconds=2)
 
     assert (outcome.cause, outcome.response_body) == (None, "ok")
 
@@ -515,7 +523,7 @@ async def test_a_receiver_that_swallows_connections_ends_with_the_deadline_of_co
                 one.close()
 
     assert outcome.cause == "timeout"
-    assert outcome.timings.connect_ms == pytest.approx(300, abs=200)
+    assert lasted(outcome.timings.connect_ms, 0.3)
     assert outcome.timings.first_byte_ms is None
 
 
@@ -527,7 +535,7 @@ async def test_a_handshake_that_is_not_answered_ends_with_the_deadline_of_connec
         outcome = await attempt(url.replace("http:", "https:"), connect_timeout_seconds=0.3)
 
     assert outcome.cause == "timeout"
-    assert outcome.timings.tls_ms == pytest.approx(300, abs=200)
+    assert lasted(outcome.timings.tls_ms, 0.3)
 
 
 async def test_a_name_server_that_does_not_answer_ends_with_its_deadline_and_is_asked_once() -> None:
@@ -545,7 +553,7 @@ async def test_a_name_server_that_does_not_answer_ends_with_its_deadline_and_is_
         )
 
     assert {outcome.cause for outcome in outcomes} == {"timeout"}
-    assert outcomes[0].timings.dns_ms == pytest.approx(200, abs=150)
+    assert lasted(outcomes[0].timings.dns_ms, 0.2)
     assert asked == 1
 
 
@@ -554,7 +562,7 @@ async def test_the_deadline_of_the_whole_holds_while_a_connection_is_made() -> N
         await reader.read()
 
     async with speaking(ignore) as url:
-        outcome = await attempt(url.replace("http:", "https:"), timeout_seconds=0.3, connect_timeout_seconds=10)
+        outcome = await attempt(url.replace("http:", "https:"), timeout_seconds=0.3)
 
     assert outcome.cause == "timeout"
-    assert outcome.timings.total_ms == pytest.approx(300, abs=200)
+    assert lasted(outcome.timings.total_ms, 0.3)
