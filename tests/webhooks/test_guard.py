@@ -7,6 +7,7 @@ tried is what the interpreter's own audit events say.
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -181,7 +182,7 @@ PORTS = [0, 1, 22, 23, 25, 53, 110, 143, 445, 587, 2375, 3306, 5432, 5672, 6379,
 
 
 class Watch:
-    """What this process tries to connect to, as long as it is on."""
+    """What senders of this process try to connect to, as long as it is on; services of other tests have connections of their own."""
 
     def __init__(self) -> None:
         self.on = False
@@ -189,12 +190,19 @@ class Watch:
         self.asked: list[Any] = []
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.on:
+        if not self.on or event not in ("socket.connect", "socket.getaddrinfo") or not _is_sending():
             return
         if event == "socket.connect":
             self.connected.append(arguments[1])
-        elif event == "socket.getaddrinfo":
+        else:
             self.asked.append(arguments[0])
+
+
+def _is_sending() -> bool:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("webhooks.worker."):
+        frame = frame.f_back
+    return frame is not None
 
 
 # An audit hook cannot be taken away again: there is one, and it is switched.
