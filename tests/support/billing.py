@@ -195,7 +195,7 @@ class Billing:
         path = f"/v1/billing/tenants/{tenant_id}/trial/extend"
         return await self.client.post(path, json=body, headers={**self.operator(), **headers})
 
-    async def facts(self, tenant_id: str, *types: str, seconds: float = 10.0) -> list[Event]:
+    async def facts(self, tenant_id: str, *types: str, seconds: float = 30.0) -> list[Event]:
         """What Kafka has of this tenant up to the last of `types`, which is waited for; those must be all there is."""
         found: list[Event] = []
         async with consuming(self.settings.kafka_bootstrap_servers) as consumer, asyncio.timeout(seconds):
