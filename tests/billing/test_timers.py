@@ -158,10 +158,11 @@ async def test_a_killed_worker_leaves_the_timer_to_another(timers_url: str, data
         sys.executable, "-m", "tests.support.billing", timers_url, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    assert (await asyncio.wait_for(process.stdout.readline(), 90)).decode().strip() == TAKEN
-
-    process.kill()
-    await process.wait()
+    try:
+        assert (await asyncio.wait_for(process.stdout.readline(), 90)).decode().strip() == TAKEN
+    finally:
+        process.kill()
+        await process.wait()
     async with workers(timers_url, 2):
         await expired(database, tenant_id)
 

@@ -20,17 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import httpx
 
 from deploy.devstack.processes import free_ports
+from shared.ids import to_uuid
 from tests.support.stack import BackingStack
 
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 TOPICS_FILE = Path("deploy/kafka/topics.yaml")
 PR_SET_PDEATHSIG = 1
-START_SECONDS = 40.0
+START_SECONDS = 150.0
 STOP_SECONDS = 20.0
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 30.0
 PASSWORD = "correct horse battery staple"
 
 ValueT = TypeVar("ValueT")
@@ -95,18 +97,20 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until /readyz says yes."""
+        # One client for all questions: making one costs more than asking, and what is waited for needs the processor.
+        async with httpx.AsyncClient(trust_env=False) as client:
 
-        async def answers() -> bool:
-            assert self.popen is not None
-            if self.popen.poll() is not None:
-                raise AssertionError(f"{self.name} ended with {self.popen.returncode}:\n{self.log.read_text()[-3000:]}")
-            try:
-                async with httpx.AsyncClient() as client:
+            async def answers() -> bool:
+                assert self.popen is not None
+                if self.popen.poll() is not None:
+                    said = self.log.read_text()[-3000:]
+                    raise AssertionError(f"{self.name} ended with {self.popen.returncode}:\n{said}")
+                try:
                     return (await client.get(f"{self.url}/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
+                except httpx.TransportError:
+                    return False
 
-        await eventually(answers, seconds=START_SECONDS, what=f"{self.name} is ready (see {self.log})")
+            await eventually(answers, seconds=START_SECONDS, what=f"{self.name} is ready (see {self.log})")
 
 
 class Api:
@@ -187,8 +191,10 @@ class Tenant:
     document: dict[str, Any] = field(repr=False)
 
     async def create_locations(self, *names: str) -> list[str]:
-        made = [await self.owner.made("identity", "/v1/locations", location(name)) for name in names]
-        return [one["id"] for one in made]
+        """Locations at which jobs can be from now on."""
+        made = [(await self.owner.made("identity", "/v1/locations", location(name)))["id"] for name in names]
+        await self.suite.located(*made)
+        return made
 
     async def create_merchant(
         self, *, level: int = 2, api_access: bool = True, locations: Sequence[str] | None = None, **more: Any
@@ -328,7 +334,22 @@ class Suite:
                 return answer.status_code == 200 and answer.json()["subscription"]["entitled"] is True
 
             await eventually(entitled, what=f"{service} knows the subscription")
+        await self.located(tenant.default_location)
         return tenant
+
+    async def located(self, *location_ids: str) -> None:
+        """Wait until jobs knows these locations: their facts come by other ways than those of people."""
+        connection = await asyncpg.connect(self.databases["jobs"])
+        wanted = [to_uuid(one) for one in location_ids]
+
+        async def known() -> bool:
+            counted = "SELECT count(*) FROM access_locations WHERE location_id = ANY($1::uuid[])"
+            return bool(await connection.fetchval(counted, wanted) == len(wanted))
+
+        try:
+            await eventually(known, what="jobs knows the locations")
+        finally:
+            await connection.close()
 
     async def _run(self, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
