@@ -7,6 +7,7 @@ in one index. They cannot differ: a row's terms are written whenever the row is.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, literal_column, or_
@@ -19,7 +20,7 @@ from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
 from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
 from jobs.rows import visible, visible_actions
 from shared.auth.decisions import Caller
-from shared.http import EachOf
+from shared.http import EachOf, Lastly
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 Asked = Sequence[str]
@@ -60,6 +61,8 @@ class Question(Generic[RowT]):
     """Asked for, too: what a look-up has to gather as a whole, however few of it are wanted."""
     pieces: Asked = ()
     """What can be asked for in its place; more rows have these."""
+    doubted: Lastly | None = None
+    """What is to be looked at in each row that was found, and costs most: the terms by which it was found do not prove it."""
     each: EachOf | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
@@ -127,6 +130,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         whole=filters.deleted or filters.reference_id is not None,
         gathered=gathered,
         pieces=pieces,
+        doubted=_doubted(filters),
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -157,6 +161,7 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
         [] if walked or each else asked,
         in_order=walked or each is not None,
         whole=filters.job_id is not None,
+        doubted=_doubted(filters),
         each=each,
         first=filters.created_gte,
         last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
@@ -261,16 +266,19 @@ def _narrowed(
         asked_times += _lying("U", filters.updated_gte, filters.updated_lte)
     if filters.q is None:
         return where, asked_times
-    ways = terms.question(filters.q)
-    asked = [[_found_as(word) for word in words] for words in ways]
-    if len(ways) == 1:
-        return [*where, *_having_words(rows, [word for word in ways[0] if not terms.pieces_of(word)[1]])], [
-            *asked_times,
-            *asked[0],
-        ]
-    if any(not terms.pieces_of(word)[1] for words in ways for word in words):
-        where.append(or_(*(and_(*(_has_word(rows, word) for word in words)) for words in ways)))
+    asked = [[_found_as(word) for word in words] for words in terms.question(filters.q)]
+    if len(asked) == 1:
+        return where, [*asked_times, *asked[0]]
     return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
+
+
+def _doubted(filters: JobFilters | ActionFilters) -> Lastly | None:
+    """What of a free text is not proved by the terms by which a row was found; None where all of it is."""
+    ways = terms.question(filters.q) if filters.q else []
+    doubtful = [[word for word in words if not terms.pieces_of(word)[1]] for words in ways]
+    if not any(doubtful):
+        return None
+    return partial(_has_words, doubtful if len(ways) == 1 else ways)
 
 
 def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:
@@ -289,21 +297,23 @@ def _found_as(word: str) -> str:
     return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
-def _having_words(rows: type[JobRow | ActionRow], words: Sequence[str]) -> list[ColumnElement[bool]]:
-    if len(words) <= 1:
-        return [_has_word(rows, word) for word in words]
+def _has_words(ways: Sequence[Sequence[str]], row: Any) -> ColumnElement[bool]:
+    return or_(*(_has_all(row, words) for words in ways))
+
+
+def _has_all(row: Any, words: Sequence[str]) -> ColumnElement[bool]:
+    each = and_(*(_has_word(row, word) for word in words))
     # Terms have to be fetched each time that they are looked at: most often once is enough.
-    whole = _matches(rows, as_tsquery([[f"w:{word}"] for word in words]))
-    return [or_(whole, and_(*(_has_word(rows, word) for word in words)))]
+    return each if len(words) == 1 else or_(_matches(row, as_tsquery([[f"w:{word}"] for word in words])), each)
 
 
-def _has_word(rows: type[JobRow | ActionRow], word: str) -> ColumnElement[bool]:
+def _has_word(row: Any, word: str) -> ColumnElement[bool]:
     """What `_found_as` means, exactly."""
     pieces, exact = terms.pieces_of(word)
     if exact:
-        return _matches(rows, any_of([f"w:{word}", *pieces]))
+        return _matches(row, any_of([f"w:{word}", *pieces]))
     # Names and numbers first: they are at hand, terms may have to be fetched.
-    return or_(func.strpos(col(rows.parts), word) > 0, _matches(rows, any_of([f"w:{word}"])))
+    return or_(func.strpos(row.parts, word) > 0, _matches(row, any_of([f"w:{word}"])))
 
 
 def _beginning_with(term: str) -> str:
@@ -314,8 +324,11 @@ def _marked(beginning: str) -> ColumnElement[bool]:
     return func.strpos(col(JobRow.parts), terms.marked_name(beginning)) > 0
 
 
-def _matches(rows: type[JobRow | ActionRow], tsquery: str) -> ColumnElement[bool]:
-    return col(rows.terms).op("@@", is_comparison=True)(cast(bindparam(None, tsquery, type_=Text()), TSQUERY))
+def _matches(row: Any, tsquery: str) -> ColumnElement[bool]:
+    matching: ColumnElement[bool] = row.terms.op("@@", is_comparison=True)(
+        cast(bindparam(None, tsquery, type_=Text()), TSQUERY)
+    )
+    return matching
 
 
 def _listed(kind: terms.Kind, values: Sequence[str]) -> Asked:

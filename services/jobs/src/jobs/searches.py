@@ -130,6 +130,7 @@ async def _page(
         descending=descending,
         filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
         parts=None if axis is None else partial(_parts, session, question, axis, descending),
+        lastly=question.doubted,
         each=question.each,
     )
 

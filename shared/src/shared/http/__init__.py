@@ -1,7 +1,7 @@
 """The HTTP edge, the same for all services: declared access, problem documents, idempotency, lists, limits."""
 
 from shared.http.bodies import body, streams
-from shared.http.lists import CursorsOfList, EachOf, Page, PageRequest, Paging, page
+from shared.http.lists import CursorsOfList, EachOf, Lastly, Page, PageRequest, Paging, page
 from shared.http.routes import (
     CurrentCaller,
     IdempotencyClaim,
@@ -27,6 +27,7 @@ __all__ = [
     "IdempotencyClaim",
     "IfMatch",
     "Input",
+    "Lastly",
     "Page",
     "PageRequest",
     "Paging",

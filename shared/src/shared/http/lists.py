@@ -23,6 +23,7 @@ from sqlalchemy import (
     cast,
     column,
     func,
+    literal_column,
     select,
     true,
     tuple_,
@@ -47,6 +48,9 @@ Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
 Parts = Callable[[Any], AsyncGenerator[Part, None]]
 """Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row that
 follows meets exactly one, the rows of one part all coming before those of the next."""
+
+Lastly = Callable[[Any], ColumnElement[bool]]
+"""Given the columns of a row, a condition that costs more than all others: not to be looked at for rows that no page shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +155,14 @@ async def page(
     filters: object = None,
     parts: Parts | None = None,
     each: EachOf | None = None,
+    lastly: Lastly | None = None,
 ) -> Page[ItemT]:
     """One page of `statement`, ordered by the columns or expressions `by` (the last of them unique), each row shown through `view`.
 
     `filters` is everything that shaped the statement: a cursor is good only under the same. Of the `parts`, one after the other, only as
     many are read as fill the page. With `each`, a condition beside those of the statement, a page is read for each of its values and the
-    first of all these are shown. Raises `BadRequest` for bad cursors.
+    first of all these are shown. What `lastly` says is looked at when all else is in order, row by row until the page is full.
+    Raises `BadRequest` for bad cursors.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):
@@ -173,11 +179,11 @@ async def page(
     wanted = request.limit + 1
     found: list[Any] = []
     if parts is None:
-        found += await session.execute(statement.limit(wanted))
+        found += await session.execute(_of_part(statement, [true()], wanted, lastly))
     else:
         async with aclosing(parts(_value(by[0], position))) as conditions:
             async for part in conditions:
-                found += await session.execute(_of_part(statement, part, wanted - len(found)))
+                found += await session.execute(_of_part(statement, part, wanted - len(found), lastly))
                 if len(found) == wanted:
                     break
     has_more = len(found) > request.limit
@@ -186,17 +192,23 @@ async def page(
     return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
 
 
-def _of_part(statement: Select[Any], part: Part, count: int) -> Executable:
+def _of_part(statement: Select[Any], part: Part, count: int, lastly: Lastly | None) -> Executable:
     """The first rows of a part.
 
     PostgreSQL appends what several conditions find in the order in which they stand, and begins with none before it has to.
     """
-    if isinstance(part, ColumnElement):
-        return statement.where(part).limit(count)
-    each = [statement.where(condition).limit(count) for condition in part]
-    if len(each) == 1:
-        return each[0]
-    return statement.order_by(None).from_statement(union_all(*each).limit(count))
+    conditions = [part] if isinstance(part, ColumnElement) else part
+    each = [_first_of(statement.where(condition), count, lastly) for condition in conditions]
+    rows = each[0] if len(each) == 1 else union_all(*each).limit(count)
+    return rows if rows is each[0] and lastly is None else statement.order_by(None).from_statement(rows)
+
+
+def _first_of(statement: Select[Any], count: int, lastly: Lastly | None) -> Select[Any]:
+    if lastly is None:
+        return statement.limit(count)
+    # A statement with an OFFSET is done, order and all, before what stands around it looks at a row.
+    found = statement.offset(literal_column("0")).subquery()
+    return select(found).where(lastly(found.c)).limit(count)
 
 
 def _first_of_each(statement: Select[Any], each: EachOf, identity: Any, count: int) -> Select[Any]:
