@@ -18,7 +18,7 @@ from sqlmodel import col
 from jobs.domain import spans, terms
 from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
 from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
-from jobs.rows import visible, visible_actions
+from jobs.rows import FOR_FINDING, visible, visible_actions
 from shared.auth.decisions import Caller
 from shared.http import EachOf, Lastly
 
@@ -278,7 +278,7 @@ def _doubted(filters: JobFilters | ActionFilters) -> Lastly | None:
     doubtful = [[word for word in words if not terms.pieces_of(word)[1]] for words in ways]
     if not any(doubtful):
         return None
-    return partial(_has_words, doubtful if len(ways) == 1 else ways)
+    return Lastly(partial(_has_words, doubtful if len(ways) == 1 else ways), FOR_FINDING)
 
 
 def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -49,8 +49,15 @@ Parts = Callable[[Any], AsyncGenerator[Part, None]]
 """Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row that
 follows meets exactly one, the rows of one part all coming before those of the next."""
 
-Lastly = Callable[[Any], ColumnElement[bool]]
-"""Given the columns of a row, a condition that costs more than all others: not to be looked at for rows that no page shows."""
+
+@dataclass(frozen=True, slots=True)
+class Lastly:
+    """A condition that costs more than all others: not to be looked at in rows that no page shows."""
+
+    condition: Callable[[Any], ColumnElement[bool]]
+    """Given the columns of a row."""
+    columns: Collection[str]
+    """What it looks at and the page does not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +215,8 @@ def _first_of(statement: Select[Any], count: int, lastly: Lastly | None) -> Sele
         return statement.limit(count)
     # A statement with an OFFSET is done, order and all, before what stands around it looks at a row.
     found = statement.offset(literal_column("0")).subquery()
-    return select(found).where(lastly(found.c)).limit(count)
+    shown = (one for one in found.c if one.key not in lastly.columns)
+    return select(*shown).where(lastly.condition(found.c)).limit(count)
 
 
 def _first_of_each(statement: Select[Any], each: EachOf, identity: Any, count: int) -> Select[Any]:
