@@ -212,12 +212,22 @@ async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -
         writers.shutdown(wait=False, cancel_futures=True)
         for writer in running:
             writer.terminate()
-    await connection.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 2")
-    for index in indexes:
-        await connection.execute(index["indexdef"])
-        _progress(f"{index['indexname']} made")
+    # Those of terms take longest, and one processor each.
+    left = sorted(indexes, key=lambda index: " gin " in index["indexdef"].lower())
+    await asyncio.gather(*(_make(url, left) for _ in range(WRITERS)))
     for table in ("jobs", "actions", "job_history"):
         await connection.execute(f"VACUUM (ANALYZE) {table}")
+    await connection.close()
+
+
+async def _make(url: str, indexes: list[asyncpg.Record]) -> None:
+    """Make one after the other, from the last on, until none is left."""
+    connection = await asyncpg.connect(url, command_timeout=3600)
+    await connection.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0")
+    while indexes:
+        index = indexes.pop()
+        await connection.execute(index["indexdef"])
+        _progress(f"{index['indexname']} made")
     await connection.close()
 
 
