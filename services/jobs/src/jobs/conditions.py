@@ -18,7 +18,7 @@ from sqlmodel import col
 from jobs.domain import spans, terms
 from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
 from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
-from jobs.rows import FOR_FINDING, visible, visible_actions
+from jobs.rows import visible, visible_actions
 from shared.auth.decisions import Caller
 from shared.http import EachOf, Lastly
 
@@ -130,7 +130,7 @@ def about_jobs(caller: Caller, filters: JobFilters) -> Question[JobRow]:
         whole=filters.deleted or filters.reference_id is not None,
         gathered=gathered,
         pieces=pieces,
-        doubted=_doubted(filters),
+        doubted=_doubted(JobRow, filters),
         each=each,
         first=filters.created_gte,
         # What was last changed by then, or had its status by then, was created by then.
@@ -161,7 +161,7 @@ def about_actions(caller: Caller, filters: ActionFilters) -> Question[ActionRow]
         [] if walked or each else asked,
         in_order=walked or each is not None,
         whole=filters.job_id is not None,
-        doubted=_doubted(filters),
+        doubted=_doubted(ActionRow, filters),
         each=each,
         first=filters.created_gte,
         last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
@@ -272,13 +272,13 @@ def _narrowed(
     return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
 
 
-def _doubted(filters: JobFilters | ActionFilters) -> Lastly | None:
+def _doubted(rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> Lastly | None:
     """What of a free text is not proved by the terms by which a row was found; None where all of it is."""
     ways = terms.question(filters.q) if filters.q else []
     doubtful = [[word for word in words if not terms.pieces_of(word)[1]] for words in ways]
     if not any(doubtful):
         return None
-    return Lastly(partial(_has_words, doubtful if len(ways) == 1 else ways), FOR_FINDING)
+    return Lastly(partial(_has_words, doubtful if len(ways) == 1 else ways), [col(rows.terms), col(rows.parts)])
 
 
 def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:

@@ -59,9 +59,6 @@ _SHOWN = (
 )
 """What `visible` says of one caller, said of many."""
 
-FOR_FINDING = ("terms", "parts")
-"""Columns that need not travel."""
-
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
 """Fields of a job that its row holds under their own names."""
 
@@ -161,5 +158,6 @@ def _of(caller: Caller, rows: type[RowT], deleted: bool) -> Select[RowT]:
 
 
 def _deleted_or_not(rows: type[RowT], *, deleted: bool) -> Select[RowT]:
-    found = select(rows).options(*(defer(getattr(rows, name)) for name in FOR_FINDING))
+    # Terms are for finding alone: they need not travel.
+    found = select(rows).options(*(defer(getattr(rows, name)) for name in ("terms", "parts")))
     return found.where(col(rows.deleted_at).is_not(None) if deleted else col(rows.deleted_at).is_(None))

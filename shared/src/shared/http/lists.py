@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -55,9 +55,9 @@ class Lastly:
     """A condition that costs more than all others: not to be looked at in rows that no page shows."""
 
     condition: Callable[[Any], ColumnElement[bool]]
-    """Given the columns of a row."""
-    columns: Collection[str]
-    """What it looks at and the page does not show."""
+    """Given these columns of a row."""
+    columns: Sequence[Any]
+    """What it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +186,11 @@ async def page(
     wanted = request.limit + 1
     found: list[Any] = []
     if parts is None:
-        found += await session.execute(_of_part(statement, [true()], wanted, lastly))
+        found += await session.execute(_of_part(statement, true(), by[-1], wanted, lastly))
     else:
         async with aclosing(parts(_value(by[0], position))) as conditions:
             async for part in conditions:
-                found += await session.execute(_of_part(statement, part, wanted - len(found), lastly))
+                found += await session.execute(_of_part(statement, part, by[-1], wanted - len(found), lastly))
                 if len(found) == wanted:
                     break
     has_more = len(found) > request.limit
@@ -199,24 +199,27 @@ async def page(
     return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
 
 
-def _of_part(statement: Select[Any], part: Part, count: int, lastly: Lastly | None) -> Executable:
+def _of_part(statement: Select[Any], part: Part, identity: Any, count: int, lastly: Lastly | None) -> Executable:
     """The first rows of a part.
 
     PostgreSQL appends what several conditions find in the order in which they stand, and begins with none before it has to.
     """
     conditions = [part] if isinstance(part, ColumnElement) else part
-    each = [_first_of(statement.where(condition), count, lastly) for condition in conditions]
-    rows = each[0] if len(each) == 1 else union_all(*each).limit(count)
-    return rows if rows is each[0] and lastly is None else statement.order_by(None).from_statement(rows)
+    if lastly is not None:
+        surely = [_identities(statement.where(condition), identity, count, lastly) for condition in conditions]
+        return statement.where(identity.in_(surely[0] if len(surely) == 1 else union_all(*surely).limit(count)))
+    each = [statement.where(condition).limit(count) for condition in conditions]
+    if len(each) == 1:
+        return each[0]
+    return statement.order_by(None).from_statement(union_all(*each).limit(count))
 
 
-def _first_of(statement: Select[Any], count: int, lastly: Lastly | None) -> Select[Any]:
-    if lastly is None:
-        return statement.limit(count)
+def _identities(statement: Select[Any], identity: Any, count: int, lastly: Lastly) -> Select[Any]:
+    """Of the first rows that are what `lastly` says."""
+    columns = statement.with_only_columns(identity.label("found"), *lastly.columns)
     # A statement with an OFFSET is done, order and all, before what stands around it looks at a row.
-    found = statement.offset(literal_column("0")).subquery()
-    shown = (one for one in found.c if one.key not in lastly.columns)
-    return select(*shown).where(lastly.condition(found.c)).limit(count)
+    rows = columns.offset(literal_column("0")).subquery()
+    return select(rows.c.found).where(lastly.condition(rows.c)).limit(count)
 
 
 def _first_of_each(statement: Select[Any], each: EachOf, identity: Any, count: int) -> Select[Any]:
