@@ -198,6 +198,7 @@ async def search(stage: Stage, results: Results, large: int, rounds: int, log_fi
         few.append(await _ask_all(stage, small_url, staff, SMALL, number, account))
         many.append(await _ask_all(stage, url, staff, large, number, account))
     results.figures += compared(few, many, large)
+    results.remarks.append(await _pages(url))
     await _print_plans(url, many)
 
 
@@ -325,6 +326,13 @@ async def _samples(url: str) -> list[Sample]:
         }
         for row in rows
     ]
+
+
+async def _pages(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    huge = await connection.fetchval("SHOW huge_pages_status") == "on"
+    await connection.close()
+    return f"PostgreSQL's memory was mapped by {'huge' if huge else 'small'} pages."
 
 
 async def _print_plans(url: str, many: Sequence[Mapping[str, Asked]]) -> None:
