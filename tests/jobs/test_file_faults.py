@@ -68,9 +68,11 @@ async def slowly(service: Jobs) -> AsyncIterator[None]:
     async with service.database.transaction() as session:
         for statement in _SLOW_DOWN:
             await session.execute(statement)
-    yield
-    async with service.database.transaction() as session:
-        await session.execute(_SPEED_UP)
+    try:
+        yield
+    finally:
+        async with service.database.transaction() as session:
+            await session.execute(_SPEED_UP)
 
 
 @pytest.mark.timeout(360)

@@ -256,7 +256,6 @@ async def check(crew: Crew, job: dict[str, Any], model: Model) -> None:
 @settings(
     max_examples=LIVES,
     derandomize=True,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -18,9 +18,6 @@ from shared.events.jobs import ContactState
 from tests.support.copies import copy
 from tests.support.jobs import Api, Jobs, Tenant, smallest
 
-# The first of these tests makes all these jobs.
-pytestmark = pytest.mark.timeout(300)
-
 MANY, FEWER, FEW = 18_000, 4_000, 500
 SORTED_ROWS_MAX = 4_000
 """As PostgreSQL expects: what is sorted is what was found, never what there is."""

@@ -25,7 +25,7 @@ def cut(records: Records, content: bytes, piece_bytes: int) -> list[Record]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(content=FILES, piece_bytes=st.integers(1, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_size_of_the_pieces_changes_nothing(
     kind: type[Rows] | type[TextLines], content: bytes, piece_bytes: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_the_size_of_the_pieces_changes_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(content=FILES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_reading_goes_on_after_any_record(kind: type[Rows] | type[TextLines], content: bytes) -> None:
     whole = cut(kind(), content, len(content) + 1)
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from jobs.domain import spans
@@ -10,7 +10,6 @@ from jobs.domain import spans
 numbers = some.integers(min_value=-(10**6), max_value=10**7)
 
 
-@settings(deadline=None)
 @given(first=numbers, length=some.integers(min_value=0, max_value=8**4 * (spans.BLOCKS_MAX - 1)), inside=some.data())
 def test_whatever_lies_in_a_span_has_one_of_its_terms_and_little_else_has(
     first: int, length: int, inside: some.DataObject
