@@ -11,10 +11,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-import billing.worker
-from billing import subscriptions
-from billing.audit import Origin
-from billing.models import Base, Subscription, SubscriptionRow, TimerRow
+from billing import subscriptions, worker
+from billing.audit import Actor
+from billing.metadata import Base
+from billing.models import Subscription, SubscriptionRow, TimerRow
 from billing.worker import TimerWorker
 from shared.database import Database
 from shared.migrations import drift
@@ -26,7 +26,7 @@ SECOND = timedelta(seconds=1)
 LONG_SECONDS = 60.0
 SOON_SECONDS = 10.0
 """In time on a machine that has other things to do, too; a clock that misses an instant is late by more."""
-OPERATOR = Origin("key_operator", "127.0.0.1")
+OPERATOR = Actor("key_operator", "127.0.0.1")
 
 
 @asynccontextmanager
@@ -106,7 +106,7 @@ async def test_one_alone_is_told_within_a_second_of_its_instant(timers_url: str,
 async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
     timers_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(billing.worker, "POLL_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(worker, "POLL_SECONDS", LONG_SECONDS)
     async with workers(timers_url, 1) as (own,):
         await asyncio.sleep(0.2)  # it has looked, found nothing that is due soon, and sleeps
 

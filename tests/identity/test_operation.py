@@ -14,7 +14,7 @@ from deploy.devstack.processes import free_ports
 from identity import signing_keys
 from identity.app import create_service, sealing_ring
 from identity.config import Settings
-from identity.models import Base
+from identity.metadata import Base
 from shared.migrations import drift
 from tests.support import identity as support
 from tests.support.identity import Identity, Person, Tenant, document

@@ -102,7 +102,7 @@ ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
 
 
 @pytest.mark.parametrize(
-    ("via", "standing", "route", "error"),
+    ("via", "principal", "route", "error"),
     [
         ("pair", GOOD, PAIR_ROUTE, None),
         ("pair", GOOD, ADMIN_ROUTE, Forbidden),

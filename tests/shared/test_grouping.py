@@ -184,21 +184,21 @@ async def test_a_refusal_under_a_key_is_kept(group: GroupCommit[str]) -> None:
 
 async def test_each_fact_carries_the_trace_of_its_own_request(database: Database, group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
-    traces = {f"{tag}-{number}": secrets.token_hex(16) for number in range(8)}
+    trace_ids = {f"{tag}-{number}": secrets.token_hex(16) for number in range(8)}
 
     async def request(word: str) -> None:
-        context = telemetry.extracted({"traceparent": f"00-{traces[word]}-{secrets.token_hex(8)}-01"})
+        context = telemetry.extracted({"traceparent": f"00-{trace_ids[word]}-{secrets.token_hex(8)}-01"})
         with trace.use_span(trace.get_current_span(context)):
             await group.submit(word, None, "req")
 
-    await asyncio.gather(*(request(word) for word in traces))
+    await asyncio.gather(*(request(word) for word in trace_ids))
 
     async with database.reading() as session:
         rows = (await session.execute(text("SELECT headers, convert_from(value, 'UTF8') AS value FROM outbox"))).all()
     found = {
-        word: dict(row.headers)["traceparent"].split("-")[1] for row in rows for word in traces if word in row.value
+        word: dict(row.headers)["traceparent"].split("-")[1] for row in rows for word in trace_ids if word in row.value
     }
-    assert found == traces
+    assert found == trace_ids
 
 
 async def test_reads_that_meet_are_answered_by_one_query_each_with_its_own(database: Database) -> None:

@@ -130,13 +130,13 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
     ]
 
     assert len(broker.subscribers) == 2
-    for subscriber in broker.subscribers:
-        assert isinstance(subscriber, BatchSubscriber)
-        assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
-        assert subscriber.group_id == f"tests.{subscriber.topic_names[0]}"
-        assert subscriber.batch_timeout_ms == 1000
-        assert subscriber.max_records == 500
-        options = subscriber._connection_args
+    for made in broker.subscribers:
+        assert isinstance(made, BatchSubscriber)
+        assert made.ack_policy is AckPolicy.NACK_ON_ERROR
+        assert made.group_id == f"tests.{made.topic_names[0]}"
+        assert made.batch_timeout_ms == 1000
+        assert made.max_records == 500
+        options = made._connection_args
         assert options["auto_offset_reset"] == "earliest"
         assert options["enable_auto_commit"] is False
         assert options["session_timeout_ms"] == 30_000
@@ -493,8 +493,8 @@ async def test_the_handler_works_in_the_trace_of_the_request_that_published(
 ) -> None:
     relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"))
     outbox.attach(database, relay.wake)
-    traces: list[int] = []
-    seen.fail = lambda facts: traces.append(trace.get_current_span().get_span_context().trace_id)
+    trace_ids: list[int] = []
+    seen.fail = lambda facts: trace_ids.append(trace.get_current_span().get_span_context().trace_id)
     tracing = telemetry.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
     try:
         async with running(relay.run), consuming(backing, database, topic, seen):
@@ -505,7 +505,7 @@ async def test_the_handler_works_in_the_trace_of_the_request_that_published(
     finally:
         tracing.shutdown()
 
-    assert traces == [span.get_span_context().trace_id]
+    assert trace_ids == [span.get_span_context().trace_id]
 
 
 # -- Progress ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tests.support.stack import BackingStack
 from tests.support.webhooks import Desk, fact_of, job_created, migrated, open_database, secret_32
 from webhooks import deliveries
 from webhooks.domain import signatures
-from webhooks.models import Base
+from webhooks.metadata import Base
 from webhooks.views.deliveries import DeliveryDetail
 
 BEFORE_PARTITIONS = "0002"

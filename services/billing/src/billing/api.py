@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import Request
 
 from billing import subscriptions
-from billing.audit import Origin
+from billing.audit import Actor
 from billing.models import Subscription, TrialExtension
 from shared.http import CurrentCaller, IfMatch, Reading, Router, Transaction, requires
 from shared.ids import TenantId
@@ -32,10 +32,10 @@ def router() -> Router:
         request: Request,
     ) -> Subscription:
         """Move the end of a tenant's trial."""
-        origin = Origin(caller.actor, request.client.host if request.client else None)
+        actor = Actor(caller.actor, request.client.host if request.client else None)
         now = datetime.now(UTC)
         return await subscriptions.extend_trial(
-            session, origin, tenant_id, extension.trial_ends_at, now, check_version=if_match.check
+            session, actor, tenant_id, extension.trial_ends_at, now, check_version=if_match.check
         )
 
     return routes

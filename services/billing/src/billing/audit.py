@@ -10,16 +10,16 @@ from billing.models import AuditRow
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Actor:
     """Who asked for a change: the id of a person or key, and the network address."""
 
-    actor: str
+    id: str
     address: str | None
 
 
 def record(
     session: AsyncSession,
-    origin: Origin,
+    actor: Actor,
     *,
     action: str,
     tenant_id: str,
@@ -32,8 +32,8 @@ def record(
     session.add(
         AuditRow(
             tenant_id=tenant_id,
-            actor=origin.actor,
-            address=origin.address,
+            actor=actor.id,
+            address=actor.address,
             action=action,
             subject=subject,
             before=before,

@@ -14,26 +14,19 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
-    MetaData,
     PrimaryKeyConstraint,
     Text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from billing.domain import STATUSES, Status, TimerKind
-from shared.database import NAMING
+from billing.registry import Base
 from shared.http import Input
 from shared.ids import TypedId
 from shared.instants import Instant
-from shared.migrations import add_plumbing_tables
 
 _STATUS_LIST = ", ".join(f"'{status}'" for status in STATUSES)
-
-
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
-    """Billing's tables have a metadata of their own; SQLModel's default is shared by everything in a process."""
 
 
 class SubscriptionRow(Base, table=True):
@@ -89,9 +82,6 @@ class AuditRow(Base, table=True):
     before: dict[str, object] = Field(sa_column=Column(JSONB, nullable=False))
     after: dict[str, object] = Field(sa_column=Column(JSONB, nullable=False))
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
-
-
-add_plumbing_tables(Base.metadata)
 
 
 # -- views -----------------------------------------------------------------------------------------------------------------

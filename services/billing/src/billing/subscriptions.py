@@ -63,7 +63,7 @@ async def get(session: AsyncSession, tenant_id: str, now: datetime) -> Subscript
 
 async def extend_trial(
     session: AsyncSession,
-    origin: audit.Origin,
+    actor: audit.Actor,
     tenant_id: str,
     ends_at: datetime,
     now: datetime,
@@ -88,7 +88,7 @@ async def extend_trial(
     await timers.schedule(session, [_trial_end(row)])
     audit.record(
         session,
-        origin,
+        actor,
         action="trial.extended",
         tenant_id=tenant_id,
         subject=row.id,

@@ -46,13 +46,13 @@ async def get(session: AsyncSession, author: Author) -> ApiSettings:
     )
 
 
-async def reveal(sessions_: Sessions, author: Author, locksmith: Locksmith, body: RevealIn) -> ApiCredentials:
+async def reveal(authenticator: Sessions, author: Author, locksmith: Locksmith, body: RevealIn) -> ApiCredentials:
     """The merchant's pair, after its password was given once more; the trail knows of it before the answer leaves.
 
     Raises `Forbidden` (wrong password, API access off) or `TooManyRequests`.
     """
-    await sessions.reauthenticate(sessions_, author, body.password)
-    async with sessions_.database.transaction() as session:
+    await sessions.reauthenticate(authenticator, author, body.password)
+    async with authenticator.database.transaction() as session:
         row = await _enabled(session, author)
         key = credentials.open_key(row, locksmith)
         _told(session, author, row, facts.CredentialRevealed)
@@ -60,12 +60,12 @@ async def reveal(sessions_: Sessions, author: Author, locksmith: Locksmith, body
 
 
 async def rotate(
-    sessions_: Sessions, author: Author, locksmith: Locksmith, body: RotateIn, *, overlap_seconds_default: int
+    authenticator: Sessions, author: Author, locksmith: Locksmith, body: RotateIn, *, overlap_seconds_default: int
 ) -> ApiCredentials:
     """A new Auth Key for the merchant; the former one stays valid for the overlap. Raises like `reveal`."""
-    await sessions.reauthenticate(sessions_, author, body.password)
+    await sessions.reauthenticate(authenticator, author, body.password)
     overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
-    async with sessions_.database.transaction() as session:
+    async with authenticator.database.transaction() as session:
         row = await _enabled(session, author)
         credentials.rotate_pair(row, locksmith, datetime.now(UTC), overlap_seconds)
         key = credentials.open_key(row, locksmith)

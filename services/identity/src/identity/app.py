@@ -6,11 +6,12 @@ from functools import partial
 from fastapi import FastAPI
 
 from identity import sessions
-from identity.api import api_keys, api_settings, audit, locations, merchants, staff, tenants
+from identity.api import api_keys, api_settings, audit, locations, merchants, onboarding, permissions, staff, tenants
 from identity.api import sessions as sessions_api
 from identity.config import Settings
 from identity.consumers import USAGE_EVENTS, on_usage
 from identity.credentials import Locksmith
+from identity.merchants import list_stranded
 from identity.passwords import Attempts, Passwords
 from identity.sessions import Sessions
 from identity.signing_keys import Signer
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         at_once=settings.password_hashes_at_once,
         waiting_max=settings.password_hashes_waiting_max,
     )
-    kept = Sessions(
+    authenticator = Sessions(
         database=service.database,
         passwords=passwords,
         attempts=Attempts(
@@ -61,13 +62,15 @@ def create_app(settings: Settings) -> FastAPI:
     )
     return service.app(
         routers=[
-            tenants.router(passwords),
-            sessions_api.router(kept),
+            onboarding.router(passwords),
+            tenants.router(),
+            sessions_api.router(authenticator),
             staff.router(passwords, staff_max=settings.staff_max),
-            locations.router(locations_max=settings.locations_max),
+            locations.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
             merchants.router(passwords, locksmith, merchants_max=settings.merchants_max),
-            api_settings.router(kept, locksmith, overlap_seconds_default=settings.key_overlap_seconds_default),
+            api_settings.router(authenticator, locksmith, overlap_seconds_default=settings.key_overlap_seconds_default),
             api_keys.router(service.peppers, api_keys_max=settings.api_keys_max),
+            permissions.router(),
             audit.router(),
         ],
         parts=[

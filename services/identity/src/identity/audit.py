@@ -80,7 +80,8 @@ def record(
         author.origin,
         tenant_id=tenant_id or caller.tenant_id_or_none,
         actor=(author.id, caller.kind, caller.via),
-        deed=(action, target),
+        action=action,
+        target=target,
         values=_differences(before, after),
     )
 
@@ -95,7 +96,7 @@ def record_person(
     target: str,
 ) -> None:
     """Note a deed of somebody who is not a caller yet (a log-in), or of an operator. `actor`: id, kind, and by what means."""
-    _add(session, origin, tenant_id=tenant_id, actor=actor, deed=(action, target), values=(None, None))
+    _add(session, origin, tenant_id=tenant_id, actor=actor, action=action, target=target, values=(None, None))
 
 
 async def find(session: AsyncSession, author: Author, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:
@@ -136,11 +137,11 @@ def _add(
     *,
     tenant_id: str | None,
     actor: tuple[str, str, str],
-    deed: tuple[str, str],
+    action: str,
+    target: str,
     values: tuple[dict[str, Any] | None, dict[str, Any] | None],
 ) -> None:
     actor_id, actor_kind, via = actor
-    action, target = deed
     before, after = values
     session.add(
         AuditRow(

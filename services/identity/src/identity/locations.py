@@ -1,8 +1,9 @@
 """Locations: branches and warehouses; one of them is the tenant's default, and no active merchant is left without one."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -10,7 +11,6 @@ from identity import audit, domain, tenancy
 from identity.audit import Author
 from identity.models import fields
 from identity.models.locations import Location, LocationIn, LocationPatch, LocationRow
-from identity.models.merchants import MerchantRow
 from identity.models.tenants import TenantRow
 from shared import outbox
 from shared.errors import NotFound
@@ -18,8 +18,8 @@ from shared.events import identity as facts
 from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
 
-BLOCKING_MERCHANTS_MAX = 20
-"""How many merchants a refusal names."""
+ListStrandedMerchants = Callable[[AsyncSession, str, str], Awaitable[list[str]]]
+"""Lists the active merchants of a tenant (first id) that have no other active location than one (second id)."""
 
 
 async def create(session: AsyncSession, author: Author, body: LocationIn, *, locations_max: int) -> Location:
@@ -88,11 +88,13 @@ async def activate(session: AsyncSession, author: Author, location_id: str) -> L
     return view(row)
 
 
-async def deactivate(session: AsyncSession, author: Author, location_id: str) -> Location:
+async def deactivate(
+    session: AsyncSession, author: Author, location_id: str, *, list_stranded_merchants: ListStrandedMerchants
+) -> Location:
     """Stop a location; repeating it changes nothing. Raises `NotFound`, `LocationNeeded`."""
     row = await _locked(session, author, location_id)
     if row.active:
-        stranded = await _merchants_without_other(session, row)
+        stranded = await list_stranded_merchants(session, row.tenant_id, row.location_id)
         domain.check_deactivatable(is_default=row.is_default, merchants_without_other=stranded)
         before = view(row)
         row.active = False
@@ -193,26 +195,6 @@ async def _one(session: AsyncSession, statement: Select[LocationRow]) -> Locatio
     if row is None:
         raise NotFound("no location with this id", code="location_not_found")
     return row
-
-
-async def _merchants_without_other(session: AsyncSession, row: LocationRow) -> list[str]:
-    other = exists().where(
-        col(LocationRow.location_id) == func.any(col(MerchantRow.location_ids)),
-        col(LocationRow.location_id) != row.location_id,
-        col(LocationRow.active),
-    )
-    statement = (
-        select(col(MerchantRow.merchant_id))
-        .where(
-            col(MerchantRow.tenant_id) == row.tenant_id,
-            col(MerchantRow.status) == "active",
-            col(MerchantRow.location_ids).contains([row.location_id]),
-            ~other,
-        )
-        .order_by(col(MerchantRow.merchant_id))
-        .limit(BLOCKING_MERCHANTS_MAX)
-    )
-    return list((await session.execute(statement)).scalars())
 
 
 async def _require_free(session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None) -> None:

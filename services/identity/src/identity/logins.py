@@ -144,12 +144,10 @@ async def of_subject(session: AsyncSession, subject_id: str, *, lock: bool = Fal
 async def locked_person(session: AsyncSession, login: LoginRow) -> UserRow | MerchantRow:
     """Whose login it is, locked: a token is made and a person is cut off one after the other, never at once."""
     if login.kind == "user":
-        users = select(UserRow).where(col(UserRow.user_id) == login.subject_id).with_for_update(key_share=True)
-        return (await session.execute(users)).scalar_one()
-    merchants = (
-        select(MerchantRow).where(col(MerchantRow.merchant_id) == login.subject_id).with_for_update(key_share=True)
-    )
-    return (await session.execute(merchants)).scalar_one()
+        user = select(UserRow).where(col(UserRow.user_id) == login.subject_id)
+        return (await session.execute(user.with_for_update(key_share=True))).scalar_one()
+    merchant = select(MerchantRow).where(col(MerchantRow.merchant_id) == login.subject_id)
+    return (await session.execute(merchant.with_for_update(key_share=True))).scalar_one()
 
 
 async def end_sessions(

@@ -6,7 +6,7 @@ does not restore it. The merchant and its pair are one aggregate: each fact told
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,6 +14,7 @@ from identity import audit, credentials, domain, locations, logins, tenancy
 from identity.audit import Author
 from identity.credentials import Locksmith
 from identity.models import fields
+from identity.models.locations import LocationRow
 from identity.models.merchants import Merchant, MerchantIn, MerchantPatch, MerchantRow, NewMerchant
 from identity.models.tenants import TenantRow
 from identity.passwords import Passwords
@@ -24,6 +25,8 @@ from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
 
 API_ACCESS_PERMISSION = "settings.merchants.api_access"
+STRANDED_MAX = 20
+"""Merchants that a refusal to deactivate a location names."""
 
 
 async def create(
@@ -63,14 +66,14 @@ async def create(
         password_hash=password_hash,
         now=now,
     )
-    told: list[type[facts.MerchantEvent]] = [facts.MerchantCreated]
+    changes: list[type[facts.MerchantEvent]] = [facts.MerchantCreated]
     if body.api_access:
         row.api_access = True
         credentials.give_pair(row, locksmith, now)
-        told.append(facts.ApiAccessGranted)
-    row.version = len(told)
-    _tell(session, row, told)
-    for fact in told:
+        changes.append(facts.ApiAccessGranted)
+    row.version = len(changes)
+    _tell(session, row, changes)
+    for fact in changes:
         audit.record(session, author, fact.type_name(), row.merchant_id, after=audit.told(view(row)))
     return NewMerchant(
         **view(row).model_dump(),
@@ -109,6 +112,27 @@ async def get(session: AsyncSession, author: Author, merchant_id: str) -> Mercha
     return view(await _one(session, _rows(author).where(col(MerchantRow.merchant_id) == merchant_id)))
 
 
+async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str) -> list[str]:
+    """Ids of active merchants that have no other active location than this one, `STRANDED_MAX` at most."""
+    other = exists().where(
+        col(LocationRow.location_id) == func.any(col(MerchantRow.location_ids)),
+        col(LocationRow.location_id) != location_id,
+        col(LocationRow.active),
+    )
+    statement = (
+        select(col(MerchantRow.merchant_id))
+        .where(
+            col(MerchantRow.tenant_id) == tenant_id,
+            col(MerchantRow.status) == "active",
+            col(MerchantRow.location_ids).contains([location_id]),
+            ~other,
+        )
+        .order_by(col(MerchantRow.merchant_id))
+        .limit(STRANDED_MAX)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
 async def change(
     session: AsyncSession,
     author: Author,
@@ -129,14 +153,14 @@ async def change(
     state = domain.change_access(_state(row), level=patch.level, api_access=patch.api_access)
     before = view(row)
     await _change_fields(session, row, patch)
-    told: list[type[facts.MerchantEvent]] = []
+    changes: list[type[facts.MerchantEvent]] = []
     if state.level != row.level:
         row.level = state.level
-        told.append(facts.MerchantLevelChanged)
+        changes.append(facts.MerchantLevelChanged)
     elif _without_access(view(row)) != _without_access(before):
-        told.append(facts.MerchantUpdated)
-    told += _set_access(row, state.api_access, locksmith)
-    _changed(session, author, row, told, before)
+        changes.append(facts.MerchantUpdated)
+    changes += _set_access(row, state.api_access, locksmith)
+    _changed(session, author, row, changes, before)
     return view(row)
 
 
@@ -149,10 +173,10 @@ async def disable(session: AsyncSession, author: Author, merchant_id: str) -> Me
         row.status = "disabled"
         row.sessions_valid_from = domain.sessions_end(now, row.sessions_valid_from)
         await logins.end_sessions(session, merchant_id, now)
-        told: list[type[facts.MerchantEvent]] = [facts.MerchantDisabled]
+        changes: list[type[facts.MerchantEvent]] = [facts.MerchantDisabled]
         if row.api_access:
-            told.append(_revoke(row))
-        _changed(session, author, row, told, before)
+            changes.append(_revoke(row))
+        _changed(session, author, row, changes, before)
     return view(row)
 
 
@@ -182,8 +206,8 @@ async def grant_api_access(session: AsyncSession, author: Author, locksmith: Loc
     if not row.api_access:
         state = domain.grant(_state(row))
         before = view(row)
-        told = _set_access(row, state.api_access, locksmith)
-        _changed(session, author, row, told, before)
+        changes = _set_access(row, state.api_access, locksmith)
+        _changed(session, author, row, changes, before)
     return view(row)
 
 
@@ -270,23 +294,23 @@ def _revoke(row: MerchantRow) -> type[facts.MerchantEvent]:
 
 
 def _changed(
-    session: AsyncSession, author: Author, row: MerchantRow, told: list[type[facts.MerchantEvent]], before: Merchant
+    session: AsyncSession, author: Author, row: MerchantRow, changes: list[type[facts.MerchantEvent]], before: Merchant
 ) -> None:
-    if not told:
+    if not changes:
         return
-    row.version += len(told)
+    row.version += len(changes)
     row.updated_at = datetime.now(UTC)
-    _tell(session, row, told)
-    for fact in told:
+    _tell(session, row, changes)
+    for fact in changes:
         audit.record(
             session, author, fact.type_name(), row.merchant_id, before=audit.told(before), after=audit.told(view(row))
         )
 
 
-def _tell(session: AsyncSession, row: MerchantRow, told: list[type[facts.MerchantEvent]]) -> None:
+def _tell(session: AsyncSession, row: MerchantRow, changes: list[type[facts.MerchantEvent]]) -> None:
     """Each fact has a version of its own, so that no consumer takes the second for a repeat of the first."""
-    for offset, fact in enumerate(told):
-        publish(session, fact, row, row.version - len(told) + 1 + offset)
+    for offset, fact in enumerate(changes):
+        publish(session, fact, row, row.version - len(changes) + 1 + offset)
 
 
 async def _change_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> None:

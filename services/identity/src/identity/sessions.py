@@ -44,19 +44,21 @@ class Sessions:
     session_life: timedelta
 
 
-async def log_in(sessions: Sessions, origin: audit.Origin, body: SessionIn) -> Session:
+async def log_in(authenticator: Sessions, origin: audit.Origin, body: SessionIn) -> Session:
     """A new session. Raises `Unauthenticated` (one answer for everything that is wrong), `Forbidden`, `TooManyRequests`."""
-    async with sessions.database.reading() as session:
+    async with authenticator.database.reading() as session:
         login = await logins.find(session, body.tenant, body.email)
     # A tenant has an id and a name: one account has one budget, whichever is given.
     account = login.subject_id if login else f"{domain.unique_key(body.tenant)}\n{domain.unique_key(body.email)}"
-    attempt = sessions.attempts.begin(account=account, address=origin.address)
+    attempt = authenticator.attempts.begin(account=account, address=origin.address)
     kept_hash = login.password_hash if login else None
-    if not await sessions.passwords.verify(kept_hash, body.password) or login is None or kept_hash is None:
+    if not await authenticator.passwords.verify(kept_hash, body.password) or login is None or kept_hash is None:
         raise _wrong_password()
     attempt.succeeded()
-    newer_hash = await sessions.passwords.hash(body.password) if sessions.passwords.is_outdated(kept_hash) else None
-    async with sessions.database.transaction() as session:
+    newer_hash = (
+        await authenticator.passwords.hash(body.password) if authenticator.passwords.is_outdated(kept_hash) else None
+    )
+    async with authenticator.database.transaction() as session:
         person = await logins.locked_person(session, login)
         current = await logins.of_subject(session, login.subject_id, lock=True)
         if person.status != "active" or current.password_hash != kept_hash:
@@ -69,18 +71,18 @@ async def log_in(sessions: Sessions, origin: audit.Origin, body: SessionIn) -> S
             tenant_id=person.tenant_id,
             subject_id=login.subject_id,
             created_at=now,
-            expires_at=now + sessions.session_life,
+            expires_at=now + authenticator.session_life,
             ended_at=None,
         )
         session.add(row)
         await session.flush()
         _note(session, origin, person, row, "password", "session.created")
-        return _answer(sessions, session, person, row)
+        return _answer(authenticator, session, person, row)
 
 
-async def refresh(sessions: Sessions, origin: audit.Origin, body: RefreshIn) -> Session:
+async def refresh(authenticator: Sessions, origin: audit.Origin, body: RefreshIn) -> Session:
     """The session's next token and refresh token. Raises `Unauthenticated`, and ends the session when a token is shown twice."""
-    async with sessions.database.transaction() as session:
+    async with authenticator.database.transaction() as session:
         digest = logins.digest_of(body.refresh_token)
         subject_id = await session.scalar(
             select(col(SessionRow.subject_id))
@@ -103,7 +105,7 @@ async def refresh(sessions: Sessions, origin: audit.Origin, body: RefreshIn) -> 
         elif row.used_at is None and held.ended_at is None and now < held.expires_at and person.status == "active":
             await _require_active_tenant(session, held.tenant_id)
             row.used_at = now
-            return _answer(sessions, session, person, held)
+            return _answer(authenticator, session, person, held)
     # After the commit: an answer of 401 must not undo the end of the session.
     raise _refresh_refused()
 
@@ -120,12 +122,12 @@ async def log_out(session: AsyncSession, author: audit.Author) -> None:
     audit.record(session, author, "session.revoked", session_id)
 
 
-async def change_password(sessions: Sessions, author: audit.Author, body: PasswordIn) -> Session:
+async def change_password(authenticator: Sessions, author: audit.Author, body: PasswordIn) -> Session:
     """Set a new password, end the person's other sessions, and go on with a new token. Raises `Forbidden`, `TooManyRequests`."""
     session_id, subject_id = _of_caller(author.caller)
-    await reauthenticate(sessions, author, body.current_password)
-    new_hash = await sessions.passwords.hash(body.new_password)
-    async with sessions.database.transaction() as session:
+    await reauthenticate(authenticator, author, body.current_password)
+    new_hash = await authenticator.passwords.hash(body.new_password)
+    async with authenticator.database.transaction() as session:
         person = await logins.locked_person(session, await logins.of_subject(session, subject_id))
         login = await logins.of_subject(session, subject_id, lock=True)
         login.password_hash = new_hash
@@ -136,16 +138,16 @@ async def change_password(sessions: Sessions, author: audit.Author, body: Passwo
             raise Unauthenticated("this session has ended", code="session_revoked")
         cut(session, person, now)
         audit.record(session, author, "password.changed", subject_id)
-        return _answer(sessions, session, person, held)
+        return _answer(authenticator, session, person, held)
 
 
-async def reauthenticate(sessions: Sessions, author: audit.Author, password: SecretStr) -> None:
+async def reauthenticate(authenticator: Sessions, author: audit.Author, password: SecretStr) -> None:
     """Make sure that whoever holds the caller's session knows its person's password. Raises `Forbidden`, `TooManyRequests`."""
     _, subject_id = _of_caller(author.caller)
-    attempt = sessions.attempts.begin(account=subject_id, address=author.origin.address)
-    async with sessions.database.reading() as session:
+    attempt = authenticator.attempts.begin(account=subject_id, address=author.origin.address)
+    async with authenticator.database.reading() as session:
         login = await logins.of_subject(session, subject_id)
-    if not await sessions.passwords.verify(login.password_hash, password):
+    if not await authenticator.passwords.verify(login.password_hash, password):
         raise Forbidden("this is not your password", code="reauthentication_failed")
     attempt.succeeded()
 
@@ -170,16 +172,16 @@ async def purge(database: Database) -> None:
         await logins.forget_ended_sessions(session, datetime.now(UTC), PURGED_ROWS_MAX)
 
 
-def _answer(sessions: Sessions, session: AsyncSession, person: Person, row: SessionRow) -> Session:
+def _answer(authenticator: Sessions, session: AsyncSession, person: Person, row: SessionRow) -> Session:
     """The next token pair of a session whose person is locked."""
     refresh_token, digest = logins.new_token("wbr")
     session.add(RefreshTokenRow(digest=digest, session_id=row.session_id, used_at=None))
     issued_at = domain.token_issue(datetime.now(UTC), person.sessions_valid_from)
-    expires_at = min(issued_at + sessions.token_life, row.expires_at)
+    expires_at = min(issued_at + authenticator.token_life, row.expires_at)
     claims = tokens.Claims(row.subject_id, row.tenant_id, row.session_id, issued_at, expires_at, person.livemode)
     return Session(
         id=row.session_id,
-        token=sessions.signer.sign(claims),
+        token=authenticator.signer.sign(claims),
         expires_at=expires_at,
         refresh_token=refresh_token,
         refresh_expires_at=row.expires_at,

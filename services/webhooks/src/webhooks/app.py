@@ -10,7 +10,7 @@ from shared.events import billing, identity, jobs
 from shared.runtime import Part
 from shared.service import Service
 from webhooks import consumers, fan_out, partitions, replaying
-from webhooks.api import deliveries, endpoints, events
+from webhooks.api import deliveries, endpoints, events, replays
 from webhooks.config import Settings
 from webhooks.directory import Directory
 from webhooks.domain.health import Patience
@@ -29,7 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     ring = KeyRing(parse_keys(settings.sealing_keys.get_secret_value()))
     limits = Limits(settings.replays_max, settings.replay_rate_per_second)
-    policy = Policy(ring, settings.allow_http, settings.allowed_networks, settings.endpoints_max, limits)
+    policy = Policy(ring, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
     directory = Directory(ring)
     sender = Sender(
         timeout_seconds=settings.attempt_timeout_seconds,
@@ -69,8 +69,9 @@ def create_app(settings: Settings) -> FastAPI:
     service.database.after_commit.append(consumers.handing_over(dispatcher))
     return service.app(
         routers=[
-            endpoints.router(policy, Tester(service.database, ring, service.stored_answers, sender.attempt)),
-            deliveries.router(limits),
+            endpoints.router(policy, limits, Tester(service.database, ring, service.stored_answers, sender.attempt)),
+            deliveries.router(),
+            replays.router(limits),
             events.router(timedelta(days=settings.retention_days)),
         ],
         parts=[

@@ -27,18 +27,16 @@ from shared.events.webhooks import (
 )
 from shared.http import Page, Paging, page
 from shared.ids import new_id, to_uuid
-from webhooks import endpoint_keys, replays
+from webhooks import endpoint_keys
 from webhooks.domain import endpoints as rules
 from webhooks.domain import signatures
 from webhooks.domain.addresses import Network
+from webhooks.domain.permissions import WRITE
 from webhooks.endpoint_rows import audit, find, lock, publish, require, touch
 from webhooks.models import EndpointRow
-from webhooks.replays import DEFAULT_LIMITS
-from webhooks.replays import Limits as ReplayLimits
-from webhooks.views.endpoints import Endpoint, EndpointEnabled, EndpointIn, EndpointPatch
+from webhooks.views.endpoints import Endpoint, EndpointIn, EndpointPatch
 from webhooks.views.endpoints import EndpointCreated as EndpointWithSecret
 
-WRITE = "settings.webhooks.write"
 HIDDEN = "[hidden]"
 REQUESTED = "requested"
 GONE = "gone"
@@ -56,7 +54,6 @@ class Policy:
     allow_http: bool
     allowed_networks: tuple[Network, ...]
     endpoints_max: int
-    replay_limits: ReplayLimits = DEFAULT_LIMITS
 
 
 async def create(
@@ -155,21 +152,6 @@ async def change(
         audit(session, caller, "endpoint.updated", row.id, now)
         publish(session, EndpointDisabled if switched_off else EndpointUpdated, row)
     return _view(policy.ring, row, caller)
-
-
-async def enable(
-    session: AsyncSession, policy: Policy, caller: Caller, row: EndpointRow, *, replay_missed: bool, now: datetime
-) -> EndpointEnabled:
-    """The endpoint (`row` comes from `lock`), enabled; with `replay_missed` what happened while it was off is sent as well.
-
-    Raises `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
-    """
-    off_since = None if row.enabled else row.disabled_at or row.updated_at
-    shown = await change(session, policy, caller, row, EndpointPatch(enabled=True), now)
-    replay = None
-    if replay_missed and off_since is not None:
-        replay = await replays.replay_missed(session, policy.replay_limits, caller, row.id, off_since, now)
-    return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
 
 
 async def switch_off(

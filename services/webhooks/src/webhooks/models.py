@@ -9,7 +9,6 @@ Events, deliveries and attempts lie in partitions by day (of the event's id); `w
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -18,35 +17,23 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     Double,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
     Uuid,
     text,
 )
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from shared.database import NAMING
 from shared.ids import TypedId
-from shared.migrations import add_plumbing_tables
+from webhooks.registry import Base, instant_column
 
 _OPEN = text("status <> 'delivered'")
-
-
-def _instant(*, nullable: bool = True) -> Column[Any]:
-    return Column(DateTime(timezone=True), nullable=nullable)
-
-
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
-    """Webhooks' tables have a metadata of their own; SQLModel's default is shared by everything in a process."""
 
 
 class EndpointRow(Base, table=True):
@@ -74,7 +61,7 @@ class EndpointRow(Base, table=True):
     secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     previous_secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     """Signs as well until `previous_secret_until`; bound to the endpoint's id like the secret that replaced it."""
-    previous_secret_until: datetime | None = Field(default=None, sa_column=_instant())
+    previous_secret_until: datetime | None = Field(default=None, sa_column=instant_column())
     signing_key_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     """Seed of the ed25519 key for `v1a`, bound to `<id>/signing-key`; None: `v1` alone."""
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Double)))
@@ -83,17 +70,17 @@ class EndpointRow(Base, table=True):
     ordered_by_job: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     enabled: bool = Field(sa_column=Column(Boolean, nullable=False))
     disabled_reason: str | None = Field(default=None, sa_column=Column(Text))
-    disabled_at: datetime | None = Field(default=None, sa_column=_instant())
+    disabled_at: datetime | None = Field(default=None, sa_column=instant_column())
     """While it is off: since when. The database sees to it, whoever switches."""
-    failing_since: datetime | None = Field(default=None, sa_column=_instant())
+    failing_since: datetime | None = Field(default=None, sa_column=instant_column())
     """The first failure after the last success; written every few seconds at most, like the two that follow."""
     failures_since: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
-    warned_at: datetime | None = Field(default=None, sa_column=_instant())
+    warned_at: datetime | None = Field(default=None, sa_column=instant_column())
     created_by: str = Field(sa_column=Column(Text, nullable=False))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
-    created_at: datetime = Field(sa_column=_instant(nullable=False))
-    updated_at: datetime = Field(sa_column=_instant(nullable=False))
-    deleted_at: datetime | None = Field(default=None, sa_column=_instant())
+    created_at: datetime = Field(sa_column=instant_column(nullable=False))
+    updated_at: datetime = Field(sa_column=instant_column(nullable=False))
+    deleted_at: datetime | None = Field(default=None, sa_column=instant_column())
 
 
 class EventRow(Base, table=True):
@@ -110,7 +97,7 @@ class EventRow(Base, table=True):
     position: int = Field(sa_column=Column(BigInteger, nullable=False))
     """Order of publication: the storing transaction's number × `POSITIONS_PER_TRANSACTION` + the place in its batch. A reader that takes
     only what lies below the oldest open transaction (`webhooks.fan_out.SETTLED`) sees no gap that is filled later."""
-    occurred_at: datetime = Field(sa_column=_instant(nullable=False))
+    occurred_at: datetime = Field(sa_column=instant_column(nullable=False))
     livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
     type: str = Field(sa_column=Column(Text, nullable=False))
     subject: str = Field(sa_column=Column(Text, nullable=False))
@@ -139,9 +126,9 @@ class DeliveryRow(Base, table=True):
     event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
     endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
     tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
-    started_at: datetime | None = Field(default=None, sa_column=_instant())
-    finished_at: datetime | None = Field(default=None, sa_column=_instant())
-    next_attempt_at: datetime | None = Field(default=None, sa_column=_instant())
+    started_at: datetime | None = Field(default=None, sa_column=instant_column())
+    finished_at: datetime | None = Field(default=None, sa_column=instant_column())
+    next_attempt_at: datetime | None = Field(default=None, sa_column=instant_column())
     latency_ms: int | None = Field(default=None, sa_column=Column(Integer))
     dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
     connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
@@ -168,7 +155,7 @@ class AttemptRow(Base, table=True):
 
     event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
     endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
-    started_at: datetime = Field(sa_column=_instant(nullable=False))
+    started_at: datetime = Field(sa_column=instant_column(nullable=False))
     latency_ms: int = Field(sa_column=Column(Integer, nullable=False))
     dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
     connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
@@ -196,7 +183,7 @@ class DeliveryDueRow(Base, table=True):
 
     event_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
     endpoint_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    due_at: datetime = Field(sa_column=_instant(nullable=False))
+    due_at: datetime = Field(sa_column=instant_column(nullable=False))
     """Infinity: waits for an earlier one of its subject."""
     lease_token: int | None = Field(default=None, sa_column=Column(BigInteger))
     position: int | None = Field(default=None, sa_column=Column(BigInteger))
@@ -217,7 +204,7 @@ class FlightRow(Base, table=True):
     )
 
     token: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    lease_until: datetime = Field(sa_column=_instant(nullable=False))
+    lease_until: datetime = Field(sa_column=instant_column(nullable=False))
     event_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
     endpoint_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
 
@@ -244,9 +231,9 @@ class ReplayRow(Base, table=True):
     livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
     endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
     kind: str = Field(sa_column=Column(Text, nullable=False))
-    since: datetime = Field(sa_column=_instant(nullable=False))
-    until: datetime = Field(sa_column=_instant(nullable=False))
-    untried_since: datetime | None = Field(default=None, sa_column=_instant())
+    since: datetime = Field(sa_column=instant_column(nullable=False))
+    until: datetime = Field(sa_column=instant_column(nullable=False))
+    untried_since: datetime | None = Field(default=None, sa_column=instant_column())
     """Events from before are sent only if they had a delivery that was given up; None: no such difference."""
     event_types: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
     """None: all that the endpoint wants."""
@@ -258,16 +245,16 @@ class ReplayRow(Base, table=True):
     """Events are looked at in the order of their positions: those up to this one are done."""
     after_event_id: UUID = Field(default=UUID(int=0), sa_column=Column(Uuid, nullable=False))
     """Failed deliveries are looked at in the order of their events' ids: those up to this one are done."""
-    next_step_at: datetime = Field(sa_column=_instant(nullable=False))
+    next_step_at: datetime = Field(sa_column=instant_column(nullable=False))
     examined: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     matched: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     queued: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     progress: float = Field(default=0.0, sa_column=Column(Double, nullable=False))
     created_by: str = Field(sa_column=Column(Text, nullable=False))
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
-    created_at: datetime = Field(sa_column=_instant(nullable=False))
-    updated_at: datetime = Field(sa_column=_instant(nullable=False))
-    finished_at: datetime | None = Field(default=None, sa_column=_instant())
+    created_at: datetime = Field(sa_column=instant_column(nullable=False))
+    updated_at: datetime = Field(sa_column=instant_column(nullable=False))
+    finished_at: datetime | None = Field(default=None, sa_column=instant_column())
 
 
 class AuditRow(Base, table=True):
@@ -281,10 +268,7 @@ class AuditRow(Base, table=True):
     actor: str = Field(sa_column=Column(Text, nullable=False))
     action: str = Field(sa_column=Column(Text, nullable=False))
     subject: str = Field(sa_column=Column(Text, nullable=False))
-    at: datetime = Field(sa_column=_instant(nullable=False))
-
-
-add_plumbing_tables(Base.metadata)
+    at: datetime = Field(sa_column=instant_column(nullable=False))
 
 
 def made_at(time_ordered_id: UUID) -> datetime:

@@ -7,7 +7,7 @@ infinity until the one before them has ended. Whoever adds to a chain and whoeve
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.ids import from_uuid
 from webhooks.attempts import Event, Lease, Leased, Message, new_token, pairs
 from webhooks.directory import Directory
-from webhooks.domain.retries import Failure
 from webhooks.wire import Statement, Wire
 
 FIRST_ENDPOINT = UUID(int=0)
@@ -245,7 +244,9 @@ async def resend(session: AsyncSession, event_id: UUID, endpoint_id: UUID) -> bo
     return rows.first() is not None
 
 
-async def _abandon(session: AsyncSession, held: Sequence[Leased], failure: Failure) -> None:
+async def _abandon(
+    session: AsyncSession, held: Sequence[Leased], failure: Literal["endpoint_deleted", "endpoint_disabled"]
+) -> None:
     if not held:
         return
     chains = {(one.endpoint_id, one.subject) for one in held if one.subject is not None}

@@ -165,8 +165,8 @@ async def _advance(session: AsyncSession, row: ReplayRow, now: datetime) -> None
     if chunk.last is not None:
         row.after_position = chunk.last.position
         row.after_event_id = chunk.last.event_id
-        share = (made_at(chunk.last.event_id) - row.since) / (row.until - row.since)
-        row.progress = max(row.progress, min(share, 1.0))
+        done = (made_at(chunk.last.event_id) - row.since) / (row.until - row.since)
+        row.progress = max(row.progress, min(done, 1.0))
     if chunk.is_all and row.until <= now:
         row.progress = 1.0
         end(row, "completed", now)

@@ -15,11 +15,13 @@ from shared.auth.decisions import Caller
 from shared.errors import Conflict, Forbidden, NotFound, Violation
 from shared.http import Page, Paging, page
 from shared.ids import new_id, to_uuid
-from webhooks import endpoint_rows
-from webhooks.models import DeliveryRow, ReplayRow, made_at
+from webhooks import endpoint_rows, endpoints
+from webhooks.domain.permissions import REPLAY
+from webhooks.endpoints import Policy
+from webhooks.models import DeliveryRow, EndpointRow, ReplayRow, made_at
+from webhooks.views.endpoints import EndpointEnabled, EndpointPatch
 from webhooks.views.replays import Replay, ReplayIn, ReplayKind, ReplayStatus
 
-REPLAY = "settings.webhooks.replay"
 OVERHANG = timedelta(seconds=5)
 """What was missed while an endpoint was off ends a little after it is on again: events that are stored at this very moment may still
 have been matched without it. Those that were not are not missing."""
@@ -84,6 +86,28 @@ async def replay_missed(
         rate_per_second=limits.rate_per_second,
     )
     return await _begin(session, limits, caller, row)
+
+
+async def enable_endpoint(
+    session: AsyncSession,
+    policy: Policy,
+    limits: Limits,
+    caller: Caller,
+    row: EndpointRow,
+    *,
+    with_missed: bool,
+    now: datetime,
+) -> EndpointEnabled:
+    """The endpoint (`row` comes from `lock`), enabled; with `with_missed` what happened while it was off is sent as well.
+
+    Raises `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
+    """
+    off_since = None if row.enabled else row.disabled_at or row.updated_at
+    shown = await endpoints.change(session, policy, caller, row, EndpointPatch(enabled=True), now)
+    replay = None
+    if with_missed and off_since is not None:
+        replay = await replay_missed(session, limits, caller, row.id, off_since, now)
+    return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
 
 
 def _new(caller: Caller, now: datetime, **wanted: Any) -> ReplayRow:

@@ -1,11 +1,10 @@
-"""Routes of user API keys and of the catalogue of permissions."""
+"""Routes of user API keys."""
 
 from identity import credentials
 from identity.api.author import CurrentAuthor
-from identity.models.credentials import ApiKey, ApiKeyIn, NewApiKey, PermissionCatalog, PermissionEntry
+from identity.models.credentials import ApiKey, ApiKeyIn, NewApiKey
 from shared.auth.credentials import Peppers
-from shared.auth.permissions import CATALOG
-from shared.http import Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.http import Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import ApiKeyId
 
 
@@ -30,14 +29,5 @@ def router(peppers: Peppers, *, api_keys_max: int) -> Router:
     async def delete_api_key(key_id: ApiKeyId, session: Transaction, author: CurrentAuthor) -> None:
         """Revoke a user API key."""
         await credentials.revoke_user_key(session, author, key_id)
-
-    @routes.get("/v1/permissions/catalog")
-    @authenticated(merchant_session=True, exempt_from_402=True)
-    async def get_permission_catalog() -> PermissionCatalog:
-        """List all permissions with what they open."""
-        entries = [
-            PermissionEntry(code=one.code, description=one.description, relevance=one.relevance) for one in CATALOG
-        ]
-        return PermissionCatalog(data=entries)
 
     return routes

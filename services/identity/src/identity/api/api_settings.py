@@ -9,7 +9,7 @@ from shared.http import Page, PageRequest, Reading, Router, Transaction, merchan
 from shared.ids import AccountId
 
 
-def router(sessions: Sessions, locksmith: Locksmith, *, overlap_seconds_default: int) -> Router:
+def router(authenticator: Sessions, locksmith: Locksmith, *, overlap_seconds_default: int) -> Router:
     """The routes, for the app to include."""
     routes = Router(tags=["API settings"])
 
@@ -35,14 +35,14 @@ def router(sessions: Sessions, locksmith: Locksmith, *, overlap_seconds_default:
     @merchant_only()
     async def reveal_api_credentials(body: RevealIn, author: CurrentAuthor) -> ApiCredentials:
         """Retrieve your API Account ID and API Auth Key."""
-        return await api_settings.reveal(sessions, author, locksmith, body)
+        return await api_settings.reveal(authenticator, author, locksmith, body)
 
     @routes.post("/v1/api-settings/rotate")
     @merchant_only()
     async def rotate_api_credentials(body: RotateIn, author: CurrentAuthor) -> ApiCredentials:
         """Get a new API Auth Key; the former one stays valid for the overlap."""
         return await api_settings.rotate(
-            sessions, author, locksmith, body, overlap_seconds_default=overlap_seconds_default
+            authenticator, author, locksmith, body, overlap_seconds_default=overlap_seconds_default
         )
 
     return routes

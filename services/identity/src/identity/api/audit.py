@@ -21,7 +21,7 @@ def router() -> Router:
     @requires("settings.audit.read")
     async def list_audit_events(
         session: Reading,
-        author: CurrentAuthor,
+        requester: CurrentAuthor,
         paging: PageRequest,
         actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of who did it.")] = None,
         action: Annotated[
@@ -33,6 +33,6 @@ def router() -> Router:
     ) -> Page[AuditEvent]:
         """List who did what, newest first."""
         filters = audit.AuditFilters(actor, action, target, created_at_gte, created_at_lte)
-        return await audit.find(session, author, filters, paging)
+        return await audit.find(session, requester, filters, paging)
 
     return routes

@@ -11,7 +11,7 @@ from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction
 from shared.ids import LocationId
 
 
-def router(*, locations_max: int) -> Router:
+def router(*, locations_max: int, list_stranded_merchants: locations.ListStrandedMerchants) -> Router:
     """The routes, for the app to include."""
     routes = Router(tags=["locations"])
 
@@ -56,6 +56,6 @@ def router(*, locations_max: int) -> Router:
     @requires("settings.locations.write")
     async def deactivate_location(location_id: LocationId, session: Transaction, author: CurrentAuthor) -> Location:
         """Deactivate a location."""
-        return await locations.deactivate(session, author, location_id)
+        return await locations.deactivate(session, author, location_id, list_stranded_merchants=list_stranded_merchants)
 
     return routes

@@ -7,7 +7,7 @@ from identity.sessions import Sessions
 from shared.http import Router, Transaction, public, session_only
 
 
-def router(kept: Sessions) -> Router:
+def router(authenticator: Sessions) -> Router:
     """The routes, for the app to include."""
     routes = Router(tags=["sessions"])
 
@@ -15,13 +15,13 @@ def router(kept: Sessions) -> Router:
     @public()
     async def create_session(body: SessionIn, origin: RequestOrigin) -> Session:
         """Log in with e-mail address and password, as an administrator or as a merchant."""
-        return await sessions.log_in(kept, origin, body)
+        return await sessions.log_in(authenticator, origin, body)
 
     @routes.post("/v1/sessions/refresh")
     @public()
     async def refresh_session(body: RefreshIn, origin: RequestOrigin) -> Session:
         """Get the next token and refresh token of a session."""
-        return await sessions.refresh(kept, origin, body)
+        return await sessions.refresh(authenticator, origin, body)
 
     @routes.delete("/v1/sessions/current", status_code=204)
     @session_only(exempt_from_402=True)
@@ -33,12 +33,14 @@ def router(kept: Sessions) -> Router:
     @public()
     async def accept_invitation(body: InvitationIn, origin: RequestOrigin) -> AcceptedInvitation:
         """Set the first password with an invitation token."""
-        return await logins.accept_invitation(kept.database, kept.passwords, kept.attempts, origin, body)
+        return await logins.accept_invitation(
+            authenticator.database, authenticator.passwords, authenticator.attempts, origin, body
+        )
 
     @routes.post("/v1/password")
     @session_only()
     async def change_password(body: PasswordIn, author: CurrentAuthor) -> Session:
         """Change your password; your other sessions end."""
-        return await sessions.change_password(kept, author, body)
+        return await sessions.change_password(authenticator, author, body)
 
     return routes

@@ -6,23 +6,16 @@ from fastapi import Query
 
 from identity import tenants
 from identity.api.author import CurrentAuthor
-from identity.models.tenants import NewTenant, Tenant, TenantIn, TenantPatch
-from identity.passwords import Passwords
+from identity.models.tenants import Tenant, TenantPatch
 from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
 from shared.ids import TenantId
 
 TenantStatus = Literal["active", "suspended", "closed"]
 
 
-def router(passwords: Passwords) -> Router:
+def router() -> Router:
     """The routes, for the app to include."""
     routes = Router(tags=["tenants"])
-
-    @routes.post("/v1/tenants", status_code=201)
-    @requires("platform.tenants.write")
-    async def create_tenant(body: TenantIn, session: Transaction, author: CurrentAuthor) -> NewTenant:
-        """Create a tenant with its owner and a default location."""
-        return await tenants.create(session, author, passwords, body)
 
     @routes.get("/v1/tenants")
     @requires("platform.tenants.read")

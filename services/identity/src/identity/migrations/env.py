@@ -1,6 +1,6 @@
 """How Alembic reaches identity's tables."""
 
-from identity.models import Base
+from identity.metadata import Base
 from shared import migrations
 
 migrations.run(Base.metadata)

@@ -18,9 +18,11 @@ from shared.http import (
 )
 from shared.ids import EndpointId
 from shared.instants import Instant
-from webhooks import endpoint_keys, endpoint_rows, endpoints, stats
+from webhooks import endpoint_keys, endpoint_rows, endpoints, replays, stats
+from webhooks.domain.permissions import READ, WRITE
 from webhooks.endpoint_tests import Tester
 from webhooks.endpoints import Policy
+from webhooks.replays import Limits
 from webhooks.views.endpoints import (
     Endpoint,
     EndpointCreated,
@@ -34,15 +36,12 @@ from webhooks.views.endpoints import (
     RotationIn,
 )
 
-READ = "settings.webhooks.read"
-WRITE = endpoints.WRITE
 
-
-def router(policy: Policy, tester: Tester) -> Router:
+def router(policy: Policy, limits: Limits, tester: Tester) -> Router:
     """The routes."""
     routes = Router(tags=["webhook endpoints"])
     _add_endpoints(routes, policy)
-    _add_switches(routes, policy)
+    _add_switches(routes, policy, limits)
     _add_keys(routes, policy)
     _add_looks(routes, tester)
     return routes
@@ -91,7 +90,7 @@ def _add_endpoints(routes: Router, policy: Policy) -> None:
             await endpoints.delete(session, caller, row, datetime.now(UTC))
 
 
-def _add_switches(routes: Router, policy: Policy) -> None:
+def _add_switches(routes: Router, policy: Policy, limits: Limits) -> None:
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/enable")
     @requires(WRITE)
     async def enable_webhook_endpoint(
@@ -107,7 +106,9 @@ def _add_switches(routes: Router, policy: Policy) -> None:
     ) -> EndpointEnabled:
         """Enable a webhook endpoint."""
         row = await endpoint_rows.lock(session, caller, endpoint_id)
-        return await endpoints.enable(session, policy, caller, row, replay_missed=replay_missed, now=datetime.now(UTC))
+        return await replays.enable_endpoint(
+            session, policy, limits, caller, row, with_missed=replay_missed, now=datetime.now(UTC)
+        )
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/disable")
     @requires(WRITE)

@@ -9,10 +9,9 @@ from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, requi
 from shared.ids import LocationId
 from shared.instants import Instant
 from webhooks import catalogue, feed
+from webhooks.domain.permissions import READ
 from webhooks.views.endpoints import EventTypePattern
 from webhooks.views.events import EventType, Feed
-
-READ = "settings.webhooks.read"
 
 
 def router(retention: timedelta) -> Router:

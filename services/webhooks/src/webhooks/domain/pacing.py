@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from webhooks.domain.retries import Outcome
+
 WINDOW_FIRST = 32
 BREAKER_FAILURES = 10
 PAUSE_SECONDS_MIN = 5.0
@@ -26,6 +28,14 @@ SLOWED_ONCE_SECONDS = 1.0
 
 Met = Literal["accepted", "refused", "busy", "unanswered"]
 """2xx; another answer, or no connection; 429 or 503; nothing in time."""
+BUSY_STATUSES = (429, 503)
+
+
+def result_class_of(outcome: Outcome) -> Met:
+    """How an attempt that was not accepted counts."""
+    if outcome.cause == "timeout":
+        return "unanswered"
+    return "busy" if outcome.response_status in BUSY_STATUSES else "refused"
 
 
 @dataclass(frozen=True, slots=True)

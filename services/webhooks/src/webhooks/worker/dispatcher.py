@@ -7,7 +7,7 @@ gives the rest back at once. No task stands for an attempt: the sender calls bac
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from webhooks import flights, health, queue
 from webhooks.attempts import Leased, Result
 from webhooks.directory import Directory
 from webhooks.domain.health import Patience
-from webhooks.domain.pacing import Met, PaceLimits
+from webhooks.domain.pacing import PaceLimits, result_class_of
 from webhooks.domain.retries import Decision, Outcome, decide, retry_after_seconds
 from webhooks.fan_out import Spread
 from webhooks.health import Streaks
@@ -30,7 +30,7 @@ from webhooks.worker.early import NOT_STORED, Early
 from webhooks.worker.figures import Figures
 from webhooks.worker.lanes import Lane, Paces, Share
 from webhooks.worker.pool import IDLE_MAX
-from webhooks.worker.process import allow_files, collect_seldom
+from webhooks.worker.process import allow_files, collect_seldom, every
 from webhooks.worker.recorder import Recorder
 from webhooks.worker.sender import Sender
 
@@ -54,7 +54,6 @@ HEALTH_SECONDS = 5.0
 REPORT_SECONDS = 5.0
 STOP_SECONDS = 7.0
 RECORD_SECONDS = 2.0
-BUSY_STATUSES = (429, 503)
 
 _DELIVERED = Decision()
 
@@ -162,12 +161,12 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claim(self._first, retry=False))
                 group.create_task(self._claim(self._retries, retry=True))
-                group.create_task(self._every(self._poll_seconds, self._look))
-                group.create_task(self._every(step_seconds, self._renew))
-                group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._check))
-                group.create_task(self._every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
-                group.create_task(self._every(self._health_seconds, self._write_health))
-                group.create_task(self._every(REPORT_SECONDS, self._report))
+                group.create_task(every(self._poll_seconds, self._look))
+                group.create_task(every(step_seconds, self._renew))
+                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._check))
+                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
+                group.create_task(every(self._health_seconds, self._write_health))
+                group.create_task(every(REPORT_SECONDS, self._report))
         finally:
             await self._stop()
             recording.cancel()
@@ -199,7 +198,7 @@ class Dispatcher:
             asked_seconds = retry_after_seconds(outcome.retry_after, datetime.now(UTC))
             pace.ended(
                 now,
-                _met(outcome),
+                result_class_of(outcome),
                 retry_after_seconds=asked_seconds,
                 recent_rate=float(max(share.done, share.done_before)),
             )
@@ -365,14 +364,6 @@ class Dispatcher:
         async with self._database.reading() as session:
             await self._figures.look(session)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except Exception:
-                log.warning("dispatcher_step_failed", step=getattr(work, "__name__", "?"), exc_info=True)
-
     async def _stop(self) -> None:
         """Give back what waits, let what is under way end, break off and give back the rest."""
         for lane in self._lanes:
@@ -389,9 +380,3 @@ class Dispatcher:
             # What is not written by then is due when its lease ends.
             async with asyncio.timeout(RECORD_SECONDS):
                 await self._recorder.drain()
-
-
-def _met(outcome: Outcome) -> Met:
-    if outcome.cause == "timeout":
-        return "unanswered"
-    return "busy" if outcome.response_status in BUSY_STATUSES else "refused"

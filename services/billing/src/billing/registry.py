@@ -1,0 +1,11 @@
+"""What billing's tables are registered in."""
+
+from sqlalchemy import MetaData
+from sqlalchemy.orm import registry
+from sqlmodel import SQLModel
+
+from shared.database import NAMING
+
+
+class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+    """Billing's tables have a metadata of their own; SQLModel's default is shared by everything in a process."""

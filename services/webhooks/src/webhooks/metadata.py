@@ -1,0 +1,28 @@
+"""The metadata of all of webhooks' tables, for migrations."""
+
+from shared.migrations import add_plumbing_tables
+from webhooks.models import (
+    AttemptRow,
+    AuditRow,
+    DeliveryDueRow,
+    DeliveryRow,
+    EndpointRow,
+    EventRow,
+    FlightRow,
+    ReplayRow,
+)
+from webhooks.registry import Base
+
+add_plumbing_tables(Base.metadata)
+
+__all__ = [
+    "AttemptRow",
+    "AuditRow",
+    "Base",
+    "DeliveryDueRow",
+    "DeliveryRow",
+    "EndpointRow",
+    "EventRow",
+    "FlightRow",
+    "ReplayRow",
+]
