@@ -24,9 +24,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.children import Document, obey
 from deploy.devstack.processes import free_ports
-from shared.producer import BATCH_BYTES_MAX
-from shared.relay import TURN_ROWS_MAX
-from shared.runtime import BACKLOG, KEEP_ALIVE_SECONDS
+from shared.chassis.server import BACKLOG, KEEP_ALIVE_SECONDS
+from shared.messaging.producer import BATCH_BYTES_MAX
+from shared.messaging.relay import TURN_ROWS_MAX
 
 POOL_CONNECTIONS = 16
 PARTITIONS = 12

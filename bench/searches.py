@@ -32,8 +32,8 @@ from bench.questions import QUESTIONS, Sample, new_job
 from bench.stage import BenchFailed, Stage, set_up
 from jobs.app import create_app
 from jobs.config import Settings
-from shared import runtime
-from shared.config import load
+from shared.chassis import server
+from shared.chassis.settings import load_settings
 from shared.ids import from_uuid, new_id
 from tests.support.suite import eventually
 
@@ -143,7 +143,7 @@ async def shopfront(stage: Stage, url: str, account: Account) -> AsyncIterator[S
     own = make_url(stage.suite.databases["jobs"]).set(database=make_url(url).database)
     database_url = own.render_as_string(hide_password=False)
     os.environ.update({**stage.suite.environment, "JOBS_DATABASE_URL": database_url, "WAYBILL_ROLES": "api"})
-    app = create_app(load(Settings))
+    app = create_app(load_settings(Settings))
     database = app.state.edge.database
     loop = asyncio.get_running_loop()
 
@@ -282,7 +282,7 @@ async def _ask_all(
     first = number * ASKED_TIMES // 2
     async with shopfront(stage, url, account) as front:
         # As `serve` does.
-        runtime.settle_memory()
+        server.settle_memory()
         for question in QUESTIONS:
             headers = stage.pair.headers if question.own else staff
             asked = found[question.name] = Asked()

@@ -20,7 +20,7 @@ from bench.cpu import Account
 from bench.load import CREATED, NUMBER_MARK
 from deploy.devstack.processes import find
 from shared.events import jobs as facts
-from shared.migrations import migrate
+from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack, start_private_stack
 from tests.support.suite import Api, Suite, Tenant, eventually, job
 

@@ -17,9 +17,9 @@ from bench.children import Child, Document
 from bench.cpu import Account, Usage
 from bench.figures import Figure, Results
 from deploy.devstack.processes import LOOPBACK, find, free_ports
-from shared import topics
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
+from shared.messaging import topics
 from tests.support.stack import BackingStack, start_private_stack
 from tests.support.suite import Process
 from tests.support.webhooks import TOPICS_FILE, Desk, headers_of, job_created, migrated, open_database, secret_32

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.config import ServiceSettings
+from shared.chassis.settings import ServiceSettings
 from tests.support.compatibility import events
 
 ROOT = Path(__file__).parents[1]
@@ -31,14 +31,22 @@ HTTP_CLIENTS = frozenset(
     {"aiohttp", "httpx", "http.client", "httptools", "pyreqwest", "requests", "urllib.request", "urllib3"}
 )
 KAFKA_CLIENTS = frozenset(
-    {"aiokafka", "faststream", "confluent_kafka", "shared.kafka", "shared.producer", "shared.relay"}
+    {
+        "aiokafka",
+        "faststream",
+        "confluent_kafka",
+        "shared.messaging.consumer",
+        "shared.messaging.producer",
+        "shared.messaging.relay",
+        "shared.messaging.subscriber",
+    }
 )
 OF_DOMAINS = frozenset({"cryptography", "pydantic", "pydantic_core", "shared.errors", "shared.events"})
 """What the pure rules of a service may use, beside the standard library and each other: a signature is a rule, too."""
 
 MAY_COMMIT = {
-    "shared/src/shared/database.py": "the one place in which an operation's transaction is committed",
-    "shared/src/shared/migrations.py": "Alembic's own connection; no service is running on it",
+    "shared/src/shared/postgres/database.py": "the one place in which an operation's transaction is committed",
+    "shared/src/shared/postgres/migrations.py": "Alembic's own connection; no service is running on it",
 }
 
 

@@ -230,7 +230,7 @@ def _prepare_services(settings: StackSettings, databases: dict[str, str], say: S
 
     def prepare_topics() -> None:
         kafka = {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
-        run_step(["-m", "shared.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
+        run_step(["-m", "shared.messaging.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
 
     if "postgres" in settings.processes:
         postgres.forbid_strangers(settings.cluster)

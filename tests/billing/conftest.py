@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared import topics
-from shared.database import Database
+from shared.messaging import topics
+from shared.postgres.database import Database
 from tests.support.billing import TOPICS_FILE, Billing, migrated, open_database, running, settings_for
 from tests.support.stack import BackingStack
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from billing import domain
 from billing.domain import Status, Terms
-from shared.auth import decisions
+from shared.access import authorization, principals
 
 SECOND = timedelta(seconds=1)
 
@@ -21,9 +21,9 @@ terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, ac
 
 @given(terms, instants)
 def test_billing_and_everybody_else_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
-    standing = decisions.Standing(subscription_status=terms.status, access_until=terms.access_until)
+    principal = principals.Principal(subscription_status=terms.status, access_until=terms.access_until)
 
-    assert domain.entitled(terms, now) == decisions.entitled(standing, now)
+    assert domain.entitled(terms, now) == authorization.entitled(principal, now)
 
 
 @given(instants, st.integers(min_value=1, max_value=domain.TRIAL_DAYS_MAX))

@@ -16,9 +16,9 @@ from billing.audit import Actor
 from billing.metadata import Base
 from billing.models import Subscription, SubscriptionRow, TimerRow
 from billing.worker import TimerWorker
-from shared.database import Database
-from shared.migrations import drift
-from shared.telemetry import Metrics
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+from shared.postgres.migrations import drift
 from tests.support.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
 from tests.support.suite import eventually
 

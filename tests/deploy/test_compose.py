@@ -15,8 +15,8 @@ import jobs.config
 import webhooks.config
 from deploy.devstack.broker import KAFKA_IMAGE, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
-from shared import topics
-from shared.config import ServiceSettings
+from shared.chassis.settings import ServiceSettings
+from shared.messaging import topics
 from tests.support.images import Probe
 from tests.support.stack import POSTGRES_IMAGE
 
@@ -170,7 +170,7 @@ def test_each_part_starts_after_what_it_needs() -> None:
 def test_the_topics_step_makes_the_topics_of_this_repository() -> None:
     step = containers()["topics"]
 
-    assert step["command"][:3] == ["python", "-m", "shared.topics"]
+    assert step["command"][:3] == ["python", "-m", "shared.messaging.topics"]
     assert topics.load(ROOT / step["command"][3])
     assert f"COPY {step['command'][3]} {step['command'][3]}\n" in (ROOT / "deploy" / "Dockerfile").read_text()
     servers = {containers()[name]["environment"]["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"] for name in ("topics", *SERVICES)}

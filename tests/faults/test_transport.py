@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import kafka, outbox
-from shared.database import Database
 from shared.events import Event, Vocabulary
-from shared.progress import Progress
-from shared.relay import Relay
-from shared.telemetry import Metrics
+from shared.messaging import consumer, faststream_adapter, outbox, subscriber
+from shared.messaging.lag import LagMonitor
+from shared.messaging.relay import Relay
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 from tests.support.stack import BackingStack
 from tests.support.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
 
@@ -73,8 +73,8 @@ class Pipeline:
         self.metrics = Metrics("faults")
         self.relay = Relay(database, bootstrap_servers=stack.kafka_bootstrap, metrics=self.metrics)
         outbox.attach(database, self.relay.wake)
-        broker = kafka.create_broker(stack.kafka_bootstrap, client_id="faults")
-        subscription = kafka.subscribe(
+        broker = faststream_adapter.create_broker(stack.kafka_bootstrap, client_id="faults")
+        subscription = subscriber.subscribe(
             broker,
             topic=topic,
             group="faults",
@@ -83,8 +83,8 @@ class Pipeline:
             database=database,
             metrics=self.metrics,
         )
-        self.consumers = kafka.Consumers(broker, [subscription])
-        self.progress = Progress(
+        self.consumers = consumer.Consumers(broker, [subscription])
+        self.progress = LagMonitor(
             database,
             bootstrap_servers=stack.kafka_bootstrap,
             subscriptions=[subscription],
@@ -137,7 +137,9 @@ async def test_the_broker_is_killed_in_full_flight_and_started_again(fragile: Ba
 
     handled = await pipeline.handled()
     assert first_time_in_order(handled)
-    assert recovery_seconds < kafka.SESSION_TIMEOUT_MS / 1000, "nobody waits for the place of a consumer that is gone"
+    assert recovery_seconds < subscriber.SESSION_TIMEOUT_MS / 1000, (
+        "nobody waits for the place of a consumer that is gone"
+    )
     print(
         f"\nbroker back: last straggler after {recovery_seconds:.1f} s, {len(handled) - len(set(handled))} handled twice"
     )

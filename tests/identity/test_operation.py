@@ -15,7 +15,7 @@ from identity import signing_keys
 from identity.app import create_service, sealing_ring
 from identity.config import Settings
 from identity.metadata import Base
-from shared.migrations import drift
+from shared.postgres.migrations import drift
 from tests.support import identity as support
 from tests.support.identity import Identity, Person, Tenant, document
 from tests.support.suite import Process, eventually

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from shared.auth.permissions import TENANT_CODES
+from shared.access.permissions import TENANT_CODES
 from tests.support.identity import PASSWORD, Identity, Person, Tenant, document, email, pointers, refused
 
 

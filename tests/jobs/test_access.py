@@ -11,8 +11,8 @@ import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import text
 
-from shared.auth.credentials import new_api_key
-from shared.http.routes import GuardedRoute
+from shared.access.credentials import new_api_key
+from shared.api.routes import GuardedRoute
 from shared.ids import new_id, to_uuid
 from tests.support.jobs import Api, Jobs, Tenant, location, smallest
 from tests.support.suite import SETTLE_SECONDS, basic, eventually

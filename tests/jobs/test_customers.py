@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from jobs import customers
 from jobs.models.customers import CustomerFilters
-from shared.auth.decisions import Caller, Standing
+from shared.access.principals import Caller, Principal
 from shared.events.jobs import JobUpdated
 from shared.ids import to_uuid
 from tests.support.jobs import Api, Jobs, Tenant, smallest
@@ -335,7 +335,7 @@ async def test_a_page_of_customers_costs_the_same_among_many_jobs(service: Jobs,
     merchant = await tenant.merchant()
     await merchant.api.create(smallest(contact=ADA))
     await multiply(service, tenant, 20_000, customers=100)
-    caller = Caller("owner", "session", Standing(tenant_id=tenant.id), frozenset(), livemode=True)
+    caller = Caller("owner", "session", Principal(tenant_id=tenant.id), frozenset(), livemode=True)
     statement = customers.page_statement(caller, CustomerFilters(), "", 51)
 
     plan = await explained(service, statement)

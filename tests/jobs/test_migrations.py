@@ -3,7 +3,7 @@
 import asyncio
 
 from jobs.models.tables import Base
-from shared.migrations import drift, migrate
+from shared.postgres.migrations import drift, migrate
 from tests.support.stack import BackingStack
 
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from jobs import retention
-from shared.database import Database
 from shared.ids import to_uuid
+from shared.postgres.database import Database
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 from tests.support.suite import eventually
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.database import Database
+from shared.postgres.database import Database
 from tests.support.stack import BackingStack
 from tests.support.transport import new_topic, plumbed_database
 

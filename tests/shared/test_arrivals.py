@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import kafka
-from shared.consumer import NEWS_RECORDS_MAX
-from shared.database import Database
-from shared.producer import Producer, Record
-from shared.telemetry import Metrics
+from shared.messaging import consumer, faststream_adapter, subscriber
+from shared.messaging.prefetching_consumer import ANNOUNCED_RECORDS_MAX
+from shared.messaging.producer import Producer, Record
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 from tests.support.stack import BackingStack
 from tests.support.transport import (
     COMMITTED_SECONDS,
@@ -51,18 +51,18 @@ class Desk:
 
 @asynccontextmanager
 async def consuming(backing: BackingStack, database: Database, topic: str, desk: Desk) -> AsyncIterator[None]:
-    broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
-    subscription = kafka.subscribe(
+    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    subscription = subscriber.subscribe(
         broker,
         topic=topic,
         group="tests",
         read=read_noted,
         handle=desk.handle,
-        arrived=desk.arrived,
+        on_new_records=desk.arrived,
         database=database,
         metrics=Metrics("tests"),
     )
-    consumers = kafka.Consumers(broker, [subscription])
+    consumers = consumer.Consumers(broker, [subscription])
     async with running(consumers.run):
         await eventually(lambda: consumers.ready)
         yield
@@ -153,13 +153,13 @@ async def test_of_a_long_queue_nobody_is_told_and_all_of_it_is_handled_in_order(
     assert desk.handled == ["first", *words]
     assert len(desk.told) == len(set(desk.told))
     assert set(desk.told) <= {"first", *words}
-    assert len(desk.told) <= NEWS_RECORDS_MAX * 4
+    assert len(desk.told) <= ANNOUNCED_RECORDS_MAX * 4
 
 
 async def test_whatever_was_told_of_is_handled_before_a_consumer_stops(
     backing: BackingStack, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.consumer.LAST_COMMIT_SECONDS", COMMITTED_SECONDS)
+    monkeypatch.setattr("shared.messaging.prefetching_consumer.LAST_COMMIT_SECONDS", COMMITTED_SECONDS)
     topic, desk = await new_topic(backing), Desk()
     async with consuming(backing, database, topic, desk):
         await settled(backing, topic, desk)

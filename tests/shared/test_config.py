@@ -5,7 +5,7 @@ import base64
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings, load, parse_keys
+from shared.chassis.settings import ServiceSettings, load_settings, parse_keys
 
 KEY = base64.b64encode(b"k" * 32).decode()
 COMPLETE = {
@@ -30,7 +30,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_complete_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYBILL_ROLES", "api, relay")
 
-    settings = load(ProbeSettings)
+    settings = load_settings(ProbeSettings)
 
     assert settings.role_set == {"api", "relay"}
     assert settings.port == 8001
@@ -61,7 +61,7 @@ def test_a_wrong_setting_is_named_and_never_shown(
         monkeypatch.setenv(variable, value)
 
     with pytest.raises(SystemExit) as ended:
-        load(ProbeSettings)
+        load_settings(ProbeSettings)
 
     lines = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2

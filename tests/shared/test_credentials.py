@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.auth import tokens
-from shared.auth.credentials import Peppers, hint, is_live, is_well_formed, new_api_key
-from shared.auth.seal import KeyRing, SealBroken
+from shared.access import tokens
+from shared.access.credentials import Peppers, hint, is_live, is_well_formed, new_api_key
+from shared.crypto.encryptor import DecryptionFailed, Encryptor
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PRIVATE = Ed25519PrivateKey.generate()
@@ -59,18 +59,18 @@ def test_a_digest_matches_only_under_its_pepper_and_key() -> None:
 
 
 def test_a_seal_opens_with_any_key_of_the_ring_but_only_for_its_row() -> None:
-    old, ring = KeyRing({1: b"a" * 32}), KeyRing({1: b"a" * 32, 2: b"b" * 32})
-    sealed = old.seal(b"secret", bound_to="acct_1")
+    old, encryptor = Encryptor({1: b"a" * 32}), Encryptor({1: b"a" * 32, 2: b"b" * 32})
+    sealed = old.encrypt(b"secret", associated_data="acct_1")
 
-    assert ring.open(sealed, bound_to="acct_1") == b"secret"
-    assert ring.open(ring.seal(b"new", bound_to="x"), bound_to="x") == b"new"
+    assert encryptor.decrypt(sealed, associated_data="acct_1") == b"secret"
+    assert encryptor.decrypt(encryptor.encrypt(b"new", associated_data="x"), associated_data="x") == b"new"
     for broken, row in (
         (sealed, "acct_2"),
         (sealed[:-1] + bytes([sealed[-1] ^ 1]), "acct_1"),
         (b"\x00\x09" + sealed[2:], "acct_1"),
     ):
-        with pytest.raises(SealBroken):
-            ring.open(broken, bound_to=row)
+        with pytest.raises(DecryptionFailed):
+            encryptor.decrypt(broken, associated_data=row)
 
 
 def claims(**changes: object) -> tokens.Claims:

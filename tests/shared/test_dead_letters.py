@@ -6,8 +6,8 @@ import json
 import pytest
 from aiokafka import ConsumerRecord
 
-from shared import dead_letters
-from shared.producer import Producer, Record
+from shared.messaging import dead_letters
+from shared.messaging.producer import Producer, Record
 from tests.support.stack import BackingStack
 from tests.support.transport import note, noted_on, read_records
 
@@ -36,7 +36,7 @@ async def set_aside(backing: BackingStack, topic: str, *words: str) -> None:
     originals = [Record(topic, b"key", fact.value(), fact.headers()) for fact in facts]
     outcomes = await producer.send(
         [
-            dead_letters.letter(delivered(original, offset), reason=f"{word} is bad", consumer="tests")
+            dead_letters.dead_letter(delivered(original, offset), reason=f"{word} is bad", consumer="tests")
             for offset, (original, word) in enumerate(zip(originals, words, strict=True))
         ]
     )
@@ -53,7 +53,7 @@ async def values(backing: BackingStack, topic: str, count: int) -> list[str]:
 async def test_a_list_tells_where_each_came_from_and_why_without_its_content(backing: BackingStack, topic: str) -> None:
     await set_aside(backing, topic, "first", "second", "third")
 
-    listed = await dead_letters.listed(backing.kafka_bootstrap, f"{topic}.dlq", limit=2)
+    listed = await dead_letters.list_dead_letters(backing.kafka_bootstrap, f"{topic}.dlq", limit=2)
 
     assert [letter["offset"] for letter in listed] == [0, 1]
     assert listed[0]["reason"] == "first is bad"
@@ -73,7 +73,7 @@ async def test_all_are_sent_again_once_and_then_only_what_has_come_since(backing
     assert await dead_letters.resend_all(backing.kafka_bootstrap, f"{topic}.dlq") == 1
 
     assert await values(backing, topic, 3) == ["first", "second", "third"]
-    listed = await dead_letters.listed(backing.kafka_bootstrap, f"{topic}.dlq")
+    listed = await dead_letters.list_dead_letters(backing.kafka_bootstrap, f"{topic}.dlq")
     assert [letter["resent"] for letter in listed] == [True] * 3
 
 
@@ -82,8 +82,8 @@ async def test_a_resent_record_is_what_it_was(backing: BackingStack, topic: str)
     fact = note(kind, "key", 1, "héllo")
     producer = Producer(backing.kafka_bootstrap, client_id="tests")
     original = Record(topic, None, b"\x00\xff", [*fact.headers(), ("odd", b"\xff")])
-    letter = dead_letters.letter(delivered(original, 0), reason="bad", consumer="tests")
-    again = dead_letters.letter(delivered(letter, 0), reason="bad again", consumer="tests")
+    letter = dead_letters.dead_letter(delivered(original, 0), reason="bad", consumer="tests")
+    again = dead_letters.dead_letter(delivered(letter, 0), reason="bad again", consumer="tests")
     assert [name for name, _ in again.headers].count("dlq_reason") == 1, "one story, the latest"
     await producer.send([letter])
     await producer.close()

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.auth import decisions, permissions
-from shared.auth.decisions import RouteAccess, Standing, Via
+from shared.access import authorization, permissions, principals
+from shared.access.principals import Principal, RouteAccess, Via
 from shared.errors import Forbidden, PaymentRequired, Unauthenticated, WaybillError
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-GOOD = Standing(
+GOOD = Principal(
     credential_id="acct_1",
     subject_id="mer_1",
     subject_kind="merchant",
@@ -46,31 +46,31 @@ def test_more_codes_never_open_less(some: set[str], more: set[str]) -> None:
 
 @given(codes, codes)
 def test_a_user_key_only_narrows(granted: set[str], scopes: set[str]) -> None:
-    user = Standing(subject_kind="staff", granted=tuple(granted), scopes=tuple(scopes))
+    user = Principal(subject_kind="staff", granted=tuple(granted), scopes=tuple(scopes))
 
-    assert decisions.permissions_of("user_key", user) <= decisions.permissions_of("session", user)
+    assert authorization.permissions_of("user_key", user) <= authorization.permissions_of("session", user)
 
 
 @given(codes)
 def test_an_owners_set_is_computed_and_never_of_the_platform(granted: set[str]) -> None:
-    owner = Standing(subject_kind="owner", granted=tuple(granted))
+    owner = Principal(subject_kind="owner", granted=tuple(granted))
 
-    assert decisions.permissions_of("session", owner) == permissions.OWNER
+    assert authorization.permissions_of("session", owner) == permissions.OWNER
     assert not any(code.startswith("platform") for code in permissions.OWNER)
 
 
 def test_a_stored_platform_code_gives_a_user_nothing() -> None:
-    user = Standing(subject_kind="staff", granted=("platform", "platform.tenants.write"))
+    user = Principal(subject_kind="staff", granted=("platform", "platform.tenants.write"))
 
-    assert decisions.permissions_of("session", user) == frozenset()
+    assert authorization.permissions_of("session", user) == frozenset()
 
 
 @given(codes, st.sampled_from(["pair", "merchant_session"]))
 def test_a_merchants_set_is_fixed(granted: set[str], via: Via) -> None:
-    merchant = Standing(subject_kind="merchant", granted=tuple(granted), scopes=tuple(granted))
-    expected = permissions.MERCHANT_PAIR if via == "pair" else permissions.MERCHANT_SESSION
+    merchant = Principal(subject_kind="merchant", granted=tuple(granted), scopes=tuple(granted))
+    expected = permissions.MERCHANT_API_CREDENTIALS if via == "pair" else permissions.MERCHANT_SESSION
 
-    assert decisions.permissions_of(via, merchant) == expected
+    assert authorization.permissions_of(via, merchant) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_entitlement_ends_at_its_instant_and_unknown_is_no(
     status: str | None, until: timedelta | None, expected: bool
 ) -> None:
     access_until = None if until is None else NOW + until
-    standing = replace(GOOD, subscription_status=status, access_until=access_until)
+    principal = replace(GOOD, subscription_status=status, access_until=access_until)
 
-    assert decisions.entitled(standing, NOW) is expected
+    assert authorization.entitled(principal, NOW) is expected
 
 
-PAIR_ROUTE = RouteAccess("requires", "orders.jobs.write", decisions.ADMINISTRATION | {"pair"})
+PAIR_ROUTE = RouteAccess("requires", "orders.jobs.write", principals.ADMINISTRATION | {"pair"})
 ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
 
 
@@ -128,20 +128,22 @@ ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
     ],
 )
 def test_each_caller_is_let_in_or_refused_as_laid_down(
-    via: Via, standing: Standing, route: RouteAccess, error: type[WaybillError] | None
+    via: Via, principal: Principal, route: RouteAccess, error: type[WaybillError] | None
 ) -> None:
-    caller = decisions.caller(via, standing, livemode=True)
+    caller = authorization.caller_for(via, principal, livemode=True)
 
     if error is None:
-        decisions.decide(caller, route, NOW)
+        authorization.authorize(caller, route, NOW)
     else:
         with pytest.raises(error):
-            decisions.decide(caller, route, NOW)
+            authorization.authorize(caller, route, NOW)
 
 
 def test_a_platform_route_asks_no_tenant_to_pay() -> None:
     unpaid = replace(GOOD, scopes=("platform",), access_until=NOW)
 
-    decisions.decide(
-        decisions.caller("platform_key", unpaid, livemode=True), RouteAccess("requires", "platform.tenants.read"), NOW
+    authorization.authorize(
+        authorization.caller_for("platform_key", unpaid, livemode=True),
+        RouteAccess("requires", "platform.tenants.read"),
+        NOW,
     )

@@ -12,18 +12,19 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from shared import outbox, telemetry
-from shared.auth.seal import KeyRing
-from shared.database import Database
+from shared.api.group_commit import GroupCommit, GroupRead, Written
+from shared.api.idempotency import Claim
+from shared.crypto.encryptor import Encryptor
 from shared.errors import Conflict, NotFound, WaybillError
 from shared.events import billing
-from shared.http.grouping import GroupCommit, GroupRead, Written
-from shared.http.idempotency import Claim
 from shared.ids import new_id
+from shared.messaging import outbox
+from shared.observability import traces
+from shared.postgres.database import Database
 from tests.support.probe import create_plumbing
 from tests.support.stack import BackingStack
 
-RING = KeyRing({1: b"r" * 32})
+RING = Encryptor({1: b"r" * 32})
 
 
 class Answer(BaseModel):
@@ -187,7 +188,7 @@ async def test_each_fact_carries_the_trace_of_its_own_request(database: Database
     trace_ids = {f"{tag}-{number}": secrets.token_hex(16) for number in range(8)}
 
     async def request(word: str) -> None:
-        context = telemetry.extracted({"traceparent": f"00-{trace_ids[word]}-{secrets.token_hex(8)}-01"})
+        context = traces.extract({"traceparent": f"00-{trace_ids[word]}-{secrets.token_hex(8)}-01"})
         with trace.use_span(trace.get_current_span(context)):
             await group.submit(word, None, "req")
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from shared.auth import credentials
+from shared.access import credentials
+from shared.api import Router, public, requires
+from shared.api.app import _require_declared
+from shared.api.declarations import RouteUndeclared
 from shared.events import billing, identity
-from shared.http import Router, public, requires
-from shared.http.app import _require_declared
-from shared.http.routes import RouteUndeclared
 from shared.ids import new_id
 from tests.support.probe import Probe, create_plumbing, run_probe
 from tests.support.stack import BackingStack

@@ -16,13 +16,14 @@ from opentelemetry import trace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import inbox, kafka, outbox, telemetry, topics
-from shared.database import Database
 from shared.errors import Conflict, Unavailable
-from shared.producer import Producer, Record
-from shared.progress import Progress
-from shared.relay import Relay
-from shared.telemetry import Metrics
+from shared.messaging import consumer, faststream_adapter, inbox, outbox, subscriber, topics
+from shared.messaging.lag import LagMonitor
+from shared.messaging.producer import Producer, Record
+from shared.messaging.relay import Relay
+from shared.observability import traces
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 from tests.support.stack import BackingStack
 from tests.support.transport import (
     COMMITTED_SECONDS,
@@ -74,9 +75,9 @@ async def consuming(
     *,
     metrics: Metrics | None = None,
     batch_max: int = 500,
-) -> AsyncIterator[kafka.Subscription[Noted]]:
-    broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
-    subscription = kafka.subscribe(
+) -> AsyncIterator[subscriber.Subscription[Noted]]:
+    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    subscription = subscriber.subscribe(
         broker,
         topic=topic,
         group="tests",
@@ -86,7 +87,7 @@ async def consuming(
         metrics=metrics or Metrics("tests"),
         batch_max=batch_max,
     )
-    consumers = kafka.Consumers(broker, [subscription])
+    consumers = consumer.Consumers(broker, [subscription])
     async with running(consumers.run):
         await eventually(lambda: consumers.ready)
         yield subscription
@@ -119,11 +120,11 @@ def with_headers(fact: Noted, **changed: bytes) -> Record:
 
 
 def test_every_subscriber_is_at_least_once_and_quick() -> None:
-    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
+    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
     metrics = Metrics("tests")
     database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
     subscriptions = [
-        kafka.subscribe(
+        subscriber.subscribe(
             broker, topic=name, group="tests", read=read_noted, handle=Seen(), database=database, metrics=metrics
         )
         for name in ("a.events.v1", "b.events.v1")
@@ -141,17 +142,17 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
         assert options["enable_auto_commit"] is False
         assert options["session_timeout_ms"] == 30_000
         assert options["fetch_max_wait_ms"] == 500
-    kafka.Consumers(broker, subscriptions)
+    consumer.Consumers(broker, subscriptions)
 
 
 def test_a_subscriber_made_without_these_options_is_refused() -> None:
-    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
+    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
 
     @broker.subscriber("some.topic", group_id="tests")
     async def on_some_topic(message: bytes) -> None: ...
 
     with pytest.raises(TypeError, match="not made by subscribe"):
-        kafka.Consumers(broker, [])
+        consumer.Consumers(broker, [])
 
 
 # -- Handling ----------------------------------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ async def test_a_batch_that_fails_waits_longer_each_time(
         await eventually(lambda: len(attempts) >= 6)
 
     for number, (one, following) in enumerate(pairwise(attempts[:6])):
-        assert following - one >= kafka.BACKOFF_SECONDS / 2 * 2**number
+        assert following - one >= subscriber.BACKOFF_SECONDS / 2 * 2**number
 
 
 async def test_bad_records_are_set_aside_once_although_their_batch_failed_before(
@@ -396,8 +397,8 @@ async def test_old_claims_are_forgotten_in_bounded_steps(database: Database) -> 
 async def test_a_fact_is_handled_without_waiting_for_any_poll(
     backing: BackingStack, database: Database, topic: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.kafka.BATCH_WAIT_MS", 10_000)
-    monkeypatch.setattr("shared.kafka.FETCH_WAIT_MS", 10_000)
+    monkeypatch.setattr("shared.messaging.subscriber.BATCH_WAIT_MS", 10_000)
+    monkeypatch.setattr("shared.messaging.subscriber.FETCH_WAIT_MS", 10_000)
     kind = noted_on(topic)
     relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"), poll_seconds=10)
     outbox.attach(database, relay.wake)
@@ -419,11 +420,11 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
     later = f"{topic}.later"
-    broker = kafka.create_broker(backing.kafka_bootstrap, client_id="tests")
-    subscription = kafka.subscribe(
+    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    subscription = subscriber.subscribe(
         broker, topic=later, group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )
-    consumers = kafka.Consumers(broker, [subscription])
+    consumers = consumer.Consumers(broker, [subscription])
 
     async with running(consumers.run):
         await asyncio.sleep(0.5)
@@ -435,11 +436,11 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
 
 
 async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:
-    broker = kafka.create_broker("127.0.0.1:1", client_id="tests")
-    subscription = kafka.subscribe(
+    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
+    subscription = subscriber.subscribe(
         broker, topic="t", group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )
-    consumers = kafka.Consumers(broker, [subscription])
+    consumers = consumer.Consumers(broker, [subscription])
 
     async with running(consumers.run):
         await asyncio.sleep(1.0)
@@ -449,7 +450,7 @@ async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Da
 async def test_stopping_lets_the_batch_under_way_end(
     backing: BackingStack, database: Database, topic: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.consumer.LAST_COMMIT_SECONDS", COMMITTED_SECONDS)
+    monkeypatch.setattr("shared.messaging.prefetching_consumer.LAST_COMMIT_SECONDS", COMMITTED_SECONDS)
     started = asyncio.Event()
 
     class Slow(Seen):
@@ -495,10 +496,10 @@ async def test_the_handler_works_in_the_trace_of_the_request_that_published(
     outbox.attach(database, relay.wake)
     trace_ids: list[int] = []
     seen.fail = lambda facts: trace_ids.append(trace.get_current_span().get_span_context().trace_id)
-    tracing = telemetry.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
+    tracing = traces.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
     try:
         async with running(relay.run), consuming(backing, database, topic, seen):
-            with telemetry.tracer().start_as_current_span("request") as span:
+            with traces.tracer().start_as_current_span("request") as span:
                 async with database.transaction() as session:
                     outbox.publish(session, note(noted_on(topic), "key", 1))
             await eventually(lambda: len(seen.notes) == 1)
@@ -525,7 +526,7 @@ async def test_progress_is_recorded_only_when_everything_was_handled(
     await send(backing, topic, *notes(noted_on(topic), "x", "y"))
 
     async with consuming(backing, database, topic, seen, metrics=metrics) as subscription:
-        progress = Progress(
+        progress = LagMonitor(
             database,
             bootstrap_servers=backing.kafka_bootstrap,
             subscriptions=[subscription],
@@ -555,7 +556,7 @@ async def test_a_consumer_of_an_empty_topic_is_caught_up(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
     async with consuming(backing, database, topic, seen) as subscription:
-        progress = Progress(
+        progress = LagMonitor(
             database,
             bootstrap_servers=backing.kafka_bootstrap,
             subscriptions=[subscription],

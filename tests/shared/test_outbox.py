@@ -13,12 +13,13 @@ from aiokafka import ConsumerRecord
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import outbox, telemetry, topics
-from shared.database import Database
 from shared.events import text_headers
-from shared.producer import STOP_SECONDS
-from shared.relay import CANCEL_GRACE_SECONDS, Relay
-from shared.telemetry import Metrics
+from shared.messaging import outbox, topics
+from shared.messaging.producer import STOP_SECONDS
+from shared.messaging.relay import CANCEL_GRACE_SECONDS, Relay
+from shared.observability import traces
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 from tests.support.stack import BackingStack
 from tests.support.transport import (
     Noted,
@@ -251,11 +252,11 @@ async def test_the_context_of_the_publishing_span_travels_with_the_record(
     backing: BackingStack, database: Database, topic: str
 ) -> None:
     outbox.attach(database, None)
-    tracing = telemetry.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
+    tracing = traces.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
     try:
         async with running(a_relay(database, backing).run):
-            with telemetry.tracer().start_as_current_span("request"):
-                expected = telemetry.inject()["traceparent"]
+            with traces.tracer().start_as_current_span("request"):
+                expected = traces.inject()["traceparent"]
                 await write(database, note(noted_on(topic), "key", 1))
             (record,) = await read_records(backing.kafka_bootstrap, topic, count=1)
     finally:
@@ -403,7 +404,7 @@ async def test_a_shard_whose_relay_was_suspended_becomes_free_by_itself(
 async def test_figures_tell_how_much_waits_and_how_old_it_is(
     backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.relay.REPORT_SECONDS", 0.5)
+    monkeypatch.setattr("shared.messaging.relay.REPORT_SECONDS", 0.5)
     outbox.attach(database, None)
     metrics = Metrics("tests")
     relay = Relay(database, bootstrap_servers="127.0.0.1:1", metrics=metrics)
@@ -421,7 +422,7 @@ async def test_figures_tell_how_much_waits_and_how_old_it_is(
 async def test_what_was_committed_before_the_relay_is_stopped_still_leaves(
     backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.relay.CANCEL_GRACE_SECONDS", 8.0)
+    monkeypatch.setattr("shared.messaging.relay.CANCEL_GRACE_SECONDS", 8.0)
     relay = a_relay(database, backing, poll_seconds=60)
     outbox.attach(database, relay.wake)
     kind = noted_on(topic)

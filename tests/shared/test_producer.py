@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
-from shared.producer import SEND_SECONDS, NotSent, Producer, Record
+from shared.messaging.producer import SEND_SECONDS, NotSent, Producer, Record
 from tests.support.stack import BackingStack
 from tests.support.transport import read_records
 
@@ -55,7 +55,7 @@ async def test_an_unknown_topic_is_told_soon_and_the_producer_goes_on(
     backing: BackingStack, topic: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await producer.send([Record(topic, b"a", b"1", [])]) == [None]
-    monkeypatch.setattr("shared.producer.METADATA_SECONDS", 0.5)
+    monkeypatch.setattr("shared.messaging.producer.METADATA_SECONDS", 0.5)
     started = time.monotonic()
 
     outcomes = await producer.send([Record(f"{topic}.unknown", b"a", b"2", []), Record(topic, b"a", b"3", [], lane=1)])
@@ -75,7 +75,7 @@ async def test_after_it_was_discarded_it_connects_again(topic: str, producer: Pr
 
 
 async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.producer.START_SECONDS", 0.5)
+    monkeypatch.setattr("shared.messaging.producer.START_SECONDS", 0.5)
     silent: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: silent.append(writer), "127.0.0.1", 0)
     producer = Producer(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", client_id="tests")

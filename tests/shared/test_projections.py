@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from shared.auth import credentials
-from shared.auth.decisions import Standing
-from shared.auth.standings import Lookup, load
-from shared.database import Database
+from shared.access import credentials
+from shared.access.principal_store import Lookup, load_principal
+from shared.access.principals import Principal
 from shared.events import Event, Vocabulary, identity
 from shared.ids import new_id
-from shared.migrations import plumbing
+from shared.postgres.database import Database
+from shared.postgres.migrations import base_table_statements
 from tests.support.probe import Probe, ProbeTenant, create_plumbing, run_probe
 from tests.support.stack import BackingStack
 
@@ -32,11 +32,11 @@ async def probe(database_url: str) -> AsyncIterator[Probe]:
         yield running
 
 
-async def known(probe: Probe, lookup: Lookup) -> Standing:
+async def known(probe: Probe, lookup: Lookup) -> Principal:
     async with probe.service.database.reading() as session:
-        standing = await load(session, lookup, probe.peppers)
-    assert standing is not None
-    return standing
+        principal = await load_principal(session, lookup, probe.peppers)
+    assert principal is not None
+    return principal
 
 
 async def is_reviewed(probe: Probe, tenant: ProbeTenant) -> bool:
@@ -107,11 +107,11 @@ async def test_tenants_that_were_known_before_the_upgrade_ask_for_no_review(back
         "INSERT INTO access_tenants (tenant_id, version, name, status, livemode) VALUES (:id, 1, 'T', 'active', true)"
     )
     async with database.transaction() as session:
-        for statement in plumbing(1):
+        for statement in base_table_statements(1):
             await session.execute(text(statement))
         await session.execute(former_release, {"id": uuid4()})
 
-        for statement in plumbing(2):
+        for statement in base_table_statements(2):
             await session.execute(text(statement))
 
         # One process of the former release may still be running.

@@ -12,8 +12,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from shared import telemetry
-from shared.telemetry import Metrics, redact
+from shared.observability import logs, traces
+from shared.observability.metrics import Metrics
+from shared.observability.redaction import redact
 
 KEY = "wbk_live_9zXcVbNm1QwErTyUiOp2AsDfGhJkL3"
 WEBHOOK_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -39,7 +40,7 @@ class Logged:
 
     def begin(self) -> None:
         """In the test itself: pytest gives it another standard output than its fixtures."""
-        telemetry.configure_logging("jobs", "INFO")
+        logs.configure_logging("jobs", "INFO")
 
     def lines(self) -> list[dict[str, object]]:
         self.text += self._capsys.readouterr().out
@@ -89,9 +90,9 @@ def test_a_line_says_when_who_and_in_which_context(logged: Logged) -> None:
 
 def test_a_line_within_a_span_carries_its_ids(logged: Logged) -> None:
     logged.begin()
-    tracing = telemetry.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=1)
+    tracing = traces.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=1)
     try:
-        with telemetry.tracer().start_as_current_span("work") as span:
+        with traces.tracer().start_as_current_span("work") as span:
             structlog.get_logger("t").info("inside")
     finally:
         tracing.shutdown()
@@ -190,12 +191,12 @@ def test_a_distribution_shows_what_a_histogram_does() -> None:
 @pytest.mark.parametrize(("ratio", "recorded"), [(1.0, 2), (0.0, 0)])
 def test_a_trace_goes_on_where_its_headers_are_taken_up(ratio: float, recorded: int) -> None:
     exporter = InMemorySpanExporter()
-    tracing = telemetry.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=ratio)
+    tracing = traces.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=ratio)
     tracing.add_span_processor(SimpleSpanProcessor(exporter))
     try:
-        with telemetry.tracer().start_as_current_span("request") as first:
-            carrier = telemetry.inject()
-        with telemetry.tracer().start_as_current_span("process", context=telemetry.extracted(carrier)) as second:
+        with traces.tracer().start_as_current_span("request") as first:
+            carrier = traces.inject()
+        with traces.tracer().start_as_current_span("process", context=traces.extract(carrier)) as second:
             pass
     finally:
         tracing.shutdown()
@@ -206,17 +207,17 @@ def test_a_trace_goes_on_where_its_headers_are_taken_up(ratio: float, recorded: 
 
 
 def test_a_sampled_caller_is_followed_whatever_the_own_ratio_is() -> None:
-    tracing = telemetry.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=1e-12)
+    tracing = traces.configure_tracing("jobs", otlp_endpoint=None, sample_ratio=1e-12)
     sampled = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     try:
-        with telemetry.tracer().start_as_current_span("x", context=telemetry.extracted(sampled)) as followed:
+        with traces.tracer().start_as_current_span("x", context=traces.extract(sampled)) as followed:
             assert followed.is_recording()
-        with telemetry.tracer().start_as_current_span("y") as own:
+        with traces.tracer().start_as_current_span("y") as own:
             assert not own.is_recording()
     finally:
         tracing.shutdown()
 
 
 def test_without_a_span_there_is_nothing_to_hand_on() -> None:
-    assert telemetry.inject() == {}
-    assert trace.get_current_span(telemetry.extracted({"traceparent": "nonsense"})).get_span_context().is_valid is False
+    assert traces.inject() == {}
+    assert trace.get_current_span(traces.extract({"traceparent": "nonsense"})).get_span_context().is_valid is False

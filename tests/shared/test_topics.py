@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from shared import topics
+from shared.messaging import topics
 from tests.support.stack import BackingStack
 from tests.support.transport import eventually
 

@@ -9,13 +9,13 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from shared import outbox
-from shared.auth import credentials
-from shared.auth.usage import USES_PER_FACT_MAX, Usage
-from shared.database import Database
+from shared.access import credentials
+from shared.access.last_used import USES_PER_EVENT_MAX, LastUsedTracker
 from shared.events import Vocabulary, access, identity
 from shared.events.access import CredentialUsed
 from shared.ids import new_id
+from shared.messaging import outbox
+from shared.postgres.database import Database
 from tests.support.probe import Probe, create_plumbing, run_probe
 from tests.support.stack import BackingStack
 from tests.support.transport import running
@@ -58,7 +58,7 @@ async def uses(database: Database) -> list[tuple[str, datetime]]:
 
 async def written(probe: Probe) -> dict[str, datetime]:
     """When each credential was used, by all that is in the outbox after a write."""
-    await probe.service.usage.write(datetime.now(UTC), rest=True)
+    await probe.service.last_used.write(datetime.now(UTC), rest=True)
     return dict(await uses(probe.service.database))
 
 
@@ -160,54 +160,54 @@ async def test_an_orderly_stop_writes_what_is_noted(database_url: str) -> None:
 
 
 async def test_steady_use_is_told_once_an_interval_and_the_last_use_is_told_at_its_end(publishing: Database) -> None:
-    usage = Usage(publishing, service="tests", again_seconds=60)
+    last_used = LastUsedTracker(publishing, service="tests", repeat_seconds=60)
     first, last = NOW, NOW + timedelta(seconds=20)
 
-    usage.note("acct_a", first)
-    assert await usage.write(first) == 1
+    last_used.note("acct_a", first)
+    assert await last_used.write(first) == 1
     for seconds in range(21):
-        usage.note("acct_a", NOW + timedelta(seconds=seconds))
-        assert await usage.write(NOW + timedelta(seconds=seconds)) == 0
-    assert await usage.write(NOW + timedelta(seconds=60)) == 1
-    assert await usage.write(NOW + timedelta(seconds=180)) == 0
+        last_used.note("acct_a", NOW + timedelta(seconds=seconds))
+        assert await last_used.write(NOW + timedelta(seconds=seconds)) == 0
+    assert await last_used.write(NOW + timedelta(seconds=60)) == 1
+    assert await last_used.write(NOW + timedelta(seconds=180)) == 0
 
     assert await uses(publishing) == [("acct_a", first), ("acct_a", last)]
 
 
 async def test_uses_that_cannot_be_written_stay_noted(publishing: Database) -> None:
-    usage = Usage(publishing, service="tests")
-    usage.note("acct_a", NOW)
+    last_used = LastUsedTracker(publishing, service="tests")
+    last_used.note("acct_a", NOW)
     async with publishing.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE outbox RENAME TO away"))
 
     with pytest.raises(asyncpg.UndefinedTableError):
-        await usage.write(NOW)
-    async with running(usage.run):
+        await last_used.write(NOW)
+    async with running(last_used.run):
         await asyncio.sleep(0)  # It stops in order although it cannot write.
     async with publishing.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE away RENAME TO outbox"))
 
-    assert await usage.write(NOW) == 1
+    assert await last_used.write(NOW) == 1
     assert await uses(publishing) == [("acct_a", NOW)]
 
 
 async def test_a_full_map_leaves_credentials_out_until_there_is_room(publishing: Database) -> None:
-    usage = Usage(publishing, service="tests", noted_max=2)
+    last_used = LastUsedTracker(publishing, service="tests", tracked_max=2)
     for name in ("acct_a", "acct_b", "acct_c"):
-        usage.note(name, NOW)
+        last_used.note(name, NOW)
 
-    assert await usage.write(NOW) == 2
-    usage.note("acct_c", NOW)
-    assert await usage.write(NOW) == 1
+    assert await last_used.write(NOW) == 2
+    last_used.note("acct_c", NOW)
+    assert await last_used.write(NOW) == 1
 
     assert [name for name, _ in await uses(publishing)] == ["acct_a", "acct_b", "acct_c"]
 
 
 async def test_many_uses_leave_as_a_few_facts_of_bounded_size(publishing: Database) -> None:
-    usage = Usage(publishing, service="tests")
-    for number in range(2 * USES_PER_FACT_MAX + 1):
-        usage.note(f"acct_{number}", NOW)
+    last_used = LastUsedTracker(publishing, service="tests")
+    for number in range(2 * USES_PER_EVENT_MAX + 1):
+        last_used.note(f"acct_{number}", NOW)
 
-    assert await usage.write(NOW) == 2 * USES_PER_FACT_MAX + 1
+    assert await last_used.write(NOW) == 2 * USES_PER_EVENT_MAX + 1
 
-    assert [len(fact.data.uses) for fact in await told(publishing)] == [USES_PER_FACT_MAX, USES_PER_FACT_MAX, 1]
+    assert [len(fact.data.uses) for fact in await told(publishing)] == [USES_PER_EVENT_MAX, USES_PER_EVENT_MAX, 1]

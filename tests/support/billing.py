@@ -23,16 +23,16 @@ from billing import subscriptions
 from billing.app import create_app
 from billing.config import Settings
 from billing.worker import TimerWorker
-from shared import outbox
-from shared.auth import tokens
-from shared.auth.credentials import Peppers, new_api_key
-from shared.config import parse_keys
-from shared.database import Database
+from shared.access import tokens
+from shared.access.credentials import Peppers, new_api_key
+from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, identity, text_headers
 from shared.events import billing as facts
 from shared.ids import new_id
-from shared.migrations import migrate
-from shared.telemetry import Metrics
+from shared.messaging import outbox
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
 

@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from identity import credentials
 from identity.app import create_app, create_service
 from identity.config import Settings
-from shared import topics
 from shared.events import Event, Vocabulary, access, billing, identity, text_headers
-from shared.migrations import migrate
+from shared.messaging import topics
+from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import basic, eventually
 

@@ -22,15 +22,15 @@ from sqlalchemy import text
 
 from jobs.app import create_app
 from jobs.config import Settings
-from shared import topics
-from shared.auth import tokens
-from shared.auth.credentials import Peppers, new_api_key
-from shared.config import parse_keys
-from shared.database import Database
+from shared.access import tokens
+from shared.access.credentials import Peppers, new_api_key
+from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, billing, identity, text_headers
 from shared.events import jobs as facts
 from shared.ids import new_id, to_uuid
-from shared.migrations import migrate
+from shared.messaging import topics
+from shared.postgres.database import Database
+from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import basic, eventually
 

@@ -17,13 +17,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field as Column
 from sqlmodel import SQLModel, col, select
 
-from shared import outbox
-from shared.auth import credentials, projections, tokens
-from shared.config import ServiceSettings
-from shared.database import NAMING, Database
-from shared.errors import Conflict, NotFound
-from shared.events import Event, billing, identity
-from shared.http import (
+from shared.access import credentials, projection, tokens
+from shared.api import (
     CurrentCaller,
     IfMatch,
     Input,
@@ -37,15 +32,21 @@ from shared.http import (
     public,
     requires,
 )
+from shared.chassis.settings import ServiceSettings
+from shared.errors import Conflict, NotFound
+from shared.events import Event, billing, identity
 from shared.ids import MerchantId, new_id
-from shared.migrations import plumbing
-from shared.service import Service
+from shared.messaging import outbox
+from shared.postgres.database import Database
+from shared.postgres.migrations import base_table_statements
+from shared.postgres.tables import NAMING_CONVENTION
+from shared.service.composition import Service
 
 PEPPER = base64.b64encode(b"p" * 32).decode()
 SECRET = base64.b64encode(b"s" * 32).decode()
 
 
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
     """The probe's own tables."""
 
 
@@ -82,7 +83,7 @@ def router() -> Router:
     routes = Router(tags=["probe"])
 
     @routes.post("/v1/notes", status_code=201)
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     async def create_note(note: NoteIn, session: Transaction, caller: CurrentCaller) -> NoteView:
         """Create a note; some texts misbehave."""
         if note.text == "conflict":
@@ -154,7 +155,7 @@ def _add_reading(routes: Router) -> None:
         return NoteView(id=0, text="hello", version=1)
 
     @routes.get("/v1/anyone")
-    @authenticated(merchant_pair=True, merchant_session=True, exempt_from_402=True)
+    @authenticated(api_credentials=True, merchant_session=True, exempt_from_402=True)
     async def greet_caller(caller: CurrentCaller) -> NoteView:
         """Greet a caller."""
         return NoteView(id=0, text=caller.actor, version=1)
@@ -179,7 +180,7 @@ class Probe:
     async def learn(self, *events: Event) -> None:
         """What would arrive through Kafka."""
         async with self.service.database.transaction() as session:
-            await projections.apply(session, events)
+            await projection.apply(session, events)
         self.service.access.forget("*")
 
     async def caught_up(self, topics: Sequence[str], at: datetime) -> None:
@@ -313,7 +314,7 @@ async def create_plumbing(url: str) -> None:
     """The tables that every service has, in a fresh database."""
     database = Database(url, application_name="tests", pool_size=2)
     async with database.transaction() as session:
-        for statement in plumbing():
+        for statement in base_table_statements():
             await session.execute(text(statement))
         connection = await session.connection()
         await connection.run_sync(Base.metadata.create_all)

@@ -290,7 +290,7 @@ class Suite:
             raise
 
     async def _start(self) -> None:
-        await self._run("-m", "shared.topics", str(TOPICS_FILE))
+        await self._run("-m", "shared.messaging.topics", str(TOPICS_FILE))
         await asyncio.gather(*(self._run("-m", name, "migrate") for name in SERVICES))
         for process in self.processes.values():
             process.start()

@@ -11,11 +11,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from sqlalchemy import text
 
-from shared import topics
-from shared.database import Database
 from shared.events import Event, State, Vocabulary
 from shared.ids import new_id
-from shared.migrations import plumbing
+from shared.messaging import topics
+from shared.postgres.database import Database
+from shared.postgres.migrations import base_table_statements
 from tests.support.stack import BackingStack
 
 PARTITIONS = 12
@@ -75,7 +75,7 @@ async def plumbed_database(backing: BackingStack, **options: int) -> AsyncIterat
     database = Database(url, application_name="transport-tests", **options)
     try:
         async with database.engine.begin() as connection:
-            for statement in plumbing():
+            for statement in base_table_statements():
                 await connection.execute(text(statement))
         yield database
     finally:

@@ -22,19 +22,19 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
-from shared import outbox, topics
-from shared.auth import tokens
-from shared.auth.credentials import Peppers, new_api_key
-from shared.auth.decisions import Caller, Standing
-from shared.auth.permissions import OWNER
-from shared.auth.seal import KeyRing
-from shared.config import parse_keys
-from shared.database import Database
+from shared.access import tokens
+from shared.access.credentials import Peppers, new_api_key
+from shared.access.permissions import OWNER
+from shared.access.principals import Caller, Principal
+from shared.api.cursors import LIMIT_MAX
+from shared.chassis.settings import parse_keys
+from shared.crypto.encryptor import Encryptor
 from shared.events import Event, billing, identity, jobs
-from shared.http.lists import LIMIT_MAX
 from shared.ids import from_uuid, new_id, to_uuid
-from shared.migrations import migrate
-from shared.telemetry import Metrics
+from shared.messaging import outbox, topics
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
 from webhooks import consumers, endpoints
@@ -122,21 +122,21 @@ class Desk:
     """What its dispatchers share."""
 
     def __post_init__(self) -> None:
-        self.directory = Directory(self.ring)
+        self.directory = Directory(self.encryptor)
 
     @property
-    def ring(self) -> KeyRing:
-        return KeyRing(parse_keys(self.sealing_keys))
+    def encryptor(self) -> Encryptor:
+        return Encryptor(parse_keys(self.sealing_keys))
 
     @property
     def caller(self) -> Caller:
-        standing = Standing(tenant_id=self.tenant_id, subject_id=new_id("usr"))
-        return Caller("owner", "session", standing, OWNER, livemode=True)
+        principal = Principal(tenant_id=self.tenant_id, subject_id=new_id("usr"))
+        return Caller("owner", "session", principal, OWNER, livemode=True)
 
     async def endpoint(self, url: str, **more: Any) -> str:
         """A new endpoint for everything, unless told otherwise; its id."""
         wanted = EndpointIn.model_validate({"url": url, "event_types": ["*"], "location_ids": "*", **more})
-        policy = Policy(self.ring, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
+        policy = Policy(self.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
         async with self.database.transaction() as session:
             return (await endpoints.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
 

@@ -25,7 +25,7 @@ MONTREAL, TORONTO, QUEBEC = uuid4(), uuid4(), uuid4()
 
 @asynccontextmanager
 async def listening(desk: Desk) -> AsyncIterator[Directory]:
-    directory = Directory(desk.ring)
+    directory = Directory(desk.encryptor)
     task = asyncio.create_task(directory.run(desk.database))
     await eventually(lambda: asyncio.sleep(0, directory.last_change is not None), what="it has loaded")
     try:

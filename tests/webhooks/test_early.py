@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from sqlalchemy import text
 
-from shared.database import Database
 from shared.events import jobs
 from shared.ids import to_uuid
+from shared.postgres.database import Database
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from shared.api import Paging
 from shared.errors import BadRequest
-from shared.http import Paging
 from shared.ids import new_id, to_uuid
 from tests.support.suite import eventually
 from tests.support.webhooks import Desk, Tenant, Webhooks, open_database

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.auth.decisions import Caller, Standing
-from shared.auth.permissions import OWNER
+from shared.access.permissions import OWNER
+from shared.access.principals import Caller, Principal
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.support.receiver import Received, Receiver
@@ -74,7 +74,7 @@ class World:
         tenant_id = self.chance.choice(list(self.places))
         wish = Wish(tenant_id, self.chance.random() < 0.8, self.chance.choice(WISHES), self.some_wish(tenant_id))
         caller = Caller(
-            "owner", "session", Standing(tenant_id=tenant_id, subject_id=new_id("usr")), OWNER, livemode=wish.livemode
+            "owner", "session", Principal(tenant_id=tenant_id, subject_id=new_id("usr")), OWNER, livemode=wish.livemode
         )
         path = f"/{len(self.wishes)}"
         values = {
@@ -83,7 +83,7 @@ class World:
             "location_ids": "*" if wish.places is None else sorted(wish.places),
             "ordered_by_job": self.chance.random() < 0.2,
         }
-        policy = Policy(self.desk.ring, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=500)
+        policy = Policy(self.desk.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=500)
         async with self.desk.database.transaction() as session:
             # Places are known to the service by identity's facts, which nobody sends here: they are put in behind its back.
             made = await endpoints.create(

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.api.cursors import Paging
 from shared.events import Event
-from shared.http.lists import Paging
 from shared.ids import from_uuid, new_id, to_uuid
-from shared.migrations import drift, migrate
+from shared.postgres.migrations import drift, migrate
 from tests.support.receiver import Receiver
 from tests.support.stack import BackingStack
 from tests.support.webhooks import Desk, fact_of, job_created, migrated, open_database, secret_32
@@ -55,7 +55,7 @@ async def add_endpoint(session: AsyncSession, desk: Desk, url: str, *, enabled: 
         url=url,
         description="",
         event_types=["*"],
-        secret_sealed=desk.ring.seal(signatures.new_secret(), bound_to=endpoint_id),
+        secret_sealed=desk.encryptor.encrypt(signatures.new_secret(), associated_data=endpoint_id),
         enabled=enabled,
         disabled_reason=None if enabled else "requested",
         created_by=new_id("usr"),

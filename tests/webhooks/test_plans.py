@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from sqlalchemy import event, text
 
-from shared.http import Paging
+from shared.api import Paging
 from shared.ids import new_id, to_uuid
 from tests.support.stack import BackingStack
 from tests.support.webhooks import Desk, migrated, open_database, secret_32, typed

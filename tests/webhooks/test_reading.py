@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
+from shared.api import Page, Paging
 from shared.errors import Conflict
-from shared.http import Page, Paging
 from shared.ids import from_uuid, new_id, to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.database import Database
 from shared.ids import new_id, to_uuid
+from shared.postgres.database import Database
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
 from tests.support.webhooks import Desk, Tenant, Webhooks, job_created

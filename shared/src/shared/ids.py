@@ -4,13 +4,11 @@ import re
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 import uuid_utils
 from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Dialect
-from sqlalchemy.types import TypeDecorator, Uuid
 from typeid import TypeID
 from typeid.errors import TypeIDException
 
@@ -58,32 +56,6 @@ known_uuid: Callable[[str], uuid.UUID] = lru_cache(KNOWN_IDS_MAX)(to_uuid)
 def from_uuid(prefix: str, value: uuid.UUID) -> str:
     """The outside form of a database id."""
     return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
-
-
-_known_id: Callable[[str, uuid.UUID], str] = lru_cache(KNOWN_IDS_MAX)(from_uuid)
-_KNOWN_KINDS = frozenset({"ten", "mer", "loc"})
-"""Few, and in every row."""
-
-
-class TypedId(TypeDecorator[str]):
-    """Column type: typed id in Python, `uuid` in PostgreSQL."""
-
-    impl = Uuid
-    cache_ok = True
-
-    def __init__(self, prefix: str):
-        super().__init__()
-        self.prefix = prefix
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> uuid.UUID | None:
-        if value is None:
-            return None
-        return known_uuid(value) if self.prefix in _KNOWN_KINDS else to_uuid(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return _known_id(self.prefix, value) if self.prefix in _KNOWN_KINDS else from_uuid(self.prefix, value)
 
 
 def _validator(prefix: str) -> AfterValidator:

@@ -2,8 +2,8 @@
 
 from billing.app import create_app
 from billing.config import Settings
-from shared.cli import main
 from shared.events import billing, identity
+from shared.service.command_line import main
 
 if __name__ == "__main__":
     main(

@@ -6,9 +6,9 @@ from billing import api
 from billing.config import Settings
 from billing.consumers import IDENTITY_EVENTS, on_identity_events
 from billing.worker import TimerWorker
+from shared.chassis.parts import Part
 from shared.events import identity
-from shared.runtime import Part
-from shared.service import Service
+from shared.service.composition import Service
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -4,7 +4,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from billing.domain import TRIAL_DAYS_MAX
-from shared.config import ServiceSettings
+from shared.chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -2,8 +2,8 @@
 
 from billing.models import AuditRow, SubscriptionRow, TimerRow
 from billing.registry import Base
-from shared.migrations import add_plumbing_tables
+from shared.service.tables import add_base_tables
 
-add_plumbing_tables(Base.metadata)
+add_base_tables(Base.metadata)
 
 __all__ = ["AuditRow", "Base", "SubscriptionRow", "TimerRow"]

@@ -22,9 +22,9 @@ from sqlmodel import Field
 
 from billing.domain import STATUSES, Status, TimerKind
 from billing.registry import Base
-from shared.http import Input
-from shared.ids import TypedId
-from shared.instants import Instant
+from shared.api import Input
+from shared.postgres.tables import TypedId
+from shared.timestamps import Timestamp
 
 _STATUS_LIST = ", ".join(f"'{status}'" for status in STATUSES)
 
@@ -120,6 +120,6 @@ class Subscription(BaseModel):
 class TrialExtension(Input):
     """Another end for a trial."""
 
-    trial_ends_at: Instant = ApiField(
+    trial_ends_at: Timestamp = ApiField(
         description="Any instant in the future, later or earlier than the present end; after an expired trial it runs again."
     )

@@ -4,8 +4,8 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
 
-from shared.database import NAMING
+from shared.postgres.tables import NAMING_CONVENTION
 
 
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
     """Billing's tables have a metadata of their own; SQLModel's default is shared by everything in a process."""

@@ -17,12 +17,12 @@ from billing import audit, domain, timers
 from billing.domain import Terms
 from billing.models import Subscription, SubscriptionRow
 from billing.timers import Timer
-from shared import outbox
 from shared.errors import NotFound, Unavailable
 from shared.events import Event
 from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
+from shared.messaging import outbox
 
 
 class SubscriptionNotFound(NotFound):

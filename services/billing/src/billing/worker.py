@@ -11,8 +11,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import subscriptions, timers
-from shared.database import Database
-from shared.telemetry import Metrics
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

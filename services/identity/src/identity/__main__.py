@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from identity import credentials, signing_keys
 from identity.app import create_app, create_service, sealing_ring
 from identity.config import Settings
-from shared.cli import main
 from shared.events import access, billing, identity
+from shared.service.command_line import main
 
 NAME_LENGTH_MAX = 120
 

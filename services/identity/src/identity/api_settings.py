@@ -9,18 +9,11 @@ from sqlmodel import col
 from identity import audit, credentials, domain, merchants, sessions, tenancy
 from identity.audit import Author
 from identity.credentials import Locksmith
-from identity.models.merchants import (
-    ApiAccount,
-    ApiCredentials,
-    ApiSettings,
-    MerchantRow,
-    RevealIn,
-    RotateIn,
-)
+from identity.models.merchants import ApiAccount, ApiCredentials, ApiSettings, MerchantRow, RevealIn, RotateIn
 from identity.sessions import Sessions
+from shared.api import Page, Paging, page
 from shared.errors import Forbidden
 from shared.events import identity as facts
-from shared.http import Page, Paging, page
 
 
 async def accounts(session: AsyncSession, author: Author, paging: Paging) -> Page[ApiAccount]:

@@ -15,11 +15,11 @@ from identity.merchants import list_stranded
 from identity.passwords import Attempts, Passwords
 from identity.sessions import Sessions
 from identity.signing_keys import Signer
-from shared.auth.seal import KeyRing
-from shared.config import parse_keys
+from shared.chassis.parts import Part, periodically
+from shared.chassis.settings import parse_keys
+from shared.crypto.encryptor import Encryptor
 from shared.events import access, billing
-from shared.runtime import Part, periodically
-from shared.service import Service
+from shared.service.composition import Service
 
 DESCRIPTION = "Tenants, people, merchants, locations, credentials, permissions, sessions and the audit trail."
 PURGE_SECONDS = 300.0
@@ -30,18 +30,18 @@ def create_service(settings: Settings) -> Service:
     return Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
 
 
-def sealing_ring(settings: Settings) -> KeyRing:
+def sealing_ring(settings: Settings) -> Encryptor:
     """What seals API Auth Keys and signing keys."""
-    return KeyRing(parse_keys(settings.sealing_keys.get_secret_value()))
+    return Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Identity, ready to be served."""
     service = create_service(settings)
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=USAGE_EVENTS.read, handle=on_usage)
-    ring = sealing_ring(settings)
-    locksmith = Locksmith(service.peppers, ring)
-    signer = Signer(service.database, ring)
+    encryptor = sealing_ring(settings)
+    locksmith = Locksmith(service.peppers, encryptor)
+    signer = Signer(service.database, encryptor)
     passwords = Passwords(
         memory_kib=settings.argon2_memory_kib,
         time_cost=settings.argon2_time_cost,

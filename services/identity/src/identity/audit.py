@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity.models.audit import AuditEvent, AuditRow
-from shared.auth.decisions import Caller
-from shared.http import Page, Paging, page
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
 from shared.ids import new_id
 
 _NOT_TOLD = {"object", "created_at", "updated_at", "version", "invitation_token", "invitation_expires_at", "api_key"}

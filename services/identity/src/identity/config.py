@@ -4,7 +4,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from identity.domain import KEY_OVERLAP_SECONDS_MAX
-from shared.config import ServiceSettings, VersionedKeys
+from shared.chassis.settings import ServiceSettings, VersionedKeys
 
 
 class Settings(ServiceSettings):

@@ -13,14 +13,14 @@ from identity import audit, domain, tenancy
 from identity.audit import Author
 from identity.models.credentials import ApiKey, ApiKeyIn, ApiKeyRow, NewApiKey
 from identity.models.merchants import MerchantRow
-from shared import outbox
-from shared.auth import permissions
-from shared.auth.credentials import Peppers, hint, new_api_key
-from shared.auth.seal import KeyRing
+from shared.access import permissions
+from shared.access.credentials import Peppers, hint, new_api_key
+from shared.api import Page, Paging, page
+from shared.crypto.encryptor import Encryptor
 from shared.errors import Forbidden, Invalid, NotFound, Violation
 from shared.events import identity as facts
-from shared.http import Page, Paging, page
 from shared.ids import new_id, to_uuid
+from shared.messaging import outbox
 
 PLATFORM_SCOPES = ("platform", *permissions.SECTIONS, "billing")
 
@@ -45,7 +45,7 @@ class Locksmith:
     """What keys are made with: peppers for the digests, and the ring that seals the copies that can be revealed."""
 
     peppers: Peppers
-    ring: KeyRing
+    encryptor: Encryptor
 
 
 def give_pair(row: MerchantRow, locksmith: Locksmith, now: datetime) -> None:
@@ -78,7 +78,7 @@ def open_key(row: MerchantRow, locksmith: Locksmith) -> str:
     """The Auth Key of a merchant that has API access."""
     assert row.sealed_key is not None
     assert row.account_id is not None
-    return locksmith.ring.open(row.sealed_key, bound_to=row.account_id).decode()
+    return locksmith.encryptor.decrypt(row.sealed_key, associated_data=row.account_id).decode()
 
 
 def pair_state(row: MerchantRow) -> facts.PairState | None:
@@ -189,7 +189,7 @@ async def mark_used(session: AsyncSession, used: Mapping[str, datetime]) -> None
 def _put_key(row: MerchantRow, locksmith: Locksmith, now: datetime) -> None:
     assert row.account_id is not None
     key = new_api_key(livemode=row.livemode)
-    row.sealed_key = locksmith.ring.seal(key.encode(), bound_to=row.account_id)
+    row.sealed_key = locksmith.encryptor.encrypt(key.encode(), associated_data=row.account_id)
     row.key_hint = hint(key)
     row.key_digest = locksmith.peppers.digest(key)
     row.key_pepper_version = locksmith.peppers.current_version

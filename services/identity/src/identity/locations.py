@@ -12,11 +12,11 @@ from identity.audit import Author
 from identity.models import fields
 from identity.models.locations import Location, LocationIn, LocationPatch, LocationRow
 from identity.models.tenants import TenantRow
-from shared import outbox
+from shared.api import IfMatch, Page, Paging, page
 from shared.errors import NotFound
 from shared.events import identity as facts
-from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
+from shared.messaging import outbox
 
 ListStrandedMerchants = Callable[[AsyncSession, str, str], Awaitable[list[str]]]
 """Lists the active merchants of a tenant (first id) that have no other active location than one (second id)."""

@@ -19,10 +19,10 @@ from identity.models.sessions import AcceptedInvitation, InvitationIn, LoginRow,
 from identity.models.tenants import TenantRow
 from identity.models.users import UserRow
 from identity.passwords import Attempts, Passwords
-from shared.database import Database
 from shared.errors import NotFound
 from shared.events import identity as facts
 from shared.ids import from_uuid, to_uuid
+from shared.postgres.database import Database
 
 _TOKEN_BYTES = 32
 

@@ -18,11 +18,11 @@ from identity.models.locations import LocationRow
 from identity.models.merchants import Merchant, MerchantIn, MerchantPatch, MerchantRow, NewMerchant
 from identity.models.tenants import TenantRow
 from identity.passwords import Passwords
-from shared import outbox
+from shared.api import IfMatch, Page, Paging, page
 from shared.errors import Invalid, NotFound, Violation
 from shared.events import identity as facts
-from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
+from shared.messaging import outbox
 
 API_ACCESS_PERMISSION = "settings.merchants.api_access"
 STRANDED_MAX = 20

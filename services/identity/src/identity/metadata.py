@@ -9,9 +9,9 @@ from identity.models.sessions import LoginRow, RefreshTokenRow, SessionRow
 from identity.models.signing_keys import SigningKeyRow
 from identity.models.tenants import TenantRow
 from identity.models.users import UserRow
-from shared.migrations import add_plumbing_tables
+from shared.service.tables import add_base_tables
 
-add_plumbing_tables(Base.metadata)
+add_base_tables(Base.metadata)
 
 __all__ = [
     "ApiKeyRow",

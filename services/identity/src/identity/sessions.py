@@ -19,13 +19,13 @@ from identity.models.tenants import TenantRow
 from identity.models.users import UserRow
 from identity.passwords import Attempts, Passwords
 from identity.signing_keys import Signer
-from shared import outbox
-from shared.auth import tokens
-from shared.auth.decisions import Caller
-from shared.database import Database
+from shared.access import tokens
+from shared.access.principals import Caller
 from shared.errors import Forbidden, Unauthenticated
 from shared.events import identity as facts
 from shared.ids import new_id
+from shared.messaging import outbox
+from shared.postgres.database import Database
 
 PURGED_ROWS_MAX = 1_000
 

@@ -13,12 +13,12 @@ from sqlmodel import col
 
 from identity import domain
 from identity.models.signing_keys import SigningKeyRow
-from shared import outbox
-from shared.auth import tokens
-from shared.auth.seal import KeyRing
-from shared.database import Database
+from shared.access import tokens
+from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import identity as facts
+from shared.messaging import outbox
+from shared.postgres.database import Database
 
 log = structlog.get_logger()
 
@@ -39,9 +39,9 @@ class SigningKey:
 class Signer:
     """Signs with the newest key whose time has come; learns of new ones by reading the table every few seconds."""
 
-    def __init__(self, database: Database, ring: KeyRing):
+    def __init__(self, database: Database, encryptor: Encryptor):
         self._database = database
-        self._ring = ring
+        self._encryptor = encryptor
         self._keys: list[SigningKey] = []
 
     def sign(self, claims: tokens.Claims) -> str:
@@ -55,7 +55,7 @@ class Signer:
     async def run(self) -> None:
         """Make the first key if there is none, then keep up with rotations until cancelled."""
         async with self._database.transaction() as session:
-            await ensure(session, self._ring, datetime.now(UTC))
+            await ensure(session, self._encryptor, datetime.now(UTC))
         while True:
             try:
                 await self.load()
@@ -77,19 +77,19 @@ class Signer:
             raise Unavailable("no signing key is ready yet", code="signing_key_missing")
 
     def _opened(self, row: SigningKeyRow) -> SigningKey:
-        raw = self._ring.open(row.sealed_private_key, bound_to=row.key_id)
+        raw = self._encryptor.decrypt(row.sealed_private_key, associated_data=row.key_id)
         return SigningKey(row.key_id, Ed25519PrivateKey.from_private_bytes(raw), row.signs_from)
 
 
-async def ensure(session: AsyncSession, ring: KeyRing, now: datetime) -> None:
+async def ensure(session: AsyncSession, encryptor: Encryptor, now: datetime) -> None:
     """Make the very first key; replicas that start together make one."""
     await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if await session.scalar(select(func.count()).select_from(SigningKeyRow)) == 0:
-        _make(session, ring, now, signs_from=now)
+        _make(session, encryptor, now, signs_from=now)
 
 
 async def rotate(
-    session: AsyncSession, ring: KeyRing, now: datetime, *, grace_seconds: float, session_seconds: int
+    session: AsyncSession, encryptor: Encryptor, now: datetime, *, grace_seconds: float, session_seconds: int
 ) -> str:
     """Publish a new key that signs after the grace; the others verify until the last of their tokens has ended. Returns its id."""
     await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -101,16 +101,16 @@ async def rotate(
         )
         row.version += 1
         _publish(session, row)
-    return _make(session, ring, now, signs_from=now + timedelta(seconds=grace_seconds))
+    return _make(session, encryptor, now, signs_from=now + timedelta(seconds=grace_seconds))
 
 
-def _make(session: AsyncSession, ring: KeyRing, now: datetime, *, signs_from: datetime) -> str:
+def _make(session: AsyncSession, encryptor: Encryptor, now: datetime, *, signs_from: datetime) -> str:
     private_key = Ed25519PrivateKey.generate()
     key_id = "sig_" + secrets.token_hex(_KEY_ID_BYTES)
     row = SigningKeyRow(
         key_id=key_id,
         version=1,
-        sealed_private_key=ring.seal(private_key.private_bytes_raw(), bound_to=key_id),
+        sealed_private_key=encryptor.encrypt(private_key.private_bytes_raw(), associated_data=key_id),
         public_key=tokens.public_text(private_key),
         signs_from=signs_from,
         retires_at=None,

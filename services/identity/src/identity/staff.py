@@ -10,10 +10,10 @@ from identity import audit, domain, logins, tenancy, users
 from identity.audit import Author
 from identity.models.users import NewUser, StaffIn, StaffPatch, StaffPermissions, User, UserRow
 from identity.passwords import Passwords
-from shared.auth import permissions
+from shared.access import permissions
+from shared.api import IfMatch, Page, Paging, page
 from shared.errors import NotFound
 from shared.events import identity as facts
-from shared.http import IfMatch, Page, Paging, page
 
 
 async def create(

@@ -10,11 +10,11 @@ from identity import audit, domain, locations, logins, tenancy, users
 from identity.audit import Author
 from identity.models.tenants import NewTenant, Tenant, TenantIn, TenantPatch, TenantRow
 from identity.passwords import Passwords
-from shared import outbox
+from shared.api import IfMatch, Page, Paging, page
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.events import identity as facts
-from shared.http import IfMatch, Page, Paging, page
 from shared.ids import new_id
+from shared.messaging import outbox
 
 DEFAULT_LOCATION_NAME = "Main"
 _NAMES_LOCK = 7_229_102

@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity.models.users import User, UserRow
-from shared import outbox
 from shared.events import identity as facts
 from shared.ids import new_id
+from shared.messaging import outbox
 
 
 def new(

@@ -2,8 +2,8 @@
 
 from jobs.app import create_app
 from jobs.config import Settings
-from shared.cli import main
 from shared.events import billing, identity, jobs
+from shared.service.command_line import main
 
 _PURPOSE = "Who may do what: projected into tables of its own, so that nobody is called to decide a request."
 

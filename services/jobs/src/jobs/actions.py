@@ -14,11 +14,11 @@ from jobs.models.inputs import POSITION_MAX, STOP_MISPLACED, ActionIn
 from jobs.models.tables import ActionRow
 from jobs.patches import patched
 from jobs.rows import action_of, no_such_action, require_job, visible_actions
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import IfMatch, Page, Paging, page
 from shared.errors import Conflict, Invalid, Violation
 from shared.events.jobs import ActionState
-from shared.http import IfMatch, Page, Paging, page
 
 ACTIONS = frozenset({"actions"})
 """What a job's status must allow to be edited before an action is added, changed or deleted."""

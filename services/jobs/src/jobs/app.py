@@ -18,12 +18,12 @@ from jobs.config import Settings
 from jobs.customers import CustomerIds
 from jobs.exports import Exports
 from jobs.worker import ImportWorker
-from shared.auth.access import Access
+from shared.access.authentication import Access
+from shared.api.group_commit import GroupCommit, GroupRead, Written
+from shared.chassis.parts import Part
 from shared.errors import WaybillError
 from shared.events import billing, identity
-from shared.http.grouping import GroupCommit, GroupRead, Written
-from shared.runtime import Part
-from shared.service import Service
+from shared.service.composition import Service
 
 DESCRIPTION = "Jobs and their actions. A merchant's key opens the routes that name `merchantPair`, on the merchant's own rows alone."
 
@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The service in this process's roles."""
     service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     creations = GroupCommit(
-        service.database, service.stored_answers, partial(_create, access=service.access), status_code=201
+        service.database, service.response_encryptor, partial(_create, access=service.access), status_code=201
     )
     keep = retention.keeping(
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
     files = imports_api.router(
         service.database,
         service.access,
-        service.stored_answers,
+        service.response_encryptor,
         Exports(service.database, service.access, at_once_max=settings.exports_max),
         bytes_max=settings.import_bytes_max,
     )

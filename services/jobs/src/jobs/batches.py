@@ -17,8 +17,10 @@ from jobs.imports import Lease
 from jobs.models.imports import ERRORS_KEPT_MAX, ImportErrorRow, ImportReferenceRow, ImportRow
 from jobs.models.inputs import REFERENCE_CHARS_MAX, Job, JobIn
 from jobs.uploads import PIECE_BYTES
-from shared import outbox
-from shared.auth.access import Access
+from shared.access.authentication import Access
+from shared.api.group_commit import Written
+from shared.api.problems import VIOLATIONS_MAX
+from shared.api.request_body import parse
 from shared.errors import (
     BadRequest,
     Conflict,
@@ -29,9 +31,7 @@ from shared.errors import (
     Unavailable,
     WaybillError,
 )
-from shared.http.bodies import parse
-from shared.http.grouping import Written
-from shared.http.problems import VIOLATIONS_MAX
+from shared.messaging import outbox
 
 DETAIL_CHARS_MAX = 1_000
 PATIENCE = 8
@@ -71,11 +71,11 @@ async def write(session: AsyncSession, access: Access, lease: Lease, rows: Seque
     Raises `LeaseLost`, or `Unavailable` when the rows should be tried again later.
     """
     row = await imports.hold(session, lease)
-    (standing,) = await access.recheck(session, [lease.caller()])
-    if isinstance(standing, Unavailable):
-        raise standing
-    if isinstance(standing, WaybillError):
-        await imports.end(session, row, "failed", standing)
+    (principal,) = await access.recheck(session, [lease.caller()])
+    if isinstance(principal, Unavailable):
+        raise principal
+    if isinstance(principal, WaybillError):
+        await imports.end(session, row, "failed", principal)
         return
     results = await _create(session, access, lease, rows)
     for result in results:

@@ -9,12 +9,12 @@ from jobs import jobs
 from jobs.domain.placing import ReferenceTaken
 from jobs.models.bulk import BulkIn, BulkItem, BulkResult, problem_of
 from jobs.models.inputs import Job, JobIn
-from shared import outbox
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api.group_commit import Written
+from shared.api.problems import members
 from shared.errors import Conflict, WaybillError
-from shared.http.grouping import Written
-from shared.http.problems import members
+from shared.messaging import outbox
 
 
 class NotDone(WaybillError):
@@ -34,9 +34,9 @@ async def create(session: AsyncSession, access: Access, caller: Caller, asked: B
 
     Raises only what concerns the request as a whole: what has become of the caller's access since it was admitted.
     """
-    (standing,) = await access.recheck(session, [caller])
-    if isinstance(standing, WaybillError):
-        raise standing
+    (principal,) = await access.recheck(session, [caller])
+    if isinstance(principal, WaybillError):
+        raise principal
     try:
         async with session.begin_nested():
             results = await _attempt(session, access, caller, asked.items)

@@ -20,12 +20,12 @@ from jobs.domain import terms
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, HistoryRow, JobRow
 from jobs.rows import action_of, job_of, no_such_action, no_such_job, visible, visible_actions
-from shared import outbox
-from shared.auth.access import Access
-from shared.auth.decisions import Caller, Standing
+from shared.access.authentication import Access
+from shared.access.principals import Caller, Principal
+from shared.api import IfMatch
 from shared.errors import WaybillError
 from shared.events.jobs import EVENTS, ActionState, JobChange, JobEvent, JobState
-from shared.http import IfMatch
+from shared.messaging import outbox
 
 EVENT_TYPES: Mapping[str, type[JobEvent]] = {event.type_name(): event for event in EVENTS}
 _UNCOUNTED = frozenset({"object", "allowed_transitions", "version", "updated_at", "status_changed_at"})
@@ -38,7 +38,7 @@ class Held:
 
     row: JobRow
     actions: dict[str, ActionRow]
-    standing: Standing
+    principal: Principal
     now: datetime
     before: Job
 
@@ -68,9 +68,9 @@ async def hold(
     Raises what has become of the caller's access since it was admitted, `NotFound`, or `PreconditionFailed` when `if_match` names another
     version.
     """
-    (standing,) = await access.recheck(session, [caller])
-    if isinstance(standing, WaybillError):
-        raise standing
+    (principal,) = await access.recheck(session, [caller])
+    if isinstance(principal, WaybillError):
+        raise principal
     wanted = visible(caller, deleted=deleted).where(col(JobRow.id) == job_id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is None:
@@ -82,7 +82,7 @@ async def hold(
         col(ActionRow.job_id) == job_id, col(ActionRow.deleted_at).is_not_distinct_from(row.deleted_at)
     )
     actions = {action.id: action for action in (await session.execute(of_job)).scalars()}
-    return Held(row, actions, standing, datetime.now(UTC), _view(row, actions.values()))
+    return Held(row, actions, principal, datetime.now(UTC), _view(row, actions.values()))
 
 
 async def record(

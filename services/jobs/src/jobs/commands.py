@@ -14,9 +14,9 @@ from jobs.domain.states import SATISFIED, Command, JobStatus, Units, completed_s
 from jobs.models.changes import Reason
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
-from shared.http import IfMatch
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import IfMatch
 
 _FATES: Mapping[Command, Literal["completed", "incomplete", "damaged"]] = MappingProxyType(
     {"complete": "completed", "fail": "incomplete", "report_damage": "damaged"}

@@ -19,8 +19,8 @@ from jobs.domain import spans, terms
 from jobs.models.filters import ActionFilters, Filters, JobFilters, JobSearch
 from jobs.models.tables import UNSCHEDULED, ActionRow, JobRow
 from jobs.rows import visible, visible_actions
-from shared.auth.decisions import Caller
-from shared.http import EachOf, Lastly
+from shared.access.principals import Caller
+from shared.api import ExpensiveFilter, OneOfValues
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 Asked = Sequence[str]
@@ -61,9 +61,9 @@ class Question(Generic[RowT]):
     """Asked for, too: what a look-up has to gather as a whole, however few of it are wanted."""
     pieces: Asked = ()
     """What can be asked for in its place; more rows have these."""
-    doubted: Lastly | None = None
+    doubted: ExpensiveFilter | None = None
     """What is to be looked at in each row that was found, and costs most: the terms by which it was found do not prove it."""
-    each: EachOf | None = None
+    each: OneOfValues | None = None
     """What is walked for one value after the other."""
     first: datetime | None = None
     last: datetime | None = None
@@ -229,7 +229,7 @@ def _is_walked(caller: Caller, filters: JobFilters | ActionFilters) -> bool:
 
 def _walked_for_each(
     caller: Caller, rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
-) -> EachOf | None:
+) -> OneOfValues | None:
     """The values for each of which an index has just the rows that are asked for in the order that is asked for."""
     said = _said(filters)
     if caller.row_scope == "own" or filters.sort.removeprefix("-") != "created_at":
@@ -238,10 +238,16 @@ def _walked_for_each(
         first, last = said.values()
         days = range((last - first).days + 1)
         return (
-            EachOf(SCHEDULED, [first + timedelta(number) for number in days]) if len(days) <= DAYS_WALKED_MAX else None
+            OneOfValues(SCHEDULED, [first + timedelta(number) for number in days])
+            if len(days) <= DAYS_WALKED_MAX
+            else None
         )
     ((name, values),) = said.items() if len(said) == 1 else [("", [])]
-    return EachOf(col(getattr(rows, name)), list(dict.fromkeys(values))) if name in _ALONE and len(values) > 1 else None
+    return (
+        OneOfValues(col(getattr(rows, name)), list(dict.fromkeys(values)))
+        if name in _ALONE and len(values) > 1
+        else None
+    )
 
 
 def _said(filters: JobFilters | ActionFilters) -> dict[str, Any]:
@@ -272,13 +278,15 @@ def _narrowed(
     return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
 
 
-def _doubted(rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> Lastly | None:
+def _doubted(rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> ExpensiveFilter | None:
     """What of a free text is not proved by the terms by which a row was found; None where all of it is."""
     ways = terms.question(filters.q) if filters.q else []
     doubtful = [[word for word in words if not terms.pieces_of(word)[1]] for words in ways]
     if not any(doubtful):
         return None
-    return Lastly(partial(_has_words, doubtful if len(ways) == 1 else ways), [col(rows.terms), col(rows.parts)])
+    return ExpensiveFilter(
+        partial(_has_words, doubtful if len(ways) == 1 else ways), [col(rows.terms), col(rows.parts)]
+    )
 
 
 def _lying(kind: spans.Kind, start: datetime | None, end: datetime | None) -> Asked:

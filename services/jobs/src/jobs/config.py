@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.config import ServiceSettings
+from shared.chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -41,12 +41,13 @@ from jobs.domain import terms
 from jobs.models.customers import JOBS_COUNTED_MAX, Customer, CustomerFilters, Erasure, ErasureIn
 from jobs.models.tables import ActionRow, JobRow
 from jobs.rows import visible, visible_actions, with_actions
-from shared.auth.access import Access
-from shared.auth.decisions import Caller, Standing
+from shared.access.authentication import Access
+from shared.access.principals import Caller, Principal
+from shared.api import Page, Paging
 from shared.errors import Invalid, Violation, WaybillError
 from shared.events.jobs import ContactState
-from shared.http import Page, Paging
-from shared.ids import TypedId, to_uuid
+from shared.ids import to_uuid
+from shared.postgres.tables import TypedId
 
 ERASED_JOBS_MAX = 500
 ERASED_ACTIONS_MAX = 10_000
@@ -220,9 +221,9 @@ async def erase(session: AsyncSession, access: Access, caller: Caller, ids: Cust
     What stays is the order's own: its numbers, tags, metadata, counts, dates and statuses, and of the address region and country.
     Each job is changed and published like by any other change. Raises `Invalid` for an unknown customer.
     """
-    (standing,) = await access.recheck(session, [caller])
-    if isinstance(standing, WaybillError):
-        raise standing
+    (principal,) = await access.recheck(session, [caller])
+    if isinstance(principal, WaybillError):
+        raise principal
     key = ids.key_of(caller, asked.customer_id) if asked.customer_id else None
     meant = _is_meant(asked, key)
     found = await _jobs_of(session, caller, asked, key)
@@ -230,7 +231,7 @@ async def erase(session: AsyncSession, access: Access, caller: Caller, ids: Cust
     now, erased = datetime.now(UTC), []
     for deleted in (False, True):
         wanted = visible(caller, deleted=deleted).where(meant)
-        for held in await _hold_all(session, caller, standing, wanted, chosen, now):
+        for held in await _hold_all(session, caller, principal, wanted, chosen, now):
             _forget(held)
             await record(session, caller, held, "job.updated", unkept=_PERSONAL)
             erased.append(held.row.id)
@@ -311,7 +312,7 @@ async def _within_bounds(session: AsyncSession, job_ids: Sequence[str]) -> list[
 async def _hold_all(
     session: AsyncSession,
     caller: Caller,
-    standing: Standing,
+    principal: Principal,
     wanted: Select[JobRow],
     job_ids: Sequence[str],
     now: datetime,
@@ -331,7 +332,7 @@ async def _hold_all(
         for action in actions[row.id]:
             if action.id not in its_own:
                 _forget_action(action)
-        found.append(Held(row, its_own, standing, now, before))
+        found.append(Held(row, its_own, principal, now, before))
     return found
 
 

@@ -18,11 +18,11 @@ from jobs.models.inputs import ActionIn, Job, JobIn
 from jobs.models.tables import JobRow
 from jobs.patches import document_of, merge, parsed, patched
 from jobs.rows import require_job
-from shared import outbox
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import IfMatch
 from shared.errors import Conflict, NotFound, Unavailable, WaybillError
-from shared.http import IfMatch
+from shared.messaging import outbox
 
 REFERENCE_INDEX = "uq_jobs_reference"
 PERSONAL = frozenset({"contact", "address", "geo"})

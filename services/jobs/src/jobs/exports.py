@@ -18,12 +18,12 @@ from jobs import searches, sheets
 from jobs.models.filters import JobFilters
 from jobs.models.imports import Format
 from jobs.models.inputs import Job
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
-from shared.database import Database
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import Page
+from shared.api.cursors import Cursors
 from shared.errors import Unavailable, WaybillError
-from shared.http import Page
-from shared.http.lists import Cursors
+from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -85,9 +85,9 @@ class Exports:
 
     async def _page(self, caller: Caller, asked: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
         async with self._database.searching() as session:
-            (standing,) = await self._access.recheck(session, [caller])
-            if isinstance(standing, WaybillError):
-                raise standing
+            (principal,) = await self._access.recheck(session, [caller])
+            if isinstance(principal, WaybillError):
+                raise principal
             return await searches.jobs(session, caller, asked, cursors.paging(PAGE_JOBS, cursor))
 
 

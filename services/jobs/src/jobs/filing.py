@@ -17,8 +17,8 @@ from sqlmodel import col
 from jobs.domain import terms
 from jobs.models.tables import UNFILED, ActionRow, JobRow
 from jobs.rows import action_of, with_actions
-from shared.database import Database
 from shared.ids import from_uuid, to_uuid
+from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from sqlmodel import col
 from jobs.models.changes import JobHistoryEntry
 from jobs.models.tables import HistoryRow
 from jobs.rows import require_job
-from shared.auth.decisions import Caller
-from shared.http import Page, Paging, page
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
 
 
 async def listing(session: AsyncSession, caller: Caller, job_id: str, paging: Paging) -> Page[JobHistoryEntry]:

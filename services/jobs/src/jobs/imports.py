@@ -14,20 +14,12 @@ from sqlalchemy import Select, delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.models.imports import (
-    Format,
-    Import,
-    ImportErrorRow,
-    ImportProblem,
-    ImportReferenceRow,
-    ImportRow,
-    PieceRow,
-)
-from shared.auth import decisions
-from shared.auth.access import Access
-from shared.auth.decisions import ADMINISTRATION, Caller, RouteAccess, Standing
+from jobs.models.imports import Format, Import, ImportErrorRow, ImportProblem, ImportReferenceRow, ImportRow, PieceRow
+from shared.access import authorization
+from shared.access.authentication import Access
+from shared.access.principals import ADMINISTRATION, Caller, Principal, RouteAccess
+from shared.api import Page, Paging, page
 from shared.errors import Conflict, NotFound, WaybillError
-from shared.http import Page, Paging, page
 
 PERMISSION = "orders.jobs.write"
 LEASE_SECONDS = 10
@@ -81,14 +73,14 @@ class Lease:
     def caller(self) -> Caller:
         """Who asked for it, as far as is needed to look at their access again."""
         row = self.row
-        standing = Standing(
+        principal = Principal(
             credential_id=row.credential_id,
             digests=((row.credential_digest, 0, None),) if row.credential_digest else (),
             subject_id=row.subject_id,
             tenant_id=row.tenant_id,
         )
         via: Any = row.via
-        return replace(decisions.caller(via, standing, livemode=row.livemode), route=_ROUTE)
+        return replace(authorization.caller_for(via, principal, livemode=row.livemode), route=_ROUTE)
 
 
 # -- as their owners see them ----------------------------------------------------------------------------------------------
@@ -127,9 +119,9 @@ async def errors(session: AsyncSession, caller: Caller, import_id: str, paging: 
 
 async def cancel(session: AsyncSession, access: Access, caller: Caller, import_id: str) -> Import:
     """End an import after the rows that are under way; what it has created stays. Raises `NotFound` or `Conflict`."""
-    (standing,) = await access.recheck(session, [caller])
-    if isinstance(standing, WaybillError):
-        raise standing
+    (principal,) = await access.recheck(session, [caller])
+    if isinstance(principal, WaybillError):
+        raise principal
     row = await _one(session, _visible(caller).with_for_update(), import_id)
     if row.status in _UNFINISHED:
         await end(session, row, "cancelled")

@@ -17,11 +17,11 @@ from jobs.domain.states import JobStatus, JobType, allowed_transitions
 from jobs.models.inputs import ActionIn, Job, JobIn
 from jobs.models.tables import JobRow
 from jobs.rows import no_such_job, visible, with_actions
-from shared.auth.access import Access
-from shared.auth.decisions import Caller, Standing
+from shared.access.authentication import Access
+from shared.access.principals import Caller, Principal
+from shared.api.group_commit import Written
 from shared.errors import Invalid, Unavailable, Violation, WaybillError
 from shared.events.jobs import ActionState, JobChange, JobCreated
-from shared.http.grouping import Written
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 
 # One statement for all jobs and actions of a group. It inserts no job unless its locations are active at this very moment and the
@@ -114,10 +114,10 @@ async def create(session: AsyncSession, access: Access, orders: Sequence[Order])
     Refusals: `Invalid` (merchant or location), `placing.MerchantInactive`, `placing.ReferenceTaken`, or what has become of the
     caller's access since it was admitted.
     """
-    standings = await access.recheck(session, [order.caller for order in orders])
+    principals = await access.recheck(session, [order.caller for order in orders])
     merchants = await places.merchants(session, {order.asked.merchant_id for order in orders} - {None})
     now = datetime.now(UTC)
-    drafts = [_draft(order, standing, merchants, now) for order, standing in zip(orders, standings, strict=True)]
+    drafts = [_draft(order, principal, merchants, now) for order, principal in zip(orders, principals, strict=True)]
     timezones = await _insert(session, [draft for draft in drafts if isinstance(draft, _Draft)])
     results: list[Written | WaybillError] = []
     for draft in drafts:
@@ -140,15 +140,15 @@ async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
 
 def _draft(
     order: Order,
-    standing: Standing | WaybillError,
+    principal: Principal | WaybillError,
     merchants: Mapping[tuple[str, str], placing.Merchant],
     now: datetime,
 ) -> _Draft | WaybillError:
     """The job that an order asks for, not yet written, or why it is refused before anything is written."""
-    if isinstance(standing, WaybillError):
-        return standing
+    if isinstance(principal, WaybillError):
+        return principal
     try:
-        merchant = _merchant_for(order, standing, merchants)
+        merchant = _merchant_for(order, principal, merchants)
         location_id = placing.location_for(merchant, order.asked.location_id, order.asked.distribution_location_id)
         if not merchant.active:
             raise placing.MerchantInactive(merchant.id)
@@ -156,7 +156,7 @@ def _draft(
         return refusal
     job_id = new_id("job")
     # Jobs of merchants wait for dispatch to accept them where the tenant asks for that.
-    status: JobStatus = "staging" if standing.job_review and order.caller.kind == "merchant" else "new"
+    status: JobStatus = "staging" if principal.job_review and order.caller.kind == "merchant" else "new"
     job = Job(
         **order.asked.model_dump(exclude={"merchant_id", "location_id", "actions"}),
         id=job_id,
@@ -176,16 +176,16 @@ def _draft(
 
 
 def _merchant_for(
-    order: Order, standing: Standing, merchants: Mapping[tuple[str, str], placing.Merchant]
+    order: Order, principal: Principal, merchants: Mapping[tuple[str, str], placing.Merchant]
 ) -> placing.Merchant:
     """Whom a job is for: a merchant itself, else the one that was named. Raises `Invalid`."""
     merchant_id = order.asked.merchant_id
     if order.caller.kind == "merchant":
-        own_id = standing.subject_id
+        own_id = principal.subject_id
         assert own_id is not None
         if merchant_id not in (None, own_id):
             raise _wrong_merchant("merchant_not_yours", "a merchant creates jobs for itself alone: leave this out")
-        return placing.Merchant(own_id, standing.subject_active, standing.location_ids, standing.default_location_id)
+        return placing.Merchant(own_id, principal.subject_active, principal.location_ids, principal.default_location_id)
     if merchant_id is None:
         raise _wrong_merchant("merchant_required", "name the merchant that the job is for")
     found = merchants.get((order.caller.tenant_id, merchant_id))

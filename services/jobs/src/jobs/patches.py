@@ -26,9 +26,9 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
 from jobs.fields import METADATA_KEY_CHARS_MAX, METADATA_KEYS_MAX, METADATA_VALUE_CHARS_MAX, Metadata
+from shared.api import Input
+from shared.api.problems import pointer
 from shared.errors import Invalid, Violation
-from shared.http import Input
-from shared.http.problems import pointer
 
 MEDIA_TYPE = "application/merge-patch+json"
 

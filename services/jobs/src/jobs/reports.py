@@ -26,9 +26,9 @@ from jobs.domain.states import JobStatus, JobType
 from jobs.models.reports import RANGE_DAYS_DEFAULT, RANGE_DAYS_MAX, DayCount, JobSummary, JobSummaryFilters
 from jobs.models.tables import JobRow
 from jobs.rows import visible
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
 from shared.errors import Invalid, Violation
-from shared.ids import TypedId
+from shared.postgres.tables import TypedId
 
 _DAY = timedelta(days=1)
 _DEFAULT = timedelta(days=RANGE_DAYS_DEFAULT)

@@ -15,7 +15,7 @@ from sqlalchemy import Result, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database
+from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 

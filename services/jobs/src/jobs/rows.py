@@ -13,10 +13,10 @@ from sqlmodel import col
 from jobs.domain.states import allowed_transitions
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, Base, JobRow
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
 from shared.errors import NotFound, WaybillError
 from shared.events.jobs import ActionState, JobState
-from shared.ids import TypedId
+from shared.postgres.tables import TypedId
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 

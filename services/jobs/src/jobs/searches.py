@@ -33,10 +33,10 @@ from jobs.models.filters import ActionFilters, Filters, JobFilters
 from jobs.models.inputs import Job
 from jobs.models.tables import ActionRow, JobRow
 from jobs.rows import action_of, kept, with_actions
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
 from shared.errors import Invalid
 from shared.events.jobs import ActionState
-from shared.http import Page, Paging, page
 from shared.ids import known_uuid
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
@@ -130,7 +130,7 @@ async def _page(
         descending=descending,
         filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
         parts=None if axis is None else partial(_parts, session, question, axis, descending),
-        lastly=question.doubted,
+        expensive_filter=question.doubted,
         each=question.each,
     )
 

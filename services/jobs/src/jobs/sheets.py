@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from jobs.models.inputs import ActionIn, AddressIn, ContactIn, GeoIn, Job, JobIn, MoneyIn, TimeWindowIn
+from shared.api import Input
+from shared.api.problems import pointer
+from shared.api.request_body import parse, part
 from shared.errors import BadRequest, Invalid, Violation
 from shared.events.jobs import ActionState
-from shared.http import Input
-from shared.http.bodies import parse, part
-from shared.http.problems import pointer
 
 NAME_SHOWN_MAX = 100
 

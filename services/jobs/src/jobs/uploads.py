@@ -17,12 +17,12 @@ from starlette.responses import Response
 from jobs import imports, places, sheets
 from jobs.domain.records import BOM, Rows
 from jobs.models.imports import FORMATS, Format, Import, ImportQuery, ImportRow, PieceRow
-from shared.auth.decisions import Caller
-from shared.auth.seal import KeyRing
-from shared.database import Database
+from shared.access.principals import Caller
+from shared.api import Upload
+from shared.crypto.encryptor import Encryptor
 from shared.errors import BadRequest, Invalid, TooManyRequests, Violation
-from shared.http import Upload
 from shared.ids import new_id
+from shared.postgres.database import Database
 
 PIECE_BYTES = 1024 * 1024
 UPLOADING_MAX = 10
@@ -42,7 +42,9 @@ class _Beginning:
     columns: Sequence[str] = ()
 
 
-async def receive(database: Database, ring: KeyRing, caller: Caller, asked: ImportQuery, upload: Upload) -> Response:
+async def receive(
+    database: Database, encryptor: Encryptor, caller: Caller, asked: ImportQuery, upload: Upload
+) -> Response:
     """Take in a file and have its jobs created in the background; the answer shows the import.
 
     Raises `Invalid` (merchant, or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (empty,
@@ -60,7 +62,7 @@ async def receive(database: Database, ring: KeyRing, caller: Caller, asked: Impo
         if beginning is None:
             raise BadRequest("the file is empty", code="body_missing")
         queue = partial(_queue, import_id=row.id, beginning=beginning, bytes_total=bytes_total)
-        return await upload.accept(database, ring, queue, ACCEPTED)
+        return await upload.accept(database, encryptor, queue, ACCEPTED)
     finally:
         # Nothing is left of a file that was not accepted; should that fail here, it is swept away later.
         with suppress(Exception):
@@ -75,7 +77,7 @@ async def _begin(database: Database, caller: Caller, asked: ImportQuery, upload:
             # A repeat gets the answer of the first, however many are waiting; whether it is one shows when it is complete.
             await _require_room(session, caller.tenant_id, WAITING_MAX, "queued", "running")
         now = datetime.now(UTC)
-        standing = caller.standing
+        principal = caller.principal
         row = ImportRow(
             id=new_id("imp"),
             tenant_id=caller.tenant_id,
@@ -87,9 +89,9 @@ async def _begin(database: Database, caller: Caller, asked: ImportQuery, upload:
             dry_run=asked.dry_run,
             via=caller.via,
             created_by=caller.actor,
-            subject_id=standing.subject_id,
-            credential_id=standing.credential_id,
-            credential_digest=standing.digests[0][0] if standing.digests else None,
+            subject_id=principal.subject_id,
+            credential_id=principal.credential_id,
+            credential_digest=principal.digests[0][0] if principal.digests else None,
             columns=[],
             bytes_total=0,
             bytes_done=0,

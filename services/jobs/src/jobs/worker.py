@@ -20,12 +20,12 @@ from jobs.domain.records import Record, Records, Rows, TextLines
 from jobs.imports import Lease, LeaseLost
 from jobs.models.imports import ROWS_MAX, PieceRow
 from jobs.uploads import PIECE_BYTES
-from shared.auth.access import Access
-from shared.backoff import backoff_seconds
-from shared.database import Database
+from shared.access.authentication import Access
+from shared.chassis.retry_delay import retry_delay_seconds
 from shared.errors import Invalid, Unavailable, WaybillError
-from shared.http.app import is_transient
-from shared.telemetry import Metrics
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+from shared.postgres.transient_errors import is_transient
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class ImportWorker:
             # It stays where the last batch has left it, and is tried again, later each time.
             failed = True
             failures = lease.row.failures + 1
-            delay_seconds = backoff_seconds(failures, first=DELAY_SECONDS_MIN, longest=DELAY_SECONDS_MAX)
+            delay_seconds = retry_delay_seconds(failures, first=DELAY_SECONDS_MIN, longest=DELAY_SECONDS_MAX)
             expected = isinstance(error, Unavailable) or is_transient(error)
             log.warning("import_delayed", import_id=lease.id, error=repr(error), exc_info=not expected)
             if failures >= FAILURES_MAX:

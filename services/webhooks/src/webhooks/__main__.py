@@ -1,7 +1,7 @@
 """`python -m webhooks serve | migrate | openapi | asyncapi`."""
 
-from shared.cli import main
 from shared.events import billing, identity, jobs, webhooks
+from shared.service.command_line import main
 from webhooks.app import create_app
 from webhooks.config import Settings
 

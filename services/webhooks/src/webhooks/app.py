@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
-from shared.auth.seal import KeyRing
-from shared.config import parse_keys
+from shared.chassis.parts import Part
+from shared.chassis.settings import parse_keys
+from shared.crypto.encryptor import Encryptor
 from shared.events import billing, identity, jobs
-from shared.runtime import Part
-from shared.service import Service
+from shared.service.composition import Service
 from webhooks import consumers, fan_out, partitions, replaying
 from webhooks.api import deliveries, endpoints, events, replays
 from webhooks.config import Settings
@@ -27,10 +27,10 @@ DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For 
 def create_app(settings: Settings) -> FastAPI:
     """Webhooks in the roles of this process."""
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
-    ring = KeyRing(parse_keys(settings.sealing_keys.get_secret_value()))
+    encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
     limits = Limits(settings.replays_max, settings.replay_rate_per_second)
-    policy = Policy(ring, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
-    directory = Directory(ring)
+    policy = Policy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
+    directory = Directory(encryptor)
     sender = Sender(
         timeout_seconds=settings.attempt_timeout_seconds,
         dns_timeout_seconds=settings.dns_timeout_seconds,
@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         topic=jobs.TOPIC,
         group=fan_out.CONSUMER,
         read=consumers.read,
-        arrived=consumers.on_arrival(directory=directory, taker=dispatcher),
+        on_new_records=consumers.on_arrival(directory=directory, taker=dispatcher),
         # A process that does not deliver leaves no room for anything: its deliveries are found in the queue.
         handle=consumers.on_events(
             directory=directory,
@@ -69,7 +69,9 @@ def create_app(settings: Settings) -> FastAPI:
     service.database.after_commit.append(consumers.handing_over(dispatcher))
     return service.app(
         routers=[
-            endpoints.router(policy, limits, Tester(service.database, ring, service.stored_answers, sender.attempt)),
+            endpoints.router(
+                policy, limits, Tester(service.database, encryptor, service.response_encryptor, sender.attempt)
+            ),
             deliveries.router(),
             replays.router(limits),
             events.router(timedelta(days=settings.retention_days)),

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from shared.api import Page
 from shared.events import Event, State, jobs, webhooks
-from shared.http import Page
 from webhooks.views.events import EventType
 
 TEST_EVENT = "webhook.test"

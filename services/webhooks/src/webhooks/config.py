@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.config import ServiceSettings, VersionedKeys
+from shared.chassis.settings import ServiceSettings, VersionedKeys
 from webhooks.domain.addresses import Network, parse_networks
 
 RETRIES_MAX = 50

@@ -25,10 +25,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
 from shared.errors import Conflict, NotFound
-from shared.http import Page, Paging, page
-from shared.ids import TypedId, from_uuid, to_uuid
+from shared.ids import from_uuid, to_uuid
+from shared.postgres.tables import TypedId
 from webhooks import endpoint_rows, queue
 from webhooks.models import AttemptRow, DeliveryRow, EndpointRow, EventRow, first_id_at, first_id_of_day, made_at
 from webhooks.models import delivery_id as delivery_id_of

@@ -17,8 +17,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.auth.seal import KeyRing
-from shared.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.crypto.encryptor import Encryptor
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
 from webhooks.domain.matching import Matcher, Subscription
 from webhooks.targets import Target, target_of
 
@@ -57,8 +57,8 @@ EndpointRow = Row[tuple[object, ...]]
 class Directory:
     """Who wants what, and where it goes. For use inside one event loop."""
 
-    def __init__(self, ring: KeyRing):
-        self._ring = ring
+    def __init__(self, encryptor: Encryptor):
+        self._encryptor = encryptor
         self._rows: dict[UUID, EndpointRow] = {}
         self._of_tenant: dict[tuple[UUID, bool], dict[UUID, None]] = {}
         self._matchers: dict[tuple[UUID, bool], Matcher] = {}
@@ -98,7 +98,7 @@ class Directory:
             if len(self._targets) >= TARGETS_KEPT_MAX:
                 # The one that was unsealed first.
                 del self._targets[next(iter(self._targets))]
-            target = self._targets[endpoint_id] = target_of(self._ring, row, datetime.now(UTC))
+            target = self._targets[endpoint_id] = target_of(self._encryptor, row, datetime.now(UTC))
         return target
 
     async def load(self, session: AsyncSession) -> None:

@@ -7,10 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared import outbox
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
 from shared.errors import Invalid, NotFound, Violation
 from shared.events.webhooks import EndpointEvent, EndpointState
+from shared.messaging import outbox
 from webhooks.models import AuditRow, EndpointRow
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 from starlette.responses import Response
 
-from shared.auth.decisions import Caller
-from shared.auth.seal import KeyRing
-from shared.database import Database
+from shared.access.principals import Caller
+from shared.api import idempotency
+from shared.api.responses import render
+from shared.crypto.encryptor import Encryptor
 from shared.errors import TooManyRequests
-from shared.http import idempotency
-from shared.http.routes import render
 from shared.ids import new_id, to_uuid
+from shared.postgres.database import Database
 from webhooks import catalogue, endpoint_rows
 from webhooks.attempts import Message
 from webhooks.catalogue import TEST_EVENT, TestState
@@ -35,9 +35,9 @@ _ROW = text("SELECT * FROM endpoints WHERE id = :id")
 class Tester:
     """Tests endpoints, whose secrets `ring` opens; `answers` seals what is kept for repeats. For use inside one event loop."""
 
-    def __init__(self, database: Database, ring: KeyRing, answers: KeyRing, send: Send):
+    def __init__(self, database: Database, encryptor: Encryptor, answers: Encryptor, send: Send):
         self._database = database
-        self._ring = ring
+        self._encryptor = encryptor
         self._answers = answers
         self._send = send
         self._under_way = 0
@@ -51,7 +51,7 @@ class Tester:
         async def attempt() -> Response:
             return render(await self._attempt(caller, endpoint_id, now), 200)
 
-        return await idempotency.run_apart(self._database, claim, self._answers, attempt)
+        return await idempotency.run_outside_transaction(self._database, claim, self._answers, attempt)
 
     async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
         async with self._database.reading() as session:
@@ -66,7 +66,7 @@ class Tester:
         body = json.dumps(catalogue.body(TEST_EVENT, now, state), ensure_ascii=False, separators=(",", ":")).encode()
         self._under_way += 1
         try:
-            outcome = await self._send(target_of(self._ring, row, now), Message(event_id, body, None, now))
+            outcome = await self._send(target_of(self._encryptor, row, now), Message(event_id, body, None, now))
         finally:
             self._under_way -= 1
         return EndpointTest(endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_shown(outcome))

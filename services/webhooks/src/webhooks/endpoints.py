@@ -14,18 +14,12 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared.auth import projections
-from shared.auth.decisions import Caller
-from shared.auth.seal import KeyRing
+from shared.access import projection
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
+from shared.crypto.encryptor import Encryptor
 from shared.errors import Conflict, Violation
-from shared.events.webhooks import (
-    EndpointCreated,
-    EndpointDeleted,
-    EndpointDisabled,
-    EndpointUpdated,
-    EndpointWarned,
-)
-from shared.http import Page, Paging, page
+from shared.events.webhooks import EndpointCreated, EndpointDeleted, EndpointDisabled, EndpointUpdated, EndpointWarned
 from shared.ids import new_id, to_uuid
 from webhooks import endpoint_keys
 from webhooks.domain import endpoints as rules
@@ -50,7 +44,7 @@ _CREATION_LOCK = 7_229_002
 class Policy:
     """What the operator allows, and the keys under which secrets are sealed."""
 
-    ring: KeyRing
+    encryptor: Encryptor
     allow_http: bool
     allowed_networks: tuple[Network, ...]
     endpoints_max: int
@@ -77,9 +71,9 @@ async def create(
         description=wanted.description,
         event_types=_distinct(wanted.event_types),
         location_ids=None if wanted.location_ids is None else _distinct(wanted.location_ids),
-        headers_sealed=_sealed_headers(policy.ring, endpoint_id, wanted.headers),
-        secret_sealed=policy.ring.seal(key, bound_to=endpoint_id),
-        signing_key_sealed=endpoint_keys.new_signing_key(policy.ring, endpoint_id) if wanted.sign_v1a else None,
+        headers_sealed=_sealed_headers(policy.encryptor, endpoint_id, wanted.headers),
+        secret_sealed=policy.encryptor.encrypt(key, associated_data=endpoint_id),
+        signing_key_sealed=endpoint_keys.new_signing_key(policy.encryptor, endpoint_id) if wanted.sign_v1a else None,
         retry_schedule_seconds=wanted.retry_schedule_seconds,
         rate_limit_per_second=wanted.rate_limit_per_second,
         ordered_by_job=wanted.ordered_by_job,
@@ -94,7 +88,7 @@ async def create(
     session.add(row)
     audit(session, caller, "endpoint.created", row.id, now)
     publish(session, EndpointCreated, row)
-    shown = _view(policy.ring, row, caller)
+    shown = _view(policy.encryptor, row, caller)
     return EndpointWithSecret(**shown.model_dump(), secret=signatures.shown(key))
 
 
@@ -110,14 +104,14 @@ async def listed(session: AsyncSession, policy: Policy, caller: Caller, paging: 
         statement,
         paging,
         by=(col(EndpointRow.id),),
-        view=lambda row: _view(policy.ring, row, caller),
+        view=lambda row: _view(policy.encryptor, row, caller),
         filters={"livemode": caller.livemode},
     )
 
 
 async def get(session: AsyncSession, policy: Policy, caller: Caller, endpoint_id: str) -> Endpoint:
     """One endpoint. Raises `NotFound`."""
-    return _view(policy.ring, await find(session, caller, endpoint_id), caller)
+    return _view(policy.encryptor, await find(session, caller, endpoint_id), caller)
 
 
 async def change(
@@ -125,7 +119,7 @@ async def change(
 ) -> Endpoint:
     """The changed endpoint (`row` comes from `lock`); nothing happens when nothing differs. Raises `Invalid`."""
     before = _visible(row)
-    headers = _headers(policy.ring, row)
+    headers = _headers(policy.encryptor, row)
     violations: list[Violation] = []
     if "url" in wanted.model_fields_set:
         violations += rules.url_violations(wanted.url, allow_http=policy.allow_http, allowed=policy.allowed_networks)
@@ -141,9 +135,9 @@ async def change(
         merged = _merged(headers, wanted.headers)
         violations += rules.header_violations(merged)
         if merged != headers:
-            row.headers_sealed = _sealed_headers(policy.ring, row.id, merged)
+            row.headers_sealed = _sealed_headers(policy.encryptor, row.id, merged)
     require(violations, "endpoint")
-    _change_sending(policy.ring, row, wanted)
+    _change_sending(policy.encryptor, row, wanted)
     if "enabled" in wanted.model_fields_set:
         _switch(row, now, reason=None if wanted.enabled else REQUESTED)
     if _visible(row) != before:
@@ -151,7 +145,7 @@ async def change(
         touch(row, now)
         audit(session, caller, "endpoint.updated", row.id, now)
         publish(session, EndpointDisabled if switched_off else EndpointUpdated, row)
-    return _view(policy.ring, row, caller)
+    return _view(policy.encryptor, row, caller)
 
 
 async def switch_off(
@@ -203,11 +197,11 @@ async def _lock_enabled(session: AsyncSession, endpoint_ids: Sequence[str]) -> S
     return (await session.execute(statement)).scalars().all()
 
 
-def open_headers(ring: KeyRing, endpoint_id: str, sealed: bytes | None) -> dict[str, str]:
+def open_headers(encryptor: Encryptor, endpoint_id: str, sealed: bytes | None) -> dict[str, str]:
     """Custom headers as they are sent. Raises `SealBroken`."""
     if sealed is None:
         return {}
-    headers: dict[str, str] = json.loads(ring.open(sealed, bound_to=f"{endpoint_id}/headers"))
+    headers: dict[str, str] = json.loads(encryptor.decrypt(sealed, associated_data=f"{endpoint_id}/headers"))
     return headers
 
 
@@ -217,7 +211,7 @@ async def _unknown_locations(
     """A violation for each location that is not (or not yet known to be) the tenant's."""
     if not location_ids:
         return []
-    table = projections.LOCATIONS
+    table = projection.LOCATIONS
     statement = select(table.c.location_id).where(
         table.c.tenant_id == to_uuid(tenant_id), table.c.location_id.in_({to_uuid(one) for one in location_ids})
     )
@@ -250,15 +244,17 @@ def _distinct(values: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _sealed_headers(ring: KeyRing, endpoint_id: str, headers: dict[str, str]) -> bytes | None:
-    return ring.seal(json.dumps(headers).encode(), bound_to=f"{endpoint_id}/headers") if headers else None
+def _sealed_headers(encryptor: Encryptor, endpoint_id: str, headers: dict[str, str]) -> bytes | None:
+    return (
+        encryptor.encrypt(json.dumps(headers).encode(), associated_data=f"{endpoint_id}/headers") if headers else None
+    )
 
 
-def _headers(ring: KeyRing, row: EndpointRow) -> dict[str, str]:
-    return open_headers(ring, row.id, row.headers_sealed)
+def _headers(encryptor: Encryptor, row: EndpointRow) -> dict[str, str]:
+    return open_headers(encryptor, row.id, row.headers_sealed)
 
 
-def _change_sending(ring: KeyRing, row: EndpointRow, wanted: EndpointPatch) -> None:
+def _change_sending(encryptor: Encryptor, row: EndpointRow, wanted: EndpointPatch) -> None:
     """How requests are made: schedule, rate, order, signature."""
     if "retry_schedule_seconds" in wanted.model_fields_set:
         row.retry_schedule_seconds = wanted.retry_schedule_seconds
@@ -267,7 +263,7 @@ def _change_sending(ring: KeyRing, row: EndpointRow, wanted: EndpointPatch) -> N
     if "ordered_by_job" in wanted.model_fields_set:
         row.ordered_by_job = wanted.ordered_by_job
     if "sign_v1a" in wanted.model_fields_set and wanted.sign_v1a != (row.signing_key_sealed is not None):
-        row.signing_key_sealed = endpoint_keys.new_signing_key(ring, row.id) if wanted.sign_v1a else None
+        row.signing_key_sealed = endpoint_keys.new_signing_key(encryptor, row.id) if wanted.sign_v1a else None
 
 
 def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
@@ -289,8 +285,8 @@ def _visible(row: EndpointRow) -> tuple[object, ...]:
     return (row.url, row.description, tuple(row.event_types), locations, sending, row.enabled)
 
 
-def _view(ring: KeyRing, row: EndpointRow, caller: Caller) -> Endpoint:
-    headers = _headers(ring, row)
+def _view(encryptor: Encryptor, row: EndpointRow, caller: Caller) -> Endpoint:
+    headers = _headers(encryptor, row)
     all_locations: Literal["*"] = "*"
     return Endpoint(
         id=row.id,

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
+from shared.api import Paging
+from shared.api.cursors import LIMIT_MAX
 from shared.errors import BadRequest
-from shared.http import Paging
-from shared.http.lists import LIMIT_MAX
 from shared.ids import from_uuid, to_uuid
 from webhooks.domain.matching import EVERYTHING
 from webhooks.fan_out import SETTLED

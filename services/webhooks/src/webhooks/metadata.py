@@ -1,6 +1,6 @@
 """The metadata of all of webhooks' tables, for migrations."""
 
-from shared.migrations import add_plumbing_tables
+from shared.service.tables import add_base_tables
 from webhooks.models import (
     AttemptRow,
     AuditRow,
@@ -13,7 +13,7 @@ from webhooks.models import (
 )
 from webhooks.registry import Base
 
-add_plumbing_tables(Base.metadata)
+add_base_tables(Base.metadata)
 
 __all__ = [
     "AttemptRow",

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from shared.ids import TypedId
+from shared.postgres.tables import TypedId
 from webhooks.registry import Base, instant_column
 
 _OPEN = text("status <> 'delivered'")

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database
+from shared.postgres.database import Database
 from webhooks import queue
 from webhooks.models import first_id_at
 

@@ -18,8 +18,8 @@ from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared.database import Database
 from shared.ids import from_uuid, to_uuid
+from shared.postgres.database import Database
 from webhooks import queue
 from webhooks.domain.matching import wants_type
 from webhooks.fan_out import SETTLED

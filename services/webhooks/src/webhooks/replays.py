@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
 from shared.errors import Conflict, Forbidden, NotFound, Violation
-from shared.http import Page, Paging, page
 from shared.ids import new_id, to_uuid
 from webhooks import endpoint_rows, endpoints
 from webhooks.domain.permissions import REPLAY

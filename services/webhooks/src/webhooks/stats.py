@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.auth.decisions import Caller
+from shared.access.principals import Caller
 from shared.errors import Violation
 from shared.ids import to_uuid
 from webhooks import endpoint_rows

@@ -9,7 +9,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Row
 
-from shared.auth.seal import KeyRing, SealBroken
+from shared.crypto.encryptor import DecryptionFailed, Encryptor
 from shared.ids import from_uuid
 from webhooks.domain import signatures
 from webhooks.endpoints import open_headers
@@ -36,7 +36,7 @@ class Target:
     tenant_id: UUID | None = None
 
 
-def target_of(ring: KeyRing, row: Row[Any], now: datetime) -> Target:
+def target_of(encryptor: Encryptor, row: Row[Any], now: datetime) -> Target:
     """The target of an endpoint's row (all columns of `endpoints` that it names)."""
     name = from_uuid("ep", row.id)
     schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
@@ -44,14 +44,16 @@ def target_of(ring: KeyRing, row: Row[Any], now: datetime) -> Target:
     keys: tuple[bytes, ...] = ()
     signing_key: Ed25519PrivateKey | None = None
     try:
-        headers = tuple(open_headers(ring, name, row.headers_sealed).items())
+        headers = tuple(open_headers(encryptor, name, row.headers_sealed).items())
         sealed = [row.secret_sealed]
         if row.previous_secret_until is not None and row.previous_secret_until > now:
             sealed.append(row.previous_secret_sealed)
         if row.signing_key_sealed is not None:
-            signing_key = signatures.signing_key(ring.open(row.signing_key_sealed, bound_to=f"{name}/signing-key"))
-        keys = tuple(ring.open(one, bound_to=name) for one in sealed)
-    except SealBroken:
+            signing_key = signatures.signing_key(
+                encryptor.decrypt(row.signing_key_sealed, associated_data=f"{name}/signing-key")
+            )
+        keys = tuple(encryptor.decrypt(one, associated_data=name) for one in sealed)
+    except DecryptionFailed:
         # Its attempts say so in the log that the tenant sees; others are not to suffer from it.
         log.exception("endpoint_secret_unreadable", endpoint_id=name)
     return Target(

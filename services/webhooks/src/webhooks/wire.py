@@ -16,8 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import CONNECT_TIMEOUT_SECONDS, Database
-from shared.http.app import is_transient as is_transient_in_pool
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.postgres.transient_errors import is_transient as is_transient_in_pool
 
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000

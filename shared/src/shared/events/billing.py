@@ -10,7 +10,7 @@ SOURCE = "waybill/billing"
 
 
 class SubscriptionState(State):
-    """A tenant's right to use the API, complete enough to decide by one's own clock: see `shared.auth.decisions.entitled`."""
+    """A tenant's right to use the API, complete enough to decide by one's own clock: see `shared.access.authorization.entitled`."""
 
     tenant_id: str
     status: str

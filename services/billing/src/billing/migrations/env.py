@@ -1,6 +1,6 @@
 """Run by Alembic for each migration of billing's database."""
 
 from billing.metadata import Base
-from shared import migrations
+from shared.postgres import migrations
 
 migrations.run(Base.metadata)

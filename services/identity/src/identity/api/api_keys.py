@@ -3,8 +3,8 @@
 from identity import credentials
 from identity.api.author import CurrentAuthor
 from identity.models.credentials import ApiKey, ApiKeyIn, NewApiKey
-from shared.auth.credentials import Peppers
-from shared.http import Page, PageRequest, Reading, Router, Transaction, requires
+from shared.access.credentials import Peppers
+from shared.api import Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import ApiKeyId
 
 

@@ -5,7 +5,7 @@ from identity.api.author import CurrentAuthor
 from identity.credentials import Locksmith
 from identity.models.merchants import ApiAccount, ApiCredentials, ApiSettings, RevealIn, RotateIn
 from identity.sessions import Sessions
-from shared.http import Page, PageRequest, Reading, Router, Transaction, merchant_only, requires
+from shared.api import Page, PageRequest, Reading, Router, Transaction, merchant_only, requires
 from shared.ids import AccountId
 
 

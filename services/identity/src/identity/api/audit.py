@@ -7,8 +7,8 @@ from fastapi import Query
 from identity import audit
 from identity.api.author import CurrentAuthor
 from identity.models.audit import AuditEvent
-from shared.http import Page, PageRequest, Reading, Router, requires
-from shared.instants import Instant
+from shared.api import Page, PageRequest, Reading, Router, requires
+from shared.timestamps import Timestamp
 
 TEXT_LENGTH_MAX = 100
 
@@ -28,8 +28,8 @@ def router() -> Router:
             str | None, Query(max_length=TEXT_LENGTH_MAX, description="Such as merchant.updated.")
         ] = None,
         target: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
-        created_at_gte: Annotated[Instant | None, Query(description="At or after this instant.")] = None,
-        created_at_lte: Annotated[Instant | None, Query(description="At or before this instant.")] = None,
+        created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
+        created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:
         """List who did what, newest first."""
         filters = audit.AuditFilters(actor, action, target, created_at_gte, created_at_lte)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from identity.audit import Author, Origin
-from shared.http import CurrentCaller
+from shared.api import CurrentCaller
 
 
 async def _origin(request: Request) -> Origin:

@@ -7,7 +7,7 @@ from fastapi import Query
 from identity import locations
 from identity.api.author import CurrentAuthor
 from identity.models.locations import Location, LocationIn, LocationPatch
-from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import LocationId
 
 

@@ -9,7 +9,7 @@ from identity.api.author import CurrentAuthor
 from identity.credentials import Locksmith
 from identity.models.merchants import Merchant, MerchantIn, MerchantPatch, NewMerchant
 from identity.passwords import Passwords
-from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import MerchantId
 
 MerchantStatus = Literal["active", "disabled"]

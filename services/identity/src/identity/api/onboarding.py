@@ -4,7 +4,7 @@ from identity import tenants
 from identity.api.author import CurrentAuthor
 from identity.models.tenants import NewTenant, TenantIn
 from identity.passwords import Passwords
-from shared.http import Router, Transaction, requires
+from shared.api import Router, Transaction, requires
 
 
 def router(passwords: Passwords) -> Router:

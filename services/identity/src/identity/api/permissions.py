@@ -1,8 +1,8 @@
 """The route of the catalogue of permissions."""
 
 from identity.models.credentials import PermissionCatalog, PermissionEntry
-from shared.auth.permissions import CATALOG
-from shared.http import Router, authenticated
+from shared.access.permissions import CATALOG
+from shared.api import Router, authenticated
 
 
 def router() -> Router:

@@ -4,7 +4,7 @@ from identity import logins, sessions
 from identity.api.author import CurrentAuthor, RequestOrigin
 from identity.models.sessions import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
 from identity.sessions import Sessions
-from shared.http import Router, Transaction, public, session_only
+from shared.api import Router, Transaction, public, session_only
 
 
 def router(authenticator: Sessions) -> Router:

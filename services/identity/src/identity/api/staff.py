@@ -8,7 +8,7 @@ from identity import staff
 from identity.api.author import CurrentAuthor
 from identity.models.users import NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
 from identity.passwords import Passwords
-from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import UserId
 
 UserStatus = Literal["invited", "active", "disabled"]

@@ -7,7 +7,7 @@ from fastapi import Query
 from identity import tenants
 from identity.api.author import CurrentAuthor
 from identity.models.tenants import Tenant, TenantPatch
-from shared.http import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
 from shared.ids import TenantId
 
 TenantStatus = Literal["active", "suspended", "closed"]

@@ -1,6 +1,6 @@
 """How Alembic reaches identity's tables."""
 
 from identity.metadata import Base
-from shared import migrations
+from shared.postgres import migrations
 
 migrations.run(Base.metadata)

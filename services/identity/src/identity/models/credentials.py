@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from identity.models import fields, registry
-from shared.http import Input
-from shared.instants import Instant
+from shared.api import Input
+from shared.timestamps import Timestamp
 
 
 class ApiKeyRow(registry.Base, table=True):
@@ -49,7 +49,7 @@ class ApiKeyIn(Input):
     scopes: fields.PermissionCodes = ApiField(
         min_length=1, description="Only what you hold yourself.", examples=[["orders"]]
     )
-    expires_at: Instant | None = ApiField(None, description="Null: until it is revoked.")
+    expires_at: Timestamp | None = ApiField(None, description="Null: until it is revoked.")
     livemode: bool | None = ApiField(None, description="Must be the tenant's own mode, which is the default.")
 
 

@@ -9,8 +9,8 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from shared.auth import permissions
-from shared.http import Input
+from shared.access import permissions
+from shared.api import Input
 
 METADATA_KEYS_MAX = 50
 PERMISSIONS_MAX = 100

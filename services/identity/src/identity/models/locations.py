@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
 from identity.models import fields, registry
-from shared.http import Input
+from shared.api import Input
 
 LocationType = Literal["branch", "warehouse"]
 

@@ -11,8 +11,9 @@ from sqlmodel import Field
 
 from identity.domain import KEY_OVERLAP_SECONDS_MAX
 from identity.models import fields, registry
-from shared.http import Input, Secret
-from shared.ids import LocationId, TypedId
+from shared.api import Input, Secret
+from shared.ids import LocationId
+from shared.postgres.tables import TypedId
 
 LOCATIONS_OF_MERCHANT_MAX = 200
 

@@ -7,11 +7,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
 
-from shared.database import NAMING
-from shared.ids import TypedId
+from shared.postgres.tables import NAMING_CONVENTION, TypedId
 
 
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
     """What identity's tables derive from."""
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, LargeBinar
 from sqlmodel import Field
 
 from identity.models import fields, registry
-from shared.http import Input, Secret
-from shared.ids import TypedId
+from shared.api import Input, Secret
+from shared.postgres.tables import TypedId
 
 TOKEN_LENGTH_MAX = 128
 

@@ -11,7 +11,7 @@ from sqlmodel import Field
 from identity.models import fields, registry
 from identity.models.locations import Location
 from identity.models.users import User
-from shared.http import Input
+from shared.api import Input
 
 _JOB_REVIEW = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 

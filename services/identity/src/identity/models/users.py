@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from identity.models import fields, registry
-from shared.http import Input
+from shared.api import Input
 
 
 class UserRow(registry.Base, table=True):

@@ -4,9 +4,9 @@ from jobs import actions
 from jobs.models.changes import ActionPatch
 from jobs.models.inputs import ActionIn
 from jobs.patches import merge_patch
-from shared.auth.access import Access
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.events.jobs import ActionState
-from shared.http import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import ActionId, JobId
 
 
@@ -15,7 +15,7 @@ def router(access: Access) -> Router:
     routes = Router(tags=["actions"])
 
     @routes.get("/v1/jobs/{job_id}/actions")
-    @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def list_job_actions(
         job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
     ) -> Page[ActionState]:
@@ -26,7 +26,7 @@ def router(access: Access) -> Router:
         return await actions.listing(session, caller, job_id, paging)
 
     @routes.post("/v1/jobs/{job_id}/actions", status_code=201)
-    @requires("orders.actions.write", merchant_pair=True)
+    @requires("orders.actions.write", api_credentials=True)
     async def add_action(job_id: JobId, asked: ActionIn, session: Transaction, caller: CurrentCaller) -> ActionState:
         """Add an action to a job.
 
@@ -35,7 +35,7 @@ def router(access: Access) -> Router:
         return await actions.add(session, access, caller, job_id, asked)
 
     @routes.get("/v1/jobs/{job_id}/actions/{action_id}")
-    @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def get_action(job_id: JobId, action_id: ActionId, session: Reading, caller: CurrentCaller) -> ActionState:
         """Read one action.
 
@@ -44,7 +44,7 @@ def router(access: Access) -> Router:
         return await actions.get(session, caller, job_id, action_id)
 
     @routes.patch("/v1/jobs/{job_id}/actions/{action_id}", openapi_extra=merge_patch("ActionPatch"))
-    @requires("orders.actions.write", merchant_pair=True)
+    @requires("orders.actions.write", api_credentials=True)
     async def patch_action(
         job_id: JobId,
         action_id: ActionId,
@@ -60,7 +60,7 @@ def router(access: Access) -> Router:
         return await actions.patch(session, access, caller, job_id, action_id, patch, if_match)
 
     @routes.delete("/v1/jobs/{job_id}/actions/{action_id}", status_code=204)
-    @requires("orders.actions.delete", merchant_pair=True)
+    @requires("orders.actions.delete", api_credentials=True)
     async def delete_action(
         job_id: JobId, action_id: ActionId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> None:

@@ -4,9 +4,9 @@ from fastapi import Request
 
 from jobs import bulk
 from jobs.models.bulk import BulkIn, BulkResult
-from shared.auth.access import Access
-from shared.http import CurrentCaller, Router, Transaction, body, requires
-from shared.http.problems import request_id_of
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, Router, Transaction, body, requires
+from shared.api.problems import request_id_of
 
 
 def router(access: Access, *, bytes_max: int) -> Router:
@@ -14,7 +14,7 @@ def router(access: Access, *, bytes_max: int) -> Router:
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs/bulk", status_code=207)
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     @body(bytes_max=bytes_max, by_parts=True)
     async def create_jobs(asked: BulkIn, session: Transaction, caller: CurrentCaller, request: Request) -> BulkResult:
         """Create up to 200 jobs.

@@ -6,8 +6,8 @@ from fastapi import Query
 
 from jobs import customers
 from jobs.models.customers import Customer, CustomerFilters, Erasure, ErasureIn
-from shared.auth.access import Access
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
 
 
 def router(access: Access, ids: customers.CustomerIds) -> Router:

@@ -3,9 +3,9 @@
 from jobs import actions, commands
 from jobs.models.changes import Assignment, OutcomeIn, Reason
 from jobs.models.inputs import Job
-from shared.auth.access import Access
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, IfMatch, Router, Transaction, requires
 from shared.events.jobs import ActionState
-from shared.http import CurrentCaller, IfMatch, Router, Transaction, requires
 from shared.ids import ActionId, JobId
 
 
@@ -46,7 +46,7 @@ def router(access: Access) -> Router:
         return await commands.move(session, access, caller, job_id, "start", if_match)
 
     @routes.post("/v1/jobs/{job_id}/cancel")
-    @requires("orders.jobs.cancel", merchant_pair=True)
+    @requires("orders.jobs.cancel", api_credentials=True)
     async def cancel_job(
         job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, given: Reason | None = None
     ) -> Job:

@@ -7,10 +7,8 @@ from fastapi import Query, Response
 from jobs import imports, uploads
 from jobs.exports import ExportQuery, Exports
 from jobs.models.imports import FORMATS, Import, ImportProblem, ImportQuery
-from shared.auth.access import Access
-from shared.auth.seal import KeyRing
-from shared.database import Database
-from shared.http import (
+from shared.access.authentication import Access
+from shared.api import (
     CurrentCaller,
     CursorsOfList,
     Page,
@@ -22,18 +20,20 @@ from shared.http import (
     requires,
     streams,
 )
+from shared.crypto.encryptor import Encryptor
 from shared.ids import ImportId
+from shared.postgres.database import Database
 
 _FILES = {media_type: {"schema": {"type": "string"}} for media_type in FORMATS}
 
 
-def router(database: Database, access: Access, ring: KeyRing, exports: Exports, *, bytes_max: int) -> Router:
+def router(database: Database, access: Access, encryptor: Encryptor, exports: Exports, *, bytes_max: int) -> Router:
     """The routes. A file may have `bytes_max` bytes."""
     routes = Router(tags=["files"])
-    _add_imports(routes, database, ring, bytes_max)
+    _add_imports(routes, database, encryptor, bytes_max)
 
     @routes.get("/v1/jobs/imports")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def list_imports(paging: PageRequest, session: Reading, caller: CurrentCaller) -> Page[Import]:
         """List imports, newest first.
 
@@ -42,13 +42,13 @@ def router(database: Database, access: Access, ring: KeyRing, exports: Exports, 
         return await imports.listing(session, caller, paging)
 
     @routes.get("/v1/jobs/imports/{import_id}")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def get_import(import_id: ImportId, session: Reading, caller: CurrentCaller) -> Import:
         """Read one import: how far it is, what has become of its rows."""
         return await imports.get(session, caller, import_id)
 
     @routes.get("/v1/jobs/imports/{import_id}/errors")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def list_import_errors(
         import_id: ImportId, paging: PageRequest, session: Reading, caller: CurrentCaller
     ) -> Page[ImportProblem]:
@@ -59,7 +59,7 @@ def router(database: Database, access: Access, ring: KeyRing, exports: Exports, 
         return await imports.errors(session, caller, import_id, paging)
 
     @routes.post("/v1/jobs/imports/{import_id}/cancel")
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     async def cancel_import(import_id: ImportId, session: Transaction, caller: CurrentCaller) -> Import:
         """End an import before its file is done.
 
@@ -70,7 +70,7 @@ def router(database: Database, access: Access, ring: KeyRing, exports: Exports, 
     @routes.get(
         "/v1/jobs/export", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
     )
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def export_jobs(
         asked: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
     ) -> Response:
@@ -84,9 +84,9 @@ def router(database: Database, access: Access, ring: KeyRing, exports: Exports, 
     return routes
 
 
-def _add_imports(routes: Router, database: Database, ring: KeyRing, bytes_max: int) -> None:
+def _add_imports(routes: Router, database: Database, encryptor: Encryptor, bytes_max: int) -> None:
     @routes.post("/v1/jobs/import", status_code=202, response_model=Import)
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     @streams(*FORMATS, bytes_max=bytes_max)
     async def import_jobs(asked: Annotated[ImportQuery, Query()], upload: Upload, caller: CurrentCaller) -> Response:
         """Import a file of jobs.
@@ -96,4 +96,4 @@ def _add_imports(routes: Router, database: Database, ring: KeyRing, bytes_max: i
         only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
         that is answered. Each row is judged by itself, as if it had been posted alone.
         """
-        return await uploads.receive(database, ring, caller, asked, upload)
+        return await uploads.receive(database, encryptor, caller, asked, upload)

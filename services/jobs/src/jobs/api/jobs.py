@@ -6,9 +6,9 @@ from jobs import editing, history, jobs
 from jobs.models.changes import JobHistoryEntry, JobPatch
 from jobs.models.inputs import Job, JobIn
 from jobs.patches import merge_patch
-from shared.auth.access import Access
-from shared.auth.decisions import Caller
-from shared.http import (
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import (
     CurrentCaller,
     IdempotencyClaim,
     IfMatch,
@@ -19,8 +19,8 @@ from shared.http import (
     Transaction,
     requires,
 )
-from shared.http.grouping import GroupCommit, GroupRead
-from shared.http.problems import request_id_of
+from shared.api.group_commit import GroupCommit, GroupRead
+from shared.api.problems import request_id_of
 from shared.ids import JobId
 
 
@@ -29,7 +29,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs", status_code=201, response_model=Job)
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     async def create_job(asked: JobIn, caller: CurrentCaller, claim: IdempotencyClaim, request: Request) -> Response:
         """Create a job.
 
@@ -39,7 +39,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         return await creations.submit(jobs.Order(caller, asked), claim, request_id_of(request))
 
     @routes.get("/v1/jobs/{job_id}")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def get_job(job_id: JobId, caller: CurrentCaller) -> Job:
         """Read one job.
 
@@ -48,7 +48,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         return await reads.one((caller, job_id))
 
     @routes.patch("/v1/jobs/{job_id}", openapi_extra=merge_patch("JobPatch"))
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     async def patch_job(
         job_id: JobId, patch: JobPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> Job:
@@ -61,7 +61,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         return await editing.patch(session, access, caller, job_id, patch, if_match)
 
     @routes.delete("/v1/jobs/{job_id}", status_code=204)
-    @requires("orders.jobs.delete", merchant_pair=True)
+    @requires("orders.jobs.delete", api_credentials=True)
     async def delete_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> None:
         """Delete a job with its actions.
 
@@ -70,7 +70,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         await editing.delete(session, access, caller, job_id, if_match)
 
     @routes.post("/v1/jobs/{job_id}/restore")
-    @requires("orders.jobs.delete", merchant_pair=True)
+    @requires("orders.jobs.delete", api_credentials=True)
     async def restore_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Restore a deleted job.
 
@@ -79,7 +79,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         return await editing.restore(session, access, caller, job_id, if_match)
 
     @routes.post("/v1/jobs/{job_id}/clone", status_code=201, openapi_extra=merge_patch("JobPatch"))
-    @requires("orders.jobs.write", merchant_pair=True)
+    @requires("orders.jobs.write", api_credentials=True)
     async def clone_job(
         job_id: JobId, session: Transaction, caller: CurrentCaller, patch: JobPatch | None = None
     ) -> Job:
@@ -98,7 +98,7 @@ def history_router() -> Router:
     routes = Router(tags=["jobs"])
 
     @routes.get("/v1/jobs/{job_id}/events")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def list_job_events(
         job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
     ) -> Page[JobHistoryEntry]:

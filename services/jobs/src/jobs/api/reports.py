@@ -6,7 +6,7 @@ from fastapi import Query
 
 from jobs import reports
 from jobs.models.reports import JobSummary, JobSummaryFilters
-from shared.http import CurrentCaller, Reading, Router, requires
+from shared.api import CurrentCaller, Reading, Router, requires
 
 
 def router() -> Router:

@@ -7,8 +7,8 @@ from fastapi import Query
 from jobs import searches
 from jobs.models.filters import ActionQuery, ActionSearch, JobQuery, JobSearch
 from jobs.models.inputs import Job
+from shared.api import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
 from shared.events.jobs import ActionState
-from shared.http import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
 
 
 def router() -> Router:
@@ -16,7 +16,7 @@ def router() -> Router:
     routes = Router(tags=["search"])
 
     @routes.get("/v1/jobs")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def list_jobs(
         filters: Annotated[JobQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
     ) -> Page[Job]:
@@ -28,7 +28,7 @@ def router() -> Router:
         return await searches.jobs(session, caller, filters, paging)
 
     @routes.post("/v1/jobs/search")
-    @requires("orders.jobs.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def search_jobs(
         wanted: JobSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
     ) -> Page[Job]:
@@ -39,7 +39,7 @@ def router() -> Router:
         return await searches.jobs(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
 
     @routes.get("/v1/actions")
-    @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def list_actions(
         filters: Annotated[ActionQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
     ) -> Page[ActionState]:
@@ -50,7 +50,7 @@ def router() -> Router:
         return await searches.actions(session, caller, filters, paging)
 
     @routes.post("/v1/actions/search")
-    @requires("orders.actions.read", merchant_pair=True, merchant_session=True)
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def search_actions(
         wanted: ActionSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
     ) -> Page[ActionState]:

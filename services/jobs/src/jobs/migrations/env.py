@@ -1,6 +1,6 @@
-"""Alembic's entry; everything is in `shared.migrations`."""
+"""Alembic's entry; everything is in `shared.postgres.migrations`."""
 
 from jobs.models.tables import Base
-from shared import migrations
+from shared.postgres import migrations
 
 migrations.run(Base.metadata)

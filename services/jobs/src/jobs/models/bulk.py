@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from jobs.models.inputs import Job, JobIn
+from shared.api import Input
+from shared.api.problems import Problem
+from shared.api.request_body import part
 from shared.errors import Invalid
-from shared.http import Input
-from shared.http.bodies import part
-from shared.http.routes import Problem
 
 ITEMS_MAX = 200
 

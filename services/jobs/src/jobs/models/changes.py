@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from jobs.fields import OptionalText
 from jobs.models.inputs import QUANTITY_MAX, ActionIn, JobIn
 from jobs.patches import MetadataPatch, patch_of
-from shared.http import Input
+from shared.api import Input
 
 REASON_CHARS_MAX = 1_000
 NOTE_CHARS_MAX = 1_000

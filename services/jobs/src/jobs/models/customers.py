@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 from jobs.domain.terms import PART_CHARS_MIN
 from jobs.fields import EmailAddress, OptionalText, PhoneNumber, QueryText
 from jobs.models.inputs import COMPANY_CHARS_MAX, EMAIL_CHARS_MAX, PHONE_CHARS_MAX
+from shared.api import Input
 from shared.events.jobs import ContactState
-from shared.http import Input
 
 JOBS_COUNTED_MAX = 1_000
 CUSTOMER_ID_CHARS_MAX = 1_000

@@ -19,11 +19,11 @@ from jobs.models.inputs import (
     REFERENCE_CHARS_MAX,
     Tag,
 )
+from shared.api import Input
+from shared.api.cursors import CURSOR_LENGTH_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from shared.errors import Violation
-from shared.http import Input
-from shared.http.lists import CURSOR_LENGTH_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from shared.ids import JobId, LocationId, MerchantId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 
 FILTER_VALUES_MAX = 50
 QUESTION_CHARS_MAX = 200
@@ -55,10 +55,10 @@ class Filters(Input):
 
     merchant_id: MerchantId | None = Field(None, description="Of this merchant. Administrators only.")
     type: list[JobType] = Field([], max_length=FILTER_VALUES_MAX, description="Of any of these types.")
-    created_gte: Instant | None = Field(None, description="Created at this instant or later.")
-    created_lte: Instant | None = Field(None, description="Created at this instant or earlier.")
-    updated_gte: Instant | None = Field(None, description="Last changed at this instant or later.")
-    updated_lte: Instant | None = Field(None, description="Last changed at this instant or earlier.")
+    created_gte: Timestamp | None = Field(None, description="Created at this instant or later.")
+    created_lte: Timestamp | None = Field(None, description="Created at this instant or earlier.")
+    updated_gte: Timestamp | None = Field(None, description="Last changed at this instant or later.")
+    updated_lte: Timestamp | None = Field(None, description="Last changed at this instant or earlier.")
     q: str | None = Field(
         None,
         min_length=1,
@@ -116,8 +116,8 @@ class JobFilters(Filters):
     scheduled_date_lte: CalendarDate | None = Field(
         None, description="Scheduled for this day or earlier; jobs without a date are left out."
     )
-    status_changed_gte: Instant | None = Field(None, description="In its status since this instant or later.")
-    status_changed_lte: Instant | None = Field(None, description="In its status since this instant or earlier.")
+    status_changed_gte: Timestamp | None = Field(None, description="In its status since this instant or later.")
+    status_changed_lte: Timestamp | None = Field(None, description="In its status since this instant or earlier.")
     contact_name: str | None = Field(
         None,
         min_length=1,

@@ -25,9 +25,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field as ColumnField
 
 from jobs.models.tables import Base
-from shared.http import Input
-from shared.http.routes import ProblemError
-from shared.ids import MerchantId, TypedId
+from shared.api import Input
+from shared.api.problems import ProblemError
+from shared.ids import MerchantId
+from shared.postgres.tables import TypedId
 
 ROWS_MAX = 1_000_000
 ERRORS_KEPT_MAX = 10_000

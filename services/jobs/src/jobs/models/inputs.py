@@ -18,8 +18,8 @@ from jobs.fields import (
     PhoneNumber,
     TimeZone,
 )
+from shared.api import Input
 from shared.events.jobs import JobState
-from shared.http import Input
 from shared.ids import LocationId, MerchantId
 
 NAME_CHARS_MAX = 100

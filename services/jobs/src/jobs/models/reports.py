@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 
 from jobs.fields import CalendarDate, TimeZone
 from jobs.models.inputs import ZONE_CHARS_MAX
-from shared.http import Input
+from shared.api import Input
 from shared.ids import LocationId, MerchantId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 
 RANGE_DAYS_MAX = 366
 RANGE_DAYS_DEFAULT = 30
@@ -19,10 +19,10 @@ LOCATIONS_MAX = 50
 class JobSummaryFilters(Input):
     """Which jobs are counted: by their creation or by their date, not both; the last 30 days when no range is named."""
 
-    created_gte: Instant | None = Field(
+    created_gte: Timestamp | None = Field(
         None, description=f"Created at this instant or later; {RANGE_DAYS_DEFAULT} days before the end when left out."
     )
-    created_lte: Instant | None = Field(None, description="Created at this instant or earlier; now when left out.")
+    created_lte: Timestamp | None = Field(None, description="Created at this instant or earlier; now when left out.")
     scheduled_date_gte: CalendarDate | None = Field(
         None, description=f"Planned for this day or later; {RANGE_DAYS_DEFAULT} days before the end when left out."
     )

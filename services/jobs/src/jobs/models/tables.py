@@ -26,9 +26,8 @@ from sqlmodel import SQLModel
 
 from jobs.domain.states import ActionStatus, JobStatus, JobType
 from jobs.domain.terms import RULES
-from shared.database import NAMING
-from shared.ids import TypedId
-from shared.migrations import add_plumbing_tables
+from shared.postgres.tables import NAMING_CONVENTION, TypedId
+from shared.service.tables import add_base_tables
 
 KEPT = "deleted_at IS NULL"
 UNFILED = f"NOT (terms @@ '''{RULES}''')"
@@ -36,7 +35,7 @@ UNSCHEDULED = "9999-12-31"
 """Where a job without a date stands in the order of dates: after all of them."""
 
 
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
     """Tables of this service have metadata of their own; SQLModel's default is shared by everything in a process."""
 
 
@@ -232,4 +231,4 @@ class HistoryRow(Base, table=True):
     changes: dict[str, Any] = _required(JSONB())
 
 
-add_plumbing_tables(Base.metadata)
+add_base_tables(Base.metadata)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
 from shared.ids import DeliveryId, EndpointId, LocationId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 from webhooks import deliveries
 from webhooks.domain.matching import PATTERN_LENGTH_MAX
 from webhooks.domain.permissions import READ, REPLAY
@@ -30,8 +30,8 @@ def router() -> Router:
         ] = None,
         status: Annotated[DeliveryStatus | None, Query(description="In this status.")] = None,
         location_id: Annotated[LocationId | None, Query(description="Of events of this location.")] = None,
-        created_from: Annotated[Instant | None, Query(description="Made at or after this instant.")] = None,
-        created_before: Annotated[Instant | None, Query(description="Made before this instant.")] = None,
+        created_from: Annotated[Timestamp | None, Query(description="Made at or after this instant.")] = None,
+        created_before: Annotated[Timestamp | None, Query(description="Made before this instant.")] = None,
     ) -> Page[Delivery]:
         """List deliveries, newest first.
 

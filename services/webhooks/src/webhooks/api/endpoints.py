@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from shared.http import (
+from shared.api import (
     CurrentCaller,
     IdempotencyClaim,
     IfMatch,
@@ -17,7 +17,7 @@ from shared.http import (
     requires,
 )
 from shared.ids import EndpointId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 from webhooks import endpoint_keys, endpoint_rows, endpoints, replays, stats
 from webhooks.domain.permissions import READ, WRITE
 from webhooks.endpoint_tests import Tester
@@ -126,7 +126,7 @@ def _add_keys(routes: Router, policy: Policy) -> None:
         endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
     ) -> EndpointSecret:
         """Read an endpoint's signing secret; who did stays on record."""
-        return await endpoint_keys.reveal(session, policy.ring, caller, endpoint_id, datetime.now(UTC))
+        return await endpoint_keys.reveal(session, policy.encryptor, caller, endpoint_id, datetime.now(UTC))
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
     @requires(WRITE)
@@ -140,7 +140,7 @@ def _add_keys(routes: Router, policy: Policy) -> None:
         row = await endpoint_rows.lock(session, caller, endpoint_id)
         if_match.check(row.version)
         return await endpoint_keys.rotate(
-            session, policy.ring, caller, row, overlap_seconds=wanted.overlap_seconds, now=datetime.now(UTC)
+            session, policy.encryptor, caller, row, overlap_seconds=wanted.overlap_seconds, now=datetime.now(UTC)
         )
 
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/public-key")
@@ -149,7 +149,7 @@ def _add_keys(routes: Router, policy: Policy) -> None:
         endpoint_id: EndpointId, session: Reading, caller: CurrentCaller
     ) -> EndpointPublicKey:
         """Read what an endpoint's `v1a` signatures are verified with; 404 unless it has `sign_v1a`."""
-        return await endpoint_keys.public_key(session, policy.ring, caller, endpoint_id)
+        return await endpoint_keys.public_key(session, policy.encryptor, caller, endpoint_id)
 
 
 def _add_looks(routes: Router, tester: Tester) -> None:
@@ -171,10 +171,10 @@ def _add_looks(routes: Router, tester: Tester) -> None:
         session: Reading,
         caller: CurrentCaller,
         since: Annotated[
-            Instant | None, Query(description="Events made from here on; 24 buckets unless given.")
+            Timestamp | None, Query(description="Events made from here on; 24 buckets unless given.")
         ] = None,
         until: Annotated[
-            Instant | None, Query(description="Events made before this instant; now unless given.")
+            Timestamp | None, Query(description="Events made before this instant; now unless given.")
         ] = None,
         bucket_seconds: Annotated[
             int,

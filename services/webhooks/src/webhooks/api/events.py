@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, requires
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, requires
 from shared.ids import LocationId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 from webhooks import catalogue, feed
 from webhooks.domain.permissions import READ
 from webhooks.views.endpoints import EventTypePattern
@@ -29,7 +29,8 @@ def router(retention: timedelta) -> Router:
         ] = None,
         location_id: Annotated[LocationId | None, Query(description="Of this location.")] = None,
         created_from: Annotated[
-            Instant | None, Query(description="Made at or after this instant; by default from the oldest that is kept.")
+            Timestamp | None,
+            Query(description="Made at or after this instant; by default from the oldest that is kept."),
         ] = None,
     ) -> Feed:
         """Catch up on events, in the order of their publication: oldest first, and none is ever put in before one you have seen.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.http import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import EndpointId, ReplayId
 from webhooks import replays
 from webhooks.domain.permissions import REPLAY

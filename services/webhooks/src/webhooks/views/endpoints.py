@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 from pydantic import Field as ApiField
 from pydantic_core import PydanticCustomError
 
-from shared.http import Input, Secret
+from shared.api import Input, Secret
 from shared.ids import LocationId
 from webhooks.domain.endpoints import URL_LENGTH_MAX
 from webhooks.domain.matching import EVERYTHING, is_pattern

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel
 from pydantic import Field as ApiField
 
-from shared.http import Input
+from shared.api import Input
 from shared.ids import EndpointId
-from shared.instants import Instant
+from shared.timestamps import Timestamp
 from webhooks.views.endpoints import EventTypes
 
 REPLAY_RATE_PER_SECOND_MAX = 5_000.0
@@ -28,8 +28,8 @@ class ReplayIn(Input):
             "delivery was made, or it was given up because the endpoint was off. `filter`: everything that matches, delivered or not."
         ),
     ]
-    since: Annotated[Instant, ApiField(description="Events made at or after this instant.")]
-    until: Annotated[Instant | None, ApiField(description="Events made before this instant; null: until now.")] = None
+    since: Annotated[Timestamp, ApiField(description="Events made at or after this instant.")]
+    until: Annotated[Timestamp | None, ApiField(description="Events made before this instant; null: until now.")] = None
     event_types: Annotated[
         EventTypes | None, ApiField(description="Of these types alone; null: of all that the endpoint wants.")
     ] = None

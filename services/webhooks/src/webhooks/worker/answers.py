@@ -4,7 +4,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from shared import telemetry
+from shared.observability import redaction
 from webhooks.domain.retries import Cause
 
 BODY_BYTES_MAX = 64 * 1024
@@ -63,7 +63,7 @@ def legible(body: bytes, confidential: tuple[str, ...]) -> str | None:
     for value in confidential:
         if len(value) >= _HIDDEN_VALUE_LENGTH_MIN:
             text = text.replace(value, HIDDEN)
-    return str(telemetry.redact(text[:BODY_CHARACTERS_KEPT]))
+    return str(redaction.redact(text[:BODY_CHARACTERS_KEPT]))
 
 
 def _inflated(body: bytes, wbits: int) -> bytes:

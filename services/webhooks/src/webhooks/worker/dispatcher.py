@@ -15,8 +15,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.database import Database
-from shared.telemetry import Metrics
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
 from webhooks import flights, health, queue
 from webhooks.attempts import Leased, Result
 from webhooks.directory import Directory

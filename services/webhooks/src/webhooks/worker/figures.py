@@ -7,7 +7,7 @@ from functools import partial
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.telemetry import Metrics
+from shared.observability.metrics import Metrics
 from webhooks.attempts import Result
 from webhooks.worker.lanes import Lane, Paces
 from webhooks.worker.recorder import Recorder

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.backoff import backoff_seconds
-from shared.database import Database
+from shared.chassis.retry_delay import retry_delay_seconds
 from shared.ids import from_uuid
+from shared.postgres.database import Database
 from webhooks import attempts, endpoints, flights, queue
 from webhooks.attempts import Lease, Leased, Result, new_token
 from webhooks.wire import Wire, is_transient
@@ -139,7 +139,7 @@ class Recorder:
                 log.warning("results_not_recorded", failures=failures, exc_info=True)
                 if not is_transient(error):
                     break
-            await asyncio.sleep(backoff_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX))
+            await asyncio.sleep(retry_delay_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX))
         if otherwise is not None:
             await otherwise()
 

@@ -4,14 +4,14 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.migrations import create_plumbing
+from shared.postgres.migrations import create_base_tables
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    create_plumbing()
+    create_base_tables()
     op.create_table(
         "subscriptions",
         sa.Column("id", sa.Uuid, nullable=False),

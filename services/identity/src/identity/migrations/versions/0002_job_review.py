@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.migrations import upgrade_plumbing
+from shared.postgres.migrations import upgrade_base_tables
 
 revision = "0002"
 down_revision = "0001"
@@ -13,7 +13,7 @@ def upgrade() -> None:
     # In the order in which the service's own transactions touch these tables: the other one could deadlock with them. The default
     # stays: replicas of the release before write tenants without this column while the new ones start.
     op.add_column("tenants", sa.Column("job_review", sa.Boolean(), server_default=sa.false(), nullable=False))
-    upgrade_plumbing(2)
+    upgrade_base_tables(2)
 
 
 def downgrade() -> None:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from shared.migrations import create_plumbing
+from shared.postgres.migrations import create_base_tables
 
 revision = "0001"
 down_revision = None
@@ -17,7 +17,7 @@ _ACTION_STATUSES = "'undetermined', 'completed', 'incomplete', 'damaged'"
 
 
 def upgrade() -> None:
-    create_plumbing()
+    create_base_tables()
     _create_jobs()
     _create_actions()
 

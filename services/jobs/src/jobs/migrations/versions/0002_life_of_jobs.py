@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
-from shared.migrations import upgrade_plumbing
+from shared.postgres.migrations import upgrade_base_tables
 
 revision = "0002"
 down_revision = "0001"
@@ -33,7 +33,7 @@ _ACTION_INDEXES = {
 
 
 def upgrade() -> None:
-    upgrade_plumbing(2)
+    upgrade_base_tables(2)
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     _extend_jobs()
     _extend_actions()

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.migrations import create_plumbing
+from shared.postgres.migrations import create_base_tables
 
 revision = "0001"
 down_revision = None
@@ -14,7 +14,7 @@ def _instant(name: str, *, nullable: bool = True) -> sa.Column[object]:
 
 
 def upgrade() -> None:
-    create_plumbing()
+    create_base_tables()
     _create_endpoints()
     _create_events()
     _create_deliveries()

@@ -1,13 +1,13 @@
 """Know of each tenant whether its merchants' jobs are reviewed first (a part of what every service knows of access)."""
 
-from shared.migrations import upgrade_plumbing
+from shared.postgres.migrations import upgrade_base_tables
 
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
-    upgrade_plumbing(2)
+    upgrade_base_tables(2)
 
 
 def downgrade() -> None:

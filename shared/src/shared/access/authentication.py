@@ -1,0 +1,332 @@
+"""Access without calling anyone: who a credential belongs to and what is known of it, from this service's own projection.
+
+A small cache in front of it is told of changes by NOTIFY (its short life is the backstop), and a proof of being up to date is demanded:
+when the projection cannot show that it has caught up for too long, calls are refused with 503.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+from cachetools import TTLCache
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.access import authorization, credentials, projection, tokens
+from shared.access.last_used import LastUsedTracker
+from shared.access.principal_store import Lookup, load_principal, load_principals, lookup_of
+from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.errors import NotFound, Unauthenticated, Unavailable, WaybillError
+from shared.events import Event
+from shared.ids import from_uuid, to_uuid
+from shared.messaging import outbox
+from shared.observability.metrics import Metrics
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
+
+log = structlog.get_logger()
+
+CACHED_MAX = 50_000
+TOKENS_CACHED_MAX = 20_000
+REFRESH_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+
+_ACCOUNT_ID = re.compile(r"acct_[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
+
+_SIGNING_KEYS = text(
+    "SELECT key_id, public_key FROM access_signing_keys WHERE retires_at IS NULL OR retires_at > now()"
+)
+_PROGRESS = text("SELECT topic, caught_up_at FROM consumer_progress WHERE consumer = :consumer")
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCredentials:
+    """What a request presented, unchecked."""
+
+    authorization: str | None = None
+    api_key: str | None = None
+    tenant_id: str | None = None
+    tenant_name: str | None = None
+
+
+class Access:
+    """One service's knowledge of who may do what. `topics` are those whose consumption must be provably up to date."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        service: str,
+        topics: Sequence[str],
+        peppers: credentials.Peppers,
+        last_used: LastUsedTracker,
+        metrics: Metrics,
+        cache_ttl_seconds: float,
+        max_staleness_seconds: float,
+    ):
+        self._database = database
+        self._service = service
+        self._topics = tuple(topics)
+        self._peppers = peppers
+        self._last_used = last_used
+        self._max_staleness_seconds = max_staleness_seconds
+        self._caught_up_at: dict[str, datetime] = {}
+        self._public_keys: dict[str, Ed25519PublicKey] = {}
+        self._cache: TTLCache[Lookup, tuple[float, Principal | None]] = TTLCache(CACHED_MAX, cache_ttl_seconds)
+        self._loading: dict[Lookup, asyncio.Task[Principal | None]] = {}
+        self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
+        self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
+        self._changed_at = 0.0
+        self._all_changed_at = 0.0
+        self._staleness = metrics.gauge(
+            "waybill_access_staleness_seconds", "Age of the last proof that access data are current."
+        )
+
+    # -- deciding ----------------------------------------------------------------------------------------------------------
+
+    async def caller(self, presented: PresentedCredentials, route: RouteAccess, now: datetime) -> Caller:
+        """Who is calling and may go on, by the decision order. Raises the first error that applies."""
+        if presented.authorization is None and presented.api_key is None:
+            raise _refused("no credentials were presented", "credentials_missing")
+        if presented.authorization is not None and presented.api_key is not None:
+            raise _refused("present one credential, not two", "credentials_ambiguous")
+        self._require_fresh(now)
+        caller = replace(await self._identify(presented, now), route=route)
+        authorization.check_admission(caller, route, now)
+        if caller.credential_id is not None:
+            # Also where the permission is missing: somebody relies on this credential.
+            self._last_used.note(caller.credential_id, now)
+        authorization.check_permission(caller.via, caller.permissions, route)
+        return caller
+
+    async def recheck(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Principal | WaybillError]:
+        """The callers' standings as this transaction sees them: access may have ended between the decision and the write.
+
+        For each caller its standing, or the `Unauthenticated`, `Forbidden` or `PaymentRequired` that it has to be told instead.
+        """
+        lookups = [lookup_of(caller) for caller in callers]
+        principals = await load_principals(session, set(lookups), self._peppers)
+        now = datetime.now(UTC)
+        return [
+            self._rechecked(caller, principals[lookup], now) for caller, lookup in zip(callers, lookups, strict=True)
+        ]
+
+    def _rechecked(self, caller: Caller, principal: Principal | None, now: datetime) -> Principal | WaybillError:
+        if principal is None:
+            return _refused("these credentials are not known", "credentials_unknown")
+        again = authorization.caller_for(caller.via, principal, livemode=caller.livemode)
+        try:
+            authorization.authorize(again, caller.route, now)
+        except WaybillError as refusal:
+            return refusal
+        return principal
+
+    def staleness_seconds(self, now: datetime) -> float:
+        """Seconds since every consumed topic was last proven to be fully applied; infinite before the first proof."""
+        if any(topic not in self._caught_up_at for topic in self._topics):
+            return float("inf")
+        return max((now - self._caught_up_at[topic]).total_seconds() for topic in self._topics) if self._topics else 0.0
+
+    def _require_fresh(self, now: datetime) -> None:
+        if self.staleness_seconds(now) > self._max_staleness_seconds:
+            raise Unavailable("access data cannot be shown to be current", code="access_stale", retry_after_seconds=5)
+
+    async def _identify(self, presented: PresentedCredentials, now: datetime) -> Caller:
+        if presented.api_key is not None:
+            return await self._by_api_key(presented, presented.api_key, now)
+        assert presented.authorization is not None
+        scheme, _, value = presented.authorization.partition(" ")
+        match scheme.lower():
+            case "basic":
+                return await self._by_api_credentials(value.strip(), now)
+            case "bearer":
+                return await self._by_session_token(value.strip(), now)
+            case _:
+                raise _refused("use Basic, Bearer or X-Api-Key", "scheme_unknown")
+
+    async def _by_api_credentials(self, encoded: str, now: datetime) -> Caller:
+        account_id, key = _basic(encoded)
+        if not credentials.is_well_formed(key) or _ACCOUNT_ID.fullmatch(account_id) is None:
+            raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
+        principal = await self._principal(Lookup("account", account_id))
+        if principal is None or not self._matches_digest(key, principal, now):
+            raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
+        return authorization.caller_for("pair", principal, livemode=principal.livemode)
+
+    async def _by_api_key(self, presented: PresentedCredentials, key: str, now: datetime) -> Caller:
+        if not credentials.is_well_formed(key):
+            raise _refused("wrong API key", "credentials_wrong")
+        tenant_id = _tenant_id(presented.tenant_id)
+        principal = await self._principal(
+            Lookup("key", self._peppers.digest(key), tenant_id, presented.tenant_name), key
+        )
+        if principal is None or not self._matches_digest(key, principal, now):
+            raise _refused("wrong API key", "credentials_wrong")
+        via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
+        if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):
+            raise NotFound("no tenant with this id or name", code="tenant_not_found")
+        # A test tenant has no live rows, whatever key comes; a test key sees the test rows of any tenant.
+        livemode = principal.livemode and principal.tenant_livemode is not False
+        return authorization.caller_for(via, principal, livemode=livemode)
+
+    async def _by_session_token(self, token: str, now: datetime) -> Caller:
+        claims = self._tokens.get(token)
+        try:
+            if claims is None:
+                claims = await self._verified(token, now)
+                self._tokens[token] = claims
+            if now >= claims.expires_at:
+                raise tokens.TokenRefused("token_expired")
+        except tokens.TokenRefused as refusal:
+            raise _refused("this session token is not valid", refusal.code) from refusal
+        principal = await self._principal(Lookup("subject", claims.subject_id))
+        if principal is None:
+            # The signature proves that identity knows this subject: the news is still on its way.
+            raise Unavailable("this account is not known here yet", code="access_not_ready")
+        if principal.sessions_valid_from is not None and claims.issued_at < principal.sessions_valid_from:
+            raise _refused("this session has ended", "session_revoked")
+        via: Via = "merchant_session" if principal.subject_kind == "merchant" else "session"
+        return authorization.caller_for(via, principal, livemode=claims.livemode, session_id=claims.session_id)
+
+    async def _verified(self, token: str, now: datetime) -> tokens.Claims:
+        if tokens.key_id_of(token) not in self._public_keys:
+            await self._refresh_public_keys()
+        return tokens.verify(token, public_keys=self._public_keys, now=now)
+
+    def _matches_digest(self, key: str, principal: Principal, now: datetime) -> bool:
+        return any(
+            (valid_until is None or now < valid_until) and self._peppers.matches(key, digest, version)
+            for digest, version, valid_until in principal.digests
+        )
+
+    # -- knowing -----------------------------------------------------------------------------------------------------------
+
+    async def _principal(self, lookup: Lookup, key: str | None = None) -> Principal | None:
+        cached = self._cache.get(lookup)
+        if cached is not None and self._still_true(*cached):
+            return cached[1]
+        loading = self._loading.get(lookup)
+        if loading is None:
+            # Callers that miss together share one query; it belongs to none of them, so none can cancel it.
+            loading = asyncio.create_task(self._load_into_cache(lookup, key))
+            self._loading[lookup] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(lookup, None))
+        return await asyncio.shield(loading)
+
+    async def _load_into_cache(self, lookup: Lookup, key: str | None) -> Principal | None:
+        # Taken before the query: a change that arrives while it runs makes the answer too old to keep.
+        loaded_at = time.monotonic()
+        async with self._database.reading() as session:
+            principal = await load_principal(session, lookup, self._peppers, key)
+        self._cache[lookup] = (loaded_at, principal)
+        return principal
+
+    def _still_true(self, loaded_at: float, principal: Principal | None) -> bool:
+        if loaded_at <= self._all_changed_at:
+            return False
+        if principal is None or principal.tenant_id is None:
+            return loaded_at > self._changed_at
+        return loaded_at > self._tenant_changed_at.get(principal.tenant_id, 0.0)
+
+    def forget(self, tenants: str) -> None:
+        """Drop what is cached of these tenants (comma-separated ids, or `*`)."""
+        self._changed_at = time.monotonic()
+        if tenants == "*":
+            self._all_changed_at = self._changed_at
+            return
+        for tenant_id in tenants.split(","):
+            self._tenant_changed_at[tenant_id] = self._changed_at
+
+    async def apply_own_events(self, session: AsyncSession) -> None:
+        """Hook before a commit: facts that this very service publishes take effect in its own projection with the commit."""
+        events = [event for event in outbox.pending(session) if _is_access_event(event)]
+        if events:
+            await projection.apply(session, events)
+            session.info["access_changed"] = True
+
+    def invalidate_after_own_events(self, session: AsyncSession) -> None:
+        """Hook after a commit: the next request in this process sees what the last one changed, without waiting for the NOTIFY."""
+        if session.info.pop("access_changed", False):
+            self.forget("*")
+
+    # -- keeping up --------------------------------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Read the proofs of progress and the signing keys once."""
+        async with self._database.reading() as session:
+            rows = (await session.execute(_PROGRESS, {"consumer": f"{self._service}.access"})).all()
+        self._caught_up_at = {row.topic: row.caught_up_at for row in rows}
+        self._staleness.set(self.staleness_seconds(datetime.now(UTC)))
+        await self._refresh_public_keys()
+
+    async def _refresh_public_keys(self) -> None:
+        async with self._database.reading() as session:
+            rows = (await session.execute(_SIGNING_KEYS)).all()
+        known = {row.key_id: row.public_key for row in rows}
+        if known.keys() != self._public_keys.keys():
+            self._public_keys = {key_id: tokens.public_key(value) for key_id, value in known.items()}
+            self._tokens.clear()
+
+    async def run(self) -> None:
+        """Listen for changes and refresh until cancelled; a lost connection empties the cache and is made anew."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("access_listener_lost", error=repr(error))
+            self.forget("*")
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        url = make_url(self._database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": f"{self._service}-access"}
+        )
+        try:
+            await connection.add_listener(projection.CHANNEL, lambda *notice: self.forget(str(notice[3])))
+            self.forget("*")
+            while not connection.is_closed():
+                with suppress(Exception):
+                    # The database's absence shows as staleness; the loop itself must go on.
+                    await self.refresh()
+                await asyncio.sleep(REFRESH_SECONDS)
+        finally:
+            connection.terminate()
+
+
+def _is_access_event(event: Event) -> bool:
+    return isinstance(event, projection.IDENTITY_EVENTS + projection.BILLING_EVENTS)
+
+
+def _refused(detail: str, code: str) -> Unauthenticated:
+    return Unauthenticated(
+        detail, code=code, headers={"WWW-Authenticate": 'Basic realm="waybill", Bearer realm="waybill"'}
+    )
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    try:
+        account_id, _, key = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise _refused("the Basic credentials cannot be read", "credentials_malformed") from error
+    return account_id, key
+
+
+def _tenant_id(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        if value.startswith("ten_") and from_uuid("ten", to_uuid(value)) == value:
+            return value
+    except ValueError:
+        pass
+    raise NotFound("no tenant with this id", code="tenant_not_found")

@@ -1,0 +1,116 @@
+"""The decision that every request passes, in its one order: 401, then 403 (tenant, API access), then 402, then 403 (permission).
+
+Pure: everything it needs arrives as values, the clock included.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from shared.access import permissions
+from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.errors import Forbidden, PaymentRequired, Unauthenticated, Unavailable
+
+API_ACCESS_LEVEL = 2
+ENTITLING_STATUSES = frozenset({"trialing", "active", "past_due"})
+
+
+def entitled(principal: Principal, now: datetime) -> bool:
+    """Whether the tenant may use the API at this instant. No event is waited for: the end is compared with the caller's clock."""
+    if principal.subscription_status not in ENTITLING_STATUSES:
+        return False
+    return principal.access_until is None or now < principal.access_until
+
+
+def permissions_of(via: Via, principal: Principal) -> frozenset[str]:
+    """Everything that this caller may do, sections and children, before any route's own restriction."""
+    match via:
+        case "pair":
+            return permissions.MERCHANT_API_CREDENTIALS
+        case "merchant_session":
+            return permissions.MERCHANT_SESSION
+        case "platform_key":
+            return permissions.PLATFORM & permissions.expand(principal.scopes)
+        case "session" | "user_key":
+            held = permissions.OWNER if principal.subject_kind == "owner" else permissions.expand(principal.granted)
+            held &= permissions.TENANT_CODES
+            return held & permissions.expand(principal.scopes) if via == "user_key" else held
+
+
+def check_credential(via: Via, principal: Principal, now: datetime) -> None:
+    """Step 1, the part that changes over time: a key that ended, a user that was disabled. Raises `Unauthenticated`."""
+    if via in ("user_key", "platform_key") and not principal.credential_active:
+        raise Unauthenticated("this API key was revoked", code="credential_revoked")
+    if principal.expires_at is not None and now >= principal.expires_at:
+        raise Unauthenticated("this API key has expired", code="credential_expired")
+    if via in ("session", "merchant_session", "user_key") and not principal.subject_active:
+        raise Unauthenticated("this account is disabled", code="subject_disabled")
+
+
+def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, route: RouteAccess) -> None:
+    """Steps 2 and 3. Raises `Forbidden`, `PaymentRequired`, or `Unavailable` while the tenant's state has not arrived here yet."""
+    if principal.tenant_id is not None:
+        if principal.tenant_status is None:
+            raise Unavailable("this tenant is not known here yet", code="access_not_ready")
+        if principal.tenant_status != "active":
+            raise Forbidden(f"this tenant is {principal.tenant_status}", code=f"tenant_{principal.tenant_status}")
+    if via == "pair" and not (principal.credential_active and _has_api_access(principal)):
+        raise Forbidden("API access is off for this merchant", code="api_access_off")
+    if principal.tenant_id is None or route.exempt_from_402 or _is_platform(route.permission):
+        return
+    if principal.subscription_status is None:
+        raise Unavailable("this tenant's subscription is not known here yet", code="access_not_ready")
+    if not entitled(principal, now):
+        raise PaymentRequired(
+            "the trial has ended or the subscription is unpaid: purchase a subscription to go on",
+            code="subscription_required",
+            subscription_status=principal.subscription_status,
+            trial_ends_at=principal.trial_ends_at,
+        )
+
+
+def check_permission(via: Via, held: frozenset[str], route: RouteAccess) -> None:
+    """Step 4. A route is closed to every kind of credential that it does not name. Raises `Forbidden`."""
+    required = [route.permission] if route.permission else []
+    if via not in route.admits:
+        raise Forbidden(
+            "this endpoint is not open to this kind of credential", code="credential_not_admitted", required=required
+        )
+    if route.permission is not None and route.permission not in held:
+        raise Forbidden(f"the permission {route.permission} is missing", code="permission_missing", required=required)
+
+
+def caller_for(via: Via, principal: Principal, *, livemode: bool, session_id: str | None = None) -> Caller:
+    """The caller that stands behind a credential."""
+    if via == "platform_key":
+        kind: Literal["platform", "owner", "staff", "merchant"] = "platform"
+    elif via in ("pair", "merchant_session"):
+        kind = "merchant"
+    else:
+        kind = "owner" if principal.subject_kind == "owner" else "staff"
+    return Caller(kind, via, principal, permissions_of(via, principal), livemode, session_id)
+
+
+def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:
+    """Steps 1 to 3 for a caller whose credential is genuine: whether it is good here at all, whatever it may do."""
+    check_credential(caller.via, caller.principal, now)
+    check_tenant_and_payment(caller.via, caller.principal, now, route)
+
+
+def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
+    """All four steps for a caller whose credential is genuine."""
+    check_admission(caller, route, now)
+    check_permission(caller.via, caller.permissions, route)
+
+
+def unknown_codes(codes: Iterable[str | None]) -> list[str]:
+    """Declared permissions that the catalogue does not know."""
+    return sorted({code for code in codes if code is not None and code not in permissions.CODES})
+
+
+def _has_api_access(principal: Principal) -> bool:
+    return principal.subject_active and principal.api_access and principal.level == API_ACCESS_LEVEL
+
+
+def _is_platform(permission: str | None) -> bool:
+    return permission is not None and permission.startswith("platform.")

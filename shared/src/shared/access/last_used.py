@@ -1,0 +1,105 @@
+"""Which credentials are in use: noted in memory as requests are accepted, and told to identity now and then.
+
+What a request pays is an entry in a map. Every few seconds what is new leaves through the outbox, each credential at most about once in a
+minute; an orderly stop writes the rest. A crash loses what was not written, a minute of it at most: who asks when a credential was last
+used wants to know whether anybody still needs it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from shared.events.access import CredentialUse, CredentialUsed, CredentialUses
+from shared.messaging import outbox
+from shared.postgres.database import Database
+
+log = structlog.get_logger()
+
+WRITE_SECONDS = 5.0
+REPEAT_SECONDS = 60.0
+"""A credential in steady use is told of no more often."""
+TRACKED_MAX = 50_000
+USES_PER_EVENT_MAX = 1000
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Use:
+    used_at: datetime
+    published_at: datetime = _NEVER
+    """The latest `used_at` that was published."""
+
+
+class LastUsedTracker:
+    """The credentials that one process has accepted."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        service: str,
+        write_seconds: float = WRITE_SECONDS,
+        repeat_seconds: float = REPEAT_SECONDS,
+        tracked_max: int = TRACKED_MAX,
+    ):
+        self._database = database
+        self._service = service
+        self._write_seconds = write_seconds
+        self._repeat_after = timedelta(seconds=repeat_seconds)
+        self._tracked_max = tracked_max
+        self._tracked: dict[str, _Use] = {}
+
+    def note(self, credential_id: str, used_at: datetime) -> None:
+        """A request with this credential was accepted. While the map is full, credentials that are not in it are left out."""
+        use = self._tracked.get(credential_id)
+        if use is not None:
+            use.used_at = used_at
+        elif len(self._tracked) < self._tracked_max:
+            self._tracked[credential_id] = _Use(used_at)
+
+    async def run(self) -> None:
+        """Write every few seconds until cancelled, and then the rest."""
+        try:
+            while True:
+                await asyncio.sleep(self._write_seconds)
+                await self.write(datetime.now(UTC))
+        except asyncio.CancelledError:
+            try:
+                await self.write(datetime.now(UTC), rest=True)
+            except Exception:
+                # Nobody waits with stopping for this.
+                log.warning("uses_not_written", exc_info=True)
+            raise
+
+    async def write(self, now: datetime, *, rest: bool = False) -> int:
+        """Publish the uses that are due, or with `rest` all that are new; how many. When that fails they are still noted."""
+        due = [
+            (credential_id, use, use.used_at)
+            for credential_id, use in self._tracked.items()
+            if use.used_at > use.published_at and (rest or now - use.published_at >= self._repeat_after)
+        ]
+        if due:
+            uses = [CredentialUse(credential_id=name, used_at=used_at) for name, _, used_at in due]
+            async with self._database.transaction() as session:
+                for start in range(0, len(uses), USES_PER_EVENT_MAX):
+                    outbox.publish(session, self._fact(uses[start : start + USES_PER_EVENT_MAX]))
+        for _, use, used_at in due:
+            use.published_at = used_at
+        self._drop_published(now)
+        return len(due)
+
+    def _fact(self, uses: Sequence[CredentialUse]) -> CredentialUsed:
+        return CredentialUsed(tenant_id=None, subject=self._service, sequence=0, data=CredentialUses(uses=list(uses)))
+
+    def _drop_published(self, now: datetime) -> None:
+        # A full map makes room for others at once, at the price of telling sooner again.
+        kept = timedelta() if len(self._tracked) >= self._tracked_max else self._repeat_after
+        self._tracked = {
+            credential_id: use
+            for credential_id, use in self._tracked.items()
+            if use.used_at > use.published_at or now - use.published_at < kept
+        }

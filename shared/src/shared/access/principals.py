@@ -1,0 +1,102 @@
+"""Who a credential or session belongs to, who is calling, and what a route declares: values alone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from shared.errors import BadRequest
+
+Via = Literal["session", "merchant_session", "user_key", "platform_key", "pair"]
+"""What a caller presented. A merchant's session is a kind of its own: no route is open to it unless the route says so."""
+
+ADMINISTRATION: frozenset[Via] = frozenset({"session", "user_key", "platform_key"})
+EVERYONE: frozenset[Via] = frozenset({"session", "merchant_session", "user_key", "platform_key", "pair"})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAccess:
+    """What a route declares: who may come in with what, and whether an unpaid tenant may."""
+
+    kind: Literal["public", "authenticated", "requires"]
+    permission: str | None = None
+    admits: frozenset[Via] = ADMINISTRATION
+    exempt_from_402: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """All that is known of a credential or session at this moment: itself, its subject, its tenant, the tenant's subscription."""
+
+    credential_id: str | None = None
+    credential_kind: str | None = None
+    credential_active: bool = True
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    livemode: bool = True
+    digests: tuple[tuple[str, int, datetime | None], ...] = ()
+    subject_id: str | None = None
+    subject_kind: str | None = None
+    subject_active: bool = True
+    granted: tuple[str, ...] = ()
+    level: int | None = None
+    api_access: bool = False
+    location_ids: tuple[str, ...] = ()
+    default_location_id: str | None = None
+    sessions_valid_from: datetime | None = None
+    tenant_id: str | None = None
+    tenant_name: str | None = None
+    tenant_status: str | None = None
+    tenant_livemode: bool | None = None
+    job_review: bool = False
+    """The tenant's wish: new jobs of merchants wait in `staging` until dispatch accepts them."""
+    subscription_status: str | None = None
+    trial_ends_at: datetime | None = None
+    access_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, after the decision."""
+
+    kind: Literal["platform", "owner", "staff", "merchant"]
+    via: Via
+    principal: Principal
+    permissions: frozenset[str]
+    livemode: bool
+    session_id: str | None = None
+    route: RouteAccess = RouteAccess("authenticated")
+    """What the route that was decided on declares."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant. Raises `BadRequest` when a platform key named none."""
+        if self.principal.tenant_id is None:
+            raise BadRequest("name the tenant in X-Tenant-Id or X-Tenant-Name", code="tenant_required")
+        return self.principal.tenant_id
+
+    @property
+    def tenant_id_or_none(self) -> str | None:
+        return self.principal.tenant_id
+
+    @property
+    def subject_id(self) -> str | None:
+        """The user or merchant; None for the platform."""
+        return self.principal.subject_id
+
+    @property
+    def credential_id(self) -> str | None:
+        """The API Account ID or API key; None in a session."""
+        return self.principal.credential_id
+
+    @property
+    def actor(self) -> str:
+        """Who an audit trail names: the person or merchant, else the key."""
+        return self.principal.subject_id or self.principal.credential_id or "unknown"
+
+    @property
+    def row_scope(self) -> Literal["own", "tenant"]:
+        """Merchants see their own rows alone."""
+        return "own" if self.kind == "merchant" else "tenant"
+
+    def may(self, code: str) -> bool:
+        return code in self.permissions

@@ -1,0 +1,38 @@
+"""The HTTP edge, the same for all services: declared access, problem documents, idempotency, pagination, rate limits."""
+
+from shared.api.cursors import CursorsOfList, PageRequest, Paging
+from shared.api.declarations import authenticated, merchant_only, public, requires, session_only
+from shared.api.dependencies import CurrentCaller, IdempotencyClaim, Reading, Searching, Transaction
+from shared.api.entity_tags import IfMatch
+from shared.api.file_intake import Upload
+from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page
+from shared.api.request_body import body, streams
+from shared.api.routes import Router
+from shared.api.schemas import Input, Secret
+
+__all__ = [
+    "CurrentCaller",
+    "CursorsOfList",
+    "ExpensiveFilter",
+    "IdempotencyClaim",
+    "IfMatch",
+    "Input",
+    "OneOfValues",
+    "Page",
+    "PageRequest",
+    "Paging",
+    "Reading",
+    "Router",
+    "Searching",
+    "Secret",
+    "Transaction",
+    "Upload",
+    "authenticated",
+    "body",
+    "merchant_only",
+    "page",
+    "public",
+    "requires",
+    "session_only",
+    "streams",
+]

@@ -1,0 +1,53 @@
+"""Entity tags: the version of a resource as `ETag`, and the preconditions that name it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from starlette.responses import Response
+
+from shared.errors import PreconditionFailed
+
+
+class _IfMatch:
+    """The caller's `If-Match`, to be checked against the version of the row that a write is about to change."""
+
+    def __init__(self, value: str | None):
+        self._versions = (
+            None if value is None or value.strip() == "*" else {_version_in(tag) for tag in value.split(",")}
+        )
+
+    def check(self, version: int) -> None:
+        """Raises `PreconditionFailed` when the row has another version than the caller has seen."""
+        if self._versions is not None and str(version) not in self._versions:
+            raise PreconditionFailed("the resource has changed since you read it", current_version=version)
+
+
+async def _if_match(
+    if_match: Annotated[
+        str | None, Header(max_length=256, description="Change only if the resource still has this ETag; else 412.")
+    ] = None,
+) -> _IfMatch:
+    return _IfMatch(if_match)
+
+
+IfMatch = Annotated[_IfMatch, Depends(_if_match)]
+
+
+def etag(version: int, variant: str | None = None) -> str:
+    """Strong entity tag of a version; `variant` tells apart what one version can look like at different moments."""
+    return f'"{version}"' if variant is None else f'"{version}.{variant}"'
+
+
+def _version_in(tag: str) -> str | None:
+    """The version that a strong entity tag of ours names."""
+    tag = tag.strip()
+    return tag[1:-1].partition(".")[0] if len(tag) > 2 and tag[0] == tag[-1] == '"' else None
+
+
+def not_modified(request: Request, response: Response) -> Response:
+    if request.method != "GET" or "etag" not in response.headers:
+        return response
+    known = request.headers.get("if-none-match")
+    if known is None or response.headers["etag"] not in {tag.strip() for tag in known.split(",")}:
+        return response
+    return Response(status_code=304, headers={"ETag": response.headers["etag"]})

@@ -1,0 +1,100 @@
+"""Files that a request brings: read piece by piece as they arrive, never whole in memory, and accepted once for an Idempotency-Key.
+
+Nothing that arrives counts before `accept`: a client that goes away halfway has done nothing.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from shared.api import idempotency, problems, request_body
+from shared.api.responses import render
+from shared.crypto.encryptor import Encryptor
+from shared.errors import BadRequest
+from shared.postgres.database import Database
+
+IDLE_SECONDS = 60.0
+"""A client that sends nothing for so long has gone."""
+UPLOAD_SECONDS_MAX = 3600.0
+"""So long may the whole file take."""
+
+
+class _Upload:
+    """The file that this request brings."""
+
+    def __init__(self, request: Request, rule: request_body.BodyRule):
+        self._request = request
+        self._bytes_max = rule.bytes_max or 0
+        self._digest = hashlib.sha256()
+        self.media_type = request_body.media_type_of(request)
+        # Looked at here, so that a key that cannot be one is refused before anything is read.
+        self.keyed = self._claim() is not None
+        """Whether it may be the repeat of one that was accepted."""
+
+    async def pieces(self, piece_bytes: int) -> AsyncIterator[bytes]:
+        """The file in pieces of exactly that size, the last one smaller. Raises `PayloadTooLarge`, or `BadRequest` when it ends early."""
+        received = 0
+        waiting = bytearray()
+        async for arrived in self._arriving():
+            received += len(arrived)
+            if received > self._bytes_max:
+                raise request_body.too_large(self._bytes_max)
+            self._digest.update(arrived)
+            waiting += arrived
+            while len(waiting) >= piece_bytes:
+                yield bytes(waiting[:piece_bytes])
+                del waiting[:piece_bytes]
+        if waiting:
+            yield bytes(waiting)
+
+    async def accept(
+        self,
+        database: Database,
+        encryptor: Encryptor,
+        work: Callable[[AsyncSession], Awaitable[BaseModel]],
+        status_code: int,
+    ) -> Response:
+        """Once the file is read: do what it asks for in one transaction; for a repeated Idempotency-Key, the stored answer."""
+        claim = self._claim()
+        async with database.transaction() as session:
+
+            async def answer() -> Response:
+                return render(await work(session), status_code)
+
+            if claim is None:
+                return await answer()
+            return await idempotency.run(session, claim, encryptor, problems.request_id_of(self._request), answer)
+
+    def _claim(self) -> idempotency.Claim | None:
+        fingerprint = self._digest.digest() + self.media_type.encode()
+        route = self._request.scope["route"].path
+        return idempotency.claim_of(self._request, self._request.state.caller, route, fingerprint)
+
+    async def _arriving(self) -> AsyncIterator[bytes]:
+        stream = aiter(self._request.stream())
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + UPLOAD_SECONDS_MAX
+        try:
+            while True:
+                async with asyncio.timeout_at(min(clock() + IDLE_SECONDS, ends_at)):
+                    arrived = await anext(stream, None)
+                if arrived is None:
+                    return
+                yield arrived
+        except (ClientDisconnect, TimeoutError) as error:
+            raise BadRequest("the file has not arrived completely", code="upload_incomplete") from error
+
+
+async def _upload(request: Request) -> _Upload:
+    return _Upload(request, request.scope["route"].body_rule)
+
+
+Upload = Annotated[_Upload, Depends(_upload)]
+"""The request's file, for a handler that declares `streams`."""

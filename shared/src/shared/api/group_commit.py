@@ -1,0 +1,212 @@
+"""Group commit: many small writes that meet are committed together.
+
+Each write is still all or nothing, and is answered only after its commit; what it shares with others is the transaction, so that its
+statements are paid once for up to `batch_max` writes. Nobody waits for a group to fill: whatever is pending when a writer is free is the
+next group, so a lone write goes at once.
+
+The writes of a group must not depend on each other. One that is refused is refused by value, not by an exception, and leaves no
+rows; when a group fails as a whole, its writes are tried one by one, so that none fails for another's sake.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from shared.api import idempotency, problems
+from shared.api.idempotency import STORED_ERRORS, Claim
+from shared.api.responses import render
+from shared.crypto.encryptor import Encryptor
+from shared.errors import Unavailable, WaybillError
+from shared.events import Event
+from shared.messaging import outbox
+from shared.postgres.database import Database
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 64
+WRITERS = 2
+READERS = 2
+PENDING_MAX = 4096
+
+ItemT = TypeVar("ItemT")
+FoundT = TypeVar("FoundT")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One write that was done: what is answered, and the facts that it makes true."""
+
+    answer: BaseModel
+    facts: tuple[Event, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pending(Generic[ItemT]):
+    item: ItemT
+    claim: Claim | None
+    request_id: str
+    answered: "asyncio.Future[Response]"
+    context: Context = field(default_factory=copy_context)
+    """The request's own: its facts carry its trace, whoever happens to write them."""
+
+
+class _Groups(Generic[ItemT]):
+    """Whatever waits when one of a few tasks is free becomes the next group, which `settle` answers; nobody waits for one to fill."""
+
+    def __init__(self, settle: Callable[[list[ItemT]], Awaitable[None]], *, batch_max: int, tasks: int):
+        self._settle = settle
+        self._batch_max = batch_max
+        self._tasks_max = tasks
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        """Tasks that will look at `waiting` again; one in `_tasks` may have looked for the last time."""
+        self.waiting: deque[ItemT] = deque()
+
+    def add(self, item: ItemT) -> None:
+        """Have this item settled, with whatever else waits by then."""
+        self.waiting.append(item)
+        if self._draining < self._tasks_max:
+            self._draining += 1
+            task = asyncio.create_task(self._drain(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self) -> None:
+        try:
+            while self.waiting:
+                count = min(self._batch_max, len(self.waiting))
+                await self._settle([self.waiting.popleft() for _ in range(count)])
+        finally:
+            self._draining -= 1
+
+
+class GroupCommit(Generic[ItemT]):
+    """Commits writes in groups. `write` does what was asked, in the given session, and returns for each item what came of it."""
+
+    def __init__(
+        self,
+        database: Database,
+        encryptor: Encryptor,
+        write: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[Written | WaybillError]]],
+        *,
+        status_code: int,
+        batch_max: int = BATCH_MAX,
+        writers: int = WRITERS,
+    ):
+        self._database = database
+        self._encryptor = encryptor
+        self._write = write
+        self._status_code = status_code
+        self._groups: _Groups[_Pending[ItemT]] = _Groups(self._settle, batch_max=batch_max, tasks=writers)
+
+    async def submit(self, item: ItemT, claim: Claim | None, request_id: str) -> Response:
+        """The answer to one write, after its commit. Raises what it was refused with, `Unavailable` when too many are waiting."""
+        if len(self._groups.waiting) >= PENDING_MAX:
+            raise Unavailable("too many writes are waiting", code="overloaded")
+        pending = _Pending(item, claim, request_id, asyncio.get_running_loop().create_future())
+        self._groups.add(pending)
+        return await pending.answered
+
+    async def _settle(self, group: list[_Pending[ItemT]]) -> None:
+        try:
+            answers = await self._commit(group)
+        except Exception as error:
+            if len(group) > 1:
+                log.warning("group_failed", writes=len(group), error=repr(error))
+                for pending in group:
+                    await self._settle([pending])
+                return
+            answers = [error]
+        for pending, answer in zip(group, answers, strict=True):
+            if pending.answered.done():
+                continue
+            if isinstance(answer, Response):
+                pending.answered.set_result(answer)
+            else:
+                pending.answered.set_exception(answer)
+
+    async def _commit(self, group: list[_Pending[ItemT]]) -> list[Response | Exception]:
+        async with self._database.transaction() as session:
+            answers = await self._recall(session, group)
+            todo = [place for place, answer in enumerate(answers) if answer is None]
+            results = await self._write(session, [group[place].item for place in todo]) if todo else []
+            stored: list[tuple[Claim, Response]] = []
+            for place, result in zip(todo, results, strict=True):
+                pending = group[place]
+                answer = answers[place] = self._answer(session, pending, result)
+                if pending.claim is not None and isinstance(answer, Response):
+                    stored.append((pending.claim, answer))
+            if stored:
+                await idempotency.store(session, stored, self._encryptor)
+        return [answer for answer in answers if answer is not None]
+
+    async def _recall(self, session: AsyncSession, group: list[_Pending[ItemT]]) -> list[Response | Exception | None]:
+        answers: list[Response | Exception | None] = [None] * len(group)
+        claims = [(place, pending.claim) for place, pending in enumerate(group) if pending.claim is not None]
+        if claims:
+            found = await idempotency.recall(session, [claim for _, claim in claims], self._encryptor)
+            for (place, _), answer in zip(claims, found, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _answer(
+        self, session: AsyncSession, pending: _Pending[ItemT], result: Written | WaybillError
+    ) -> Response | WaybillError:
+        if isinstance(result, Written):
+            for fact in result.facts:
+                pending.context.run(outbox.publish, session, fact)
+            return render(result.answer, self._status_code)
+        if pending.claim is not None and isinstance(result, STORED_ERRORS):
+            return problems.problem(result, pending.request_id)
+        return result
+
+
+class GroupRead(Generic[ItemT, FoundT]):
+    """Answers reads that meet with one query. `read` returns for each item what was found, or why it is refused.
+
+    What is read was asked for before the query began, so each answer holds all that was committed before its request.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        read: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[FoundT | WaybillError]]],
+        *,
+        batch_max: int = BATCH_MAX,
+        readers: int = READERS,
+    ):
+        self._database = database
+        self._read = read
+        self._groups: _Groups[tuple[ItemT, asyncio.Future[FoundT]]] = _Groups(
+            self._settle, batch_max=batch_max, tasks=readers
+        )
+
+    async def one(self, item: ItemT) -> FoundT:
+        """What was found of this item. Raises what it was refused with, and whatever keeps the query from being made."""
+        answered: asyncio.Future[FoundT] = asyncio.get_running_loop().create_future()
+        self._groups.add((item, answered))
+        return await answered
+
+    async def _settle(self, group: list[tuple[ItemT, "asyncio.Future[FoundT]"]]) -> None:
+        found: Sequence[FoundT | Exception]
+        try:
+            async with self._database.reading() as session:
+                found = await self._read(session, [item for item, _ in group])
+        except Exception as error:
+            # Each of them is told, as if it had asked alone; reading again is the caller's to decide.
+            found = [error] * len(group)
+        for (_, answered), result in zip(group, found, strict=True):
+            if answered.done():
+                continue
+            if isinstance(result, Exception):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)

@@ -1,0 +1,143 @@
+"""Around every request: a request id, a trace, a bound on requests under way, a metric, a log line, and no unanswered error."""
+
+import re
+import time
+
+import structlog
+import uuid_utils
+from opentelemetry import context as trace_context
+from opentelemetry import trace
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.api import problems
+from shared.observability import traces
+from shared.observability.metrics import Metrics
+from shared.postgres.transient_errors import is_transient
+
+log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+
+
+class EdgeMiddleware:
+    """Around every request: an id, a trace, a bound on how many are under way, a metric and a log line, and no unanswered error."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        service: str,
+        metrics: Metrics,
+        in_flight_max: int,
+        verbose: bool,
+        operations: frozenset[str],
+    ):
+        self._app = app
+        self._service = service
+        self._in_flight_max = in_flight_max
+        self._in_flight = 0
+        self._metrics = metrics
+        self._verbose = verbose
+        self._operations = operations
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{uuid_utils.uuid7().hex}"
+        scope["waybill.request_id"] = request_id
+        exchange = _Exchange(send, request_id)
+        started = time.perf_counter()
+        self._in_flight += 1
+        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        token = trace_context.attach(traces.extract(carrier))
+        try:
+            with (
+                structlog.contextvars.bound_contextvars(request_id=request_id),
+                traces.tracer().start_as_current_span(scope["method"], kind=trace.SpanKind.SERVER) as span,
+            ):
+                await self._answer(scope, receive, exchange)
+                route = self._route(scope)
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attribute("http.response.status_code", exchange.status)
+                seconds = time.perf_counter() - started
+                self._metrics.http_requests.labels(scope["method"], route, exchange.status).inc()
+                self._metrics.http_duration_seconds.labels(scope["method"], route).observe(seconds)
+                self._log(scope, route, exchange.status, seconds)
+        finally:
+            self._in_flight -= 1
+            trace_context.detach(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        path = scope["path"]
+        if self._in_flight > self._in_flight_max and path not in self._operations:
+            await _unavailable_response(exchange.request_id, "too many requests are under way", "overloaded")(
+                scope, receive, exchange.send
+            )
+            return
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            transient = is_transient(error)
+            log.error("request_failed", path=path, transient=transient, exc_info=not transient, error=repr(error))
+            if exchange.started:
+                raise
+            answer = (
+                _unavailable_response(
+                    exchange.request_id, "a component that this needs is not available", "unavailable"
+                )
+                if transient
+                else problems.document(
+                    500, "internal_error", "Internal error", "something went wrong", exchange.request_id
+                )
+            )
+            await answer(scope, receive, exchange.send)
+
+    def _route(self, scope: Scope) -> str:
+        """The template of the route, for metrics and logs: never a path that somebody made up."""
+        route = scope.get("route")
+        if route is not None:
+            return str(route.path)
+        return scope["path"] if scope["path"] in self._operations else "unmatched"
+
+    def _log(self, scope: Scope, route: str, status: int, seconds: float) -> None:
+        expected = status < 400 or route in ("/readyz", "/livez")
+        if expected and not self._verbose:
+            return
+        caller = scope.get("waybill.caller")
+        level = log.debug if expected else log.info
+        level(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            tenant_id=caller.tenant_id_or_none if caller else None,
+            actor=caller.actor if caller else None,
+        )
+
+
+class _Exchange:
+    """What has been answered so far."""
+
+    def __init__(self, send: Send, request_id: str):
+        self._send = send
+        self.request_id = request_id
+        self.status = 500
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            ours = ((b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
+            message = {**message, "headers": [*message["headers"], *ours]}
+        await self._send(message)
+
+
+def _unavailable_response(request_id: str, detail: str, code: str) -> Response:
+    return problems.document(503, code, "Service unavailable", detail, request_id, headers={"Retry-After": "1"})

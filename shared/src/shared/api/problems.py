@@ -1,0 +1,173 @@
+"""Every error leaves as `application/problem+json` (RFC 9457) with a stable `code`, and with all violations of a request at once."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from shared.errors import Invalid, Violation, WaybillError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_ROOT = "urn:waybill:problem:"
+METHOD_NOT_ALLOWED = 405
+VIOLATIONS_MAX = 100
+
+_ROUTER_CODES = {
+    404: ("route_not_found", "No such route"),
+    METHOD_NOT_ALLOWED: ("method_not_allowed", "Method not allowed"),
+}
+
+
+def problem(error: WaybillError, request_id: str) -> Response:
+    """The answer that says this error."""
+    return _response(members(error, request_id), error.headers)
+
+
+def members(error: WaybillError, request_id: str) -> dict[str, Any]:
+    """What a problem document says of this error, for an answer that tells of several."""
+    violations = error.violations if isinstance(error, Invalid) else ()
+    return _members(
+        error.status,
+        error.problem_code,
+        error.title,
+        error.detail,
+        request_id,
+        violations=violations,
+        extra=error.extra,
+    )
+
+
+def document(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    violations: Iterable[Violation] = (),
+    extra: dict[str, object] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A problem document as a response."""
+    return _response(_members(status, code, title, detail, request_id, violations=violations, extra=extra), headers)
+
+
+def _members(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    violations: Iterable[Violation],
+    extra: dict[str, object] | None,
+) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "type": TYPE_ROOT + code,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request_id,
+        "code": code,
+        **(extra or {}),
+    }
+    listed = [violation.as_json() for violation in violations][:VIOLATIONS_MAX]
+    if listed:
+        content["errors"] = listed
+    return content
+
+
+def _response(content: dict[str, Any], headers: dict[str, str] | None) -> Response:
+    body = json.dumps(content, default=_plain, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status_code=content["status"], media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Map what handlers and the router raise."""
+
+    async def on_waybill_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, WaybillError)
+        return problem(error, request_id_of(request))
+
+    async def on_validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem(invalid(error), request_id_of(request))
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code, title = _ROUTER_CODES.get(error.status_code, ("http_error", "HTTP error"))
+        headers = dict(error.headers) if error.headers else None
+        if error.status_code == METHOD_NOT_ALLOWED:
+            headers = {"Allow": ", ".join(_methods_at(request))}
+        return document(error.status_code, code, title, str(error.detail), request_id_of(request), headers=headers)
+
+    app.add_exception_handler(WaybillError, on_waybill_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of this path: the router names only those of the first of its routes."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    # A path that is spelt out is not also an id in the path of another.
+    spelt_out = [route for route in matching if getattr(route, "path", None) == request.url.path]
+    return sorted({method for route in spelt_out or matching for method in getattr(route, "methods", None) or ()})
+
+
+def invalid(error: RequestValidationError) -> Invalid:
+    """All that validation found, each with its place."""
+    return Invalid("the request is not valid: see errors", *(_violation(found) for found in error.errors()))
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the edge gave to this request."""
+    return str(request.scope.get("waybill.request_id", ""))
+
+
+def pointer(path: Iterable[object]) -> str:
+    """JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _violation(found: Any) -> Violation:
+    place, *path = found["loc"] or ("body",)
+    message = str(found["msg"])
+    if place == "body":
+        return Violation(pointer(path), str(found["type"]), message)
+    return Violation("", str(found["type"]), message, parameter=".".join(str(part) for part in path))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return str(value)
+
+
+class ProblemError(BaseModel):
+    """One violation: `pointer` names a place in the body, `parameter` one outside it."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[ProblemError] = []

@@ -1,0 +1,85 @@
+"""Rate limits: token buckets per credential, per tenant, and per address for wrong credentials. Each replica counts for itself."""
+
+import math
+import time
+
+from cachetools import TTLCache
+
+from shared.access.principals import Caller
+from shared.errors import TooManyRequests
+
+BUCKETS_MAX = 100_000
+WINDOW_SECONDS = 1.0
+
+
+class TokenBuckets:
+    """Token buckets that refill at `rate_per_second` up to `burst`; one that is untouched until full again is forgotten."""
+
+    def __init__(self, rate_per_second: float, burst: float):
+        self.rate_per_second = rate_per_second
+        self.burst = max(burst, 1.0)
+        life_seconds = max(self.burst / rate_per_second, 1.0)
+        self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(BUCKETS_MAX, life_seconds)
+
+    def level(self, name: str, now: float) -> float:
+        """Tokens that are left."""
+        tokens, updated = self._buckets.get(name, (self.burst, now))
+        return min(self.burst, tokens + (now - updated) * self.rate_per_second)
+
+    def take(self, name: str) -> tuple[bool, float]:
+        """Take one token: whether there was one, and how many are left."""
+        now = time.monotonic()
+        level = self.level(name, now)
+        if level < 1:
+            return False, level
+        self._buckets[name] = (level - 1, now)
+        return True, level - 1
+
+    def wait_seconds(self, level: float) -> int:
+        """Whole seconds until there is a token again."""
+        return max(1, math.ceil((1 - level) / self.rate_per_second))
+
+
+class RateLimits:
+    """The buckets of one process."""
+
+    def __init__(self, *, credential_rate: float, tenant_rate: float, failures_per_minute: float):
+        self._credentials = TokenBuckets(credential_rate, credential_rate * WINDOW_SECONDS)
+        self._tenants = TokenBuckets(tenant_rate, tenant_rate * WINDOW_SECONDS)
+        self._failures = TokenBuckets(failures_per_minute / 60, failures_per_minute)
+
+    def admit(self, caller: Caller) -> dict[str, str]:
+        """Count one request. Returns the headers that tell the caller where it stands; raises `TooManyRequests`."""
+        name = caller.credential_id or caller.subject_id or ""
+        admitted, level = self._credentials.take(name)
+        headers = self._headers("credential", self._credentials, level)
+        if not admitted:
+            raise self._refusal("credential", self._credentials, level)
+        if caller.tenant_id_or_none is not None:
+            admitted, tenant_level = self._tenants.take(caller.tenant_id_or_none)
+            if not admitted:
+                raise self._refusal("tenant", self._tenants, tenant_level)
+        return headers
+
+    def check_address(self, address: str) -> None:
+        """Raises `TooManyRequests` for an address that presented too many wrong credentials."""
+        level = self._failures.level(address, time.monotonic())
+        if level < 1:
+            raise self._refusal("failed-authentication", self._failures, level)
+
+    def count_failure(self, address: str) -> None:
+        """One more wrong credential from this address."""
+        self._failures.take(address)
+
+    def _refusal(self, policy: str, buckets: TokenBuckets, level: float) -> TooManyRequests:
+        wait_seconds = buckets.wait_seconds(level)
+        headers = {**self._headers(policy, buckets, 0), "Retry-After": str(wait_seconds)}
+        return TooManyRequests(f"the {policy} rate limit is used up", headers=headers, retry_after_seconds=wait_seconds)
+
+    @staticmethod
+    def _headers(policy: str, buckets: TokenBuckets, level: float) -> dict[str, str]:
+        window = max(1, round(buckets.burst / buckets.rate_per_second))
+        return {
+            "RateLimit-Policy": f'"{policy}";q={int(buckets.burst)};w={window}',
+            "RateLimit": f'"{policy}";r={int(level)};t=1',
+        }

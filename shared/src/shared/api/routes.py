@@ -1,0 +1,154 @@
+"""Guarded routes, and the one path that every request takes through them.
+
+A route without a declaration (`shared.api.declarations`) cannot be made, so the app refuses to start. Before the body is read the caller
+is decided; then the body is bounded and parsed; then the handler runs, inside one transaction when it asks for one, which is committed
+before the answer leaves.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from shared.access.authentication import Access, PresentedCredentials
+from shared.access.authorization import unknown_codes
+from shared.access.principals import Caller, RouteAccess
+from shared.api import idempotency, problems, request_body
+from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
+from shared.api.dependencies import reading_session, searching_session, transaction_session
+from shared.api.entity_tags import not_modified
+from shared.api.openapi import error_responses, route_metadata
+from shared.api.rate_limits import RateLimits
+from shared.api.responses import with_json_response
+from shared.crypto.encryptor import Encryptor
+from shared.errors import Unauthenticated
+from shared.postgres.database import Database
+
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What every route of an app works with; the composition root puts it on `app.state.edge`."""
+
+    database: Database
+    access: Access
+    limits: RateLimits
+    body_bytes_max: int
+    cursor_secret: bytes
+    response_encryptor: Encryptor
+
+
+# -- the route -------------------------------------------------------------------------------------------------------------
+
+
+class GuardedRoute(APIRoute):
+    """A route with a declared access; see the module."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
+        access: RouteAccess | None = getattr(endpoint, ACCESS_ATTRIBUTE, None)
+        if access is None:
+            raise RouteUndeclared(f"{path}: {endpoint.__name__} declares neither public, authenticated nor requires(…)")
+        if unknown_codes([access.permission]):
+            raise RouteUndeclared(f"{path}: the permission {access.permission} is not in the catalogue")
+        self.access = access
+        self.body_rule = request_body.rule_of(endpoint)
+        options["operation_id"] = endpoint.__name__
+        options["summary"] = options.get("summary") or (endpoint.__doc__ or endpoint.__name__).strip().splitlines()[
+            0
+        ].rstrip(".")
+        options["openapi_extra"] = {**route_metadata(access, self.body_rule), **(options.get("openapi_extra") or {})}
+        options["responses"] = {**error_responses(access), **(options.get("responses") or {})}
+        super().__init__(path, with_json_response(endpoint, options.get("status_code") or 200), **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        expects_body = self.body_field is not None
+        body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
+        rule = self.body_rule
+        in_transaction = _asks_for(self.dependant, transaction_session)
+        reads, searches = _asks_for(self.dependant, reading_session), _asks_for(self.dependant, searching_session)
+
+        async def handle(request: Request) -> Response:
+            edge: Edge = request.app.state.edge
+            caller, headers = await self._admit(edge, request)
+            body = b""
+            if rule.media_types:
+                request_body.require_file(request, rule)
+            elif request.method in _WRITING:
+                body = await request_body.read(
+                    request,
+                    bytes_max=rule.bytes_max or edge.body_bytes_max,
+                    expects_body=expects_body,
+                    body_optional=body_optional,
+                    by_parts=rule.by_parts,
+                )
+            if in_transaction:
+                response = await self._in_transaction(edge, request, caller, body, answer)
+            elif reads or searches:
+                async with edge.database.searching() if searches else edge.database.reading() as session:
+                    request.state.session = session
+                    response = await answer(request)
+            else:
+                response = await answer(request)
+            response = not_modified(request, response)
+            response.raw_headers.extend((name.lower().encode(), value.encode()) for name, value in headers.items())
+            return response
+
+        return handle
+
+    async def _admit(self, edge: Edge, request: Request) -> tuple[Caller | None, dict[str, str]]:
+        if self.access.kind == "public":
+            return None, {}
+        address = request.client.host if request.client else ""
+        edge.limits.check_address(address)
+        headers = request.headers
+        presented = PresentedCredentials(
+            headers.get("authorization"),
+            headers.get("x-api-key"),
+            headers.get("x-tenant-id"),
+            headers.get("x-tenant-name"),
+        )
+        try:
+            caller = await edge.access.caller(presented, self.access, datetime.now(UTC))
+        except Unauthenticated as error:
+            if error.problem_code == "credentials_wrong":
+                edge.limits.count_failure(address)
+            raise
+        request.state.caller = caller
+        request.scope["waybill.caller"] = caller
+        return caller, edge.limits.admit(caller)
+
+    async def _in_transaction(
+        self,
+        edge: Edge,
+        request: Request,
+        caller: Caller | None,
+        body: bytes,
+        answer: Callable[[Request], Coroutine[Any, Any, Response]],
+    ) -> Response:
+        claim = (
+            idempotency.claim_of(request, caller, self.path, body) if caller and request.method in _WRITING else None
+        )
+        async with edge.database.transaction() as session:
+            request.state.session = session
+            if claim is None:
+                return await answer(request)
+            request_id = problems.request_id_of(request)
+            return await idempotency.run(session, claim, edge.response_encryptor, request_id, lambda: answer(request))
+
+
+class Router(APIRouter):
+    """A router whose routes are guarded. It is put into an app as it is (`shared.api.app`), without a prefix."""
+
+    def __init__(self, *, tags: list[str]):
+        super().__init__(tags=list(tags), route_class=GuardedRoute)
+
+
+def _asks_for(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return any(one.call is call or _asks_for(one, call) for one in dependant.dependencies)

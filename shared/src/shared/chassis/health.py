@@ -1,0 +1,52 @@
+"""Liveness, readiness, metrics: what an operator asks of a process."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.observability.metrics import Metrics
+
+Check = Callable[[], Awaitable[None]]
+"""Raises while the process is not ready."""
+
+LIVENESS_PATH = "/livez"
+READINESS_PATH = "/readyz"
+
+
+class NotReady(Exception):
+    """Why a process is not ready, in a sentence for operators."""
+
+
+def add_health_routes(app: FastAPI, *, metrics: Metrics, metrics_path: str, checks: Sequence[Check]) -> None:
+    """Answer `/livez`, `/readyz` (all `checks`, in this order) and the metrics, without credentials."""
+
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def readyz(_: Request) -> Response:
+        reason = "draining" if app.state.draining else await _first_reason(checks)
+        if reason is not None:
+            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def exposition(_: Request) -> Response:
+        content, media_type = metrics.exposition()
+        return Response(content, media_type=media_type)
+
+    for path, endpoint in ((LIVENESS_PATH, livez), (READINESS_PATH, readyz), (metrics_path, exposition)):
+        app.router.routes.append(Route(path, endpoint, methods=["GET"], include_in_schema=False))
+
+
+async def _first_reason(checks: Sequence[Check]) -> str | None:
+    for check in checks:
+        try:
+            await check()
+        except NotReady as error:
+            return str(error)
+        except Exception as error:
+            # Whatever keeps a part from working is what an operator needs to read here.
+            return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,1 @@
+"""Events between services over Kafka: outbox, relay, producer, consumers, dead letters, lag, topics."""

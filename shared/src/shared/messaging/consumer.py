@@ -1,0 +1,81 @@
+"""The consumers of a process: started again while Kafka is away, stopped within a bound."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from shared.chassis.retry_delay import retry_delay_seconds
+from shared.messaging.faststream_adapter import DRAIN_SECONDS, PrefetchingBroker
+from shared.messaging.prefetching_consumer import PrefetchingConsumer
+from shared.messaging.subscriber import BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, Subscription
+
+log = structlog.get_logger(__name__)
+
+START_SECONDS = 60.0
+STOP_SECONDS = 8.0
+WATCH_SECONDS = 1.0
+
+
+class Consumers:
+    """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
+
+    def __init__(
+        self,
+        broker: PrefetchingBroker,
+        subscriptions: Sequence[Subscription[Any]],
+        *,
+        stop_seconds: float = STOP_SECONDS,
+    ):
+        ours = {subscription.group_id for subscription in subscriptions}
+        self._subscribers = [one for one in broker.subscribers if isinstance(one, BatchSubscriber)]
+        if {one.group_id for one in self._subscribers} != ours or len(self._subscribers) != len(broker.subscribers):
+            raise TypeError("the broker has subscribers that were not made by subscribe(): they may lose records")
+        self._broker = broker
+        self._subscriptions = list(subscriptions)
+        self._stop_seconds = stop_seconds
+        self.ready = False
+        """Whether all consumers have joined their groups."""
+
+    async def run(self) -> None:
+        """Consume until cancelled; the batches under way then still have `DRAIN_SECONDS` to end."""
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._broker.start()
+                self.ready = True
+                failures = 0
+                await self._until_one_ends()
+                log.error("a consumer ended by itself; all start again")
+            except Exception:
+                failures += 1
+                log.warning("consumers could not start", failures=failures, exc_info=True)
+            finally:
+                self.ready = False
+                await self._stop()
+            pause = retry_delay_seconds(max(1, failures), first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
+            await asyncio.sleep(pause)
+
+    async def _until_one_ends(self) -> None:
+        # FastStream puts a new task in the place of one that failed, so there is none to wait for.
+        while all(any(not task.done() for task in one.tasks) for one in self._subscribers):  # noqa: ASYNC110
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.timeout(self._stop_seconds):
+                for one in self._subscribers:
+                    if isinstance(one.consumer, PrefetchingConsumer):
+                        await one.consumer.finish(DRAIN_SECONDS / 2)
+                await self._broker.stop()
+        except Exception:
+            # The group's session ends by itself then; what was not committed is read again by whoever takes over.
+            log.warning("consumers did not stop in order", exc_info=True)
+        for subscription in self._subscriptions:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_seconds):
+                    await subscription.close()

@@ -1,0 +1,184 @@
+"""Proof that a consumer has handled everything: what it projects may be trusted to be as new as that proof.
+
+At one moment the end of every partition is read, then what the group has committed: when that is no less anywhere, all
+that had been published by that moment is in the consumer's database. No message of its own is needed, and a consumer
+that is stopped, stuck or cut off simply stops proving.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, text
+
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+
+CHECK_SECONDS = 1.0
+CHECK_SECONDS_MAX = 10.0
+PARTITIONS_KNOWN_SECONDS = 60.0
+CLOSE_SECONDS = 3.0
+
+# The database's clock alone, so that readers can compare with it. Processes may finish out of order: never go back.
+_PROVEN = text(
+    """
+    INSERT INTO consumer_progress (consumer, topic, caught_up_at, lag)
+    VALUES (:consumer, :topic, clock_timestamp() - make_interval(secs => :age_seconds), 0)
+    ON CONFLICT (consumer, topic) DO UPDATE
+    SET caught_up_at = greatest(consumer_progress.caught_up_at, EXCLUDED.caught_up_at), lag = 0
+    """
+)
+_BEHIND = text("UPDATE consumer_progress SET lag = :lag WHERE consumer = :consumer AND topic = :topic")
+
+log = structlog.get_logger(__name__)
+
+
+class ConsumedTopic(Protocol):
+    """What is consumed by whom; `shared.messaging.subscriber.Subscription` is one."""
+
+    topic: str
+    consumer: str
+    group_id: str
+
+
+@dataclass(slots=True)
+class _Watched:
+    subscription: ConsumedTopic
+    partitions: list[TopicPartition]
+    proven_at: float
+    """Monotonic time of the last proof; of the start before the first."""
+
+
+def add_tables(metadata: MetaData) -> None:
+    """Make the record of progress part of a service's own metadata."""
+    Table(
+        "consumer_progress",
+        metadata,
+        Column("consumer", Text, primary_key=True),
+        Column("topic", Text, primary_key=True),
+        Column("caught_up_at", DateTime(timezone=True), nullable=False, comment="Everything older has been handled."),
+        Column("lag", BigInteger, nullable=False, comment="Records not yet handled when last looked."),
+    )
+
+
+class LagMonitor:
+    """Writes `consumer_progress` and the lag metrics for the consumers of a process while `run` runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bootstrap_servers: str,
+        subscriptions: Sequence[ConsumedTopic],
+        metrics: Metrics,
+        interval_seconds: float = CHECK_SECONDS,
+    ):
+        self._database = database
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._metrics = metrics
+        self._interval_seconds = interval_seconds
+        self._watched = [_Watched(subscription, [], time.monotonic()) for subscription in subscriptions]
+        self._partitions_known_at = float("-inf")
+        self._clients: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
+
+    async def run(self) -> None:
+        """Look every `interval_seconds` until cancelled."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(CHECK_SECONDS_MAX):
+                        await self._check()
+                    failures = 0
+                except Exception:
+                    failures += 1
+                    if failures in (1, 10) or failures % 100 == 0:
+                        log.warning("consumer progress cannot be read", failures=failures, exc_info=True)
+                    await self._close()
+                self._report_staleness()
+                await asyncio.sleep(self._interval_seconds)
+        finally:
+            await self._close()
+
+    async def _check(self) -> None:
+        consumer, admin = await self._connected()
+        await self._refresh_partitions(admin)
+        asked_at = time.monotonic()
+        partitions = [partition for watched in self._watched for partition in watched.partitions]
+        ends = await consumer.end_offsets(partitions)
+        for watched in self._watched:
+            lag = await _lag(consumer, admin, watched, ends)
+            await self._record(watched, lag, asked_at)
+
+    async def _record(self, watched: _Watched, lag: int, asked_at: float) -> None:
+        name = {"consumer": watched.subscription.consumer, "topic": watched.subscription.topic}
+        async with self._database.transaction() as session:
+            if lag == 0:
+                await session.execute(_PROVEN, {**name, "age_seconds": time.monotonic() - asked_at})
+            else:
+                await session.execute(_BEHIND, {**name, "lag": lag})
+        if lag == 0:
+            watched.proven_at = asked_at
+        self._metrics.consumer_lag.labels(*name.values()).set(lag)
+
+    def _report_staleness(self) -> None:
+        now = time.monotonic()
+        for watched in self._watched:
+            gauge = self._metrics.consumer_staleness_seconds
+            gauge.labels(watched.subscription.consumer, watched.subscription.topic).set(now - watched.proven_at)
+
+    async def _refresh_partitions(self, admin: AIOKafkaAdminClient) -> None:
+        now = time.monotonic()
+        if now - self._partitions_known_at < PARTITIONS_KNOWN_SECONDS:
+            return
+        topics = sorted({watched.subscription.topic for watched in self._watched})
+        found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(topics)}
+        for watched in self._watched:
+            topic = watched.subscription.topic
+            if not found.get(topic):
+                raise LookupError(f"Kafka does not know topic {topic}")
+            watched.partitions = [TopicPartition(topic, partition["partition"]) for partition in found[topic]]
+        self._partitions_known_at = now
+
+    async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
+        if self._clients is None:
+            client_id = f"{self._metrics.service}-progress"
+            self._clients = (
+                AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, client_id=client_id, group_id=None),
+                AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers, client_id=client_id),
+            )
+            for client in self._clients:
+                await client.start()
+        return self._clients
+
+    async def _close(self) -> None:
+        clients, self._clients = self._clients, None
+        self._partitions_known_at = float("-inf")
+        if clients is None:
+            return
+        consumer, admin = clients
+        for close in (consumer.stop, admin.close):
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await close()
+            except Exception:
+                log.debug("a progress client did not close in order", exc_info=True)
+
+
+async def _lag(
+    consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, watched: _Watched, ends: dict[TopicPartition, int]
+) -> int:
+    """How many records the group had not committed, of those before `ends`. Asked after the ends were."""
+    offsets = await admin.list_consumer_group_offsets(watched.subscription.group_id, partitions=watched.partitions)
+    committed = {partition: offset.offset for partition, offset in offsets.items() if offset.offset >= 0}
+    never = [partition for partition in watched.partitions if partition not in committed and ends[partition] > 0]
+    # Nothing was ever committed there: what retention has removed since is nobody's to handle any more.
+    starts = await consumer.beginning_offsets(never) if never else {}
+    return sum(
+        max(0, ends[partition] - committed.get(partition, starts.get(partition, 0))) for partition in watched.partitions
+    )

@@ -1,0 +1,155 @@
+"""The transactional outbox: a fact is written with the change that it tells of, and leaves for Kafka after the commit.
+
+Invariants: a fact whose transaction committed reaches Kafka at least once; facts of one key reach it in the order of
+their commits. The second holds because a writer locks its aggregate first and inserts into the outbox last, because one
+relay at a time works on a shard (it locks the shard, never single facts), and because it reads a shard from the smallest
+id: a cursor over ids would jump over a fact whose transaction committed after one with a larger id.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+
+from shared.events import Event
+from shared.messaging.shard_publisher import SHARDS
+from shared.observability import traces
+from shared.postgres.database import Database
+
+_QUEUE = "outbox"
+_WRITTEN = "outbox_written"
+_WATCHED = "outbox_watched"
+
+# The ids follow the order of publication, because the identity column is drawn row by row after the sort.
+_INSERT = """
+    INSERT INTO outbox (shard, topic, key, headers, value)
+    SELECT shard, topic, key, headers::jsonb, value
+    FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::bytea[])
+        WITH ORDINALITY AS fact (shard, topic, key, headers, value, position)
+    ORDER BY position
+"""
+
+# SQLAlchemy begins a transaction with its first statement.
+_BEGIN = text("SELECT")
+
+
+def add_tables(metadata: MetaData) -> None:
+    """Make the outbox part of a service's own metadata."""
+    outbox = Table(
+        "outbox",
+        metadata,
+        Column("id", BigInteger, Identity(always=True), primary_key=True),
+        Column("shard", SmallInteger, nullable=False),
+        Column("topic", Text, nullable=False),
+        Column("key", Text, nullable=False),
+        Column("headers", JSONB, nullable=False, comment="[[name, text], …]"),
+        Column("value", LargeBinary, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+    Index(None, outbox.c.shard, outbox.c.id)
+    Table("outbox_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False))
+
+
+def attach(database: Database, wake: Callable[[], None] | None) -> None:
+    """Have every transaction of this database write its facts as its last statement, and wake the relay after the commit.
+
+    Call it after all other `before_commit` hooks were added. `wake` is None where the relay runs in another process.
+    """
+    database.before_commit.append(write_pending)
+    if wake is not None:
+
+        def wake_relay(session: AsyncSession) -> None:
+            if session.info.pop(_WRITTEN, False):
+                wake()
+
+        database.after_commit.append(wake_relay)
+
+
+def shard_of(key: str) -> int:
+    """Facts of one key share a shard."""
+    return zlib.crc32(key.encode()) % SHARDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    fact: Event
+    trace: dict[str, str]
+    savepoints: frozenset[SessionTransaction]
+    """Those that were open: when one of them is rolled back, what the fact tells of has not happened."""
+
+
+def publish(session: AsyncSession, fact: Event) -> None:
+    """Tell this fact when (and only when) the transaction commits. The current span's context goes with it."""
+    savepoints = _open_savepoints(session.sync_session)
+    if savepoints and not session.info.get(_WATCHED):
+        session.info[_WATCHED] = True
+        event.listen(session.sync_session, "after_soft_rollback", _forget_rolled_back)
+    session.info.setdefault(_QUEUE, []).append(_Pending(fact, traces.inject(), savepoints))
+
+
+def pending(session: AsyncSession) -> list[Event]:
+    """The facts published in this transaction so far and not yet written."""
+    queue: list[_Pending] = session.info.get(_QUEUE, [])
+    return [entry.fact for entry in queue]
+
+
+async def write_pending(session: AsyncSession) -> None:
+    """Insert what was published, in that order, with one statement; nothing when there is nothing."""
+    queue: list[_Pending] | None = session.info.pop(_QUEUE, None)
+    if not queue:
+        return
+    facts = [entry.fact for entry in queue]
+    # asyncpg's own connection, within the session's transaction: this runs with every write, and costs half as much so.
+    driver = (await (await session.connection()).get_raw_connection()).driver_connection
+    assert driver is not None
+    if not driver.is_in_transaction():
+        await session.execute(_BEGIN)
+    await driver.execute(
+        _INSERT,
+        [shard_of(fact.subject) for fact in facts],
+        [fact.topic for fact in facts],
+        [fact.subject for fact in facts],
+        [_headers(entry) for entry in queue],
+        [fact.value() for fact in facts],
+    )
+    session.info[_WRITTEN] = True
+
+
+def _headers(entry: _Pending) -> str:
+    envelope: Sequence[tuple[str, str]] = [(name, value.decode()) for name, value in entry.fact.headers()]
+    return json.dumps([*envelope, *entry.trace.items()], ensure_ascii=False)
+
+
+def _open_savepoints(session: Session) -> frozenset[SessionTransaction]:
+    transaction = session.get_nested_transaction()
+    if transaction is None:
+        return frozenset()
+    found = []
+    while transaction is not None and transaction.nested:
+        found.append(transaction)
+        transaction = transaction.parent
+    return frozenset(found)
+
+
+def _forget_rolled_back(session: Session, rolled_back: SessionTransaction) -> None:
+    queue: list[_Pending] = session.info.get(_QUEUE, [])
+    queue[:] = [entry for entry in queue if rolled_back.nested and rolled_back not in entry.savepoints]

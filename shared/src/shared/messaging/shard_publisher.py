@@ -1,0 +1,161 @@
+"""Publishes the events of outbox shards: one connection to PostgreSQL, one to Kafka, one transaction a turn.
+
+A turn locks the shards that have events and that nobody else works on, reads the smallest ids of each, sends them in order, waits for
+Kafka's acknowledgements, deletes, and commits. Whatever goes wrong, the rows stay and are sent again.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.messaging.producer import Producer, Record
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+
+SHARDS = 16
+TURN_SECONDS_MAX = 60.0
+CLOSE_SECONDS = 1.0
+
+# Plans are made when the table is nearly empty and kept while a backlog grows: allow only those that stay good. And do
+# not wait for the disk: a turn only deletes what Kafka has, so one that a crash undoes is merely sent again.
+_CONNECTION_SETTINGS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET synchronous_commit = off"
+
+_LOCK = """
+    WITH waiting AS MATERIALIZED (
+        SELECT shard FROM outbox_shards AS s
+        WHERE shard = ANY($1::smallint[]) AND EXISTS (SELECT FROM outbox AS o WHERE o.shard = s.shard)
+    ), locked AS MATERIALIZED (
+        SELECT shard FROM outbox_shards WHERE shard IN (SELECT shard FROM waiting) ORDER BY shard FOR UPDATE SKIP LOCKED
+    )
+    SELECT (SELECT array_agg(shard) FROM locked) AS locked, (SELECT count(*) FROM waiting) AS waiting
+"""
+
+# A statement of its own: it sees the deletions of whoever held a shard until a moment ago, which the locking one need not.
+_READ = """
+    SELECT id, shard, topic, key, headers, value FROM (
+        SELECT id, shard, topic, key, headers::text AS headers, value,
+               sum(octet_length(value)) OVER (ORDER BY id) - octet_length(value) AS bytes_before
+        FROM unnest($1::smallint[]) AS locked (locked_shard)
+        CROSS JOIN LATERAL (SELECT * FROM outbox WHERE shard = locked_shard ORDER BY id LIMIT $2) AS next_facts
+    ) AS fact
+    WHERE bytes_before < $3
+    ORDER BY id
+"""
+
+_DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The first fact of a shard that Kafka did not acknowledge."""
+
+    outbox_id: int
+    topic: str
+    key: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did."""
+
+    sent: int = 0
+    more: bool = False
+    """Read as much as it may: there is probably more."""
+    contended: bool = False
+    """Some shard has facts, but another relay works on it."""
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    """By shard."""
+
+
+class ShardPublisher:
+    """One connection to PostgreSQL and one to Kafka; takes turns for one task."""
+
+    def __init__(self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int):
+        self._database = database
+        self._producer = producer
+        self._metrics = metrics
+        self._bytes_max = bytes_max
+        self._connection: AsyncConnection | None = None
+        # asyncpg's own connection: five short statements a turn, and no object between them and the socket.
+        self._driver: Any = None
+
+    async def turn(self, shards: Sequence[int], rows_max: int) -> Turn:
+        """Relay what these shards have, up to `rows_max`. Raises what keeps it from doing so; nothing is lost then."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS_MAX):
+                # Before the transaction: it must not stay open while we wait for a connection to Kafka.
+                await self._producer.connect()
+                await self._connect()
+                return await self._carry(shards, rows_max)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Give both connections up; an open transaction is rolled back. Bounded."""
+        connection, self._connection = self._connection, None
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            # Whatever state it is in: what asyncpg cannot close in order, it cuts off.
+            with suppress(Exception):
+                await driver.close(timeout=CLOSE_SECONDS)
+        if connection is not None:
+            await connection.close()
+        await self._producer.close()
+
+    async def _connect(self) -> None:
+        if self._connection is None:
+            self._connection = await self._database.engine.connect()
+            self._driver = (await self._connection.get_raw_connection()).driver_connection
+            # It lives as long as the relay, so it must not count among those that requests wait for.
+            assert self._connection.sync_connection is not None
+            self._connection.sync_connection.detach()
+            await self._driver.execute(_CONNECTION_SETTINGS)
+
+    async def _carry(self, shards: Sequence[int], rows_max: int) -> Turn:
+        driver = self._driver
+        await driver.execute("BEGIN")
+        locked, waiting = await driver.fetchrow(_LOCK, shards)
+        if not locked:
+            await driver.execute("ROLLBACK")
+            return Turn(contended=waiting > 0)
+        shard_rows_max = max(1, rows_max // len(locked))
+        rows = await driver.fetch(_READ, locked, shard_rows_max, self._bytes_max)
+        outcomes = await self._producer.send([_record(row) for row in rows])
+        sent, refused = _settle(rows, outcomes)
+        if sent:
+            await driver.execute(_DELETE, [row["id"] for row in sent])
+        await driver.execute("COMMIT")
+        for row in sent:
+            self._metrics.outbox_relayed.labels(row["topic"]).inc()
+        full = max(Counter(row["shard"] for row in rows).values()) >= shard_rows_max
+        cut = sum(len(row["value"]) for row in rows) >= self._bytes_max
+        return Turn(len(sent), bool(sent) and (full or cut), waiting > len(locked), refused)
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    headers = [(name, value.encode()) for name, value in json.loads(row["headers"])]
+    return Record(row["topic"], row["key"].encode(), row["value"], headers, lane=row["shard"])
+
+
+def _settle(
+    rows: Sequence[Mapping[str, Any]], outcomes: Sequence[Exception | None]
+) -> tuple[list[Mapping[str, Any]], dict[int, Refusal]]:
+    """What to delete (of each shard, everything before its first failure: the rest is sent again, in order), and why not."""
+    sent = []
+    refused: dict[int, Refusal] = {}
+    for row, error in zip(rows, outcomes, strict=True):
+        if row["shard"] in refused:
+            continue
+        if error is None:
+            sent.append(row)
+        else:
+            refused[row["shard"]] = Refusal(row["id"], row["topic"], row["key"], error)
+    return sent, refused

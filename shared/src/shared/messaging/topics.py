@@ -1,0 +1,191 @@
+"""Topics: makes Kafka's the same as a file says. A step of its own, run before the services; safe to repeat.
+
+    python -m shared.messaging.topics deploy/kafka/topics.yaml --bootstrap localhost:9092
+
+Missing topics are created and settings are set. The number of partitions (and of replicas) of an existing topic is never
+changed: more partitions would send the keys of living aggregates elsewhere. Such a difference is reported, and the exit
+status is 1.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+TOPIC_SETTING_SOURCE = 1
+"""Kafka's code for a setting of the topic itself, as opposed to a default."""
+REQUEST_TIMEOUT_MS = 15_000
+VISIBLE_SECONDS = 15.0
+
+
+class Topic(BaseModel):
+    """One topic as the file describes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    partitions: int = Field(ge=1)
+    replication_factor: int = Field(ge=1)
+    config: dict[str, str] = {}
+    description: str = ""
+
+
+class TopicsFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topics: list[Topic] = Field(min_length=1)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What `apply` did, and what it found but must not change; one sentence each."""
+
+    changes: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+def load(path: Path) -> list[Topic]:
+    """The topics of a file. Raises `ValueError` that says what is wrong with it."""
+    topics = TopicsFile.model_validate(yaml.safe_load(path.read_text())).topics
+    names = [topic.name for topic in topics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"described twice: {', '.join(twice)}")
+    return topics
+
+
+async def apply(bootstrap_servers: str, topics: Sequence[Topic], *, replication_factor: int | None = None) -> Outcome:
+    """Create what is missing and set what differs; `replication_factor` overrides the file's. Raises `KafkaError`."""
+    if replication_factor is not None:
+        topics = [topic.model_copy(update={"replication_factor": replication_factor}) for topic in topics]
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap_servers.split(","), client_id="topics", request_timeout_ms=REQUEST_TIMEOUT_MS
+    )
+    outcome = Outcome()
+    try:
+        await admin.start()
+        present = set(await admin.list_topics())
+        existing = [topic for topic in topics if topic.name in present]
+        missing = [topic for topic in topics if topic.name not in present]
+        if missing:
+            outcome.changes += await _create(admin, missing)
+        if existing:
+            outcome.differences += await _shape_differences(admin, existing)
+            outcome.changes += await _set(admin, existing)
+    finally:
+        await admin.close()
+    return outcome
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
+    answer = await admin.create_topics(
+        [
+            NewTopic(topic.name, topic.partitions, topic.replication_factor, topic_configs=topic.config)
+            for topic in topics
+        ],
+        timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    changes = []
+    for name, code, *_ in answer.topic_errors:
+        error = for_code(code)
+        if error is TopicAlreadyExistsError:
+            continue  # Somebody else ran this step at the same time.
+        if code:
+            raise error(f"{name}: {error.__name__}")
+        changes.append(f"created {name}")
+    await _until_visible(admin, {topic.name for topic in topics})
+    return changes
+
+
+async def _until_visible(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """A created topic has no leader for a moment; who starts next should not have to know."""
+    async with asyncio.timeout(VISIBLE_SECONDS):
+        while True:
+            described = await admin.describe_topics(sorted(names))
+            leaders = [partition["leader"] for topic in described for partition in topic["partitions"]]
+            if all(topic["partitions"] for topic in described) and all(leader >= 0 for leader in leaders):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _shape_differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
+    described = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics([t.name for t in topics])}
+    differences = []
+    for topic in topics:
+        partitions = described[topic.name]
+        if len(partitions) != topic.partitions:
+            differences.append(f"{topic.name} has {len(partitions)} partitions, the file says {topic.partitions}")
+        replicas = {len(partition["replicas"]) for partition in partitions}
+        if replicas != {topic.replication_factor}:
+            found = ", ".join(map(str, sorted(replicas)))
+            differences.append(f"{topic.name} has {found} replicas, the file says {topic.replication_factor}")
+    return differences
+
+
+async def _set(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]:
+    current = await _settings(admin, [topic.name for topic in topics])
+    changes: list[str] = []
+    wanted: list[ConfigResource] = []
+    for topic in topics:
+        settings = current[topic.name]
+        different = {name: value for name, value in topic.config.items() if settings.get(name) != value}
+        if different:
+            # This call replaces all settings of a topic: those that the file does not name stay as they are.
+            wanted.append(ConfigResource(ConfigResourceType.TOPIC, topic.name, {**settings, **different}))
+            changes += [f"{topic.name}: {name} = {value}" for name, value in sorted(different.items())]
+    if wanted:
+        for answer in await admin.alter_configs(wanted):
+            for code, message, _, name in answer.resources:
+                if code:
+                    raise for_code(code)(f"{name}: {message}")
+    return changes
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
+    """The settings that each topic has of its own."""
+    found: dict[str, dict[str, str]] = {}
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
+        for code, message, _, name, entries in answer.resources:
+            if code:
+                raise for_code(code)(f"{name}: {message}")
+            found[name] = {
+                setting: value for setting, value, _, source, *_ in entries if source == TOPIC_SETTING_SOURCE
+            }
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; the process's exit status: 0, 1 for a difference it must not change, 2 when it could not work."""
+    parser = argparse.ArgumentParser(prog="python -m shared.messaging.topics", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--bootstrap", default=os.environ.get("WAYBILL_KAFKA_BOOTSTRAP_SERVERS"), metavar="HOST:PORT")
+    parser.add_argument("--replication-factor", type=int, help="instead of the file's, for clusters of another size")
+    options = parser.parse_args(arguments)
+    if not options.bootstrap:
+        parser.error("name Kafka with --bootstrap or WAYBILL_KAFKA_BOOTSTRAP_SERVERS")
+    try:
+        topics = load(options.file)
+        outcome = asyncio.run(apply(options.bootstrap, topics, replication_factor=options.replication_factor))
+    except (OSError, KafkaError, ValidationError, ValueError, TimeoutError) as error:
+        sys.stderr.write(f"topics: {error or type(error).__name__}\n")
+        return 2
+    for change in outcome.changes:
+        sys.stdout.write(f"{change}\n")
+    for difference in outcome.differences:
+        sys.stderr.write(f"topics: {difference}; not changed\n")
+    if not outcome.changes and not outcome.differences:
+        sys.stdout.write(f"{len(topics)} topics are as they should be\n")
+    return 1 if outcome.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Alembic, run from inside a service's package, so that its image can migrate itself.
+
+The tables that every service has (outbox, inbox, idempotency, access) are defined once in `shared`; the SQL that makes them, and later
+changes them, is frozen per revision in `base_tables/`, because a migration must do tomorrow what it did today.
+"""
+
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+from alembic import command, context, op
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from shared.postgres.database import driver_url
+
+_LOCK = 7_229_001
+LOCK_TIMEOUT_MS = 5_000
+
+
+def base_table_statements(revision: int | None = None) -> list[str]:
+    """The SQL statements of one revision of those tables; None: of all of them in order, which make the tables as they are now."""
+    folder = resources.files("shared.postgres").joinpath("base_tables")
+    names = [f"{revision:04}.sql"] if revision is not None else sorted(script.name for script in folder.iterdir())
+    scripts = [folder.joinpath(name).read_text() for name in names]
+    return [statement for script in scripts for statement in script.split(";\n") if statement.strip()]
+
+
+def create_base_tables() -> None:
+    """Inside a service's first migration: create those tables."""
+    upgrade_base_tables(1)
+
+
+def upgrade_base_tables(revision: int) -> None:
+    """Inside a migration: bring those tables from the revision before to this one."""
+    for statement in base_table_statements(revision):
+        op.execute(text(statement))
+
+
+def migrate(package: str, url: str, revision: str = "head") -> None:
+    """Bring a service's database to its newest revision, or up to this one; replicas that start together take turns. Blocks."""
+    config = _config(package, url)
+    command.upgrade(config, revision)
+
+
+def drift(url: str, metadata: MetaData) -> list[object]:
+    """What the tables of a migrated database have that the models don't, and the other way round. Blocks."""
+    return asyncio.run(_drift(url, metadata))
+
+
+def run(metadata: MetaData) -> None:
+    """The whole of a service's `env.py`."""
+    asyncio.run(_run(context.config.get_main_option("url") or "", metadata))
+
+
+def _config(package: str, url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(resources.files(package))) / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("url", url.replace("%", "%%"))
+    return config
+
+
+async def _run(url: str, metadata: MetaData) -> None:
+    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_upgrade, metadata)
+        await connection.commit()
+    await engine.dispose()
+
+
+def _upgrade(connection: Connection, metadata: MetaData) -> None:
+    # A lock of the session, which ends with the connection: the next process finds its work done. Waiting for it has no time-out,
+    # waiting for a table has: a migration must not queue behind a long transaction and hold up everybody else.
+    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+    connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
+    connection.commit()
+    context.configure(connection=connection, target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _drift(url: str, metadata: MetaData) -> list[object]:
+    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(lambda sync: compare_metadata(_compared(sync), metadata))
+    await engine.dispose()
+    return [entry for entry in found if "alembic_version" not in str(entry)]
+
+
+def _compared(connection: Connection) -> MigrationContext:
+    # Partitions come and go while a service runs; what they are partitions of is what the models describe.
+    partitions = set(connection.execute(text("SELECT relname FROM pg_class WHERE relispartition")).scalars())
+    return MigrationContext.configure(
+        connection,
+        opts={
+            "compare_type": True,
+            "compare_server_default": False,
+            "include_name": lambda name, kind, parents: not (kind == "table" and name in partitions),
+        },
+    )

@@ -1,0 +1,139 @@
+"""What every service is made of, put together in one place: database, outbox, consumers, access, HTTP.
+
+A service's `app.py` makes one of these, adds its own routes, consumers and workers, and asks for the app.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.access import projection
+from shared.access.authentication import Access
+from shared.access.credentials import Peppers
+from shared.access.last_used import LastUsedTracker
+from shared.api import idempotency
+from shared.api.app import create_app
+from shared.api.routes import Router
+from shared.chassis.parts import Part, periodically
+from shared.chassis.settings import ServiceSettings, parse_keys
+from shared.crypto.encryptor import Encryptor
+from shared.errors import Unavailable
+from shared.events import Vocabulary
+from shared.messaging import consumer, faststream_adapter, inbox, outbox, relay, subscriber
+from shared.messaging.lag import LagMonitor
+from shared.observability import metrics
+from shared.postgres.database import Database
+
+RecordT = TypeVar("RecordT")
+
+HOUSEKEEPING_SECONDS = 300.0
+INBOX_KEPT = timedelta(days=15)
+"""Longer than any topic that is consumed through the inbox keeps its records (14 days)."""
+
+
+class Service:
+    """The standing parts of one service. `projects` are the topics from which it learns who may do what."""
+
+    def __init__(self, name: str, settings: ServiceSettings, *, description: str, projects: Sequence[str]):
+        self.name = name
+        self.settings = settings
+        self.description = description
+        self.metrics = metrics.Metrics(name)
+        self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
+        self.response_encryptor = Encryptor({1: settings.secret_bytes})
+        self.peppers = Peppers(parse_keys(settings.key_peppers.get_secret_value()))
+        self.last_used = LastUsedTracker(self.database, service=name)
+        self.access = Access(
+            self.database,
+            service=name,
+            topics=projects,
+            peppers=self.peppers,
+            last_used=self.last_used,
+            metrics=self.metrics,
+            cache_ttl_seconds=settings.access_cache_ttl_seconds,
+            max_staleness_seconds=settings.access_max_staleness_seconds,
+        )
+        self.relay = relay.Relay(
+            self.database, bootstrap_servers=settings.kafka_bootstrap_servers, metrics=self.metrics
+        )
+        # Own facts take effect in the own projection first; the outbox rows come last.
+        self.database.before_commit.append(self.access.apply_own_events)
+        outbox.attach(self.database, self.relay.wake)
+        self.database.after_commit.append(self.access.invalidate_after_own_events)
+        self._broker = faststream_adapter.create_broker(settings.kafka_bootstrap_servers, client_id=name)
+        self._subscriptions: list[subscriber.Subscription[Any]] = []
+        for topic in projects:
+            vocabulary = Vocabulary(*projection.IDENTITY_EVENTS, *projection.BILLING_EVENTS)
+            self.subscribe(topic=topic, group=f"{name}.access", read=vocabulary.read, handle=projection.apply)
+
+    def subscribe(
+        self,
+        *,
+        topic: str,
+        group: str,
+        read: Callable[[Mapping[str, str], bytes], RecordT | None],
+        handle: Callable[[AsyncSession, list[RecordT]], Awaitable[None]],
+        on_new_records: Callable[[Sequence[RecordT]], None] | None = None,
+    ) -> None:
+        """Consume a topic: each batch is read record by record and handled in one transaction (and `arrived` is told of it before)."""
+        subscription = subscriber.subscribe(
+            self._broker,
+            topic=topic,
+            group=group,
+            read=read,
+            handle=handle,
+            on_new_records=on_new_records,
+            database=self.database,
+            metrics=self.metrics,
+            instance=self.settings.instance,
+        )
+        self._subscriptions.append(subscription)
+
+    def app(
+        self,
+        *,
+        routers: Sequence[Router],
+        parts: Sequence[Part] = (),
+        ready: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> FastAPI:
+        """The application, with the relay, the given parts and the consumers as its parts, in the order in which they start."""
+
+        consumers = consumer.Consumers(self._broker, self._subscriptions)
+        lag_monitor = LagMonitor(
+            self.database,
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            subscriptions=self._subscriptions,
+            metrics=self.metrics,
+        )
+
+        async def purge() -> None:
+            async with self.database.transaction() as session:
+                await idempotency.purge(session, self.settings.idempotency_hours)
+            await inbox.purge(self.database, older_than=INBOX_KEPT)
+
+        async def consuming() -> None:
+            if "consumers" in self.settings.role_set and not consumers.ready:
+                raise Unavailable("the consumers have not joined their groups yet")
+
+        return create_app(
+            service=self.name,
+            description=self.description,
+            settings=self.settings,
+            database=self.database,
+            access=self.access,
+            response_encryptor=self.response_encryptor,
+            metrics=self.metrics,
+            routers=routers,
+            parts=[
+                Part("housekeeping", periodically(purge, HOUSEKEEPING_SECONDS), role="relay"),
+                Part("relay", self.relay.run, role="relay"),
+                Part("last used", self.last_used.run, role="api"),
+                *parts,
+                Part("consumer lag", lag_monitor.run, role="consumers"),
+                Part("consumers", consumers.run, role="consumers"),
+            ],
+            ready=[*ready, consuming],
+        )
