@@ -11,10 +11,10 @@ import httpx
 import jwt
 
 from deploy.devstack.processes import free_ports
-from identity import signing_keys
 from identity.app import create_service, sealing_ring
 from identity.config import Settings
 from identity.metadata import Base
+from identity.signing_keys import operations as signing_keys_operations
 from shared.postgres.migrations import drift
 from tests.support import identity as support
 from tests.support.identity import Identity, Person, Tenant, document
@@ -75,7 +75,7 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_
     before = await identity.log_in(tenant.id, tenant.owner_email)
     service = create_service(identity.settings)
     async with service.database.transaction() as session:
-        new_key_id = await signing_keys.rotate(
+        new_key_id = await signing_keys_operations.rotate(
             session,
             sealing_ring(identity.settings),
             datetime.now(UTC),

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from identity import credentials
+from identity.api_keys import operations
 from identity.app import create_app, create_service
 from identity.config import Settings
 from shared.events import Event, Vocabulary, access, billing, identity, text_headers
@@ -150,7 +150,7 @@ class Identity:
         """A new platform key's holder."""
         service = create_service(self.settings)
         async with service.database.transaction() as session:
-            key_id, key = credentials.create_platform_key(
+            key_id, key = operations.create_platform_key(
                 session, service.peppers, name="tests", livemode=livemode, now=datetime.now(UTC)
             )
         await service.database.close()

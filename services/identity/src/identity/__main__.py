@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from identity import credentials, signing_keys
+from identity import api_keys, signing_keys
 from identity.app import create_app, create_service, sealing_ring
 from identity.config import Settings
 from shared.events import access, billing, identity
@@ -29,7 +29,7 @@ def platform_key(settings: Settings, arguments: Sequence[str]) -> None:
         service = create_service(settings)
         try:
             async with service.database.transaction() as session:
-                return credentials.create_platform_key(
+                return api_keys.create_platform_key(
                     session, service.peppers, name=chosen.name, livemode=not chosen.test, now=datetime.now(UTC)
                 )
         finally:

@@ -5,16 +5,23 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from identity import sessions
-from identity.api import api_keys, api_settings, audit, locations, merchants, onboarding, permissions, staff, tenants
-from identity.api import sessions as sessions_api
+from identity.api_credentials import routes as api_credentials_routes
+from identity.api_keys import routes as api_keys_routes
+from identity.audit import routes as audit_routes
+from identity.authentication import Authenticator
+from identity.authentication import routes as authentication_routes
 from identity.config import Settings
-from identity.consumers import USAGE_EVENTS, on_usage
-from identity.credentials import Locksmith
-from identity.merchants import list_stranded
-from identity.passwords import Attempts, Passwords
-from identity.sessions import Sessions
+from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
+from identity.locations import routes as locations_routes
+from identity.logins import Attempts, Passwords
+from identity.merchants import CredentialIssuer, list_stranded
+from identity.merchants import routes as merchants_routes
+from identity.onboarding import routes as onboarding_routes
+from identity.permissions import routes as permissions_routes
+from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
+from identity.tenants import routes as tenants_routes
+from identity.users import routes as users_routes
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
@@ -38,9 +45,9 @@ def sealing_ring(settings: Settings) -> Encryptor:
 def create_app(settings: Settings) -> FastAPI:
     """Identity, ready to be served."""
     service = create_service(settings)
-    service.subscribe(topic=access.TOPIC, group="identity.usage", read=USAGE_EVENTS.read, handle=on_usage)
+    service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
     encryptor = sealing_ring(settings)
-    locksmith = Locksmith(service.peppers, encryptor)
+    issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor)
     passwords = Passwords(
         memory_kib=settings.argon2_memory_kib,
@@ -49,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         at_once=settings.password_hashes_at_once,
         waiting_max=settings.password_hashes_waiting_max,
     )
-    authenticator = Sessions(
+    authenticator = Authenticator(
         database=service.database,
         passwords=passwords,
         attempts=Attempts(
@@ -62,21 +69,25 @@ def create_app(settings: Settings) -> FastAPI:
     )
     return service.app(
         routers=[
-            onboarding.router(passwords),
-            tenants.router(),
-            sessions_api.router(authenticator),
-            staff.router(passwords, staff_max=settings.staff_max),
-            locations.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
-            merchants.router(passwords, locksmith, merchants_max=settings.merchants_max),
-            api_settings.router(authenticator, locksmith, overlap_seconds_default=settings.key_overlap_seconds_default),
-            api_keys.router(service.peppers, api_keys_max=settings.api_keys_max),
-            permissions.router(),
-            audit.router(),
+            onboarding_routes.router(passwords),
+            tenants_routes.router(),
+            authentication_routes.router(authenticator),
+            users_routes.router(passwords, staff_max=settings.staff_max),
+            locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
+            merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),
+            api_credentials_routes.router(
+                authenticator, issuer, overlap_seconds_default=settings.key_overlap_seconds_default
+            ),
+            api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
+            permissions_routes.router(),
+            audit_routes.router(),
         ],
         parts=[
             Part("signing keys", signer.run, role="api"),
             Part(
-                "session purge", periodically(partial(sessions.purge, service.database), PURGE_SECONDS), role="worker"
+                "session purge",
+                periodically(partial(sessions_worker.purge_sessions, service.database), PURGE_SECONDS),
+                role="worker",
             ),
         ],
         ready=[signer.check] if "api" in settings.role_set else [],

@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from identity.domain import KEY_OVERLAP_SECONDS_MAX
+from identity.merchants import KEY_OVERLAP_SECONDS_MAX
 from shared.chassis.settings import ServiceSettings, VersionedKeys
 
 

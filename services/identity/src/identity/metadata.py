@@ -1,14 +1,15 @@
 """The metadata of all of identity's tables, for migrations."""
 
-from identity.models.audit import AuditRow
-from identity.models.credentials import ApiKeyRow
-from identity.models.locations import LocationRow
-from identity.models.merchants import MerchantRow
-from identity.models.registry import Base
-from identity.models.sessions import LoginRow, RefreshTokenRow, SessionRow
-from identity.models.signing_keys import SigningKeyRow
-from identity.models.tenants import TenantRow
-from identity.models.users import UserRow
+from identity.api_keys import ApiKeyRow
+from identity.audit import AuditRow
+from identity.locations import LocationRow
+from identity.logins import LoginRow
+from identity.merchants import MerchantRow
+from identity.registry import Base
+from identity.sessions import RefreshTokenRow, SessionRow
+from identity.signing_keys import SigningKeyRow
+from identity.tenants import TenantRow
+from identity.users import UserRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)

@@ -1,0 +1,60 @@
+"""Who acts: the caller of a request, with the address and the id of the request."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shared.access.principals import Caller
+from shared.api import CurrentCaller
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from."""
+
+    address: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something, with what right, and from where."""
+
+    caller: Caller
+    origin: Origin
+
+    @property
+    def id(self) -> str:
+        """The person, merchant or key that an audit trail names."""
+        return self.caller.actor
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant that is acted in. Raises `BadRequest` when a platform key named none."""
+        return self.caller.tenant_id
+
+    @property
+    def livemode(self) -> bool:
+        return self.caller.livemode
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return self.caller.permissions
+
+
+async def _origin(request: Request) -> Origin:
+    address = request.client.host if request.client else ""
+    return Origin(address=address, request_id=str(request.scope.get("waybill.request_id", "")))
+
+
+RequestOrigin = Annotated[Origin, Depends(_origin)]
+"""Where the request came from; all that is known of it on a public route."""
+
+
+async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
+    return Actor(caller, origin)
+
+
+CurrentActor = Annotated[Actor, Depends(_actor)]
+"""The caller, and where the request came from."""

@@ -1,0 +1,5 @@
+"""API Settings: administrators list API Account IDs, a merchant reveals and rotates its own API credentials."""
+
+from identity.api_credentials.operations import get_settings, list_api_accounts, reveal, rotate
+
+__all__ = ["get_settings", "list_api_accounts", "reveal", "rotate"]

@@ -1,0 +1,48 @@
+"""Routes of API Settings: administrators see account ids, a merchant sees its own pair."""
+
+from identity import api_credentials, merchants
+from identity.actors import CurrentActor
+from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, RevealIn, RotateIn
+from identity.authentication import Authenticator
+from identity.merchants import CredentialIssuer
+from shared.api import Page, PageRequest, Reading, Router, Transaction, merchant_only, requires
+from shared.ids import AccountId
+
+
+def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_seconds_default: int) -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["API settings"])
+
+    @routes.get("/v1/api-settings/accounts")
+    @requires("settings.merchants.read")
+    async def list_api_accounts(session: Reading, actor: CurrentActor, paging: PageRequest) -> Page[ApiAccount]:
+        """List the API Account IDs of enabled merchants."""
+        return await api_credentials.list_api_accounts(session, actor, paging)
+
+    @routes.post("/v1/api-settings/accounts/{account_id}/deactivate", status_code=204)
+    @requires("settings.merchants.api_access", exempt_from_402=True)
+    async def deactivate_api_account(account_id: AccountId, session: Transaction, actor: CurrentActor) -> None:
+        """Revoke the API access of the merchant with this API Account ID."""
+        await merchants.revoke_api_access_by_account(session, actor, account_id)
+
+    @routes.get("/v1/api-settings")
+    @merchant_only()
+    async def get_api_settings(session: Reading, actor: CurrentActor) -> ApiSettings:
+        """Get your own API settings."""
+        return await api_credentials.get_settings(session, actor)
+
+    @routes.post("/v1/api-settings/reveal")
+    @merchant_only()
+    async def reveal_api_credentials(body: RevealIn, actor: CurrentActor) -> ApiCredentials:
+        """Retrieve your API Account ID and API Auth Key."""
+        return await api_credentials.reveal(authenticator, actor, issuer, body)
+
+    @routes.post("/v1/api-settings/rotate")
+    @merchant_only()
+    async def rotate_api_credentials(body: RotateIn, actor: CurrentActor) -> ApiCredentials:
+        """Get a new API Auth Key; the former one stays valid for the overlap."""
+        return await api_credentials.rotate(
+            authenticator, actor, issuer, body, overlap_seconds_default=overlap_seconds_default
+        )
+
+    return routes

@@ -1,0 +1,65 @@
+"""API accounts, API settings and API credentials in the API."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+from identity import fields
+from identity.merchants import KEY_OVERLAP_SECONDS_MAX
+from shared.api import Input, Secret
+
+
+class ApiAccount(BaseModel):
+    """An enabled merchant's API Account ID, as an administrator sees it. Never with a key."""
+
+    object: Literal["api_account"] = "api_account"
+    merchant_id: str
+    business_name: str
+    api_account_id: str
+    status: str = ApiField(description="active or disabled.")
+    livemode: bool
+    last_used_at: fields.LastUsedAt
+
+
+class ApiSettings(BaseModel):
+    """A merchant's own view of its API access."""
+
+    object: Literal["api_settings"] = "api_settings"
+    api_access: bool
+    api_account_id: str | None = ApiField(description="Null while API access is off.")
+    auth_key_hint: str | None = ApiField(description="Enough of the key to recognise it.")
+    rotated_at: datetime | None = ApiField(description="When the present key was made.")
+    previous_key_valid_until: datetime | None = ApiField(
+        description="End of the former key's overlap; null: it has ended."
+    )
+    last_used_at: fields.LastUsedAt
+    livemode: bool
+
+
+class RevealIn(Input):
+    """The merchant's password, once more."""
+
+    password: fields.PasswordTry
+
+
+class RotateIn(Input):
+    """The merchant's password, once more, and how long the former key stays valid."""
+
+    password: fields.PasswordTry
+    overlap_seconds: int | None = ApiField(
+        None,
+        ge=0,
+        le=KEY_OVERLAP_SECONDS_MAX,
+        description="Seconds that the former key stays valid; null: the default, 24 h.",
+    )
+
+
+class ApiCredentials(Secret):
+    """A merchant's pair."""
+
+    object: Literal["api_credentials"] = "api_credentials"
+    api_account_id: str
+    api_auth_key: str
+    previous_key_valid_until: datetime | None = ApiField(description="Until when the former key works beside it.")

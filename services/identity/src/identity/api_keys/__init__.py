@@ -1,0 +1,7 @@
+"""API keys of users and of the platform."""
+
+from identity.api_keys.operations import create, create_platform_key, revoke
+from identity.api_keys.queries import list_api_keys
+from identity.api_keys.tables import ApiKeyRow
+
+__all__ = ["ApiKeyRow", "create", "create_platform_key", "list_api_keys", "revoke"]

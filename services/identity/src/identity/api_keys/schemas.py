@@ -1,0 +1,47 @@
+"""User API keys in the API."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+from identity import fields
+from shared.api import Input
+from shared.timestamps import Timestamp
+
+
+class ApiKeyIn(Input):
+    """What makes a user API key: it can only narrow what its owner may do."""
+
+    name: fields.Name = ApiField(examples=["ERP"])
+    scopes: fields.PermissionCodes = ApiField(
+        min_length=1, description="Only what you hold yourself.", examples=[["orders"]]
+    )
+    expires_at: Timestamp | None = ApiField(None, description="Null: until it is revoked.")
+    livemode: bool | None = ApiField(None, description="Must be the tenant's own mode, which is the default.")
+
+
+class ApiKey(BaseModel):
+    """A user API key; the key itself is shown once, when it is made."""
+
+    object: Literal["api_key"] = "api_key"
+    id: str
+    tenant_id: str
+    user_id: str
+    name: str
+    scopes: list[str]
+    hint: str = ApiField(description="Enough of the key to recognise it.")
+    status: str = ApiField(description="active or revoked.")
+    expires_at: datetime | None
+    last_used_at: fields.LastUsedAt
+    livemode: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class NewApiKey(ApiKey):
+    """A new user API key."""
+
+    api_key: str = ApiField(description="The key. It is not shown again.")

@@ -1,0 +1,45 @@
+"""The list of audit events."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity.actors import Actor
+from identity.audit.schemas import AuditEvent, AuditFilters
+from identity.audit.tables import AuditRow
+from shared.api import Page, Paging, page
+
+
+async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:
+    """The tenant's trail, newest first."""
+    statement = select(AuditRow).where(col(AuditRow.tenant_id) == actor.tenant_id)
+    if filters.actor is not None:
+        statement = statement.where(col(AuditRow.actor) == filters.actor)
+    if filters.action is not None:
+        statement = statement.where(col(AuditRow.action) == filters.action)
+    if filters.target is not None:
+        statement = statement.where(col(AuditRow.target) == filters.target)
+    if filters.created_at_gte is not None:
+        statement = statement.where(col(AuditRow.created_at) >= filters.created_at_gte)
+    if filters.created_at_lte is not None:
+        statement = statement.where(col(AuditRow.created_at) <= filters.created_at_lte)
+    order = (col(AuditRow.created_at), col(AuditRow.audit_id))
+    named = (filters.actor, filters.action, filters.target, filters.created_at_gte, filters.created_at_lte)
+    return await page(session, statement, paging, by=order, view=view, filters=list(named))
+
+
+def view(row: AuditRow) -> AuditEvent:
+    return AuditEvent(
+        id=row.audit_id,
+        tenant_id=row.tenant_id,
+        created_at=row.created_at,
+        actor=row.actor,
+        actor_kind=row.actor_kind,
+        via=row.via,
+        action=row.action,
+        target=row.target,
+        address=row.address,
+        request_id=row.request_id,
+        before=row.before,
+        after=row.after,
+    )

@@ -1,0 +1,39 @@
+"""Routes of the audit trail."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from identity import audit
+from identity.actors import CurrentActor
+from identity.audit import schemas
+from identity.audit.schemas import AuditEvent
+from shared.api import Page, PageRequest, Reading, Router, requires
+from shared.timestamps import Timestamp
+
+TEXT_LENGTH_MAX = 100
+
+
+def router() -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["audit"])
+
+    @routes.get("/v1/audit-events")
+    @requires("settings.audit.read")
+    async def list_audit_events(
+        session: Reading,
+        requester: CurrentActor,
+        paging: PageRequest,
+        actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of who did it.")] = None,
+        action: Annotated[
+            str | None, Query(max_length=TEXT_LENGTH_MAX, description="Such as merchant.updated.")
+        ] = None,
+        target: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
+        created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
+        created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
+    ) -> Page[AuditEvent]:
+        """List who did what, newest first."""
+        filters = schemas.AuditFilters(actor, action, target, created_at_gte, created_at_lte)
+        return await audit.list_events(session, requester, filters, paging)
+
+    return routes

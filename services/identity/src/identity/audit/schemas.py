@@ -1,0 +1,39 @@
+"""Audit events in the API, and the filters of their list."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilters:
+    """Which part of the trail is asked for."""
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    created_at_gte: datetime | None = None
+    created_at_lte: datetime | None = None
+
+
+class AuditEvent(BaseModel):
+    """Who did what to which record."""
+
+    object: Literal["audit_event"] = "audit_event"
+    id: str
+    tenant_id: str | None
+    created_at: datetime
+    actor: str = ApiField(description="Id of the user, merchant or key.")
+    actor_kind: str = ApiField(description="platform, owner, staff, merchant or operator.")
+    via: str = ApiField(
+        description="session, merchant_session, user_key, platform_key, password, invitation, refresh_token or command."
+    )
+    action: str = ApiField(description="What was done, named like the event: merchant.updated.")
+    target: str = ApiField(description="Id of the record.")
+    address: str = ApiField(description="Network address that the request came from.")
+    request_id: str
+    before: dict[str, Any] | None = ApiField(description="Former values of what changed; never a secret.")
+    after: dict[str, Any] | None = ApiField(description="New values of what changed; never a secret.")

@@ -1,0 +1,73 @@
+"""Log-ins, sessions, invitations and passwords in the API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, StringConstraints
+from pydantic import Field as ApiField
+
+from identity import fields
+from shared.api import Input, Secret
+
+TOKEN_LENGTH_MAX = 128
+
+
+class SessionIn(Input):
+    """A person's log-in."""
+
+    email: Annotated[str, StringConstraints(min_length=1, max_length=254)]
+    password: fields.PasswordTry
+    tenant: Annotated[str, StringConstraints(min_length=1, max_length=120)] = ApiField(
+        description="Id or name of the tenant."
+    )
+
+
+class RefreshIn(Input):
+    """The refresh token of the last answer."""
+
+    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
+
+
+class InvitationIn(Input):
+    """An invitation token and the password that its holder chooses."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
+    password: fields.Password
+
+
+class PasswordIn(Input):
+    """The present password and the next one."""
+
+    current_password: fields.PasswordTry
+    new_password: fields.Password
+
+
+class Principal(BaseModel):
+    """Who has come in."""
+
+    id: str
+    kind: str = ApiField(description="owner, staff or merchant.")
+    tenant_id: str
+    email: str
+    name: str
+
+
+class Session(Secret):
+    """A session: its running token, and what renews it."""
+
+    object: Literal["session"] = "session"
+    id: str
+    token: str = ApiField(description="Send it as `Authorization: Bearer`.")
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_at: datetime = ApiField(description="End of the token.")
+    refresh_token: str = ApiField(description="Good once, for the next token.")
+    refresh_expires_at: datetime = ApiField(description="End of the session.")
+    principal: Principal
+    livemode: bool
+
+
+class AcceptedInvitation(BaseModel):
+    """The person whose password is now set."""
+
+    object: Literal["accepted_invitation"] = "accepted_invitation"
+    principal: Principal

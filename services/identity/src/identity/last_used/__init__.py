@@ -1,0 +1,5 @@
+"""When credentials were last used, as every service reports it."""
+
+from identity.last_used.operations import mark_used
+
+__all__ = ["mark_used"]

@@ -1,0 +1,19 @@
+"""Log-ins: e-mail address, password hash and invitation of a person. One e-mail address is one person in a tenant."""
+
+from identity.logins.operations import change_email, create, digest_token, hash_if_given, new_token
+from identity.logins.passwords import Attempts, Passwords
+from identity.logins.queries import get_by_email, get_by_subject
+from identity.logins.tables import LoginRow
+
+__all__ = [
+    "Attempts",
+    "LoginRow",
+    "Passwords",
+    "change_email",
+    "create",
+    "digest_token",
+    "get_by_email",
+    "get_by_subject",
+    "hash_if_given",
+    "new_token",
+]

@@ -1,0 +1,38 @@
+"""Merchants, their API access and their API credentials."""
+
+from identity.merchants.operations import (
+    CredentialIssuer,
+    create,
+    disable,
+    enable,
+    grant_api_access,
+    publish,
+    reveal_key,
+    revoke_api_access,
+    revoke_api_access_by_account,
+    rotate_credentials,
+    update,
+)
+from identity.merchants.queries import get, list_merchants, list_stranded
+from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
+from identity.merchants.tables import MerchantRow
+
+__all__ = [
+    "API_ACCESS_LEVEL",
+    "KEY_OVERLAP_SECONDS_MAX",
+    "CredentialIssuer",
+    "MerchantRow",
+    "create",
+    "disable",
+    "enable",
+    "get",
+    "grant_api_access",
+    "list_merchants",
+    "list_stranded",
+    "publish",
+    "reveal_key",
+    "revoke_api_access",
+    "revoke_api_access_by_account",
+    "rotate_credentials",
+    "update",
+]

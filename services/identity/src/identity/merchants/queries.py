@@ -1,0 +1,138 @@
+"""Reads and locks merchants."""
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity import fields, tenants
+from identity.actors import Actor
+from identity.locations import LocationRow
+from identity.merchants.schemas import Merchant
+from identity.merchants.tables import MerchantRow
+from shared.api import Page, Paging, page
+from shared.errors import NotFound
+from shared.events import identity as facts
+
+
+def credentials_state(row: MerchantRow) -> facts.PairState | None:
+    """The pair as events carry it: digests, never the key."""
+    if row.account_id is None or row.key_digest is None or row.key_pepper_version is None:
+        return None
+    digests = [facts.DigestState(digest=row.key_digest, pepper_version=row.key_pepper_version)]
+    if row.previous_key_digest is not None and row.previous_key_pepper_version is not None:
+        previous = facts.DigestState(
+            digest=row.previous_key_digest,
+            pepper_version=row.previous_key_pepper_version,
+            valid_until=row.previous_key_valid_until,
+        )
+        digests.append(previous)
+    return facts.PairState(account_id=row.account_id, livemode=row.livemode, digests=digests)
+
+
+STRANDED_MAX = 20
+"""Merchants that a refusal to deactivate a location names."""
+
+
+async def list_merchants(
+    session: AsyncSession,
+    actor: Actor,
+    paging: Paging,
+    *,
+    level: int | None,
+    status: str | None,
+    api_access: bool | None,
+    reference_id: str | None,
+) -> Page[Merchant]:
+    """The tenant's merchants, newest first."""
+    statement = visible_rows(actor)
+    if level is not None:
+        statement = statement.where(col(MerchantRow.level) == level)
+    if status is not None:
+        statement = statement.where(col(MerchantRow.status) == status)
+    if api_access is not None:
+        statement = statement.where(col(MerchantRow.api_access) == api_access)
+    if reference_id is not None:
+        statement = statement.where(col(MerchantRow.reference_id) == reference_id)
+    order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
+    filters = [level, status, api_access, reference_id]
+    return await page(session, statement, paging, by=order, view=view, filters=filters)
+
+
+async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:
+    """One merchant. Raises `NotFound`."""
+    return view(await _one(session, visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)))
+
+
+async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str) -> list[str]:
+    """Ids of active merchants that have no other active location than this one, `STRANDED_MAX` at most."""
+    other = exists().where(
+        col(LocationRow.location_id) == func.any(col(MerchantRow.location_ids)),
+        col(LocationRow.location_id) != location_id,
+        col(LocationRow.active),
+    )
+    statement = (
+        select(col(MerchantRow.merchant_id))
+        .where(
+            col(MerchantRow.tenant_id) == tenant_id,
+            col(MerchantRow.status) == "active",
+            col(MerchantRow.location_ids).contains([location_id]),
+            ~other,
+        )
+        .order_by(col(MerchantRow.merchant_id))
+        .limit(STRANDED_MAX)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+def view(row: MerchantRow) -> Merchant:
+    """A merchant as the API shows it."""
+    return Merchant(
+        id=row.merchant_id,
+        tenant_id=row.tenant_id,
+        business_name=row.business_name,
+        login_email=row.login_email,
+        contact_email=row.contact_email,
+        phone=row.phone,
+        address=fields.address_of(row.address),
+        level=row.level,
+        status=row.status,
+        api_access=row.api_access,
+        api_account_id=row.account_id if row.api_access else None,
+        location_ids=row.location_ids,
+        default_location_id=row.default_location_id,
+        reference_id=row.reference_id,
+        metadata=row.details,
+        livemode=row.livemode,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        version=row.version,
+    )
+
+
+async def require_free_reference_id(
+    session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
+) -> None:
+    if reference_id is None:
+        return
+    statement = select(col(MerchantRow.merchant_id)).where(
+        col(MerchantRow.tenant_id) == tenant_id, col(MerchantRow.reference_id) == reference_id
+    )
+    holder = await session.scalar(statement)
+    if holder is not None and holder != own_id:
+        raise tenants.AlreadyExists("a merchant has this reference id", code="reference_id_taken", existing_id=holder)
+
+
+def visible_rows(actor: Actor) -> Select[MerchantRow]:
+    return tenants.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
+
+
+async def lock_for_update(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
+    statement = visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
+    return await _one(session, statement.with_for_update(key_share=True))
+
+
+async def _one(session: AsyncSession, statement: Select[MerchantRow]) -> MerchantRow:
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise NotFound("no merchant with this id", code="merchant_not_found")
+    return row

@@ -1,0 +1,81 @@
+"""Merchants in the API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+from identity import fields
+from shared.api import Input
+from shared.ids import LocationId
+
+LOCATIONS_OF_MERCHANT_MAX = 200
+
+MerchantLevel = Literal[1, 2]
+LocationIds = Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCATIONS_OF_MERCHANT_MAX)]
+
+
+class MerchantIn(Input):
+    """What makes a merchant. Without a password an invitation token is returned."""
+
+    business_name: fields.Name = ApiField(examples=["Boulangerie Ada"])
+    login_email: fields.Email
+    contact_email: fields.Email | None = None
+    phone: fields.Phone | None = None
+    address: fields.Address | None = None
+    level: MerchantLevel
+    api_access: bool = ApiField(False, description="Only for level 2; needs settings.merchants.api_access as well.")
+    location_ids: LocationIds
+    default_location_id: LocationId | None = ApiField(None, description="One of location_ids.")
+    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own name for it, unique in the tenant.")
+    metadata: fields.Metadata = {}
+    password: fields.Password | None = None
+
+
+class MerchantPatch(Input):
+    """What can change about a merchant. Moving it to level 1 ends its API access."""
+
+    business_name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = None
+    login_email: Annotated[fields.Email | None, fields.KEPT_IF_ABSENT] = None
+    contact_email: fields.Email | None = None
+    phone: fields.Phone | None = None
+    address: fields.Address | None = None
+    level: Annotated[MerchantLevel | None, fields.KEPT_IF_ABSENT] = None
+    api_access: Annotated[bool | None, fields.KEPT_IF_ABSENT] = None
+    location_ids: Annotated[LocationIds | None, fields.KEPT_IF_ABSENT] = None
+    default_location_id: LocationId | None = None
+    reference_id: fields.ReferenceId | None = None
+    metadata: Annotated[fields.Metadata | None, fields.KEPT_IF_ABSENT] = None
+
+
+class Merchant(BaseModel):
+    """A merchant; never with a key."""
+
+    object: Literal["merchant"] = "merchant"
+    id: str
+    tenant_id: str
+    business_name: str
+    login_email: str
+    contact_email: str | None
+    phone: str | None
+    address: fields.Address | None
+    level: int
+    status: str = ApiField(description="active or disabled.")
+    api_access: bool
+    api_account_id: str | None = ApiField(description="API Account ID; null while API access is off.")
+    location_ids: list[str]
+    default_location_id: str | None
+    reference_id: str | None
+    metadata: dict[str, str]
+    livemode: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class NewMerchant(Merchant):
+    """A new merchant."""
+
+    invitation_token: str | None = ApiField(description="To set a password with; null when one was given.")
+    invitation_expires_at: datetime | None

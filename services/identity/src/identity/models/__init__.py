@@ -1,1 +1,0 @@
-"""Identity's tables and the shapes of its API, by noun."""

@@ -1,0 +1,5 @@
+"""Creates a tenant with its owner and its default location."""
+
+from identity.onboarding.operations import create_tenant
+
+__all__ = ["create_tenant"]

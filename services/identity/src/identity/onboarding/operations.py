@@ -1,0 +1,79 @@
+"""Creates a tenant with its owner and its default location, in one transaction."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from identity import audit, locations, logins, tenants, users
+from identity.actors import Actor
+from identity.logins import Passwords
+from identity.onboarding.schemas import NewTenant, TenantIn
+from identity.tenants import TenantRow, publish, require_free_name, view
+from shared.errors import Forbidden
+from shared.events import identity as facts
+from shared.ids import new_id
+
+DEFAULT_LOCATION_NAME = "Main"
+
+
+async def create_tenant(session: AsyncSession, actor: Actor, passwords: Passwords, body: TenantIn) -> NewTenant:
+    """A tenant with its owner and default location. Raises `NameTaken`, or `Forbidden` when a test key asks for a real one."""
+    test = (not actor.livemode) if body.test is None else body.test
+    if not test and not actor.livemode:
+        raise Forbidden("a test key makes test tenants only", code="livemode_required")
+    password_hash = await logins.hash_if_given(passwords, body.owner.password)
+    await require_free_name(session, body.name, None)
+    now = datetime.now(UTC)
+    tenant_id = new_id("ten")
+    owner = users.new_row(
+        tenant_id=tenant_id,
+        kind="owner",
+        email=body.owner.email,
+        names=(body.owner.first_name, body.owner.last_name),
+        invited=password_hash is None,
+        permissions=[],
+        livemode=not test,
+        now=now,
+    )
+    row = TenantRow(
+        tenant_id=tenant_id,
+        version=1,
+        name=body.name,
+        name_key=tenants.unique_key(body.name),
+        country=body.country,
+        timezone=body.timezone,
+        currency=body.currency,
+        status="active",
+        test=test,
+        trial_days=body.trial_days,
+        job_review=body.job_review,
+        owner_id=owner.user_id,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    session.add(owner)
+    location = locations.new_row(row, name=DEFAULT_LOCATION_NAME, is_default=True, now=now)
+    session.add(location)
+    invitation = await logins.create(
+        session,
+        tenant_id=tenant_id,
+        email=body.owner.email,
+        subject_id=owner.user_id,
+        kind="user",
+        password_hash=password_hash,
+        now=now,
+    )
+    publish(session, facts.TenantCreated, row)
+    users.publish(session, facts.UserCreated, owner)
+    locations.publish(session, facts.LocationCreated, location)
+    made = NewTenant(
+        **view(row).model_dump(),
+        owner=users.view(owner),
+        default_location=locations.view(location),
+        invitation_token=invitation.token,
+        invitation_expires_at=invitation.expires_at,
+    )
+    audit.record(session, actor, "tenant.created", tenant_id, after=audit.snapshot(made), tenant_id=tenant_id)
+    return made

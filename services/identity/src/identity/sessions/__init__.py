@@ -1,0 +1,7 @@
+"""Sessions and their refresh tokens. `authentication` opens and renews them."""
+
+from identity.sessions.operations import delete_expired, end_all
+from identity.sessions.rules import next_valid_from, token_issued_at
+from identity.sessions.tables import RefreshTokenRow, SessionRow
+
+__all__ = ["RefreshTokenRow", "SessionRow", "delete_expired", "end_all", "next_valid_from", "token_issued_at"]

@@ -1,0 +1,128 @@
+"""The keys that sign session tokens: published before they are used, used by one at a time, retired when no token of theirs can run."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity.signing_keys import rules
+from identity.signing_keys.tables import SigningKeyRow
+from shared.access import tokens
+from shared.crypto.encryptor import Encryptor
+from shared.errors import Unavailable
+from shared.events import identity as facts
+from shared.messaging import outbox
+from shared.postgres.database import Database
+
+log = structlog.get_logger()
+
+RELOAD_SECONDS = 2.0
+_KEY_ID_BYTES = 8
+_LOCK = 7_229_101
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that may sign from `signs_from` on."""
+
+    key_id: str
+    private_key: Ed25519PrivateKey
+    signs_from: datetime
+
+
+class Signer:
+    """Signs with the newest key whose time has come; learns of new ones by reading the table every few seconds."""
+
+    def __init__(self, database: Database, encryptor: Encryptor):
+        self._database = database
+        self._encryptor = encryptor
+        self._keys: list[SigningKey] = []
+
+    def sign(self, claims: tokens.Claims) -> str:
+        """The token for these claims. Raises `Unavailable` before there is a key."""
+        usable = [key for key in self._keys if key.signs_from <= claims.issued_at]
+        if not usable:
+            raise Unavailable("no signing key is ready yet", code="signing_key_missing")
+        newest = max(usable, key=lambda key: key.signs_from)
+        return tokens.sign(claims, key_id=newest.key_id, private_key=newest.private_key)
+
+    async def run(self) -> None:
+        """Make the first key if there is none, then keep up with rotations until cancelled."""
+        async with self._database.transaction() as session:
+            await ensure_first(session, self._encryptor, datetime.now(UTC))
+        while True:
+            try:
+                await self.load()
+            except Exception:
+                # The keys at hand go on signing; the next round reads again.
+                log.exception("signing_keys_not_read")
+            await asyncio.sleep(RELOAD_SECONDS)
+
+    async def load(self) -> None:
+        """Read the keys once."""
+        async with self._database.reading() as session:
+            rows = (await session.execute(select(SigningKeyRow))).scalars().all()
+        now = datetime.now(UTC)
+        self._keys = [self._opened(row) for row in rows if row.retires_at is None or row.retires_at > now]
+
+    async def check(self) -> None:
+        """Raises `Unavailable` while nothing could be signed."""
+        if not self._keys:
+            raise Unavailable("no signing key is ready yet", code="signing_key_missing")
+
+    def _opened(self, row: SigningKeyRow) -> SigningKey:
+        raw = self._encryptor.decrypt(row.sealed_private_key, associated_data=row.key_id)
+        return SigningKey(row.key_id, Ed25519PrivateKey.from_private_bytes(raw), row.signs_from)
+
+
+async def ensure_first(session: AsyncSession, encryptor: Encryptor, now: datetime) -> None:
+    """Make the very first key; replicas that start together make one."""
+    await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if await session.scalar(select(func.count()).select_from(SigningKeyRow)) == 0:
+        _create(session, encryptor, now, signs_from=now)
+
+
+async def rotate(
+    session: AsyncSession, encryptor: Encryptor, now: datetime, *, grace_seconds: float, session_seconds: int
+) -> str:
+    """Publish a new key that signs after the grace; the others verify until the last of their tokens has ended. Returns its id."""
+    await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await session.execute(delete(SigningKeyRow).where(col(SigningKeyRow.retires_at) < now))
+    running = select(SigningKeyRow).where(col(SigningKeyRow.retires_at).is_(None)).order_by(col(SigningKeyRow.key_id))
+    for row in (await session.execute(running)).scalars():
+        row.retires_at = rules.retires_at(now, grace_seconds=grace_seconds, session_seconds=session_seconds)
+        row.version += 1
+        _publish(session, row)
+    return _create(session, encryptor, now, signs_from=now + timedelta(seconds=grace_seconds))
+
+
+def _create(session: AsyncSession, encryptor: Encryptor, now: datetime, *, signs_from: datetime) -> str:
+    private_key = Ed25519PrivateKey.generate()
+    key_id = "sig_" + secrets.token_hex(_KEY_ID_BYTES)
+    row = SigningKeyRow(
+        key_id=key_id,
+        version=1,
+        sealed_private_key=encryptor.encrypt(private_key.private_bytes_raw(), associated_data=key_id),
+        public_key=tokens.public_text(private_key),
+        signs_from=signs_from,
+        retires_at=None,
+        created_at=now,
+    )
+    session.add(row)
+    _publish(session, row)
+    return key_id
+
+
+def _publish(session: AsyncSession, row: SigningKeyRow) -> None:
+    state = facts.SigningKeyState(
+        key_id=row.key_id, algorithm=tokens.ALGORITHM, public_key=row.public_key, retires_at=row.retires_at
+    )
+    outbox.publish(
+        session, facts.SigningKeyPublished(tenant_id=None, subject=row.key_id, sequence=row.version, data=state)
+    )

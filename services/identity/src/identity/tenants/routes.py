@@ -1,0 +1,71 @@
+"""Routes of tenants."""
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from identity import tenants
+from identity.actors import CurrentActor
+from identity.tenants.schemas import Tenant, TenantPatch
+from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.ids import TenantId
+
+TenantStatus = Literal["active", "suspended", "closed"]
+
+
+def router() -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["tenants"])
+
+    @routes.get("/v1/tenants")
+    @requires("platform.tenants.read")
+    async def list_tenants(
+        session: Reading,
+        actor: CurrentActor,
+        paging: PageRequest,
+        status: Annotated[TenantStatus | None, Query(description="Only tenants in this status.")] = None,
+    ) -> Page[Tenant]:
+        """List tenants."""
+        return await tenants.list_tenants(session, actor, paging, status=status)
+
+    @routes.get("/v1/tenants/{tenant_id}")
+    @requires("platform.tenants.read")
+    async def get_tenant(tenant_id: TenantId, session: Reading, actor: CurrentActor) -> Tenant:
+        """Get a tenant."""
+        return await tenants.get(session, actor, tenant_id)
+
+    @routes.patch("/v1/tenants/{tenant_id}")
+    @requires("platform.tenants.write")
+    async def update_tenant(
+        tenant_id: TenantId, body: TenantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
+    ) -> Tenant:
+        """Change a tenant."""
+        return await tenants.update(session, actor, tenant_id, if_match, body)
+
+    @routes.post("/v1/tenants/{tenant_id}/suspend")
+    @requires("platform.tenants.write")
+    async def suspend_tenant(tenant_id: TenantId, session: Transaction, actor: CurrentActor) -> Tenant:
+        """Suspend a tenant."""
+        return await tenants.suspend(session, actor, tenant_id)
+
+    @routes.post("/v1/tenants/{tenant_id}/activate")
+    @requires("platform.tenants.write")
+    async def activate_tenant(tenant_id: TenantId, session: Transaction, actor: CurrentActor) -> Tenant:
+        """Activate a suspended tenant."""
+        return await tenants.activate(session, actor, tenant_id)
+
+    @routes.get("/v1/tenant")
+    @authenticated(merchant_session=True, exempt_from_402=True)
+    async def get_own_tenant(session: Reading, actor: CurrentActor) -> Tenant:
+        """Get the tenant that you act in."""
+        return await tenants.get(session, actor, actor.tenant_id)
+
+    @routes.patch("/v1/tenant")
+    @requires("settings.tenant.write")
+    async def update_own_tenant(
+        body: TenantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
+    ) -> Tenant:
+        """Change the tenant that you act in."""
+        return await tenants.update_own(session, actor, if_match, body)
+
+    return routes

@@ -1,0 +1,45 @@
+"""Tenants in the API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+from identity import fields
+from shared.api import Input
+
+JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
+
+
+class TenantPatch(Input):
+    """What can change about a tenant."""
+
+    name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description="Unique, whatever the case.", examples=["Livraisons Laurier"]
+    )
+    timezone: Annotated[fields.Timezone | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description="For new locations; those that exist keep theirs."
+    )
+    job_review: Annotated[bool | None, fields.KEPT_IF_ABSENT] = ApiField(
+        None, description=f"{JOB_REVIEW_DESCRIPTION} Jobs that exist stay as they are."
+    )
+
+
+class Tenant(BaseModel):
+    """A tenant."""
+
+    object: Literal["tenant"] = "tenant"
+    id: str
+    name: str
+    country: str
+    timezone: str
+    currency: str
+    status: str = ApiField(description="active, suspended or closed.")
+    test: bool
+    livemode: bool
+    job_review: bool = ApiField(description=JOB_REVIEW_DESCRIPTION)
+    owner_id: str
+    created_at: datetime
+    updated_at: datetime
+    version: int

@@ -1,0 +1,24 @@
+"""Users: the owner of a tenant and its members of staff, with their permissions."""
+
+from identity.users.operations import create, disable, enable, new_row, publish, set_permissions, update
+from identity.users.queries import get, get_permissions, list_users, view
+from identity.users.rules import check_grantable
+from identity.users.schemas import User
+from identity.users.tables import UserRow
+
+__all__ = [
+    "User",
+    "UserRow",
+    "check_grantable",
+    "create",
+    "disable",
+    "enable",
+    "get",
+    "get_permissions",
+    "list_users",
+    "new_row",
+    "publish",
+    "set_permissions",
+    "update",
+    "view",
+]
