@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import domain
-from billing.domain import Status, Terms
+from billing.subscriptions import rules
+from billing.subscriptions.rules import Status, Terms
 from shared.access import authorization, principals
 
 SECOND = timedelta(seconds=1)
@@ -23,59 +23,59 @@ terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, ac
 def test_billing_and_everybody_else_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
     principal = principals.Principal(subscription_status=terms.status, access_until=terms.access_until)
 
-    assert domain.entitled(terms, now) == authorization.entitled(principal, now)
+    assert rules.entitled(terms, now) == authorization.entitled(principal, now)
 
 
-@given(instants, st.integers(min_value=1, max_value=domain.TRIAL_DAYS_MAX))
+@given(instants, st.integers(min_value=1, max_value=rules.TRIAL_DAYS_MAX))
 def test_a_trial_entitles_until_its_end_and_not_at_it(created_at: datetime, days: int) -> None:
-    trial = domain.start_trial(created_at, days)
+    trial = rules.start_trial(created_at, days)
 
     assert trial.trial_ends_at == created_at + timedelta(days=days)
-    assert domain.entitled(trial, created_at)
-    assert domain.entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
-    assert not domain.entitled(trial, trial.trial_ends_at)
+    assert rules.entitled(trial, created_at)
+    assert rules.entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
+    assert not rules.entitled(trial, trial.trial_ends_at)
 
 
 @given(instants, st.integers())
 def test_no_length_of_trial_is_refused(created_at: datetime, days: int) -> None:
-    trial = domain.start_trial(created_at, days)
+    trial = rules.start_trial(created_at, days)
 
     assert trial.trial_ends_at is not None
-    assert created_at <= trial.trial_ends_at <= created_at + timedelta(days=domain.TRIAL_DAYS_MAX)
+    assert created_at <= trial.trial_ends_at <= created_at + timedelta(days=rules.TRIAL_DAYS_MAX)
 
 
 @given(terms, instants)
 def test_only_a_trial_whose_end_has_come_expires(terms: Terms, now: datetime) -> None:
-    expired = domain.expire(terms, now)
+    expired = rules.expire(terms, now)
 
     due = terms.status == "trialing" and terms.trial_ends_at is not None and terms.trial_ends_at <= now
     assert (expired is not None) == due
     if expired is not None:
         assert expired.status == "expired"
-        assert not domain.entitled(expired, now)
-        assert domain.expire(expired, now + SECOND) is None
+        assert not rules.entitled(expired, now)
+        assert rules.expire(expired, now + SECOND) is None
 
 
 @given(instants, spans, spans)
 def test_an_extension_moves_the_end_in_both_directions_and_revives(
     now: datetime, first: timedelta, second: timedelta
 ) -> None:
-    trial = domain.extend_trial(domain.start_trial(now, 0), now + first, now)
-    moved = domain.extend_trial(trial, now + second, now)
-    expired = domain.expire(moved, now + second)
+    trial = rules.extend_trial(rules.start_trial(now, 0), now + first, now)
+    moved = rules.extend_trial(trial, now + second, now)
+    expired = rules.expire(moved, now + second)
     assert expired is not None
-    revived = domain.extend_trial(expired, now + second + SECOND, now + second)
+    revived = rules.extend_trial(expired, now + second + SECOND, now + second)
 
     assert moved.trial_ends_at == moved.access_until == now + second
-    assert domain.entitled(moved, now)
+    assert rules.entitled(moved, now)
     assert revived.status == "trialing"
-    assert domain.entitled(revived, now + second)
+    assert rules.entitled(revived, now + second)
 
 
 @given(instants, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
 def test_a_trial_cannot_be_extended_into_the_past(now: datetime, ago: timedelta) -> None:
-    with pytest.raises(domain.TrialEndPassed) as refused:
-        domain.extend_trial(domain.start_trial(now, 14), now - ago, now)
+    with pytest.raises(rules.TrialEndPassed) as refused:
+        rules.extend_trial(rules.start_trial(now, 14), now - ago, now)
 
     assert [violation.pointer for violation in refused.value.violations] == ["/trial_ends_at"]
 
@@ -83,15 +83,15 @@ def test_a_trial_cannot_be_extended_into_the_past(now: datetime, ago: timedelta)
 def test_a_trial_cannot_be_extended_beyond_all_bounds() -> None:
     now = datetime.now(UTC)
 
-    with pytest.raises(domain.TrialEndTooFar):
-        domain.extend_trial(domain.start_trial(now, 14), domain.TRIAL_ENDS_AT_MAX, now)
+    with pytest.raises(rules.TrialEndTooFar):
+        rules.extend_trial(rules.start_trial(now, 14), rules.TRIAL_ENDS_AT_MAX, now)
 
 
-@pytest.mark.parametrize("status", sorted(set(domain.STATUSES) - {"trialing", "expired"}))
+@pytest.mark.parametrize("status", sorted(set(rules.STATUSES) - {"trialing", "expired"}))
 def test_a_paid_subscription_has_no_trial_to_extend(status: Status) -> None:
     now = datetime.now(UTC)
 
-    with pytest.raises(domain.NotOnTrial) as refused:
-        domain.extend_trial(Terms(status), now + SECOND, now)
+    with pytest.raises(rules.NotOnTrial) as refused:
+        rules.extend_trial(Terms(status), now + SECOND, now)
 
     assert refused.value.extra == {"current_status": status}

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
-from billing.models import SubscriptionRow
+from billing.subscriptions.tables import SubscriptionRow
 from shared.events import billing as billing_facts
 from shared.ids import new_id
 from tests.support.billing import (

@@ -11,11 +11,13 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing import subscriptions, worker
-from billing.audit import Actor
+from billing.audit.rules import Actor
 from billing.metadata import Base
-from billing.models import Subscription, SubscriptionRow, TimerRow
-from billing.worker import TimerWorker
+from billing.subscriptions import operations
+from billing.subscriptions import worker as subscriptions_worker
+from billing.subscriptions.schemas import Subscription
+from billing.subscriptions.tables import SubscriptionRow, TimerRow
+from billing.subscriptions.worker import TimerWorker
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.postgres.migrations import drift
@@ -65,7 +67,7 @@ async def expired(database: Database, *tenants: str) -> None:
 async def extend(database: Database, tenant_id: str, ends_at: datetime) -> Subscription:
     async with database.transaction() as session:
         now = datetime.now(UTC)
-        return await subscriptions.extend_trial(
+        return await operations.extend_trial(
             session, OPERATOR, tenant_id, ends_at, now, check_version=lambda version: None
         )
 
@@ -106,7 +108,7 @@ async def test_one_alone_is_told_within_a_second_of_its_instant(timers_url: str,
 async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
     timers_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "POLL_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(subscriptions_worker, "POLL_SECONDS", LONG_SECONDS)
     async with workers(timers_url, 1) as (own,):
         await asyncio.sleep(0.2)  # it has looked, found nothing that is due soon, and sleeps
 
@@ -138,14 +140,14 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
         await asyncio.Event().wait()
 
     stuck.before_commit.append(hang)
-    worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
+    subscriptions_worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
     await asyncio.wait_for(reached.wait(), 30)
     async with workers(timers_url, 2):
         await asyncio.sleep(0.3)
         assert await told(database, tenant_id) == ["trial.started"]
 
-        worker.cancel()
-        await asyncio.gather(worker, return_exceptions=True)
+        subscriptions_worker.cancel()
+        await asyncio.gather(subscriptions_worker, return_exceptions=True)
         await expired(database, tenant_id)
     await stuck.close()
 
@@ -243,7 +245,7 @@ async def test_a_repeated_tenant_keeps_its_subscription(timers_url: str, databas
     again = tenant_created(tenant_id=created.subject, trial_days=90)
     for batch in ([created], [created, created], [again]):
         async with database.transaction() as session:
-            await subscriptions.start_trials(session, batch, default_days=TRIAL_DAYS)
+            await operations.start_trials(session, batch, default_days=TRIAL_DAYS)
 
     (event,) = await published(database, created.subject)
     assert event.type == "trial.started"

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import subscriptions
 from billing.app import create_app
 from billing.config import Settings
-from billing.worker import TimerWorker
+from billing.subscriptions import operations
+from billing.subscriptions.worker import TimerWorker
 from shared.access import tokens
 from shared.access.credentials import Peppers, new_api_key
 from shared.chassis.settings import parse_keys
@@ -83,7 +83,7 @@ async def begin_trials(database: Database, count: int, *, ends_in: timedelta) ->
     ends_at = datetime.now(UTC) + ends_in
     created = [tenant_created(trial_days=1, at=ends_at - timedelta(days=1)) for _ in range(count)]
     async with database.transaction() as session:
-        await subscriptions.start_trials(session, created, default_days=TRIAL_DAYS)
+        await operations.start_trials(session, created, default_days=TRIAL_DAYS)
     return {event.subject: ends_at for event in created}
 
 

@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 
-from billing import api
 from billing.config import Settings
-from billing.consumers import IDENTITY_EVENTS, on_identity_events
-from billing.worker import TimerWorker
+from billing.subscriptions import routes as subscriptions_routes
+from billing.subscriptions.consumer import IDENTITY_EVENTS, on_identity_events
+from billing.subscriptions.worker import TimerWorker
 from shared.chassis.parts import Part
 from shared.events import identity
 from shared.service.composition import Service
@@ -23,4 +23,4 @@ def create_app(settings: Settings) -> FastAPI:
         handle=on_identity_events(trial_days=settings.trial_days),
     )
     worker = TimerWorker(service.database, service.metrics)
-    return service.app(routers=[api.router()], parts=[Part("timers", worker.run, role="worker")])
+    return service.app(routers=[subscriptions_routes.router()], parts=[Part("timers", worker.run, role="worker")])

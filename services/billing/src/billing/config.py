@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from billing.domain import TRIAL_DAYS_MAX
+from billing.subscriptions import TRIAL_DAYS_MAX
 from shared.chassis.settings import ServiceSettings
 
 

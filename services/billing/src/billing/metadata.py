@@ -1,7 +1,8 @@
 """The metadata of all of billing's tables, for migrations."""
 
-from billing.models import AuditRow, SubscriptionRow, TimerRow
+from billing.audit import AuditRow
 from billing.registry import Base
+from billing.subscriptions import SubscriptionRow, TimerRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from billing import subscriptions
 from billing.audit import Actor
-from billing.models import Subscription, TrialExtension
+from billing.subscriptions.schemas import Subscription, TrialExtension
 from shared.api import CurrentCaller, IfMatch, Reading, Router, Transaction, requires
 from shared.ids import TenantId
 

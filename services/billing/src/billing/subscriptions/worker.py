@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import subscriptions, timers
+from billing import subscriptions
+from billing.subscriptions import rules
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -54,14 +55,14 @@ class TimerWorker:
         self._written.clear()
         self._sleeps_until = ALWAYS
         async with self._database.reading() as session:
-            due_at = await timers.next_due_at(session)
+            due_at = await subscriptions.next_timer_due_at(session)
         self._overdue.set(0 if due_at is None else max(0.0, (now - due_at).total_seconds()))
         if due_at is None:
             return timedelta(seconds=POLL_SECONDS)
         if due_at > now:
             return min(due_at - now, timedelta(seconds=POLL_SECONDS))
         async with self._database.transaction() as session:
-            done = await subscriptions.do_what_is_due(session, now, limit=TIMERS_MAX)
+            done = await subscriptions.run_due_timers(session, now, limit=TIMERS_MAX)
         self._report(done)
         return timedelta() if done else timedelta(seconds=CONTENTION_SECONDS)
 
@@ -73,11 +74,11 @@ class TimerWorker:
 
     def _notice(self, session: AsyncSession) -> None:
         """Hook after a commit of this process: wake up for a timer that is due before the next look."""
-        earliest = timers.earliest_scheduled(session)
+        earliest = subscriptions.earliest_scheduled_timer(session)
         if earliest is not None and earliest < self._sleeps_until:
             self._written.set()
 
-    def _report(self, done: list[timers.Timer]) -> None:
+    def _report(self, done: list[rules.Timer]) -> None:
         now = datetime.now(UTC)
         for timer in done:
             self._lateness.labels(timer.kind).observe(max(0.0, (now - timer.due_at).total_seconds()))

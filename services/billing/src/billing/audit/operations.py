@@ -1,20 +1,12 @@
-"""The trail of what was changed by hand: written with the change, so that neither exists without the other."""
+"""Writes audit events in the transaction of the change that they describe."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.models import AuditRow
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asked for a change: the id of a person or key, and the network address."""
-
-    id: str
-    address: str | None
+from billing.audit.rules import Actor
+from billing.audit.tables import AuditRow
 
 
 def record(

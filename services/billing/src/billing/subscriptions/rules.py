@@ -1,13 +1,13 @@
-"""The rules of a subscription: when it entitles, how a trial starts, moves and ends. Values in, values out; `now` is an argument.
+"""The rules of a subscription: when it entitles, and how a trial starts, moves and ends.
 
-Invariant: while a trial runs, access ends at the very instant at which the trial ends, and nobody waits for an event to know it.
+While a trial runs, access ends at the very instant at which the trial ends; no event is needed to know it.
 """
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
-from shared.errors import Conflict, Invalid, Violation
+from shared.errors import Conflict, Invalid, NotFound, Violation
 
 Status = Literal["trialing", "active", "past_due", "unpaid", "canceled", "expired"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -98,3 +98,21 @@ def expire(terms: Terms, now: datetime) -> Terms | None:
     if terms.status != "trialing" or terms.trial_ends_at is None or now < terms.trial_ends_at:
         return None
     return replace(terms, status="expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Do what `kind` says with the tenant's subscription, at `due_at` or as soon as possible after."""
+
+    kind: TimerKind
+    tenant_id: str
+    due_at: datetime
+
+
+class SubscriptionNotFound(NotFound):
+    """No tenant of this id has reached billing."""
+
+    code = "subscription_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no subscription of this tenant is known here (yet)")
