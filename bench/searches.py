@@ -283,15 +283,15 @@ async def _ask_all(
     async with shopfront(stage, url, account) as front:
         # As `serve` does.
         server.settle_memory()
-        for question in QUESTIONS:
-            headers = stage.pair.headers if question.own else staff
-            asked = found[question.name] = Asked()
+        for query in QUESTIONS:
+            headers = stage.pair.headers if query.own else staff
+            asked = found[query.name] = Asked()
             for place in range(first, first + WARMING_TIMES + ASKED_TIMES):
-                path, body = question.request(samples[place % len(samples)])
+                path, body = query.request(samples[place % len(samples)])
                 await front.post(path, body, headers, asked if place >= first + WARMING_TIMES else Asked())
-            if question.finds and not asked.rows:
-                raise BenchFailed(f"{question.name}: nothing was found")
-            _say(f"{total:>9,} {question.name:<36} {_shown(asked)}, {asked.rows / ASKED_TIMES:.0f} rows")
+            if query.finds and not asked.rows:
+                raise BenchFailed(f"{query.name}: nothing was found")
+            _say(f"{total:>9,} {query.name:<36} {_shown(asked)}, {asked.rows / ASKED_TIMES:.0f} rows")
         asked = found[CREATED] = Asked()
         for place in range(WARMING_TIMES + ASKED_TIMES):
             body = new_job(total + number * 1000 + place)

@@ -1,6 +1,6 @@
 """A stock of jobs as a large shop has it: names that repeat as names do, common and rare tags, numbers of their own, two years of days.
 
-Rows are made by the rules of the service (`jobs.domain.terms` files them), but written past its API: three million would take an hour.
+Rows are made by the rules of the service (`jobs.search_index.tokens` files them), but written past its API: three million would take an hour.
 Indexes are taken away while a large stock is written and made anew afterwards.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from jobs.domain import terms
+from jobs.search_index import tokens
 from shared.events.jobs import ActionState, AddressState, ContactState, JobState
 from shared.ids import from_uuid, to_uuid
 
@@ -337,9 +337,9 @@ def _job_record(shop: Shop, one: Stocked) -> tuple[Any, ...]:
         job.barcodes,
         job.tags,
         json.dumps(job.metadata),
-        terms.job_terms(job, shop.tenant_id),
-        terms.job_parts(job),
-        terms.customer_key(job.contact),
+        tokens.job_tokens(job, shop.tenant_id),
+        tokens.job_parts(job),
+        tokens.customer_key(job.contact),
     )
 
 
@@ -355,8 +355,8 @@ def _action_record(shop: Shop, one: Stocked, action: ActionState) -> tuple[Any, 
         action.barcode,
         action.status,
         one.created_at,
-        terms.action_terms(action, shop.tenant_id, one.job.merchant_id),
-        terms.action_parts(action),
+        tokens.action_tokens(action, shop.tenant_id, one.job.merchant_id),
+        tokens.action_parts(action),
     )
 
 

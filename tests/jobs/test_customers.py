@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from jobs import customers
-from jobs.models.customers import CustomerFilters
+from jobs.customers import operations, queries
+from jobs.customers.schemas import CustomerFilters
 from shared.access.principals import Caller, Principal
 from shared.events.jobs import JobUpdated
 from shared.ids import to_uuid
@@ -321,7 +321,7 @@ async def test_accents_tell_two_addresses_apart(tenant: Tenant) -> None:
 
 async def test_an_erasure_goes_on_until_nothing_is_left(service: Jobs, tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
-    count = customers.ERASED_JOBS_MAX + 1
+    count = operations.ERASED_JOBS_MAX + 1
     await merchant.api.create(smallest(contact=ADA, actions=[{"sku": "S-1"}]))
     await multiply(service, tenant, count - 1, customers=1)
 
@@ -336,7 +336,7 @@ async def test_a_page_of_customers_costs_the_same_among_many_jobs(service: Jobs,
     await merchant.api.create(smallest(contact=ADA))
     await multiply(service, tenant, 20_000, customers=100)
     caller = Caller("owner", "session", Principal(tenant_id=tenant.id), frozenset(), livemode=True)
-    statement = customers.page_statement(caller, CustomerFilters(), "", 51)
+    statement = queries.page_statement(caller, CustomerFilters(), "", 51)
 
     plan = await explained(service, statement)
 

@@ -4,10 +4,10 @@ from typing import get_args
 
 import pytest
 
-from jobs.domain import codes
-from jobs.domain.placing import LocationsNotAllowed, Merchant, location_for
-from jobs.domain.states import JobStatus, allowed_transitions
-from jobs.models.inputs import JobIn
+from jobs.aggregate.rules import JobStatus, allowed_transitions
+from jobs.aggregate.schemas import JobIn
+from jobs.fields import rules
+from jobs.reference_data.rules import LocationsNotAllowed, Merchant, choose_location
 from shared.ids import new_id
 
 MONTREAL, TORONTO, FOREIGN = new_id("loc"), new_id("loc"), new_id("loc")
@@ -25,8 +25,8 @@ def test_every_status_says_where_it_can_go() -> None:
 
 
 def test_the_default_location_is_taken_when_none_is_named() -> None:
-    assert location_for(MERCHANT, None, None) == MONTREAL
-    assert location_for(MERCHANT, TORONTO, MONTREAL) == TORONTO
+    assert choose_location(MERCHANT, None, None) == MONTREAL
+    assert choose_location(MERCHANT, TORONTO, MONTREAL) == TORONTO
 
 
 @pytest.mark.parametrize(
@@ -47,15 +47,15 @@ def test_all_that_is_wrong_with_the_locations_is_said_at_once(
     merchant: Merchant, location_id: str | None, distribution_location_id: str | None, expected: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(LocationsNotAllowed) as raised:
-        location_for(merchant, location_id, distribution_location_id)
+        choose_location(merchant, location_id, distribution_location_id)
 
     assert [(violation.pointer, violation.code) for violation in raised.value.violations] == expected
 
 
 def test_the_code_lists_are_whole() -> None:
-    assert {"CAD", "USD", "EUR", "JPY", "XOF"} <= codes.CURRENCIES
-    assert {"CA", "US", "FR", "SN"} <= codes.COUNTRIES
-    assert (len(codes.CURRENCIES), len(codes.COUNTRIES)) == (155, 249)
+    assert {"CAD", "USD", "EUR", "JPY", "XOF"} <= rules.CURRENCIES
+    assert {"CA", "US", "FR", "SN"} <= rules.COUNTRIES
+    assert (len(rules.CURRENCIES), len(rules.COUNTRIES)) == (155, 249)
 
 
 def test_the_published_example_is_accepted() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.sheets import COLUMNS
+from jobs.file_formats.csv_format import COLUMNS
 from tests.support.files import imported, lines
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 

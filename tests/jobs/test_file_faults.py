@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from deploy.devstack.processes import free_ports
-from jobs import imports
+from jobs.imports import operations
 from tests.support.files import accepted, ended, lines, send
 from tests.support.jobs import Jobs, running, smallest
 from tests.support.stack import BackingStack
@@ -221,7 +221,7 @@ async def test_a_file_that_nobody_will_complete_is_swept_away(service: Jobs) -> 
         await session.execute(abandoned)
 
     async with service.database.transaction() as session:
-        await imports.sweep(session)
+        await operations.delete_stale(session)
 
     assert (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).status_code == 404
     async with service.database.reading() as session:

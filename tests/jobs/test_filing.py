@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from jobs import filing
-from jobs.models.tables import UNFILED
+from jobs.aggregate.tables import OUTDATED_TOKENS
+from jobs.search import reindex, worker
 from shared.ids import to_uuid
 from tests.support.jobs import Jobs, Tenant, running, smallest
 from tests.support.stack import BackingStack
@@ -43,7 +43,7 @@ async def left(service: Jobs) -> int:
     """How many rows are still filed by rules of before."""
     async with service.database.reading() as session:
         counts = [
-            (await session.execute(text(f"SELECT count(*) FROM {table} WHERE {UNFILED}"))).scalar_one()
+            (await session.execute(text(f"SELECT count(*) FROM {table} WHERE {OUTDATED_TOKENS}"))).scalar_one()
             for table in ("jobs", "actions")
         ]
     return sum(counts)
@@ -52,7 +52,7 @@ async def left(service: Jobs) -> int:
 async def file_all(service: Jobs) -> None:
     while True:
         async with service.database.transaction() as session:
-            if not await filing.refile(session):
+            if not await reindex.reindex_batch(session):
                 return
 
 
@@ -73,7 +73,9 @@ async def test_what_was_filed_before_is_found_once_it_is_filed_anew(service: Job
 
 async def test_jobs_beyond_one_transaction_are_filed_and_deleted_ones_too(service: Jobs, tenant: Tenant) -> None:
     api = (await tenant.merchant()).api
-    jobs = [await api.create(smallest(**{**NUMBERED, "reference_id": f"A{n}"})) for n in range(filing.JOBS_MAX + 1)]
+    jobs = [
+        await api.create(smallest(**{**NUMBERED, "reference_id": f"A{n}"})) for n in range(reindex.REINDEX_JOBS_MAX + 1)
+    ]
     assert (await api.request("DELETE", f"/v1/jobs/{jobs[0]['id']}")).status_code == 204
     for job in jobs:
         await file_as_before(service, job)
@@ -81,7 +83,7 @@ async def test_jobs_beyond_one_transaction_are_filed_and_deleted_ones_too(servic
     await file_all(service)
 
     assert await left(service) == 0
-    assert len(await api.listed(sku="CHAIR-4711-B")) == filing.JOBS_MAX
+    assert len(await api.listed(sku="CHAIR-4711-B")) == reindex.REINDEX_JOBS_MAX
     assert await api.listed(sku="CHAIR-4711-B", deleted="true") == [jobs[0]["id"]]
 
 
@@ -95,7 +97,7 @@ async def test_a_job_that_somebody_changes_is_not_waited_for(service: Jobs, tena
         await other.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": to_uuid(held["id"])})
         # Whoever waited would be refused the lock after some time.
         async with service.database.transaction() as session:
-            await filing.refile(session)
+            await reindex.reindex_batch(session)
         assert await api.listed(sku="chair-4711-b") == [free["id"]]
 
     await file_all(service)
@@ -106,7 +108,7 @@ async def test_the_service_does_it_by_itself(service: Jobs, tenant: Tenant) -> N
     api = (await tenant.merchant()).api
     job = await api.create(smallest(**NUMBERED))
     await file_as_before(service, job)
-    part = asyncio.ensure_future(filing.filing(service.database)())
+    part = asyncio.ensure_future(worker.reindexing(service.database)())
 
     async def found() -> bool:
         return bool(await api.listed(q="712004") == [job["id"]])

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from jobs.models.imports import ERRORS_KEPT_MAX
+from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
 from tests.support.files import accepted, ended, errors, imported, lines, send
 from tests.support.jobs import Jobs, Merchant, Tenant, smallest
@@ -19,7 +19,7 @@ HEADING = "reference_id,contact.first_name,contact.phone,address.raw,instruction
 @pytest.fixture
 def row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Imports create their jobs one by one: none of many rows is over in a moment."""
-    monkeypatch.setattr("jobs.worker.BATCH_ROWS", 1)
+    monkeypatch.setattr("jobs.imports.worker.BATCH_ROWS", 1)
 
 
 async def references(merchant: Merchant) -> list[str]:
@@ -378,7 +378,7 @@ async def test_a_tenant_has_so_many_imports_waiting_and_no_more(tenant: Tenant) 
 
 
 async def test_a_file_of_too_many_rows_creates_nothing(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.worker.ROWS_MAX", 100)
+    monkeypatch.setattr("jobs.imports.worker.ROWS_MAX", 100)
     merchant = await tenant.merchant()
 
     done = await imported(merchant.api, lines(smallest() for _ in range(101)))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from jobs.models.tables import Base
+from jobs.metadata import Base
 from shared.postgres.migrations import drift, migrate
 from tests.support.stack import BackingStack
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.domain.records import RECORD_BYTES_MAX, Record, Records, Rows, TextLines
+from jobs.file_formats.record_reader import RECORD_BYTES_MAX, CsvReader, LineReader, Record, RecordReader
 
 TEXT = st.text(alphabet='ab,"\n\r é', max_size=12).map(str.encode) | st.binary(max_size=4)
 FILES = st.lists(TEXT, max_size=30).map(b"".join)
@@ -13,10 +13,10 @@ AWKWARD = (
     + b"z" * (RECORD_BYTES_MAX + 10)
     + b"\n9,last"
 )
-KINDS: list[type[Rows] | type[TextLines]] = [Rows, TextLines]
+KINDS: list[type[CsvReader] | type[LineReader]] = [CsvReader, LineReader]
 
 
-def cut(records: Records, content: bytes, piece_bytes: int) -> list[Record]:
+def cut(records: RecordReader, content: bytes, piece_bytes: int) -> list[Record]:
     found: list[Record] = []
     for begins in range(0, len(content), piece_bytes):
         found.extend(records.feed(content[begins : begins + piece_bytes]))
@@ -27,7 +27,7 @@ def cut(records: Records, content: bytes, piece_bytes: int) -> list[Record]:
 @given(content=FILES, piece_bytes=st.integers(1, 40))
 @settings(max_examples=300)
 def test_the_size_of_the_pieces_changes_nothing(
-    kind: type[Rows] | type[TextLines], content: bytes, piece_bytes: int
+    kind: type[CsvReader] | type[LineReader], content: bytes, piece_bytes: int
 ) -> None:
     assert cut(kind(), content, piece_bytes) == cut(kind(), content, len(content) + 1)
 
@@ -35,7 +35,7 @@ def test_the_size_of_the_pieces_changes_nothing(
 @pytest.mark.parametrize("kind", KINDS)
 @given(content=FILES)
 @settings(max_examples=200)
-def test_reading_goes_on_after_any_record(kind: type[Rows] | type[TextLines], content: bytes) -> None:
+def test_reading_goes_on_after_any_record(kind: type[CsvReader] | type[LineReader], content: bytes) -> None:
     whole = cut(kind(), content, len(content) + 1)
 
     for place, record in enumerate(whole):
@@ -44,7 +44,7 @@ def test_reading_goes_on_after_any_record(kind: type[Rows] | type[TextLines], co
 
 
 def test_a_fault_costs_no_more_than_its_line() -> None:
-    found = [(record.line, record.cells or record.fault) for record in cut(Rows(), AWKWARD, 1000)]
+    found = [(record.line, record.cells or record.fault) for record in cut(CsvReader(), AWKWARD, 1000)]
 
     assert found == [
         (1, ("a", "b")),
@@ -60,7 +60,7 @@ def test_a_fault_costs_no_more_than_its_line() -> None:
 
 
 def test_an_endless_line_is_not_held() -> None:
-    records = TextLines()
+    records = LineReader()
     for _ in range(100):
         assert list(records.feed(b"x" * RECORD_BYTES_MAX)) == []
         assert len(records._lines._begun) <= RECORD_BYTES_MAX

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from jobs import retention
+from jobs.retention import worker
 from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
@@ -19,7 +19,7 @@ BETWEEN = datetime(2025, 1, 15, tzinfo=UTC)
 
 async def tidy(service: Jobs, now: datetime, *, history_months: int = 24, deleted_days: int = 90) -> bool:
     """What a replica does at this instant."""
-    return await retention.tidy(service.database, now, history_months=history_months, deleted_days=deleted_days)
+    return await worker.run_once(service.database, now, history_months=history_months, deleted_days=deleted_days)
 
 
 async def tidied(service: Jobs, now: datetime, **more: int) -> None:
@@ -93,9 +93,9 @@ async def test_writers_find_this_month_and_the_next_three(service: Jobs, tenant:
 
 async def test_a_worker_keeps_at_it(service: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     for pause in ("PERIOD_SECONDS", "RETRY_SECONDS"):
-        monkeypatch.setattr(retention, pause, 0.05)
+        monkeypatch.setattr(worker, pause, 0.05)
     newest = max(name for name in await months(service) if name != "other")
-    keep = asyncio.ensure_future(retention.keeping(service.database, history_months=24, deleted_days=90)())
+    keep = asyncio.ensure_future(worker.retaining(service.database, history_months=24, deleted_days=90)())
 
     async def again() -> bool:
         return newest in await months(service)
@@ -165,8 +165,8 @@ async def test_a_month_too_full_to_be_moved_stays_until_it_is_old(
     jobs = [await merchant.api.create() for _ in range(3)]
     for job in jobs:
         await happened(service, job, LONG_AGO)
-    monkeypatch.setattr(retention, "MOVED_ROWS_MAX", 2)
-    monkeypatch.setattr(retention, "DELETED_ROWS_MAX", 2)
+    monkeypatch.setattr(worker, "MOVED_ROWS_MAX", 2)
+    monkeypatch.setattr(worker, "DELETED_ROWS_MAX", 2)
 
     await tidied(service, LONG_AGO)
     assert "2024_01" not in await months(service)
@@ -192,7 +192,7 @@ async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
 
     async with service.database.transaction() as session:
         await session.execute(text(query))
-        waiting = asyncio.create_task(retention.tidy(patient, datetime.now(UTC), history_months=1, deleted_days=90))
+        waiting = asyncio.create_task(worker.run_once(patient, datetime.now(UTC), history_months=1, deleted_days=90))
         while not waiting.done():
             await merchant.api.create()
         assert await waiting is False
@@ -221,7 +221,7 @@ async def test_replicas_share_the_work(service: Jobs, tenant: Tenant) -> None:
 async def test_deleted_jobs_are_purged_with_all_that_is_theirs(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     actions = [{"sku": "A"}, {"sku": "B"}]
-    old = [await deleted(merchant, service, days_ago=91, actions=actions) for _ in range(retention.PURGED_JOBS_MAX + 1)]
+    old = [await deleted(merchant, service, days_ago=91, actions=actions) for _ in range(worker.PURGED_JOBS_MAX + 1)]
     young = await deleted(merchant, service, days_ago=89, actions=actions)
     kept = await merchant.api.create(smallest(actions=actions))
 

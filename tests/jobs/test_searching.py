@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import text
 
-from jobs.conditions import as_tsquery
-from jobs.domain import terms
+from jobs.search.query import as_tsquery
+from jobs.search_index import tokens
 from shared.ids import new_id
 from tests.support.jobs import Api, Jobs, Tenant, smallest
 
@@ -503,10 +503,10 @@ async def test_control_characters_in_a_query_are_refused(shop: Api) -> None:
 async def test_whatever_a_value_is_it_is_found_under_its_term_and_no_other(
     service: Jobs, kept: list[str], asked: str
 ) -> None:
-    filed = [terms.term("t", value) for value in kept]
+    filed = [tokens.token("t", value) for value in kept]
 
-    assert await _filed_under(service, [*filed, terms.term("t", asked)], [[terms.term("t", asked)]])
-    assert await _filed_under(service, filed, [[terms.term("t", asked)]]) == (terms.term("t", asked) in filed)
+    assert await _filed_under(service, [*filed, tokens.token("t", asked)], [[tokens.token("t", asked)]])
+    assert await _filed_under(service, filed, [[tokens.token("t", asked)]]) == (tokens.token("t", asked) in filed)
     assert await _filed_under(service, filed, [[term, "t:none"] for term in filed] or [["t:none"]]) == bool(filed)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from jobs.domain import terms
+from jobs.search_index import tokens
 from shared.events.jobs import ActionState, JobState
 from shared.ids import new_id, to_uuid
 from tests.support.jobs import Jobs, Merchant
@@ -93,9 +93,9 @@ def _job(merchant: Merchant, job: JobState) -> dict[str, Any]:
         "id": str(to_uuid(job.id)),
         "location_id": str(to_uuid(job.location_id)),
         "distribution_location_id": job.distribution_location_id and str(to_uuid(job.distribution_location_id)),
-        "terms": terms.job_terms(job, merchant.tenant.id),
-        "parts": terms.job_parts(job),
-        "customer_key": terms.customer_key(job.contact),
+        "terms": tokens.job_tokens(job, merchant.tenant.id),
+        "parts": tokens.job_parts(job),
+        "customer_key": tokens.customer_key(job.contact),
     }
 
 
@@ -104,6 +104,6 @@ def _action(merchant: Merchant, job: JobState, action: ActionState) -> dict[str,
     return row | {
         "id": str(to_uuid(action.id)),
         "job_id": str(to_uuid(job.id)),
-        "terms": terms.action_terms(action, merchant.tenant.id, merchant.id),
-        "parts": terms.action_parts(action),
+        "terms": tokens.action_tokens(action, merchant.tenant.id, merchant.id),
+        "parts": tokens.action_parts(action),
     }

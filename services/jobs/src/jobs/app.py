@@ -5,19 +5,22 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import filing, jobs, retention, rows
-from jobs.api import actions as actions_api
-from jobs.api import bulk as bulk_api
-from jobs.api import customers as customers_api
-from jobs.api import dispatch as dispatch_api
-from jobs.api import imports as imports_api
-from jobs.api import jobs as jobs_api
-from jobs.api import reports as reports_api
-from jobs.api import searches as searches_api
+from jobs import aggregate, jobs
+from jobs.actions import routes as actions_routes
+from jobs.bulk import routes as bulk_routes
 from jobs.config import Settings
 from jobs.customers import CustomerIds
+from jobs.customers import routes as customers_routes
 from jobs.exports import Exports
-from jobs.worker import ImportWorker
+from jobs.history import routes as history_routes
+from jobs.imports import routes as imports_routes
+from jobs.imports.worker import ImportWorker
+from jobs.jobs import routes as jobs_routes
+from jobs.lifecycle import routes as lifecycle_routes
+from jobs.reports import routes as reports_routes
+from jobs.retention import worker as retention_worker
+from jobs.search import routes as search_routes
+from jobs.search import worker as search_worker
 from shared.access.authentication import Access
 from shared.api.group_commit import GroupCommit, GroupRead, Written
 from shared.chassis.parts import Part
@@ -34,11 +37,11 @@ def create_app(settings: Settings) -> FastAPI:
     creations = GroupCommit(
         service.database, service.response_encryptor, partial(_create, access=service.access), status_code=201
     )
-    keep = retention.keeping(
+    keep = retention_worker.retaining(
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
     importing = ImportWorker(service.database, service.access, service.metrics)
-    files = imports_api.router(
+    files = imports_routes.router(
         service.database,
         service.access,
         service.response_encryptor,
@@ -48,21 +51,21 @@ def create_app(settings: Settings) -> FastAPI:
     return service.app(
         routers=[
             # Before the routes of one job: `bulk` and `imports` are no ids.
-            bulk_api.router(service.access, bytes_max=settings.bulk_bytes_max),
+            bulk_routes.router(service.access, bytes_max=settings.bulk_bytes_max),
             files,
-            jobs_api.router(creations, GroupRead(service.database, rows.shown), service.access),
-            jobs_api.history_router(),
-            dispatch_api.router(service.access),
-            dispatch_api.ending_router(service.access),
-            actions_api.router(service.access),
-            searches_api.router(),
-            customers_api.router(service.access, CustomerIds(settings.secret_bytes)),
-            reports_api.router(),
+            jobs_routes.router(creations, GroupRead(service.database, aggregate.get_many), service.access),
+            history_routes.router(),
+            lifecycle_routes.router(service.access),
+            lifecycle_routes.ending_router(service.access),
+            actions_routes.router(service.access),
+            search_routes.router(),
+            customers_routes.router(service.access, CustomerIds(settings.secret_bytes)),
+            reports_routes.router(),
         ],
         parts=[
             Part("imports", importing.run, role="worker"),
             Part("retention", keep, role="worker"),
-            Part("filing", filing.filing(service.database), role="worker"),
+            Part("filing", search_worker.reindexing(service.database), role="worker"),
         ],
     )
 

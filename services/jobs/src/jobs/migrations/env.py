@@ -1,6 +1,6 @@
 """Alembic's entry; everything is in `shared.postgres.migrations`."""
 
-from jobs.models.tables import Base
+from jobs.metadata import Base
 from shared.postgres import migrations
 
 migrations.run(Base.metadata)

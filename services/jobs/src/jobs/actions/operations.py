@@ -1,0 +1,152 @@
+"""Create, update and delete one action, and record its outcome. Each locks the job that the action belongs to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.actions.queries import find
+from jobs.actions.schemas import OutcomeIn
+from jobs.aggregate import (
+    ACTIONS_MAX,
+    POSITION_MAX,
+    STOP_MISPLACED,
+    STOP_TYPES,
+    ActionIn,
+    ActionRow,
+    CommandNotAllowed,
+    LockedJob,
+    TooManyActions,
+    Units,
+    action_not_found,
+    lock_for_update,
+    new_action,
+    require_editable,
+    save,
+    view_action,
+)
+from jobs.fields import apply_patch
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import IfMatch
+from shared.errors import Invalid, Violation
+from shared.events.jobs import ActionState
+
+ACTIONS_FIELD = frozenset({"actions"})
+"""What a job's status must allow to be edited before an action is added, changed or deleted."""
+
+
+async def create(session: AsyncSession, access: Access, caller: Caller, job_id: str, asked: ActionIn) -> ActionState:
+    """A new action in the job, after those that it has unless it says where.
+
+    Raises `NotFound`, `Invalid`, `NotEditable` or `TooManyActions`.
+    """
+    held = await lock_for_update(session, access, caller, job_id)
+    row = held.row
+    action = new_action(asked, job_id, row.type, _next_position(held), held.now)
+    _require_stop_allowed(action.type, action.stop)
+    require_editable(row.status, ACTIONS_FIELD)
+    if len(held.actions) >= ACTIONS_MAX:
+        raise TooManyActions
+    stored = action.model_dump(mode="json", exclude_none=True, exclude={"object", "created_at", "updated_at"})
+    held.actions[action.id] = added = ActionRow(
+        **stored,
+        tenant_id=row.tenant_id,
+        merchant_id=row.merchant_id,
+        livemode=row.livemode,
+        created_at=held.now,
+        updated_at=held.now,
+    )
+    await save(session, caller, held, "action.created", action_id=action.id)
+    return view_action(added)
+
+
+async def update(
+    session: AsyncSession,
+    access: Access,
+    caller: Caller,
+    job_id: str,
+    action_id: str,
+    patch: Mapping[str, Any],
+    if_match: IfMatch,
+) -> ActionState:
+    """Apply a merge patch (`models.changes.ActionPatch`); one that changes nothing leaves the action as it is.
+
+    Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
+    """
+    held = await lock_for_update(session, access, caller, job_id)
+    action = held.action(action_id)
+    if_match.check(action.version)
+    asked = apply_patch(ActionIn, view_action(action), patch)
+    # Removed, these are what a new action has that says nothing of them.
+    if "type" in asked:
+        asked["type"] = asked["type"] or held.row.type
+    if "position" in asked:
+        asked["position"] = asked["position"] or _next_position(held, without=action_id)
+    _require_stop_allowed(asked.get("type", action.type), asked.get("stop", action.stop))
+    changed = {name: value for name, value in asked.items() if value != getattr(action, name)}
+    if changed:
+        require_editable(held.row.status, ACTIONS_FIELD)
+    for name, value in changed.items():
+        setattr(action, name, value)
+    await save(session, caller, held, "action.updated", action_id=action_id)
+    return view_action(action)
+
+
+async def delete(
+    session: AsyncSession, access: Access, caller: Caller, job_id: str, action_id: str, if_match: IfMatch
+) -> None:
+    """Delete an action of the job; nothing when that was done before. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
+    held = await lock_for_update(session, access, caller, job_id)
+    action = held.actions.get(action_id)
+    if action is None:
+        if await find(session, caller, job_id, action_id, deleted=True) is None:
+            raise action_not_found()
+        return
+    if_match.check(action.version)
+    require_editable(held.row.status, ACTIONS_FIELD)
+    action.deleted_at = held.now
+    await save(session, caller, held, "action.deleted", action_id=action_id)
+
+
+async def record_outcome(
+    session: AsyncSession,
+    access: Access,
+    caller: Caller,
+    job_id: str,
+    action_id: str,
+    outcome: OutcomeIn,
+    if_match: IfMatch,
+) -> ActionState:
+    """Record what became of an action's units, or correct it, while the job is in progress; the same again changes nothing.
+
+    Raises `NotFound`, `Invalid`, `PreconditionFailed` or `CommandNotAllowed`.
+    """
+    held = await lock_for_update(session, access, caller, job_id)
+    action = held.action(action_id)
+    units = Units(outcome.completed, outcome.incomplete, outcome.damaged)
+    if outcome.completed + outcome.incomplete + outcome.damaged != action.quantity:
+        message = f"completed, incomplete and damaged must add up to the action's quantity, which is {action.quantity}"
+        raise Invalid("the request is not valid: see errors", Violation("/completed", "outcome_sum", message))
+    if_match.check(action.version)
+    recorded = outcome.model_dump(exclude_none=True)
+    if recorded == action.outcome:
+        return view_action(action)
+    if held.row.status != "in_progress":
+        raise CommandNotAllowed(held.row.status, "record_outcome")
+    action.outcome = recorded
+    action.status = units.status
+    await save(session, caller, held, "action.outcome_recorded", action_id=action_id)
+    return view_action(action)
+
+
+def _next_position(held: LockedJob, *, without: str | None = None) -> int:
+    """The position after all actions of the job, this one excepted."""
+    last = max((action.position for action in held.actions.values() if action.id != without), default=0)
+    return min(last + 1, POSITION_MAX)
+
+
+def _require_stop_allowed(action_type: str, stop: object) -> None:
+    if stop is not None and action_type not in STOP_TYPES:
+        violation = Violation("/stop", STOP_MISPLACED.type, STOP_MISPLACED.message())
+        raise Invalid("the request is not valid: see errors", violation)

@@ -1,0 +1,73 @@
+"""The actions of one job."""
+
+from jobs import actions
+from jobs.actions.schemas import ActionPatch
+from jobs.aggregate import ActionIn
+from jobs.fields import merge_patch_body
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.events.jobs import ActionState
+from shared.ids import ActionId, JobId
+
+
+def router(access: Access) -> Router:
+    """The routes. Actions have versions of their own: `ETag` and `If-Match` are about the action, not its job."""
+    routes = Router(tags=["actions"])
+
+    @routes.get("/v1/jobs/{job_id}/actions")
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
+    async def list_job_actions(
+        job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
+    ) -> Page[ActionState]:
+        """List the actions of a job.
+
+        In the order of their positions; the job itself shows all of them too.
+        """
+        return await actions.list_actions(session, caller, job_id, paging)
+
+    @routes.post("/v1/jobs/{job_id}/actions", status_code=201)
+    @requires("orders.actions.write", api_credentials=True)
+    async def add_action(job_id: JobId, asked: ActionIn, session: Transaction, caller: CurrentCaller) -> ActionState:
+        """Add an action to a job.
+
+        While the job is staging or new, up to 500 actions. It comes last unless it has a position.
+        """
+        return await actions.create(session, access, caller, job_id, asked)
+
+    @routes.get("/v1/jobs/{job_id}/actions/{action_id}")
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
+    async def get_action(job_id: JobId, action_id: ActionId, session: Reading, caller: CurrentCaller) -> ActionState:
+        """Read one action.
+
+        404 when the job has none with this id.
+        """
+        return await actions.get(session, caller, job_id, action_id)
+
+    @routes.patch("/v1/jobs/{job_id}/actions/{action_id}", openapi_extra=merge_patch_body("ActionPatch"))
+    @requires("orders.actions.write", api_credentials=True)
+    async def patch_action(
+        job_id: JobId,
+        action_id: ActionId,
+        patch: ActionPatch,
+        session: Transaction,
+        caller: CurrentCaller,
+        if_match: IfMatch,
+    ) -> ActionState:
+        """Change an action.
+
+        A JSON Merge Patch (RFC 7396): what is left out stays, null removes. While the job is staging or new.
+        """
+        return await actions.update(session, access, caller, job_id, action_id, patch, if_match)
+
+    @routes.delete("/v1/jobs/{job_id}/actions/{action_id}", status_code=204)
+    @requires("orders.actions.delete", api_credentials=True)
+    async def delete_action(
+        job_id: JobId, action_id: ActionId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+    ) -> None:
+        """Delete an action.
+
+        While the job is staging or new. 204 also when it was deleted before.
+        """
+        await actions.delete(session, access, caller, job_id, action_id, if_match)
+
+    return routes

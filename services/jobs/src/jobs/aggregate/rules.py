@@ -1,0 +1,201 @@
+"""The rules of a job's status: which command leads from which status to which, and what may be changed in which status.
+
+`partially_completed` is never requested: it is what `complete` results in when only part of the work was done.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from shared.errors import Conflict
+from shared.events.jobs import JobState
+
+JobType = Literal["delivery", "return", "pickup", "installation", "service", "exchange", "custom"]
+JobStatus = Literal[
+    "staging",
+    "new",
+    "in_progress",
+    "completed",
+    "partially_completed",
+    "incomplete",
+    "damaged",
+    "resolved",
+    "cancelled",
+]
+ActionStatus = Literal["undetermined", "completed", "incomplete", "damaged"]
+Command = Literal["accept", "assign", "start", "complete", "fail", "report_damage", "resolve", "cancel"]
+
+TRANSITIONS: Mapping[tuple[JobStatus, Command], JobStatus] = MappingProxyType(
+    {
+        ("staging", "accept"): "new",
+        ("staging", "cancel"): "cancelled",
+        ("new", "assign"): "new",
+        ("new", "start"): "in_progress",
+        ("new", "cancel"): "cancelled",
+        ("in_progress", "assign"): "in_progress",
+        ("in_progress", "complete"): "completed",
+        ("in_progress", "fail"): "incomplete",
+        ("in_progress", "report_damage"): "damaged",
+        ("in_progress", "cancel"): "cancelled",
+        ("partially_completed", "resolve"): "resolved",
+        ("incomplete", "resolve"): "resolved",
+        ("damaged", "resolve"): "resolved",
+    }
+)
+
+SATISFIED: Mapping[Command, frozenset[JobStatus]] = MappingProxyType(
+    {
+        "accept": frozenset({"new"}),
+        "assign": frozenset(),
+        "start": frozenset({"in_progress"}),
+        "complete": frozenset({"completed", "partially_completed"}),
+        "fail": frozenset({"incomplete"}),
+        "report_damage": frozenset({"damaged"}),
+        "resolve": frozenset({"resolved"}),
+        "cancel": frozenset({"cancelled"}),
+    }
+)
+"""Statuses in which a command finds its work already done: repeating it changes nothing and is no error."""
+
+EVERYTHING: frozenset[str] = frozenset({"*"})
+_OPEN = EVERYTHING
+_UNDER_WAY = frozenset({"metadata", "tags"})
+_ENDED = frozenset({"metadata"})
+
+EDITABLE: Mapping[JobStatus, frozenset[str]] = MappingProxyType(
+    {
+        "staging": _OPEN,
+        "new": _OPEN,
+        "in_progress": _UNDER_WAY,
+        "completed": _ENDED,
+        "partially_completed": _ENDED,
+        "incomplete": _ENDED,
+        "damaged": _ENDED,
+        "resolved": _ENDED,
+        "cancelled": _ENDED,
+    }
+)
+"""Fields of a job that may be changed while it has this status. Its actions are one of them."""
+
+DELETABLE: frozenset[JobStatus] = frozenset({"staging", "new", "cancelled"})
+"""What was begun has happened: it is kept."""
+
+STOP_TYPES: frozenset[JobType] = frozenset({"pickup", "return", "exchange"})
+"""Types of actions that can have a stop of their own, where goods are fetched or taken."""
+
+
+class CommandNotAllowed(Conflict):
+    """The job's status does not allow what was asked."""
+
+    def __init__(self, status: JobStatus, requested: str, detail: str | None = None, code: str = "status_conflict"):
+        super().__init__(
+            detail or f"a job that is {status} cannot do this: {requested}",
+            code=code,
+            current_status=status,
+            requested=requested,
+            allowed_transitions=allowed_transitions(status),
+        )
+
+
+class NotEditable(Conflict):
+    """Fields were to be changed that the job's status keeps."""
+
+    def __init__(self, status: JobStatus, fields: Iterable[str]):
+        refused = sorted(fields)
+        super().__init__(
+            f"while a job is {status} these cannot be changed: {', '.join(refused)}",
+            code="not_editable",
+            current_status=status,
+            fields=refused,
+            editable_fields=sorted(EDITABLE[status]),
+            allowed_transitions=allowed_transitions(status),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What became of an action's units."""
+
+    completed: int = 0
+    incomplete: int = 0
+    damaged: int = 0
+
+    @property
+    def status(self) -> ActionStatus:
+        """The action's status that follows: any damage shows, then anything that was not done."""
+        if self.damaged:
+            return "damaged"
+        if self.incomplete:
+            return "incomplete"
+        return "completed" if self.completed else "undetermined"
+
+
+def allowed_transitions(status: JobStatus) -> list[JobStatus]:
+    """The other statuses that a job can be moved to from this one."""
+    reached = (result for (origin, _), result in TRANSITIONS.items() if origin == status and result != status)
+    return list(dict.fromkeys(reached))
+
+
+def next_status(status: JobStatus, command: Command, *, dispatches: bool) -> JobStatus:
+    """The status that a command leads to; the present one when its work is already done.
+
+    Only those who dispatch may cancel a job in progress. Raises `CommandNotAllowed`.
+    """
+    if status in SATISFIED[command]:
+        return status
+    result = TRANSITIONS.get((status, command))
+    if result is None:
+        raise CommandNotAllowed(status, command)
+    if command == "cancel" and status == "in_progress" and not dispatches:
+        raise CommandNotAllowed(status, command, "only dispatch can cancel a job in progress")
+    return result
+
+
+def require_editable(status: JobStatus, changed: Iterable[str]) -> None:
+    """Raises `NotEditable` when one of these fields may not be changed in this status."""
+    allowed = EDITABLE[status]
+    refused = set() if allowed == EVERYTHING else set(changed) - allowed
+    if refused:
+        raise NotEditable(status, refused)
+
+
+def completed_status(outcomes: Iterable[Units]) -> JobStatus:
+    """What `complete` comes to, given the outcome of every action. Raises `CommandNotAllowed` when no work was done at all."""
+    known = list(outcomes)
+    if all(units.status == "completed" for units in known):
+        return "completed"
+    if any(units.completed for units in known):
+        return "partially_completed"
+    detail = "none of the actions was completed: use fail or report-damage"
+    raise CommandNotAllowed("in_progress", "complete", detail, code="nothing_completed")
+
+
+def locations_of(job: JobState) -> list[str]:
+    """The job's locations, each once."""
+    return list(
+        dict.fromkeys([job.location_id, *([job.distribution_location_id] if job.distribution_location_id else [])])
+    )
+
+
+class NotDeletable(Conflict):
+    """The job has begun, so it is kept."""
+
+    def __init__(self, status: JobStatus):
+        super().__init__(
+            f"a job that is {status} cannot be deleted",
+            code="not_deletable",
+            current_status=status,
+            allowed_transitions=allowed_transitions(status),
+        )
+
+
+ACTIONS_MAX = 500
+"""Actions of one job, however they came."""
+
+
+class TooManyActions(Conflict):
+    """The job has as many actions as a job can have."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a job has {ACTIONS_MAX} actions at most", code="too_many_actions", actions_max=ACTIONS_MAX)

@@ -1,0 +1,41 @@
+"""Customers: whom jobs visit, and the erasure of their personal data."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from jobs import customers
+from jobs.customers.schemas import Customer, CustomerFilters, Erasure, ErasureIn
+from shared.access.authentication import Access
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+
+
+def router(access: Access, ids: customers.CustomerIds) -> Router:
+    """The routes, for administrators alone."""
+    routes = Router(tags=["customers"])
+
+    @routes.get("/v1/customers")
+    @requires("customers.read")
+    async def list_customers(
+        filters: Annotated[CustomerFilters, Query()], paging: PageRequest, session: Reading, caller: CurrentCaller
+    ) -> Page[Customer]:
+        """List customers.
+
+        Those whom jobs visit, each once, in an order that stays the same. Jobs with one phone number have one customer; without a
+        phone number, those with one e-mail address; without that, those with one name. Deleted and erased jobs do not count.
+        """
+        return await customers.list_customers(session, caller, ids, filters, paging)
+
+    @routes.post("/v1/customers/erase")
+    @requires("customers.erase")
+    async def erase_customer(asked: ErasureIn, session: Transaction, caller: CurrentCaller) -> Erasure:
+        """Erase a customer's personal data.
+
+        It cannot be undone. In every job of this account and mode that matches, deleted ones included, and in the job's history:
+        contact, address but for region and country, geo, instructions, short description, reasons, stops of actions and notes of
+        outcomes. Numbers, tags, metadata, counts, dates and statuses stay. Each job is published as `job.updated` with `erased_at`.
+        One call erases up to 500 jobs: repeat it while `has_more` is true. Nothing that matches is no error.
+        """
+        return await customers.erase(session, access, caller, ids, asked)
+
+    return routes

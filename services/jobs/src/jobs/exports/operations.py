@@ -1,0 +1,105 @@
+"""Streams jobs as a file: pages are read in short reads and written as they are read, never whole in memory.
+
+A file that cannot be completed breaks the connection, so that nobody takes a part for the whole.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from jobs import file_formats, search
+from jobs.aggregate import Job
+from jobs.exports.schemas import ExportQuery
+from jobs.file_formats import Format
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import Page
+from shared.api.cursors import Cursors
+from shared.errors import Unavailable, WaybillError
+from shared.postgres.database import Database
+
+log = structlog.get_logger(__name__)
+
+PAGE_JOBS = 200
+"""Few enough to be made in a moment: nothing else in this process runs meanwhile."""
+YIELD_JOBS = 50
+"""Jobs that are written in one go; then whatever else runs in this process has its turn."""
+RETRY_AFTER_SECONDS = 5
+_MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+
+class Exports:
+    """The exports of one process: so many at once, each a page in memory."""
+
+    def __init__(self, database: Database, access: Access, *, at_once_max: int):
+        self._database = database
+        self._access = access
+        self._at_once_max = at_once_max
+        self._running = 0
+
+    async def begin(self, caller: Caller, asked: ExportQuery, cursors: Cursors) -> StreamingResponse:
+        """The jobs of a list as a file, in the list's order. Raises what the list would, and `Unavailable` when too many are under way."""
+        if self._running >= self._at_once_max:
+            detail = "too many exports are under way"
+            raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
+        self._running += 1
+        try:
+            # Read before the answer begins, for what is wrong with the request to be answered.
+            first = await self._page(caller, asked, cursors, None)
+        except BaseException:
+            self._running -= 1
+            raise
+        return _ExportResponse(self, self._content(caller, asked, cursors, first), asked.format)
+
+    def ended(self) -> None:
+        """One of them is over, however it ended."""
+        self._running -= 1
+
+    async def _content(
+        self, caller: Caller, asked: ExportQuery, cursors: Cursors, page: Page[Job]
+    ) -> AsyncIterator[bytes]:
+        if asked.format == "csv":
+            yield file_formats.format_heading().encode()
+        while True:
+            for begins in range(0, len(page.data), YIELD_JOBS):
+                yield _format(page.data[begins : begins + YIELD_JOBS], asked.format)
+                await asyncio.sleep(0)
+            if page.next_cursor is None:
+                return
+            page = await self._page(caller, asked, cursors, page.next_cursor)
+
+    async def _page(self, caller: Caller, asked: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
+        async with self._database.searching() as session:
+            (principal,) = await self._access.recheck(session, [caller])
+            if isinstance(principal, WaybillError):
+                raise principal
+            return await search.list_jobs(session, caller, asked, cursors.paging(PAGE_JOBS, cursor))
+
+
+class _ExportResponse(StreamingResponse):
+    """An answer that gives its place to another export when it is over, sent or not."""
+
+    def __init__(self, exports: Exports, content: AsyncIterator[bytes], form: Format):
+        name = f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        super().__init__(content, headers=headers, media_type=_MEDIA_TYPES[form])
+        self._exports = exports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            log.info("export_abandoned")
+        finally:
+            self._exports.ended()
+
+
+def _format(jobs: list[Job], form: Format) -> bytes:
+    if form == "csv":
+        return file_formats.format_rows(jobs).encode()
+    return b"".join(job.__pydantic_serializer__.to_json(job) + b"\n" for job in jobs)

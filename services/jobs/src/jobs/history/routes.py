@@ -1,0 +1,24 @@
+"""HTTP route of a job's history."""
+
+from jobs import history
+from jobs.history.schemas import JobHistoryEntry
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, requires
+from shared.ids import JobId
+
+
+def router() -> Router:
+    """What has become of a job, change by change."""
+    routes = Router(tags=["jobs"])
+
+    @routes.get("/v1/jobs/{job_id}/events")
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
+    async def list_job_events(
+        job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
+    ) -> Page[JobHistoryEntry]:
+        """List a job's events, oldest first.
+
+        Each says who changed what, from which value to which.
+        """
+        return await history.list_events(session, caller, job_id, paging)
+
+    return routes

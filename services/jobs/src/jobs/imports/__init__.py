@@ -1,0 +1,17 @@
+"""Imports: files of jobs that are read in the background."""
+
+from jobs.imports.operations import cancel, claim, delete_stale, end_import, lock_for_update, release, take_announcement
+from jobs.imports.queries import get, list_errors, list_imports
+
+__all__ = [
+    "cancel",
+    "claim",
+    "delete_stale",
+    "end_import",
+    "get",
+    "list_errors",
+    "list_imports",
+    "lock_for_update",
+    "release",
+    "take_announcement",
+]

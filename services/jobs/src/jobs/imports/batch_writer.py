@@ -1,0 +1,205 @@
+"""Batch writer: writes the jobs and errors of a batch of rows, together with the position reached.
+
+A row becomes either a job or an error, and is read once: the next worker continues after the last row that was written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from jobs import file_formats, jobs
+from jobs.aggregate import REFERENCE_CHARS_MAX, Job, JobIn
+from jobs.file_formats import RECORD_BYTES_MAX, Fault, Record
+from jobs.imports import operations
+from jobs.imports.operations import Lease
+from jobs.imports.schemas import ERRORS_KEPT_MAX
+from jobs.imports.tables import PIECE_BYTES, ImportErrorRow, ImportReferenceRow, ImportRow
+from shared.access.authentication import Access
+from shared.api.group_commit import Written
+from shared.api.problems import VIOLATIONS_MAX
+from shared.api.request_body import parse
+from shared.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    PaymentRequired,
+    Unauthenticated,
+    Unavailable,
+    WaybillError,
+)
+from shared.messaging import outbox
+
+DETAIL_CHARS_MAX = 1_000
+UNAVAILABLE_TURNS_MAX = 8
+"""Turns in a row that may end because something is not known here yet; then the row is an error."""
+_FAULTS: dict[Fault, str] = {
+    "encoding": "this is not UTF-8",
+    "too_long": f"a row may have {RECORD_BYTES_MAX} bytes at most; is there a quote that is never closed?",
+    "csv_malformed": "this is no row of a CSV file: a quote is missing, or stands where none may stand",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One row of the file, and the job that it asks for, or why it asks for none."""
+
+    record: Record
+    asked: JobIn | WaybillError
+    reference_id: str | None = None
+
+
+class _UndoDryRun(Exception):
+    """Ends a dry run."""
+
+
+def parse_row(lease: Lease, record: Record) -> FileRow:
+    """What a record asks for."""
+    try:
+        asked = _parse_job(lease, record)
+    except (BadRequest, Invalid) as refusal:
+        return FileRow(record, refusal, _reference_in(lease, record))
+    return FileRow(record, asked, asked.reference_id)
+
+
+async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]) -> None:
+    """Create the jobs that these rows ask for, as whoever asked for the import; the import fails when they may not any more.
+
+    Raises `LeaseLost`, or `Unavailable` when the rows should be tried again later.
+    """
+    row = await operations.lock_for_update(session, lease)
+    (principal,) = await access.recheck(session, [lease.caller()])
+    if isinstance(principal, Unavailable):
+        raise principal
+    if isinstance(principal, WaybillError):
+        await operations.end_import(session, row, "failed", principal)
+        return
+    results = await _create(session, access, lease, rows)
+    for result in results:
+        if isinstance(result, Unauthenticated | Forbidden | PaymentRequired):
+            # It has ended since the look above, and for all rows alike: none of them was created.
+            await operations.end_import(session, row, "failed", result)
+            return
+    errors = [(one, result) for one, result in zip(rows, results, strict=True) if isinstance(result, WaybillError)]
+    await _keep_errors(session, row, errors)
+    if not row.dry_run:
+        row.jobs_created += len(rows) - len(errors)
+    row.rows_failed += len(errors)
+    row.rows_done += len(rows)
+    row.failures = 0
+    await _advance(session, row, rows[-1].record)
+
+
+async def finish_import(session: AsyncSession, lease: Lease) -> None:
+    """All rows are done. Raises `LeaseLost`."""
+    row = await operations.lock_for_update(session, lease)
+    row.bytes_done = row.bytes_total
+    await operations.end_import(session, row, "succeeded")
+
+
+def _parse_job(lease: Lease, record: Record) -> JobIn:
+    if record.fault is not None:
+        raise Invalid(_FAULTS[record.fault], code=record.fault)
+    names_merchant = lease.row.merchant_id is None
+    if lease.format == "csv":
+        asked = file_formats.CsvColumns(tuple(lease.row.columns)).job(record.cells, names_merchant=names_merchant)
+    else:
+        asked = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
+    if asked.merchant_id is None:
+        asked.merchant_id = lease.row.for_merchant_id
+    return asked
+
+
+def _reference_in(lease: Lease, record: Record) -> str | None:
+    """The reference of a row that asks for no job, as far as it can be read."""
+    if record.cells:
+        document: object = dict(zip(lease.row.columns, record.cells, strict=False))
+    else:
+        try:
+            document = parse(record.text.encode())
+        except (BadRequest, Invalid):
+            return None
+    found = document.get("reference_id") if isinstance(document, dict) else None
+    return found[:REFERENCE_CHARS_MAX] or None if isinstance(found, str) else None
+
+
+async def _create(
+    session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]
+) -> list[Written | WaybillError]:
+    orders = [jobs.Order(lease.caller(), one.asked) for one in rows if isinstance(one.asked, JobIn)]
+    created: list[Written | WaybillError] = []
+    try:
+        async with session.begin_nested():
+            if orders:
+                created = await jobs.create(session, access, orders)
+            if lease.row.dry_run:
+                raise _UndoDryRun
+    except _UndoDryRun:
+        # A dry run has seen what would become of these rows, and keeps no more than what the next ones have to know.
+        created = await _refuse_repeated_references(session, lease, created)
+    for result in created:
+        if isinstance(result, Unavailable) and lease.row.failures < UNAVAILABLE_TURNS_MAX:
+            raise result
+        if isinstance(result, Written) and not lease.row.dry_run:
+            for fact in result.facts:
+                outbox.publish(session, fact)
+    results = iter(created)
+    return [next(results) if isinstance(one.asked, JobIn) else one.asked for one in rows]
+
+
+async def _refuse_repeated_references(
+    session: AsyncSession, lease: Lease, results: Sequence[Written | WaybillError]
+) -> list[Written | WaybillError]:
+    """What would become of these in a dry run, given the references of the rows before."""
+    met = {
+        place: (one.answer.merchant_id, one.answer.reference_id)
+        for place, one in enumerate(results)
+        if isinstance(one, Written) and isinstance(one.answer, Job) and one.answer.reference_id is not None
+    }
+    if not met:
+        return list(results)
+    known = [
+        {"import_id": lease.id, "merchant_id": merchant_id, "reference_id": reference_id}
+        for merchant_id, reference_id in met.values()
+    ]
+    columns = (col(ImportReferenceRow.merchant_id), col(ImportReferenceRow.reference_id))
+    kept = await session.execute(insert(ImportReferenceRow).values(known).on_conflict_do_nothing().returning(*columns))
+    new = {(row.merchant_id, row.reference_id) for row in kept}
+    return [
+        Conflict("an earlier row of this file has the same reference_id", code="reference_id_taken")
+        if place in met and met[place] not in new
+        else one
+        for place, one in enumerate(results)
+    ]
+
+
+async def _keep_errors(session: AsyncSession, row: ImportRow, errors: Sequence[tuple[FileRow, WaybillError]]) -> None:
+    room = max(0, ERRORS_KEPT_MAX - row.rows_failed)
+    kept = [
+        {
+            "import_id": row.id,
+            "line": one.record.line,
+            "reference_id": one.reference_id,
+            "status": error.status,
+            "code": error.problem_code,
+            "detail": error.detail[:DETAIL_CHARS_MAX],
+            "errors": _violations(error),
+        }
+        for one, error in errors[:room]
+    ]
+    if kept:
+        await session.execute(insert(ImportErrorRow), kept)
+
+
+def _violations(error: WaybillError) -> list[dict[str, str]]:
+    return [one.as_json() for one in error.violations[:VIOLATIONS_MAX]] if isinstance(error, Invalid) else []
+
+
+async def _advance(session: AsyncSession, row: ImportRow, last: Record) -> None:
+    done_before = row.bytes_done // PIECE_BYTES
+    row.bytes_done, row.next_line = last.end, last.next_line
+    if row.bytes_done // PIECE_BYTES > done_before:
+        await operations.drop_pieces(session, row.id, before=row.bytes_done // PIECE_BYTES)

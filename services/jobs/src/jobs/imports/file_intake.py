@@ -1,0 +1,175 @@
+"""File intake: stores the file of an import piece by piece, never whole in memory.
+
+Until the file is complete, the import is neither shown nor worked on; it is deleted when the client goes away.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+from starlette.responses import Response
+
+from jobs import file_formats, reference_data
+from jobs.file_formats import BOM, FORMATS, CsvReader, Format
+from jobs.imports import operations, queries
+from jobs.imports.schemas import Import, ImportQuery
+from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
+from shared.access.principals import Caller
+from shared.api import Upload
+from shared.crypto.encryptor import Encryptor
+from shared.errors import BadRequest, Invalid, TooManyRequests, Violation
+from shared.ids import new_id
+from shared.postgres.database import Database
+
+UPLOADING_MAX = 10
+"""Files of one tenant that are arriving at once."""
+WAITING_MAX = 20
+"""Imports of one tenant that have not ended yet."""
+RETRY_AFTER_SECONDS = 30
+ACCEPTED = 202
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstRow:
+    """Where the first row begins, and what the columns are called."""
+
+    position: int
+    line: int
+    columns: Sequence[str] = ()
+
+
+async def receive(
+    database: Database, encryptor: Encryptor, caller: Caller, asked: ImportQuery, upload: Upload
+) -> Response:
+    """Take in a file and have its jobs created in the background; the answer shows the import.
+
+    Raises `Invalid` (merchant, or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (empty,
+    or it has not arrived completely).
+    """
+    row = await _create_import(database, caller, asked, upload)
+    try:
+        beginning: _FirstRow | None = None
+        bytes_total = 0
+        async for piece in upload.pieces(PIECE_BYTES):
+            if beginning is None:
+                beginning = _find_first_row(piece, FORMATS[upload.media_type])
+            await _store_piece(database, row.id, bytes_total // PIECE_BYTES, piece)
+            bytes_total += len(piece)
+        if beginning is None:
+            raise BadRequest("the file is empty", code="body_missing")
+        queue = partial(_enqueue, import_id=row.id, beginning=beginning, bytes_total=bytes_total)
+        return await upload.accept(database, encryptor, queue, ACCEPTED)
+    finally:
+        # Nothing is left of a file that was not accepted; should that fail here, it is swept away later.
+        with suppress(Exception):
+            await _discard(database, row.id)
+
+
+async def _create_import(database: Database, caller: Caller, asked: ImportQuery, upload: Upload) -> ImportRow:
+    async with database.transaction() as session:
+        await _require_merchant(session, caller, asked.merchant_id)
+        await _require_quota(session, caller.tenant_id, UPLOADING_MAX, "uploading")
+        if not upload.keyed:
+            # A repeat gets the answer of the first, however many are waiting; whether it is one shows when it is complete.
+            await _require_quota(session, caller.tenant_id, WAITING_MAX, "queued", "running")
+        now = datetime.now(UTC)
+        principal = caller.principal
+        row = ImportRow(
+            id=new_id("imp"),
+            tenant_id=caller.tenant_id,
+            merchant_id=caller.subject_id if caller.kind == "merchant" else None,
+            for_merchant_id=asked.merchant_id,
+            livemode=caller.livemode,
+            status="uploading",
+            format=FORMATS[upload.media_type],
+            dry_run=asked.dry_run,
+            via=caller.via,
+            created_by=caller.actor,
+            subject_id=principal.subject_id,
+            credential_id=principal.credential_id,
+            credential_digest=principal.digests[0][0] if principal.digests else None,
+            columns=[],
+            bytes_total=0,
+            bytes_done=0,
+            next_line=1,
+            rows_done=0,
+            jobs_created=0,
+            rows_failed=0,
+            created_at=now,
+            touched_at=now,
+            turn_at=now,
+            failures=0,
+        )
+        session.add(row)
+    return row
+
+
+async def _require_merchant(session: AsyncSession, caller: Caller, merchant_id: str | None) -> None:
+    if merchant_id is None:
+        return
+    if caller.kind == "merchant":
+        if merchant_id != caller.subject_id:
+            raise _wrong_merchant("merchant_not_yours", "a merchant imports for itself alone: leave this out")
+    elif (caller.tenant_id, merchant_id) not in await reference_data.get_merchants(session, {merchant_id}):
+        raise _wrong_merchant("merchant_unknown", "no merchant of this tenant has this id")
+
+
+def _wrong_merchant(code: str, message: str) -> Invalid:
+    return Invalid("the request is not valid: see errors", Violation("", code, message, parameter="merchant_id"))
+
+
+async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int, *statuses: str) -> None:
+    counted = select(func.count()).where(
+        col(ImportRow.tenant_id) == tenant_id, col(ImportRow.finished_at).is_(None), col(ImportRow.status).in_(statuses)
+    )
+    if (await session.execute(counted)).scalar_one() >= imports_max:
+        detail = f"{imports_max} imports are {' or '.join(statuses)}: wait for one of them, or cancel it"
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        raise TooManyRequests(detail, code="imports_waiting", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
+    """Where the rows begin, from the first piece of a file. Raises `Invalid` unless the first row of a CSV file names columns."""
+    position = len(BOM) if piece.startswith(BOM) else 0
+    if file_format == "ndjson":
+        return _FirstRow(position, 1)
+    rows = CsvReader(position=position)
+    heading = next(rows.feed(piece[position:]), None) or next(rows.finish(), None)
+    if heading is None or heading.fault is not None:
+        raise Invalid("the first row has to name the columns, in UTF-8", code="columns_unreadable")
+    named = file_formats.parse_heading(heading.cells)
+    return _FirstRow(heading.end, heading.next_line, named.names)
+
+
+async def _store_piece(database: Database, import_id: str, number: int, piece: bytes) -> None:
+    async with database.transaction() as session:
+        await session.execute(insert(PieceRow).values(import_id=import_id, number=number, content=piece))
+        arriving = update(ImportRow).where(col(ImportRow.id) == import_id)
+        await session.execute(arriving.values(touched_at=func.now()))
+
+
+async def _enqueue(session: AsyncSession, *, import_id: str, beginning: _FirstRow, bytes_total: int) -> Import:
+    """The file is complete: have it worked on."""
+    arriving = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
+    row = (await session.execute(arriving)).scalar_one()
+    await _require_quota(session, row.tenant_id, WAITING_MAX, "queued", "running")
+    row.status = "queued"
+    row.columns = list(beginning.columns)
+    row.bytes_done, row.next_line = beginning.position, beginning.line
+    row.bytes_total = bytes_total
+    await session.flush()
+    # Its turn is reckoned by the database's clock.
+    await session.execute(update(ImportRow).where(col(ImportRow.id) == import_id).values(turn_at=func.now()))
+    operations.announce_work(session)
+    return queries.view(row)
+
+
+async def _discard(database: Database, import_id: str) -> None:
+    async with database.transaction() as session:
+        arriving = col(ImportRow.status) == "uploading"
+        await session.execute(delete(ImportRow).where(col(ImportRow.id) == import_id, arriving))

@@ -1,0 +1,96 @@
+"""Run a command on a job. `aggregate.rules` says which status follows which.
+
+A command whose work is already done returns the job as it is, so it can be repeated safely.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.aggregate import (
+    SATISFIED,
+    ActionRow,
+    Command,
+    Job,
+    JobStatus,
+    Units,
+    completed_status,
+    lock_for_update,
+    next_status,
+    save,
+)
+from jobs.lifecycle.schemas import Reason
+from shared.access.authentication import Access
+from shared.access.principals import Caller
+from shared.api import IfMatch
+
+_DEFAULT_OUTCOMES: Mapping[Command, Literal["completed", "incomplete", "damaged"]] = MappingProxyType(
+    {"complete": "completed", "fail": "incomplete", "report_damage": "damaged"}
+)
+"""What a command makes of actions whose outcome nobody has recorded, in full."""
+
+_EVENT_TYPES: Mapping[JobStatus, str] = MappingProxyType(
+    {
+        "in_progress": "job.started",
+        "completed": "job.completed",
+        "partially_completed": "job.partially_completed",
+        "incomplete": "job.incomplete",
+        "damaged": "job.damaged",
+        "resolved": "job.resolved",
+        "cancelled": "job.cancelled",
+    }
+)
+"""What is told of a job that has reached this status."""
+
+
+async def run_command(
+    session: AsyncSession,
+    access: Access,
+    caller: Caller,
+    job_id: str,
+    command: Command,
+    if_match: IfMatch,
+    given: Reason | None = None,
+) -> Job:
+    """Carry out a command; a reason that is given becomes the job's. Raises `NotFound`, `PreconditionFailed`, `CommandNotAllowed`."""
+    held = await lock_for_update(session, access, caller, job_id, if_match)
+    row = held.row
+    status = next_status(row.status, command, dispatches=caller.may("orders.dispatch"))
+    if row.status in SATISFIED[command]:
+        return held.before
+    if command in _DEFAULT_OUTCOMES:
+        outcomes = {
+            action_id: _outcome(action, _DEFAULT_OUTCOMES[command]) for action_id, action in held.actions.items()
+        }
+        if command == "complete":
+            status = completed_status(outcomes.values())
+        for action_id, units in outcomes.items():
+            _set_outcome(held.actions[action_id], units)
+    row.status = status
+    if given is not None and given.reason is not None:
+        row.status_reason = given.reason
+    return await save(session, caller, held, _EVENT_TYPES.get(status, "job.updated"))
+
+
+async def assign(
+    session: AsyncSession, access: Access, caller: Caller, job_id: str, assigned_to: str, if_match: IfMatch
+) -> Job:
+    """Say who carries the job out. Raises as `move` does."""
+    held = await lock_for_update(session, access, caller, job_id, if_match)
+    held.row.status = next_status(held.row.status, "assign", dispatches=caller.may("orders.dispatch"))
+    held.row.assigned_to = assigned_to
+    return await save(session, caller, held, "job.updated")
+
+
+def _outcome(action: ActionRow, fate: Literal["completed", "incomplete", "damaged"]) -> Units:
+    if action.outcome is None:
+        return Units(**{fate: action.quantity})
+    return Units(action.outcome["completed"], action.outcome["incomplete"], action.outcome["damaged"])
+
+
+def _set_outcome(action: ActionRow, units: Units) -> None:
+    if action.outcome is None:
+        action.outcome = {"completed": units.completed, "incomplete": units.incomplete, "damaged": units.damaged}
+        action.status = units.status

@@ -1,0 +1,10 @@
+"""The metadata of all tables of jobs, for migrations."""
+
+from jobs.aggregate.tables import ActionRow, HistoryRow, JobRow
+from jobs.imports.tables import ImportErrorRow, ImportReferenceRow, ImportRow, PieceRow
+from jobs.registry import Base
+from shared.service.tables import add_base_tables
+
+add_base_tables(Base.metadata)
+
+__all__ = ["ActionRow", "Base", "HistoryRow", "ImportErrorRow", "ImportReferenceRow", "ImportRow", "JobRow", "PieceRow"]

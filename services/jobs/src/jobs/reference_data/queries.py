@@ -1,0 +1,59 @@
+"""Merchants, and the state and time zone of locations, from this service's projection."""
+
+from collections.abc import Collection
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.reference_data import rules
+from shared.errors import Unavailable, WaybillError
+from shared.ids import from_uuid, to_uuid
+
+_MERCHANTS = text(
+    """
+    SELECT subject_id, tenant_id, active, location_ids, default_location_id FROM access_subjects
+    WHERE subject_id = ANY(CAST(:merchant_ids AS uuid[])) AND kind = 'merchant'
+    """
+)
+_TIME_ZONE = text("SELECT timezone FROM access_locations WHERE location_id = :location_id")
+_ACTIVE = text(
+    "SELECT location_id, active FROM access_locations WHERE location_id = ANY(CAST(:location_ids AS uuid[]))"
+)
+
+
+async def get_merchants(
+    session: AsyncSession, merchant_ids: Collection[str | None]
+) -> dict[tuple[str, str], rules.Merchant]:
+    """These merchants, as far as they are known, by tenant and id."""
+    named = [to_uuid(merchant_id) for merchant_id in merchant_ids if merchant_id is not None]
+    if not named:
+        return {}
+    found = {}
+    for row in await session.execute(_MERCHANTS, {"merchant_ids": named}):
+        merchant_id, default = from_uuid("mer", row.subject_id), row.default_location_id
+        found[from_uuid("ten", row.tenant_id), merchant_id] = rules.Merchant(
+            merchant_id,
+            row.active,
+            tuple(from_uuid("loc", location) for location in row.location_ids),
+            None if default is None else from_uuid("loc", default),
+        )
+    return found
+
+
+async def check_locations(
+    session: AsyncSession, location_id: str | None, distribution_location_id: str | None
+) -> WaybillError | None:
+    """Why a job cannot be at these locations of its merchant at this moment; None when it can."""
+    asked = [location for location in (location_id, distribution_location_id) if location is not None]
+    rows = await session.execute(_ACTIVE, {"location_ids": [to_uuid(location) for location in asked]})
+    active = {from_uuid("loc", row.location_id): row.active for row in rows}
+    if any(location not in active for location in asked):
+        # The merchant's facts name it, so it exists: its own are still on their way.
+        return Unavailable("a location of this merchant is not known here yet", code="access_not_ready")
+    return rules.inactive_locations(location_id, distribution_location_id, active)
+
+
+async def get_time_zone(session: AsyncSession, location_id: str) -> str:
+    """The time zone of a location at which a job is."""
+    found = await session.execute(_TIME_ZONE, {"location_id": to_uuid(location_id)})
+    return str(found.scalar_one())

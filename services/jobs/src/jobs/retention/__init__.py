@@ -1,0 +1,1 @@
+"""Retention: how long history and deleted jobs are kept."""

@@ -1,0 +1,91 @@
+"""List jobs and actions by conditions and order, page by page."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
+from sqlmodel import col
+
+from jobs.aggregate import SCHEDULED_ORDER, ActionRow, Job, JobRow, not_deleted, view_action, with_actions
+from jobs.search.planner import choose_axis, plan_parts
+from jobs.search.query import SearchQuery, actions_query, jobs_query, matching
+from jobs.search.schemas import ActionFilters, Filters, JobFilters
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
+from shared.errors import Invalid
+from shared.events.jobs import ActionState
+
+ItemT = TypeVar("ItemT")
+
+RowT = TypeVar("RowT", JobRow, ActionRow)
+
+
+async def list_jobs(session: AsyncSession, caller: Caller, filters: JobFilters, paging: Paging) -> Page[Job]:
+    """A page of the jobs that match. Raises `Invalid` when a merchant filters by merchant."""
+    _require_own_scope(caller, filters)
+    rows = await _page(session, caller, jobs_query(caller, filters), filters, paging, lambda row: row)
+    return Page(data=await with_actions(session, rows.data), has_more=rows.has_more, next_cursor=rows.next_cursor)
+
+
+async def list_actions(
+    session: AsyncSession, caller: Caller, filters: ActionFilters, paging: Paging
+) -> Page[ActionState]:
+    """A page of the actions that match. Raises `Invalid` when a merchant filters by merchant."""
+    _require_own_scope(caller, filters)
+    return await _page(session, caller, actions_query(caller, filters), filters, paging, view_action)
+
+
+def _require_own_scope(caller: Caller, filters: Filters) -> None:
+    if filters.merchant_id is not None and caller.row_scope == "own":
+        message = "merchants see what is their own: this filter is for administrators"
+        raise Invalid("the request is not valid: see errors", filters.violation("merchant_id", "not_allowed", message))
+
+
+async def _page(
+    session: AsyncSession,
+    caller: Caller,
+    query: SearchQuery[RowT],
+    filters: JobFilters | ActionFilters,
+    paging: Paging,
+    view: Callable[[RowT], ItemT],
+) -> Page[ItemT]:
+    order, descending = filters.sort.removeprefix("-"), filters.sort.startswith("-")
+    axis = choose_axis(query, order, filters)
+    await _set_plan_mode(session, for_values=axis is None)
+    statement = not_deleted(query.rows)
+    if axis is None:
+        statement = query.among.where(*query.where, *matching(query.rows, [*query.asked, *query.wide_tokens]))
+    by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(query.rows, order)), col(query.rows.id)]
+    if order == "scheduled_date":
+        # Of one day are many: as its index has them.
+        by = [SCHEDULED_ORDER, col(query.rows.created_at), col(query.rows.id)]
+    # A position among one merchant's rows means nothing among another's.
+    whose = caller.subject_id if caller.row_scope == "own" else None
+    return await page(
+        session,
+        statement,
+        paging,
+        by=by,
+        view=view,
+        descending=descending,
+        filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
+        parts=None if axis is None else partial(plan_parts, session, query, axis, descending),
+        expensive_filter=query.recheck,
+        each=query.each,
+    )
+
+
+async def _set_plan_mode(session: AsyncSession, *, for_values: bool) -> None:
+    """Have statements planned for their values; or once for all, where they say by their form how they are to be read.
+
+    To plan one takes as long as to answer it.
+    """
+    mode = "force_custom_plan" if for_values else "force_generic_plan"
+    # It stays with the connection, which knows how it was set.
+    known = (await session.connection()).info
+    if known.get("plans") != mode:
+        await session.execute(select(func.set_config("plan_cache_mode", mode, False)))
+        known["plans"] = mode

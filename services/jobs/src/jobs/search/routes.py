@@ -1,0 +1,63 @@
+"""Lists and searches of jobs and of actions."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from jobs import search
+from jobs.aggregate import Job
+from jobs.search.schemas import ActionQuery, ActionSearch, JobQuery, JobSearch
+from shared.api import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
+from shared.events.jobs import ActionState
+
+
+def router() -> Router:
+    """The routes."""
+    routes = Router(tags=["search"])
+
+    @routes.get("/v1/jobs")
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
+    async def list_jobs(
+        filters: Annotated[JobQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
+    ) -> Page[Job]:
+        """List jobs, newest first unless `sort` says otherwise.
+
+        Merchants see their own. All conditions hold together; repeat a parameter for "any of" (`tag`: all of). There is no limit on how far
+        back or how far down a list goes. A cursor is good for the same conditions and order alone: else 400.
+        """
+        return await search.list_jobs(session, caller, filters, paging)
+
+    @routes.post("/v1/jobs/search")
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
+    async def search_jobs(
+        wanted: JobSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
+    ) -> Page[Job]:
+        """Search jobs.
+
+        The conditions of the list in a body, and `metadata`. Send the same body with `cursor` for the next page.
+        """
+        return await search.list_jobs(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
+
+    @routes.get("/v1/actions")
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
+    async def list_actions(
+        filters: Annotated[ActionQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
+    ) -> Page[ActionState]:
+        """List actions of all jobs, newest first unless `sort` says otherwise.
+
+        Merchants see those of their own jobs. Actions of deleted jobs are left out.
+        """
+        return await search.list_actions(session, caller, filters, paging)
+
+    @routes.post("/v1/actions/search")
+    @requires("orders.actions.read", api_credentials=True, merchant_session=True)
+    async def search_actions(
+        wanted: ActionSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
+    ) -> Page[ActionState]:
+        """Search actions.
+
+        The conditions of the list in a body. Send the same body with `cursor` for the next page.
+        """
+        return await search.list_actions(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
+
+    return routes
