@@ -1,6 +1,6 @@
-"""A stock of jobs as a large shop has it: names that repeat as names do, common and rare tags, numbers of their own, two years of days.
+"""Jobs as a large shop has them: names that repeat, common and rare tags, numbers of their own, two years of days.
 
-Rows are made by the rules of the service (`jobs.search_index.tokens` files them), but written past its API: three million would take an hour.
+Rows are made by the rules of the service (`jobs.search_index.tokens`), but written past its API, where three million would take an hour.
 Indexes are taken away while a large stock is written and made anew afterwards.
 """
 

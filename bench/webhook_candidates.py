@@ -26,13 +26,12 @@ from yarl import URL
 
 from bench.children import Document, obey
 from shared.ids import new_id
-from webhooks.attempts import Message
-from webhooks.domain import addresses, signatures
-from webhooks.domain.addresses import parse_networks
-from webhooks.domain.retries import Cause, Outcome
-from webhooks.targets import Target
-from webhooks.worker.answers import BODY_BYTES_MAX
-from webhooks.worker.sender import Sender
+from webhooks import signatures
+from webhooks.http_client import rules as http_client_rules
+from webhooks.http_client.requests import DeliveryTarget, Message
+from webhooks.http_client.responses import BODY_BYTES_MAX, Cause, Outcome
+from webhooks.http_client.rules import parse_networks
+from webhooks.http_client.sender import Sender
 
 LOOPBACK = parse_networks("127.0.0.0/8")
 RECEIVER_ADDRESS = "127.0.0.1"
@@ -42,7 +41,7 @@ KEEP_ALIVE_SECONDS = 4.0
 USER_AGENT = "Waybill-Webhooks/1"
 
 Done = Callable[[Outcome], None]
-Send = Callable[[Target, Message], Awaitable[Outcome]]
+Send = Callable[[DeliveryTarget, Message], Awaitable[Outcome]]
 
 
 async def look_up(_: str) -> list[str]:
@@ -51,11 +50,11 @@ async def look_up(_: str) -> list[str]:
 
 
 def check(host: str, port: int) -> None:
-    if not addresses.may_connect(ip_address(host), port, LOOPBACK):
+    if not http_client_rules.may_connect(ip_address(host), port, LOOPBACK):
         raise PermissionError(host)
 
 
-def headers_of(target: Target, message: Message, now: datetime) -> dict[str, str]:
+def headers_of(target: DeliveryTarget, message: Message, now: datetime) -> dict[str, str]:
     timestamp = int(now.timestamp())
     signed = signatures.Signer(target.keys).sign(message.webhook_id, timestamp, message.body)
     return {
@@ -118,7 +117,7 @@ def with_aiohttp(ca_file: Path | None) -> tuple[Send, Callable[[], Awaitable[Non
     )
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_SECONDS)
 
-    async def send(target: Target, message: Message) -> Outcome:
+    async def send(target: DeliveryTarget, message: Message) -> Outcome:
         started_at, began = datetime.now(UTC), time.perf_counter()
         headers = headers_of(target, message, started_at)
         answer = bytearray()
@@ -169,7 +168,7 @@ def with_pyreqwest(ca_file: Path | None) -> tuple[Send, Callable[[], Awaitable[N
             client = clients[host] = builder.build()
         return client
 
-    async def send(target: Target, message: Message) -> Outcome:
+    async def send(target: DeliveryTarget, message: Message) -> Outcome:
         started_at, began = datetime.now(UTC), time.perf_counter()
         headers = headers_of(target, message, started_at)
         parts = urlsplit(target.url)
@@ -216,7 +215,7 @@ class Bare(asyncio.Protocol):
         self._answered(self)
 
 
-async def run_bare(targets: list[Target], body: bytes, requests: int, in_flight: int) -> None:
+async def run_bare(targets: list[DeliveryTarget], body: bytes, requests: int, in_flight: int) -> None:
     loop = asyncio.get_running_loop()
     left = requests
     under_way = in_flight
@@ -254,7 +253,9 @@ def message_of(body: bytes) -> Message:
     return Message(new_id("evt"), body, trace, datetime.now(UTC))
 
 
-async def run_awaited(send: Send, targets: list[Target], message: Message, requests: int, in_flight: int) -> int:
+async def run_awaited(
+    send: Send, targets: list[DeliveryTarget], message: Message, requests: int, in_flight: int
+) -> int:
     """How many were accepted. The cheapest way to use such a client: a task for each place, not for each attempt."""
     accepted = 0
     turns = iter(range(requests))
@@ -270,7 +271,7 @@ async def run_awaited(send: Send, targets: list[Target], message: Message, reque
 
 
 async def run_called_back(
-    sender: Sender, targets: list[Target], message: Message, requests: int, in_flight: int
+    sender: Sender, targets: list[DeliveryTarget], message: Message, requests: int, in_flight: int
 ) -> int:
     """How many were accepted."""
     accepted = 0
@@ -301,7 +302,7 @@ async def measure(command: Document) -> Document:
     """Send `requests` to `urls` in turns after as many as it takes to open the connections: seconds and processor seconds."""
     ca_file = Path(command["ca_file"]) if command["ca_file"] else None
     key = signatures.new_secret()
-    targets = [Target(uuid4(), 1, url, (), (key,)) for url in command["urls"]]
+    targets = [DeliveryTarget(uuid4(), 1, url, (), (key,)) for url in command["urls"]]
     body: bytes = b'{"type":"job.created","data":"%s"}' % (b"x" * command["body_bytes"])
     message = message_of(body)
     requests, in_flight = command["requests"], command["in_flight"]

@@ -11,11 +11,10 @@ from bench.ceilings import create_topics, hop
 from bench.children import Document, obey
 from bench.webhook_traffic import Template
 from shared.ids import new_id
-from webhooks.attempts import Message
-from webhooks.domain.addresses import parse_networks
-from webhooks.domain.retries import Outcome
-from webhooks.targets import Target
-from webhooks.worker.sender import Sender
+from webhooks.http_client.requests import DeliveryTarget, Message
+from webhooks.http_client.responses import Outcome
+from webhooks.http_client.rules import parse_networks
+from webhooks.http_client.sender import Sender
 
 LOOPBACK = parse_networks("127.0.0.0/8")
 TIMEOUT_SECONDS = 15.0
@@ -32,7 +31,7 @@ async def prepare(command: Document) -> Document:
 async def deliver(command: Document) -> Document:
     """Sign and send `count` events like the samples to `urls` in turn, `in_flight` at once; the rate, and its processor time for one."""
     targets = [
-        Target(endpoint_id=uuid4(), version=1, url=url, headers=(), keys=(secrets.token_bytes(SECRET_BYTES),))
+        DeliveryTarget(endpoint_id=uuid4(), version=1, url=url, headers=(), keys=(secrets.token_bytes(SECRET_BYTES),))
         for url in command["urls"]
     ]
     templates = [Template.of(headers, value) for headers, value in command["samples"]]

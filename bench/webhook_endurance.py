@@ -234,14 +234,14 @@ async def _rounds(stage: Stage, plan: Plan, places: Sequence[Place]) -> list[Bac
 
 
 async def _enabled(stage: Stage) -> list[UUID]:
-    return [row.id for row in await stage.desk.rows("SELECT id FROM endpoints WHERE enabled ORDER BY id")]
+    return [row.id for row in await stage.harness.rows("SELECT id FROM endpoints WHERE enabled ORDER BY id")]
 
 
 async def _one_more(stage: Stage, path: str) -> Place:
     """An endpoint in a new tenant, beside those that are enabled."""
     kept = await _enabled(stage)
     (place,) = await stage.endpoints([path])
-    await stage.desk.rows(
+    await stage.harness.rows(
         "UPDATE endpoints SET enabled = true, disabled_reason = NULL, updated_at = now() WHERE id = ANY(:ids) RETURNING 1",
         ids=kept,
     )

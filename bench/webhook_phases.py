@@ -104,7 +104,7 @@ async def backlog(stage: Stage, plan: Plan) -> None:
     )
     paths = [f"/ok/fan-{number}" for number in range(ENDPOINTS_PER_TENANT)]
     places = await stage.endpoints(paths)
-    await stage.desk.rows("UPDATE endpoints SET location_ids = NULL, updated_at = now() WHERE enabled RETURNING 1")
+    await stage.harness.rows("UPDATE endpoints SET location_ids = NULL, updated_at = now() WHERE enabled RETURNING 1")
     fanned = await from_backlog(stage, places[:1], plan.events // 25, fan_out=ENDPOINTS_PER_TENANT)
     alone = await client_alone(stage, places, paths, plan.events)
     _add_backlog(stage, f"from a backlog, each event to {ENDPOINTS_PER_TENANT} endpoints", fanned, alone)

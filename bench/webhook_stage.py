@@ -22,7 +22,15 @@ from shared.ids import new_id, to_uuid
 from shared.messaging import topics
 from tests.support.stack import BackingStack, start_private_stack
 from tests.support.suite import Process
-from tests.support.webhooks import TOPICS_FILE, Desk, headers_of, job_created, migrated, open_database, secret_32
+from tests.support.webhooks import (
+    TOPICS_FILE,
+    DeliveryHarness,
+    headers_of,
+    job_created,
+    migrated,
+    open_database,
+    secret_32,
+)
 
 ENDPOINTS_PER_TENANT = 50
 ANSWER_SECONDS = 120.0
@@ -65,7 +73,7 @@ class Stage:
     home: Path
     backing: BackingStack
     process: Process
-    desk: Desk
+    harness: DeliveryHarness
     publisher: Child
     sink: Child
     ceilings: Child
@@ -158,19 +166,19 @@ class Stage:
 
     async def endpoints(self, paths: Sequence[str]) -> list[Place]:
         """New endpoints in new tenants, one location for each path, and none but these; the places whose events they hear."""
-        await self.desk.rows("UPDATE endpoints SET enabled = false, updated_at = now() WHERE enabled RETURNING 1")
+        await self.harness.rows("UPDATE endpoints SET enabled = false, updated_at = now() WHERE enabled RETURNING 1")
         places = []
         for number, path in enumerate(paths):
             if number % ENDPOINTS_PER_TENANT == 0:
-                self.desk.tenant_id = new_id("ten")
-            endpoint_id = await self.desk.endpoint(f"http://{LOOPBACK}:{self.port}{path}")
+                self.harness.tenant_id = new_id("ten")
+            endpoint_id = await self.harness.endpoint(f"http://{LOOPBACK}:{self.port}{path}")
             location_id = new_id("loc")
-            await self.desk.rows(
+            await self.harness.rows(
                 "UPDATE endpoints SET location_ids = ARRAY[CAST(:location_id AS uuid)] WHERE id = :id RETURNING 1",
                 location_id=to_uuid(location_id),
                 id=to_uuid(endpoint_id),
             )
-            places.append((self.desk.tenant_id, location_id))
+            places.append((self.harness.tenant_id, location_id))
         return places
 
     async def publish_to(self, places: Sequence[Place]) -> int:
@@ -296,8 +304,8 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
         publisher, sink, ceilings = children
         listening = await sink.ask("listen", seconds=ANSWER_SECONDS)
         await ceilings.ask("prepare", seconds=ANSWER_SECONDS, bootstrap_servers=bootstrap)
-        desk = Desk(database, keys)
-        stage = Stage(home, backing, process, desk, publisher, sink, ceilings, listening["port"], url, results)
+        harness = DeliveryHarness(database, keys)
+        stage = Stage(home, backing, process, harness, publisher, sink, ceilings, listening["port"], url, results)
         cleanup.push_async_callback(stage.close)
         yield stage
 

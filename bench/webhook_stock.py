@@ -6,8 +6,8 @@ from uuid import UUID
 
 from bench.webhook_stage import Place, Stage, samples, say
 from shared.ids import to_uuid
-from webhooks.fan_out import POSITIONS_PER_TRANSACTION
-from webhooks.partitions import Keeper
+from webhooks.events.fan_out import POSITIONS_PER_TRANSACTION
+from webhooks.events.worker import PartitionMaintenance
 
 CHUNK_EVENTS = 50_000
 DAYS = 29
@@ -63,7 +63,7 @@ _DUE = f"""
 
 async def make_days(stage: Stage) -> None:
     """The partitions of the days that are past, as the service would have made them in time."""
-    keeper = Keeper(stage.desk.database, retention_days=DAYS + 1)
+    keeper = PartitionMaintenance(stage.harness.database, retention_days=DAYS + 1)
     for ago in range(DAYS, 0, -1):
         await keeper.keep(datetime.now(UTC) - timedelta(days=ago))
 

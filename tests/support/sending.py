@@ -7,12 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 from shared.ids import new_id
-from webhooks.attempts import Message
-from webhooks.domain import signatures
-from webhooks.domain.addresses import parse_networks
-from webhooks.domain.retries import Outcome
-from webhooks.targets import Target
-from webhooks.worker.sender import Sender
+from webhooks import signatures
+from webhooks.http_client.requests import DeliveryTarget, Message
+from webhooks.http_client.responses import Outcome
+from webhooks.http_client.rules import parse_networks
+from webhooks.http_client.sender import Sender
 
 LOOPBACK = parse_networks("127.0.0.0/8, ::1/128")
 KEY = signatures.new_secret()
@@ -25,8 +24,8 @@ def message(body: bytes = BODY) -> Message:
     return Message(new_id("evt"), body, TRACEPARENT, datetime.now(UTC))
 
 
-def target(url: str, **headers: str) -> Target:
-    return Target(uuid4(), 1, url, tuple(headers.items()), (KEY,))
+def target(url: str, **headers: str) -> DeliveryTarget:
+    return DeliveryTarget(uuid4(), 1, url, tuple(headers.items()), (KEY,))
 
 
 @asynccontextmanager

@@ -37,18 +37,20 @@ from shared.postgres.database import Database
 from shared.postgres.migrations import migrate
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
-from webhooks import consumers, endpoints
 from webhooks.app import create_app
-from webhooks.attempts import Leased
 from webhooks.config import Settings
-from webhooks.directory import Directory
-from webhooks.domain.addresses import parse_networks
-from webhooks.domain.health import Patience
-from webhooks.domain.pacing import PaceLimits
-from webhooks.endpoints import Policy
-from webhooks.fan_out import Fact, spread
-from webhooks.views.endpoints import EndpointIn
-from webhooks.worker import Dispatcher, Sender
+from webhooks.dispatch.dispatcher import Dispatcher
+from webhooks.dispatch.throttle import ThrottleLimits
+from webhooks.endpoints import operations
+from webhooks.endpoints.cache import EndpointCache
+from webhooks.endpoints.rules import DisablePolicy
+from webhooks.endpoints.schemas import EndpointIn
+from webhooks.endpoints.secrets import EndpointPolicy
+from webhooks.events import consumer as events_consumer
+from webhooks.events.fan_out import IncomingEvent, store_and_route
+from webhooks.http_client.rules import parse_networks
+from webhooks.http_client.sender import Sender
+from webhooks.queue.leases import LeasedDelivery
 
 TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 LOOPBACK = parse_networks("127.0.0.0/8")
@@ -94,11 +96,11 @@ def headers_of(event: Event) -> dict[str, str]:
     return {name: value.decode() for name, value in event.headers()}
 
 
-def fact_of(event: Event) -> Fact:
+def incoming_event(event: Event) -> IncomingEvent:
     """The fact as the fan-out reads it."""
-    fact = consumers.read(headers_of(event), event.value())
-    assert fact is not None
-    return fact
+    incoming = events_consumer.read_event(headers_of(event), event.value())
+    assert incoming is not None
+    return incoming
 
 
 # -- the dispatcher without Kafka ----------------------------------------------------------------------------------------
@@ -112,17 +114,17 @@ async def migrated(backing: BackingStack) -> str:
 
 
 @dataclass
-class Desk:
+class DeliveryHarness:
     """One database, an administrator of a tenant in it, and dispatchers on demand: one replica of webhooks each."""
 
     database: Database
     sealing_keys: str
     tenant_id: str = field(default_factory=lambda: new_id("ten"))
-    directory: Directory = field(init=False)
+    endpoint_cache: EndpointCache = field(init=False)
     """What its dispatchers share."""
 
     def __post_init__(self) -> None:
-        self.directory = Directory(self.encryptor)
+        self.endpoint_cache = EndpointCache(self.encryptor)
 
     @property
     def encryptor(self) -> Encryptor:
@@ -136,19 +138,21 @@ class Desk:
     async def endpoint(self, url: str, **more: Any) -> str:
         """A new endpoint for everything, unless told otherwise; its id."""
         wanted = EndpointIn.model_validate({"url": url, "event_types": ["*"], "location_ids": "*", **more})
-        policy = Policy(self.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
+        policy = EndpointPolicy(self.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
         async with self.database.transaction() as session:
-            return (await endpoints.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
+            return (await operations.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
 
     async def publish(
         self, *events: Event, dispatcher: Dispatcher | None = None, room: Callable[[UUID], int] | None = None
-    ) -> list[Leased]:
+    ) -> list[LeasedDelivery]:
         """Fan events out; a dispatcher takes over what it has room for, else all of it (beyond `room`) waits in the queue."""
         room = room or (dispatcher.room if dispatcher is not None else lambda _: 0)
-        facts = [fact_of(event) for event in events]
+        incoming_events = [incoming_event(event) for event in events]
         async with self.database.transaction() as session:
-            begun = dispatcher.early.begun if dispatcher is not None else lambda _: ()
-            found = await spread(session, facts, directory=self.directory, room=room, lease_seconds=8, begun=begun)
+            begun = dispatcher.prestore.begun if dispatcher is not None else lambda _: ()
+            found = await store_and_route(
+                session, incoming_events, endpoint_cache=self.endpoint_cache, room=room, lease_seconds=8, begun=begun
+            )
         if dispatcher is not None:
             dispatcher.accept(found)
             dispatcher.wake()
@@ -159,10 +163,12 @@ class Desk:
 
         async def knows_endpoints() -> bool:
             (changes,) = await self.rows("SELECT last_value FROM endpoint_changes")
-            return self.directory.is_current and self.directory.last_change == changes.last_value
+            return self.endpoint_cache.is_current and self.endpoint_cache.last_change == changes.last_value
 
         await eventually(knows_endpoints, what="the directory knows the endpoints")
-        consumers.on_arrival(directory=self.directory, taker=dispatcher)([fact_of(event) for event in events])
+        events_consumer.on_new_events(endpoint_cache=self.endpoint_cache, dispatcher=dispatcher)(
+            [incoming_event(event) for event in events]
+        )
 
     async def publish_job(self, dispatcher: Dispatcher | None = None) -> str:
         """One new job; the id of its event."""
@@ -183,24 +189,24 @@ class Desk:
             "endpoint_in_flight_max": 16,
             "lease_seconds": 8.0,
             "poll_seconds": 0.02,
-            "patience": Patience(432_000, 20),
+            "disable_policy": DisablePolicy(432_000, 20),
             **more,
         }
         if "breaker_failures" in options:
-            options["limits"] = PaceLimits(
+            options["limits"] = ThrottleLimits(
                 window_max=options["endpoint_in_flight_max"],
                 breaker_failures=options.pop("breaker_failures"),
                 pause_seconds=options.pop("pause_seconds", 0.2),
                 pause_seconds_max=options.pop("pause_seconds_max", 5.0),
             )
-        return Dispatcher(self.database, Metrics("webhooks"), sender, self.directory, **options)
+        return Dispatcher(self.database, Metrics("webhooks"), sender, self.endpoint_cache, **options)
 
     @asynccontextmanager
     async def delivering(self, **more: Any) -> AsyncIterator[Dispatcher]:
         """A dispatcher at work beside the block, stopped in order after it."""
         dispatcher = self.dispatcher(**more)
         await self.know_endpoints()
-        listening = asyncio.create_task(self.directory.run(self.database))
+        listening = asyncio.create_task(self.endpoint_cache.run(self.database))
         task = asyncio.create_task(dispatcher.run())
         await asyncio.sleep(0)
         try:
@@ -213,9 +219,9 @@ class Desk:
 
     async def know_endpoints(self) -> None:
         """Have the dispatchers know the endpoints as they are, without waiting to be told."""
-        self.directory.last_change = None
+        self.endpoint_cache.last_change = None
         async with self.database.reading() as session:
-            await self.directory.load(session)
+            await self.endpoint_cache.load(session)
 
     async def rows(self, statement: str, **values: Any) -> list[Any]:
         async with self.database.reading() as session:
@@ -243,7 +249,7 @@ class Desk:
     async def queued(self) -> list[Any]:
         return await self.rows("SELECT * FROM delivery_due")
 
-    async def flights(self) -> list[Any]:
+    async def batch_leases(self) -> list[Any]:
         return await self.rows("SELECT * FROM flights")
 
     async def attempts(self, delivery: Any) -> list[Any]:
@@ -504,14 +510,14 @@ def typed(prefix: str, value: UUID) -> str:
 
 async def _work(url: str, sealing_keys: str, tenant_id: str = "", events: str = "0") -> None:
     """Attempt what is due, and before that fan out so many events of a tenant, in batches, into this worker's own hands."""
-    desk = Desk(open_database(url), sealing_keys, *([tenant_id] if tenant_id else []))
-    dispatcher = desk.dispatcher(lease_seconds=3.0, in_flight_max=256, endpoint_in_flight_max=192)
-    await desk.know_endpoints()
+    harness = DeliveryHarness(open_database(url), sealing_keys, *([tenant_id] if tenant_id else []))
+    dispatcher = harness.dispatcher(lease_seconds=3.0, in_flight_max=256, endpoint_in_flight_max=192)
+    await harness.know_endpoints()
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run())
         await asyncio.sleep(0)
         for _ in range(int(events) // BATCH):
-            await desk.publish(*(job_created(desk.tenant_id) for _ in range(BATCH)), dispatcher=dispatcher)
+            await harness.publish(*(job_created(harness.tenant_id) for _ in range(BATCH)), dispatcher=dispatcher)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.receiver import Receiver, run_receiver
 from tests.support.stack import BackingStack
-from tests.support.webhooks import Desk, Tenant, Webhooks, migrated, open_database, running, secret_32
+from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, migrated, open_database, running, secret_32
 
 
 @pytest.fixture(scope="session")
@@ -16,15 +16,15 @@ async def database_url(backing: BackingStack) -> str:
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
+async def harness(database_url: str) -> AsyncIterator[DeliveryHarness]:
     """A tenant in that database, with an empty queue."""
     database = open_database(database_url)
-    desk = Desk(database, f"1:{secret_32()}")
+    harness = DeliveryHarness(database, f"1:{secret_32()}")
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(
             "TRUNCATE endpoints, events, deliveries, delivery_due, flights, attempts, inbox, outbox"
         )
-    yield desk
+    yield harness
     await database.close()
 
 

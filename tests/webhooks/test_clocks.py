@@ -15,9 +15,10 @@ from shared.ids import to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created
-from webhooks import replaying, replays
-from webhooks.views.replays import ReplayIn
+from tests.support.webhooks import DeliveryHarness, job_created
+from webhooks.replays import operations
+from webhooks.replays import worker as replays_worker
+from webhooks.replays.schemas import ReplayIn
 
 EVENTS = 60
 HOUR = timedelta(hours=1)
@@ -48,11 +49,13 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     return clock
 
 
-async def all_ended(desk: Desk) -> bool:
-    return not await desk.flights() and not await desk.queued()
+async def all_ended(harness: DeliveryHarness) -> bool:
+    return not await harness.batch_leases() and not await harness.queued()
 
 
-async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(desk: Desk, wall: WallClock) -> None:
+async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(
+    harness: DeliveryHarness, wall: WallClock
+) -> None:
     chance = random.Random(5)
     accepted: Counter[str] = Counter()
 
@@ -65,29 +68,29 @@ async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(desk: 
 
     async with (
         serving(answer) as url,
-        desk.delivering(schedule=(0.1,) * 20) as worker,
-        desk.delivering(schedule=(0.1,) * 20),
+        harness.delivering(schedule=(0.1,) * 20) as worker,
+        harness.delivering(schedule=(0.1,) * 20),
     ):
-        await desk.endpoint(url)
+        await harness.endpoint(url)
         published = []
         for number in range(EVENTS // 6):
             wall.ahead = chance.choice(STEPS)
-            events = [job_created(desk.tenant_id) for _ in range(6)]
-            await desk.publish(*events, dispatcher=worker if number % 2 else None)
+            events = [job_created(harness.tenant_id) for _ in range(6)]
+            await harness.publish(*events, dispatcher=worker if number % 2 else None)
             published += [event.id for event in events]
             # Leases, and when something is due, are of the database's clock, whatever the worker's tells.
-            for row in await desk.rows("SELECT abs(extract(epoch FROM due_at - now())) AS away FROM delivery_due"):
+            for row in await harness.rows("SELECT abs(extract(epoch FROM due_at - now())) AS away FROM delivery_due"):
                 assert row.away < 60
             await asyncio.sleep(0.15)
-        await eventually(lambda: all_ended(desk), seconds=30, what="everything has ended")
+        await eventually(lambda: all_ended(harness), seconds=30, what="everything has ended")
 
-    rows = await desk.rows("SELECT status, finished_at, now() AS now FROM deliveries")
+    rows = await harness.rows("SELECT status, finished_at, now() AS now FROM deliveries")
     assert Counter(row.status for row in rows) == {"delivered": EVENTS}
     assert accepted == dict.fromkeys(published, 1)
     assert all(abs(row.now - row.finished_at) < HOUR for row in rows)
 
 
-async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(desk: Desk, wall: WallClock) -> None:
+async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(harness: DeliveryHarness, wall: WallClock) -> None:
     release = asyncio.Event()
     requests = 0
 
@@ -98,30 +101,30 @@ async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(desk: Desk, wall
         return web.Response()
 
     async def renewed() -> None:
-        (held,) = await desk.queued()
+        (held,) = await harness.queued()
 
         async def later() -> bool:
-            return all(row.due_at > held.due_at for row in await desk.queued())
+            return all(row.due_at > held.due_at for row in await harness.queued())
 
         await eventually(later, what="the lease is renewed")
 
     async with serving(slow) as url:
-        await desk.endpoint(url)
-        event_id = await desk.publish_job()
-        async with desk.delivering(lease_seconds=4), desk.delivering(lease_seconds=4):
+        await harness.endpoint(url)
+        event_id = await harness.publish_job()
+        async with harness.delivering(lease_seconds=4), harness.delivering(lease_seconds=4):
             await eventually(lambda: asyncio.sleep(0, requests == 1), what="it has begun")
             for days in (30, -30):
                 wall.ahead = timedelta(days=days)
                 await renewed()
             release.set()
-            delivery = await desk.finished(event_id)
+            delivery = await harness.finished(event_id)
 
     assert (delivery.status, delivery.attempts_made, requests) == ("delivered", 1, 1)
 
 
 @pytest.mark.parametrize("ahead", [30 * 24 * HOUR, -30 * 24 * HOUR])
 async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
-    desk: Desk, wall: WallClock, ahead: timedelta
+    harness: DeliveryHarness, wall: WallClock, ahead: timedelta
 ) -> None:
     wall.ahead = ahead
 
@@ -129,30 +132,32 @@ async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
         later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
         return web.Response(status=503, headers={"Retry-After": later})
 
-    async with serving(busy) as url, desk.delivering(schedule=(HOUR.total_seconds(),)) as worker:
-        await desk.endpoint(url)
-        event_id = await desk.publish_job(worker)
+    async with serving(busy) as url, harness.delivering(schedule=(HOUR.total_seconds(),)) as worker:
+        await harness.endpoint(url)
+        event_id = await harness.publish_job(worker)
 
         async def noted() -> bool:
-            row = await desk.delivery(event_id)
+            row = await harness.delivery(event_id)
             return row is not None and row.attempts_made > 0
 
         await eventually(noted, what="the first attempt is recorded")
-        (row,) = await desk.rows("SELECT extract(epoch FROM next_attempt_at - now()) AS away FROM deliveries")
+        (row,) = await harness.rows("SELECT extract(epoch FROM next_attempt_at - now()) AS away FROM deliveries")
 
     assert row.away <= 24 * 3600 * 1.2 + 1
 
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
-async def test_a_database_whose_clock_jumps_loses_nothing(desk: Desk, receiver: Receiver, ahead: timedelta) -> None:
+async def test_a_database_whose_clock_jumps_loses_nothing(
+    harness: DeliveryHarness, receiver: Receiver, ahead: timedelta
+) -> None:
     # What a jump does to what is stored: all of it is earlier, or later, by as much.
     receiver.answer = lambda _: 500 if receiver.count <= EVENTS // 2 else 200
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering(lease_seconds=1, schedule=(0.3,) * 20, breaker_failures=10_000) as worker:
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(EVENTS)), dispatcher=worker)
+    async with harness.delivering(lease_seconds=1, schedule=(0.3,) * 20, breaker_failures=10_000) as worker:
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(EVENTS)), dispatcher=worker)
         await receiver.wait_for(lambda: receiver.count >= EVENTS // 2)
-        async with desk.database.transaction() as session:
+        async with harness.database.transaction() as session:
             values = {"ahead": ahead}
             await session.execute(text("UPDATE delivery_due SET due_at = due_at - CAST(:ahead AS interval)"), values)
             await session.execute(
@@ -161,31 +166,31 @@ async def test_a_database_whose_clock_jumps_loses_nothing(desk: Desk, receiver: 
         if ahead < timedelta():
             # Retries are later by that jump, and no more than that: the hour passes.
             await asyncio.sleep(1)
-            await desk.rows(
+            await harness.rows(
                 "UPDATE delivery_due SET due_at = due_at - interval '1 hour' WHERE lease_token IS NULL RETURNING 1"
             )
-        await eventually(lambda: all_ended(desk), seconds=30, what="everything has ended")
+        await eventually(lambda: all_ended(harness), seconds=30, what="everything has ended")
 
-    rows = await desk.rows("SELECT status FROM deliveries")
+    rows = await harness.rows("SELECT status FROM deliveries")
     assert Counter(row.status for row in rows) == {"delivered": EVENTS}
 
 
-async def test_a_replay_goes_on_by_the_clock_of_the_database(desk: Desk, wall: WallClock) -> None:
-    await desk.rows("DELETE FROM replays RETURNING 1")
-    await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)))
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+async def test_a_replay_goes_on_by_the_clock_of_the_database(harness: DeliveryHarness, wall: WallClock) -> None:
+    await harness.rows("DELETE FROM replays RETURNING 1")
+    await harness.publish(*(job_created(harness.tenant_id) for _ in range(5)))
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     since = (datetime.now(UTC) - HOUR).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": "missing", "since": since})
-    async with desk.database.transaction() as session:
-        made = await replays.order(session, replays.DEFAULT_LIMITS, desk.caller, wanted, datetime.now(UTC))
+    async with harness.database.transaction() as session:
+        made = await operations.create(session, operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
     wall.ahead = -timedelta(days=1)
 
     async def ended() -> bool:
-        await replaying.step(desk.database)
-        async with desk.database.reading() as session:
-            return (await replays.get(session, desk.caller, made.id)).status == "completed"
+        await replays_worker.step(harness.database)
+        async with harness.database.reading() as session:
+            return (await operations.get(session, harness.caller, made.id)).status == "completed"
 
     await eventually(ended, what="the replay has ended")
-    assert {row.endpoint_id for row in await desk.queued()} == {to_uuid(endpoint_id)}
-    assert len(await desk.queued()) == 5
+    assert {row.endpoint_id for row in await harness.queued()} == {to_uuid(endpoint_id)}
+    assert len(await harness.queued()) == 5

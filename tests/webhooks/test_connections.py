@@ -14,8 +14,8 @@ from aiohttp import web
 from tests.support.sending import BODY, OK, attempt, message, names, of_name, sending, target
 from tests.support.servers import Authority, read_request, reset_connection, saying, serving, speaking
 from tests.support.suite import eventually
-from webhooks.domain.retries import Outcome
-from webhooks.targets import Target
+from webhooks.http_client.requests import DeliveryTarget
+from webhooks.http_client.responses import Outcome
 
 SOON_SECONDS = 15.0
 
@@ -107,7 +107,7 @@ async def test_an_answer_like_the_last_one_is_read_as_it_was_and_another_one_ane
 
 
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.pool.IDLE_SECONDS_MAX", 60.0)
+    monkeypatch.setattr("webhooks.http_client.connection_pool.IDLE_SECONDS_MAX", 60.0)
     answered, dropped = asyncio.Event(), asyncio.Event()
 
     async def whisper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,7 +147,7 @@ async def test_a_connection_is_not_kept_when_the_request_was_answered_before_it_
 
 
 async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.pool.IDLE_SECONDS_MAX", 0.1)
+    monkeypatch.setattr("webhooks.http_client.connection_pool.IDLE_SECONDS_MAX", 0.1)
     ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,8 +163,8 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
 
 
 async def test_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.pool.IDLE_MAX", 2)
-    monkeypatch.setattr("webhooks.worker.pool.IDLE_SECONDS_MAX", 60.0)
+    monkeypatch.setattr("webhooks.http_client.connection_pool.IDLE_MAX", 2)
+    monkeypatch.setattr("webhooks.http_client.connection_pool.IDLE_SECONDS_MAX", 60.0)
     open_now = 0
     together = asyncio.Barrier(5)
 
@@ -209,8 +209,8 @@ async def test_many_attempts_at_once_each_get_their_own_answer() -> None:
 
 
 async def test_a_kept_connection_is_used_only_while_its_name_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.names.KEPT_SECONDS", 0.2)
-    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.KEPT_SECONDS", 0.2)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.2)
     connections: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -239,7 +239,7 @@ async def test_a_kept_connection_is_used_only_while_its_name_leads_to_it(monkeyp
 
 
 async def test_a_name_is_looked_up_anew_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.1)
     asked = 0
 
     async def look_up(host: str) -> Sequence[str]:
@@ -261,7 +261,7 @@ async def test_a_name_is_looked_up_anew_before_it_is_needed(monkeypatch: pytest.
 
 
 async def test_a_name_server_that_fails_is_not_asked_at_every_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.names.FAILURE_KEPT_SECONDS", 60.0)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.FAILURE_KEPT_SECONDS", 60.0)
     asked = 0
 
     async def fail(host: str) -> Sequence[str]:
@@ -408,7 +408,7 @@ async def test_an_outcome_is_told_once_and_never_before_send_returns() -> None:
 
         sender.send(target(url), message(), done)
         sender.send(target("http://10.0.0.1"), message(), done)
-        sender.send(Target(uuid4(), 1, url, (), ()), message(), done)
+        sender.send(DeliveryTarget(uuid4(), 1, url, (), ()), message(), done)
         assert told == []
         await all_told.wait()
         await asyncio.sleep(0.05)
@@ -480,7 +480,7 @@ async def test_a_process_without_files_left_gives_up_idle_connections(monkeypatc
 
     async with speaking(repeat) as first, speaking(repeat) as second, sending() as sender:
         await sender.attempt(target(first), message())
-        monkeypatch.setattr("webhooks.worker.guard.socket.socket", Scarce)
+        monkeypatch.setattr("webhooks.http_client.egress_guard.socket.socket", Scarce)
         outcome = await sender.attempt(target(second), message())
 
     assert (outcome.cause, refusals) == (None, 0)

@@ -18,54 +18,58 @@ from shared.ids import to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, typed
-from webhooks import attempts, queue
-from webhooks.attempts import Result
-from webhooks.domain.retries import Decision, Outcome
-from webhooks.queue import FIRST_ENDPOINT
+from tests.support.webhooks import DeliveryHarness, job_created, typed
+from webhooks.deliveries import results
+from webhooks.deliveries.results import AttemptResult
+from webhooks.deliveries.rules import Decision
+from webhooks.http_client.responses import Outcome
+from webhooks.queue import due, leases
+from webhooks.queue.due import FIRST_ENDPOINT
 
 
-async def test_a_delivery_is_made_recorded_and_leaves_the_queue(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url())
+async def test_a_delivery_is_made_recorded_and_leaves_the_queue(harness: DeliveryHarness, receiver: Receiver) -> None:
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering() as dispatcher:
-        event_id = await desk.publish_job(dispatcher)
-        delivery = await desk.finished(event_id)
+    async with harness.delivering() as dispatcher:
+        event_id = await harness.publish_job(dispatcher)
+        delivery = await harness.finished(event_id)
 
     assert delivery.status == "delivered"
     assert (delivery.attempts_made, delivery.response_status, delivery.cause) == (1, 200, None)
-    assert await desk.queued() == []
+    assert await harness.queued() == []
     assert receiver.requests[0].webhook_id == event_id
-    (attempt,) = await desk.attempts(delivery)
+    (attempt,) = await harness.attempts(delivery)
     assert (attempt.number, attempt.response_status, attempt.cause) == (1, 200, None)
 
 
-async def test_a_failed_delivery_comes_again_with_the_same_id_and_body(desk: Desk, receiver: Receiver) -> None:
+async def test_a_failed_delivery_comes_again_with_the_same_id_and_body(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
     receiver.answer = lambda _: 500 if receiver.count < 3 else 204
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering() as dispatcher:
-        delivery = await desk.finished(await desk.publish_job(dispatcher))
+    async with harness.delivering() as dispatcher:
+        delivery = await harness.finished(await harness.publish_job(dispatcher))
 
     assert delivery.status == "delivered"
-    assert [attempt.response_status for attempt in await desk.attempts(delivery)] == [500, 500, 204]
+    assert [attempt.response_status for attempt in await harness.attempts(delivery)] == [500, 500, 204]
     assert len({request.webhook_id for request in receiver.requests}) == 1
     assert len({request.body for request in receiver.requests}) == 1
 
 
-async def test_a_delivery_is_given_up_after_its_last_attempt(desk: Desk, receiver: Receiver) -> None:
+async def test_a_delivery_is_given_up_after_its_last_attempt(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering(schedule=(0.02, 0.02)) as dispatcher:
-        delivery = await desk.finished(await desk.publish_job(dispatcher))
+    async with harness.delivering(schedule=(0.02, 0.02)) as dispatcher:
+        delivery = await harness.finished(await harness.publish_job(dispatcher))
 
     assert (delivery.failure, delivery.attempts_made, delivery.next_attempt_at) == ("exhausted", 3, None)
     assert receiver.count == 3
-    assert await desk.queued() == []
+    assert await harness.queued() == []
 
 
-async def test_a_receiver_that_names_a_time_is_not_asked_before(desk: Desk) -> None:
+async def test_a_receiver_that_names_a_time_is_not_asked_before(harness: DeliveryHarness) -> None:
     arrivals: list[float] = []
 
     async def busy(_: web.Request) -> web.Response:
@@ -77,85 +81,87 @@ async def test_a_receiver_that_names_a_time_is_not_asked_before(desk: Desk) -> N
             return web.Response(status=503, headers={"Retry-After": format_datetime(at, usegmt=True)})
         return web.Response()
 
-    async with serving(busy) as url, desk.delivering(schedule=(0.01, 0.01)) as dispatcher:
-        await desk.endpoint(url)
-        await desk.finished(await desk.publish_job(dispatcher))
+    async with serving(busy) as url, harness.delivering(schedule=(0.01, 0.01)) as dispatcher:
+        await harness.endpoint(url)
+        await harness.finished(await harness.publish_job(dispatcher))
 
     # A date has no fractions of a second: of two seconds it leaves more than one.
     assert arrivals[1] - arrivals[0] >= 1.0
     assert arrivals[2] - arrivals[1] >= 0.9
 
 
-async def test_a_receiver_that_is_gone_disables_its_endpoint(desk: Desk, receiver: Receiver) -> None:
+async def test_a_receiver_that_is_gone_disables_its_endpoint(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda _: 410
-    endpoint_id = await desk.endpoint(receiver.url())
+    endpoint_id = await harness.endpoint(receiver.url())
 
-    async with desk.delivering() as dispatcher:
-        delivery = await desk.finished(await desk.publish_job(dispatcher))
-        await desk.publish(job_created(desk.tenant_id), dispatcher=dispatcher)
+    async with harness.delivering() as dispatcher:
+        delivery = await harness.finished(await harness.publish_job(dispatcher))
+        await harness.publish(job_created(harness.tenant_id), dispatcher=dispatcher)
 
     assert delivery.failure == "gone"
-    (endpoint,) = await desk.rows("SELECT enabled, disabled_reason, version FROM endpoints")
+    (endpoint,) = await harness.rows("SELECT enabled, disabled_reason, version FROM endpoints")
     assert (endpoint.enabled, endpoint.disabled_reason, endpoint.version) == (False, "gone", 2)
-    last = (await desk.published())[-1]
+    last = (await harness.published())[-1]
     assert (last["type"], last["endpoint_id"], last["reason"]) == ("endpoint.disabled", endpoint_id, "gone")
     assert receiver.count == 1
 
 
-async def test_what_is_queued_for_a_disabled_endpoint_is_given_up(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url("/disabled"))
-    event_id = await desk.publish_job()
-    await desk.rows("UPDATE endpoints SET enabled = false RETURNING 1")
+async def test_what_is_queued_for_a_disabled_endpoint_is_given_up(harness: DeliveryHarness, receiver: Receiver) -> None:
+    await harness.endpoint(receiver.url("/disabled"))
+    event_id = await harness.publish_job()
+    await harness.rows("UPDATE endpoints SET enabled = false RETURNING 1")
 
-    async with desk.delivering():
-        delivery = await desk.finished(event_id)
+    async with harness.delivering():
+        delivery = await harness.finished(event_id)
 
     assert (delivery.failure, delivery.attempts_made) == ("endpoint_disabled", 0)
     assert receiver.count == 0
 
 
-async def test_what_is_queued_is_delivered_by_a_worker_that_was_not_there(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url("/a"))
-    await desk.endpoint(receiver.url("/b"))
-    event_ids = [await desk.publish_job() for _ in range(40)]
+async def test_what_is_queued_is_delivered_by_a_worker_that_was_not_there(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
+    await harness.endpoint(receiver.url("/a"))
+    await harness.endpoint(receiver.url("/b"))
+    event_ids = [await harness.publish_job() for _ in range(40)]
 
-    async with desk.delivering():
+    async with harness.delivering():
         await receiver.wait_for(lambda: receiver.count == 80)
-        await eventually(lambda: nothing_queued(desk), what="the queue is empty")
+        await eventually(lambda: nothing_queued(harness), what="the queue is empty")
 
     per_path = {path: Counter(request.webhook_id for request in receiver.at(path)) for path in ("/a", "/b")}
     assert per_path["/a"] == per_path["/b"] == Counter(event_ids)
 
 
-async def test_two_workers_share_the_queue_without_sending_twice(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url())
-    await desk.publish(*(job_created(desk.tenant_id) for _ in range(300)))
+async def test_two_workers_share_the_queue_without_sending_twice(harness: DeliveryHarness, receiver: Receiver) -> None:
+    await harness.endpoint(receiver.url())
+    await harness.publish(*(job_created(harness.tenant_id) for _ in range(300)))
 
-    async with desk.delivering(), desk.delivering():
-        await eventually(lambda: nothing_queued(desk), what="the queue is empty")
+    async with harness.delivering(), harness.delivering():
+        await eventually(lambda: nothing_queued(harness), what="the queue is empty")
 
     assert receiver.count == 300
     assert len({request.webhook_id for request in receiver.requests}) == 300
 
 
-async def test_a_hanging_receiver_slows_nobody_else(desk: Desk, receiver: Receiver) -> None:
+async def test_a_hanging_receiver_slows_nobody_else(harness: DeliveryHarness, receiver: Receiver) -> None:
     async def hang(_: web.Request) -> web.Response:
         await asyncio.sleep(60)
         return web.Response()
 
-    async with serving(hang) as hanging, desk.delivering(timeout_seconds=30) as dispatcher:
-        await desk.endpoint(hanging)
-        await desk.endpoint(receiver.url())
+    async with serving(hang) as hanging, harness.delivering(timeout_seconds=30) as dispatcher:
+        await harness.endpoint(hanging)
+        await harness.endpoint(receiver.url())
         # Far more than all places together: without shares the hanging endpoint would hold every one of them until its time-outs.
         for round_number in range(1, 31):
-            events = [job_created(desk.tenant_id) for _ in range(10)]
-            await desk.publish(*events, dispatcher=dispatcher)
+            events = [job_created(harness.tenant_id) for _ in range(10)]
+            await harness.publish(*events, dispatcher=dispatcher)
             await receiver.wait_for(partial(has_received, receiver, round_number * 10), timeout_seconds=15)
 
     assert receiver.count == 300
 
 
-async def test_retries_do_not_take_the_places_of_first_attempts(desk: Desk, receiver: Receiver) -> None:
+async def test_retries_do_not_take_the_places_of_first_attempts(harness: DeliveryHarness, receiver: Receiver) -> None:
     release = asyncio.Event()
 
     async def first_fail_then_hang(request: web.Request) -> web.Response:
@@ -168,20 +174,22 @@ async def test_retries_do_not_take_the_places_of_first_attempts(desk: Desk, rece
     seen: set[str] = set()
     async with (
         serving(first_fail_then_hang) as url,
-        desk.delivering(timeout_seconds=60, in_flight_max=8, endpoint_in_flight_max=8, breaker_failures=1000) as worker,
+        harness.delivering(
+            timeout_seconds=60, in_flight_max=8, endpoint_in_flight_max=8, breaker_failures=1000
+        ) as worker,
     ):
-        await desk.endpoint(url)
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(40)), dispatcher=worker)
+        await harness.endpoint(url)
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(40)), dispatcher=worker)
         await eventually(lambda: asyncio.sleep(0, len(seen) == 40), what="each had its first attempt")
-        await desk.endpoint(receiver.url())
-        await desk.publish(job_created(desk.tenant_id), dispatcher=worker)
+        await harness.endpoint(receiver.url())
+        await harness.publish(job_created(harness.tenant_id), dispatcher=worker)
         # The retries hang until they are released, or for longer than this waits.
         await receiver.next_request(timeout_seconds=15)
         release.set()
-        await eventually(lambda: nothing_queued(desk), what="all retries were made")
+        await eventually(lambda: nothing_queued(harness), what="all retries were made")
 
 
-async def test_a_worker_killed_in_flight_loses_nothing(desk: Desk, database_url: str) -> None:
+async def test_a_worker_killed_in_flight_loses_nothing(harness: DeliveryHarness, database_url: str) -> None:
     arrived = asyncio.Event()
     answered: list[str] = []
 
@@ -193,28 +201,28 @@ async def test_a_worker_killed_in_flight_loses_nothing(desk: Desk, database_url:
         return web.Response()
 
     async with serving(hang_once) as url:
-        await desk.endpoint(url)
-        event_id = await desk.publish_job()
-        worker = subprocess.Popen([sys.executable, "-m", "tests.support.webhooks", database_url, desk.sealing_keys])
+        await harness.endpoint(url)
+        event_id = await harness.publish_job()
+        worker = subprocess.Popen([sys.executable, "-m", "tests.support.webhooks", database_url, harness.sealing_keys])
         try:
             await asyncio.wait_for(arrived.wait(), 60)
         finally:
             worker.kill()
             worker.wait(10)
-        (lease,) = await desk.queued()
+        (lease,) = await harness.queued()
         assert lease.lease_token is not None
 
-        async with desk.delivering():
-            delivery = await desk.finished(event_id)
+        async with harness.delivering():
+            delivery = await harness.finished(event_id)
 
     assert delivery.status == "delivered"
     assert answered == [event_id]
 
 
 async def test_a_worker_stopped_in_order_finishes_what_is_under_way(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhooks.worker.dispatcher.RECORD_SECONDS", 30.0)
+    monkeypatch.setattr("webhooks.dispatch.dispatcher.RECORD_SECONDS", 30.0)
     arrived = asyncio.Event()
 
     async def slow(_: web.Request) -> web.Response:
@@ -223,16 +231,18 @@ async def test_a_worker_stopped_in_order_finishes_what_is_under_way(
         return web.Response()
 
     async with serving(slow) as url:
-        await desk.endpoint(url)
-        async with desk.delivering() as dispatcher:
-            event_id = await desk.publish_job(dispatcher)
+        await harness.endpoint(url)
+        async with harness.delivering() as dispatcher:
+            event_id = await harness.publish_job(dispatcher)
             await asyncio.wait_for(arrived.wait(), 30)
 
-    assert (await desk.delivery(event_id)).status == "delivered"
+    assert (await harness.delivery(event_id)).status == "delivered"
 
 
-async def test_a_worker_stopped_in_order_gives_back_what_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.dispatcher.RECORD_SECONDS", 30.0)
+async def test_a_worker_stopped_in_order_gives_back_what_waits(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.dispatch.dispatcher.RECORD_SECONDS", 30.0)
     arrived = asyncio.Event()
 
     async def slow(_: web.Request) -> web.Response:
@@ -243,17 +253,17 @@ async def test_a_worker_stopped_in_order_gives_back_what_waits(desk: Desk, monke
         return web.Response()
 
     async with serving(slow) as url:
-        endpoint_id = to_uuid(await desk.endpoint(url))
-        async with desk.delivering(in_flight_max=4, endpoint_in_flight_max=1) as dispatcher:
-            await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)), dispatcher=dispatcher)
+        endpoint_id = to_uuid(await harness.endpoint(url))
+        async with harness.delivering(in_flight_max=4, endpoint_in_flight_max=1) as dispatcher:
+            await harness.publish(*(job_created(harness.tenant_id) for _ in range(5)), dispatcher=dispatcher)
             await asyncio.wait_for(arrived.wait(), 30)
 
-    queued = await desk.queued()
+    queued = await harness.queued()
     assert len(queued) == 4
     assert all(row.lease_token is None and row.due_at <= datetime.now(UTC) for row in queued)
 
 
-async def test_a_long_attempt_keeps_its_lease(desk: Desk) -> None:
+async def test_a_long_attempt_keeps_its_lease(harness: DeliveryHarness) -> None:
     arrived, release = asyncio.Event(), asyncio.Event()
     requests = 0
 
@@ -265,45 +275,45 @@ async def test_a_long_attempt_keeps_its_lease(desk: Desk) -> None:
         return web.Response()
 
     async with serving(slow) as url:
-        await desk.endpoint(url)
-        event_id = await desk.publish_job()
-        async with desk.delivering(lease_seconds=3), desk.delivering(lease_seconds=3):
+        await harness.endpoint(url)
+        event_id = await harness.publish_job()
+        async with harness.delivering(lease_seconds=3), harness.delivering(lease_seconds=3):
             await asyncio.wait_for(arrived.wait(), 30)
-            (first,) = await desk.queued()
+            (first,) = await harness.queued()
 
             async def over() -> list[Any] | None:
-                return await desk.rows("SELECT 1 WHERE now() > :until", until=first.due_at) or None
+                return await harness.rows("SELECT 1 WHERE now() > :until", until=first.due_at) or None
 
             await eventually(over, what="the time of its first lease is over")
             release.set()
-            delivery = await desk.finished(event_id)
+            delivery = await harness.finished(event_id)
 
     assert (requests, delivery.attempts_made) == (1, 1)
 
 
-async def test_a_late_result_changes_nothing(desk: Desk) -> None:
-    await desk.endpoint("http://127.0.0.1:9999/never")
-    event_id = await desk.publish_job()
-    first = await claim(desk)
-    await desk.rows("UPDATE delivery_due SET due_at = now() - interval '1 second' RETURNING 1")
-    second = await claim(desk)
+async def test_a_late_result_changes_nothing(harness: DeliveryHarness) -> None:
+    await harness.endpoint("http://127.0.0.1:9999/never")
+    event_id = await harness.publish_job()
+    first = await claim(harness)
+    await harness.rows("UPDATE delivery_due SET due_at = now() - interval '1 second' RETURNING 1")
+    second = await claim(harness)
     assert (first.event.id, first.endpoint_id) == (second.event.id, second.endpoint_id)
     assert first.lease.token != second.lease.token
 
     met = Outcome(time.time_ns() // 1000, 5, None, 200)
-    async with desk.database.transaction() as session:
-        late = await attempts.record_leased(session, [Result(first, met, Decision())])
-    between = await desk.delivery(event_id)
-    async with desk.database.transaction() as session:
-        in_time = await attempts.record_leased(session, [Result(second, met, Decision())])
+    async with harness.database.transaction() as session:
+        late = await results.record_leased_attempts(session, [AttemptResult(first, met, Decision())])
+    between = await harness.delivery(event_id)
+    async with harness.database.transaction() as session:
+        in_time = await results.record_leased_attempts(session, [AttemptResult(second, met, Decision())])
 
     assert (len(late), len(in_time)) == (0, 1)
     assert between.status == "pending"
-    assert (await desk.delivery(event_id)).attempts_made == 1
-    assert len(await desk.attempts(between)) == 1
+    assert (await harness.delivery(event_id)).attempts_made == 1
+    assert len(await harness.attempts(between)) == 1
 
 
-async def test_results_wait_for_a_database_that_is_away(desk: Desk) -> None:
+async def test_results_wait_for_a_database_that_is_away(harness: DeliveryHarness) -> None:
     requests = 0
     locked = asyncio.Event()
     arrived = asyncio.Event()
@@ -315,46 +325,48 @@ async def test_results_wait_for_a_database_that_is_away(desk: Desk) -> None:
         await locked.wait()
         return web.Response()
 
-    async with serving(slow) as url, desk.delivering() as dispatcher:
-        await desk.endpoint(url)
-        event_id = await desk.publish_job(dispatcher)
+    async with serving(slow) as url, harness.delivering() as dispatcher:
+        await harness.endpoint(url)
+        event_id = await harness.publish_job(dispatcher)
         await asyncio.wait_for(arrived.wait(), 30)
-        async with desk.database.engine.connect() as blocker:
+        async with harness.database.engine.connect() as blocker:
             await blocker.exec_driver_sql("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
             with capture_logs() as logged:
                 locked.set()
-                await eventually(partial(cut_off, desk, logged), what="two failures")
+                await eventually(partial(cut_off, harness, logged), what="two failures")
             await blocker.rollback()
-        delivery = await desk.finished(event_id)
+        delivery = await harness.finished(event_id)
 
     assert (delivery.attempts_made, requests) == (1, 1)
 
 
-async def test_an_endpoint_whose_secret_cannot_be_opened_fails_alone(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url("/sealed"))
-    await desk.rows("UPDATE endpoints SET secret_sealed = '\\x0009ffff' RETURNING 1")
-    healthy = await desk.endpoint(receiver.url("/healthy"))
+async def test_an_endpoint_whose_secret_cannot_be_opened_fails_alone(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
+    await harness.endpoint(receiver.url("/sealed"))
+    await harness.rows("UPDATE endpoints SET secret_sealed = '\\x0009ffff' RETURNING 1")
+    healthy = await harness.endpoint(receiver.url("/healthy"))
 
-    async with desk.delivering(schedule=()) as dispatcher:
-        event_id = await desk.publish_job(dispatcher)
-        await eventually(lambda: nothing_open(desk), what="both have ended")
+    async with harness.delivering(schedule=()) as dispatcher:
+        event_id = await harness.publish_job(dispatcher)
+        await eventually(lambda: nothing_open(harness), what="both have ended")
 
-    assert (await desk.delivery(event_id, healthy)).status == "delivered"
-    causes = await desk.rows("SELECT cause FROM deliveries WHERE status = 'failed'")
+    assert (await harness.delivery(event_id, healthy)).status == "delivered"
+    causes = await harness.rows("SELECT cause FROM deliveries WHERE status = 'failed'")
     assert [row.cause for row in causes] == ["secret_unreadable"]
     assert receiver.at("/sealed") == []
 
 
-async def test_a_claim_takes_turns_among_endpoints(desk: Desk) -> None:
-    endpoint_ids = {await desk.endpoint(f"http://127.0.0.1:9999/{number}") for number in range(4)}
-    await desk.publish(*(job_created(desk.tenant_id) for _ in range(10)))
+async def test_a_claim_takes_turns_among_endpoints(harness: DeliveryHarness) -> None:
+    endpoint_ids = {await harness.endpoint(f"http://127.0.0.1:9999/{number}") for number in range(4)}
+    await harness.publish(*(job_created(harness.tenant_id) for _ in range(10)))
 
     taken: list[str] = []
     after = FIRST_ENDPOINT
     for _ in range(4):
-        async with desk.database.transaction() as session:
-            leased, after, _ = await queue.claim(
-                session, desk.directory, retry=False, after=after, full=[], each=3, rows_max=3, lease_seconds=8
+        async with harness.database.transaction() as session:
+            leased, after, _ = await due.claim(
+                session, harness.endpoint_cache, retry=False, after=after, full=[], each=3, rows_max=3, lease_seconds=8
             )
         taken += [typed("ep", one.endpoint_id) for one in leased]
 
@@ -365,25 +377,32 @@ def has_received(receiver: Receiver, count: int) -> bool:
     return receiver.count >= count
 
 
-async def claim(desk: Desk) -> attempts.Leased:
-    async with desk.database.transaction() as session:
-        (leased,), _, _ = await queue.claim(
-            session, desk.directory, retry=False, after=FIRST_ENDPOINT, full=[], each=9, rows_max=9, lease_seconds=8
+async def claim(harness: DeliveryHarness) -> leases.LeasedDelivery:
+    async with harness.database.transaction() as session:
+        (leased,), _, _ = await due.claim(
+            session,
+            harness.endpoint_cache,
+            retry=False,
+            after=FIRST_ENDPOINT,
+            full=[],
+            each=9,
+            rows_max=9,
+            lease_seconds=8,
         )
     return leased
 
 
-async def nothing_queued(desk: Desk) -> bool:
-    return not await desk.queued()
+async def nothing_queued(harness: DeliveryHarness) -> bool:
+    return not await harness.queued()
 
 
-async def nothing_open(desk: Desk) -> bool:
-    return not await desk.flights() and not await desk.queued()
+async def nothing_open(harness: DeliveryHarness) -> bool:
+    return not await harness.batch_leases() and not await harness.queued()
 
 
-async def cut_off(desk: Desk, logged: list[Any]) -> bool:
+async def cut_off(harness: DeliveryHarness, logged: list[Any]) -> bool:
     """End the connection on which results wait to be written; whether that has happened twice."""
-    await desk.rows(
+    await harness.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'webhooks-recorder' AND wait_event_type = 'Lock'"
     )

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from shared.ids import to_uuid
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created, typed
-from webhooks import queue
+from tests.support.webhooks import DeliveryHarness, job_created, typed
+from webhooks.queue import due
 
 EVENTS = 40
 SCHEDULE = (0.02, 0.05, 0.05)
@@ -36,24 +36,26 @@ class Moody:
         return web.Response(status=status)
 
 
-async def disturb(desk: Desk, chance: random.Random) -> None:
+async def disturb(harness: DeliveryHarness, chance: random.Random) -> None:
     """Now and then declare what is held as abandoned, though its holder lives; send something again."""
     while True:
         await asyncio.sleep(0.2)
-        async with desk.database.transaction() as session:
+        async with harness.database.transaction() as session:
             await session.execute(text("UPDATE flights SET lease_until = now() - interval '1 second'"))
             await session.execute(
                 text("UPDATE delivery_due SET due_at = now() WHERE lease_token IS NOT NULL AND random() < 0.3")
             )
-        rows = await desk.rows("SELECT event_id, endpoint_id FROM deliveries WHERE status <> 'pending' LIMIT 200")
+        rows = await harness.rows("SELECT event_id, endpoint_id FROM deliveries WHERE status <> 'pending' LIMIT 200")
         if rows:
             row = chance.choice(rows)
-            async with desk.database.transaction() as session:
-                await queue.resend(session, row.event_id, row.endpoint_id)
+            async with harness.database.transaction() as session:
+                await due.resend(session, row.event_id, row.endpoint_id)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answered(desk: Desk, seed: int) -> None:
+async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answered(
+    harness: DeliveryHarness, seed: int
+) -> None:
     moody, chance = Moody(seed), random.Random(seed)
     options = {
         "lease_seconds": 0.6,
@@ -62,24 +64,26 @@ async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answ
         "breaker_failures": 8,
         "pause_seconds_max": 0.4,
     }
-    async with serving(moody.answer) as url, desk.delivering(**options), desk.delivering(**options) as worker:
+    async with serving(moody.answer) as url, harness.delivering(**options), harness.delivering(**options) as worker:
         for path in ("/a", "/b"):
-            await desk.endpoint(url + path)
-        ordered = to_uuid(await desk.endpoint(url + "/ordered", ordered_by_job=True))
-        disturbing = asyncio.create_task(disturb(desk, chance))
+            await harness.endpoint(url + path)
+        ordered = to_uuid(await harness.endpoint(url + "/ordered", ordered_by_job=True))
+        disturbing = asyncio.create_task(disturb(harness, chance))
         for _ in range(EVENTS // 10):
-            events = [job_created(desk.tenant_id) for _ in range(10)]
-            await desk.publish(*events, dispatcher=worker if chance.random() < 0.7 else None)
+            events = [job_created(harness.tenant_id) for _ in range(10)]
+            await harness.publish(*events, dispatcher=worker if chance.random() < 0.7 else None)
             await asyncio.sleep(0.1)
         await asyncio.sleep(1.0)
         disturbing.cancel()
         await asyncio.wait({disturbing})
-        await eventually(lambda: nothing_open(desk), seconds=60, what="everything has ended")
-        paths = {row.id: "/" + row.url.rpartition("/")[2] for row in await desk.rows("SELECT id, url FROM endpoints")}
+        await eventually(lambda: nothing_open(harness), seconds=60, what="everything has ended")
+        paths = {
+            row.id: "/" + row.url.rpartition("/")[2] for row in await harness.rows("SELECT id, url FROM endpoints")
+        }
 
-    rows = await desk.rows("SELECT * FROM deliveries")
+    rows = await harness.rows("SELECT * FROM deliveries")
     logged = Counter(
-        (row.event_id, row.endpoint_id) for row in await desk.rows("SELECT event_id, endpoint_id FROM attempts")
+        (row.event_id, row.endpoint_id) for row in await harness.rows("SELECT event_id, endpoint_id FROM attempts")
     )
     assert len(rows) == EVENTS * 3
     assert ordered in paths
@@ -94,5 +98,5 @@ async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answ
         assert row.attempts_made <= (len(SCHEDULE) + 1) * 20
 
 
-async def nothing_open(desk: Desk) -> bool:
-    return not await desk.flights() and not await desk.queued()
+async def nothing_open(harness: DeliveryHarness) -> bool:
+    return not await harness.batch_leases() and not await harness.queued()

@@ -16,10 +16,15 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from shared.events import webhooks as facts
 from shared.ids import new_id, to_uuid
 from tests.support.webhooks import headers_of, job_created
-from webhooks import attempts, consumers
+from webhooks import signatures
 from webhooks.config import Settings, parse_schedule
-from webhooks.domain import addresses, endpoints, matching, retries, signatures
-from webhooks.domain.retries import Decision, Outcome
+from webhooks.deliveries import rules as deliveries_rules
+from webhooks.deliveries.rules import Decision
+from webhooks.endpoints import rules as endpoints_rules
+from webhooks.events import consumer
+from webhooks.http_client import rules as http_client_rules
+from webhooks.http_client.responses import Outcome
+from webhooks.postgres import array_literals
 
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 SCHEDULE = (5.0, 300.0, 1800.0)
@@ -78,23 +83,23 @@ PUBLIC = [
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
-    assert not addresses.may_connect(ip_address(address), 443, ())
+    assert not http_client_rules.may_connect(ip_address(address), 443, ())
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_open(address: str) -> None:
-    assert addresses.may_connect(ip_address(address), 443, ())
-    assert not addresses.may_connect(ip_address(address), 25, ())
+    assert http_client_rules.may_connect(ip_address(address), 443, ())
+    assert not http_client_rules.may_connect(ip_address(address), 25, ())
 
 
 def test_an_operator_opens_networks_but_no_blocked_ports() -> None:
-    allowed = addresses.parse_networks("10.1.0.0/16, ::1/128")
+    allowed = http_client_rules.parse_networks("10.1.0.0/16, ::1/128")
 
-    assert addresses.may_connect(ip_address("10.1.2.3"), 8080, allowed)
-    assert addresses.may_connect(ip_address("::1"), 8080, allowed)
-    assert not addresses.may_connect(ip_address("10.2.2.3"), 8080, allowed)
-    assert not addresses.may_connect(ip_address("10.1.2.3"), 5432, allowed)
-    assert not addresses.may_connect(ip_address("::ffff:10.1.2.3"), 8080, allowed)
+    assert http_client_rules.may_connect(ip_address("10.1.2.3"), 8080, allowed)
+    assert http_client_rules.may_connect(ip_address("::1"), 8080, allowed)
+    assert not http_client_rules.may_connect(ip_address("10.2.2.3"), 8080, allowed)
+    assert not http_client_rules.may_connect(ip_address("10.1.2.3"), 5432, allowed)
+    assert not http_client_rules.may_connect(ip_address("::ffff:10.1.2.3"), 8080, allowed)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_an_operator_opens_networks_but_no_blocked_ports() -> None:
     ],
 )
 def test_a_url_that_cannot_be_an_endpoint_says_why(url: str, code: str) -> None:
-    found = list(endpoints.url_violations(url, allow_http=False, allowed=()))
+    found = list(http_client_rules.url_violations(url, allow_http=False, allowed=()))
 
     assert [violation.code for violation in found] == [code]
     assert found[0].pointer == "/url"
@@ -141,14 +146,14 @@ def test_a_url_that_cannot_be_an_endpoint_says_why(url: str, code: str) -> None:
     "url", ["https://example.com", "https://example.com:8443/a/b?c=d&e=%20", "https://[2606:4700::1111]/"]
 )
 def test_a_public_https_url_can_be_an_endpoint(url: str) -> None:
-    assert list(endpoints.url_violations(url, allow_http=False, allowed=())) == []
+    assert list(http_client_rules.url_violations(url, allow_http=False, allowed=())) == []
 
 
 def test_http_and_loopback_are_open_where_the_operator_says_so() -> None:
-    loopback = addresses.parse_networks("127.0.0.0/8")
+    loopback = http_client_rules.parse_networks("127.0.0.0/8")
 
-    assert list(endpoints.url_violations("http://127.0.0.1:8009/x", allow_http=True, allowed=loopback)) == []
-    assert list(endpoints.url_violations("http://localhost:8009/x", allow_http=True, allowed=loopback)) == []
+    assert list(http_client_rules.url_violations("http://127.0.0.1:8009/x", allow_http=True, allowed=loopback)) == []
+    assert list(http_client_rules.url_violations("http://localhost:8009/x", allow_http=True, allowed=loopback)) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_http_and_loopback_are_open_where_the_operator_says_so() -> None:
     ],
 )
 def test_a_header_that_cannot_be_sent_says_why(headers: dict[str, str], code: str) -> None:
-    assert [violation.code for violation in endpoints.header_violations(headers)] == [code]
+    assert [violation.code for violation in http_client_rules.header_violations(headers)] == [code]
 
 
 @pytest.mark.parametrize(
@@ -185,29 +190,29 @@ def test_a_header_that_cannot_be_sent_says_why(headers: dict[str, str], code: st
 def test_event_types_match_exactly_by_prefix_or_all(
     patterns: list[str], wanted: list[str], unwanted: list[str]
 ) -> None:
-    assert all(matching.wants_type(patterns, event_type) for event_type in wanted)
-    assert not any(matching.wants_type(patterns, event_type) for event_type in unwanted)
+    assert all(endpoints_rules.wants_type(patterns, event_type) for event_type in wanted)
+    assert not any(endpoints_rules.wants_type(patterns, event_type) for event_type in unwanted)
 
 
 @pytest.mark.parametrize(
     "pattern", ["", "Job.created", "job.", "job.*.x", "*.created", "job*", "job created", "j" * 101]
 )
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
-    assert not matching.is_pattern(pattern)
+    assert not endpoints_rules.is_pattern(pattern)
 
 
 def test_tenant_mode_type_and_location_must_all_agree() -> None:
     tenant, montreal, toronto = uuid4(), uuid4(), uuid4()
-    here = matching.Subscription(uuid4(), 1, tenant, True, ("*",), frozenset({montreal}))
-    everywhere = matching.Subscription(uuid4(), 1, tenant, True, ("*",), None)
+    here = endpoints_rules.Subscription(uuid4(), 1, tenant, True, ("*",), frozenset({montreal}))
+    everywhere = endpoints_rules.Subscription(uuid4(), 1, tenant, True, ("*",), None)
     event = {"tenant_id": tenant, "livemode": True, "event_type": "job.created", "location_ids": [montreal]}
 
-    assert matching.wants(here, **event)  # type: ignore[arg-type]
-    assert matching.wants(here, **{**event, "location_ids": [toronto, montreal]})  # type: ignore[arg-type]
-    assert not matching.wants(here, **{**event, "location_ids": [toronto]})  # type: ignore[arg-type]
-    assert matching.wants(everywhere, **{**event, "location_ids": [toronto]})  # type: ignore[arg-type]
-    assert not matching.wants(everywhere, **{**event, "livemode": False})  # type: ignore[arg-type]
-    assert not matching.wants(everywhere, **{**event, "tenant_id": uuid4()})  # type: ignore[arg-type]
+    assert endpoints_rules.wants(here, **event)  # type: ignore[arg-type]
+    assert endpoints_rules.wants(here, **{**event, "location_ids": [toronto, montreal]})  # type: ignore[arg-type]
+    assert not endpoints_rules.wants(here, **{**event, "location_ids": [toronto]})  # type: ignore[arg-type]
+    assert endpoints_rules.wants(everywhere, **{**event, "location_ids": [toronto]})  # type: ignore[arg-type]
+    assert not endpoints_rules.wants(everywhere, **{**event, "livemode": False})  # type: ignore[arg-type]
+    assert not endpoints_rules.wants(everywhere, **{**event, "tenant_id": uuid4()})  # type: ignore[arg-type]
 
 
 def outcome(status: int | None = 500, retry_after: str | None = None) -> Outcome:
@@ -216,18 +221,20 @@ def outcome(status: int | None = 500, retry_after: str | None = None) -> Outcome
 
 def test_retries_follow_the_schedule_with_a_fifth_either_way() -> None:
     def delay(attempt: int, chance: float) -> float | None:
-        return retries.decide(outcome(), attempt=attempt, schedule=SCHEDULE, now=NOW, chance=chance).retry_seconds
+        return deliveries_rules.decide(
+            outcome(), attempt=attempt, schedule=SCHEDULE, now=NOW, chance=chance
+        ).retry_seconds
 
     assert [delay(attempt, 0.5) for attempt in (1, 2, 3)] == pytest.approx(SCHEDULE)
     assert delay(1, 0.0) == pytest.approx(4.0)
     assert delay(1, 0.999999) == pytest.approx(6.0, abs=0.01)
-    last = retries.decide(outcome(), attempt=4, schedule=SCHEDULE, now=NOW, chance=0.5)
+    last = deliveries_rules.decide(outcome(), attempt=4, schedule=SCHEDULE, now=NOW, chance=0.5)
     assert last == Decision(failure="exhausted")
 
 
 def test_success_ends_and_gone_ends_otherwise() -> None:
-    accepted = retries.decide(Outcome(0, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
-    gone = retries.decide(outcome(410), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
+    accepted = deliveries_rules.decide(Outcome(0, 1, None, 204), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
+    gone = deliveries_rules.decide(outcome(410), attempt=1, schedule=SCHEDULE, now=NOW, chance=0.5)
 
     assert accepted.delivered
     assert not gone.delivered
@@ -253,12 +260,12 @@ def test_success_ends_and_gone_ends_otherwise() -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_bounded(value: str | None, seconds: float) -> None:
-    assert retries.retry_after_seconds(value, NOW) == pytest.approx(seconds)
+    assert deliveries_rules.retry_after_seconds(value, NOW) == pytest.approx(seconds)
 
 
 def test_a_retry_after_only_ever_delays() -> None:
-    sooner = retries.decide(outcome(503, "1"), attempt=2, schedule=SCHEDULE, now=NOW, chance=0.5)
-    later = retries.decide(outcome(429, "4000"), attempt=2, schedule=SCHEDULE, now=NOW, chance=0.5)
+    sooner = deliveries_rules.decide(outcome(503, "1"), attempt=2, schedule=SCHEDULE, now=NOW, chance=0.5)
+    later = deliveries_rules.decide(outcome(429, "4000"), attempt=2, schedule=SCHEDULE, now=NOW, chance=0.5)
 
     assert sooner.retry_seconds == pytest.approx(300)
     assert later.retry_seconds == pytest.approx(4000)
@@ -288,7 +295,7 @@ def test_a_signature_is_the_hmac_of_keys_of_any_length(length: int) -> None:
 def test_an_event_is_read_with_its_instant_and_its_id(time: str, shown: str) -> None:
     event = job_created(new_id("ten"))
 
-    fact = consumers.read({**headers_of(event), "ce_time": time}, event.value())
+    fact = consumer.read_event({**headers_of(event), "ce_time": time}, event.value())
 
     assert fact is not None
     document = json.loads(fact.event.message.body)
@@ -303,14 +310,14 @@ def test_an_event_whose_id_is_none_is_not_read(suffix: str) -> None:
     event = job_created(new_id("ten"))
 
     with pytest.raises(ValueError, match="is not an id"):
-        consumers.read({**headers_of(event), "ce_id": f"evt_{suffix}"}, event.value())
+        consumer.read_event({**headers_of(event), "ce_id": f"evt_{suffix}"}, event.value())
 
 
 def test_texts_are_quoted_as_the_database_reads_them() -> None:
-    assert attempts.quoted([]) == "{}"
-    assert attempts.quoted(["a", "", "null", "{b}"]) == '{"a","","null","{b}"}'
-    assert attempts.quoted(["a", None]) == '{"a",null}'
-    assert attempts.quoted(['a","b', "c\\d"]) == '{"a\\",\\"b","c\\\\d"}'
+    assert array_literals.text_array_literal([]) == "{}"
+    assert array_literals.text_array_literal(["a", "", "null", "{b}"]) == '{"a","","null","{b}"}'
+    assert array_literals.text_array_literal(["a", None]) == '{"a",null}'
+    assert array_literals.text_array_literal(['a","b', "c\\d"]) == '{"a\\",\\"b","c\\\\d"}'
 
 
 def test_the_public_library_accepts_our_signature_and_no_other() -> None:
@@ -320,12 +327,12 @@ def test_the_public_library_accepts_our_signature_and_no_other() -> None:
     value = signatures.Signer([other, key]).sign("evt_1", now, body)
     headers = {"webhook-id": "evt_1", "webhook-timestamp": str(now), "webhook-signature": value}
 
-    Webhook(signatures.shown(key)).verify(body, headers)
+    Webhook(signatures.format_secret(key)).verify(body, headers)
     for forged in ({"webhook-id": "evt_2"}, {"webhook-timestamp": str(now + 1)}):
         with pytest.raises(WebhookVerificationError):
-            Webhook(signatures.shown(key)).verify(body, {**headers, **forged})
+            Webhook(signatures.format_secret(key)).verify(body, {**headers, **forged})
     with pytest.raises(WebhookVerificationError):
-        Webhook(signatures.shown(key)).verify(body + b" ", headers)
+        Webhook(signatures.format_secret(key)).verify(body + b" ", headers)
 
 
 def test_the_schedule_is_read_with_and_without_brackets() -> None:

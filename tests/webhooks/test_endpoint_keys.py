@@ -17,7 +17,7 @@ from tests.support.receiver import Received, Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
 from tests.support.webhooks import Tenant, Webhooks, open_database
-from webhooks.domain import signatures
+from webhooks import signatures
 
 PATH = "/v1/webhook-endpoints"
 

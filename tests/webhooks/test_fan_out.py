@@ -11,10 +11,10 @@ from shared.events import jobs
 from shared.ids import new_id
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, Webhooks, fact_of, job_created, typed
-from webhooks import consumers
-from webhooks.fan_out import spread
-from webhooks.wire import Wire
+from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created, typed
+from webhooks.events import consumer
+from webhooks.events.fan_out import store_and_route
+from webhooks.postgres.autocommit import AutocommitConnection
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -79,30 +79,35 @@ async def test_a_record_that_kafka_repeats_makes_one_delivery(tenant: Tenant, re
     assert sorted(request.webhook_id for request in receiver.requests) == sorted([event.id, marker.id])
 
 
-async def test_a_batch_in_one_transaction_holds_each_event_once(desk: Desk, receiver: Receiver) -> None:
-    await desk.endpoint(receiver.url("/a"))
-    await desk.endpoint(receiver.url("/b"))
-    events = [job_created(desk.tenant_id) for _ in range(50)]
+async def test_a_batch_in_one_transaction_holds_each_event_once(harness: DeliveryHarness, receiver: Receiver) -> None:
+    await harness.endpoint(receiver.url("/a"))
+    await harness.endpoint(receiver.url("/b"))
+    events = [job_created(harness.tenant_id) for _ in range(50)]
 
-    await desk.publish(*events, *events[:10])
-    await desk.publish(*events)
+    await harness.publish(*events, *events[:10])
+    await harness.publish(*events)
 
-    (counts,) = await desk.rows(
+    (counts,) = await harness.rows(
         "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries), (SELECT count(*) FROM delivery_due)"
     )
     assert tuple(counts) == (50, 100, 100)
 
 
-async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by_then(desk: Desk) -> None:
-    await desk.endpoint("http://127.0.0.1:9999/a")
-    events = [job_created(desk.tenant_id) for _ in range(5)]
-    wire = Wire(desk.database, "test")
+async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by_then(harness: DeliveryHarness) -> None:
+    await harness.endpoint("http://127.0.0.1:9999/a")
+    events = [job_created(harness.tenant_id) for _ in range(5)]
+    autocommit = AutocommitConnection(harness.database, "test")
 
     async def taken_on(*some: jobs.JobCreated) -> list[str]:
-        facts = [fact_of(event) for event in some]
-        async with desk.database.transaction() as session:
-            found = await spread(
-                session, facts, directory=desk.directory, room=lambda _: 100, lease_seconds=8, wire=wire
+        incoming_events = [incoming_event(event) for event in some]
+        async with harness.database.transaction() as session:
+            found = await store_and_route(
+                session,
+                incoming_events,
+                endpoint_cache=harness.endpoint_cache,
+                room=lambda _: 100,
+                lease_seconds=8,
+                autocommit=autocommit,
             )
         return [typed("evt", one.event.id) for one in found.leased]
 
@@ -110,27 +115,27 @@ async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by
         first = await taken_on(*events[:2])
         repeated = await taken_on(*events[1:3])
         soon_after = await taken_on(*events[2:4])
-        await desk.endpoint("http://127.0.0.1:9999/b")
+        await harness.endpoint("http://127.0.0.1:9999/b")
         last = await taken_on(events[4])
     finally:
-        await wire.close()
+        await autocommit.close()
 
     ids = [event.id for event in events]
     assert (first, repeated, soon_after, last) == (ids[:2], [ids[2]], [ids[3]], [ids[4]] * 2)
-    assert [typed("evt", row.id) for row in await desk.rows("SELECT id FROM events ORDER BY position")] == ids
-    flying = [typed("evt", event_id) for flight in await desk.flights() for event_id in flight.event_ids]
+    assert [typed("evt", row.id) for row in await harness.rows("SELECT id FROM events ORDER BY position")] == ids
+    flying = [typed("evt", event_id) for flight in await harness.batch_leases() for event_id in flight.event_ids]
     assert sorted(flying) == sorted([*ids, ids[4]])
 
 
-async def test_an_event_that_nobody_wants_is_kept(desk: Desk) -> None:
-    event = job_created(desk.tenant_id)
+async def test_an_event_that_nobody_wants_is_kept(harness: DeliveryHarness) -> None:
+    event = job_created(harness.tenant_id)
 
-    await desk.publish(event)
+    await harness.publish(event)
 
-    (kept,) = await desk.rows("SELECT id, body FROM events")
+    (kept,) = await harness.rows("SELECT id, body FROM events")
     assert typed("evt", kept.id) == event.id
     assert json.loads(kept.body)["data"]["job"]["id"] == event.subject
-    assert await desk.queued() == []
+    assert await harness.queued() == []
 
 
 async def test_a_test_event_goes_to_test_endpoints_alone(service: Webhooks, tenant: Tenant, receiver: Receiver) -> None:
@@ -180,7 +185,7 @@ def test_an_envelope_that_makes_no_sense_is_refused(header: str, value: bytes) -
     headers = {name: content.decode() for name, content in event.headers()} | {header: value.decode()}
 
     with pytest.raises(ValueError, match=r"is not an id|Invalid isoformat"):
-        consumers.read(headers, event.value())
+        consumer.read_event(headers, event.value())
 
 
 async def test_a_refused_delivery_shows_every_attempt(tenant: Tenant, receiver: Receiver) -> None:

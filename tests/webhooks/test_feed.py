@@ -13,9 +13,9 @@ from shared.api import Paging
 from shared.errors import BadRequest
 from shared.ids import new_id, to_uuid
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, Webhooks, open_database
-from webhooks import feed
-from webhooks.views.events import Feed
+from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, open_database
+from webhooks.events import feed
+from webhooks.events.schemas import Feed
 
 
 async def read_on(tenant: Tenant, query: str = "", *, count: int) -> tuple[list[dict[str, Any]], str]:
@@ -158,16 +158,16 @@ async def test_a_reader_beside_many_writers_misses_nothing(tenant: Tenant) -> No
     assert sorted(seen) == sorted(task.result().id for task in writing)
 
 
-async def test_a_cursor_from_before_what_is_kept_is_refused(desk: Desk) -> None:
-    await desk.publish_job()
+async def test_a_cursor_from_before_what_is_kept_is_refused(harness: DeliveryHarness) -> None:
+    await harness.publish_job()
     now = datetime.now(UTC)
 
     async def read(cursor: str | None, at: datetime) -> Feed:
         paging = Paging(limit=50, cursor=cursor, scope="feed", secret=b"secret")
-        async with desk.database.reading() as session:
-            return await feed.read(
+        async with harness.database.reading() as session:
+            return await feed.read_feed(
                 session,
-                desk.caller,
+                harness.caller,
                 paging,
                 event_type=None,
                 location_id=None,

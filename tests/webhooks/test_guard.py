@@ -15,8 +15,8 @@ from aiohttp import web
 
 from tests.support.sending import OK, attempt, message, names, of_name, sending, target
 from tests.support.servers import read_request, serving, speaking
-from webhooks.domain import endpoints
-from webhooks.domain.addresses import parse_networks
+from webhooks.http_client import rules
+from webhooks.http_client.rules import parse_networks
 
 # One of these is in each URL where it does not matter.
 PUBLIC = "8.8.8.8"
@@ -200,7 +200,7 @@ class Watch:
 
 def _is_sending() -> bool:
     frame: FrameType | None = sys._getframe()
-    while frame is not None and not frame.f_globals.get("__name__", "").startswith("webhooks.worker."):
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("webhooks.http_client."):
         frame = frame.f_back
     return frame is not None
 
@@ -250,7 +250,7 @@ async def test_no_url_that_can_be_misread_is_connected_to(url: str, watch: Watch
 
     assert outcome.cause == "blocked"
     assert watch.connected == []
-    assert list(endpoints.url_violations(url, allow_http=True, allowed=())) != []
+    assert list(rules.url_violations(url, allow_http=True, allowed=())) != []
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: ",".join(answer)[:40])
@@ -322,8 +322,8 @@ async def test_a_name_that_is_rebound_between_check_and_connection_finds_no_gap(
 async def test_a_kept_connection_does_not_outlive_a_name_that_turns_bad(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhooks.worker.names.KEPT_SECONDS", 0.1)
-    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.KEPT_SECONDS", 0.1)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.1)
 
     async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -340,7 +340,7 @@ async def test_a_kept_connection_does_not_outlive_a_name_that_turns_bad(
 
 
 async def test_a_name_that_turns_bad_is_dropped_by_the_look_up_ahead_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.worker.names.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.05)
 
     async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

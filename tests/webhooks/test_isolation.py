@@ -16,11 +16,12 @@ from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.support.receiver import Received, Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import LOOPBACK, Desk, job_created, typed
-from webhooks import endpoints, queue
-from webhooks.domain.matching import wants_type
-from webhooks.endpoints import Policy
-from webhooks.views.endpoints import EndpointIn
+from tests.support.webhooks import LOOPBACK, DeliveryHarness, job_created, typed
+from webhooks.endpoints import operations
+from webhooks.endpoints.rules import wants_type
+from webhooks.endpoints.schemas import EndpointIn
+from webhooks.endpoints.secrets import EndpointPolicy
+from webhooks.queue import due
 
 TENANTS = 3
 PLACES = 4
@@ -55,7 +56,7 @@ class Wish:
 class World:
     """Tenants, their places, and endpoints that anybody may change at any time."""
 
-    desk: Desk
+    harness: DeliveryHarness
     receiver: Receiver
     chance: random.Random
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -83,10 +84,10 @@ class World:
             "location_ids": "*" if wish.places is None else sorted(wish.places),
             "ordered_by_job": self.chance.random() < 0.2,
         }
-        policy = Policy(self.desk.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=500)
-        async with self.desk.database.transaction() as session:
+        policy = EndpointPolicy(self.harness.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=500)
+        async with self.harness.database.transaction() as session:
             # Places are known to the service by identity's facts, which nobody sends here: they are put in behind its back.
-            made = await endpoints.create(
+            made = await operations.create(
                 session,
                 policy,
                 caller,
@@ -101,7 +102,7 @@ class World:
 
     async def change(self, endpoint_id: str, wish: Wish) -> None:
         """Have an endpoint want this from now on."""
-        await self.desk.rows(
+        await self.harness.rows(
             "UPDATE endpoints SET event_types = :types, location_ids = :places, enabled = :is_on, version = version + 1,"
             " updated_at = now(), disabled_reason = CASE WHEN :is_on THEN NULL ELSE 'requested' END WHERE id = :id RETURNING 1",
             id=to_uuid(endpoint_id),
@@ -136,39 +137,43 @@ class World:
 
     async def publish(self, dispatcher: Any, *, beside_a_change: bool) -> None:
         made = self.some_events()
-        before = {event.id: self.wanting(event) for event in made}
-        publishing = self.desk.publish(*made, dispatcher=dispatcher)
+        before = {event.id: self.matching_endpoints(event) for event in made}
+        publishing = self.harness.publish(*made, dispatcher=dispatcher)
         if beside_a_change:
             await asyncio.gather(publishing, self.change_one())
         else:
             await publishing
         for event in made:
-            after = self.wanting(event)
+            after = self.matching_endpoints(event)
             self.events[event.id] = event
             self.must[event.id] = before[event.id] & after
             self.may[event.id] = before[event.id] | after
 
-    def wanting(self, event: jobs.JobEvent) -> set[str]:
+    def matching_endpoints(self, event: jobs.JobEvent) -> set[str]:
         return {endpoint_id for endpoint_id, wish in self.wishes.items() if wish.meets(event)}
 
     async def send_again(self) -> None:
-        rows = await self.desk.rows("SELECT event_id, endpoint_id FROM deliveries WHERE status <> 'pending' LIMIT 100")
+        rows = await self.harness.rows(
+            "SELECT event_id, endpoint_id FROM deliveries WHERE status <> 'pending' LIMIT 100"
+        )
         if rows:
             row = self.chance.choice(rows)
-            async with self.desk.database.transaction() as session:
-                await queue.resend(session, row.event_id, row.endpoint_id)
+            async with self.harness.database.transaction() as session:
+                await due.resend(session, row.event_id, row.endpoint_id)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_everything_goes_where_it_belongs_and_nowhere_else(desk: Desk, receiver: Receiver, seed: int) -> None:
+async def test_everything_goes_where_it_belongs_and_nowhere_else(
+    harness: DeliveryHarness, receiver: Receiver, seed: int
+) -> None:
     chance = random.Random(seed)
-    world = World(desk, receiver, chance)
+    world = World(harness, receiver, chance)
     world.places = {new_id("ten"): [new_id("loc") for _ in range(PLACES)] for _ in range(TENANTS)}
     receiver.answer = lambda _: 500 if chance.random() < 0.15 else 200
-    other_replica = Desk(desk.database, desk.sealing_keys)
+    other_replica = DeliveryHarness(harness.database, harness.sealing_keys)
     schedule = (0.02,) * 30
 
-    async with desk.delivering(schedule=schedule) as worker, other_replica.delivering(schedule=schedule) as helper:
+    async with harness.delivering(schedule=schedule) as worker, other_replica.delivering(schedule=schedule) as helper:
         for _ in range(8):
             await world.add_endpoint()
         for _ in range(STEPS):
@@ -184,16 +189,16 @@ async def test_everything_goes_where_it_belongs_and_nowhere_else(desk: Desk, rec
                 case _:
                     await world.publish(chance.choice([worker, None]), beside_a_change=False)
         assert helper is not worker
-        await eventually(lambda: nothing_open(desk), seconds=60, what="everything has ended")
+        await eventually(lambda: nothing_open(harness), seconds=60, what="everything has ended")
 
     await check_rows(world)
-    check_requests(world, {row.url.rpartition("/")[2]: row.id for row in await desk.rows("SELECT * FROM endpoints")})
+    check_requests(world, {row.url.rpartition("/")[2]: row.id for row in await harness.rows("SELECT * FROM endpoints")})
 
 
 async def check_rows(world: World) -> None:
     """Each event has a delivery for each endpoint that wanted it, and for no other; what was given up was given up for its endpoint."""
     found: dict[str, set[str]] = defaultdict(set)
-    for row in await world.desk.rows("SELECT * FROM deliveries"):
+    for row in await world.harness.rows("SELECT * FROM deliveries"):
         event_id, endpoint_id = typed("evt", row.event_id), typed("ep", row.endpoint_id)
         found[event_id].add(endpoint_id)
         assert typed("ten", row.tenant_id) == world.events[event_id].tenant_id == world.wishes[endpoint_id].tenant_id
@@ -222,5 +227,5 @@ def data_of(request: Received) -> dict[str, Any]:
     return data
 
 
-async def nothing_open(desk: Desk) -> bool:
-    return not await desk.flights() and not await desk.queued()
+async def nothing_open(harness: DeliveryHarness) -> bool:
+    return not await harness.batch_leases() and not await harness.queued()

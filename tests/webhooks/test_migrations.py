@@ -15,23 +15,23 @@ from shared.ids import from_uuid, new_id, to_uuid
 from shared.postgres.migrations import drift, migrate
 from tests.support.receiver import Receiver
 from tests.support.stack import BackingStack
-from tests.support.webhooks import Desk, fact_of, job_created, migrated, open_database, secret_32
-from webhooks import deliveries
-from webhooks.domain import signatures
+from tests.support.webhooks import DeliveryHarness, incoming_event, job_created, migrated, open_database, secret_32
+from webhooks import signatures
+from webhooks.deliveries import queries
+from webhooks.deliveries.schemas import DeliveryDetail
 from webhooks.metadata import Base
-from webhooks.views.deliveries import DeliveryDetail
 
 BEFORE_PARTITIONS = "0002"
 NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-async def earlier(backing: BackingStack) -> AsyncIterator[Desk]:
+async def earlier(backing: BackingStack) -> AsyncIterator[DeliveryHarness]:
     """A tenant in a database of that revision."""
     url = await asyncio.to_thread(backing.create_database, "webhooks")
     await asyncio.to_thread(migrate, "webhooks", url, BEFORE_PARTITIONS)
     database = open_database(url)
-    yield Desk(database, f"1:{secret_32()}")
+    yield DeliveryHarness(database, f"1:{secret_32()}")
     await database.close()
 
 
@@ -43,19 +43,19 @@ async def execute(session: AsyncSession, table: str, **values: Any) -> None:
     )
 
 
-async def add_endpoint(session: AsyncSession, desk: Desk, url: str, *, enabled: bool = True) -> str:
+async def add_endpoint(session: AsyncSession, harness: DeliveryHarness, url: str, *, enabled: bool = True) -> str:
     """An endpoint as it was before it had a pace, an order and a health."""
     endpoint_id = new_id("ep")
     await execute(
         session,
         "endpoints",
         id=to_uuid(endpoint_id),
-        tenant_id=to_uuid(desk.tenant_id),
+        tenant_id=to_uuid(harness.tenant_id),
         livemode=True,
         url=url,
         description="",
         event_types=["*"],
-        secret_sealed=desk.encryptor.encrypt(signatures.new_secret(), associated_data=endpoint_id),
+        secret_sealed=harness.encryptor.encrypt(signatures.new_secret(), associated_data=endpoint_id),
         enabled=enabled,
         disabled_reason=None if enabled else "requested",
         created_by=new_id("usr"),
@@ -68,7 +68,7 @@ async def add_endpoint(session: AsyncSession, desk: Desk, url: str, *, enabled: 
 
 async def add_event(session: AsyncSession, event: Event) -> None:
     """An event as it was stored before it had a place in the feed."""
-    found = fact_of(event).event
+    found = incoming_event(event).event
     await execute(
         session,
         "events",
@@ -84,7 +84,7 @@ async def add_event(session: AsyncSession, event: Event) -> None:
 
 async def add_delivery(
     session: AsyncSession,
-    desk: Desk,
+    harness: DeliveryHarness,
     event: Event,
     endpoint_id: str,
     *attempts: tuple[int | None, str | None],
@@ -101,7 +101,7 @@ async def add_delivery(
         id=to_uuid(delivery_id),
         event_id=to_uuid(event.id),
         endpoint_id=to_uuid(endpoint_id),
-        tenant_id=to_uuid(desk.tenant_id),
+        tenant_id=to_uuid(harness.tenant_id),
         livemode=True,
         event_type=event.type,
         attempts_made=len(attempts),
@@ -135,12 +135,12 @@ async def add_delivery(
         )
 
 
-async def detail(desk: Desk, event: Event, endpoint_id: str) -> DeliveryDetail:
+async def detail(harness: DeliveryHarness, event: Event, endpoint_id: str) -> DeliveryDetail:
     """The delivery as the API shows it."""
-    async with desk.database.reading() as session:
-        page = await deliveries.listed(
+    async with harness.database.reading() as session:
+        page = await queries.list_deliveries(
             session,
-            desk.caller,
+            harness.caller,
             Paging(limit=50, cursor=None, scope="", secret=b""),
             endpoint_id=endpoint_id,
             event_type=None,
@@ -151,7 +151,7 @@ async def detail(desk: Desk, event: Event, endpoint_id: str) -> DeliveryDetail:
             now=datetime.now(UTC),
         )
         (found,) = [one for one in page.data if one.event_id == event.id]
-        return await deliveries.get(session, desk.caller, found.id)
+        return await queries.get(session, harness.caller, found.id)
 
 
 async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
@@ -163,24 +163,24 @@ async def test_the_models_are_what_the_migrations_make(backing: BackingStack) ->
     assert await asyncio.to_thread(drift, url, Base.metadata) == []
 
 
-async def test_what_was_there_before_partitions_is_carried_over(earlier: Desk, receiver: Receiver) -> None:
-    desk, url = earlier, earlier.database.url
-    accepted, refused, retried, held, unwanted = events = [job_created(desk.tenant_id) for _ in range(5)]
-    async with desk.database.transaction() as session:
-        endpoint_id = await add_endpoint(session, desk, receiver.url("/mine"))
-        off = await add_endpoint(session, desk, receiver.url("/off"), enabled=False)
+async def test_what_was_there_before_partitions_is_carried_over(earlier: DeliveryHarness, receiver: Receiver) -> None:
+    harness, url = earlier, earlier.database.url
+    accepted, refused, retried, held, unwanted = events = [job_created(harness.tenant_id) for _ in range(5)]
+    async with harness.database.transaction() as session:
+        endpoint_id = await add_endpoint(session, harness, receiver.url("/mine"))
+        off = await add_endpoint(session, harness, receiver.url("/off"), enabled=False)
         for event in events:
             await add_event(session, event)
-        await add_delivery(session, desk, accepted, endpoint_id, (500, "status"), (200, None), delivered_at=NOW)
-        await add_delivery(session, desk, refused, off, (410, "status"), failed_at=NOW, failure="gone")
-        await add_delivery(session, desk, retried, endpoint_id, (None, "timeout"), due_at=NOW)
+        await add_delivery(session, harness, accepted, endpoint_id, (500, "status"), (200, None), delivered_at=NOW)
+        await add_delivery(session, harness, refused, off, (410, "status"), failed_at=NOW, failure="gone")
+        await add_delivery(session, harness, retried, endpoint_id, (None, "timeout"), due_at=NOW)
         # Under way in a worker that is gone by now: due when its lease ends.
-        await add_delivery(session, desk, held, endpoint_id, due_at=NOW + timedelta(seconds=1), lease_token=7)
+        await add_delivery(session, harness, held, endpoint_id, due_at=NOW + timedelta(seconds=1), lease_token=7)
 
     await asyncio.to_thread(migrate, "webhooks", url)
 
     assert await asyncio.to_thread(drift, url, Base.metadata) == []
-    ended = [await detail(desk, accepted, endpoint_id), await detail(desk, refused, off)]
+    ended = [await detail(harness, accepted, endpoint_id), await detail(harness, refused, off)]
     assert [(one.status, one.attempts_made, one.failure) for one in ended] == [
         ("delivered", 2, None),
         ("failed", 1, "gone"),
@@ -189,25 +189,27 @@ async def test_what_was_there_before_partitions_is_carried_over(earlier: Desk, r
         (1, "status", 1, "answer 1"),
         (2, None, 2, "answer 2"),
     ]
-    assert {one.enabled: one.disabled_at for one in await desk.rows("SELECT enabled, disabled_at FROM endpoints")} == {
+    assert {
+        one.enabled: one.disabled_at for one in await harness.rows("SELECT enabled, disabled_at FROM endpoints")
+    } == {
         True: None,
         False: NOW,
     }
 
-    async with desk.delivering() as worker:
+    async with harness.delivering() as worker:
         # Kafka may bring again what was taken before.
-        await desk.publish(*events, dispatcher=worker)
+        await harness.publish(*events, dispatcher=worker)
         for event in (retried, held):
-            assert (await desk.finished(event.id)).status == "delivered"
-    assert [one.number for one in (await detail(desk, retried, endpoint_id)).attempts] == [1, 2]
+            assert (await harness.finished(event.id)).status == "delivered"
+    assert [one.number for one in (await detail(harness, retried, endpoint_id)).attempts] == [1, 2]
     assert {one.webhook_id for one in receiver.at("/mine")} == {retried.id, held.id}
     assert receiver.count == 2
-    assert await desk.queued() == []
+    assert await harness.queued() == []
 
-    new = job_created(desk.tenant_id)
-    await desk.publish(new)
-    positions = await desk.rows("SELECT id, body, subject FROM events ORDER BY position")
+    new = job_created(harness.tenant_id)
+    await harness.publish(new)
+    positions = await harness.rows("SELECT id, body, subject FROM events ORDER BY position")
     assert [from_uuid("evt", one.id) for one in positions] == [*sorted(one.id for one in events), new.id]
     assert [(one.subject, one.body) for one in positions if from_uuid("evt", one.id) == unwanted.id] == [
-        (unwanted.subject, fact_of(unwanted).event.message.body)
+        (unwanted.subject, incoming_event(unwanted).event.message.body)
     ]

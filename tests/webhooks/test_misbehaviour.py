@@ -13,37 +13,39 @@ from shared.ids import to_uuid
 from tests.support.receiver import Received, Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, job_created
-from webhooks import queue
-from webhooks.domain.health import Patience, verdict
+from tests.support.webhooks import DeliveryHarness, job_created
+from webhooks.endpoints.rules import DisablePolicy, verdict
+from webhooks.queue import due
 
 DAY = timedelta(days=1)
-PATIENCE = Patience(seconds=5 * 86_400, failures=20)
+PATIENCE = DisablePolicy(seconds=5 * 86_400, failures=20)
 
 
-async def test_an_open_breaker_keeps_deliveries_and_their_attempts(desk: Desk, receiver: Receiver) -> None:
+async def test_an_open_breaker_keeps_deliveries_and_their_attempts(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
     receiver.answer = lambda _: 500
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering(breaker_failures=5, pause_seconds=0.5, schedule=(0.05,) * 20) as worker:
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)), dispatcher=worker)
+    async with harness.delivering(breaker_failures=5, pause_seconds=0.5, schedule=(0.05,) * 20) as worker:
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(60)), dispatcher=worker)
         await receiver.wait_for(lambda: receiver.count >= 5)
         await asyncio.sleep(0.3)
         while_open = receiver.count
 
         async def counted() -> bool:
-            (row,) = await desk.rows("SELECT sum(attempts_made) AS attempts FROM deliveries")
+            (row,) = await harness.rows("SELECT sum(attempts_made) AS attempts FROM deliveries")
             return bool(row.attempts == receiver.count)
 
         await eventually(counted, what="what was sent has been counted, and nothing else")
         receiver.answer = lambda _: 200
-        await eventually(lambda: delivered(desk, 60), what="all are delivered after the probe")
+        await eventually(lambda: delivered(harness, 60), what="all are delivered after the probe")
 
     # What was under way when it opened, and after that a probe at most.
     assert while_open < 60
 
 
-async def test_a_breaker_probes_with_one_attempt(desk: Desk, receiver: Receiver) -> None:
+async def test_a_breaker_probes_with_one_attempt(harness: DeliveryHarness, receiver: Receiver) -> None:
     arrivals: list[float] = []
 
     def refuse(_: Received) -> int:
@@ -51,11 +53,11 @@ async def test_a_breaker_probes_with_one_attempt(desk: Desk, receiver: Receiver)
         return 500
 
     receiver.answer = refuse
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
     pauses = {"pause_seconds": 0.2, "pause_seconds_max": 0.2}
 
-    async with desk.delivering(breaker_failures=1, in_flight_max=4, schedule=(0.01,) * 40, **pauses) as worker:
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(30)), dispatcher=worker)
+    async with harness.delivering(breaker_failures=1, in_flight_max=4, schedule=(0.01,) * 40, **pauses) as worker:
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(30)), dispatcher=worker)
         await receiver.wait_for(lambda: receiver.count >= 8)
 
     # Beside the first failure so many were under way at most; each of the others waited until the one before had failed.
@@ -63,20 +65,20 @@ async def test_a_breaker_probes_with_one_attempt(desk: Desk, receiver: Receiver)
     assert all(later - earlier >= 0.2 for earlier, later in pairwise(probes))
 
 
-async def test_an_open_breaker_harms_no_other_endpoint(desk: Desk, receiver: Receiver) -> None:
+async def test_an_open_breaker_harms_no_other_endpoint(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda request: 500 if request.path == "/down" else 200
-    await desk.endpoint(receiver.url("/down"))
-    await desk.endpoint(receiver.url("/up"))
+    await harness.endpoint(receiver.url("/down"))
+    await harness.endpoint(receiver.url("/up"))
 
-    async with desk.delivering(breaker_failures=5, pause_seconds=30) as worker:
+    async with harness.delivering(breaker_failures=5, pause_seconds=30) as worker:
         for _ in range(10):
-            await desk.publish(*(job_created(desk.tenant_id) for _ in range(20)), dispatcher=worker)
+            await harness.publish(*(job_created(harness.tenant_id) for _ in range(20)), dispatcher=worker)
         await receiver.wait_for(lambda: len(receiver.at("/up")) == 200)
 
     assert len(receiver.at("/down")) < 40
 
 
-async def test_a_rate_limit_is_kept(desk: Desk, receiver: Receiver) -> None:
+async def test_a_rate_limit_is_kept(harness: DeliveryHarness, receiver: Receiver) -> None:
     arrivals: list[float] = []
 
     def accept(request: Received) -> int:
@@ -85,12 +87,12 @@ async def test_a_rate_limit_is_kept(desk: Desk, receiver: Receiver) -> None:
         return 200
 
     receiver.answer = accept
-    await desk.endpoint(receiver.url("/limited"), rate_limit_per_second=20)
-    await desk.endpoint(receiver.url("/free"))
+    await harness.endpoint(receiver.url("/limited"), rate_limit_per_second=20)
+    await harness.endpoint(receiver.url("/free"))
 
-    async with desk.delivering() as worker:
+    async with harness.delivering() as worker:
         started = time.monotonic()
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)), dispatcher=worker)
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(60)), dispatcher=worker)
         await receiver.wait_for(lambda: len(receiver.at("/free")) == 60)
         limited_meanwhile = len(receiver.at("/limited"))
         await receiver.wait_for(lambda: len(receiver.at("/limited")) == 60)
@@ -102,7 +104,7 @@ async def test_a_rate_limit_is_kept(desk: Desk, receiver: Receiver) -> None:
     assert min(later - earlier for earlier, later in zip(arrivals, arrivals[20:], strict=False)) < 1.5
 
 
-async def test_a_busy_receiver_is_left_alone_as_a_whole(desk: Desk) -> None:
+async def test_a_busy_receiver_is_left_alone_as_a_whole(harness: DeliveryHarness) -> None:
     arrivals: list[float] = []
 
     async def busy(_: web.Request) -> web.Response:
@@ -111,46 +113,48 @@ async def test_a_busy_receiver_is_left_alone_as_a_whole(desk: Desk) -> None:
             return web.Response(status=503, headers={"Retry-After": "1"})
         return web.Response()
 
-    async with serving(busy) as url, desk.delivering(in_flight_max=4, endpoint_in_flight_max=1) as worker:
-        await desk.endpoint(url)
-        await desk.publish(*(job_created(desk.tenant_id) for _ in range(5)), dispatcher=worker)
-        await eventually(lambda: delivered(desk, 5), what="all are delivered")
+    async with serving(busy) as url, harness.delivering(in_flight_max=4, endpoint_in_flight_max=1) as worker:
+        await harness.endpoint(url)
+        await harness.publish(*(job_created(harness.tenant_id) for _ in range(5)), dispatcher=worker)
+        await eventually(lambda: delivered(harness, 5), what="all are delivered")
 
     assert len(arrivals) == 6
     assert arrivals[1] - arrivals[0] >= 0.95
 
 
-async def test_an_endpoint_may_have_a_schedule_of_its_own(desk: Desk, receiver: Receiver) -> None:
+async def test_an_endpoint_may_have_a_schedule_of_its_own(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    own = await desk.endpoint(receiver.url("/own"), retry_schedule_seconds=[1])
-    other = await desk.endpoint(receiver.url("/other"))
+    own = await harness.endpoint(receiver.url("/own"), retry_schedule_seconds=[1])
+    other = await harness.endpoint(receiver.url("/other"))
 
-    async with desk.delivering(schedule=(0.05, 0.05, 0.05)) as worker:
-        event_id = await desk.publish_job(worker)
-        await eventually(lambda: nothing_queued(desk), what="both have ended")
+    async with harness.delivering(schedule=(0.05, 0.05, 0.05)) as worker:
+        event_id = await harness.publish_job(worker)
+        await eventually(lambda: nothing_queued(harness), what="both have ended")
 
-    assert (await desk.delivery(event_id, own)).attempts_made == 2
-    assert (await desk.delivery(event_id, other)).attempts_made == 4
+    assert (await harness.delivery(event_id, own)).attempts_made == 2
+    assert (await harness.delivery(event_id, other)).attempts_made == 4
 
 
-async def test_a_redelivery_begins_the_schedule_anew_and_goes_on_counting(desk: Desk, receiver: Receiver) -> None:
+async def test_a_redelivery_begins_the_schedule_anew_and_goes_on_counting(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
     receiver.answer = lambda _: 500
-    endpoint_id = await desk.endpoint(receiver.url())
-    async with desk.delivering(schedule=(0.02,)) as worker:
-        event_id = await desk.publish_job(worker)
-        await desk.finished(event_id)
-        async with desk.database.transaction() as session:
-            assert await queue.resend(session, to_uuid(event_id), to_uuid(endpoint_id))
+    endpoint_id = await harness.endpoint(receiver.url())
+    async with harness.delivering(schedule=(0.02,)) as worker:
+        event_id = await harness.publish_job(worker)
+        await harness.finished(event_id)
+        async with harness.database.transaction() as session:
+            assert await due.resend(session, to_uuid(event_id), to_uuid(endpoint_id))
             reopened = (await session.execute(text("SELECT status FROM deliveries"))).scalar_one()
-        await eventually(lambda: nothing_queued(desk), what="it has ended again")
+        await eventually(lambda: nothing_queued(harness), what="it has ended again")
 
-    delivery = await desk.delivery(event_id)
+    delivery = await harness.delivery(event_id)
     assert reopened == "pending"
     assert (delivery.status, delivery.failure, delivery.attempts_made) == ("failed", "exhausted", 4)
-    assert [one.number for one in await desk.attempts(delivery)] == [1, 2, 3, 4]
+    assert [one.number for one in await harness.attempts(delivery)] == [1, 2, 3, 4]
 
 
-async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(desk: Desk) -> None:
+async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(harness: DeliveryHarness) -> None:
     asked = 0
     half_is_over, was_warned = asyncio.Event(), asyncio.Event()
 
@@ -165,45 +169,47 @@ async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(desk:
         return web.Response(status=500)
 
     async def failing_for_half() -> bool:
-        return bool(await desk.rows("SELECT 1 FROM endpoints WHERE failing_since < now() - interval '0.25 s'"))
+        return bool(await harness.rows("SELECT 1 FROM endpoints WHERE failing_since < now() - interval '0.25 s'"))
 
     async def warned() -> bool:
-        return bool(await desk.rows("SELECT 1 FROM endpoints WHERE warned_at IS NOT NULL"))
+        return bool(await harness.rows("SELECT 1 FROM endpoints WHERE warned_at IS NOT NULL"))
 
-    patience = Patience(seconds=0.5, failures=6)
-    options = {"patience": patience, "health_seconds": 0.1, "schedule": (0.1,) * 50, "timeout_seconds": 30}
-    async with serving(refuse) as url, desk.delivering(**options, breaker_failures=1000) as worker:
-        endpoint_id = await desk.endpoint(url)
-        event_id = await desk.publish_job(worker)
+    disable_policy = DisablePolicy(seconds=0.5, failures=6)
+    options = {"disable_policy": disable_policy, "health_seconds": 0.1, "schedule": (0.1,) * 50, "timeout_seconds": 30}
+    async with serving(refuse) as url, harness.delivering(**options, breaker_failures=1000) as worker:
+        endpoint_id = await harness.endpoint(url)
+        event_id = await harness.publish_job(worker)
         await eventually(failing_for_half, what="half of the time is over")
         half_is_over.set()
         await eventually(warned, what="it is warned after half of the failures")
         was_warned.set()
-        delivery = await desk.finished(event_id)
+        delivery = await harness.finished(event_id)
 
     assert delivery.failure == "endpoint_disabled"
-    (endpoint,) = await desk.rows("SELECT enabled, disabled_reason, failures_since, warned_at, version FROM endpoints")
+    (endpoint,) = await harness.rows(
+        "SELECT enabled, disabled_reason, failures_since, warned_at, version FROM endpoints"
+    )
     assert (endpoint.enabled, endpoint.disabled_reason, endpoint.version) == (False, "failing", 3)
-    told = [(one["type"], one["endpoint_id"], one["reason"]) for one in await desk.published()]
+    told = [(one["type"], one["endpoint_id"], one["reason"]) for one in await harness.published()]
     assert told[-2:] == [("endpoint.warned", endpoint_id, None), ("endpoint.disabled", endpoint_id, "failing")]
 
 
-async def test_a_success_ends_a_streak_of_failures(desk: Desk, receiver: Receiver) -> None:
+async def test_a_success_ends_a_streak_of_failures(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    await desk.endpoint(receiver.url())
+    await harness.endpoint(receiver.url())
 
-    async with desk.delivering(health_seconds=0.05, schedule=(0.2,) * 500, breaker_failures=1000) as worker:
-        await desk.publish_job(worker)
-        await eventually(lambda: failing(desk), what="that it fails is noted")
+    async with harness.delivering(health_seconds=0.05, schedule=(0.2,) * 500, breaker_failures=1000) as worker:
+        await harness.publish_job(worker)
+        await eventually(lambda: failing(harness), what="that it fails is noted")
         receiver.answer = lambda _: 200
-        await eventually(lambda: delivered(desk, 1), what="it is delivered")
+        await eventually(lambda: delivered(harness, 1), what="it is delivered")
 
         async def well() -> bool:
-            return not await failing(desk)
+            return not await failing(harness)
 
         await eventually(well, what="that it is well is noted")
 
-    (endpoint,) = await desk.rows("SELECT failures_since, warned_at, enabled FROM endpoints")
+    (endpoint,) = await harness.rows("SELECT failures_since, warned_at, enabled FROM endpoints")
     assert tuple(endpoint) == (0, None, True)
 
 
@@ -223,7 +229,7 @@ def test_both_time_and_failures_are_needed_to_be_disabled() -> None:
     assert found(2.5, 9, warned=False) is None
 
 
-async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(desk: Desk) -> None:
+async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(harness: DeliveryHarness) -> None:
     received: list[tuple[str, int]] = []
     refused: Counter[tuple[str, int]] = Counter()
 
@@ -236,21 +242,21 @@ async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(desk: Desk) -> N
         received.append(what)
         return web.Response()
 
-    async with serving(moody) as url, desk.delivering(breaker_failures=1000, schedule=(0.02,) * 5) as worker:
-        await desk.endpoint(url, ordered_by_job=True)
-        firsts = [job_created(desk.tenant_id) for _ in range(4)]
+    async with serving(moody) as url, harness.delivering(breaker_failures=1000, schedule=(0.02,) * 5) as worker:
+        await harness.endpoint(url, ordered_by_job=True)
+        firsts = [job_created(harness.tenant_id) for _ in range(4)]
         for sequence in range(1, 7):
             facts = [
                 one.model_copy(
                     update={
-                        "id": job_created(desk.tenant_id).id,
+                        "id": job_created(harness.tenant_id).id,
                         "data": one.data.model_copy(update={"sequence": sequence}),
                     }
                 )
                 for one in firsts
             ]
-            await desk.publish(*facts, dispatcher=worker)
-        await eventually(lambda: delivered(desk, 24), what="all are delivered")
+            await harness.publish(*facts, dispatcher=worker)
+        await eventually(lambda: delivered(harness, 24), what="all are delivered")
 
     per_job = {
         first.subject: [sequence for job_id, sequence in received if job_id == first.subject] for first in firsts
@@ -258,7 +264,7 @@ async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(desk: Desk) -> N
     assert list(per_job.values()) == [[1, 2, 3, 4, 5, 6]] * 4
 
 
-async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(desk: Desk) -> None:
+async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(harness: DeliveryHarness) -> None:
     received: list[tuple[str, int]] = []
 
     refused = 0
@@ -275,18 +281,18 @@ async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(desk: Desk) -> 
         received.append((document["job"]["id"], document["sequence"]))
         return web.Response()
 
-    stuck, other = job_created(desk.tenant_id), job_created(desk.tenant_id)
+    stuck, other = job_created(harness.tenant_id), job_created(harness.tenant_id)
     # Its last attempt lasts until the other job is through.
     options = {"schedule": (0.3, 0.3), "breaker_failures": 1000, "timeout_seconds": 30}
-    async with serving(answer) as url, desk.delivering(**options) as worker:
-        await desk.endpoint(url, ordered_by_job=True)
+    async with serving(answer) as url, harness.delivering(**options) as worker:
+        await harness.endpoint(url, ordered_by_job=True)
         for sequence in (1, 2):
             for one in (stuck, other):
                 change = {
-                    "id": job_created(desk.tenant_id).id,
+                    "id": job_created(harness.tenant_id).id,
                     "data": one.data.model_copy(update={"sequence": sequence}),
                 }
-                await desk.publish(one.model_copy(update=change), dispatcher=worker)
+                await harness.publish(one.model_copy(update=change), dispatcher=worker)
         await eventually(lambda: asyncio.sleep(0, len(received) == 2), what="the other job is delivered")
         at_first = list(received)
         others_are_here.set()
@@ -295,18 +301,18 @@ async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(desk: Desk) -> 
 
     assert at_first == [(other.subject, 1), (other.subject, 2)]
     assert received[2] == (stuck.subject, 2)
-    statuses = await desk.rows("SELECT status, count(*) AS deliveries FROM deliveries GROUP BY status")
+    statuses = await harness.rows("SELECT status, count(*) AS deliveries FROM deliveries GROUP BY status")
     assert {row.status: row.deliveries for row in statuses} == {"delivered": 3, "failed": 1}
 
 
-async def delivered(desk: Desk, count: int) -> bool:
-    (row,) = await desk.rows("SELECT count(*) AS deliveries FROM deliveries WHERE status = 'delivered'")
+async def delivered(harness: DeliveryHarness, count: int) -> bool:
+    (row,) = await harness.rows("SELECT count(*) AS deliveries FROM deliveries WHERE status = 'delivered'")
     return int(row.deliveries) == count
 
 
-async def failing(desk: Desk) -> bool:
-    return bool(await desk.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL"))
+async def failing(harness: DeliveryHarness) -> bool:
+    return bool(await harness.rows("SELECT 1 FROM endpoints WHERE failing_since IS NOT NULL"))
 
 
-async def nothing_queued(desk: Desk) -> bool:
-    return not await desk.flights() and not await desk.queued()
+async def nothing_queued(harness: DeliveryHarness) -> bool:
+    return not await harness.batch_leases() and not await harness.queued()

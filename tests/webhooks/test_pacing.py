@@ -4,22 +4,22 @@ import math
 
 import pytest
 
-from webhooks.domain.pacing import Pace, PaceLimits
+from webhooks.dispatch.throttle import EndpointThrottle, ThrottleLimits
 
-LIMITS = PaceLimits(window_max=128, breaker_failures=3, pause_seconds=5.0, pause_seconds_max=20.0)
-
-
-def pace(rate_per_second: float | None = None) -> Pace:
-    return Pace(LIMITS, rate_per_second)
+LIMITS = ThrottleLimits(window_max=128, breaker_failures=3, pause_seconds=5.0, pause_seconds_max=20.0)
 
 
-def fail(one: Pace, now: float, times: int = 1) -> None:
+def throttle(rate_per_second: float | None = None) -> EndpointThrottle:
+    return EndpointThrottle(LIMITS, rate_per_second)
+
+
+def fail(one: EndpointThrottle, now: float, times: int = 1) -> None:
     for _ in range(times):
         one.began(now)
         one.ended(now, "refused")
 
 
-def begun_within(one: Pace, start: float, seconds: float) -> int:
+def begun_within(one: EndpointThrottle, start: float, seconds: float) -> int:
     """How many attempts a busy endpoint gets in that time."""
     now, count = start, 0
     while (at := one.begin_at(now)) < start + seconds:
@@ -31,7 +31,7 @@ def begun_within(one: Pace, start: float, seconds: float) -> int:
 
 
 def test_the_window_grows_with_answers_and_is_halved_by_silence() -> None:
-    one = pace()
+    one = throttle()
     assert one.window == 32
 
     for _ in range(200):
@@ -44,13 +44,13 @@ def test_the_window_grows_with_answers_and_is_halved_by_silence() -> None:
 
 
 def test_refusals_leave_the_window_as_it_is() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 0.0, 2)
     assert one.window == 32
 
 
 def test_the_breaker_opens_after_failures_in_a_row() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 100.0, 2)
     one.ended(100.0, "accepted")
     fail(one, 100.0, 2)
@@ -64,7 +64,7 @@ def test_the_breaker_opens_after_failures_in_a_row() -> None:
 
 
 def test_an_open_breaker_lets_one_probe_through_after_its_pause() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 100.0, 3)
 
     assert one.begin_at(105.0) <= 105.0
@@ -76,7 +76,7 @@ def test_an_open_breaker_lets_one_probe_through_after_its_pause() -> None:
 
 
 def test_a_probe_that_succeeds_closes_the_breaker() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 100.0, 3)
     one.began(105.0)
     one.ended(105.2, "accepted")
@@ -87,7 +87,7 @@ def test_a_probe_that_succeeds_closes_the_breaker() -> None:
 
 
 def test_each_probe_that_fails_doubles_the_pause_up_to_its_bound() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 0.0, 3)
     now, pauses = 0.0, []
     for _ in range(4):
@@ -101,7 +101,7 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_its_bound() -> None:
 
 
 def test_the_pause_is_short_again_after_a_success() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 0.0, 3)
     one.began(5.0)
     one.ended(5.0, "refused")
@@ -113,7 +113,7 @@ def test_the_pause_is_short_again_after_a_success() -> None:
 
 
 def test_attempts_of_before_the_opening_do_not_lengthen_the_pause() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 0.0, 3)
     one.ended(1.0, "refused")
     one.ended(2.0, "unanswered")
@@ -122,18 +122,18 @@ def test_attempts_of_before_the_opening_do_not_lengthen_the_pause() -> None:
 
 
 def test_a_rate_holds_over_any_longer_time() -> None:
-    assert begun_within(pace(10.0), 100.0, 5.0) in (50, 51)
-    assert begun_within(pace(0.5), 100.0, 10.0) in (5, 6)
+    assert begun_within(throttle(10.0), 100.0, 5.0) in (50, 51)
+    assert begun_within(throttle(0.5), 100.0, 10.0) in (5, 6)
 
 
 def test_a_rest_saves_up_no_more_than_a_moment() -> None:
-    one = pace(100.0)
+    one = throttle(100.0)
     begun_within(one, 0.0, 1.0)
     assert begun_within(one, 50.0, 0.001) <= 11
 
 
 def test_a_receiver_that_names_a_time_is_left_alone_as_a_whole() -> None:
-    one = pace()
+    one = throttle()
     one.began(10.0)
     one.ended(10.0, "busy", retry_after_seconds=30.0, recent_rate=100.0)
 
@@ -143,7 +143,7 @@ def test_a_receiver_that_names_a_time_is_left_alone_as_a_whole() -> None:
 
 
 def test_a_busy_receiver_gets_half_and_recovers() -> None:
-    one = pace()
+    one = throttle()
     one.ended(10.0, "busy", recent_rate=80.0)
     slowed = one.rate
     one.ended(10.5, "busy", recent_rate=80.0)
@@ -160,7 +160,7 @@ def test_a_busy_receiver_gets_half_and_recovers() -> None:
 
 
 def test_slowing_down_never_ends_in_standing_still() -> None:
-    one = pace()
+    one = throttle()
     for second in range(0, 100, 2):
         one.ended(float(second), "busy")
         one.ended(second + 0.5, "accepted")
@@ -170,13 +170,13 @@ def test_slowing_down_never_ends_in_standing_still() -> None:
 
 @pytest.mark.parametrize("own", [5.0, 1000.0])
 def test_of_the_own_limit_and_slowing_down_the_lower_counts(own: float) -> None:
-    one = pace(own)
+    one = throttle(own)
     one.ended(10.0, "busy", recent_rate=80.0)
     assert one.rate == own / 2
 
 
 def test_a_probe_that_was_broken_off_tells_nothing() -> None:
-    one = pace()
+    one = throttle()
     fail(one, 0.0, 3)
     one.began(5.0)
     one.broken_off()

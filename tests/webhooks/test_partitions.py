@@ -7,25 +7,25 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tests.support.stack import BackingStack
-from tests.support.webhooks import Desk, job_created, migrated, open_database, secret_32
-from webhooks.models import first_id_at
-from webhooks.partitions import TABLES, Keeper
+from tests.support.webhooks import DeliveryHarness, job_created, migrated, open_database, secret_32
+from webhooks.events.worker import TABLES, PartitionMaintenance
+from webhooks.postgres.time_ordered_ids import first_id_at
 
 DAY = timedelta(days=1)
 
 
-async def days(desk: Desk, table: str) -> list[str]:
-    rows = await desk.rows(
+async def days(harness: DeliveryHarness, table: str) -> list[str]:
+    rows = await harness.rows(
         "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = CAST(:t AS regclass)",
         t=table,
     )
     return sorted(found.group(1) for row in rows if (found := re.fullmatch(rf"{table}_(\d+)", row.relname)))
 
 
-async def store(desk: Desk, at: datetime) -> UUID:
+async def store(harness: DeliveryHarness, at: datetime) -> UUID:
     """An event of that instant with a delivery that waits."""
     event_id = UUID(int=first_id_at(at).int | 7)
-    async with desk.database.transaction() as session:
+    async with harness.database.transaction() as session:
         values = {"id": event_id, "at": at, "endpoint_id": UUID(int=5)}
         for statement in (
             (
@@ -42,22 +42,22 @@ async def store(desk: Desk, at: datetime) -> UUID:
     return event_id
 
 
-async def where(desk: Desk, table: str, event_id: UUID) -> str:
-    (row,) = await desk.rows(
+async def where(harness: DeliveryHarness, table: str, event_id: UUID) -> str:
+    (row,) = await harness.rows(
         f"SELECT tableoid::regclass::text AS name FROM {table} WHERE {TABLES[table]} = :id", id=event_id
     )
     return str(row.name)
 
 
 async def test_days_come_and_go(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = Keeper(desk.database, retention_days=30)
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     # Long after the days that the migrations made, whichever those were.
     now = datetime.now(UTC) + 60 * DAY
-    old = await store(desk, now)
+    old = await store(harness, now)
 
     assert await keeper.keep(now)
-    assert await days(desk, "events") == [f"{now + ahead * DAY:%Y%m%d}" for ahead in range(4)]
+    assert await days(harness, "events") == [f"{now + ahead * DAY:%Y%m%d}" for ahead in range(4)]
     later = now + 32 * DAY
     assert await keeper.keep(later)
 
@@ -66,57 +66,57 @@ async def test_days_come_and_go(backing: BackingStack) -> None:
         f"{later + ahead * DAY:%Y%m%d}" for ahead in range(4)
     ]
     for table in TABLES:
-        assert await days(desk, table) == expected
-    assert await desk.rows("SELECT 1 FROM events WHERE id = :id", id=old) == []
-    assert await desk.queued() == []
-    await desk.database.close()
+        assert await days(harness, table) == expected
+    assert await harness.rows("SELECT 1 FROM events WHERE id = :id", id=old) == []
+    assert await harness.queued() == []
+    await harness.database.close()
 
 
 async def test_what_fits_no_day_moves_when_its_day_is_made(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = Keeper(desk.database, retention_days=30)
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     ahead = datetime.now(UTC) + 10 * DAY
-    early = await store(desk, ahead)
-    assert await where(desk, "deliveries", early) == "deliveries_default"
+    early = await store(harness, ahead)
+    assert await where(harness, "deliveries", early) == "deliveries_default"
 
     assert await keeper.keep(ahead - DAY)
 
     for table in ("events", "deliveries"):
-        assert await where(desk, table, early) == f"{table}_{ahead:%Y%m%d}"
-    await desk.database.close()
+        assert await where(harness, table, early) == f"{table}_{ahead:%Y%m%d}"
+    await harness.database.close()
 
 
 async def test_strays_that_are_too_old_are_deleted(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = Keeper(desk.database, retention_days=30)
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     now = datetime.now(UTC)
-    await store(desk, now - 40 * DAY)
-    kept = await store(desk, now - 20 * DAY)
+    await store(harness, now - 40 * DAY)
+    kept = await store(harness, now - 20 * DAY)
 
     assert await keeper.keep(now)
 
-    assert [row.id for row in await desk.rows("SELECT id FROM events")] == [kept]
-    await desk.database.close()
+    assert [row.id for row in await harness.rows("SELECT id FROM events")] == [kept]
+    await harness.database.close()
 
 
 async def test_a_busy_table_is_asked_again_later(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = Keeper(desk.database, retention_days=30)
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     later = datetime.now(UTC) + 32 * DAY
 
-    async with desk.database.engine.connect() as reader:
+    async with harness.database.engine.connect() as reader:
         await reader.exec_driver_sql("SELECT count(*) FROM events")
         assert not await keeper.keep(later)
     assert await keeper.keep(later)
 
-    assert all(day >= f"{later - 30 * DAY:%Y%m%d}" for day in await days(desk, "events"))
-    await desk.database.close()
+    assert all(day >= f"{later - 30 * DAY:%Y%m%d}" for day in await days(harness, "events"))
+    await harness.database.close()
 
 
-async def test_an_event_of_a_dropped_day_is_still_taken(desk: Desk) -> None:
-    await desk.endpoint("http://127.0.0.1:9999/never")
-    event = job_created(desk.tenant_id)
-    await desk.publish(event.model_copy(update={"id": "evt_" + "0" * 26}))
+async def test_an_event_of_a_dropped_day_is_still_taken(harness: DeliveryHarness) -> None:
+    await harness.endpoint("http://127.0.0.1:9999/never")
+    event = job_created(harness.tenant_id)
+    await harness.publish(event.model_copy(update={"id": "evt_" + "0" * 26}))
 
-    (row,) = await desk.queued()
-    assert await where(desk, "events", row.event_id) == "events_default"
+    (row,) = await harness.queued()
+    assert await where(harness, "events", row.event_id) == "events_default"

@@ -18,9 +18,12 @@ from sqlalchemy import event, text
 from shared.api import Paging
 from shared.ids import new_id, to_uuid
 from tests.support.stack import BackingStack
-from tests.support.webhooks import Desk, migrated, open_database, secret_32, typed
-from webhooks import deliveries, feed, replays, stats
-from webhooks.partitions import Keeper
+from tests.support.webhooks import DeliveryHarness, migrated, open_database, secret_32, typed
+from webhooks.deliveries import queries
+from webhooks.endpoints import stats
+from webhooks.events import feed
+from webhooks.events.worker import PartitionMaintenance
+from webhooks.replays import operations
 
 DAYS = 12
 EVENTS = 36_000
@@ -69,22 +72,22 @@ _REPLAYS = """
 class Store:
     """A tenant with many events and deliveries, some of which are rare."""
 
-    desk: Desk
+    harness: DeliveryHarness
     endpoint_id: str
     now: datetime
 
 
 @pytest.fixture(scope="module")
 async def store(backing: BackingStack) -> AsyncIterator[Store]:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     # Always at the same hour: of a day that has hardly begun a plan may well read the whole small table.
     now = datetime.now(UTC).replace(hour=20, minute=0) - timedelta(days=1)
-    keeper = Keeper(desk.database, retention_days=30)
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     for back in range(DAYS, 0, -3):
         assert await keeper.keep(now - timedelta(days=back))
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     values = {
-        "tenant": to_uuid(desk.tenant_id),
+        "tenant": to_uuid(harness.tenant_id),
         "other": to_uuid(new_id("ten")),
         "endpoint": to_uuid(endpoint_id),
         "often": OFTEN,
@@ -94,26 +97,26 @@ async def store(backing: BackingStack) -> AsyncIterator[Store]:
         "every": DAYS * 86_400_000 // EVENTS,
         "events": EVENTS,
     }
-    async with desk.database.transaction() as session:
+    async with harness.database.transaction() as session:
         for statement in (_EVENTS, _DELIVERIES, _WAITING, _REPLAYS):
             named = {name: value for name, value in values.items() if f":{name}" in statement}
             await session.execute(text(statement), named)
-    async with desk.database.engine.connect() as connection:
+    async with harness.database.engine.connect() as connection:
         vacuuming = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await vacuuming.exec_driver_sql("VACUUM ANALYZE events, deliveries, delivery_due, replays")
-    yield Store(desk, endpoint_id, now)
-    await desk.database.close()
+    yield Store(harness, endpoint_id, now)
+    await harness.database.close()
 
 
 @contextmanager
-def statements(desk: Desk) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+def statements(harness: DeliveryHarness) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
     """What is asked of the database meanwhile, with the values."""
     asked: list[tuple[str, tuple[Any, ...]]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         asked.append((statement, tuple(parameters)))
 
-    engines = [desk.database.engine.sync_engine, desk.database.search_engine.sync_engine]
+    engines = [harness.database.engine.sync_engine, harness.database.search_engine.sync_engine]
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     try:
@@ -123,10 +126,10 @@ def statements(desk: Desk) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
             event.remove(engine, "before_cursor_execute", note)
 
 
-async def cost(desk: Desk, asked: list[tuple[str, tuple[Any, ...]]]) -> tuple[int, set[str]]:
+async def cost(harness: DeliveryHarness, asked: list[tuple[str, tuple[Any, ...]]]) -> tuple[int, set[str]]:
     """How many rows of tables were read, kept or not, and how; nothing may be sorted that is more than what is looked through."""
     read, ways = 0, set()
-    connection = await asyncpg.connect(desk.database.url, server_settings={"jit": "off"})
+    connection = await asyncpg.connect(harness.database.url, server_settings={"jit": "off"})
     try:
         for statement, values in asked:
             (row,) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
@@ -145,9 +148,11 @@ async def cost(desk: Desk, asked: list[tuple[str, tuple[Any, ...]]]) -> tuple[in
     return read, ways
 
 
-async def costs_little(desk: Desk, asked: list[tuple[str, tuple[Any, ...]]], *, read_max: int = READ_MAX) -> None:
+async def costs_little(
+    harness: DeliveryHarness, asked: list[tuple[str, tuple[Any, ...]]], *, read_max: int = READ_MAX
+) -> None:
     assert asked
-    read, ways = await cost(desk, asked)
+    read, ways = await cost(harness, asked)
     assert read <= read_max
     assert not {way for way in ways if "Seq Scan" in way}, ways
 
@@ -157,8 +162,10 @@ async def listed(store: Store, cursor: str | None = None, *, limit: int = 50, **
         ("endpoint_id", "event_type", "status", "location_id", "created_from", "created_before"), None
     )
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
-    async with store.desk.database.searching() as session:
-        return await deliveries.listed(session, store.desk.caller, paging, **{**nothing, **asked}, now=store.now)
+    async with store.harness.database.searching() as session:
+        return await queries.list_deliveries(
+            session, store.harness.caller, paging, **{**nothing, **asked}, now=store.now
+        )
 
 
 Asked = Callable[[Store], dict[str, Any]]
@@ -197,11 +204,11 @@ CONDITIONS: dict[str, tuple[Asked, int]] = {
 async def test_a_page_of_deliveries_reads_a_bounded_number_of_them(store: Store, condition: str) -> None:
     asked, found = CONDITIONS[condition]
 
-    with statements(store.desk) as sent:
+    with statements(store.harness) as sent:
         page = await listed(store, **asked(store))
 
     assert found <= len(page.data) <= 50
-    await costs_little(store.desk, sent)
+    await costs_little(store.harness, sent)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -216,10 +223,10 @@ async def test_pages_together_hold_each_delivery_that_matches_once(store: Store,
         "created_before": ("e.occurred_at < :created_before", lambda value: value),
     }
     where = " AND ".join([conditions[name][0] for name in asked] or ["true"])
-    rows = await store.desk.rows(
+    rows = await store.harness.rows(
         "SELECT d.event_id FROM deliveries d JOIN events e ON e.id = d.event_id"
         f" WHERE d.tenant_id = :tenant AND {where} ORDER BY d.event_id DESC",
-        tenant=to_uuid(store.desk.tenant_id),
+        tenant=to_uuid(store.harness.tenant_id),
         **{name: conditions[name][1](value) for name, value in asked.items()},
     )
     found, cursor, pages = [], None, 0
@@ -240,10 +247,10 @@ async def test_a_page_far_down_reads_no_more_than_the_first(store: Store) -> Non
     for _ in range(4):
         cursor = (await listed(store, cursor, event_type="job.none")).next_cursor
 
-    with statements(store.desk) as sent:
+    with statements(store.harness) as sent:
         await listed(store, cursor, event_type="job.none")
 
-    await costs_little(store.desk, sent)
+    await costs_little(store.harness, sent)
 
 
 @pytest.mark.parametrize(
@@ -264,11 +271,11 @@ async def test_the_feed_reads_a_bounded_number_of_events(store: Store, asked: di
     cursor, seen = None, 0
 
     for _ in range(3):
-        with statements(store.desk) as sent:
-            async with store.desk.database.reading() as session:
-                page = await feed.read(
+        with statements(store.harness) as sent:
+            async with store.harness.database.reading() as session:
+                page = await feed.read_feed(
                     session,
-                    store.desk.caller,
+                    store.harness.caller,
                     Paging(limit=50, cursor=cursor, scope="feed", secret=b"secret"),
                     **wanted,
                     retention=timedelta(days=30),
@@ -276,7 +283,7 @@ async def test_the_feed_reads_a_bounded_number_of_events(store: Store, asked: di
                 )
         cursor, seen = page.next_cursor, seen + len(page.data)
         assert page.has_more
-        await costs_little(store.desk, sent)
+        await costs_little(store.harness, sent)
     assert seen == 150 or asked.get("event_type") in ("job.damaged", "job.none") or "location_id" in asked
 
 
@@ -286,20 +293,20 @@ async def test_figures_of_an_endpoint_read_a_bounded_number_of_deliveries(
 ) -> None:
     monkeypatch.setattr(stats, "COUNTED_MAX", 1_200)
 
-    with statements(store.desk) as sent:
+    with statements(store.harness) as sent:
         found = await of_endpoint(store, bucket_seconds)
 
     assert found.waiting == stats.WAITING_COUNTED_MAX
     assert found.oldest_due_seconds >= 29_999
     assert any(bucket.is_partial for bucket in found.buckets)
     # A partition that is read to its end for one bucket more than that, and what waits, of each lane.
-    await costs_little(store.desk, sent, read_max=1_200 + 2 * stats.WAITING_COUNTED_MAX + 100)
+    await costs_little(store.harness, sent, read_max=1_200 + 2 * stats.WAITING_COUNTED_MAX + 100)
 
 
 async def test_figures_are_those_of_all_deliveries_where_they_can_be(store: Store) -> None:
     found = await of_endpoint(store, 24 * 3600)
 
-    (row,) = await store.desk.rows(
+    (row,) = await store.harness.rows(
         "SELECT count(*) AS deliveries, count(*) FILTER (WHERE status = 'failed') AS failed, sum(attempts_made) AS attempts"
         " FROM deliveries WHERE endpoint_id = :id",
         id=to_uuid(store.endpoint_id),
@@ -311,10 +318,10 @@ async def test_figures_are_those_of_all_deliveries_where_they_can_be(store: Stor
 
 
 async def of_endpoint(store: Store, bucket_seconds: int) -> Any:
-    async with store.desk.database.reading() as session:
-        return await stats.of_endpoint(
+    async with store.harness.database.reading() as session:
+        return await stats.get_stats(
             session,
-            store.desk.caller,
+            store.harness.caller,
             store.endpoint_id,
             since=store.now - timedelta(seconds=bucket_seconds * 13),
             until=None,
@@ -329,9 +336,9 @@ async def test_a_page_of_replays_reads_those_it_shows(store: Store, asked: str) 
     wanted[asked] = store.endpoint_id if asked == "endpoint_id" else "cancelled"
     paging = Paging(limit=50, cursor=None, scope="replays", secret=b"secret")
 
-    with statements(store.desk) as sent:
-        async with store.desk.database.reading() as session:
-            page = await replays.listed(session, store.desk.caller, paging, **wanted)
+    with statements(store.harness) as sent:
+        async with store.harness.database.reading() as session:
+            page = await operations.list_replays(session, store.harness.caller, paging, **wanted)
 
     assert len(page.data) == 1
-    await costs_little(store.desk, sent, read_max=100)
+    await costs_little(store.harness, sent, read_max=100)

@@ -14,12 +14,17 @@ from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, job_created, migrated, open_database, secret_32
-from webhooks import deliveries, endpoint_rows, endpoints, replaying, replays
-from webhooks.models import first_id_at
-from webhooks.partitions import Keeper
-from webhooks.views.deliveries import Delivery, DeliveryDetail
-from webhooks.views.replays import Replay, ReplayIn
+from tests.support.webhooks import DeliveryHarness, Tenant, job_created, migrated, open_database, secret_32
+from webhooks.deliveries import operations as deliveries_operations
+from webhooks.deliveries import queries as deliveries_queries
+from webhooks.deliveries.schemas import Delivery, DeliveryDetail
+from webhooks.endpoints import operations as endpoints_operations
+from webhooks.endpoints import queries as endpoints_queries
+from webhooks.events.worker import PartitionMaintenance
+from webhooks.postgres.time_ordered_ids import first_id_at
+from webhooks.replays import operations as replays_operations
+from webhooks.replays import worker as replays_worker
+from webhooks.replays.schemas import Replay, ReplayIn
 
 DAY = timedelta(days=1)
 CONDITIONS = ("endpoint_id", "event_type", "status", "location_id", "created_from", "created_before")
@@ -32,91 +37,95 @@ def event_at(tenant_id: str, at: datetime) -> Any:
     return event.model_copy(update={"id": from_uuid("evt", UUID(int=first_id_at(at).int | random_bits))})
 
 
-async def page_of(desk: Desk, cursor: str | None, limit: int, **asked: Any) -> Page[Delivery]:
+async def page_of(harness: DeliveryHarness, cursor: str | None, limit: int, **asked: Any) -> Page[Delivery]:
     conditions: dict[str, Any] = dict.fromkeys(CONDITIONS)
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
-    async with desk.database.searching() as session:
-        return await deliveries.listed(session, desk.caller, paging, **{**conditions, **asked}, now=datetime.now(UTC))
+    async with harness.database.searching() as session:
+        return await deliveries_queries.list_deliveries(
+            session, harness.caller, paging, **{**conditions, **asked}, now=datetime.now(UTC)
+        )
 
 
-async def listed(desk: Desk, **asked: Any) -> list[Delivery]:
-    return (await page_of(desk, None, 50, **asked)).data
+async def listed(harness: DeliveryHarness, **asked: Any) -> list[Delivery]:
+    return (await page_of(harness, None, 50, **asked)).data
 
 
-async def detail(desk: Desk, delivery_id: str) -> DeliveryDetail:
-    async with desk.database.reading() as session:
-        return await deliveries.get(session, desk.caller, delivery_id)
+async def detail(harness: DeliveryHarness, delivery_id: str) -> DeliveryDetail:
+    async with harness.database.reading() as session:
+        return await deliveries_queries.get(session, harness.caller, delivery_id)
 
 
-async def replay(desk: Desk, endpoint_id: str, kind: str) -> Replay:
+async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Replay:
     """A replay of the last two days, once it has ended."""
     since = (datetime.now(UTC) - 2 * DAY).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": kind, "since": since})
-    async with desk.database.transaction() as session:
-        made = await replays.order(session, replays.DEFAULT_LIMITS, desk.caller, wanted, datetime.now(UTC))
+    async with harness.database.transaction() as session:
+        made = await replays_operations.create(
+            session, replays_operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC)
+        )
 
     async def ended() -> Replay | None:
-        await replaying.step(desk.database)
-        async with desk.database.reading() as session:
-            found = await replays.get(session, desk.caller, made.id)
+        await replays_worker.step(harness.database)
+        async with harness.database.reading() as session:
+            found = await replays_operations.get(session, harness.caller, made.id)
         return found if found.status != "running" else None
 
     return await eventually(ended, what="the replay has ended")
 
 
 async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    assert await Keeper(desk.database, retention_days=30).keep(today - DAY)
+    assert await PartitionMaintenance(harness.database, retention_days=30).keep(today - DAY)
     answers = [500, 500, 200]
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=answers.pop(0))
 
-    async with serving(answer) as url, desk.delivering(schedule=(0.05,) * 5) as worker:
-        await desk.endpoint(url)
-        event = event_at(desk.tenant_id, today - timedelta(milliseconds=1))
-        await desk.publish(event, dispatcher=worker)
-        await desk.finished(event.id)
+    async with serving(answer) as url, harness.delivering(schedule=(0.05,) * 5) as worker:
+        await harness.endpoint(url)
+        event = event_at(harness.tenant_id, today - timedelta(milliseconds=1))
+        await harness.publish(event, dispatcher=worker)
+        await harness.finished(event.id)
 
-    (found,) = await listed(desk)
-    (at_day_end,) = await listed(desk, created_from=today - timedelta(seconds=1), created_before=today)
-    shown = await detail(desk, found.id)
-    places = await desk.rows("SELECT DISTINCT tableoid::regclass::text AS name FROM attempts")
+    (found,) = await listed(harness)
+    (at_day_end,) = await listed(harness, created_from=today - timedelta(seconds=1), created_before=today)
+    shown = await detail(harness, found.id)
+    places = await harness.rows("SELECT DISTINCT tableoid::regclass::text AS name FROM attempts")
     assert [row.name for row in places] == [f"attempts_{today - DAY:%Y%m%d}"]
     assert [(one.number, one.response_status) for one in shown.attempts] == [(1, 500), (2, 500), (3, 200)]
     assert all(one.started_at >= today for one in shown.attempts)
     assert found.id == at_day_end.id == shown.id
     assert found.created_at < today
-    assert await listed(desk, created_from=today) == []
-    await desk.database.close()
+    assert await listed(harness, created_from=today) == []
+    await harness.database.close()
 
 
 async def test_a_page_goes_on_over_midnight(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     now = datetime.now(UTC)
-    keeper = Keeper(desk.database, retention_days=30)
+    keeper = PartitionMaintenance(harness.database, retention_days=30)
     for back in (12, 8, 4):
         assert await keeper.keep(now - back * DAY)
-    await desk.endpoint("http://127.0.0.1:9999/a")
-    await desk.endpoint("http://127.0.0.1:9999/b")
+    await harness.endpoint("http://127.0.0.1:9999/a")
+    await harness.endpoint("http://127.0.0.1:9999/b")
     # Of each of 14 days, two more of an age that has no partition, and some that are ahead of this clock.
     instants = [now - n * DAY / 2 for n in range(28)] + [now - 25 * DAY, now + DAY / 2, now + 10 * DAY]
-    events = [event_at(desk.tenant_id, at) for at in instants]
-    await desk.publish(*events)
+    events = [event_at(harness.tenant_id, at) for at in instants]
+    await harness.publish(*events)
 
     conditions: list[dict[str, Any]] = [{}, {"event_type": "job.created"}, {"status": "pending"}]
     for asked in conditions:
         found: list[str] = []
         cursor = None
         while True:
-            page = await page_of(desk, cursor, 3, **asked)
+            page = await page_of(harness, cursor, 3, **asked)
             found += [one.event_id for one in page.data]
             cursor = page.next_cursor
             if not page.has_more:
                 break
         assert found == sorted((event.id for event in events for _ in range(2)), reverse=True)
-    await desk.database.close()
+    await harness.database.close()
 
 
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
@@ -153,63 +162,65 @@ async def test_deliveries_of_a_deleted_endpoint_are_kept_for_those_who_look(tena
     assert (ordered.status_code, stats.status_code) == (404, 404)
 
 
-async def test_what_waits_for_a_deleted_endpoint_is_given_up_and_shown(desk: Desk, receiver: Receiver) -> None:
-    endpoint_id = await desk.endpoint(receiver.url())
-    event_id = await desk.publish_job()
-    async with desk.database.transaction() as session:
-        row = await endpoint_rows.find(session, desk.caller, endpoint_id)
-        await endpoints.delete(session, desk.caller, row, datetime.now(UTC))
+async def test_what_waits_for_a_deleted_endpoint_is_given_up_and_shown(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
+    endpoint_id = await harness.endpoint(receiver.url())
+    event_id = await harness.publish_job()
+    async with harness.database.transaction() as session:
+        row = await endpoints_queries.get_row(session, harness.caller, endpoint_id)
+        await endpoints_operations.delete(session, harness.caller, row, datetime.now(UTC))
 
-    async with desk.delivering():
-        await desk.finished(event_id)
+    async with harness.delivering():
+        await harness.finished(event_id)
 
-    (found,) = await listed(desk, status="failed", endpoint_id=endpoint_id)
+    (found,) = await listed(harness, status="failed", endpoint_id=endpoint_id)
     assert (found.event_id, found.failure, found.attempts_made) == (event_id, "endpoint_deleted", 0)
     assert receiver.count == 0
 
 
-async def test_a_delivery_outlives_its_event(desk: Desk, receiver: Receiver) -> None:
+async def test_a_delivery_outlives_its_event(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    endpoint_id = await desk.endpoint(receiver.url())
-    async with desk.delivering(schedule=(0.02,)) as worker:
-        event_id = await desk.publish_job(worker)
-        await desk.finished(event_id)
-    await desk.rows("DELETE FROM events WHERE id = :id RETURNING 1", id=to_uuid(event_id))
+    endpoint_id = await harness.endpoint(receiver.url())
+    async with harness.delivering(schedule=(0.02,)) as worker:
+        event_id = await harness.publish_job(worker)
+        await harness.finished(event_id)
+    await harness.rows("DELETE FROM events WHERE id = :id RETURNING 1", id=to_uuid(event_id))
 
-    (found,) = await listed(desk)
-    shown = await detail(desk, found.id)
-    at_location = await listed(desk, location_id=new_id("loc"))
-    ended = await replay(desk, endpoint_id, "failed")
+    (found,) = await listed(harness)
+    shown = await detail(harness, found.id)
+    at_location = await listed(harness, location_id=new_id("loc"))
+    ended = await replay(harness, endpoint_id, "failed")
     with pytest.raises(Conflict) as refused:
-        async with desk.database.transaction() as session:
-            await deliveries.resend(session, desk.caller, found.id, datetime.now(UTC))
+        async with harness.database.transaction() as session:
+            await deliveries_operations.resend(session, harness.caller, found.id, datetime.now(UTC))
 
     assert [one.response_status for one in shown.attempts] == [500, 500]
     assert at_location == []
     assert (ended.status, ended.examined, ended.matched) == ("completed", 1, 0)
     assert refused.value.problem_code == "event_not_kept"
-    assert await desk.queued() == []
+    assert await harness.queued() == []
 
 
 async def test_what_waits_longer_than_its_event_is_kept_holds_nothing_up(backing: BackingStack) -> None:
-    desk = Desk(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     now = datetime.now(UTC)
-    await desk.endpoint("http://127.0.0.1:9999/never", ordered_by_job=True)
+    await harness.endpoint("http://127.0.0.1:9999/never", ordered_by_job=True)
     # So old that no day is kept for it: it waits in the default partition, and the next one of its job waits for it.
-    old = event_at(desk.tenant_id, now - 40 * DAY)
-    young = job_created(desk.tenant_id).model_copy(update={"subject": old.subject})
-    await desk.publish(old)
-    await desk.publish(young)
-    before = {row.event_id: row.due_at.year == 9999 for row in await desk.rows(DUE)}
+    old = event_at(harness.tenant_id, now - 40 * DAY)
+    young = job_created(harness.tenant_id).model_copy(update={"subject": old.subject})
+    await harness.publish(old)
+    await harness.publish(young)
+    before = {row.event_id: row.due_at.year == 9999 for row in await harness.rows(DUE)}
 
-    assert await Keeper(desk.database, retention_days=30).keep(now)
+    assert await PartitionMaintenance(harness.database, retention_days=30).keep(now)
 
-    after = await desk.rows(DUE)
+    after = await harness.rows(DUE)
     assert set(before) == {to_uuid(old.id), to_uuid(young.id)}
     assert before[to_uuid(young.id)]
     assert [(row.event_id, row.due_at.year == 9999) for row in after] == [(to_uuid(young.id), False)]
-    assert [one.event_id for one in await listed(desk)] == [young.id]
-    await desk.database.close()
+    assert [one.event_id for one in await listed(harness)] == [young.id]
+    await harness.database.close()
 
 
 DUE = "SELECT event_id, least(due_at, '9999-01-01') AS due_at FROM delivery_due ORDER BY event_id"

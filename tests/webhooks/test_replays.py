@@ -12,9 +12,9 @@ from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import Desk, Tenant, Webhooks, job_created
-from webhooks import replaying, replays
-from webhooks.views.replays import Replay, ReplayIn
+from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, job_created
+from webhooks.replays import operations, worker
+from webhooks.replays.schemas import Replay, ReplayIn
 
 PATH = "/v1/webhook-endpoints"
 
@@ -337,35 +337,37 @@ async def test_a_tenant_has_a_limit_of_running_replays(tenant: Tenant, receiver:
 # -- step by step --------------------------------------------------------------------------------------------------------
 
 
-async def ordered(desk: Desk, endpoint_id: str, **more: Any) -> Replay:
+async def ordered(harness: DeliveryHarness, endpoint_id: str, **more: Any) -> Replay:
     values = {"endpoint_id": endpoint_id, "kind": "missing", "since": datetime.now(UTC) - timedelta(hours=1), **more}
     wanted = ReplayIn.model_validate({**values, "since": values["since"].isoformat()})
-    async with desk.database.transaction() as session:
-        return await replays.order(session, replays.DEFAULT_LIMITS, desk.caller, wanted, datetime.now(UTC))
+    async with harness.database.transaction() as session:
+        return await operations.create(session, operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
 
-async def seen(desk: Desk, replay: Replay) -> Replay:
-    async with desk.database.reading() as session:
-        return await replays.get(session, desk.caller, replay.id)
+async def seen(harness: DeliveryHarness, replay: Replay) -> Replay:
+    async with harness.database.reading() as session:
+        return await operations.get(session, harness.caller, replay.id)
 
 
-async def stepped(desk: Desk, replay: Replay) -> Replay:
+async def stepped(harness: DeliveryHarness, replay: Replay) -> Replay:
     """The replay once it has ended. Events wait to be looked at while anybody writes, in whatever database of this server."""
 
     async def ended() -> Replay | None:
-        await replaying.step(desk.database)
-        found = await seen(desk, replay)
+        await worker.step(harness.database)
+        found = await seen(harness, replay)
         return found if found.status != "running" else None
 
     return await eventually(ended, what="the replay has ended")
 
 
-async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(desk: Desk, database_url: str) -> None:
-    await desk.rows("DELETE FROM replays RETURNING 1")
-    events = [job_created(desk.tenant_id) for _ in range(3)]
-    await desk.publish(*events)
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
-    replay = await ordered(desk, endpoint_id)
+async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(
+    harness: DeliveryHarness, database_url: str
+) -> None:
+    await harness.rows("DELETE FROM replays RETURNING 1")
+    events = [job_created(harness.tenant_id) for _ in range(3)]
+    await harness.publish(*events)
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
+    replay = await ordered(harness, endpoint_id)
 
     class Dies(Exception):
         pass
@@ -376,65 +378,65 @@ async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(desk: De
 
     dying = Database(database_url, application_name="webhooks-test")
     dying.before_commit.append(die)
-    assert await replaying.step(dying)
-    between, queued = await seen(desk, replay), await desk.queued()
+    assert await worker.step(dying)
+    between, queued = await seen(harness, replay), await harness.queued()
     await dying.close()
-    await desk.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
+    await harness.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
 
-    after = await stepped(desk, replay)
+    after = await stepped(harness, replay)
     assert (between.examined, queued) == (0, [])
     assert (after.status, after.queued) == ("completed", 3)
-    assert {row.event_id for row in await desk.queued()} == {to_uuid(event.id) for event in events}
+    assert {row.event_id for row in await harness.queued()} == {to_uuid(event.id) for event in events}
 
 
-async def test_two_workers_never_take_one_step_twice(desk: Desk) -> None:
-    await desk.rows("DELETE FROM replays RETURNING 1")
-    await desk.publish(*(job_created(desk.tenant_id) for _ in range(60)))
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
-    replay = await ordered(desk, endpoint_id, rate_per_second=100)
+async def test_two_workers_never_take_one_step_twice(harness: DeliveryHarness) -> None:
+    await harness.rows("DELETE FROM replays RETURNING 1")
+    await harness.publish(*(job_created(harness.tenant_id) for _ in range(60)))
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
+    replay = await ordered(harness, endpoint_id, rate_per_second=100)
 
     async def work() -> None:
-        while (await seen(desk, replay)).status == "running":
-            await replaying.step(desk.database)
+        while (await seen(harness, replay)).status == "running":
+            await worker.step(harness.database)
 
     async with asyncio.timeout(60):
         await asyncio.gather(work(), work(), work())
 
-    after = await seen(desk, replay)
+    after = await seen(harness, replay)
     assert (after.status, after.examined, after.matched, after.queued) == ("completed", 60, 60, 60)
-    assert len(await desk.queued()) == 60
+    assert len(await harness.queued()) == 60
 
 
-async def test_what_is_in_flight_is_not_missing(desk: Desk, receiver: Receiver) -> None:
-    await desk.rows("DELETE FROM replays RETURNING 1")
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
-    await desk.know_endpoints()
-    dispatcher = desk.dispatcher()
+async def test_what_is_in_flight_is_not_missing(harness: DeliveryHarness, receiver: Receiver) -> None:
+    await harness.rows("DELETE FROM replays RETURNING 1")
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
+    await harness.know_endpoints()
+    dispatcher = harness.dispatcher()
     # A dispatcher that does not run: it takes what it has room for, and that stays in its flight.
     dispatcher._first.open()
-    event_id = await desk.publish_job(dispatcher)
-    assert len(await desk.flights()) == 1
-    replay = await ordered(desk, endpoint_id)
+    event_id = await harness.publish_job(dispatcher)
+    assert len(await harness.batch_leases()) == 1
+    replay = await ordered(harness, endpoint_id)
 
-    after = await stepped(desk, replay)
+    after = await stepped(harness, replay)
     assert (after.status, after.examined, after.matched) == ("completed", 1, 0)
-    assert await desk.delivery(event_id) is None
+    assert await harness.delivery(event_id) is None
 
 
-async def test_a_long_queue_makes_a_replay_wait(desk: Desk) -> None:
-    await desk.rows("DELETE FROM replays RETURNING 1")
-    endpoint_id = await desk.endpoint("http://127.0.0.1:9999/never")
-    await desk.rows(
+async def test_a_long_queue_makes_a_replay_wait(harness: DeliveryHarness) -> None:
+    await harness.rows("DELETE FROM replays RETURNING 1")
+    endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
+    await harness.rows(
         "INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry) SELECT gen_random_uuid(), :id, now(), true"
         " FROM generate_series(1, 5000) RETURNING 1",
         id=to_uuid(endpoint_id),
     )
-    replay = await ordered(desk, endpoint_id)
+    replay = await ordered(harness, endpoint_id)
 
-    assert await replaying.step(desk.database)
+    assert await worker.step(harness.database)
 
-    between = await seen(desk, replay)
+    between = await seen(harness, replay)
     assert (between.status, between.examined) == ("running", 0)
-    await desk.rows("DELETE FROM delivery_due RETURNING 1")
-    await desk.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
-    assert (await stepped(desk, replay)).status == "completed"
+    await harness.rows("DELETE FROM delivery_due RETURNING 1")
+    await harness.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
+    assert (await stepped(harness, replay)).status == "completed"

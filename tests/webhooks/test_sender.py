@@ -14,10 +14,10 @@ from standardwebhooks import Webhook
 
 from tests.support.sending import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
 from tests.support.servers import read_request, reset_connection, saying, serving, speaking
-from webhooks.domain import signatures
-from webhooks.targets import Target
-from webhooks.worker.answers import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
-from webhooks.worker.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
+from webhooks import signatures
+from webhooks.http_client.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
+from webhooks.http_client.requests import DeliveryTarget
+from webhooks.http_client.responses import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
 
 SOON_SECONDS = 8.0
 """Sooner than any deadline that a test does not set."""
@@ -42,7 +42,7 @@ async def test_a_request_is_signed_and_carries_body_trace_and_custom_headers() -
     ((path, headers, body),) = received
     assert (outcome.cause, outcome.response_status) == (None, 200)
     assert (path, body) == ("/a%20b;v=1?b=c&d", BODY)
-    Webhook(signatures.shown(KEY)).verify(body, headers)
+    Webhook(signatures.format_secret(KEY)).verify(body, headers)
     assert headers["content-type"] == "application/json"
     assert headers["traceparent"] == TRACEPARENT
     assert headers["x-source"] == "waybill"
@@ -61,12 +61,12 @@ async def test_two_keys_sign_while_a_secret_is_being_rotated_and_a_key_pair_besi
         return web.Response()
 
     async with serving(accept) as url, sending() as sender:
-        rotating = Target(uuid4(), 1, url, (), (KEY, older), signing_key=signatures.signing_key(seed))
+        rotating = DeliveryTarget(uuid4(), 1, url, (), (KEY, older), signing_key=signatures.signing_key(seed))
         await sender.attempt(rotating, message())
 
     (headers,) = received
     for key in (KEY, older):
-        Webhook(signatures.shown(key)).verify(BODY, headers)
+        Webhook(signatures.format_secret(key)).verify(BODY, headers)
     assert [part.partition(",")[0] for part in headers["webhook-signature"].split()] == ["v1", "v1", "v1a"]
 
 
@@ -80,7 +80,7 @@ async def test_a_changed_endpoint_is_sent_to_as_it_is_now() -> None:
     async with serving(accept) as url, sending() as sender:
         endpoint_id = uuid4()
         for version in (1, 2):
-            await sender.attempt(Target(endpoint_id, version, f"{url}/v{version}", (), (KEY,)), message())
+            await sender.attempt(DeliveryTarget(endpoint_id, version, f"{url}/v{version}", (), (KEY,)), message())
 
     assert paths == ["/v1", "/v2"]
 
@@ -115,7 +115,7 @@ async def test_a_target_without_its_key_is_not_sent_to() -> None:
         connections += 1
 
     async with speaking(count) as url, sending() as sender:
-        outcome = await sender.attempt(Target(uuid4(), 1, url, (), ()), message())
+        outcome = await sender.attempt(DeliveryTarget(uuid4(), 1, url, (), ()), message())
 
     assert (outcome.cause, connections) == ("secret_unreadable", 0)
 
@@ -361,8 +361,8 @@ async def test_a_compressed_bomb_is_not_inflated(coding: str, monkeypatch: pytes
     async def explode(_: web.Request) -> web.Response:
         return web.Response(body=bomb, headers={"Content-Encoding": coding})
 
-    monkeypatch.setattr("webhooks.worker.answers.zlib.decompressobj", watched)
-    monkeypatch.setattr("webhooks.worker.connection.BODY_BYTES_MAX", len(bomb))
+    monkeypatch.setattr("webhooks.http_client.responses.zlib.decompressobj", watched)
+    monkeypatch.setattr("webhooks.http_client.connection.BODY_BYTES_MAX", len(bomb))
     async with serving(explode) as url:
         outcome = await attempt(url)
 

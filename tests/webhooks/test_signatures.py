@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from deploy.devstack import broker
-from webhooks.domain import signatures
+from webhooks import signatures
 
 PROGRAMS = Path(__file__).parent / "interoperability"
 BUILD_SECONDS = 110.0
@@ -41,8 +41,8 @@ class Received:
 
     def line(self) -> str:
         fields = (
-            signatures.shown(self.secret),
-            signatures.shown_public_key(self.seed),
+            signatures.format_secret(self.secret),
+            signatures.format_public_key(self.seed),
             self.message_id,
             str(self.timestamp),
             self.signed,
@@ -84,15 +84,15 @@ def received() -> list[Received]:
 
 
 def test_keys_are_written_with_the_prefixes_of_the_standard() -> None:
-    assert signatures.shown(KEY) == "whsec_" + base64.b64encode(KEY).decode()
-    assert base64.b64decode(signatures.shown_public_key(SEED).removeprefix("whpk_")) == (
+    assert signatures.format_secret(KEY) == "whsec_" + base64.b64encode(KEY).decode()
+    assert base64.b64decode(signatures.format_public_key(SEED).removeprefix("whpk_")) == (
         signatures.signing_key(SEED).public_key().public_bytes_raw()
     )
-    assert base64.b64decode(signatures.shown_signing_key(SEED).removeprefix("whsk_")).startswith(SEED)
+    assert base64.b64decode(signatures.format_signing_key(SEED).removeprefix("whsk_")).startswith(SEED)
 
 
 def test_a_private_key_is_read_with_and_without_its_public_key() -> None:
-    assert signatures.parse_signing_key(signatures.shown_signing_key(SEED)) == SEED
+    assert signatures.parse_signing_key(signatures.format_signing_key(SEED)) == SEED
     assert signatures.parse_signing_key("whsk_" + base64.b64encode(SEED).decode()) == SEED
 
 
@@ -150,11 +150,11 @@ def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
 
 
 def _holds_by_secret(one: Received) -> bool:
-    return _holds(lambda: Webhook(signatures.shown(one.secret)).verify(one.body, one.headers()))
+    return _holds(lambda: Webhook(signatures.format_secret(one.secret)).verify(one.body, one.headers()))
 
 
 def _holds_by_public_key(one: Received) -> bool:
-    key = signatures.parse_public_key(signatures.shown_public_key(one.seed))
+    key = signatures.parse_public_key(signatures.format_public_key(one.seed))
     content = f"{one.message_id}.{one.timestamp}.".encode() + one.body
     signed = [part.removeprefix("v1a,") for part in one.signed.split() if part.startswith("v1a,")]
     return any(_holds(lambda raw=raw: key.verify(base64.b64decode(raw), content)) for raw in signed)  # type: ignore[misc]

@@ -9,17 +9,20 @@ from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.events import billing, identity, jobs
 from shared.service.composition import Service
-from webhooks import consumers, fan_out, partitions, replaying
-from webhooks.api import deliveries, endpoints, events, replays
 from webhooks.config import Settings
-from webhooks.directory import Directory
-from webhooks.domain.health import Patience
-from webhooks.domain.pacing import PaceLimits
-from webhooks.endpoint_tests import Tester
-from webhooks.endpoints import Policy
-from webhooks.replays import Limits
-from webhooks.wire import Wire
-from webhooks.worker import Dispatcher, Sender
+from webhooks.deliveries import EndpointTester
+from webhooks.deliveries import routes as deliveries_routes
+from webhooks.dispatch import Dispatcher, ThrottleLimits
+from webhooks.endpoints import DisablePolicy, EndpointCache, EndpointPolicy
+from webhooks.endpoints import routes as endpoints_routes
+from webhooks.events import consumer as events_consumer
+from webhooks.events import routes as events_routes
+from webhooks.events import worker as events_worker
+from webhooks.http_client import Sender
+from webhooks.postgres import AutocommitConnection
+from webhooks.replays import ReplayLimits
+from webhooks.replays import routes as replays_routes
+from webhooks.replays import worker as replays_worker
 
 DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: no merchant's credential opens any route."
 
@@ -28,9 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
     """Webhooks in the roles of this process."""
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
-    limits = Limits(settings.replays_max, settings.replay_rate_per_second)
-    policy = Policy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
-    directory = Directory(encryptor)
+    limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second)
+    policy = EndpointPolicy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
+    endpoint_cache = EndpointCache(encryptor)
     sender = Sender(
         timeout_seconds=settings.attempt_timeout_seconds,
         dns_timeout_seconds=settings.dns_timeout_seconds,
@@ -43,44 +46,48 @@ def create_app(settings: Settings) -> FastAPI:
         service.database,
         service.metrics,
         sender,
-        directory,
+        endpoint_cache,
         schedule=settings.retry_schedule,
         in_flight_max=settings.in_flight_max,
         endpoint_in_flight_max=settings.endpoint_in_flight_max,
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
-        limits=PaceLimits(settings.endpoint_in_flight_max, settings.breaker_failures),
-        patience=Patience(settings.disable_after_seconds, settings.disable_failures_min),
+        limits=ThrottleLimits(settings.endpoint_in_flight_max, settings.breaker_failures),
+        disable_policy=DisablePolicy(settings.disable_after_seconds, settings.disable_failures_min),
     )
-    wire = Wire(service.database, "webhooks-fan-out")
+    autocommit = AutocommitConnection(service.database, "webhooks-fan-out")
     service.subscribe(
         topic=jobs.TOPIC,
-        group=fan_out.CONSUMER,
-        read=consumers.read,
-        on_new_records=consumers.on_arrival(directory=directory, taker=dispatcher),
+        group=events_consumer.CONSUMER_GROUP,
+        read=events_consumer.read_event,
+        on_new_records=events_consumer.on_new_events(endpoint_cache=endpoint_cache, dispatcher=dispatcher),
         # A process that does not deliver leaves no room for anything: its deliveries are found in the queue.
-        handle=consumers.on_events(
-            directory=directory,
-            taker=dispatcher,
-            wire=wire,
+        handle=events_consumer.on_batch(
+            endpoint_cache=endpoint_cache,
+            dispatcher=dispatcher,
+            autocommit=autocommit,
             lease_seconds=settings.lease_seconds,
         ),
     )
-    service.database.after_commit.append(consumers.handing_over(dispatcher))
+    service.database.after_commit.append(events_consumer.hand_over_after_commit(dispatcher))
     return service.app(
         routers=[
-            endpoints.router(
-                policy, limits, Tester(service.database, encryptor, service.response_encryptor, sender.attempt)
+            endpoints_routes.router(
+                policy, limits, EndpointTester(service.database, encryptor, service.response_encryptor, sender.attempt)
             ),
-            deliveries.router(),
-            replays.router(limits),
-            events.router(timedelta(days=settings.retention_days)),
+            deliveries_routes.router(),
+            replays_routes.router(limits),
+            events_routes.router(timedelta(days=settings.retention_days)),
         ],
         parts=[
-            Part("fan-out", wire.run, role="consumers"),
-            Part("endpoints", lambda: directory.run(service.database)),
-            Part("partitions", partitions.Keeper(service.database, settings.retention_days).run, role="worker"),
-            Part("replays", lambda: replaying.run(service.database), role="worker"),
+            Part("fan-out", autocommit.run, role="consumers"),
+            Part("endpoints", lambda: endpoint_cache.run(service.database)),
+            Part(
+                "partitions",
+                events_worker.PartitionMaintenance(service.database, settings.retention_days).run,
+                role="worker",
+            ),
+            Part("replays", lambda: replays_worker.run(service.database), role="worker"),
             Part("deliveries", dispatcher.run, role="worker"),
         ],
     )

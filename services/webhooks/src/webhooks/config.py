@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.chassis.settings import ServiceSettings, VersionedKeys
-from webhooks.domain.addresses import Network, parse_networks
+from webhooks.http_client import Network, parse_networks
 
 RETRIES_MAX = 50
 RETRY_SECONDS_MAX = 7 * 24 * 3600

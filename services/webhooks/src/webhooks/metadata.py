@@ -1,17 +1,13 @@
 """The metadata of all of webhooks' tables, for migrations."""
 
 from shared.service.tables import add_base_tables
-from webhooks.models import (
-    AttemptRow,
-    AuditRow,
-    DeliveryDueRow,
-    DeliveryRow,
-    EndpointRow,
-    EventRow,
-    FlightRow,
-    ReplayRow,
-)
+from webhooks.audit import AuditRow
+from webhooks.deliveries import AttemptRow, DeliveryRow
+from webhooks.endpoints import EndpointRow
+from webhooks.events import EventRow
+from webhooks.queue import DeliveryDueRow, FlightRow
 from webhooks.registry import Base
+from webhooks.replays import ReplayRow
 
 add_base_tables(Base.metadata)
 

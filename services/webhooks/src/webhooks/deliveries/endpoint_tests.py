@@ -1,0 +1,91 @@
+"""Test events: made up, sent at once to one endpoint, enabled or not, and forgotten. The answer tells what the attempt met."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from starlette.responses import Response
+
+from shared.access.principals import Caller
+from shared.api import idempotency
+from shared.api.responses import render
+from shared.crypto.encryptor import Encryptor
+from shared.errors import TooManyRequests
+from shared.ids import new_id, to_uuid
+from shared.postgres.database import Database
+from webhooks import endpoints, events
+from webhooks.deliveries.schemas import Attempt, EndpointTest
+from webhooks.endpoints import to_delivery_target
+from webhooks.events import TEST_EVENT, TestState
+from webhooks.http_client import DeliveryTarget, Message, Outcome
+
+AT_ONCE_MAX = 16
+"""Tests that one process makes at a time: each holds a connection to somebody's server for up to the whole attempt's bound."""
+
+Send = Callable[[DeliveryTarget, Message], Awaitable[Outcome]]
+"""Makes one attempt, signed and guarded like every other."""
+
+# As the dispatcher reads it: ids as they are in the database.
+_ROW = text("SELECT * FROM endpoints WHERE id = :id")
+
+
+class EndpointTester:
+    """Tests endpoints, whose secrets `ring` opens; `answers` seals what is kept for repeats. For use inside one event loop."""
+
+    def __init__(self, database: Database, encryptor: Encryptor, answers: Encryptor, send: Send):
+        self._database = database
+        self._encryptor = encryptor
+        self._answers = answers
+        self._send = send
+        self._under_way = 0
+
+    async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
+        """What became of a test event, an `EndpointTest`. Raises `NotFound`, or `TooManyRequests` while many tests are under way.
+
+        No connection to the database is held while the receiver takes its time.
+        """
+
+        async def attempt() -> Response:
+            return render(await self._attempt(caller, endpoint_id, now), 200)
+
+        return await idempotency.run_outside_transaction(self._database, claim, self._answers, attempt)
+
+    async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
+        async with self._database.reading() as session:
+            endpoint = await endpoints.get_row(session, caller, endpoint_id)
+            row = (await session.execute(_ROW, {"id": to_uuid(endpoint_id)})).one()
+        if self._under_way >= AT_ONCE_MAX:
+            raise TooManyRequests(
+                "other tests are under way", code="tests_under_way", headers={"Retry-After": "1"}, tests_max=AT_ONCE_MAX
+            )
+        event_id = new_id("evt")
+        state = TestState(tenant_id=endpoint.tenant_id, livemode=endpoint.livemode, endpoint_id=endpoint.id)
+        body = json.dumps(events.event_body(TEST_EVENT, now, state), ensure_ascii=False, separators=(",", ":")).encode()
+        self._under_way += 1
+        try:
+            outcome = await self._send(
+                to_delivery_target(self._encryptor, row, now), Message(event_id, body, None, now)
+            )
+        finally:
+            self._under_way -= 1
+        return EndpointTest(
+            endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_view_attempt(outcome)
+        )
+
+
+def _view_attempt(outcome: Outcome) -> Attempt:
+    timings = outcome.timings
+    return Attempt(
+        number=1,
+        started_at=datetime.fromtimestamp(outcome.started_us / 1e6, UTC),
+        latency_ms=outcome.latency_ms,
+        dns_ms=timings.dns_ms,
+        connect_ms=timings.connect_ms,
+        tls_ms=timings.tls_ms,
+        first_byte_ms=timings.first_byte_ms,
+        result="delivered" if outcome.cause is None else "failed",
+        response_status=outcome.response_status,
+        cause=outcome.cause,
+        response_body=outcome.response_body,
+    )

@@ -1,0 +1,190 @@
+"""Records results of attempts in groups: one statement for each group, fenced by the token of the lease."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from webhooks.deliveries.rules import Decision
+from webhooks.http_client import Outcome
+from webhooks.postgres import NO_VALUES, AutocommitConnection, Statement, array_literal, sparse_array_literal
+from webhooks.queue import LeasedDelivery
+
+# Arrays come as literals: the driver's own encoding of arrays looks at each element several times, and costs more than all the rest of an
+# attempt's record. Where all of a column is null, its array is empty, and `unnest` fills up with nulls; in the list of columns it makes
+# rows as they are asked for, and writes none aside.
+_RESULTS = """
+    SELECT r.*, k.tenant_id, k.livemode, k.event_type FROM (
+        SELECT unnest(CAST(CAST(:event_ids AS text) AS uuid[])) AS event_id,
+            unnest(CAST(CAST(:endpoint_ids AS text) AS uuid[])) AS endpoint_id,
+            unnest(CAST(CAST(:tokens AS text) AS bigint[])) AS token, unnest(CAST(CAST(:kinds AS text) AS int[])) AS kind,
+            unnest(CAST(CAST(:started_us AS text) AS bigint[])) AS started_us,
+            unnest(CAST(CAST(:latencies_ms AS text) AS int[])) AS latency_ms,
+            unnest(CAST(CAST(:dns_ms AS text) AS int[])) AS dns_ms, unnest(CAST(CAST(:connect_ms AS text) AS int[])) AS connect_ms,
+            unnest(CAST(CAST(:tls_ms AS text) AS int[])) AS tls_ms, unnest(CAST(CAST(:first_byte_ms AS text) AS int[])) AS first_byte_ms,
+            unnest(CAST(CAST(:response_statuses AS text) AS smallint[])) AS response_status,
+            unnest(CAST(CAST(:causes AS text) AS text[])) AS cause, unnest(CAST(:bodies AS text[])) AS response_body,
+            unnest(CAST(CAST(:retries_seconds AS text) AS float8[])) AS retry_seconds,
+            unnest(CAST(CAST(:failures AS text) AS text[])) AS failure, unnest(CAST(CAST(:numbers AS text) AS smallint[])) AS number
+        ) AS r JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
+            WITH ORDINALITY AS k (tenant_id, livemode, event_type, kind) USING (kind)
+"""
+# A delivery's row as its last attempt left it; without a number it was the first.
+_WRITE = """
+    INSERT INTO deliveries (
+        event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
+        first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
+    )
+    SELECT event_id, endpoint_id, tenant_id, livemode, event_type, coalesce(number, 1),
+        to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
+        first_byte_ms, response_status, cause, response_body, failure,
+        now() + make_interval(secs => retry_seconds), CASE WHEN retry_seconds IS NULL THEN now() END,
+        CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
+"""
+# Results of first attempts out of flights: the delivery's row is written once, with them. `going` flights have more to come, of `landing`
+# ones this is the last. A flight that was taken from us is in neither, and its results are dropped.
+_OURS = """
+    going AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:going AS bigint[])) FOR KEY SHARE),
+    landed AS (DELETE FROM flights WHERE token = ANY(CAST(:landing AS bigint[])) RETURNING token),
+    ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed)
+"""
+_OF_OURS = f"{_RESULTS} WHERE r.token IN (SELECT token FROM ours)"  # noqa: S608 - fixed text
+# Where all were delivered, and none has a row yet: the usual group, for two thirds of what the next statement takes.
+_RECORD_DELIVERED = Statement(
+    f"WITH {_OURS}, written AS ({_WRITE} FROM ({_OF_OURS}) AS result) SELECT token FROM ours"  # noqa: S608 - fixed text
+)
+_RECORD_FIRST = Statement(
+    f"""
+    WITH {_OURS}, result AS MATERIALIZED ({_OF_OURS}),
+    queued AS (
+        INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
+        SELECT event_id, endpoint_id, now() + make_interval(secs => retry_seconds), true FROM result WHERE retry_seconds IS NOT NULL
+        ON CONFLICT DO NOTHING
+    ),
+    written AS ({_WRITE} FROM result ON CONFLICT DO NOTHING)
+    SELECT token FROM ours
+    """  # noqa: S608 - fixed text
+)
+# Results of what was leased out of the queue: the row's last attempt moves to the log, and this one takes its place.
+_RECORD_LEASED = Statement(
+    f"""
+    WITH result AS MATERIALIZED (
+        {_RESULTS}
+    ),
+    finished AS (
+        DELETE FROM delivery_due q USING result r
+        WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NULL
+        RETURNING q.event_id, q.endpoint_id
+    ),
+    postponed AS (
+        UPDATE delivery_due q SET due_at = now() + make_interval(secs => r.retry_seconds), lease_token = NULL, retry = true
+        FROM result r
+        WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NOT NULL
+        RETURNING q.event_id, q.endpoint_id
+    ),
+    held AS MATERIALIZED (
+        SELECT r.* FROM result r
+        JOIN (SELECT * FROM finished UNION ALL SELECT * FROM postponed) kept USING (event_id, endpoint_id)
+    ),
+    logged AS (
+        INSERT INTO attempts (
+            event_id, endpoint_id, number, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status, cause,
+            response_body
+        )
+        SELECT last.* FROM held CROSS JOIN LATERAL (
+            SELECT event_id, endpoint_id, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms,
+                response_status, cause, response_body
+            FROM deliveries d
+            WHERE d.event_id = held.event_id AND d.endpoint_id = held.endpoint_id AND d.attempts_made > 0 LIMIT 1
+        ) last
+        ON CONFLICT DO NOTHING
+    ),
+    written AS (
+        {_WRITE}
+        FROM held
+        ON CONFLICT (event_id, endpoint_id) DO UPDATE SET
+            attempts_made = excluded.attempts_made, started_at = excluded.started_at, latency_ms = excluded.latency_ms,
+            dns_ms = excluded.dns_ms, connect_ms = excluded.connect_ms, tls_ms = excluded.tls_ms,
+            first_byte_ms = excluded.first_byte_ms, response_status = excluded.response_status, cause = excluded.cause,
+            response_body = excluded.response_body, failure = excluded.failure, next_attempt_at = excluded.next_attempt_at,
+            finished_at = excluded.finished_at, status = excluded.status
+    )
+    SELECT event_id, endpoint_id FROM held
+    """  # noqa: S608 - fixed text
+)
+
+
+@dataclass(slots=True)
+class AttemptResult:
+    """An attempt that was made, and what follows from it."""
+
+    leased: LeasedDelivery
+    outcome: Outcome
+    decision: Decision
+
+
+async def record_first_attempts(
+    source: AsyncSession | AutocommitConnection, results: Sequence[AttemptResult]
+) -> set[int]:
+    """Write down first attempts out of flights; the tokens of those flights that were still ours."""
+    counted = Counter(result.leased.lease.token for result in results)
+    leases = {result.leased.lease.token: result.leased.lease for result in results}
+    landing = [token for token, count in counted.items() if leases[token].unrecorded <= count]
+    going = sorted(counted.keys() - set(landing))
+    values = {**_columns(results), "numbers": NO_VALUES, "going": going, "landing": sorted(landing)}
+    all_delivered = values["causes"] == NO_VALUES
+    rows = await _RECORD_DELIVERED.rows_if_new(source, values) if all_delivered else None
+    if rows is None:
+        rows = await _RECORD_FIRST.rows(source, values)
+    return {row[0] for row in rows}
+
+
+async def record_leased_attempts(session: AsyncSession, results: Sequence[AttemptResult]) -> set[tuple[UUID, UUID]]:
+    """Write down attempts of what was leased out of the queue; the pairs of event and endpoint that were still ours."""
+    ordered = sorted(results, key=_pair)
+    numbers = array_literal(result.leased.attempts_made + 1 for result in ordered)
+    rows = await _RECORD_LEASED.rows(session, {**_columns(ordered), "numbers": numbers})
+    return {(row[0], row[1]) for row in rows}
+
+
+def _pair(result: AttemptResult) -> tuple[UUID, UUID]:
+    return result.leased.event.id, result.leased.endpoint_id
+
+
+def _columns(results: Sequence[AttemptResult]) -> Mapping[str, object]:
+    leased = [result.leased for result in results]
+    outcomes = [result.outcome for result in results]
+    timings = [outcome.timings for outcome in outcomes]
+    # Few in a group differ in these three, and an event's type is not ours to put into a literal.
+    numbers: dict[tuple[UUID, bool, str], int] = {}
+    kinds = [
+        numbers.setdefault((one.event.tenant_id, one.event.livemode, one.event.type), len(numbers) + 1)
+        for one in leased
+    ]
+    return {
+        "event_ids": array_literal([one.event.id for one in leased]),
+        "endpoint_ids": array_literal([one.endpoint_id for one in leased]),
+        "tokens": array_literal([one.lease.token for one in leased]),
+        "kinds": array_literal(kinds),
+        "tenant_ids": [tenant_id for tenant_id, _, _ in numbers],
+        "livemodes": [livemode for _, livemode, _ in numbers],
+        "event_types": [event_type for _, _, event_type in numbers],
+        "started_us": array_literal([outcome.started_us for outcome in outcomes]),
+        "latencies_ms": array_literal([outcome.latency_ms for outcome in outcomes]),
+        "dns_ms": sparse_array_literal([one.dns_ms for one in timings]),
+        "connect_ms": sparse_array_literal([one.connect_ms for one in timings]),
+        "tls_ms": sparse_array_literal([one.tls_ms for one in timings]),
+        "first_byte_ms": sparse_array_literal([one.first_byte_ms for one in timings]),
+        "response_statuses": sparse_array_literal([outcome.response_status for outcome in outcomes]),
+        "causes": sparse_array_literal([outcome.cause for outcome in outcomes]),
+        "bodies": _texts([outcome.response_body for outcome in outcomes]),
+        "retries_seconds": sparse_array_literal([result.decision.retry_seconds for result in results]),
+        "failures": sparse_array_literal([result.decision.failure for result in results]),
+    }
+
+
+def _texts(values: Sequence[str | None]) -> Sequence[str | None]:
+    """What strangers wrote goes by the driver's own encoding."""
+    return values if any(value is not None for value in values) else []

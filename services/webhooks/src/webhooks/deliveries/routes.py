@@ -1,0 +1,68 @@
+"""Deliveries: looked at, sent again."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
+
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
+from shared.ids import DeliveryId, EndpointId, LocationId
+from shared.timestamps import Timestamp
+from webhooks import deliveries
+from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryStatus
+from webhooks.endpoints import PATTERN_LENGTH_MAX, READ, REPLAY
+
+
+def router() -> Router:
+    """The routes."""
+    routes = Router(tags=["deliveries"])
+
+    @routes.get("/v1/deliveries")
+    @requires(READ)
+    async def list_deliveries(
+        session: Searching,
+        caller: CurrentCaller,
+        paging: PageRequest,
+        endpoint_id: Annotated[EndpointId | None, Query(description="Of this endpoint.")] = None,
+        event_type: Annotated[
+            str | None, Query(max_length=PATTERN_LENGTH_MAX, description="Of this type, such as job.created.")
+        ] = None,
+        status: Annotated[DeliveryStatus | None, Query(description="In this status.")] = None,
+        location_id: Annotated[LocationId | None, Query(description="Of events of this location.")] = None,
+        created_from: Annotated[Timestamp | None, Query(description="Made at or after this instant.")] = None,
+        created_before: Annotated[Timestamp | None, Query(description="Made before this instant.")] = None,
+    ) -> Page[Delivery]:
+        """List deliveries, newest first.
+
+        By `event_type`, `location_id` and `status=delivered` 5,000 deliveries are looked through for a page: it may be short, even empty,
+        and not the last. Go on with `next_cursor` while `has_more`.
+        """
+        return await deliveries.list_deliveries(
+            session,
+            caller,
+            paging,
+            endpoint_id=endpoint_id,
+            event_type=event_type,
+            status=status,
+            location_id=location_id,
+            created_from=created_from,
+            created_before=created_before,
+            now=datetime.now(UTC),
+        )
+
+    @routes.get("/v1/deliveries/{delivery_id}")
+    @requires(READ)
+    async def get_delivery(delivery_id: DeliveryId, session: Reading, caller: CurrentCaller) -> DeliveryDetail:
+        """Read a delivery with everything that was tried."""
+        return await deliveries.get(session, caller, delivery_id)
+
+    @routes.post("/v1/deliveries/{delivery_id}/resend", status_code=202)
+    @requires(REPLAY)
+    async def resend_delivery(delivery_id: DeliveryId, session: Transaction, caller: CurrentCaller) -> Delivery:
+        """Send a delivery again, whatever became of it; one that waits for its retry is tried at once.
+
+        409 while it is under way, when its endpoint is disabled or deleted, and when its event is not kept any more.
+        """
+        return await deliveries.resend(session, caller, delivery_id, datetime.now(UTC))
+
+    return routes

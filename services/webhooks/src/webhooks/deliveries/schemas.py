@@ -1,0 +1,72 @@
+"""Deliveries, attempts and test deliveries as the API shows them."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+from pydantic import Field as ApiField
+
+DeliveryStatus = Literal["pending", "delivered", "failed"]
+
+
+class Delivery(BaseModel):
+    """One event for one endpoint."""
+
+    object: Literal["delivery"] = "delivery"
+    id: str
+    endpoint_id: str
+    event_id: str = ApiField(description="Sent as `webhook-id`, the same with each attempt.")
+    event_type: str
+    status: DeliveryStatus = ApiField(description="`pending` until it was accepted or given up.")
+    attempts_made: int
+    response_status: int | None = ApiField(
+        description="HTTP status of the last attempt; null when there was no answer."
+    )
+    cause: str | None = ApiField(
+        description="Why the last attempt failed: dns, tls, connect, timeout, blocked, too_large, status, protocol, "
+        "secret_unreadable."
+    )
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    failed_at: datetime | None
+    failure: str | None = ApiField(
+        description="Why it was given up: exhausted, gone (410), endpoint_disabled, endpoint_deleted."
+    )
+    livemode: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class Attempt(BaseModel):
+    """One request that was made for a delivery."""
+
+    object: Literal["delivery_attempt"] = "delivery_attempt"
+    number: int
+    started_at: datetime
+    latency_ms: int = ApiField(description="Milliseconds in all.")
+    dns_ms: int | None = ApiField(description="Milliseconds for the name; null when it was known.")
+    connect_ms: int | None = ApiField(description="Milliseconds for the connection; null when one was kept.")
+    tls_ms: int | None = ApiField(description="Milliseconds for TLS; null without it, or when a connection was kept.")
+    first_byte_ms: int | None = ApiField(description="Milliseconds from the request to the first byte of the answer.")
+    result: Literal["delivered", "failed"]
+    response_status: int | None
+    cause: str | None
+    response_body: str | None = ApiField(
+        description="Beginning of what the receiver answered, 4,096 characters at most."
+    )
+
+
+class DeliveryDetail(Delivery):
+    """A delivery with everything that was tried."""
+
+    attempts: list[Attempt] = ApiField(description="In the order in which they were made, the last 200 of them.")
+
+
+class EndpointTest(BaseModel):
+    """What became of a test event: sent at once, not kept, not tried again."""
+
+    object: Literal["webhook_endpoint_test"] = "webhook_endpoint_test"
+    endpoint_id: str
+    event_id: str = ApiField(description="Sent as `webhook-id`.")
+    event_type: str
+    attempt: Attempt

@@ -1,0 +1,383 @@
+"""The dispatcher: takes first attempts from the fan-out and what is due from the queue, has it attempted, and gives back what it cannot do.
+
+Killed at any line it loses nothing: what it held is due again when its leases end. Stopped in order it finishes what is under way and
+gives the rest back at once. No task stands for an attempt: the sender calls back, and one writer records.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from shared.observability.metrics import Metrics
+from shared.postgres.database import Database
+from webhooks import endpoints, queue
+from webhooks.deliveries import AttemptResult, Decision, decide, retry_after_seconds
+from webhooks.dispatch.metrics import DispatchMetrics
+from webhooks.dispatch.prestore import NOT_STORED, PrestoreDispatch
+from webhooks.dispatch.process import allow_files, collect_seldom, every
+from webhooks.dispatch.result_writer import ResultWriter
+from webhooks.dispatch.scheduler import EndpointQueue, Scheduler
+from webhooks.dispatch.throttle import EndpointThrottles, ThrottleLimits, result_class_of
+from webhooks.endpoints import DisablePolicy, EndpointCache, FailureStreaks
+from webhooks.events import FanOutResult
+from webhooks.http_client import IDLE_MAX, Outcome, Sender
+from webhooks.queue import FIRST_ENDPOINT, LeasedDelivery
+
+SLOTS_PER_RETRY_SLOT = 4
+"""One place in so many is kept for retries."""
+RETRY_ENDPOINTS = 8
+"""So many endpoints at least share the retries' places."""
+CLAIM_MAX = 500
+CLAIM_GAP_SECONDS = 0.005
+CLAIM_REST_SECONDS = 0.025
+RENEWALS_PER_LEASE = 3
+CHECK_SECONDS = 1.0
+SLOW_SECONDS = 2.0
+"""A first attempt that takes longer is shown as pending."""
+WAITING_SECONDS_MAX = 5.0
+"""What waits for longer goes back to the queue."""
+PRESSURE_MAX = 1500
+PRESSURE_STEP_SECONDS = 0.02
+PRESSURE_SECONDS_MAX = 2.0
+HEALTH_SECONDS = 5.0
+REPORT_SECONDS = 5.0
+STOP_SECONDS = 7.0
+RECORD_SECONDS = 2.0
+
+_DELIVERED = Decision()
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Delivers what is due, in this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        metrics: Metrics,
+        sender: Sender,
+        endpoint_cache: EndpointCache,
+        *,
+        schedule: Sequence[float],
+        in_flight_max: int,
+        endpoint_in_flight_max: int,
+        lease_seconds: float,
+        poll_seconds: float,
+        disable_policy: DisablePolicy,
+        limits: ThrottleLimits | None = None,
+        health_seconds: float = HEALTH_SECONDS,
+    ):
+        self._database = database
+        self._sender = sender
+        self._endpoint_cache = endpoint_cache
+        self._schedule = schedule
+        self._in_flight_max = in_flight_max
+        self._lease_seconds = lease_seconds
+        self._poll_seconds = poll_seconds
+        self._disable_policy = disable_policy
+        self._health_seconds = health_seconds
+        self._streaks = FailureStreaks()
+        self._result_writer = ResultWriter(database, lease_seconds=lease_seconds, recorded=self._on_recorded)
+        self._throttles = EndpointThrottles(limits or ThrottleLimits(window_max=endpoint_in_flight_max))
+        retry_slots = max(1, in_flight_max // SLOTS_PER_RETRY_SLOT)
+        self._first = Scheduler(
+            slots=in_flight_max - retry_slots,
+            endpoint_slots=endpoint_in_flight_max,
+            throttles=self._throttles,
+            begin=self._begin,
+        )
+        self._retries = Scheduler(
+            slots=retry_slots,
+            endpoint_slots=min(endpoint_in_flight_max, max(1, retry_slots // RETRY_ENDPOINTS)),
+            throttles=self._throttles,
+            begin=self._begin,
+        )
+        for scheduler in self._schedulers:
+            scheduler.is_blocked = lambda: self._result_writer.is_behind
+        self.prestore = PrestoreDispatch(self._first, endpoint_cache)
+        self._wakers = {scheduler: asyncio.Event() for scheduler in self._schedulers}
+        self._starved: set[Scheduler] = set()
+        """Those that left something in the queue for lack of room."""
+        self._filling: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        endpoint_cache.on_change.append(self._on_change)
+        self._metrics = DispatchMetrics(
+            metrics, dict(zip(("first", "retry"), self._schedulers, strict=True)), self._throttles, self._result_writer
+        )
+
+    # -- for the fan-out -------------------------------------------------------------------------------------------------------
+
+    def room(self, endpoint_id: UUID) -> int:
+        """How many first attempts for this endpoint can be taken on at once."""
+        return self._first.room(endpoint_id)
+
+    async def make_room(self) -> None:
+        """Returns when what waits for a place, and will get one soon, is little enough for another batch."""
+        until = time.monotonic() + PRESSURE_SECONDS_MAX
+        while self._first.waiting_count > PRESSURE_MAX and self._first.pressure() > PRESSURE_MAX:
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(PRESSURE_STEP_SECONDS)
+
+    def accept(self, found: FanOutResult) -> None:
+        """Make the first attempts of a batch; its flight is real (committed)."""
+        if found.leased or found.begun:
+            self._result_writer.batch_leases[found.lease.token] = found.lease
+        for result in self.prestore.stored(found.event_ids, found.begun, found.lease):
+            self._result_writer.add(result)
+        if found.leased:
+            self._take_on(self._first, found.leased)
+        if found.queued:
+            self.wake()
+
+    def wake(self) -> None:
+        """Something has been added to the queue."""
+        for waker in self._wakers.values():
+            waker.set()
+
+    # -- the part --------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
+        allow_files(self._in_flight_max + IDLE_MAX)
+        collect_seldom()
+        recording = asyncio.create_task(self._result_writer.run(), name="recorder")
+        for scheduler in self._schedulers:
+            scheduler.open()
+        step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._claim(self._first, retry=False))
+                group.create_task(self._claim(self._retries, retry=True))
+                group.create_task(every(self._poll_seconds, self._look))
+                group.create_task(every(step_seconds, self._renew))
+                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._check))
+                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
+                group.create_task(every(self._health_seconds, self._write_health))
+                group.create_task(every(REPORT_SECONDS, self._report))
+        finally:
+            await self._stop()
+            recording.cancel()
+            await asyncio.wait({recording})
+            await self._result_writer.close()
+
+    @property
+    def _schedulers(self) -> tuple[Scheduler, Scheduler]:
+        return self._first, self._retries
+
+    def _take_on(self, scheduler: Scheduler, leased: Sequence[LeasedDelivery]) -> None:
+        self._result_writer.release(scheduler.accept(leased, self._endpoint_cache.target))
+        self._fill_soon()
+
+    def _begin(self, leased: LeasedDelivery, endpoint_queue: EndpointQueue) -> None:
+        self._sender.send(endpoint_queue.target, leased.event.message, partial(self._ended, leased, endpoint_queue))
+
+    def _ended(self, leased: LeasedDelivery, endpoint_queue: EndpointQueue, outcome: Outcome) -> None:
+        """An attempt has its outcome: decide, have it recorded, let others have the place."""
+        now = time.monotonic()
+        throttle = endpoint_queue.throttle
+        if outcome.cause is None:
+            decision = _DELIVERED
+            was_open = throttle.is_open
+            throttle.ended(now, "accepted")
+        else:
+            decision = self._decide(leased, endpoint_queue, outcome)
+            was_open = throttle.is_open
+            asked_seconds = retry_after_seconds(outcome.retry_after, datetime.now(UTC))
+            throttle.ended(
+                now,
+                result_class_of(outcome),
+                retry_after_seconds=asked_seconds,
+                recent_rate=float(max(endpoint_queue.done, endpoint_queue.done_before)),
+            )
+        endpoint_queue.scheduler.ended(leased, now)
+        result = AttemptResult(leased, outcome, decision)
+        if leased.lease.token == NOT_STORED:
+            self.prestore.ended(result)
+        else:
+            self._result_writer.add(result)
+        if throttle.is_held(now):
+            for scheduler in self._schedulers:
+                self._result_writer.release(scheduler.withdraw([leased.endpoint_id]))
+        elif was_open:
+            for scheduler in self._schedulers:
+                scheduler.nudge(leased.endpoint_id)
+        self._fill_soon()
+
+    def _decide(self, leased: LeasedDelivery, endpoint_queue: EndpointQueue, outcome: Outcome) -> Decision:
+        schedule = endpoint_queue.target.retry_schedule
+        return decide(
+            outcome,
+            attempt=leased.attempts_made - leased.attempts_before + 1,
+            schedule=self._schedule if schedule is None else schedule,
+            now=datetime.now(UTC),
+            chance=random.random(),  # noqa: S311 - jitter
+        )
+
+    # -- turns -----------------------------------------------------------------------------------------------------------------
+
+    def _fill_soon(self) -> None:
+        """Once for all outcomes that a turn of the loop brings, and never from within a sender's call."""
+        if self._filling is None:
+            self._filling = asyncio.get_running_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        self._filling = None
+        instants = [instant for scheduler in self._schedulers if (instant := scheduler.fill()) is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if instants:
+            delay = min(instants) - time.monotonic()
+            if delay <= 0:
+                self._fill_soon()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(max(0.001, delay), self._fill)
+        for scheduler in self._starved:
+            if scheduler.free:
+                self._wakers[scheduler].set()
+
+    def _on_recorded(self, results: Sequence[AttemptResult]) -> None:
+        self._metrics.count(results)
+        for result in results:
+            self._streaks.note(result.leased.endpoint_id, succeeded=result.outcome.cause is None)
+        if any(result.leased.subject is not None for result in results):
+            self.wake()
+        self._fill_soon()
+
+    def _on_change(self, endpoint_ids: Collection[UUID]) -> None:
+        for scheduler in self._schedulers:
+            self._result_writer.release(scheduler.retarget(endpoint_ids, self._endpoint_cache.target))
+        for endpoint_id in endpoint_ids:
+            if self._endpoint_cache.target(endpoint_id) is None:
+                self._throttles.forget(endpoint_id)
+
+    # -- the queue -------------------------------------------------------------------------------------------------------------
+
+    async def _claim(self, scheduler: Scheduler, *, retry: bool) -> None:
+        """Keep a lane filled from the queue: at once while there is more, else when there may be something."""
+        after = FIRST_ENDPOINT
+        waker = self._wakers[scheduler]
+        while True:
+            found = 0
+            waker.clear()
+            try:
+                found, after = await self._claim_once(scheduler, retry=retry, after=after)
+            except Exception:
+                log.warning("claim_failed", retry=retry, exc_info=True)
+            if not found and after == FIRST_ENDPOINT:
+                await waker.wait()
+            await asyncio.sleep(CLAIM_GAP_SECONDS if found else CLAIM_REST_SECONDS)
+
+    async def _look(self) -> None:
+        """Wake the lanes for which something is in the queue."""
+        for scheduler, holds in zip(self._schedulers, await queue.peek(self._result_writer.autocommit), strict=True):
+            if holds:
+                self._wakers[scheduler].set()
+
+    async def _claim_once(self, scheduler: Scheduler, *, retry: bool, after: UUID) -> tuple[int, UUID]:
+        """How many were claimed, and the endpoint after which to look next."""
+        rows_max = min(scheduler.free, CLAIM_MAX)
+        self._starved.add(scheduler)
+        if rows_max == 0:
+            return 0, FIRST_ENDPOINT
+        async with self._database.transaction() as session:
+            leased, after, skipped = await queue.claim(
+                session,
+                self._endpoint_cache,
+                retry=retry,
+                after=after,
+                full=scheduler.full(),
+                each=max(1, scheduler.endpoint_slots // 2),
+                rows_max=rows_max,
+                lease_seconds=self._lease_seconds,
+            )
+        if not skipped:
+            self._starved.discard(scheduler)
+        self._take_on(scheduler, leased)
+        return len(leased), after
+
+    # -- keeping watch ---------------------------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        """Keep alive the leases of everything that is held for longer than one step."""
+        await self._result_writer.renew()
+        held_until = time.monotonic() + self._lease_seconds
+        step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
+        held = [
+            one
+            for scheduler in self._schedulers
+            for one in (*scheduler.under_way, *scheduler.waiting)
+            if not one.lease.is_batch
+        ]
+        aging = [one for one in held if one.lease.held_until < held_until - step_seconds / 2]
+        for start in range(0, len(aging), CLAIM_MAX):
+            some = aging[start : start + CLAIM_MAX]
+            async with self._database.transaction() as session:
+                ours = await queue.renew(session, some, self._lease_seconds)
+            for one in some:
+                # What is not ours any more does not begin; what is under way ends by itself, and its record changes nothing.
+                one.lease.held_until = held_until if (one.event.id, one.endpoint_id) in ours else 0.0
+
+    async def _check(self) -> None:
+        """Show what takes long, give back what waits for long, measure."""
+        now = time.monotonic()
+        slow_seconds = min(SLOW_SECONDS, self._lease_seconds / RENEWALS_PER_LEASE)
+        for scheduler in self._schedulers:
+            self._result_writer.move_to_queue(
+                [
+                    one
+                    for one in scheduler.under_way
+                    if one.lease.is_batch and one.lease.token != NOT_STORED and one.since < now - slow_seconds
+                ]
+            )
+            self._result_writer.release(scheduler.withdraw_old(now - WAITING_SECONDS_MAX))
+            scheduler.tick()
+        self.prestore.forget_old()
+        self._throttles.keep_only({one for scheduler in self._schedulers for one in scheduler.endpoint_ids}, now)
+
+    async def _break_up_silent(self) -> None:
+        async with self._database.transaction() as session:
+            found = await queue.release_silent_batches(session, mine=self._result_writer.batch_leases)
+        if found:
+            log.warning("flights_broken_up", batch_leases=found)
+            self.wake()
+
+    async def _write_health(self) -> None:
+        streaks = self._streaks.take()
+        if streaks:
+            try:
+                async with self._database.transaction() as session:
+                    await endpoints.write_streaks(session, streaks, self._disable_policy)
+            except Exception:
+                self._streaks.put_back(streaks)
+                raise
+
+    async def _report(self) -> None:
+        async with self._database.reading() as session:
+            await self._metrics.look(session)
+
+    async def _stop(self) -> None:
+        """Give back what waits, let what is under way end, break off and give back the rest."""
+        for scheduler in self._schedulers:
+            self._result_writer.release(scheduler.close())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while any(scheduler.in_flight for scheduler in self._schedulers):  # noqa: ASYNC110 - two lanes, and none of them empty for long
+                    await asyncio.sleep(CLAIM_GAP_SECONDS)
+        broken_off = [one for scheduler in self._schedulers for one in scheduler.under_way]
+        await self._sender.close()
+        # What has begun early is still in Kafka, too.
+        self._result_writer.release([one for one in broken_off if not one.ended and one.lease.token != NOT_STORED])
+        with suppress(TimeoutError):
+            # What is not written by then is due when its lease ends.
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._result_writer.drain()

@@ -1,0 +1,92 @@
+"""What a worker shows of itself: attempts, what waits, what is under way, breakers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.observability.metrics import Metrics
+from webhooks.deliveries import AttemptResult
+from webhooks.dispatch.result_writer import ResultWriter
+from webhooks.dispatch.scheduler import Scheduler
+from webhooks.dispatch.throttle import EndpointThrottles
+
+REPORTED_ROWS_MAX = 100_000
+
+_QUEUE = text(
+    """
+    SELECT (SELECT count(*) FROM (SELECT FROM delivery_due LIMIT :rows_max) AS queued) AS depth,
+        (SELECT extract(epoch FROM now() - min(due_at)) FROM (SELECT due_at FROM delivery_due LIMIT :rows_max) AS queued) AS oldest_seconds
+    """
+)
+
+
+class DispatchMetrics:
+    """The metrics of one process."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        schedulers: Mapping[str, Scheduler],
+        throttles: EndpointThrottles,
+        result_writer: ResultWriter,
+    ):
+        self._attempts = metrics.counter(
+            "waybill_webhook_attempts", "Attempts by result: delivered, or the cause of the failure.", ("result",)
+        )
+        self._given_up = metrics.counter("waybill_webhook_given_up", "Deliveries given up, by reason.", ("failure",))
+        self._delivery_seconds = metrics.distribution(
+            "waybill_webhook_delivery_seconds", "Seconds from the event to the receiver's acceptance."
+        )
+        self._due = metrics.gauge("waybill_webhook_due", "Deliveries in the queue (counted up to a bound).")
+        self._oldest_seconds = metrics.gauge(
+            "waybill_webhook_oldest_due_seconds", "How long the oldest delivery of the queue has been due."
+        )
+        in_flight = metrics.gauge("waybill_webhook_in_flight", "Attempts under way.", ("lane",))
+        waiting = metrics.gauge("waybill_webhook_waiting", "Deliveries in memory that wait for a place.", ("lane",))
+        for name, scheduler in schedulers.items():
+            in_flight.labels(name).set_function(partial(_in_flight, scheduler))
+            waiting.labels(name).set_function(partial(_waiting, scheduler))
+        open_breakers = metrics.gauge("waybill_webhook_open_breakers", "Endpoints to which nothing is sent but probes.")
+        open_breakers.set_function(throttles.open_count)
+        batch_leases = metrics.gauge(
+            "waybill_webhook_flights", "Batches of first attempts that are not recorded in full."
+        )
+        batch_leases.set_function(lambda: len(result_writer.batch_leases))
+        stale = metrics.gauge("waybill_webhook_stale_results", "Results that came after their lease was lost, so far.")
+        stale.set_function(lambda: result_writer.stale)
+
+    def count(self, results: Sequence[AttemptResult]) -> None:
+        """These were recorded."""
+        met = Counter([result.outcome.cause or "delivered" for result in results])
+        for cause, count in met.items():
+            self._attempts.labels(cause).inc(count)
+        delivered = [result for result in results if result.outcome.cause is None]
+        self._delivery_seconds.observe_all([_delivery_seconds(result) for result in delivered])
+        if len(delivered) < len(results):
+            failures = Counter(result.decision.failure for result in results)
+            for failure, count in failures.items():
+                if failure is not None:
+                    self._given_up.labels(failure).inc(count)
+
+    async def look(self, session: AsyncSession) -> None:
+        """How the queue is at the moment."""
+        row = (await session.execute(_QUEUE, {"rows_max": REPORTED_ROWS_MAX})).one()
+        self._due.set(row.depth)
+        self._oldest_seconds.set(max(0.0, float(row.oldest_seconds or 0)))
+
+
+def _delivery_seconds(result: AttemptResult) -> float:
+    outcome = result.outcome
+    accepted_at = outcome.started_us / 1e6 + outcome.latency_ms / 1000
+    return max(0.0, accepted_at - result.leased.event.message.occurred_at.timestamp())
+
+
+def _in_flight(scheduler: Scheduler) -> int:
+    return scheduler.in_flight
+
+
+def _waiting(scheduler: Scheduler) -> int:
+    return scheduler.waiting_count

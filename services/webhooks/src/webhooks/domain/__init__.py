@@ -1,1 +1,0 @@
-"""The rules of webhooks, without framework, clock or I/O."""

@@ -1,0 +1,62 @@
+"""Webhook endpoints: their settings, secrets, health and statistics, and the cache that matching and sending read."""
+
+from webhooks.endpoints.cache import EndpointCache
+from webhooks.endpoints.health import FailureStreaks, write_streaks
+from webhooks.endpoints.operations import (
+    GONE,
+    create,
+    delete,
+    disable,
+    disable_automatically,
+    reveal_secret,
+    rotate_secret,
+    update,
+)
+from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, lock_for_update
+from webhooks.endpoints.rules import (
+    EVERYTHING,
+    PATTERN_LENGTH_MAX,
+    READ,
+    REPLAY,
+    TYPES_KEPT_MAX,
+    DisablePolicy,
+    require_valid,
+    wants_type,
+)
+from webhooks.endpoints.schemas import EndpointEnabled, EndpointPatch, EventTypePattern, EventTypes
+from webhooks.endpoints.secrets import EndpointPolicy, to_delivery_target
+from webhooks.endpoints.tables import EndpointRow
+
+__all__ = [
+    "EVERYTHING",
+    "GONE",
+    "PATTERN_LENGTH_MAX",
+    "READ",
+    "REPLAY",
+    "TYPES_KEPT_MAX",
+    "DisablePolicy",
+    "EndpointCache",
+    "EndpointEnabled",
+    "EndpointPatch",
+    "EndpointPolicy",
+    "EndpointRow",
+    "EventTypePattern",
+    "EventTypes",
+    "FailureStreaks",
+    "create",
+    "delete",
+    "disable",
+    "disable_automatically",
+    "get",
+    "get_public_key",
+    "get_row",
+    "list_endpoints",
+    "lock_for_update",
+    "require_valid",
+    "reveal_secret",
+    "rotate_secret",
+    "to_delivery_target",
+    "update",
+    "wants_type",
+    "write_streaks",
+]

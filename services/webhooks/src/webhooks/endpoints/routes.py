@@ -1,0 +1,197 @@
+"""Webhook endpoints: made, changed, switched, tested, their keys and their figures."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from shared.api import (
+    CurrentCaller,
+    IdempotencyClaim,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Transaction,
+    requires,
+)
+from shared.ids import EndpointId
+from shared.timestamps import Timestamp
+from webhooks import endpoints, replays
+from webhooks.deliveries import EndpointTest, EndpointTester
+from webhooks.endpoints import stats
+from webhooks.endpoints.rules import READ, WRITE
+from webhooks.endpoints.schemas import (
+    Endpoint,
+    EndpointCreated,
+    EndpointEnabled,
+    EndpointIn,
+    EndpointPatch,
+    EndpointPublicKey,
+    EndpointSecret,
+    EndpointStats,
+    RotationIn,
+)
+from webhooks.endpoints.secrets import EndpointPolicy
+from webhooks.replays import ReplayLimits
+
+
+def router(policy: EndpointPolicy, limits: ReplayLimits, tester: EndpointTester) -> Router:
+    """The routes."""
+    routes = Router(tags=["webhook endpoints"])
+    _add_endpoints(routes, policy)
+    _add_switches(routes, policy, limits)
+    _add_keys(routes, policy)
+    _add_looks(routes, tester)
+    return routes
+
+
+def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
+    @routes.get("/v1/webhook-endpoints")
+    @requires(READ)
+    async def list_webhook_endpoints(session: Reading, caller: CurrentCaller, paging: PageRequest) -> Page[Endpoint]:
+        """List webhook endpoints, newest first."""
+        return await endpoints.list_endpoints(session, policy, caller, paging)
+
+    @routes.post("/v1/webhook-endpoints", status_code=201)
+    @requires(WRITE)
+    async def create_webhook_endpoint(
+        wanted: EndpointIn, session: Transaction, caller: CurrentCaller
+    ) -> EndpointCreated:
+        """Create a webhook endpoint; the answer holds its secret."""
+        return await endpoints.create(session, policy, caller, wanted, datetime.now(UTC))
+
+    @routes.get("/v1/webhook-endpoints/{endpoint_id}")
+    @requires(READ)
+    async def get_webhook_endpoint(endpoint_id: EndpointId, session: Reading, caller: CurrentCaller) -> Endpoint:
+        """Read a webhook endpoint."""
+        return await endpoints.get(session, policy, caller, endpoint_id)
+
+    @routes.patch("/v1/webhook-endpoints/{endpoint_id}")
+    @requires(WRITE)
+    async def update_webhook_endpoint(
+        endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+    ) -> Endpoint:
+        """Change a webhook endpoint; what is left out stays."""
+        row = await endpoints.lock_for_update(session, caller, endpoint_id)
+        if_match.check(row.version)
+        return await endpoints.update(session, policy, caller, row, wanted, datetime.now(UTC))
+
+    @routes.delete("/v1/webhook-endpoints/{endpoint_id}", status_code=204)
+    @requires(WRITE)
+    async def delete_webhook_endpoint(
+        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+    ) -> None:
+        """Delete a webhook endpoint; its unfinished deliveries are given up."""
+        row = await endpoints.lock_for_update(session, caller, endpoint_id, deleted_too=True)
+        if row.deleted_at is None:
+            if_match.check(row.version)
+            await endpoints.delete(session, caller, row, datetime.now(UTC))
+
+
+def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) -> None:
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/enable")
+    @requires(WRITE)
+    async def enable_webhook_endpoint(
+        endpoint_id: EndpointId,
+        session: Transaction,
+        caller: CurrentCaller,
+        replay_missed: Annotated[
+            bool,
+            Query(
+                description="Whether what happened while it was off is sent as well, as a replay; needs `settings.webhooks.replay`."
+            ),
+        ] = False,
+    ) -> EndpointEnabled:
+        """Enable a webhook endpoint."""
+        row = await endpoints.lock_for_update(session, caller, endpoint_id)
+        return await replays.enable_endpoint(
+            session, policy, limits, caller, row, with_missed=replay_missed, now=datetime.now(UTC)
+        )
+
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/disable")
+    @requires(WRITE)
+    async def disable_webhook_endpoint(
+        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
+    ) -> Endpoint:
+        """Disable a webhook endpoint: no new deliveries, unfinished ones are given up when they come due."""
+        return await endpoints.disable(session, policy, caller, endpoint_id, datetime.now(UTC))
+
+
+def _add_keys(routes: Router, policy: EndpointPolicy) -> None:
+    @routes.get("/v1/webhook-endpoints/{endpoint_id}/secret")
+    @requires(WRITE)
+    async def get_webhook_endpoint_secret(
+        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
+    ) -> EndpointSecret:
+        """Read an endpoint's signing secret; who did stays on record."""
+        return await endpoints.reveal_secret(session, policy.encryptor, caller, endpoint_id, datetime.now(UTC))
+
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
+    @requires(WRITE)
+    async def rotate_webhook_endpoint_secret(
+        endpoint_id: EndpointId, wanted: RotationIn, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+    ) -> EndpointSecret:
+        """Replace an endpoint's signing secret; for a while requests are signed with both.
+
+        The answer holds the new one and is never kept: sent again, even with its Idempotency-Key, the request makes another.
+        """
+        row = await endpoints.lock_for_update(session, caller, endpoint_id)
+        if_match.check(row.version)
+        return await endpoints.rotate_secret(
+            session, policy.encryptor, caller, row, overlap_seconds=wanted.overlap_seconds, now=datetime.now(UTC)
+        )
+
+    @routes.get("/v1/webhook-endpoints/{endpoint_id}/public-key")
+    @requires(READ)
+    async def get_webhook_endpoint_public_key(
+        endpoint_id: EndpointId, session: Reading, caller: CurrentCaller
+    ) -> EndpointPublicKey:
+        """Read what an endpoint's `v1a` signatures are verified with; 404 unless it has `sign_v1a`."""
+        return await endpoints.get_public_key(session, policy.encryptor, caller, endpoint_id)
+
+
+def _add_looks(routes: Router, tester: EndpointTester) -> None:
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/test", response_model=EndpointTest)
+    @requires(WRITE)
+    async def test_webhook_endpoint(
+        endpoint_id: EndpointId, caller: CurrentCaller, claim: IdempotencyClaim
+    ) -> Response:
+        """Send a `webhook.test` event at once, also to an endpoint that is disabled, and answer what became of it.
+
+        The event is neither kept nor tried again.
+        """
+        return await tester.test(caller, endpoint_id, claim, datetime.now(UTC))
+
+    @routes.get("/v1/webhook-endpoints/{endpoint_id}/stats")
+    @requires(READ)
+    async def get_webhook_endpoint_stats(
+        endpoint_id: EndpointId,
+        session: Reading,
+        caller: CurrentCaller,
+        since: Annotated[
+            Timestamp | None, Query(description="Events made from here on; 24 buckets unless given.")
+        ] = None,
+        until: Annotated[
+            Timestamp | None, Query(description="Events made before this instant; now unless given.")
+        ] = None,
+        bucket_seconds: Annotated[
+            int,
+            Query(
+                ge=stats.BUCKET_SECONDS_MIN,
+                le=stats.BUCKET_SECONDS_MAX,
+                description=f"Length of a bucket; at most {stats.BUCKETS_MAX} of them.",
+            ),
+        ] = 3600,
+    ) -> EndpointStats:
+        """Read how an endpoint is doing: deliveries by status, causes, latencies, for each stretch of time."""
+        return await stats.get_stats(
+            session,
+            caller,
+            endpoint_id,
+            since=since,
+            until=until,
+            bucket_seconds=bucket_seconds,
+            now=datetime.now(UTC),
+        )

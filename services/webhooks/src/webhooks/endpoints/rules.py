@@ -1,0 +1,118 @@
+"""Permissions, which endpoints an event concerns, and when a failing endpoint is disabled."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from shared.errors import Invalid, Violation
+
+READ = "settings.webhooks.read"
+WRITE = "settings.webhooks.write"
+REPLAY = "settings.webhooks.replay"
+
+EVERYTHING = "*"
+PATTERN_LENGTH_MAX = 100
+TYPES_KEPT_MAX = 1000
+_PATTERN = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one enabled endpoint wants to hear. `location_ids` None: of all locations."""
+
+    endpoint_id: UUID
+    version: int
+    tenant_id: UUID
+    livemode: bool
+    event_types: tuple[str, ...]
+    location_ids: frozenset[UUID] | None
+
+
+def is_pattern(value: str) -> bool:
+    """A type (`job.created`), everything below a word (`job.*`), or everything (`*`)."""
+    return len(value) <= PATTERN_LENGTH_MAX and _PATTERN.fullmatch(value) is not None
+
+
+def wants_type(patterns: Sequence[str], event_type: str) -> bool:
+    return any(
+        pattern in (EVERYTHING, event_type) or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+def wants(
+    subscription: Subscription, *, tenant_id: UUID, livemode: bool, event_type: str, location_ids: Collection[UUID]
+) -> bool:
+    """Whether this endpoint hears of an event of these locations (a job that moved has its old and its new ones)."""
+    return (
+        subscription.tenant_id == tenant_id
+        and subscription.livemode == livemode
+        and wants_type(subscription.event_types, event_type)
+        and (subscription.location_ids is None or not subscription.location_ids.isdisjoint(location_ids))
+    )
+
+
+class Matcher:
+    """The endpoints of one tenant in one mode, sorted by what they want: a look-up instead of a search for each event."""
+
+    def __init__(self, subscriptions: Sequence[Subscription]):
+        self._subscriptions = tuple(subscriptions)
+        self._by_type: dict[str, tuple[tuple[UUID, ...], dict[UUID, tuple[UUID, ...]]]] = {}
+
+    def matching_endpoints(self, event_type: str, location_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """The endpoints that hear of an event of this type and these locations, each once."""
+        found = self._by_type.get(event_type)
+        if found is None:
+            found = self._compile(event_type)
+        everywhere, by_location = found
+        if not by_location:
+            return everywhere
+        some = [by_location[one] for one in location_ids if one in by_location]
+        if len(some) <= 1:
+            return everywhere + some[0] if some else everywhere
+        # A job that moved has two locations, and an endpoint may have asked for both.
+        return [*everywhere, *dict.fromkeys(endpoint_id for group in some for endpoint_id in group)]
+
+    def _compile(self, event_type: str) -> tuple[tuple[UUID, ...], dict[UUID, tuple[UUID, ...]]]:
+        matching_endpoints = [one for one in self._subscriptions if wants_type(one.event_types, event_type)]
+        everywhere = tuple(one.endpoint_id for one in matching_endpoints if one.location_ids is None)
+        by_location: dict[UUID, list[UUID]] = {}
+        for one in matching_endpoints:
+            for location_id in one.location_ids or ():
+                by_location.setdefault(location_id, []).append(one.endpoint_id)
+        found = everywhere, {location_id: tuple(ids) for location_id, ids in by_location.items()}
+        if len(self._by_type) < TYPES_KEPT_MAX:
+            self._by_type[event_type] = found
+        return found
+
+
+Verdict = Literal["warn", "disable"]
+
+
+@dataclass(frozen=True, slots=True)
+class DisablePolicy:
+    """What it takes to be disabled: both."""
+
+    seconds: float
+    failures: int
+
+
+def verdict(
+    disable_policy: DisablePolicy, *, failing_since: datetime, failures: int, warned_at: datetime | None, now: datetime
+) -> Verdict | None:
+    """What is due for an endpoint that has had no success since `failing_since`; None: nothing yet, or nothing more."""
+    failing = now - failing_since
+    if failing >= timedelta(seconds=disable_policy.seconds) and failures >= disable_policy.failures:
+        return "disable"
+    half = failing >= timedelta(seconds=disable_policy.seconds / 2) and failures * 2 >= disable_policy.failures
+    return "warn" if half and warned_at is None else None
+
+
+def require_valid(violations: Iterable[Violation], what: str) -> None:
+    """Raises `Invalid` with all that is wrong."""
+    found = list(violations)
+    if found:
+        raise Invalid(f"the {what} is not acceptable: see errors", *found)

@@ -1,0 +1,89 @@
+"""How an endpoint's secrets and headers are encrypted and decrypted, and the delivery target made of them."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Row
+
+from shared.crypto.encryptor import DecryptionFailed, Encryptor
+from shared.ids import from_uuid
+from webhooks import signatures
+from webhooks.endpoints.tables import EndpointRow
+from webhooks.http_client import DeliveryTarget, Network
+
+log = structlog.get_logger()
+
+
+def to_delivery_target(encryptor: Encryptor, row: Row[Any], now: datetime) -> DeliveryTarget:
+    """The target of an endpoint's row (all columns of `endpoints` that it names)."""
+    name = from_uuid("ep", row.id)
+    schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
+    headers: tuple[tuple[str, str], ...] = ()
+    keys: tuple[bytes, ...] = ()
+    signing_key: Ed25519PrivateKey | None = None
+    try:
+        headers = tuple(decrypt_headers(encryptor, name, row.headers_sealed).items())
+        sealed = [row.secret_sealed]
+        if row.previous_secret_until is not None and row.previous_secret_until > now:
+            sealed.append(row.previous_secret_sealed)
+        if row.signing_key_sealed is not None:
+            signing_key = signatures.signing_key(
+                encryptor.decrypt(row.signing_key_sealed, associated_data=f"{name}/signing-key")
+            )
+        keys = tuple(encryptor.decrypt(one, associated_data=name) for one in sealed)
+    except DecryptionFailed:
+        # Its attempts say so in the log that the tenant sees; others are not to suffer from it.
+        log.exception("endpoint_secret_unreadable", endpoint_id=name)
+    return DeliveryTarget(
+        endpoint_id=row.id,
+        version=row.version,
+        url=row.url,
+        headers=headers,
+        keys=keys,
+        signing_key=signing_key,
+        rate_limit_per_second=row.rate_limit_per_second,
+        ordered_by_job=row.ordered_by_job,
+        retry_schedule=schedule,
+        tenant_id=row.tenant_id,
+    )
+
+
+def new_signing_key(encryptor: Encryptor, endpoint_id: str) -> bytes:
+    """A new key for `v1a`, sealed."""
+    return encryptor.encrypt(signatures.new_signing_key(), associated_data=signing_key_context(endpoint_id))
+
+
+def signing_key_context(endpoint_id: str) -> str:
+    return f"{endpoint_id}/signing-key"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """What the operator allows, and the keys under which secrets are sealed."""
+
+    encryptor: Encryptor
+    allow_http: bool
+    allowed_networks: tuple[Network, ...]
+    endpoints_max: int
+
+
+def decrypt_headers(encryptor: Encryptor, endpoint_id: str, sealed: bytes | None) -> dict[str, str]:
+    """Custom headers as they are sent. Raises `SealBroken`."""
+    if sealed is None:
+        return {}
+    headers: dict[str, str] = json.loads(encryptor.decrypt(sealed, associated_data=f"{endpoint_id}/headers"))
+    return headers
+
+
+def encrypt_headers(encryptor: Encryptor, endpoint_id: str, headers: dict[str, str]) -> bytes | None:
+    return (
+        encryptor.encrypt(json.dumps(headers).encode(), associated_data=f"{endpoint_id}/headers") if headers else None
+    )
+
+
+def headers_of_row(encryptor: Encryptor, row: EndpointRow) -> dict[str, str]:
+    return decrypt_headers(encryptor, row.id, row.headers_sealed)

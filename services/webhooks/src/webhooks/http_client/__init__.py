@@ -1,0 +1,20 @@
+"""The HTTP client that sends deliveries: a message and a target in, an outcome out. It decides nothing and knows no database."""
+
+from webhooks.http_client.connection_pool import IDLE_MAX
+from webhooks.http_client.requests import DeliveryTarget, Message
+from webhooks.http_client.responses import Outcome
+from webhooks.http_client.rules import URL_LENGTH_MAX, Network, header_violations, parse_networks, url_violations
+from webhooks.http_client.sender import Sender
+
+__all__ = [
+    "IDLE_MAX",
+    "URL_LENGTH_MAX",
+    "DeliveryTarget",
+    "Message",
+    "Network",
+    "Outcome",
+    "Sender",
+    "header_violations",
+    "parse_networks",
+    "url_violations",
+]

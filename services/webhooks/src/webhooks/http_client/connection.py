@@ -1,0 +1,241 @@
+"""One HTTP/1.1 connection to one checked address: a request, its whole answer, and again.
+
+Everything that a stranger can send has a bound here (head, headers, interim answers, body, framing), and nothing is believed that does not
+parse strictly. An answer that does not end where it says, or anything that comes unasked, ends the connection: what one exchange leaves
+behind must never be taken for the answer of the next.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from webhooks.http_client.responses import BODY_BYTES_MAX, RETRY_AFTER_LENGTH_MAX, Cause, Response
+
+HEAD_BYTES_MAX = 32 * 1024
+HEADERS_MAX = 100
+# An answer with its framing: chunks of one byte take six.
+RECEIVED_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
+_HEADER_FRAMING_BYTES = 4
+ANSWER_KEPT_BYTES_MAX = 1024
+_BEGINNING = b"HTTP/"
+_VERSIONS = ("1.1", "1.0")
+_SWITCHING_PROTOCOLS = 101
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is ready for `begin`; one exchange at a time.
+
+    `closed` is called once it has ended, for whatever reason, after the exchange under way has.
+    """
+
+    # Of the present exchange, or of the last: `_reset` begins anew.
+    _status: int | None
+    _retry_after: bytes
+    _coding: bytes
+    _parts: list[bytes]
+    _refusal: Cause | None
+    _headers: int
+    _head_bytes: int
+    _body_bytes: int
+    _received_bytes: int
+    _head_complete: bool
+    _delimited: bool
+    _complete: bool
+    _surplus: bool
+    _keep_alive: bool
+
+    def __init__(self, address: str, closed: Callable[["Connection"], None]):
+        self.address = address
+        self.reusable = False
+        """Whether another exchange may follow the one that has ended."""
+        self.first_byte: float | None = None
+        """When the answer of the present exchange, or of the last, began (on `time.monotonic`)."""
+        self._closed = closed
+        self._lost = False
+        self._unasked = False
+        self._ended: Callable[[Response], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._known = b""
+        """A whole answer that came in one piece and left the connection reusable; `_known_answer` is what it says."""
+        self._known_answer = Response("protocol")
+        self._reset()
+
+    def begin(self, request: bytes, ended: Callable[[Response], None]) -> None:
+        """Send a request. `ended` is called exactly once with the answer, unless `abort` comes first; never before this returns."""
+        assert self._ended is None
+        self._reset()
+        self._ended = ended
+        if self._lost:
+            asyncio.get_running_loop().call_soon(self._break_off, self._cause_of_end())
+        elif self._transport is not None:
+            # If it is ending already, `connection_lost` is on its way.
+            self._transport.write(request)
+
+    def so_far(self, cause: Cause) -> Response:
+        """What has come of an answer that will not be waited for, because of `cause`."""
+        return Response(cause, self._status, self._kept_retry_after(), untouched=self.first_byte is None)
+
+    def close(self) -> None:
+        """End a connection that nobody uses."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End it at once; an exchange under way is forgotten."""
+        self._ended = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- what the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is one, but not by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended is None:
+            # It could pass for the answer to the next request.
+            self._unasked = True
+            self.abort()
+            return
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+            if data == self._known:
+                # The parser stands at the beginning of an answer, where it stood with the same bytes the last time.
+                self._keep_alive = self._complete = True
+                self._finish(self._known_answer)
+                return
+            if not _BEGINNING.startswith(data[: len(_BEGINNING)]):
+                # The parser would take other protocols that look like this one.
+                self._break_off("protocol")
+                return
+        self._received_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # After the end it is surplus, which is not ours to judge.
+            if not self._complete:
+                self._refusal = self._refusal or "protocol"
+            self._surplus = True
+        received_max = RECEIVED_BYTES_MAX if self._head_complete else HEAD_BYTES_MAX
+        if self._received_bytes > received_max or self._head_bytes > HEAD_BYTES_MAX:
+            self._refusal = self._refusal or "too_large"
+        if self._refusal is not None:
+            self._break_off(self._refusal)
+        elif self._complete:
+            answer = self._answer()
+            whole = len(data) == self._received_bytes <= ANSWER_KEPT_BYTES_MAX
+            if whole and self._keep_alive and not self._surplus:
+                self._known, self._known_answer = data, answer
+            self._finish(answer)
+
+    def eof_received(self) -> None:
+        if self._ended is None:
+            return
+        if self._head_complete and not self._delimited and self._refusal is None:
+            # An answer without a length is as long as its connection.
+            self._complete = True
+            self._finish(self._answer())
+        else:
+            self._break_off(self._cause_of_end())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = True
+        if self._ended is not None:
+            self._break_off(self._cause_of_end())
+        self._closed(self)
+
+    # -- what the parser tells
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._head_bytes += len(name) + len(value) + _HEADER_FRAMING_BYTES
+        if self._headers > HEADERS_MAX:
+            self._refusal = "too_large"
+        if self._head_complete or self._surplus:
+            # A trailer: it may not say anything that counts.
+            return
+        match name.lower():
+            case b"content-length":
+                self._delimited = True
+            case b"transfer-encoding":
+                self._delimited = value.lower().rpartition(b",")[2].strip() == b"chunked"
+            case b"content-encoding":
+                self._coding = value
+            case b"retry-after":
+                self._retry_after = value
+
+    def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
+        status = self._parser.get_status_code()
+        odd = not 100 <= status <= 599 or status == _SWITCHING_PROTOCOLS
+        if odd or self._parser.get_http_version() not in _VERSIONS:
+            self._refusal = "protocol"
+        elif status < 200:
+            # Interim: the answer is still to come. Their heads count together, so that not even these can go on for ever.
+            self._coding, self._retry_after, self._delimited = b"", b"", False
+        else:
+            self._head_complete = True
+            self._status = status
+
+    def on_body(self, part: bytes) -> None:
+        if self._surplus:
+            return
+        self._body_bytes += len(part)
+        if self._body_bytes > BODY_BYTES_MAX:
+            self._refusal = "too_large"
+        else:
+            self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        if self._head_complete and not self._surplus:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
+
+    # -- one exchange
+
+    def _reset(self) -> None:
+        self.first_byte = None
+        self.reusable = False
+        self._status = None
+        self._retry_after = b""
+        self._coding = b""
+        self._parts = []
+        self._headers = self._head_bytes = self._body_bytes = self._received_bytes = 0
+        self._head_complete = self._delimited = self._complete = self._surplus = self._keep_alive = False
+        self._refusal = None
+
+    def _answer(self) -> Response:
+        return Response(None, self._status, self._kept_retry_after(), self._coding, b"".join(self._parts))
+
+    def _finish(self, answer: Response) -> None:
+        assert self._transport is not None
+        # A receiver that answered before it had read everything would read the rest as the next request.
+        unread = self._transport.get_write_buffer_size()
+        self.reusable = self._keep_alive and not self._surplus and not unread and not self._transport.is_closing()
+        self._end(answer)
+
+    def _break_off(self, cause: Cause) -> None:
+        self._end(self.so_far(cause))
+
+    def _cause_of_end(self) -> Cause:
+        return "connect" if self.first_byte is None and not self._unasked else "protocol"
+
+    def _end(self, answer: Response) -> None:
+        ended, self._ended = self._ended, None
+        if not self.reusable and self._transport is not None:
+            self._transport.abort()
+        if ended is not None:
+            ended(answer)
+
+    def _kept_retry_after(self) -> str | None:
+        return self._retry_after[:RETRY_AFTER_LENGTH_MAX].decode("ascii", "replace") if self._retry_after else None

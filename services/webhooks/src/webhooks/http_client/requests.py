@@ -1,0 +1,122 @@
+"""Messages, their targets, and the bytes of a request: what is the same for all requests to an endpoint is built once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from webhooks.http_client.connection_pool import Origin
+from webhooks.http_client.egress_guard import NotConnected
+from webhooks.http_client.responses import legible
+from webhooks.http_client.rules import Destination, header_violations, parse_destination
+from webhooks.signatures import Signer
+
+
+# Made for each event or attempt: a frozen one takes three times as long to make.
+@dataclass(slots=True)
+class Message:
+    """An event as it is sent. `webhook_id` and `body` are the same with every attempt."""
+
+    webhook_id: str
+    body: bytes
+    traceparent: str | None
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTarget:
+    """Where to send and how to sign. Without `keys` the secret could not be opened: nothing may be sent."""
+
+    endpoint_id: UUID
+    version: int
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
+    """One, or two while a secret is being rotated; the newer first."""
+    signing_key: Ed25519PrivateKey | None = field(default=None, repr=False)
+    """Signs `v1a` as well."""
+    rate_limit_per_second: float | None = None
+    ordered_by_job: bool = False
+    retry_schedule: tuple[float, ...] | None = None
+    """Seconds between attempts; None: as the operator has set it."""
+    tenant_id: UUID | None = None
+
+
+USER_AGENT = "Waybill-Webhooks/1"
+TEMPLATES_KEPT_MAX = 10_000
+
+
+class RequestTemplate:
+    """The way to one endpoint in one version."""
+
+    __slots__ = ("_confidential", "_head", "_last_body", "_last_legible", "_signer", "_target", "destination", "origin")
+
+    def __init__(self, target: DeliveryTarget):
+        """Raises `NoConnection` for a URL or headers that no endpoint may have."""
+        found = parse_destination(target.url)
+        if found is None:
+            raise NotConnected("blocked", "the URL may be understood in more ways than one")
+        if any(header_violations(dict(target.headers))):
+            raise NotConnected("blocked", "a custom header would change the request")
+        self._target = target
+        self.destination: Destination = found
+        self.origin: Origin = (found.scheme, found.host, found.port)
+        self._confidential = tuple(value for _, value in target.headers)
+        self._head = _head(found, target.headers)
+        self._signer = Signer(target.keys, target.signing_key)
+        self._last_body = b""
+        self._last_legible: str | None = None
+
+    def is_for(self, target: DeliveryTarget) -> bool:
+        """Whether this is the way to this very version."""
+        return self._target is target or self._target == target
+
+    def request(self, message: Message, timestamp: int) -> bytes:
+        """The whole signed request."""
+        body = message.body
+        signed = self._signer.sign(message.webhook_id, timestamp, body)
+        trace = message.traceparent
+        traced = f"traceparent: {trace}\r\n" if trace is not None and trace.isascii() and trace.isprintable() else ""
+        head = (
+            f"{traced}webhook-id: {message.webhook_id}\r\nwebhook-timestamp: {timestamp}\r\n"
+            f"webhook-signature: {signed}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return b"".join((self._head, head.encode("ascii"), body))
+
+    def legible(self, body: bytes) -> str | None:
+        """What is kept of an answer, without what the endpoint's custom headers hold."""
+        # Most receivers say the same every time.
+        if body != self._last_body:
+            self._last_legible = legible(body, self._confidential)
+            self._last_body = body
+        return self._last_legible
+
+
+class RequestTemplates:
+    """The ways to the endpoints that were sent to lately."""
+
+    def __init__(self) -> None:
+        self._templates: dict[object, RequestTemplate] = {}
+
+    def of(self, target: DeliveryTarget) -> RequestTemplate:
+        """The way to this endpoint. Raises `NoConnection`."""
+        template = self._templates.get(target.endpoint_id)
+        if template is None or not template.is_for(target):
+            if len(self._templates) >= TEMPLATES_KEPT_MAX:
+                self._templates.clear()
+            template = self._templates[target.endpoint_id] = RequestTemplate(target)
+        return template
+
+
+def _head(found: Destination, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [
+        f"POST {found.path} HTTP/1.1",
+        f"Host: {found.authority}",
+        *(f"{name}: {value}" for name, value in headers),
+        "Content-Type: application/json",
+        f"User-Agent: {USER_AGENT}",
+        "Accept-Encoding: identity",
+    ]
+    return ("\r\n".join(lines) + "\r\n").encode("ascii")

@@ -1,0 +1,273 @@
+"""One attempt: a signed request and its whole answer, under deadlines, as a value. It decides nothing and touches no database.
+
+An attempt over a kept connection has no task and no timer of its own: it is a few callbacks of the connection. A task is made only where
+there is a connection to make.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from webhooks.http_client.connection import Connection
+from webhooks.http_client.connection_pool import ConnectionPool
+from webhooks.http_client.connector import Connector, Phases
+from webhooks.http_client.deadlines import Deadlines
+from webhooks.http_client.dns_cache import LookUp
+from webhooks.http_client.egress_guard import NotConnected
+from webhooks.http_client.requests import DeliveryTarget, Message, RequestTemplate, RequestTemplates
+from webhooks.http_client.responses import Outcome, Response, Timings, decompress
+from webhooks.http_client.rules import Network
+
+DNS_TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
+
+_TIMEOUT = Response("timeout")
+_UNREADABLE = Response("secret_unreadable")
+_UNEXPECTED = Response("protocol")
+
+log = structlog.get_logger()
+
+
+class _Attempt:
+    """One attempt under way: `began` and `sent` are on `time.monotonic`."""
+
+    __slots__ = ("began", "connecting", "connection", "done", "kept", "phases", "request", "sent", "started_us")
+
+    def __init__(self, done: Callable[[Outcome], None], started_us: int, began: float):
+        # None once the attempt has ended.
+        self.done: Callable[[Outcome], None] | None = done
+        self.started_us = started_us
+        self.began = began
+        self.request = b""
+        self.connection: Connection | None = None
+        self.kept = False
+        self.connecting: asyncio.Task[None] | None = None
+        self.phases: Phases | None = None
+        self.sent: float | None = None
+
+
+class Sender:
+    """Makes attempts, with connections kept alive between them. For use inside one event loop.
+
+    `look_up` stands in for the operating system's resolver; `ca_file` holds authorities that are trusted beside the system's.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        connect_timeout_seconds: float,
+        allowed_networks: Sequence[Network],
+        first_byte_timeout_seconds: float | None = None,
+        dns_timeout_seconds: float = DNS_TIMEOUT_SECONDS,
+        ca_file: Path | None = None,
+        look_up: LookUp | None = None,
+    ):
+        self._templates = RequestTemplates()
+        self._pool = ConnectionPool()
+        self._connector = Connector(
+            allowed_networks=allowed_networks,
+            connect_timeout_seconds=connect_timeout_seconds,
+            dns_timeout_seconds=dns_timeout_seconds,
+            ca_file=ca_file,
+            look_up=look_up,
+            closed=self._forget,
+            no_files=self._pool.close,
+        )
+        self._under_way = Deadlines[_Attempt](timeout_seconds, self._time_out)
+        self._unanswered = Deadlines[_Attempt](first_byte_timeout_seconds or timeout_seconds, self._check_answering)
+        self._connections: set[Connection] = set()
+        self._waiters: set[asyncio.Future[Outcome]] = set()
+        self._all_gone = asyncio.Event()
+        self._closed = False
+
+    def send(self, target: DeliveryTarget, message: Message, done: Callable[[Outcome], None]) -> None:
+        """Sign and send once. `done` is called exactly once, later and inside the loop, unless `close` breaks the attempt off.
+
+        Whatever receivers, networks or names do is the outcome, never an error here.
+        """
+        if self._closed:
+            raise RuntimeError("this sender is closed")
+        attempt = _Attempt(done, time.time_ns() // 1000, time.monotonic())
+        self._under_way.start(attempt, attempt.began)
+        if not target.keys:
+            self._end_soon(attempt, _UNREADABLE)
+            return
+        try:
+            template = self._templates.of(target)
+        except NotConnected as refusal:
+            self._end_soon(attempt, Response(refusal.cause))
+            return
+        attempt.request = template.request(message, attempt.started_us // 1_000_000)
+        found = self._connector.known(template.destination, attempt.began)
+        connection = self._pool.take(template.origin, found) if found else None
+        if connection is None:
+            self._start_connecting(attempt, template, fresh=False)
+        else:
+            attempt.kept = True
+            self._begin(attempt, template, connection)
+
+    async def attempt(self, target: DeliveryTarget, message: Message) -> Outcome:
+        """The outcome of one attempt. Cancelled when `close` breaks it off."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters.add(outcome)
+        outcome.add_done_callback(self._waiters.discard)
+        self.send(target, message, lambda found: None if outcome.done() else outcome.set_result(found))
+        return await outcome
+
+    async def close(self) -> None:
+        """Break off what is under way, without an outcome, and close all connections."""
+        self._closed = True
+        attempts = list(self._under_way)
+        connecting = [attempt.connecting for attempt in attempts if attempt.connecting is not None]
+        for attempt in attempts:
+            attempt.done = None
+            self._let_go(attempt)
+        for waiter in list(self._waiters):
+            waiter.cancel()
+        for deadlines in (self._under_way, self._unanswered):
+            deadlines.clear()
+        if connecting:
+            await asyncio.wait(connecting, timeout=CLOSE_SECONDS)
+        self._pool.close()
+        self._connector.close()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._connections:
+            self._all_gone.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._all_gone.wait()
+
+    # -- a connection for the attempt
+
+    def _start_connecting(self, attempt: _Attempt, template: RequestTemplate, *, fresh: bool) -> None:
+        attempt.kept, attempt.sent = False, None
+        attempt.phases = Phases()
+        attempt.connecting = asyncio.create_task(self._connect(attempt, attempt.phases, template, fresh=fresh))
+
+    async def _connect(self, attempt: _Attempt, phases: Phases, template: RequestTemplate, *, fresh: bool) -> None:
+        try:
+            found = await self._connector.resolve(template.destination, phases)
+            # Its name had to be looked up anew, or somebody else's attempt has ended meanwhile.
+            connection = None if fresh else self._pool.take(template.origin, found)
+            attempt.kept = connection is not None
+            if connection is None:
+                connection = await self._connector.connect(template.destination, found, phases)
+                self._connections.add(connection)
+        except NotConnected as refusal:
+            self._end(attempt, None, Response(refusal.cause))
+        except TimeoutError:
+            self._end(attempt, None, _TIMEOUT)
+        except Exception:
+            # Not one that the network can cause: worth a look, and no reason to lose the delivery.
+            log.exception("attempt_failed_unexpectedly")
+            self._end(attempt, None, _UNEXPECTED)
+        else:
+            attempt.connecting = None
+            self._begin(attempt, template, connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._pool.forget(connection)
+        if not self._connections:
+            self._all_gone.set()
+
+    # -- the exchange
+
+    def _begin(self, attempt: _Attempt, template: RequestTemplate, connection: Connection) -> None:
+        attempt.connection = connection
+        attempt.sent = time.monotonic()
+        self._unanswered.start(attempt, attempt.sent)
+        connection.begin(attempt.request, partial(self._answered, attempt, template))
+
+    def _answered(self, attempt: _Attempt, template: RequestTemplate, answer: Response) -> None:
+        connection = attempt.connection
+        if attempt.done is None or connection is None:
+            return
+        if answer.untouched and attempt.kept:
+            # A kept connection that the receiver had closed already: once more on a new one, under the same deadline.
+            attempt.connection = None
+            self._unanswered.stop(attempt)
+            self._start_connecting(attempt, template, fresh=True)
+            return
+        if connection.reusable:
+            # Before the outcome is told: whoever hears of it may send the next at once.
+            self._pool.put(template.origin, connection)
+        else:
+            self._connections.discard(connection)
+        self._end(attempt, template, answer)
+
+    def _check_answering(self, attempt: _Attempt) -> None:
+        if attempt.connection is not None and attempt.connection.first_byte is None:
+            self._time_out(attempt)
+
+    def _time_out(self, attempt: _Attempt) -> None:
+        answer = attempt.connection.so_far("timeout") if attempt.connection is not None else _TIMEOUT
+        self._end(attempt, None, answer)
+
+    # -- the outcome
+
+    def _end_soon(self, attempt: _Attempt, answer: Response) -> None:
+        asyncio.get_running_loop().call_soon(self._end, attempt, None, answer)
+
+    def _end(self, attempt: _Attempt, template: RequestTemplate | None, answer: Response) -> None:
+        """`route` is that of a whole answer."""
+        done, attempt.done = attempt.done, None
+        if done is None:
+            return
+        self._under_way.stop(attempt)
+        self._unanswered.stop(attempt)
+        timings = _timings(attempt)
+        if template is None:
+            self._let_go(attempt)
+        outcome = _outcome(attempt, template, answer, timings)
+        try:
+            done(outcome)
+        except Exception:
+            log.exception("outcome_not_taken")
+
+    def _let_go(self, attempt: _Attempt) -> None:
+        """Stop what the attempt has going on."""
+        if attempt.connecting is not None and attempt.connecting is not asyncio.current_task():
+            attempt.connecting.cancel()
+        if attempt.connection is not None:
+            attempt.connection.abort()
+
+
+def _outcome(attempt: _Attempt, template: RequestTemplate | None, answer: Response, timings: Timings) -> Outcome:
+    body: str | None = None
+    if answer.cause is None and template is not None:
+        if answer.coding:
+            answer = decompress(answer)
+        body = template.legible(answer.body)
+    cause = answer.cause
+    if cause is None and (answer.status is None or not 200 <= answer.status < 300):
+        cause = "status"
+    return Outcome(attempt.started_us, timings.total_ms or 0, cause, answer.status, body, answer.retry_after, timings)
+
+
+def _timings(attempt: _Attempt) -> Timings:
+    now = time.monotonic()
+    first_byte_ms: int | None = None
+    if attempt.sent is not None:
+        first_byte = attempt.connection.first_byte if attempt.connection is not None else None
+        first_byte_ms = _milliseconds((first_byte or now) - attempt.sent)
+    total_ms = _milliseconds(now - attempt.began)
+    phases = attempt.phases
+    if phases is None:
+        return Timings(None, None, None, first_byte_ms, total_ms)
+    phases.leave()
+    dns_ms, connect_ms, tls_ms = (
+        None if seconds is None else _milliseconds(seconds) for seconds in (phases.dns, phases.connect, phases.tls)
+    )
+    return Timings(dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

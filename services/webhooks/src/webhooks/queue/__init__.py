@@ -1,0 +1,43 @@
+"""The queue: rows that are due, and leases of single deliveries and of batches.
+
+Invariant: a delivery that is not finished is part of a batch lease or has a row in `delivery_due`. A lease has a token and an instant
+at which it ends; when its holder goes silent the deliveries are due again, and a late result of the old holder changes nothing.
+Instants come from the database's clock, which all workers share."""
+
+from webhooks.queue.batch_leases import move_to_queue, release_silent_batches, renew_batches
+from webhooks.queue.due import (
+    FIRST_ENDPOINT,
+    claim,
+    enqueue,
+    lock_job_order,
+    peek,
+    release,
+    renew,
+    resend,
+    unblock,
+    unblock_all,
+)
+from webhooks.queue.leases import Event, Lease, LeasedDelivery, new_token
+from webhooks.queue.tables import DeliveryDueRow, FlightRow
+
+__all__ = [
+    "FIRST_ENDPOINT",
+    "DeliveryDueRow",
+    "Event",
+    "FlightRow",
+    "Lease",
+    "LeasedDelivery",
+    "claim",
+    "enqueue",
+    "lock_job_order",
+    "move_to_queue",
+    "new_token",
+    "peek",
+    "release",
+    "release_silent_batches",
+    "renew",
+    "renew_batches",
+    "resend",
+    "unblock",
+    "unblock_all",
+]

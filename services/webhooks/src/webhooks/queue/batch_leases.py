@@ -1,0 +1,115 @@
+"""Flights: first attempts that went straight from Kafka into a worker's memory, with one row for all of a batch.
+
+A flight ends with the last of its results. Attempts that take long, and what cannot be attempted here, leave it for the queue; the flight
+of a worker that has gone silent is broken up by whoever notices first, and what it had not recorded is due at once.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from webhooks.queue.leases import LeasedDelivery
+
+RELEASED_MAX = 20
+
+_RENEW = text(
+    """
+    UPDATE flights SET lease_until = now() + make_interval(secs => :lease_seconds) WHERE token = ANY(CAST(:tokens AS bigint[]))
+    RETURNING token
+    """
+)
+# A delivery that leaves with a token stays ours, under a lease of its own; without one it is due for anybody.
+_MOVE_TO_QUEUE = text(
+    """
+    WITH going AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:going AS bigint[])) FOR KEY SHARE),
+    landed AS (DELETE FROM flights WHERE token = ANY(CAST(:landing AS bigint[])) RETURNING token),
+    ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed),
+    leaving AS MATERIALIZED (
+        SELECT l.* FROM unnest(
+            CAST(:event_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:tokens AS bigint[]), CAST(:tenant_ids AS uuid[]),
+            CAST(:livemodes AS boolean[]), CAST(:event_types AS text[])
+        ) AS l (event_id, endpoint_id, token, tenant_id, livemode, event_type)
+        WHERE l.token IN (SELECT token FROM ours)
+    ),
+    shown AS (
+        INSERT INTO deliveries (event_id, endpoint_id, tenant_id, livemode, event_type, status)
+        SELECT event_id, endpoint_id, tenant_id, livemode, event_type, 'pending' FROM leaving
+        ON CONFLICT DO NOTHING
+    )
+    INSERT INTO delivery_due (event_id, endpoint_id, due_at, lease_token, retry)
+    SELECT event_id, endpoint_id, now() + make_interval(secs => :lease_seconds), CAST(:token AS bigint), false FROM leaving
+    ON CONFLICT DO NOTHING
+    RETURNING event_id, endpoint_id
+    """
+)
+# A flight that is being recorded at this moment is locked, and skipped: its worker lives.
+_EXPIRED = text(
+    """
+    SELECT token FROM flights WHERE lease_until < now() AND token <> ALL(CAST(:mine AS bigint[]))
+    ORDER BY lease_until LIMIT :flights_max FOR UPDATE SKIP LOCKED
+    """
+)
+# A statement of its own: it sees what was recorded before the lock was ours.
+_RELEASE = text(
+    """
+    WITH silent AS (DELETE FROM flights WHERE token = ANY(CAST(:tokens AS bigint[])) RETURNING event_ids, endpoint_ids),
+    pair AS MATERIALIZED (SELECT p.* FROM silent, unnest(event_ids, endpoint_ids) AS p (event_id, endpoint_id)),
+    unfinished AS MATERIALIZED (
+        SELECT pair.* FROM pair WHERE NOT EXISTS (
+            SELECT FROM deliveries d
+            WHERE d.event_id = pair.event_id AND d.endpoint_id = pair.endpoint_id AND d.status <> 'pending'
+        )
+    ),
+    shown AS (
+        INSERT INTO deliveries (event_id, endpoint_id, tenant_id, livemode, event_type, status)
+        SELECT u.event_id, u.endpoint_id, e.tenant_id, e.livemode, e.type, 'pending'
+        FROM unfinished u CROSS JOIN LATERAL (
+            SELECT tenant_id, livemode, type FROM events WHERE id = u.event_id LIMIT 1
+        ) e
+        ON CONFLICT DO NOTHING
+    )
+    INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
+    SELECT event_id, endpoint_id, now(), false FROM unfinished ORDER BY event_id, endpoint_id
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
+async def renew_batches(session: AsyncSession, tokens: Collection[int], lease_seconds: float) -> set[int]:
+    """Make these flights last anew; those that are still ours."""
+    rows = await session.execute(_RENEW, {"tokens": sorted(tokens), "lease_seconds": lease_seconds})
+    return set(rows.scalars())
+
+
+async def move_to_queue(
+    session: AsyncSession, leaving: Sequence[LeasedDelivery], *, token: int | None, lease_seconds: float
+) -> set[tuple[UUID, UUID]]:
+    """Move deliveries from their flights into the queue: leased with `token`, or due for anybody. The pairs that were still ours."""
+    counted = Counter(one.lease.token for one in leaving)
+    unrecorded = {one.lease.token: one.lease.unrecorded for one in leaving}
+    values = {
+        "event_ids": [one.event.id for one in leaving],
+        "endpoint_ids": [one.endpoint_id for one in leaving],
+        "tokens": [one.lease.token for one in leaving],
+        "tenant_ids": [one.event.tenant_id for one in leaving],
+        "livemodes": [one.event.livemode for one in leaving],
+        "event_types": [one.event.type for one in leaving],
+        "going": sorted(one for one, count in counted.items() if unrecorded[one] > count),
+        "landing": sorted(one for one, count in counted.items() if unrecorded[one] <= count),
+        "token": token,
+        "lease_seconds": lease_seconds if token is not None else 0.0,
+    }
+    rows = await session.execute(_MOVE_TO_QUEUE, values)
+    return {(row.event_id, row.endpoint_id) for row in rows}
+
+
+async def release_silent_batches(session: AsyncSession, *, mine: Collection[int]) -> int:
+    """Break up flights whose workers have gone silent, `SWEPT_MAX` at most; how many it was. `mine` are known to be alive."""
+    values = {"mine": sorted(mine), "flights_max": RELEASED_MAX}
+    tokens = list((await session.execute(_EXPIRED, values)).scalars())
+    if tokens:
+        await session.execute(_RELEASE, {"tokens": tokens})
+    return len(tokens)

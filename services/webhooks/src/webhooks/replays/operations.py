@@ -1,0 +1,242 @@
+"""Replays as administrators order, watch and cancel them; `webhooks.replays.worker` does the work.
+
+A replay is a row that says how far it has come. What it queues becomes ordinary deliveries: cancelling it leaves those in the queue.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from shared.access.principals import Caller
+from shared.api import Page, Paging, page
+from shared.errors import Conflict, Forbidden, NotFound, Violation
+from shared.ids import new_id, to_uuid
+from webhooks import audit, endpoints
+from webhooks.deliveries import DeliveryRow
+from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPatch, EndpointPolicy, EndpointRow
+from webhooks.postgres import made_at
+from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
+from webhooks.replays.tables import ReplayRow
+
+OVERHANG = timedelta(seconds=5)
+"""What was missed while an endpoint was off ends a little after it is on again: events that are stored at this very moment may still
+have been matched without it. Those that were not are not missing."""
+SWITCHED_OFF = ("endpoint_disabled", "gone")
+"""Failures that say nothing of what the receiver thinks of the event: for `missing` they count as never tried."""
+
+# Serialises the orders of one tenant, so that its limit holds; the first number tells these locks from others'.
+_ORDER_LOCK = 7_229_004
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLimits:
+    """What the operator allows."""
+
+    running_max: int = 10
+    """Of one tenant."""
+    rate_per_second: float = 100.0
+    """Of a replay that names none."""
+
+
+DEFAULT_LIMITS = ReplayLimits()
+
+
+async def create(
+    session: AsyncSession, limits: ReplayLimits, caller: Caller, wanted: ReplayIn, now: datetime
+) -> Replay:
+    """A new replay, which begins by itself. Raises `NotFound`, `Invalid`, or `Conflict` (endpoint off, too many running)."""
+    endpoint = await endpoints.get_row(session, caller, wanted.endpoint_id)
+    until = min(wanted.until or now, now)
+    if wanted.since >= until:
+        violation = Violation("/since", "range_empty", "must be earlier than until, and in the past")
+        endpoints.require_valid([violation], "replay")
+    if not endpoint.enabled and not wanted.dry_run:
+        raise Conflict("the endpoint is disabled: enable it first", code="endpoint_disabled", current_status="disabled")
+    row = _new(
+        caller,
+        now,
+        endpoint_id=wanted.endpoint_id,
+        kind=wanted.kind,
+        since=wanted.since,
+        until=until,
+        event_types=None if wanted.event_types is None else list(dict.fromkeys(wanted.event_types)),
+        dry_run=wanted.dry_run,
+        rate_per_second=wanted.rate_per_second or limits.rate_per_second,
+    )
+    return await _start(session, limits, caller, row)
+
+
+async def replay_missed(
+    session: AsyncSession, limits: ReplayLimits, caller: Caller, endpoint_id: str, since: datetime, now: datetime
+) -> Replay:
+    """A replay of what an endpoint missed while it was off. Raises `Forbidden` for callers who may not replay, or `Conflict`."""
+    if not caller.may(REPLAY):
+        raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=REPLAY)
+    row = _new(
+        caller,
+        now,
+        endpoint_id=endpoint_id,
+        kind="missing",
+        since=min(since - OVERHANG, await _first_abandoned(session, endpoint_id, since) or now),
+        until=now + OVERHANG,
+        untried_since=since - OVERHANG,
+        dry_run=False,
+        rate_per_second=limits.rate_per_second,
+    )
+    return await _start(session, limits, caller, row)
+
+
+async def enable_endpoint(
+    session: AsyncSession,
+    policy: EndpointPolicy,
+    limits: ReplayLimits,
+    caller: Caller,
+    row: EndpointRow,
+    *,
+    with_missed: bool,
+    now: datetime,
+) -> EndpointEnabled:
+    """The endpoint (`row` comes from `lock`), enabled; with `with_missed` what happened while it was off is sent as well.
+
+    Raises `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
+    """
+    off_since = None if row.enabled else row.disabled_at or row.updated_at
+    shown = await endpoints.update(session, policy, caller, row, EndpointPatch(enabled=True), now)
+    replay = None
+    if with_missed and off_since is not None:
+        replay = await replay_missed(session, limits, caller, row.id, off_since, now)
+    return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
+
+
+def _new(caller: Caller, now: datetime, **wanted: Any) -> ReplayRow:
+    return ReplayRow(
+        id=new_id("rpl"),
+        tenant_id=caller.tenant_id,
+        livemode=caller.livemode,
+        status="running",
+        next_step_at=now,
+        created_by=caller.actor,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        **wanted,
+    )
+
+
+async def list_replays(
+    session: AsyncSession, caller: Caller, paging: Paging, *, endpoint_id: str | None, status: ReplayStatus | None
+) -> Page[Replay]:
+    """The caller's replays, newest first."""
+    statement = select(ReplayRow).where(
+        col(ReplayRow.tenant_id) == caller.tenant_id, col(ReplayRow.livemode) == caller.livemode
+    )
+    if endpoint_id is not None:
+        statement = statement.where(col(ReplayRow.endpoint_id) == endpoint_id)
+    if status is not None:
+        statement = statement.where(col(ReplayRow.status) == status)
+    filters = {"endpoint_id": endpoint_id, "status": status, "livemode": caller.livemode}
+    return await page(session, statement, paging, by=(col(ReplayRow.id),), view=_view, filters=filters)
+
+
+async def get(session: AsyncSession, caller: Caller, replay_id: str) -> Replay:
+    """One replay and how far it has come. Raises `NotFound`."""
+    return _view(await _get_row(session, caller, replay_id))
+
+
+async def cancel(session: AsyncSession, caller: Caller, replay_id: str, now: datetime) -> Replay:
+    """The replay, which queues nothing more; again is no mistake. Raises `NotFound`, or `Conflict` for one that has ended otherwise."""
+    row = await _get_row(session, caller, replay_id, for_update=True)
+    if row.status == "cancelled":
+        return _view(row)
+    if row.status != "running":
+        raise Conflict(
+            "this replay has ended", code="replay_ended", current_status=row.status, allowed_transitions=list[str]()
+        )
+    finish(row, "cancelled", now)
+    row.version += 1
+    audit.record(session, caller, "replay.cancelled", row.id, now)
+    return _view(row)
+
+
+def finish(row: ReplayRow, status: ReplayStatus, now: datetime, failure: str | None = None) -> None:
+    """Nothing more is done."""
+    row.status = status
+    row.failure = failure
+    row.finished_at = now
+    row.updated_at = now
+
+
+async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, row: ReplayRow) -> Replay:
+    await session.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK, func.hashtext(caller.tenant_id))))
+    running = select(func.count()).where(
+        col(ReplayRow.tenant_id) == caller.tenant_id, col(ReplayRow.status) == "running"
+    )
+    if (await session.execute(running)).scalar_one() >= limits.running_max:
+        raise Conflict(
+            f"a tenant may have {limits.running_max} replays running: wait, or cancel one", code="replay_limit_reached"
+        )
+    session.add(row)
+    audit.record(session, caller, "replay.ordered", row.id, row.created_at)
+    return _view(row)
+
+
+async def _first_abandoned(session: AsyncSession, endpoint_id: str, since: datetime) -> datetime | None:
+    """The earliest event whose retries came due while the endpoint was off: it may be from before."""
+    statement = (
+        select(col(DeliveryRow.event_id))
+        .where(
+            col(DeliveryRow.endpoint_id) == endpoint_id,
+            col(DeliveryRow.status) == "failed",
+            col(DeliveryRow.failure).in_(SWITCHED_OFF),
+            col(DeliveryRow.finished_at) >= since - OVERHANG,
+        )
+        .order_by(col(DeliveryRow.event_id))
+        .limit(1)
+    )
+    first = (await session.execute(statement)).scalar_one_or_none()
+    return None if first is None else made_at(to_uuid(first))
+
+
+async def _get_row(session: AsyncSession, caller: Caller, replay_id: str, *, for_update: bool = False) -> ReplayRow:
+    statement = select(ReplayRow).where(
+        col(ReplayRow.id) == replay_id,
+        col(ReplayRow.tenant_id) == caller.tenant_id,
+        col(ReplayRow.livemode) == caller.livemode,
+    )
+    if for_update:
+        statement = statement.with_for_update()
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise NotFound("no replay with this id", code="replay_not_found")
+    return row
+
+
+def _view(row: ReplayRow) -> Replay:
+    kind: ReplayKind = row.kind  # type: ignore[assignment]  # a CHECK of the table
+    status: ReplayStatus = row.status  # type: ignore[assignment]  # a CHECK of the table
+    return Replay(
+        id=row.id,
+        livemode=row.livemode,
+        endpoint_id=row.endpoint_id,
+        kind=kind,
+        since=row.since,
+        until=row.until,
+        event_types=row.event_types,
+        rate_per_second=row.rate_per_second,
+        dry_run=row.dry_run,
+        status=status,
+        failure=row.failure,
+        progress=row.progress,
+        examined=row.examined,
+        matched=row.matched,
+        queued=row.queued,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+        version=row.version,
+    )

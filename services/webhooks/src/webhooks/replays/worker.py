@@ -1,0 +1,249 @@
+"""The work of replays: step by step, each a transaction that queues some deliveries and notes how far it has come.
+
+Any worker takes the next step of any replay; whoever holds the row does. Killed within a step, nothing of it has happened; and what was
+queued before is not queued twice, because there is one delivery for an event and an endpoint. No event goes to an endpoint that does not
+want it by now: type and locations are matched anew.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from shared.ids import from_uuid, to_uuid
+from shared.postgres.database import Database
+from webhooks import queue
+from webhooks.endpoints import EndpointRow, wants_type
+from webhooks.events import SETTLED
+from webhooks.postgres import first_id_at, made_at
+from webhooks.replays.operations import SWITCHED_OFF, finish
+from webhooks.replays.tables import ReplayRow
+
+POLL_SECONDS = 0.25
+EXAMINED_MAX = 500
+"""In one step."""
+STEP_SECONDS = 0.5
+"""A step queues what the rate allows in so much time."""
+WAITING_MAX = 5_000
+"""So many deliveries of an endpoint may wait: beyond, replays leave it time, and its own retries their turn."""
+WAIT_SECONDS = 1.0
+SETTLING_SECONDS = 0.2
+FAILURE_SECONDS = 10.0
+KEPT_DAYS = 90
+PURGE_SECONDS = 3600.0
+PURGED_MAX = 1_000
+
+_FAILED = text(
+    f"""
+    SELECT d.event_id, d.event_type AS type, e.location_ids, 'failed' AS status, d.failure, true AS settled, false AS flying,
+        CAST(:after_position AS bigint) AS position
+    FROM (
+        SELECT event_id, event_type, failure FROM deliveries
+        WHERE endpoint_id = :endpoint_id AND status = 'failed' AND event_id > :after_event_id AND event_id >= :first AND event_id < :last
+        ORDER BY event_id LIMIT {EXAMINED_MAX}
+    ) d
+    LEFT JOIN LATERAL (SELECT location_ids FROM events WHERE id = d.event_id LIMIT 1) e ON true
+    ORDER BY d.event_id
+    """  # noqa: S608 - our own number
+)
+# Limits stand in the text: a plan that is kept for a limit yet unknown reads and sorts everything.
+# One statement, one view of the world: what has neither a delivery nor a place in a flight was never begun.
+_EVENTS = text(
+    f"""
+    WITH flying AS MATERIALIZED (
+        SELECT pair.event_id FROM flights, unnest(event_ids, endpoint_ids) AS pair (event_id, endpoint_id)
+        WHERE pair.endpoint_id = :endpoint_id
+    )
+    SELECT e.id AS event_id, e.position, e.type, e.location_ids, e.position < {SETTLED} AS settled, d.status, d.failure,
+        e.id IN (SELECT event_id FROM flying) AS flying
+    FROM (
+        SELECT id, position, type, location_ids FROM events
+        WHERE tenant_id = :tenant_id AND livemode = :livemode AND position > :after_position AND id >= :first AND id < :last
+        ORDER BY position LIMIT {EXAMINED_MAX}
+    ) e
+    LEFT JOIN LATERAL (
+        SELECT status, failure FROM deliveries WHERE event_id = e.id AND endpoint_id = :endpoint_id LIMIT 1
+    ) d ON true
+    ORDER BY e.position
+    """  # noqa: S608 - our own text
+)
+_WAITING = text(
+    """
+    SELECT count(*) FROM (SELECT FROM delivery_due WHERE retry AND endpoint_id = :endpoint_id LIMIT :rows_max) AS waiting
+    """
+)
+_PURGE = text(
+    """
+    DELETE FROM replays WHERE id = ANY(ARRAY(
+        SELECT id FROM replays WHERE finished_at < now() - make_interval(days => :days) LIMIT :rows_max
+    ))
+    """
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What a step has looked at: `examined` rows up to `last`, of which these `event_ids` are to be sent."""
+
+    examined: int
+    last: Row[Any] | None
+    event_ids: list[UUID]
+    is_all: bool
+    """Nothing lies behind it."""
+
+
+async def run(database: Database) -> None:
+    """Take steps of replays until cancelled."""
+    purged_at = 0.0
+    loop = asyncio.get_running_loop()
+    while True:
+        if loop.time() - purged_at > PURGE_SECONDS or not purged_at:
+            purged_at = loop.time()
+            await _purge(database)
+        if not await step(database):
+            await asyncio.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+
+async def step(database: Database) -> bool:
+    """Take the step that is due for longest, by the database's clock; whether there was one."""
+    replay_id: str | None = None
+    try:
+        async with database.transaction() as session:
+            now = (await session.execute(select(func.now()))).scalar_one()
+            row = await _claim(session, now)
+            if row is None:
+                return False
+            replay_id = row.id
+            await _advance(session, row, now)
+            row.version += 1
+            row.updated_at = now
+    except Exception:
+        log.warning("replay_step_failed", replay_id=replay_id, exc_info=True)
+        if replay_id is None:
+            return False
+        await _postpone(database, replay_id)
+    return True
+
+
+async def _claim(session: AsyncSession, now: datetime) -> ReplayRow | None:
+    statement = (
+        select(ReplayRow)
+        .where(col(ReplayRow.status) == "running", col(ReplayRow.next_step_at) <= now)
+        .order_by(col(ReplayRow.next_step_at))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def _advance(session: AsyncSession, row: ReplayRow, now: datetime) -> None:
+    found = await session.execute(select(EndpointRow).where(col(EndpointRow.id) == row.endpoint_id))
+    endpoint = found.scalar_one()
+    if endpoint.deleted_at is not None:
+        finish(row, "failed", now, "endpoint_deleted")
+        return
+    if not endpoint.enabled and not row.dry_run:
+        finish(row, "failed", now, "endpoint_disabled")
+        return
+    if not row.dry_run and await _is_full(session, endpoint):
+        row.next_step_at = now + timedelta(seconds=WAIT_SECONDS)
+        return
+    chunk = await _read_chunk(session, row, endpoint)
+    if chunk.event_ids and not row.dry_run:
+        row.queued += await queue.enqueue(
+            session, to_uuid(row.endpoint_id), chunk.event_ids, again=_statuses_to_resend(row)
+        )
+    row.examined += chunk.examined
+    row.matched += len(chunk.event_ids)
+    if chunk.last is not None:
+        row.after_position = chunk.last.position
+        row.after_event_id = chunk.last.event_id
+        done = (made_at(chunk.last.event_id) - row.since) / (row.until - row.since)
+        row.progress = max(row.progress, min(done, 1.0))
+    if chunk.is_all and row.until <= now:
+        row.progress = 1.0
+        finish(row, "completed", now)
+    elif chunk.examined == 0:
+        row.next_step_at = now + timedelta(seconds=SETTLING_SECONDS)
+    elif not row.dry_run:
+        row.next_step_at = now + timedelta(seconds=len(chunk.event_ids) / row.rate_per_second)
+
+
+async def _is_full(session: AsyncSession, endpoint: EndpointRow) -> bool:
+    values = {"endpoint_id": to_uuid(endpoint.id), "rows_max": WAITING_MAX}
+    return int((await session.execute(_WAITING, values)).scalar_one()) >= WAITING_MAX
+
+
+async def _read_chunk(session: AsyncSession, row: ReplayRow, endpoint: EndpointRow) -> _Chunk:
+    values: dict[str, object] = {
+        "endpoint_id": to_uuid(row.endpoint_id),
+        "first": first_id_at(row.since),
+        "last": first_id_at(row.until),
+        "after_position": row.after_position,
+    }
+    if row.kind == "failed":
+        rows = (await session.execute(_FAILED, {**values, "after_event_id": row.after_event_id})).all()
+    else:
+        values |= {"tenant_id": to_uuid(row.tenant_id), "livemode": row.livemode}
+        rows = (await session.execute(_EVENTS, values)).all()
+    room = EXAMINED_MAX if row.dry_run else max(1, int(row.rate_per_second * STEP_SECONDS))
+    taken = _take(rows, row, endpoint, room)
+    return _Chunk(
+        examined=len(taken),
+        last=taken[-1] if taken else None,
+        event_ids=[one.event_id for one in taken if _is_selected(one, row, endpoint)],
+        is_all=len(taken) == len(rows) < EXAMINED_MAX,
+    )
+
+
+def _take(rows: Sequence[Row[Any]], row: ReplayRow, endpoint: EndpointRow, room: int) -> list[Row[Any]]:
+    """As far as everything is settled, and no further than so many that are meant."""
+    taken: list[Row[Any]] = []
+    for one in rows:
+        if not one.settled or room == 0:
+            break
+        room -= _is_selected(one, row, endpoint)
+        taken.append(one)
+    return taken
+
+
+def _is_selected(one: Row[Any], row: ReplayRow, endpoint: EndpointRow) -> bool:
+    if one.flying or one.location_ids is None or not wants_type(endpoint.event_types, one.type):
+        return False
+    if row.event_types is not None and not wants_type(row.event_types, one.type):
+        return False
+    wanted = endpoint.location_ids
+    if wanted is not None and not {from_uuid("loc", location) for location in one.location_ids} & set(wanted):
+        return False
+    if row.kind == "missing":
+        if one.status is None:
+            return row.untried_since is None or made_at(one.event_id) >= row.untried_since
+        return one.status == "failed" and one.failure in SWITCHED_OFF
+    return bool(one.status != "pending")
+
+
+def _statuses_to_resend(row: ReplayRow) -> tuple[str, ...]:
+    return ("failed", "delivered") if row.kind == "filter" else ("failed",)
+
+
+async def _postpone(database: Database, replay_id: str) -> None:
+    """Let others have their turn before what could not be done is tried again."""
+    later = func.now() + timedelta(seconds=FAILURE_SECONDS)
+    statement = update(ReplayRow).where(col(ReplayRow.id) == replay_id).values(next_step_at=later)
+    async with database.transaction() as session:
+        await session.execute(statement)
+
+
+async def _purge(database: Database) -> None:
+    async with database.transaction() as session:
+        await session.execute(_PURGE, {"days": KEPT_DAYS, "rows_max": PURGED_MAX})

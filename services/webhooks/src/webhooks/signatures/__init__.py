@@ -1,0 +1,25 @@
+"""Standard Webhooks signatures and their keys."""
+
+from webhooks.signatures.rules import (
+    Signer,
+    format_public_key,
+    format_secret,
+    format_signing_key,
+    new_secret,
+    new_signing_key,
+    parse_public_key,
+    parse_signing_key,
+    signing_key,
+)
+
+__all__ = [
+    "Signer",
+    "format_public_key",
+    "format_secret",
+    "format_signing_key",
+    "new_secret",
+    "new_signing_key",
+    "parse_public_key",
+    "parse_signing_key",
+    "signing_key",
+]
