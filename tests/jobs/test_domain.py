@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from jobs.aggregate.rules import JobStatus, allowed_transitions
-from jobs.aggregate.schemas import JobIn
 from jobs.fields import rules
+from jobs.job_store.rules import JobStatus, allowed_transitions
+from jobs.job_store.schemas import JobIn
 from jobs.reference_data.rules import LocationsNotAllowed, Merchant, choose_location
 from shared.ids import new_id
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from jobs.aggregate.tables import OUTDATED_TOKENS
+from jobs.job_store.tables import OUTDATED_TOKENS
 from jobs.search import reindex, worker
 from shared.ids import to_uuid
 from tests.support.jobs import Jobs, Tenant, running, smallest

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.aggregate.rules import TRANSITIONS
+from jobs.job_store.rules import TRANSITIONS
 from tests.support.jobs import Jobs
 from tests.support.life import COMMANDS, MOVES, SAME, STATUSES, Crew, crew_of
 

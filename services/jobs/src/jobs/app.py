@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import aggregate, jobs
+from jobs import job_store, jobs
 from jobs.actions import routes as actions_routes
 from jobs.bulk import routes as bulk_routes
 from jobs.config import Settings
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
             # Before the routes of one job: `bulk` and `imports` are no ids.
             bulk_routes.router(service.access, bytes_max=settings.bulk_bytes_max),
             files,
-            jobs_routes.router(creations, GroupRead(service.database, aggregate.get_many), service.access),
+            jobs_routes.router(creations, GroupRead(service.database, job_store.get_many), service.access),
             history_routes.router(),
             lifecycle_routes.router(service.access),
             lifecycle_routes.ending_router(service.access),

@@ -1,7 +1,7 @@
 """The metadata of all tables of jobs, for migrations."""
 
-from jobs.aggregate.tables import ActionRow, HistoryRow, JobRow
 from jobs.imports.tables import ImportErrorRow, ImportReferenceRow, ImportRow, PieceRow
+from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from jobs.registry import Base
 from shared.service.tables import add_base_tables
 

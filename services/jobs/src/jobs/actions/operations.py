@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.actions.queries import find
 from jobs.actions.schemas import OutcomeIn
-from jobs.aggregate import (
+from jobs.fields import apply_patch
+from jobs.job_store import (
     ACTIONS_MAX,
     POSITION_MAX,
     STOP_MISPLACED,
@@ -25,7 +26,6 @@ from jobs.aggregate import (
     save,
     view_action,
 )
-from jobs.fields import apply_patch
 from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import IfMatch

@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.aggregate import ActionRow, action_not_found, require_job, view_action, visible_actions_to
+from jobs.job_store import ActionRow, action_not_found, require_job, view_action, visible_actions_to
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.events.jobs import ActionState

@@ -2,8 +2,8 @@
 
 from jobs import actions
 from jobs.actions.schemas import ActionPatch
-from jobs.aggregate import ActionIn
 from jobs.fields import merge_patch_body
+from jobs.job_store import ActionIn
 from shared.access.authentication import Access
 from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.events.jobs import ActionState

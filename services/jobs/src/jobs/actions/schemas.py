@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from jobs.aggregate import QUANTITY_MAX, ActionIn
 from jobs.fields import OptionalText, patch_schema
+from jobs.job_store import QUANTITY_MAX, ActionIn
 from shared.api import Input
 
 NOTE_CHARS_MAX = 1_000

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs import jobs
-from jobs.aggregate import Job, JobIn
 from jobs.bulk.rules import NotDone
 from jobs.bulk.schemas import BulkIn, BulkItem, BulkResult, problem_of
+from jobs.job_store import Job, JobIn
 from jobs.jobs import ReferenceTaken
 from shared.access.authentication import Access
 from shared.access.principals import Caller

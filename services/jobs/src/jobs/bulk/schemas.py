@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from jobs.aggregate import Job, JobIn
+from jobs.job_store import Job, JobIn
 from shared.api import Input
 from shared.api.problems import Problem
 from shared.api.request_body import part

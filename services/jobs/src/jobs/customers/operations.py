@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate import ActionRow, JobRow, LockedJob, save, visible_actions_to, visible_to, with_actions
 from jobs.customers.queries import CustomerIds, has_token, phone_key
 from jobs.customers.schemas import Erasure, ErasureIn
+from jobs.job_store import ActionRow, JobRow, LockedJob, save, visible_actions_to, visible_to, with_actions
 from shared.access.authentication import Access
 from shared.access.principals import Caller, Principal
 from shared.errors import WaybillError

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate import JobRow, visible_to
 from jobs.customers.schemas import JOBS_COUNTED_MAX, Customer, CustomerFilters
+from jobs.job_store import JobRow, visible_to
 from jobs.search import as_tsquery, name_begins_with
 from shared.access.principals import Caller
 from shared.api import Page, Paging

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.aggregate import COMPANY_CHARS_MAX, EMAIL_CHARS_MAX, PHONE_CHARS_MAX
 from jobs.fields import EmailAddress, OptionalText, PhoneNumber, QueryText
+from jobs.job_store import COMPANY_CHARS_MAX, EMAIL_CHARS_MAX, PHONE_CHARS_MAX
 from jobs.search_index import SUBSTRING_CHARS_MIN
 from shared.api import Input
 from shared.events.jobs import ContactState

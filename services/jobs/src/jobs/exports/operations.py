@@ -13,9 +13,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from jobs import file_formats, search
-from jobs.aggregate import Job
 from jobs.exports.schemas import ExportQuery
 from jobs.file_formats import Format
+from jobs.job_store import Job
 from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import Page

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from jobs.aggregate import ActionIn, AddressIn, ContactIn, GeoIn, Job, JobIn, MoneyIn, TimeWindowIn
+from jobs.job_store import ActionIn, AddressIn, ContactIn, GeoIn, Job, JobIn, MoneyIn, TimeWindowIn
 from shared.api import Input
 from shared.api.problems import pointer
 from shared.api.request_body import parse, part

@@ -4,8 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.aggregate import HistoryRow, require_job
 from jobs.history.schemas import JobHistoryEntry
+from jobs.job_store import HistoryRow, require_job
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 

@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import file_formats, jobs
-from jobs.aggregate import REFERENCE_CHARS_MAX, Job, JobIn
 from jobs.file_formats import RECORD_BYTES_MAX, Fault, Record
 from jobs.imports import operations
 from jobs.imports.operations import Lease
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from jobs.imports.tables import PIECE_BYTES, ImportErrorRow, ImportReferenceRow, ImportRow
+from jobs.job_store import REFERENCE_CHARS_MAX, Job, JobIn
 from shared.access.authentication import Access
 from shared.api.group_commit import Written
 from shared.api.problems import VIOLATIONS_MAX

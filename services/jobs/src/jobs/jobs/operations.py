@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs import reference_data
-from jobs.aggregate import (
+from jobs.fields import apply_patch, as_document, merge, parse_document
+from jobs.job_store import (
     ACTIONS_MAX,
     DELETABLE,
     ActionIn,
@@ -31,7 +32,6 @@ from jobs.aggregate import (
     require_job,
     save,
 )
-from jobs.fields import apply_patch, as_document, merge, parse_document
 from jobs.jobs import queries
 from jobs.jobs.queries import reference_taken
 from jobs.jobs.rules import PERSONAL_FIELDS, JobErased

@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.aggregate import Job, JobRow, job_not_found, visible_to, with_actions
+from jobs.job_store import Job, JobRow, job_not_found, visible_to, with_actions
 from jobs.jobs import rules
 from shared.access.principals import Caller
 

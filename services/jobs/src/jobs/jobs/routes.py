@@ -3,8 +3,8 @@
 from fastapi import Request, Response
 
 from jobs import jobs
-from jobs.aggregate import Job, JobIn
 from jobs.fields import merge_patch_body
+from jobs.job_store import Job, JobIn
 from jobs.jobs.schemas import JobPatch
 from shared.access.authentication import Access
 from shared.access.principals import Caller

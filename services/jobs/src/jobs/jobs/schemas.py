@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from jobs.aggregate import JobIn
 from jobs.fields import MetadataPatch, patch_schema
+from jobs.job_store import JobIn
 
 JobPatch = Annotated[
     dict[str, Any],

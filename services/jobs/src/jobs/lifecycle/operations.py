@@ -1,4 +1,4 @@
-"""Run a command on a job. `aggregate.rules` says which status follows which.
+"""Run a command on a job. `job_store.rules` says which status follows which.
 
 A command whose work is already done returns the job as it is, so it can be repeated safely.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs.aggregate import (
+from jobs.job_store import (
     SATISFIED,
     ActionRow,
     Command,

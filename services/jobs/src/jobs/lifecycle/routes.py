@@ -2,7 +2,7 @@
 
 from jobs import actions, lifecycle
 from jobs.actions import OutcomeIn
-from jobs.aggregate import Job
+from jobs.job_store import Job
 from jobs.lifecycle.schemas import Assignment, Reason
 from shared.access.authentication import Access
 from shared.api import CurrentCaller, IfMatch, Router, Transaction, requires

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from jobs.aggregate import ASSIGNEE_CHARS_MAX
 from jobs.fields import OptionalText
+from jobs.job_store import ASSIGNEE_CHARS_MAX
 from shared.api import Input
 
 REASON_CHARS_MAX = 1_000

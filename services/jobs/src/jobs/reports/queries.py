@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.aggregate import SCHEDULED_ORDER, JobRow, JobStatus, JobType, visible_to
+from jobs.job_store import SCHEDULED_ORDER, JobRow, JobStatus, JobType, visible_to
 from jobs.reports.schemas import RANGE_DAYS_DEFAULT, RANGE_DAYS_MAX, DayCount, JobSummary, JobSummaryFilters
 from shared.access.principals import Caller
 from shared.errors import Invalid, Violation

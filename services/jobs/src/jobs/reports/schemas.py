@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.aggregate import ZONE_CHARS_MAX
 from jobs.fields import CalendarDate, TimeZone
+from jobs.job_store import ZONE_CHARS_MAX
 from shared.api import Input
 from shared.ids import LocationId, MerchantId
 from shared.timestamps import Timestamp

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
-from jobs.aggregate import SCHEDULED_ORDER, ActionRow, Job, JobRow, not_deleted, view_action, with_actions
+from jobs.job_store import SCHEDULED_ORDER, ActionRow, Job, JobRow, not_deleted, view_action, with_actions
 from jobs.search.planner import choose_axis, plan_parts
 from jobs.search.query import SearchQuery, actions_query, jobs_query, matching
 from jobs.search.schemas import ActionFilters, Filters, JobFilters

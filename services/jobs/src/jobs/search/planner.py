@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, not_deleted
+from jobs.job_store import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, not_deleted
 from jobs.search.query import SearchQuery, Tsqueries, all_of, any_of, matching, within
 from jobs.search.schemas import Filters, JobFilters
 from shared.ids import known_uuid

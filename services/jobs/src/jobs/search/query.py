@@ -16,7 +16,7 @@ from sqlalchemy.types import Text
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, visible_actions_to, visible_to
+from jobs.job_store import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, visible_actions_to, visible_to
 from jobs.search.schemas import ActionFilters, Filters, JobFilters, JobSearch
 from shared.access.principals import Caller
 from shared.api import ExpensiveFilter, OneOfValues

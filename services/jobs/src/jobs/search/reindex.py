@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate import OUTDATED_TOKENS, ActionRow, JobRow, view_action, with_actions
+from jobs.job_store import OUTDATED_TOKENS, ActionRow, JobRow, view_action, with_actions
 from shared.ids import from_uuid, to_uuid
 
 REINDEX_JOBS_MAX = 50

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from jobs import search
-from jobs.aggregate import Job
+from jobs.job_store import Job
 from jobs.search.schemas import ActionQuery, ActionSearch, JobQuery, JobSearch
 from shared.api import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
 from shared.events.jobs import ActionState

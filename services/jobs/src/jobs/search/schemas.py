@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from jobs import search_index
-from jobs.aggregate import (
+from jobs.fields import CalendarDate, EmailAddress, Metadata, PhoneNumber
+from jobs.job_store import (
     ASSIGNEE_CHARS_MAX,
     COMPANY_CHARS_MAX,
     EMAIL_CHARS_MAX,
@@ -20,7 +21,6 @@ from jobs.aggregate import (
     JobType,
     Tag,
 )
-from jobs.fields import CalendarDate, EmailAddress, Metadata, PhoneNumber
 from shared.api import Input
 from shared.api.cursors import CURSOR_LENGTH_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from shared.errors import Violation

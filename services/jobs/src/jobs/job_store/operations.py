@@ -18,7 +18,7 @@ from sqlalchemy.types import Text
 from sqlmodel import col
 
 from jobs import search_index
-from jobs.aggregate.queries import (
+from jobs.job_store.queries import (
     action_not_found,
     job_not_found,
     view_action,
@@ -26,9 +26,9 @@ from jobs.aggregate.queries import (
     visible_actions_to,
     visible_to,
 )
-from jobs.aggregate.rules import JobType, locations_of
-from jobs.aggregate.schemas import ActionIn, Job
-from jobs.aggregate.tables import ActionRow, HistoryRow, JobRow
+from jobs.job_store.rules import JobType, locations_of
+from jobs.job_store.schemas import ActionIn, Job
+from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from shared.access.authentication import Access
 from shared.access.principals import Caller, Principal
 from shared.api import IfMatch

@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from jobs.aggregate.rules import STOP_TYPES, JobStatus, JobType
 from jobs.fields import (
     EACH_ONCE,
     CalendarDate,
@@ -18,6 +17,7 @@ from jobs.fields import (
     PhoneNumber,
     TimeZone,
 )
+from jobs.job_store.rules import STOP_TYPES, JobStatus, JobType
 from shared.api import Input
 from shared.events.jobs import JobState
 from shared.ids import LocationId, MerchantId

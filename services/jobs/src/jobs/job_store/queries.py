@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
-from jobs.aggregate.rules import allowed_transitions
-from jobs.aggregate.schemas import Job
-from jobs.aggregate.tables import ActionRow, JobRow
+from jobs.job_store.rules import allowed_transitions
+from jobs.job_store.schemas import Job
+from jobs.job_store.tables import ActionRow, JobRow
 from jobs.registry import Base
 from shared.access.principals import Caller
 from shared.errors import NotFound, WaybillError

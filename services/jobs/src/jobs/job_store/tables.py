@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlmodel import Field as ColumnField
 from sqlmodel import col
 
-from jobs.aggregate.rules import ActionStatus, JobStatus, JobType
+from jobs.job_store.rules import ActionStatus, JobStatus, JobType
 from jobs.registry import Base
 from jobs.search_index import TOKENIZER_VERSION
 from shared.postgres.tables import TypedId

@@ -3,8 +3,8 @@
 Everything else that jobs does with a job goes through here: who sees it (`visible_to`), how it is locked (`lock_for_update`) and how
 a change is written (`save`)."""
 
-from jobs.aggregate.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
-from jobs.aggregate.queries import (
+from jobs.job_store.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
+from jobs.job_store.queries import (
     action_not_found,
     get_many,
     job_not_found,
@@ -15,7 +15,7 @@ from jobs.aggregate.queries import (
     visible_to,
     with_actions,
 )
-from jobs.aggregate.rules import (
+from jobs.job_store.rules import (
     ACTIONS_MAX,
     DELETABLE,
     SATISFIED,
@@ -34,7 +34,7 @@ from jobs.aggregate.rules import (
     next_status,
     require_editable,
 )
-from jobs.aggregate.schemas import (
+from jobs.job_store.schemas import (
     ASSIGNEE_CHARS_MAX,
     COMPANY_CHARS_MAX,
     EMAIL_CHARS_MAX,
@@ -56,7 +56,7 @@ from jobs.aggregate.schemas import (
     Tag,
     TimeWindowIn,
 )
-from jobs.aggregate.tables import NOT_SCHEDULED, OUTDATED_TOKENS, SCHEDULED_ORDER, ActionRow, HistoryRow, JobRow
+from jobs.job_store.tables import NOT_SCHEDULED, OUTDATED_TOKENS, SCHEDULED_ORDER, ActionRow, HistoryRow, JobRow
 
 __all__ = [
     "ACTIONS_MAX",
