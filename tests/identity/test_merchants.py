@@ -1,14 +1,13 @@
-"""API access: who can have it, what ends it, who sees what of it."""
+"""Merchants and their API access: who can have it, what ends it, who sees what of it."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
 from shared.events.identity import MerchantState
-from tests.support.identity import PASSWORD, Identity, Tenant, document, pointers, refused
+from tests.support.identity import Identity, Tenant, document, email, pointers, refused
 
 
 @pytest.mark.parametrize("level", [1])
@@ -112,26 +111,6 @@ async def test_a_new_grant_keeps_the_account_id_and_makes_a_new_key(identity: Id
     assert (await identity.pair(**second).get("/v1/auth/test")).status_code == 200
 
 
-async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
-    identity: Identity, tenant: Tenant
-) -> None:
-    merchant, other = await tenant.merchant(api_access=True), await tenant.merchant(api_access=True)
-    listed = document(await tenant.owner.get("/v1/api-settings/accounts"))
-    account_id = merchant.document["api_account_id"]
-
-    assert (await tenant.owner.post(f"/v1/api-settings/accounts/{account_id}/deactivate")).status_code == 204
-    assert (await tenant.owner.post(f"/v1/api-settings/accounts/{account_id}/deactivate")).status_code == 204
-
-    assert {one["merchant_id"] for one in listed["data"]} == {merchant.id, other.id}
-    assert "wbk_" not in str(listed)
-    remaining = document(await tenant.owner.get("/v1/api-settings/accounts"))
-    assert [one["merchant_id"] for one in remaining["data"]] == [other.id]
-    await identity.facts(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
-    stranger = await identity.new_tenant()
-    foreign = f"/v1/api-settings/accounts/{other.document['api_account_id']}/deactivate"
-    refused(await stranger.owner.post(foreign), 404, "account_not_found")
-
-
 async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
     clerk = await tenant.staff("settings.merchants.read", "settings.merchants.write")
     merchant = await tenant.merchant()
@@ -143,87 +122,6 @@ async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
     for answer in (creating, updating, granting):
         assert refused(answer, 403, "permission_missing")["required"] == ["settings.merchants.api_access"]
     assert (await clerk.patch(f"/v1/merchants/{merchant.id}", {"business_name": "Chez Sam"})).status_code == 200
-
-
-async def test_a_merchant_reveals_its_pair_with_its_password_alone(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    session = await merchant.session()
-
-    wrong = await session.post("/v1/api-settings/reveal", {"password": "not mine, sorry"})
-    shown = await session.post("/v1/api-settings/reveal", {"password": PASSWORD})
-
-    refused(wrong, 403, "reauthentication_failed")
-    assert shown.headers["cache-control"] == "no-store"
-    pair = shown.json()
-    assert pair["api_auth_key"].startswith("wbk_test_")
-    settings = document(await session.get("/v1/api-settings"))
-    assert settings["api_account_id"] == pair["api_account_id"]
-    assert pair["api_auth_key"] not in str(settings)
-    trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant.id}&action=credential.revealed"))
-    assert [(one["actor"], one["actor_kind"]) for one in trail["data"]] == [(merchant.id, "merchant")]
-    assert pair["api_auth_key"] not in str(document(await tenant.owner.get("/v1/audit-events")))
-
-
-async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
-
-    for person in (tenant.owner, pair):
-        refused(await person.get("/v1/api-settings"), 403, "credential_not_admitted")
-        answer = await person.post("/v1/api-settings/reveal", {"password": PASSWORD})
-        refused(answer, 403, "credential_not_admitted")
-    level_1 = await (await tenant.merchant(level=1)).session()
-    refused(await level_1.post("/v1/api-settings/reveal", {"password": PASSWORD}), 403, "merchant_level_required")
-
-
-async def test_a_merchants_pair_opens_nothing_of_identity_but_who_it_is(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
-    document_ = (await identity.client.get("/openapi.json")).json()
-    open_to_pairs = {
-        (method.upper(), path)
-        for path, operations in document_["paths"].items()
-        for method, operation in operations.items()
-        if "pair" in operation["x-admits"] or operation["x-access"] == "public"
-    }
-
-    for path, operations in document_["paths"].items():
-        for method in operations:
-            if (method.upper(), path) in open_to_pairs:
-                continue
-            concrete = path.format(
-                tenant_id=tenant.id,
-                user_id=tenant.document["owner"]["id"],
-                location_id=tenant.default_location,
-                merchant_id=merchant.id,
-                account_id=merchant.document["api_account_id"],
-                key_id="key_01h455vb4pex5vsknk084sn02q",
-            )
-            answer = await pair.request(method.upper(), concrete)
-            assert answer.status_code == 403, f"{method} {path}: {answer.status_code}"
-    assert {path for method, path in open_to_pairs if method == "GET"} == {"/v1/auth/test", "/v1/permissions"}
-
-
-async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    session, first = await merchant.session(), await merchant.pair()
-
-    second = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 5})
-    during = (await identity.pair(**first).get("/v1/auth/test")).status_code
-    new_key = identity.pair(api_account_id=second["api_account_id"], api_auth_key=second["api_auth_key"])
-    works = (await new_key.get("/v1/auth/test")).status_code
-    until = datetime.fromisoformat(second["previous_key_valid_until"])
-    await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.05)
-    after = (await identity.pair(**first).get("/v1/auth/test")).status_code
-    third = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 0})
-
-    assert (during, works, after) == (200, 200, 401)
-    assert third["previous_key_valid_until"] is None
-    assert (await new_key.get("/v1/auth/test")).status_code == 401
-    too_long = await session.post("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 604_801})
-    assert pointers(refused(too_long, 422, "invalid")) == ["/overlap_seconds"]
-    by_default = await session.made("/v1/api-settings/rotate", {"password": PASSWORD})
-    assert by_default["previous_key_valid_until"] is not None
 
 
 async def test_concurrent_grants_make_one_key_and_one_fact(identity: Identity, tenant: Tenant) -> None:
@@ -250,3 +148,59 @@ async def test_the_database_itself_refuses_access_of_level_1(identity: Identity,
     finally:
         await connection.close()
     assert b"wbk_" not in kept
+
+
+async def test_a_merchants_locations_are_the_tenants_own_and_active(identity: Identity, tenant: Tenant) -> None:
+    stranger = await identity.new_tenant()
+    inactive = await tenant.location()
+    await tenant.owner.made(f"/v1/locations/{inactive['id']}/deactivate")
+    ids = [tenant.default_location, stranger.default_location, inactive["id"], tenant.default_location]
+
+    answer = await tenant.owner.post(
+        "/v1/merchants", tenant.merchant_body(location_ids=ids, default_location_id=stranger.default_location)
+    )
+    elsewhere = await tenant.owner.post(
+        "/v1/merchants", tenant.merchant_body(default_location_id=stranger.default_location)
+    )
+    none = await tenant.owner.post("/v1/merchants", tenant.merchant_body(location_ids=[]))
+
+    codes = {error["pointer"]: error["code"] for error in refused(answer, 422, "invalid")["errors"]}
+    assert codes == {
+        "/location_ids/1": "location_unknown",
+        "/location_ids/2": "location_inactive",
+        "/location_ids/3": "duplicate",
+    }
+    assert pointers(refused(elsewhere, 422, "invalid")) == ["/default_location_id"]
+    assert pointers(refused(none, 422, "invalid")) == ["/location_ids"]
+
+
+async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenant) -> None:
+    other = await tenant.location()
+    merchant = await tenant.merchant(reference_id="M-1", metadata={"tier": "gold"}, phone="+15145550100")
+    path = f"/v1/merchants/{merchant.id}"
+    address = email("renamed")
+
+    changed = document(
+        await tenant.owner.patch(
+            path,
+            {
+                "business_name": "Chez Ada",
+                "login_email": address,
+                "phone": None,
+                "location_ids": [other["id"]],
+                "default_location_id": other["id"],
+                "metadata": {},
+            },
+        )
+    )
+
+    assert (changed["business_name"], changed["phone"], changed["metadata"]) == ("Chez Ada", None, {})
+    assert (changed["location_ids"], changed["default_location_id"]) == ([other["id"]], other["id"])
+    await identity.log_in(tenant.id, address)
+    found = document(await tenant.owner.get("/v1/merchants?reference_id=M-1"))["data"]
+    assert [one["id"] for one in found] == [merchant.id]
+    assert document(await tenant.owner.get("/v1/merchants?level=1"))["data"] == []
+    twice = await tenant.owner.post("/v1/merchants", tenant.merchant_body(reference_id="M-1"))
+    assert refused(twice, 409, "reference_id_taken")["existing_id"] == merchant.id
+    updated = (await identity.facts(merchant.id, "merchant.created", "merchant.updated"))[1]
+    assert updated.data.location_ids == [other["id"]]

@@ -1,26 +1,20 @@
-"""Commands, migrations, signing keys and the generated documents."""
+"""Commands, migrations, the process and the generated documents."""
 
 import asyncio
 import json
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import jwt
 
 from deploy.devstack.processes import free_ports
-from identity.app import create_service, sealing_ring
 from identity.config import Settings
 from identity.metadata import Base
-from identity.signing_keys import operations as signing_keys_operations
 from shared.postgres.migrations import drift
-from tests.support import identity as support
-from tests.support.identity import Identity, Person, Tenant, document
-from tests.support.suite import Process, eventually
+from tests.support.identity import Identity, Person, document
+from tests.support.suite import Process
 
-GRACE_SECONDS = 6
 COMMAND_SECONDS = 90
 
 
@@ -69,37 +63,6 @@ async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: I
     assert made["api_key"] not in issued.data.model_dump_json()
 
 
-async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_ends(
-    identity: Identity, tenant: Tenant
-) -> None:
-    before = await identity.log_in(tenant.id, tenant.owner_email)
-    service = create_service(identity.settings)
-    async with service.database.transaction() as session:
-        new_key_id = await signing_keys_operations.rotate(
-            session,
-            sealing_ring(identity.settings),
-            datetime.now(UTC),
-            grace_seconds=GRACE_SECONDS,
-            session_seconds=identity.settings.session_seconds,
-        )
-    await service.database.close()
-
-    at_once = await identity.log_in(tenant.id, tenant.owner_email)
-    assert key_id(at_once) == key_id(before)
-
-    async def signs_with_the_new_key() -> Person | None:
-        person = await identity.log_in(tenant.id, tenant.owner_email)
-        return person if key_id(person) == new_key_id else None
-
-    after = await eventually(signs_with_the_new_key, seconds=30, what="the new key signs")
-    for person in (before, at_once, after):
-        assert (await person.get("/v1/auth/test")).status_code == 200
-    old = await identity.facts(key_id(before), "signing_key.published", "signing_key.published")
-    assert old[0].data.retires_at is None
-    assert old[1].data.retires_at is not None
-    await identity.facts(new_key_id, "signing_key.published")
-
-
 async def test_a_signing_key_is_rotated_by_a_command(identity: Identity) -> None:
     rotated = await run(identity.settings, "rotate-signing-key")
 
@@ -121,20 +84,6 @@ async def test_a_process_serves_and_stops_in_order(identity: Identity, tmp_path:
     finally:
         status = await asyncio.to_thread(process.stop)
     assert status == 0
-
-
-async def test_replicas_that_start_together_make_one_signing_key(identity: Identity, tenant: Tenant) -> None:
-    async def log_in(*services: Identity) -> list[Person] | None:
-        """With each of them, unless a rotation that was begun before took effect in between."""
-        found = [await service.log_in(tenant.id, tenant.owner_email) for service in services]
-        return found if key_id(found[0]) == key_id(await services[0].log_in(tenant.id, tenant.owner_email)) else None
-
-    async with support.served(identity.settings) as one, support.served(identity.settings) as two:
-        people = await eventually(lambda: log_in(one, two, identity), what="all sign with the keys of this time")
-
-        assert len({key_id(person) for person in people}) == 1
-        for service in (one, two, identity):
-            assert (await service.client.get("/v1/auth/test", headers=people[0].headers)).status_code == 200
 
 
 async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
@@ -165,7 +114,3 @@ async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
         "POST /v1/api-settings/accounts/{account_id}/deactivate",
         "DELETE /v1/api-keys/{key_id}",
     }
-
-
-def key_id(person: Person) -> str:
-    return str(jwt.get_unverified_header(person.document["token"])["kid"])

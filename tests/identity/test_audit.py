@@ -1,0 +1,29 @@
+"""The audit trail: who did what from where, without secrets."""
+
+from tests.support.identity import PASSWORD, Tenant, document, refused
+
+
+async def test_the_trail_says_who_did_what_from_where_and_holds_no_secret(tenant: Tenant) -> None:
+    clerk = await tenant.staff("settings")
+    merchant = await clerk.made("/v1/merchants", tenant.merchant_body(level=1))
+    await clerk.patch(f"/v1/merchants/{merchant['id']}", {"business_name": "Nouveau", "level": 2})
+    clerk_id = clerk.document["principal"]["id"]
+
+    trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant['id']}"))["data"]
+
+    assert [one["action"] for one in trail] == ["merchant.level_changed", "merchant.created"]
+    assert {(one["actor"], one["actor_kind"], one["via"]) for one in trail} == {(clerk_id, "staff", "session")}
+    assert trail[0]["before"] == {"business_name": merchant["business_name"], "level": 1}
+    assert trail[0]["after"] == {"business_name": "Nouveau", "level": 2}
+    assert trail[0]["address"]
+    assert trail[0]["request_id"]
+    everything = str(document(await tenant.owner.get("/v1/audit-events?limit=200")))
+    assert PASSWORD not in everything
+    assert "argon2" not in everything
+    assert "wbi_" not in everything
+    since = trail[0]["created_at"].replace("+00:00", "Z")
+    later = document(await tenant.owner.get(f"/v1/audit-events?created_at_gte={since}&actor={clerk_id}"))["data"]
+    assert [one["id"] for one in later] == [trail[0]["id"]]
+    refused(await clerk.get("/v1/audit-events?cursor=nonsense"), 400, "cursor_invalid")
+    poor = await tenant.staff("orders")
+    refused(await poor.get("/v1/audit-events"), 403, "permission_missing")

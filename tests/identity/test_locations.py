@@ -1,0 +1,56 @@
+"""Locations: changed field by field, deactivated only while nobody needs them, listed in pages."""
+
+from tests.support.identity import Identity, Tenant, document, pointers, refused
+
+
+async def test_the_default_location_and_a_merchants_last_one_stay_active(identity: Identity, tenant: Tenant) -> None:
+    one, two = await tenant.location(reference_id="one"), await tenant.location()
+    merchant = await tenant.merchant(location_ids=[one["id"], two["id"]], default_location_id=one["id"])
+    path = "/v1/locations/{}/{}".format
+
+    refused(await tenant.owner.post(path(tenant.default_location, "deactivate")), 409, "location_is_default")
+    stopped = await tenant.owner.made(path(one["id"], "deactivate"))
+    again = await tenant.owner.made(path(one["id"], "deactivate"))
+    last = refused(await tenant.owner.post(path(two["id"], "deactivate")), 409, "location_needed")
+
+    assert (stopped["active"], again["version"]) == (False, stopped["version"])
+    assert last["merchant_ids"] == [merchant.id]
+    await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
+    await tenant.owner.made(path(two["id"], "deactivate"))
+    refused(await tenant.owner.post(f"/v1/merchants/{merchant.id}/enable"), 409, "location_needed")
+    await tenant.owner.made(path(one["id"], "activate"))
+    await tenant.owner.made(f"/v1/merchants/{merchant.id}/enable")
+    await identity.facts(one["id"], "location.created", "location.deactivated", "location.activated")
+
+
+async def test_a_location_is_changed_field_by_field(tenant: Tenant) -> None:
+    made = await tenant.location(
+        type="warehouse", address={"raw": "1 Rue X"}, geo={"latitude": 45.5, "longitude": -73.6}, timezone="UTC"
+    )
+    path = f"/v1/locations/{made['id']}"
+
+    changed = document(await tenant.owner.patch(path, {"name": "Laval", "address": None, "reference_id": "L"}))
+    unchanged = document(await tenant.owner.patch(path, {"name": "Laval"}))
+
+    assert (changed["name"], changed["address"], changed["geo"]) == ("Laval", None, made["geo"])
+    assert (changed["version"], unchanged["version"]) == (2, 2)
+    taken = await tenant.owner.post("/v1/locations", {"name": "Other", "reference_id": "L"})
+    assert refused(taken, 409, "reference_id_taken")["existing_id"] == made["id"]
+    bad = {"name": "x", "geo": {"latitude": 91, "longitude": 0}, "timezone": "Nowhere", "type": "hut"}
+    problem = refused(await tenant.owner.post("/v1/locations", bad), 422, "invalid")
+    assert set(pointers(problem)) == {"/geo/latitude", "/timezone", "/type"}
+
+
+async def test_lists_are_paged_without_gaps_or_repeats(tenant: Tenant) -> None:
+    made = [await tenant.location() for _ in range(5)]
+    found: list[str] = []
+    path = "/v1/locations?limit=2"
+
+    while True:
+        page = document(await tenant.owner.get(path))
+        found += [one["id"] for one in page["data"]]
+        if not page["has_more"]:
+            break
+        path = f"/v1/locations?limit=2&cursor={page['next_cursor']}"
+
+    assert found == [*(one["id"] for one in reversed(made)), tenant.default_location]
