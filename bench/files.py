@@ -1,7 +1,7 @@
-"""`python -m bench.files`: a million jobs in by a file and out again, and how much memory the jobs service needs meanwhile.
+"""`python -m bench.files`: imports and exports a file of a million jobs, and measures the memory of the jobs service.
 
-The file is made while it is sent and read while it is received, so that neither end holds it. Memory is what the operating system counts as
-resident for the service's process, looked at five times a second.
+The bench generates the file while it sends it and counts lines while it receives, so that neither side holds the file. Memory is the
+resident set size of the service's process, sampled five times a second.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FORMATS = ("ndjson", "csv")
 
 
 class Memory:
-    """The most that a process had resident, from the moment of asking on."""
+    """The largest resident set size of a process since this object was made, in MiB."""
 
     def __init__(self, process: psutil.Process):
         self._process = process
@@ -43,14 +43,14 @@ class Memory:
         return float(self._process.memory_info().rss) / MEBIBYTE
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Sample until cancelled."""
         while True:
             self.peak_mib = max(self.peak_mib, self._now())
             await asyncio.sleep(LOOK_SECONDS)
 
 
 async def lines(rows: int) -> AsyncIterator[bytes]:
-    """The file, some lines at a time."""
+    """The NDJSON file, 500 lines at a time."""
     for first in range(0, rows, PIECE_ROWS):
         some = (
             job(reference_id=f"FILE{number:08d}", tags=["bulk"], actions=[{"description": "Sofa", "sku": "S-100"}])
@@ -60,12 +60,12 @@ async def lines(rows: int) -> AsyncIterator[bytes]:
 
 
 async def import_file(stage: Stage, client: httpx.AsyncClient, rows: int) -> float:
-    """Have a file imported; seconds from the first byte to the last job."""
+    """Import a file; returns the seconds from the first byte sent to the last job created."""
     began = time.monotonic()
     headers = {**stage.pair.headers, "Content-Type": "application/x-ndjson"}
     sent = await client.post("/v1/jobs/import", content=lines(rows), headers=headers)
     if sent.status_code != ACCEPTED:
-        raise BenchFailed(f"the file was not taken: {sent.status_code} {sent.text}")
+        raise BenchFailed(f"the file was not accepted: {sent.status_code} {sent.text}")
     _say(f"sent in {time.monotonic() - began:.0f} s")
     while True:
         found = (await client.get(f"/v1/jobs/imports/{sent.json()['id']}", headers=stage.pair.headers)).json()
@@ -73,12 +73,12 @@ async def import_file(stage: Stage, client: httpx.AsyncClient, rows: int) -> flo
             break
         await asyncio.sleep(POLL_SECONDS)
     if (found["status"], found["jobs_created"]) != ("succeeded", rows):
-        raise BenchFailed(f"not everything was imported: {found}")
+        raise BenchFailed(f"not all rows were imported: {found}")
     return time.monotonic() - began
 
 
 async def export_file(stage: Stage, client: httpx.AsyncClient, kind: str) -> tuple[int, float]:
-    """Export everything; how many lines, in how many seconds."""
+    """Export all jobs; returns the number of lines and the seconds."""
     began, count = time.monotonic(), 0
     async with client.stream("GET", f"/v1/jobs/export?format={kind}", headers=stage.pair.headers) as answer:
         answer.raise_for_status()
@@ -88,7 +88,7 @@ async def export_file(stage: Stage, client: httpx.AsyncClient, kind: str) -> tup
 
 
 async def measure(rows: int) -> Results:
-    """In, and out in both formats, each in a process that has just started."""
+    """Import, then export in both formats, each with a newly started process."""
     results = Results(quick=rows < ROWS)
     with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
         async with set_up(Path(folder)) as stage:
@@ -132,9 +132,9 @@ async def _run(rows: int) -> Results:
 
 
 def main() -> int:
-    """Run the bench; 0 when it could measure everything, whatever it found."""
+    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.files", description="Jobs in and out by files, and the memory for it."
+        prog="python -m bench.files", description="Imports and exports of a million jobs, and their memory."
     )
     parser.add_argument("--rows", type=int, default=ROWS, help="lines of the file")
     results = asyncio.run(_run(parser.parse_args().rows))

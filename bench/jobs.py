@@ -1,4 +1,4 @@
-"""`python -m bench.jobs`: what creating a job and reading one by its id cost, against a bare ASGI app that runs the same SQL."""
+"""`python -m bench.jobs`: rates of creating jobs and of reading jobs by id, compared with a bare ASGI app that runs the same SQL."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ READ_IDS = 5_000
 
 
 async def create_and_read(stage: Stage, results: Results, rounds: int, seconds: float) -> None:
-    """Both against the bare app, in turns; jobs with the role `api` alone, in one process."""
+    """Measure both, alternating with the bare app. The jobs service runs in one process with the role `api`."""
     await stage.run_as("jobs", "api")
     rates: dict[str, list[float]] = {}
 
@@ -52,7 +52,7 @@ async def create_and_read(stage: Stage, results: Results, rounds: int, seconds: 
 
 
 async def measure(*, quick: bool) -> Results:
-    """Everything, on a stage of its own."""
+    """Run the whole bench on a stage of its own."""
     results = Results(quick)
     with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
         async with set_up(Path(folder)) as stage:
@@ -70,8 +70,10 @@ async def _run(*, quick: bool) -> Results:
 
 
 def main() -> int:
-    """Run the bench; 0 when it could measure everything, whatever it found."""
-    parser = argparse.ArgumentParser(prog="python -m bench.jobs", description="What jobs cost, one by one.")
+    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.jobs", description="Rates of creating and reading single jobs."
+    )
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     results = asyncio.run(_run(quick=parser.parse_args().quick))
     keep(results, "jobs")

@@ -1,9 +1,10 @@
-"""`python -m bench.searches`: what searches cost as a tenant's jobs grow from ten thousand to three million.
+"""`python -m bench.searches`: the cost of searches with ten thousand and with three million jobs of one tenant.
 
-A small stock is written, and a copy of it kept; then it grows. Every documented search asks both for its first page many times, each time
-with other values. What it takes of the database is PostgreSQL's own account of all statements meanwhile (`log_duration`), so that other
-work of the service's process is no part of it; what the whole request takes is told beside it. The plans of the slowest are printed.
-`--jobs` sets the larger number, `--quick` makes it small.
+It writes the small number of jobs, copies the database, and writes the rest. Then each case of `bench.search_cases` requests the first
+page from both databases many times, with different values. Two times are measured: the database time, which is the sum of PostgreSQL's
+own durations of the request's statements (`log_duration`), and the time of the whole request. The plans of the slowest statements are
+printed.
+`--jobs` sets the larger number; `--quick` makes it small.
 """
 
 import argparse
@@ -26,9 +27,9 @@ import httpx
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from bench import stock
+from bench import job_stock
 from bench.figures import Figure, Results, keep, percentile, table
-from bench.questions import QUESTIONS, Sample, new_job
+from bench.search_cases import SEARCH_CASES, Sample, new_job
 from bench.stage import BenchFailed, Stage, set_up
 from jobs.app import create_app
 from jobs.config import Settings
@@ -42,14 +43,14 @@ RUN_SECONDS_MAX = 5400.0
 ASKED_TIMES = 200
 WARMING_TIMES = 20
 ROUNDS = 3
-"""Sizes take turns, so that what else the machine does meets both."""
+"""Both sizes are measured in each round, so that other load of the machine affects both."""
 MERCHANTS, LOCATIONS = 50, 20
 GROWTH_AIM = 1.3
 DATABASE_MS_AIM = 10.0
 PLANS_PRINTED = 6
 
 SHARED_BUFFERS = "10GB"
-"""For the larger stock, whose rows and indexes take as much (the terms beside the rows, which are read seldom, take 5 GB more)."""
+"""The size of the rows and indexes of three million jobs. Their TOAST tables take 5 GB more and are rarely read."""
 READ_OFTEN = (
     "ix_jobs_of_status",
     "ix_jobs_of_type",
@@ -65,7 +66,7 @@ READ_OFTEN = (
     "ix_jobs_updated",
     "ix_jobs_scheduled",
 )
-"""The later, the surer to be in memory when questions begin."""
+"""Read into the cache in this order; a later one is less likely to be evicted again."""
 
 _SAMPLES = """
     SELECT job.*, coalesce(job.scheduled_date, job.created_at::date) AS day, action.sku, action.barcode AS action_barcode,
@@ -83,13 +84,13 @@ CREATED = "a job created"
 _DURATION = re.compile(r"duration: ([0-9.]+) ms")
 
 Timed = tuple[float, str, Any]
-"""Seconds that a statement took, the statement, its parameters."""
+"""Duration in seconds, statement, parameters."""
 NOTHING: Timed = (0.0, "", ())
 
 
 @dataclass(slots=True)
-class Asked:
-    """What one question cost at one size of the stock."""
+class CaseCost:
+    """What one case cost with one number of jobs."""
 
     database_ms: list[float] = field(default_factory=list)
     request_ms: list[float] = field(default_factory=list)
@@ -97,13 +98,13 @@ class Asked:
     slowest: Timed = NOTHING
 
 
-class Account:
-    """What PostgreSQL says that statements took: in its log, before it answers."""
+class StatementLog:
+    """Durations of statements from PostgreSQL's log, which has them before the client has the result."""
 
     def __init__(self, log_file: Path):
         self._log = log_file.open(encoding="utf-8", errors="replace")
         self.slowest: Timed = NOTHING
-        """As the service saw it."""
+        """The slowest statement since the last call of `take`, with the duration that the service measured."""
         self.take()
 
     def take(self) -> float:
@@ -112,34 +113,34 @@ class Account:
         return sum(float(found) for found in _DURATION.findall(self._log.read()))
 
     def note(self, seconds: float, statement: str, parameters: Any) -> None:
-        """The service has seen a statement end."""
+        """Called by the service's database engine when a statement has ended."""
         self.slowest = max(self.slowest, (seconds, statement, parameters), key=lambda one: one[0])
 
 
-class Shopfront:
-    """The jobs service in this very process, on the bench's database."""
+class InProcessService:
+    """The jobs service in this process, with one of the bench's databases."""
 
-    def __init__(self, client: httpx.AsyncClient, account: Account):
+    def __init__(self, client: httpx.AsyncClient, statements: StatementLog):
         self._client = client
-        self._account = account
+        self._statements = statements
 
-    async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], asked: Asked) -> None:
-        """Ask once more, and note what it cost."""
-        self._account.take()
+    async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], cost: CaseCost) -> None:
+        """Send a request and add its cost to `cost`. Raises `BenchFailed` for an error status."""
+        self._statements.take()
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer = await self._client.post(path, headers=dict(headers), json=body)
-        asked.request_ms.append((loop.time() - began) * 1e3)
+        cost.request_ms.append((loop.time() - began) * 1e3)
         if answer.status_code not in (200, 201):
             raise BenchFailed(f"{path} {body}: {answer.status_code} {answer.text}")
-        asked.slowest = max(asked.slowest, self._account.slowest, key=lambda one: one[0])
-        asked.database_ms.append(self._account.take())
-        asked.rows += len(answer.json().get("data", ()))
+        cost.slowest = max(cost.slowest, self._statements.slowest, key=lambda one: one[0])
+        cost.database_ms.append(self._statements.take())
+        cost.rows += len(answer.json().get("data", ()))
 
 
 @asynccontextmanager
-async def shopfront(stage: Stage, url: str, account: Account) -> AsyncIterator[Shopfront]:
-    """Jobs, answering in this process from the database at `url`."""
+async def in_process_service(stage: Stage, url: str, statements: StatementLog) -> AsyncIterator[InProcessService]:
+    """The jobs service in this process, with the database at `url`."""
     own = make_url(stage.suite.databases["jobs"]).set(database=make_url(url).database)
     database_url = own.render_as_string(hide_password=False)
     os.environ.update({**stage.suite.environment, "JOBS_DATABASE_URL": database_url, "WAYBILL_ROLES": "api"})
@@ -151,7 +152,7 @@ async def shopfront(stage: Stage, url: str, account: Account) -> AsyncIterator[S
         connection.info["began"] = loop.time()
 
     def after(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        account.note(loop.time() - connection.info["began"], statement, parameters)
+        statements.note(loop.time() - connection.info["began"], statement, parameters)
 
     for engine in (database.engine, database.search_engine):
         event.listen(engine.sync_engine, "before_cursor_execute", before)
@@ -166,17 +167,17 @@ async def shopfront(stage: Stage, url: str, account: Account) -> AsyncIterator[S
             return (await client.get("/readyz")).status_code == 200
 
         await eventually(ready, seconds=20, what="jobs answers in this process")
-        yield Shopfront(client, account)
+        yield InProcessService(client, statements)
 
 
 # -- searching -------------------------------------------------------------------------------------------------------------
 
 
 async def search(stage: Stage, results: Results, large: int, rounds: int, log_file: Path) -> None:
-    """Each question at both sizes of the stock."""
+    """Run all cases with both numbers of jobs."""
     tenant = stage.tenant
     known = (await stage.pair.get("jobs", "/v1/auth/test")).json()
-    shop = stock.Shop(
+    shop = job_stock.Shop(
         tenant.id,
         [known["subject_id"], *(new_id("mer") for _ in range(MERCHANTS - 1))],
         [tenant.default_location, *(new_id("loc") for _ in range(LOCATIONS - 1))],
@@ -187,16 +188,16 @@ async def search(stage: Stage, results: Results, large: int, rounds: int, log_fi
         await stage.stop(name)
     database = make_url(stage.suite.databases["jobs"]).database
     url = make_url(stage.backing.postgres_admin_url).set(database=database).render_as_string(hide_password=False)
-    await stock.fill(url, shop, first=0, total=SMALL, rebuild=False)
+    await job_stock.fill(url, shop, first=0, total=SMALL, rebuild=False)
     small_url = await _copied(stage, url)
-    await stock.fill(url, shop, first=SMALL, total=large, rebuild=True)
+    await job_stock.fill(url, shop, first=SMALL, total=large, rebuild=True)
     await _prepare(stage, url)
-    account = Account(log_file)
-    few: list[dict[str, Asked]] = []
-    many: list[dict[str, Asked]] = []
+    statements = StatementLog(log_file)
+    few: list[dict[str, CaseCost]] = []
+    many: list[dict[str, CaseCost]] = []
     for number in range(rounds):
-        few.append(await _ask_all(stage, small_url, staff, SMALL, number, account))
-        many.append(await _ask_all(stage, url, staff, large, number, account))
+        few.append(await _run_cases(stage, small_url, staff, SMALL, number, statements))
+        many.append(await _run_cases(stage, url, staff, large, number, statements))
     results.figures += compared(few, many, large)
     results.remarks.append(await _pages(url))
     await _print_plans(url, many)
@@ -204,33 +205,33 @@ async def search(stage: Stage, results: Results, large: int, rounds: int, log_fi
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is aimed at for one kind of time."""
+    """One kind of time, and its aim."""
 
     name: str
-    of: Callable[[Asked], Sequence[float]]
+    of: Callable[[CaseCost], Sequence[float]]
     aim: str
     met: Callable[[float, float], bool]
-    """Given the time at the larger size and that at the smaller."""
+    """Whether the aim is met, given the time with the larger and with the smaller number of jobs."""
 
 
 MEASURES = (
     Measure(
         "database time",
-        lambda asked: asked.database_ms,
+        lambda cost: cost.database_ms,
         f"≤ {DATABASE_MS_AIM:.0f} ms",
         lambda large, _: large <= DATABASE_MS_AIM,
     ),
     Measure(
         "the request",
-        lambda asked: asked.request_ms,
+        lambda cost: cost.request_ms,
         f"≤ {GROWTH_AIM} ×",
         lambda large, small: large <= GROWTH_AIM * small,
     ),
 )
 
 
-def compared(few: Sequence[dict[str, Asked]], many: Sequence[dict[str, Asked]], large: int) -> list[Figure]:
-    """What each question cost at both sizes, round by round, and whether that is what is aimed at."""
+def compared(few: Sequence[dict[str, CaseCost]], many: Sequence[dict[str, CaseCost]], large: int) -> list[Figure]:
+    """Figures of each case: p99 per round with both numbers of jobs, and whether the aim is met."""
     figures = []
     for name in few[0]:
         rows, more_rows = (sum(one[name].rows for one in rounds) / len(rounds) / ASKED_TIMES for rounds in (few, many))
@@ -244,7 +245,7 @@ def compared(few: Sequence[dict[str, Asked]], many: Sequence[dict[str, Asked]], 
 
 
 async def _copied(stage: Stage, url: str) -> str:
-    """The stock so far in a second database; its URL."""
+    """Copy the database under another name; returns its URL."""
     source = make_url(url)
     name = f"{source.database}_small"
     connection = await asyncpg.connect(stage.backing.postgres_admin_url)
@@ -259,7 +260,7 @@ async def _copied(stage: Stage, url: str) -> str:
 
 
 async def _prepare(stage: Stage, url: str) -> None:
-    """Restart PostgreSQL with a large cache and an account of what statements take; fill the cache."""
+    """Restart PostgreSQL with a large cache and with logged durations, and fill the cache."""
     connection = await asyncpg.connect(stage.backing.postgres_admin_url)
     await connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'")
     await connection.execute("ALTER SYSTEM SET log_duration = on")
@@ -273,43 +274,43 @@ async def _prepare(stage: Stage, url: str) -> None:
     await connection.close()
 
 
-async def _ask_all(
-    stage: Stage, url: str, staff: Mapping[str, str], total: int, number: int, account: Account
-) -> dict[str, Asked]:
-    """One round: each question so many times, each round for other jobs."""
-    found: dict[str, Asked] = {}
+async def _run_cases(
+    stage: Stage, url: str, staff: Mapping[str, str], total: int, number: int, statements: StatementLog
+) -> dict[str, CaseCost]:
+    """One round of all cases; each round uses other sample jobs."""
+    found: dict[str, CaseCost] = {}
     samples = await _samples(url)
     first = number * ASKED_TIMES // 2
-    async with shopfront(stage, url, account) as front:
+    async with in_process_service(stage, url, statements) as service:
         # As `serve` does.
         server.settle_memory()
-        for query in QUESTIONS:
-            headers = stage.pair.headers if query.own else staff
-            asked = found[query.name] = Asked()
+        for case in SEARCH_CASES:
+            headers = stage.pair.headers if case.own else staff
+            cost = found[case.name] = CaseCost()
             for place in range(first, first + WARMING_TIMES + ASKED_TIMES):
-                path, body = query.request(samples[place % len(samples)])
-                await front.post(path, body, headers, asked if place >= first + WARMING_TIMES else Asked())
-            if query.finds and not asked.rows:
-                raise BenchFailed(f"{query.name}: nothing was found")
-            _say(f"{total:>9,} {query.name:<36} {_shown(asked)}, {asked.rows / ASKED_TIMES:.0f} rows")
-        asked = found[CREATED] = Asked()
+                path, body = case.request(samples[place % len(samples)])
+                await service.post(path, body, headers, cost if place >= first + WARMING_TIMES else CaseCost())
+            if case.finds and not cost.rows:
+                raise BenchFailed(f"{case.name}: nothing was found")
+            _say(f"{total:>9,} {case.name:<36} {_shown(cost)}, {cost.rows / ASKED_TIMES:.0f} rows")
+        cost = found[CREATED] = CaseCost()
         for place in range(WARMING_TIMES + ASKED_TIMES):
             body = new_job(total + number * 1000 + place)
-            await front.post("/v1/jobs", body, stage.pair.headers, asked if place >= WARMING_TIMES else Asked())
-        _say(f"{total:>9,} {CREATED:<36} {_shown(asked)}")
+            await service.post("/v1/jobs", body, stage.pair.headers, cost if place >= WARMING_TIMES else CaseCost())
+        _say(f"{total:>9,} {CREATED:<36} {_shown(cost)}")
     return found
 
 
-def _shown(asked: Asked) -> str:
+def _shown(cost: CaseCost) -> str:
     database_ms, request_ms = (
         f"p50 {percentile(each, 0.5):7.2f} p99 {percentile(each, 0.99):7.2f}"
-        for each in (asked.database_ms, asked.request_ms)
+        for each in (cost.database_ms, cost.request_ms)
     )
     return f"{database_ms} ms in the database, {request_ms} ms in all"
 
 
 async def _samples(url: str) -> list[Sample]:
-    """Jobs from all of the stock."""
+    """A random sample of the stored jobs."""
     connection = await asyncpg.connect(url)
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(kind, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
@@ -335,13 +336,13 @@ async def _pages(url: str) -> str:
     return f"PostgreSQL's memory was mapped by {'huge' if huge else 'small'} pages."
 
 
-async def _print_plans(url: str, many: Sequence[Mapping[str, Asked]]) -> None:
-    """What PostgreSQL did where it took longest."""
+async def _print_plans(url: str, many: Sequence[Mapping[str, CaseCost]]) -> None:
+    """Print the plans of the slowest statements."""
     connection = await asyncpg.connect(url)
-    grown = [(name, asked) for one in many for name, asked in one.items()]
+    grown = [(name, cost) for one in many for name, cost in one.items()]
     slowest = sorted(grown, key=lambda one: percentile(one[1].database_ms, 0.99), reverse=True)[:PLANS_PRINTED]
-    for name, asked in slowest:
-        seconds, statement, parameters = asked.slowest
+    for name, cost in slowest:
+        seconds, statement, parameters = cost.slowest
         sys.stdout.write(f"\n{name}: {seconds * 1e3:.1f} ms\n")
         if statement.lstrip().upper().startswith(("SELECT", "WITH")) and "INSERT" not in statement:
             plan = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *parameters)
@@ -357,7 +358,7 @@ def _say(text: str) -> None:
 
 
 async def measure(large: int, *, quick: bool) -> Results:
-    """Everything, on a stage of its own."""
+    """Run the whole bench on a stage of its own."""
     results = Results(quick)
     with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -376,12 +377,12 @@ async def _run(large: int, *, quick: bool) -> Results:
 
 
 def main() -> int:
-    """Run the bench; 0 when it could measure everything, whatever it found."""
+    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.searches", description="What searches cost among millions of jobs."
+        prog="python -m bench.searches", description="The cost of searches among millions of jobs."
     )
-    parser.add_argument("--jobs", type=int, default=LARGE, help="the larger stock, of one tenant")
-    parser.add_argument("--quick", action="store_true", help="one short round of everything, up to 50,000 jobs")
+    parser.add_argument("--jobs", type=int, default=LARGE, help="the larger number of jobs of one tenant")
+    parser.add_argument("--quick", action="store_true", help="one short round, at most 50,000 jobs")
     arguments = parser.parse_args()
     large = min(arguments.jobs, 50_000) if arguments.quick else arguments.jobs
     results = asyncio.run(_run(large, quick=arguments.quick))

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
+from tests.support.job_states import STATUSES, JobActors, job_actors
 from tests.support.jobs import Api, Jobs, Tenant
-from tests.support.life import STATUSES, Crew, crew_of
 
 STOP = {"name": "Depot 4", "address": {"line1": "9 Rue Y", "city": "Laval"}, "instructions": "Rear door"}
 WHOLE: dict[str, Any] = {
@@ -45,26 +45,26 @@ _MORE_ACTIONS = text(
 
 
 @pytest.fixture(scope="module")
-async def crew(service: Jobs) -> Crew:
-    """A crew for tests that look at one job each."""
-    return await crew_of(await service.tenant())
+async def actors(service: Jobs) -> JobActors:
+    """Actors of one tenant, for tests that use one job each."""
+    return await job_actors(await service.tenant())
 
 
 def path(job: dict[str, Any], action: dict[str, Any] | None = None, rest: str = "") -> str:
     return f"/v1/jobs/{job['id']}/actions" + (f"/{action['id']}{rest}" if action else "")
 
 
-async def added(crew: Crew, job: dict[str, Any], **more: Any) -> dict[str, Any]:
-    answer = await crew.dispatch.post(path(job), more)
+async def added(actors: JobActors, job: dict[str, Any], **more: Any) -> dict[str, Any]:
+    answer = await actors.dispatch.post(path(job), more)
     assert answer.status_code == 201, answer.text
     document: dict[str, Any] = answer.json()
     return document
 
 
-async def test_an_action_is_added_with_all_that_it_can_have(crew: Crew) -> None:
-    job = await crew.order(actions=[])
+async def test_an_action_is_added_with_all_that_it_can_have(actors: JobActors) -> None:
+    job = await actors.order(actions=[])
 
-    answer = await crew.dispatch.post(path(job), WHOLE)
+    answer = await actors.dispatch.post(path(job), WHOLE)
 
     action = answer.json()
     assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
@@ -73,29 +73,29 @@ async def test_an_action_is_added_with_all_that_it_can_have(crew: Crew) -> None:
     }
     assert (action["stop"]["name"], action["stop"]["address"]["city"]) == ("Depot 4", "Laval")
     assert (action["object"], action["job_id"], action["status"]) == ("action", job["id"], "undetermined")
-    assert (await crew.dispatch.get(path(job, action))).json() == action
-    after = await crew.read(job)
+    assert (await actors.dispatch.get(path(job, action))).json() == action
+    after = await actors.read(job)
     assert (after["actions"], after["version"]) == ([action], 2)
 
 
-async def test_an_action_comes_last_unless_it_says_where(crew: Crew) -> None:
-    job = await crew.order(type="pickup", actions=[{"sku": "A", "position": 5}])
+async def test_an_action_comes_last_unless_it_says_where(actors: JobActors) -> None:
+    job = await actors.order(type="pickup", actions=[{"sku": "A", "position": 5}])
 
-    last, first = await added(crew, job, sku="B"), await added(crew, job, sku="C", position=1)
+    last, first = await added(actors, job, sku="B"), await added(actors, job, sku="C", position=1)
 
     assert (last["position"], last["type"], first["position"]) == (6, "pickup", 1)
-    assert [action["sku"] for action in (await crew.read(job))["actions"]] == ["C", "A", "B"]
-    assert [action["sku"] for action in (await crew.dispatch.get(path(job))).json()["data"]] == ["C", "A", "B"]
+    assert [action["sku"] for action in (await actors.read(job))["actions"]] == ["C", "A", "B"]
+    assert [action["sku"] for action in (await actors.dispatch.get(path(job))).json()["data"]] == ["C", "A", "B"]
 
 
-async def test_a_list_of_actions_is_read_page_by_page(crew: Crew) -> None:
-    job = await crew.order(actions=[{"position": position % 4 + 1} for position in range(11)])
-    await crew.order(actions=[{}])
+async def test_a_list_of_actions_is_read_page_by_page(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"position": position % 4 + 1} for position in range(11)])
+    await actors.order(actions=[{}])
 
     found: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = (await crew.merchant.session().get(f"{path(job)}?limit=3{cursor}")).json()
+        page = (await actors.merchant.session().get(f"{path(job)}?limit=3{cursor}")).json()
         found += page["data"]
         if not page["has_more"]:
             break
@@ -117,41 +117,43 @@ async def test_a_list_of_actions_is_read_page_by_page(crew: Crew) -> None:
         ({"description": " ", "unit": ""}, {"description": None, "unit": None}),
     ],
 )
-async def test_a_patch_changes_what_it_names(crew: Crew, patch: dict[str, Any], expected: dict[str, Any]) -> None:
-    job = await crew.order(actions=[WHOLE, {"sku": "Z"}])
+async def test_a_patch_changes_what_it_names(
+    actors: JobActors, patch: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    job = await actors.order(actions=[WHOLE, {"sku": "Z"}])
     action = next(one for one in job["actions"] if one["sku"] == "S-1")
 
-    answer = await crew.dispatch.patch(path(job, action), patch)
+    answer = await actors.dispatch.patch(path(job, action), patch)
 
     assert answer.status_code == 200, answer.text
     after = answer.json()
     assert after == {**action, **expected, "version": 2, "updated_at": after["updated_at"]}
-    assert after in (await crew.read(job))["actions"]
-    assert (await crew.history(job))[-1]["type"] == "action.updated"
+    assert after in (await actors.read(job))["actions"]
+    assert (await actors.history(job))[-1]["type"] == "action.updated"
 
 
-async def test_an_action_without_a_position_goes_last(crew: Crew) -> None:
-    job = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
+async def test_an_action_without_a_position_goes_last(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
 
-    moved = await crew.dispatch.patch(path(job, job["actions"][0]), {"position": None})
-    stays = await crew.dispatch.patch(path(job, job["actions"][0]), {"position": None})
+    moved = await actors.dispatch.patch(path(job, job["actions"][0]), {"position": None})
+    stays = await actors.dispatch.patch(path(job, job["actions"][0]), {"position": None})
 
     assert (moved.json()["position"], stays.json()) == (4, moved.json())
-    assert [action["sku"] for action in (await crew.read(job))["actions"]] == ["B", "C", "A"]
+    assert [action["sku"] for action in (await actors.read(job))["actions"]] == ["B", "C", "A"]
 
 
-async def test_a_nested_patch_reaches_into_the_stop(crew: Crew) -> None:
-    job = await crew.order(actions=[WHOLE])
+async def test_a_nested_patch_reaches_into_the_stop(actors: JobActors) -> None:
+    job = await actors.order(actions=[WHOLE])
     action = job["actions"][0]
 
-    answer = await crew.dispatch.patch(
+    answer = await actors.dispatch.patch(
         path(job, action), {"stop": {"address": {"city": None, "raw": "9 Rue Y, Laval"}, "instructions": None}}
     )
 
     stop = answer.json()["stop"]
     assert (stop["name"], stop["instructions"]) == ("Depot 4", None)
     assert (stop["address"]["line1"], stop["address"]["city"]) == ("9 Rue Y", None)
-    wrong = await crew.dispatch.patch(path(job, action), {"stop": {"address": {"raw": None, "line1": None}}})
+    wrong = await actors.dispatch.patch(path(job, action), {"stop": {"address": {"raw": None, "line1": None}}})
     assert [(error["pointer"], error["code"]) for error in wrong.json()["errors"]] == [
         ("/stop/address/line1", "address_empty")
     ]
@@ -171,103 +173,103 @@ async def test_a_nested_patch_reaches_into_the_stop(crew: Crew) -> None:
     ],
 )
 async def test_a_wrong_patch_is_refused_with_all_that_is_wrong(
-    crew: Crew, patch: dict[str, Any], expected: list[str]
+    actors: JobActors, patch: dict[str, Any], expected: list[str]
 ) -> None:
-    job = await crew.order(actions=[WHOLE])
+    job = await actors.order(actions=[WHOLE])
 
-    answer = await crew.dispatch.patch(path(job, job["actions"][0]), patch)
+    answer = await actors.dispatch.patch(path(job, job["actions"][0]), patch)
 
     assert answer.status_code == 422, answer.text
     assert sorted(error["pointer"] for error in answer.json()["errors"]) == expected
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
-async def test_only_some_types_have_a_stop(crew: Crew) -> None:
-    delivery, pickup = await crew.order(actions=[{}]), await crew.order(type="pickup", actions=[])
+async def test_only_some_types_have_a_stop(actors: JobActors) -> None:
+    delivery, pickup = await actors.order(actions=[{}]), await actors.order(type="pickup", actions=[])
 
     for body in ({"stop": STOP}, {"stop": STOP, "type": "service"}):
-        answer = await crew.dispatch.post(path(delivery), body)
+        answer = await actors.dispatch.post(path(delivery), body)
         assert answer.status_code == 422
         assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [("/stop", "stop_misplaced")]
-    refused = await crew.dispatch.patch(path(delivery, delivery["actions"][0]), {"stop": STOP})
+    refused = await actors.dispatch.patch(path(delivery, delivery["actions"][0]), {"stop": STOP})
     assert refused.json()["errors"][0]["code"] == "stop_misplaced"
-    assert (await added(crew, delivery, stop=STOP, type="return"))["stop"]["name"] == "Depot 4"
-    assert (await added(crew, pickup, stop=STOP))["type"] == "pickup"
-    both = await crew.dispatch.patch(path(delivery, delivery["actions"][0]), {"stop": STOP, "type": "exchange"})
+    assert (await added(actors, delivery, stop=STOP, type="return"))["stop"]["name"] == "Depot 4"
+    assert (await added(actors, pickup, stop=STOP))["type"] == "pickup"
+    both = await actors.dispatch.patch(path(delivery, delivery["actions"][0]), {"stop": STOP, "type": "exchange"})
     assert both.status_code == 200
 
 
-async def test_a_change_of_nothing_leaves_no_trace(crew: Crew) -> None:
-    job = await crew.order(actions=[WHOLE])
+async def test_a_change_of_nothing_leaves_no_trace(actors: JobActors) -> None:
+    job = await actors.order(actions=[WHOLE])
     action = job["actions"][0]
 
     patches: list[dict[str, Any]] = [{}, {"quantity": 4}, {"stop": {}}, {"value": {"amount": 1250}}]
     for patch in patches:
-        answer = await crew.dispatch.patch(path(job, action), patch)
+        answer = await actors.dispatch.patch(path(job, action), patch)
         assert (answer.status_code, answer.json(), answer.headers["ETag"]) == (200, action, '"1"')
 
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_actions_change_only_before_work_begins(crew: Crew, status: str) -> None:
-    job = await crew.job(status)
+async def test_actions_change_only_before_work_begins(actors: JobActors, status: str) -> None:
+    job = await actors.job(status)
     action = job["actions"][0]
     attempts = [
-        await crew.dispatch.patch(path(job, action), {"quantity": 9}),
-        await crew.dispatch.post(path(job), {"sku": "late"}),
-        await crew.dispatch.delete(path(job, action)),
+        await actors.dispatch.patch(path(job, action), {"quantity": 9}),
+        await actors.dispatch.post(path(job), {"sku": "late"}),
+        await actors.dispatch.delete(path(job, action)),
     ]
 
     if status in ("staging", "new"):
         assert [answer.status_code for answer in attempts] == [200, 201, 204]
-        assert [one["sku"] for one in (await crew.read(job))["actions"]] == ["late"]
+        assert [one["sku"] for one in (await actors.read(job))["actions"]] == ["late"]
     else:
         for answer in attempts:
             assert (answer.status_code, answer.json()["code"]) == (409, "not_editable")
             assert (answer.json()["fields"], answer.json()["current_status"]) == (["actions"], status)
-        assert (await crew.dispatch.patch(path(job, action), {"quantity": 2})).status_code == 200
-        assert await crew.read(job) == job
+        assert (await actors.dispatch.patch(path(job, action), {"quantity": 2})).status_code == 200
+        assert await actors.read(job) == job
 
 
-async def test_deleting_twice_is_the_same_as_once(crew: Crew) -> None:
-    job, other = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}]), await crew.order()
+async def test_deleting_twice_is_the_same_as_once(actors: JobActors) -> None:
+    job, other = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}]), await actors.order()
     action = job["actions"][0]
 
-    first = await crew.dispatch.delete(path(job, action))
-    after = await crew.read(job)
-    second = await crew.dispatch.delete(path(job, action))
-    await crew.command(job, "start")
-    third = await crew.dispatch.delete(path(job, action))
+    first = await actors.dispatch.delete(path(job, action))
+    after = await actors.read(job)
+    second = await actors.dispatch.delete(path(job, action))
+    await actors.command(job, "start")
+    third = await actors.dispatch.delete(path(job, action))
 
     assert [answer.status_code for answer in (first, second, third)] == [204] * 3
     assert ([one["sku"] for one in after["actions"]], after["version"]) == (["B"], 2)
-    assert [entry["type"] for entry in await crew.history(job)] == ["job.created", "action.deleted", "job.started"]
+    assert [entry["type"] for entry in await actors.history(job)] == ["job.created", "action.deleted", "job.started"]
     for absent in (path(job, {"id": new_id("act")}), path(other, action), path({"id": new_id("job")}, action)):
-        assert (await crew.dispatch.delete(absent)).status_code == 404
-    assert (await crew.dispatch.get(path(job, action))).json()["code"] == "action_not_found"
-    assert (await crew.dispatch.patch(path(job, action), {})).json()["code"] == "action_not_found"
+        assert (await actors.dispatch.delete(absent)).status_code == 404
+    assert (await actors.dispatch.get(path(job, action))).json()["code"] == "action_not_found"
+    assert (await actors.dispatch.patch(path(job, action), {})).json()["code"] == "action_not_found"
 
 
-async def test_an_action_is_not_there_under_another_job(crew: Crew) -> None:
-    job, other = await crew.job("in_progress"), await crew.job("in_progress")
+async def test_an_action_is_not_there_under_another_job(actors: JobActors) -> None:
+    job, other = await actors.job("in_progress"), await actors.job("in_progress")
     action = job["actions"][0]
 
     for answer in (
-        await crew.dispatch.get(path(other, action)),
-        await crew.dispatch.patch(path(other, action), {"quantity": 1}),
-        await crew.dispatch.post(path(other, action, "/outcome"), {"completed": 2}),
+        await actors.dispatch.get(path(other, action)),
+        await actors.dispatch.patch(path(other, action), {"quantity": 1}),
+        await actors.dispatch.post(path(other, action, "/outcome"), {"completed": 2}),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "action_not_found")
     nowhere = {"id": new_id("job")}
-    assert (await crew.dispatch.get(path(nowhere, action))).json()["code"] == "job_not_found"
-    assert (await crew.dispatch.get(path(nowhere))).json()["code"] == "job_not_found"
+    assert (await actors.dispatch.get(path(nowhere, action))).json()["code"] == "job_not_found"
+    assert (await actors.dispatch.get(path(nowhere))).json()["code"] == "job_not_found"
 
 
-async def test_a_merchant_works_on_its_own_actions_alone(crew: Crew) -> None:
-    job = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}])
+async def test_a_merchant_works_on_its_own_actions_alone(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     action = job["actions"][0]
-    own, other, session = crew.merchant.api, (await crew.tenant.merchant()).api, crew.merchant.session()
+    own, other, session = actors.merchant.api, (await actors.tenant.merchant()).api, actors.merchant.session()
 
     async def attempts(api: Api) -> list[int]:
         return [
@@ -281,46 +283,46 @@ async def test_a_merchant_works_on_its_own_actions_alone(crew: Crew) -> None:
 
     assert await attempts(other) == [404, 404, 404, 404, 403, 404]
     assert await attempts(session) == [200, 200, 403, 403, 403, 403]
-    assert await attempts(await crew.tenant.user(permissions=["orders.actions.read"])) == [200, 200] + [403] * 4
-    assert await crew.read(job) == job
+    assert await attempts(await actors.tenant.user(permissions=["orders.actions.read"])) == [200, 200] + [403] * 4
+    assert await actors.read(job) == job
     assert await attempts(own) == [200, 200, 200, 201, 403, 204]
 
 
-async def test_a_job_has_no_more_than_five_hundred_actions(crew: Crew) -> None:
-    job = await crew.order(actions=[{}] * 200)
-    async with crew.tenant.service.database.transaction() as session:
+async def test_a_job_has_no_more_than_five_hundred_actions(actors: JobActors) -> None:
+    job = await actors.order(actions=[{}] * 200)
+    async with actors.tenant.service.database.transaction() as session:
         # As 299 more requests would have left it.
         await session.execute(_MORE_ACTIONS, {"job_id": to_uuid(job["id"])})
 
-    answers = [await crew.dispatch.post(path(job), {}) for _ in range(3)]
+    answers = [await actors.dispatch.post(path(job), {}) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [201, 409, 409]
     assert (answers[1].json()["code"], answers[1].json()["actions_max"]) == ("too_many_actions", 500)
-    full = await crew.read(job)
+    full = await actors.read(job)
     assert [action["position"] for action in full["actions"]] == list(range(1, 501))
-    copy = await crew.dispatch.post(f"/v1/jobs/{job['id']}/clone")
+    copy = await actors.dispatch.post(f"/v1/jobs/{job['id']}/clone")
     assert (copy.status_code, len(copy.json()["actions"])) == (201, 500)
-    assert (await crew.dispatch.delete(path(job, full["actions"][0]))).status_code == 204
-    assert (await crew.dispatch.post(path(job), {})).status_code == 201
+    assert (await actors.dispatch.delete(path(job, full["actions"][0]))).status_code == 204
+    assert (await actors.dispatch.post(path(job), {})).status_code == 201
 
 
-async def test_an_etag_is_the_actions_own(crew: Crew) -> None:
-    job = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}])
+async def test_an_etag_is_the_actions_own(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     first, second = job["actions"]
-    await crew.dispatch.patch(path(job, first), {"quantity": 2})
-    await crew.dispatch.patch(path(job, first), {"quantity": 3})
+    await actors.dispatch.patch(path(job, first), {"quantity": 2})
+    await actors.dispatch.patch(path(job, first), {"quantity": 3})
 
-    read = await crew.dispatch.get(path(job, first))
-    unchanged = await crew.dispatch.get(path(job, first), headers={"If-None-Match": read.headers["ETag"]})
-    stale = await crew.dispatch.patch(path(job, first), {"quantity": 4}, headers={"If-Match": '"1"'})
-    other = await crew.dispatch.patch(path(job, second), {"quantity": 4}, headers={"If-Match": '"1"'})
+    read = await actors.dispatch.get(path(job, first))
+    unchanged = await actors.dispatch.get(path(job, first), headers={"If-None-Match": read.headers["ETag"]})
+    stale = await actors.dispatch.patch(path(job, first), {"quantity": 4}, headers={"If-Match": '"1"'})
+    other = await actors.dispatch.patch(path(job, second), {"quantity": 4}, headers={"If-Match": '"1"'})
 
     assert (read.headers["ETag"], unchanged.status_code) == ('"3"', 304)
     assert (stale.status_code, stale.json()["current_version"]) == (412, 3)
     assert (other.status_code, other.headers["ETag"]) == (200, '"2"')
-    assert (await crew.dispatch.delete(path(job, second), headers={"If-Match": '"1"'})).status_code == 412
-    assert (await crew.read(job))["version"] == 4
-    assert (await crew.dispatch.delete(path(job, second), headers={"If-Match": '"2"'})).status_code == 204
+    assert (await actors.dispatch.delete(path(job, second), headers={"If-Match": '"1"'})).status_code == 412
+    assert (await actors.read(job))["version"] == 4
+    assert (await actors.dispatch.delete(path(job, second), headers={"If-Match": '"2"'})).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -333,45 +335,45 @@ async def test_an_etag_is_the_actions_own(crew: Crew) -> None:
         ({"completed": 1, "incomplete": 1, "damaged": 1}, "damaged"),
     ],
 )
-async def test_an_outcome_decides_the_actions_status(crew: Crew, outcome: dict[str, Any], status: str) -> None:
-    job = await crew.job("in_progress", actions=[{"quantity": 3}])
+async def test_an_outcome_decides_the_actions_status(actors: JobActors, outcome: dict[str, Any], status: str) -> None:
+    job = await actors.job("in_progress", actions=[{"quantity": 3}])
 
-    action = await crew.settle(job, **outcome)
+    action = await actors.record_outcome(job, **outcome)
 
     assert (action["status"], action["version"]) == (status, 2)
     assert action["outcome"] == {"completed": 0, "incomplete": 0, "damaged": 0, "note": None, **outcome}
-    assert (await crew.dispatch.get(path(job, action))).json() == action
-    entry = (await crew.history(job))[-1]
+    assert (await actors.dispatch.get(path(job, action))).json() == action
+    entry = (await actors.history(job))[-1]
     assert (entry["type"], entry["action_id"]) == ("action.outcome_recorded", action["id"])
     assert entry["changes"]["status"] == {"from": "undetermined", "to": status}
 
 
-async def test_an_outcome_can_be_corrected_and_repeated(crew: Crew) -> None:
-    job = await crew.job("in_progress")
-    first = await crew.settle(job, completed=2, note="Done")
+async def test_an_outcome_can_be_corrected_and_repeated(actors: JobActors) -> None:
+    job = await actors.job("in_progress")
+    first = await actors.record_outcome(job, completed=2, note="Done")
 
-    again = await crew.settle(job, completed=2, incomplete=0, damaged=0, note="Done")
-    corrected = await crew.settle(job, completed=1, damaged=1)
-    await crew.command(job, "complete")
-    late = await crew.dispatch.post(path(job, first, "/outcome"), {"completed": 1, "damaged": 1})
-    too_late = await crew.dispatch.post(path(job, first, "/outcome"), {"completed": 2})
+    again = await actors.record_outcome(job, completed=2, incomplete=0, damaged=0, note="Done")
+    corrected = await actors.record_outcome(job, completed=1, damaged=1)
+    await actors.command(job, "complete")
+    late = await actors.dispatch.post(path(job, first, "/outcome"), {"completed": 1, "damaged": 1})
+    too_late = await actors.dispatch.post(path(job, first, "/outcome"), {"completed": 2})
 
     assert again == first
     assert (corrected["status"], corrected["version"], corrected["outcome"]["note"]) == ("damaged", 3, None)
     assert (late.status_code, late.json()) == (200, corrected)
     assert (too_late.status_code, too_late.json()["current_status"]) == (409, "partially_completed")
-    assert len(await crew.history(job)) == 5
+    assert len(await actors.history(job)) == 5
 
 
 @pytest.mark.parametrize("status", [status for status in STATUSES if status != "in_progress"])
-async def test_outcomes_are_recorded_only_while_work_is_in_progress(crew: Crew, status: str) -> None:
-    job = await crew.job(status)
+async def test_outcomes_are_recorded_only_while_work_is_in_progress(actors: JobActors, status: str) -> None:
+    job = await actors.job(status)
 
-    answer = await crew.dispatch.post(path(job, job["actions"][0], "/outcome"), {"damaged": 1, "completed": 1})
+    answer = await actors.dispatch.post(path(job, job["actions"][0], "/outcome"), {"damaged": 1, "completed": 1})
 
     assert (answer.status_code, answer.json()["requested"]) == (409, "record_outcome")
     assert answer.json()["allowed_transitions"] == job["allowed_transitions"]
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
 @pytest.mark.parametrize(
@@ -392,23 +394,25 @@ async def test_outcomes_are_recorded_only_while_work_is_in_progress(crew: Crew, 
         ({"completed": 2, "note": "x" * 1001}, [("/note", "string_too_long")]),
     ],
 )
-async def test_a_wrong_outcome_is_refused(crew: Crew, outcome: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    job = await crew.job("in_progress")
+async def test_a_wrong_outcome_is_refused(
+    actors: JobActors, outcome: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    job = await actors.job("in_progress")
 
-    answer = await crew.dispatch.post(path(job, job["actions"][0], "/outcome"), outcome)
+    answer = await actors.dispatch.post(path(job, job["actions"][0], "/outcome"), outcome)
 
     assert answer.status_code == 422
     assert sorted((error["pointer"], error["code"]) for error in answer.json()["errors"]) == expected
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
 async def test_changes_of_actions_are_published_with_the_job(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.order(actions=[])
-    action = await added(crew, job, quantity=2)
-    await crew.dispatch.patch(path(job, action), {"sku": "S-1", "quantity": 3})
-    doomed = await added(crew, job)
-    await crew.dispatch.delete(path(job, doomed))
+    actors = await job_actors(tenant)
+    job = await actors.order(actions=[])
+    action = await added(actors, job, quantity=2)
+    await actors.dispatch.patch(path(job, action), {"sku": "S-1", "quantity": 3})
+    doomed = await added(actors, job)
+    await actors.dispatch.delete(path(job, doomed))
 
     events = await service.published(tenant, 5)
 
@@ -425,28 +429,28 @@ async def test_changes_of_actions_are_published_with_the_job(service: Jobs, tena
     assert events[2].data.job.actions[0].sku == "S-1"
 
 
-async def test_actions_added_at_once_are_all_there(crew: Crew) -> None:
-    job = await crew.order(actions=[])
+async def test_actions_added_at_once_are_all_there(actors: JobActors) -> None:
+    job = await actors.order(actions=[])
 
-    answers = await asyncio.gather(*(crew.dispatch.post(path(job), {"sku": f"S-{place}"}) for place in range(10)))
+    answers = await asyncio.gather(*(actors.dispatch.post(path(job), {"sku": f"S-{place}"}) for place in range(10)))
 
     assert {answer.status_code for answer in answers} == {201}
-    after = await crew.read(job)
+    after = await actors.read(job)
     assert sorted(action["sku"] for action in after["actions"]) == sorted(f"S-{place}" for place in range(10))
     assert [action["position"] for action in after["actions"]] == list(range(1, 11))
     assert after["version"] == 11
 
 
-async def test_an_outcome_and_the_end_of_the_job_do_not_mix(crew: Crew) -> None:
+async def test_an_outcome_and_the_end_of_the_job_do_not_mix(actors: JobActors) -> None:
     for _ in range(8):
-        job = await crew.job("in_progress")
+        job = await actors.job("in_progress")
         outcome = path(job, job["actions"][0], "/outcome")
 
         settled, completed = await asyncio.gather(
-            crew.dispatch.post(outcome, {"completed": 1, "damaged": 1}), crew.command(job, "complete")
+            actors.dispatch.post(outcome, {"completed": 1, "damaged": 1}), actors.command(job, "complete")
         )
 
-        after = await crew.read(job)
+        after = await actors.read(job)
         assert completed.status_code == 200
         # Either it was recorded before the end, or it came too late and changed nothing.
         expected = ("partially_completed", "damaged") if settled.status_code == 200 else ("completed", "completed")

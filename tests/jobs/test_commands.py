@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
+from tests.support.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
 from tests.support.jobs import Jobs, Tenant
-from tests.support.life import COMMANDS, MOVES, SAME, STATUSES, Crew, crew_of
 
 TELLS = {
     "accept": "job.updated",
@@ -22,21 +22,21 @@ TELLS = {
 
 
 @pytest.fixture(scope="module")
-async def crew(service: Jobs) -> Crew:
-    """A crew for tests that look at one job each."""
-    return await crew_of(await service.tenant())
+async def actors(service: Jobs) -> JobActors:
+    """Actors of one tenant, for tests that use one job each."""
+    return await job_actors(await service.tenant())
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_each_command_does_in_each_status_what_the_table_says(crew: Crew, status: str) -> None:
+async def test_each_command_does_in_each_status_what_the_table_says(actors: JobActors, status: str) -> None:
     for command in COMMANDS:
-        before = await crew.job(status)
-        told = await crew.history(before)
+        before = await actors.job(status)
+        told = await actors.history(before)
 
-        answer = await crew.command(before, command)
+        answer = await actors.command(before, command)
 
-        after = await crew.read(before)
-        expected = MOVES[status].get(command)
+        after = await actors.read(before)
+        expected = EXPECTED_TRANSITIONS[status].get(command)
         if expected is None:
             refusal = answer.json()
             assert (answer.status_code, refusal["code"]) == (409, "status_conflict"), (status, command)
@@ -49,41 +49,41 @@ async def test_each_command_does_in_each_status_what_the_table_says(crew: Crew, 
             assert answer.headers["ETag"] == f'"{after["version"]}"'
         if expected in (None, SAME):
             assert after == before
-            assert await crew.history(before) == told
+            assert await actors.history(before) == told
         else:
             assert (after["status"], after["version"]) == (expected, before["version"] + 1)
             assert (after["status_changed_at"] != before["status_changed_at"]) == (expected != status)
-            assert [entry["type"] for entry in await crew.history(before)][len(told) :] == [TELLS[command]]
+            assert [entry["type"] for entry in await actors.history(before)][len(told) :] == [TELLS[command]]
 
 
 async def test_the_table_knows_no_more_than_there_is() -> None:
-    assert set(MOVES) == set(STATUSES)
-    assert {command for moves in MOVES.values() for command in moves} == set(COMMANDS) == set(TELLS)
+    assert set(EXPECTED_TRANSITIONS) == set(STATUSES)
+    assert {command for row in EXPECTED_TRANSITIONS.values() for command in row} == set(COMMANDS) == set(TELLS)
 
 
-async def test_statuses_that_can_be_reached_are_those_that_are_named(crew: Crew) -> None:
+async def test_statuses_that_can_be_reached_are_those_that_are_named(actors: JobActors) -> None:
     for status in STATUSES:
-        reached = {result for result in MOVES[status].values() if result not in (SAME, status)}
-        assert set((await crew.job(status))["allowed_transitions"]) == reached
+        reached = {result for result in EXPECTED_TRANSITIONS[status].values() if result not in (SAME, status)}
+        assert set((await actors.job(status))["allowed_transitions"]) == reached
 
 
-async def test_a_reason_is_kept_and_told(crew: Crew) -> None:
+async def test_a_reason_is_kept_and_told(actors: JobActors) -> None:
     for status, command in (("in_progress", "fail"), ("in_progress", "report-damage"), ("new", "cancel")):
-        job = await crew.job(status)
-        answer = await crew.command(job, command, json={"reason": " Nobody was there "})
+        job = await actors.job(status)
+        answer = await actors.command(job, command, json={"reason": " Nobody was there "})
         assert answer.json()["status_reason"] == "Nobody was there"
-        changes = (await crew.history(job))[-1]["changes"]
+        changes = (await actors.history(job))[-1]["changes"]
         assert changes["status_reason"] == {"from": None, "to": "Nobody was there"}
 
-    failed = await crew.job("incomplete")
-    assert (await crew.command(failed, "resolve", json={"reason": "Refunded"})).json()["status_reason"] == "Refunded"
+    failed = await actors.job("incomplete")
+    assert (await actors.command(failed, "resolve", json={"reason": "Refunded"})).json()["status_reason"] == "Refunded"
 
 
-async def test_resolving_without_a_reason_keeps_the_one_there_is(crew: Crew) -> None:
-    job = await crew.job("in_progress")
-    await crew.command(job, "fail", json={"reason": "Nobody was there"})
+async def test_resolving_without_a_reason_keeps_the_one_there_is(actors: JobActors) -> None:
+    job = await actors.job("in_progress")
+    await actors.command(job, "fail", json={"reason": "Nobody was there"})
 
-    assert (await crew.command(job, "resolve")).json()["status_reason"] == "Nobody was there"
+    assert (await actors.command(job, "resolve")).json()["status_reason"] == "Nobody was there"
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ async def test_resolving_without_a_reason_keeps_the_one_there_is(crew: Crew) -> 
         {"json": None, "content": b"null", "headers": {"Content-Type": "application/json"}},
     ],
 )
-async def test_a_body_that_may_be_left_out_may_be_left_out_entirely(crew: Crew, options: dict[str, Any]) -> None:
-    answer = await crew.command(await crew.job("new"), "cancel", **options)
+async def test_a_body_that_may_be_left_out_may_be_left_out_entirely(actors: JobActors, options: dict[str, Any]) -> None:
+    answer = await actors.command(await actors.job("new"), "cancel", **options)
 
     assert (answer.status_code, answer.json()["status_reason"]) == (200, None)
 
@@ -118,33 +118,33 @@ async def test_a_body_that_may_be_left_out_may_be_left_out_entirely(crew: Crew, 
     ],
 )
 async def test_a_body_that_is_there_must_be_right(
-    crew: Crew, command: str, options: dict[str, Any], expected: tuple[int, str | None]
+    actors: JobActors, command: str, options: dict[str, Any], expected: tuple[int, str | None]
 ) -> None:
-    job = await crew.job("new")
+    job = await actors.job("new")
 
-    answer = await crew.command(job, command, **options)
+    answer = await actors.command(job, command, **options)
 
     assert (answer.status_code, answer.json().get("errors", [{}])[0].get("pointer")) == expected
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
-async def test_assigning_the_same_again_changes_nothing(crew: Crew) -> None:
-    job = await crew.job("new")
-    first = (await crew.command(job, "assign", json={"assigned_to": "Ada"})).json()
+async def test_assigning_the_same_again_changes_nothing(actors: JobActors) -> None:
+    job = await actors.job("new")
+    first = (await actors.command(job, "assign", json={"assigned_to": "Ada"})).json()
 
-    again = await crew.command(job, "assign", json={"assigned_to": "Ada"})
-    other = await crew.command(job, "assign", json={"assigned_to": "Grace"})
+    again = await actors.command(job, "assign", json={"assigned_to": "Ada"})
+    other = await actors.command(job, "assign", json={"assigned_to": "Grace"})
 
     assert (again.status_code, again.json()) == (200, first)
     assert (other.json()["assigned_to"], other.json()["version"]) == ("Grace", first["version"] + 1)
 
 
-async def test_completing_does_what_nobody_recorded(crew: Crew) -> None:
-    job = await crew.order(actions=[{"quantity": 3}, {"quantity": 2}])
-    await crew.command(job, "start")
-    recorded = await crew.settle(job, 0, completed=3, note="Signed by Ada")
+async def test_completing_does_what_nobody_recorded(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"quantity": 3}, {"quantity": 2}])
+    await actors.command(job, "start")
+    recorded = await actors.record_outcome(job, 0, completed=3, note="Signed by Ada")
 
-    done = (await crew.command(job, "complete")).json()
+    done = (await actors.command(job, "complete")).json()
 
     assert done["status"] == "completed"
     assert done["actions"][0] == recorded
@@ -165,128 +165,128 @@ async def test_completing_does_what_nobody_recorded(crew: Crew) -> None:
     ],
 )
 async def test_what_complete_comes_to_follows_from_the_outcomes(
-    crew: Crew, outcomes: list[dict[str, int] | None], status: str
+    actors: JobActors, outcomes: list[dict[str, int] | None], status: str
 ) -> None:
-    job = await crew.order(actions=[{"quantity": 2}] * len(outcomes))
-    await crew.command(job, "start")
+    job = await actors.order(actions=[{"quantity": 2}] * len(outcomes))
+    await actors.command(job, "start")
     for place, outcome in enumerate(outcomes):
         if outcome is not None:
-            await crew.settle(job, place, **outcome)
+            await actors.record_outcome(job, place, **outcome)
 
-    assert (await crew.command(job, "complete")).json()["status"] == status
-    assert (await crew.history(job))[-1]["type"] == f"job.{status}"
+    assert (await actors.command(job, "complete")).json()["status"] == status
+    assert (await actors.history(job))[-1]["type"] == f"job.{status}"
 
 
-async def test_a_job_of_which_nothing_was_done_is_not_completed(crew: Crew) -> None:
-    job = await crew.order(actions=[{"quantity": 2}, {"quantity": 1}])
-    await crew.command(job, "start")
-    await crew.settle(job, 0, incomplete=2)
-    await crew.settle(job, 1, damaged=1)
-    before = await crew.read(job)
+async def test_a_job_of_which_nothing_was_done_is_not_completed(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"quantity": 2}, {"quantity": 1}])
+    await actors.command(job, "start")
+    await actors.record_outcome(job, 0, incomplete=2)
+    await actors.record_outcome(job, 1, damaged=1)
+    before = await actors.read(job)
 
-    refused = await crew.command(job, "complete", headers={"Idempotency-Key": "done"})
+    refused = await actors.command(job, "complete", headers={"Idempotency-Key": "done"})
 
     assert (refused.status_code, refused.json()["code"]) == (409, "nothing_completed")
     assert refused.json()["current_status"] == "in_progress"
-    assert await crew.read(job) == before
+    assert await actors.read(job) == before
 
 
 @pytest.mark.parametrize(("command", "fate"), [("fail", "incomplete"), ("report-damage", "damaged")])
-async def test_failing_settles_only_what_nobody_recorded(crew: Crew, command: str, fate: str) -> None:
-    job = await crew.order(actions=[{"quantity": 2}, {"quantity": 5}])
-    await crew.command(job, "start")
-    recorded = await crew.settle(job, 0, completed=2)
+async def test_failing_settles_only_what_nobody_recorded(actors: JobActors, command: str, fate: str) -> None:
+    job = await actors.order(actions=[{"quantity": 2}, {"quantity": 5}])
+    await actors.command(job, "start")
+    recorded = await actors.record_outcome(job, 0, completed=2)
 
-    ended = (await crew.command(job, command)).json()
+    ended = (await actors.command(job, command)).json()
 
     assert ended["status"] == fate
     assert ended["actions"][0] == recorded
     assert ended["actions"][1]["status"] == fate
     assert ended["actions"][1]["outcome"][fate] == 5
-    changes = (await crew.history(job))[-1]["changes"]["actions"]
+    changes = (await actors.history(job))[-1]["changes"]["actions"]
     assert [action["id"] for action in changes["to"]] == [job["actions"][1]["id"]]
 
 
-async def test_a_merchant_cancels_until_work_begins(crew: Crew) -> None:
-    pair = crew.merchant.api
+async def test_a_merchant_cancels_until_work_begins(actors: JobActors) -> None:
+    pair = actors.merchant.api
     for status in ("staging", "new"):
-        answer = await crew.command(await crew.job(status), "cancel", by=pair)
+        answer = await actors.command(await actors.job(status), "cancel", by=pair)
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
 
-    refused = await crew.command(await crew.job("in_progress"), "cancel", by=pair)
+    refused = await actors.command(await actors.job("in_progress"), "cancel", by=pair)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "status_conflict")
     assert refused.json()["detail"] == "only dispatch can cancel a job in progress"
 
 
-async def test_staff_that_may_only_cancel_does_not_stop_work_in_progress(crew: Crew) -> None:
-    canceller = await crew.tenant.user(permissions=["orders.jobs.cancel"])
-    both = await crew.tenant.user(permissions=["orders.jobs.cancel", "orders.dispatch"])
-    job = await crew.job("in_progress")
+async def test_staff_that_may_only_cancel_does_not_stop_work_in_progress(actors: JobActors) -> None:
+    canceller = await actors.tenant.user(permissions=["orders.jobs.cancel"])
+    both = await actors.tenant.user(permissions=["orders.jobs.cancel", "orders.dispatch"])
+    job = await actors.job("in_progress")
 
-    assert (await crew.command(job, "cancel", by=canceller)).status_code == 409
-    assert (await crew.command(job, "start", by=canceller)).status_code == 403
-    assert (await crew.command(job, "cancel", by=both)).status_code == 200
+    assert (await actors.command(job, "cancel", by=canceller)).status_code == 409
+    assert (await actors.command(job, "start", by=canceller)).status_code == 403
+    assert (await actors.command(job, "cancel", by=both)).status_code == 200
 
 
-async def test_commands_of_dispatch_are_closed_to_merchants(crew: Crew) -> None:
-    job = await crew.job("new")
+async def test_commands_of_dispatch_are_closed_to_merchants(actors: JobActors) -> None:
+    job = await actors.job("new")
 
-    for api in (crew.merchant.api, crew.merchant.session()):
+    for api in (actors.merchant.api, actors.merchant.session()):
         for command in COMMANDS:
-            if command != "cancel" or api.headers != crew.merchant.api.headers:
-                answer = await crew.command(job, command, by=api)
+            if command != "cancel" or api.headers != actors.merchant.api.headers:
+                answer = await actors.command(job, command, by=api)
                 assert (answer.status_code, answer.json()["code"]) == (403, "credential_not_admitted")
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
 
 
-async def test_a_job_of_somebody_else_is_not_there_to_be_moved(service: Jobs, crew: Crew) -> None:
-    job = await crew.job("new")
+async def test_a_job_of_somebody_else_is_not_there_to_be_moved(service: Jobs, actors: JobActors) -> None:
+    job = await actors.job("new")
     stranger = await service.tenant()
-    other = await crew.tenant.merchant()
+    other = await actors.tenant.merchant()
 
     for command in COMMANDS:
         for strange in (await stranger.user("owner"), service.platform(stranger)):
-            assert (await crew.command(job, command, by=strange)).status_code == 404
-        assert (await crew.command({"id": new_id("job")}, command)).json()["code"] == "job_not_found"
-    assert (await crew.command(job, "cancel", by=other.api)).json()["code"] == "job_not_found"
-    assert await crew.read(job) == job
+            assert (await actors.command(job, command, by=strange)).status_code == 404
+        assert (await actors.command({"id": new_id("job")}, command)).json()["code"] == "job_not_found"
+    assert (await actors.command(job, "cancel", by=other.api)).json()["code"] == "job_not_found"
+    assert await actors.read(job) == job
 
 
-async def test_a_command_can_be_bound_to_a_version(crew: Crew) -> None:
-    job = await crew.job("new")
+async def test_a_command_can_be_bound_to_a_version(actors: JobActors) -> None:
+    job = await actors.job("new")
 
-    stale = await crew.command(job, "start", headers={"If-Match": '"7"'})
+    stale = await actors.command(job, "start", headers={"If-Match": '"7"'})
     # What is refused is said in the one order: first that the version is another, then that the status is.
-    both = await crew.command(job, "resolve", headers={"If-Match": '"7"'})
-    started = await crew.command(job, "start", headers={"If-Match": '"1"'})
+    both = await actors.command(job, "resolve", headers={"If-Match": '"7"'})
+    started = await actors.command(job, "start", headers={"If-Match": '"1"'})
 
     assert (stale.status_code, stale.json()["current_version"]) == (412, 1)
     assert both.status_code == 412
     assert (started.status_code, started.headers["ETag"]) == (200, '"2"')
 
 
-async def test_a_repeated_key_gets_the_first_answer(crew: Crew) -> None:
-    job = await crew.job("new")
+async def test_a_repeated_key_gets_the_first_answer(actors: JobActors) -> None:
+    job = await actors.job("new")
     key = {"Idempotency-Key": "start-1"}
-    first = await crew.command(job, "start", headers=key)
-    await crew.command(job, "complete")
+    first = await actors.command(job, "start", headers=key)
+    await actors.command(job, "complete")
 
-    again = await crew.command(job, "start", headers=key)
+    again = await actors.command(job, "start", headers=key)
 
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (again.json(), again.headers["ETag"]) == (first.json(), first.headers["ETag"])
-    assert (await crew.read(job))["status"] == "completed"
+    assert (await actors.read(job))["status"] == "completed"
 
 
 async def test_every_move_is_published_with_the_job_as_it_became(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.job("staging")
+    actors = await job_actors(tenant)
+    job = await actors.job("staging")
     for command in ("accept", "assign", "start"):
-        await crew.command(job, command)
-    await crew.settle(job, completed=1, damaged=1, note="One box was wet")
-    await crew.command(job, "complete")
-    await crew.command(job, "resolve", json={"reason": "Credited"})
+        await actors.command(job, command)
+    await actors.record_outcome(job, completed=1, damaged=1, note="One box was wet")
+    await actors.command(job, "complete")
+    await actors.command(job, "resolve", json={"reason": "Credited"})
 
     events = await service.published(tenant, 7)
 
@@ -300,7 +300,7 @@ async def test_every_move_is_published_with_the_job_as_it_became(service: Jobs, 
         "job.resolved",
     ]
     assert [event.sequence for event in events] == list(range(1, 8))
-    history = await crew.history(job)
+    history = await actors.history(job)
     assert [(event.id, event.type) for event in events] == [(entry["id"], entry["type"]) for entry in history]
     for event, entry in zip(events, history, strict=True):
         assert (event.data.sequence, event.data.job.version) == (event.sequence, event.sequence)
@@ -318,30 +318,30 @@ async def test_every_move_is_published_with_the_job_as_it_became(service: Jobs, 
     assert recorded.job.actions[0].outcome.note == "One box was wet"
 
 
-async def test_of_different_commands_at_once_exactly_one_wins(crew: Crew) -> None:
+async def test_of_different_commands_at_once_exactly_one_wins(actors: JobActors) -> None:
     ends = {"complete": "completed", "fail": "incomplete", "report-damage": "damaged", "cancel": "cancelled"}
     for _ in range(12):
-        job = await crew.job("in_progress")
+        job = await actors.job("in_progress")
 
-        answers = await asyncio.gather(*(crew.command(job, command) for command in ends))
+        answers = await asyncio.gather(*(actors.command(job, command) for command in ends))
 
         won = [command for command, answer in zip(ends, answers, strict=True) if answer.status_code == 200]
         assert len(won) == 1
-        after = await crew.read(job)
+        after = await actors.read(job)
         assert after["status"] == ends[won[0]]
         for answer in answers:
             assert answer.status_code == 200 or (
                 answer.status_code == 409 and answer.json()["current_status"] == after["status"]
             )
-        assert [entry["sequence"] for entry in await crew.history(job)] == [1, 2, 3]
+        assert [entry["sequence"] for entry in await actors.history(job)] == [1, 2, 3]
 
 
-async def test_the_same_command_at_once_is_done_once(crew: Crew) -> None:
+async def test_the_same_command_at_once_is_done_once(actors: JobActors) -> None:
     for _ in range(5):
-        job = await crew.job("in_progress")
+        job = await actors.job("in_progress")
 
-        answers = await asyncio.gather(*(crew.command(job, "complete") for _ in range(8)))
+        answers = await asyncio.gather(*(actors.command(job, "complete") for _ in range(8)))
 
         assert [answer.status_code for answer in answers] == [200] * 8
         assert {answer.headers["ETag"] for answer in answers} == {'"3"'}
-        assert [entry["type"] for entry in await crew.history(job)] == ["job.created", "job.started", "job.completed"]
+        assert [entry["type"] for entry in await actors.history(job)] == ["job.created", "job.started", "job.completed"]

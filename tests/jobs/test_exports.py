@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.file_formats.csv_format import COLUMNS
-from tests.support.files import imported, lines
+from tests.support.job_files import imported, lines
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 
 EXPORT = "/v1/jobs/export"

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from deploy.devstack.processes import free_ports
 from jobs.imports import operations
-from tests.support.files import accepted, ended, lines, send
+from tests.support.job_files import accepted, ended, lines, send
 from tests.support.jobs import Jobs, running, smallest
 from tests.support.stack import BackingStack
 from tests.support.suite import Process, basic, eventually

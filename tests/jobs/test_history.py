@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
+from tests.support.job_states import JobActors, job_actors
 from tests.support.jobs import Api, Jobs
-from tests.support.life import Crew, crew_of
 
 
 @pytest.fixture(scope="module")
-async def crew(service: Jobs) -> Crew:
-    """A crew for tests that look at one job each."""
-    return await crew_of(await service.tenant())
+async def actors(service: Jobs) -> JobActors:
+    """Actors of one tenant, for tests that use one job each."""
+    return await job_actors(await service.tenant())
 
 
 async def entries(api: Api, job: dict[str, Any], *, limit: int = 200) -> list[dict[str, Any]]:
@@ -30,13 +30,13 @@ async def entries(api: Api, job: dict[str, Any], *, limit: int = 200) -> list[di
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def test_a_history_says_who_changed_what(crew: Crew) -> None:
-    job = await crew.order(review=True, priority=1, contact={"first_name": "Ada", "email": "ada@example.com"})
-    pair = crew.merchant.api
+async def test_a_history_says_who_changed_what(actors: JobActors) -> None:
+    job = await actors.order(review=True, priority=1, contact={"first_name": "Ada", "email": "ada@example.com"})
+    pair = actors.merchant.api
     await pair.patch(f"/v1/jobs/{job['id']}", {"priority": 5, "contact": {"email": None}})
-    await crew.command(job, "accept")
-    await crew.command(job, "start")
-    await crew.settle(job, completed=2)
+    await actors.command(job, "accept")
+    await actors.command(job, "start")
+    await actors.record_outcome(job, completed=2)
 
     history = await entries(pair, job)
 
@@ -50,7 +50,7 @@ async def test_a_history_says_who_changed_what(crew: Crew) -> None:
     ]
     dispatcher = history[2]["actor"]
     assert dispatcher.startswith("usr_")
-    assert [entry["actor"] for entry in history] == [crew.merchant.id] * 2 + [dispatcher] * 3
+    assert [entry["actor"] for entry in history] == [actors.merchant.id] * 2 + [dispatcher] * 3
     assert [entry["changed_fields"] for entry in history] == [
         [],
         ["contact", "priority"],
@@ -69,56 +69,56 @@ async def test_a_history_says_who_changed_what(crew: Crew) -> None:
     assert len({entry["id"] for entry in history}) == 5
 
 
-async def test_a_deleted_actions_last_state_is_kept(crew: Crew) -> None:
-    job = await crew.order(actions=[{"sku": "A"}, {"sku": "B"}])
+async def test_a_deleted_actions_last_state_is_kept(actors: JobActors) -> None:
+    job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     gone = job["actions"][0]
-    await crew.dispatch.delete(f"/v1/jobs/{job['id']}/actions/{gone['id']}")
+    await actors.dispatch.delete(f"/v1/jobs/{job['id']}/actions/{gone['id']}")
 
-    entry = (await entries(crew.dispatch, job))[-1]
+    entry = (await entries(actors.dispatch, job))[-1]
 
     assert (entry["type"], entry["action_id"]) == ("action.deleted", gone["id"])
     assert entry["changes"]["actions"]["to"] == []
     assert [(action["id"], action["sku"]) for action in entry["changes"]["actions"]["from"]] == [(gone["id"], "A")]
 
 
-async def test_a_history_is_read_page_by_page_while_it_grows(crew: Crew) -> None:
-    job = await crew.order()
+async def test_a_history_is_read_page_by_page_while_it_grows(actors: JobActors) -> None:
+    job = await actors.order()
     for priority in range(1, 6):
-        await crew.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": priority})
-    first = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=4")).json()
-    await crew.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": 6})
+        await actors.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": priority})
+    first = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=4")).json()
+    await actors.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": 6})
 
-    rest = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?cursor={first['next_cursor']}")).json()
+    rest = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?cursor={first['next_cursor']}")).json()
 
     assert [entry["sequence"] for entry in first["data"] + rest["data"]] == [1, 2, 3, 4, 5, 6, 7]
     assert rest["has_more"] is False
     for limit in (1, 3, 7):
-        assert [entry["sequence"] for entry in await entries(crew.dispatch, job, limit=limit)] == list(range(1, 8))
+        assert [entry["sequence"] for entry in await entries(actors.dispatch, job, limit=limit)] == list(range(1, 8))
 
 
-async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, crew: Crew) -> None:
-    job = await crew.order()
-    reader = await crew.tenant.user(permissions=["orders.jobs.read"])
+async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, actors: JobActors) -> None:
+    job = await actors.order()
+    reader = await actors.tenant.user(permissions=["orders.jobs.read"])
     stranger = await service.tenant()
 
-    for api in (crew.merchant.api, crew.merchant.session(), reader, service.platform(crew.tenant)):
+    for api in (actors.merchant.api, actors.merchant.session(), reader, service.platform(actors.tenant)):
         assert [entry["type"] for entry in await entries(api, job)] == ["job.created"]
     path = f"/v1/jobs/{job['id']}/events"
     for api, status in (
-        ((await crew.tenant.merchant()).api, 404),
+        ((await actors.tenant.merchant()).api, 404),
         (service.platform(stranger), 404),
         (await stranger.user("owner"), 404),
-        (await crew.tenant.user(permissions=["orders.actions", "orders.dispatch"]), 403),
+        (await actors.tenant.user(permissions=["orders.actions", "orders.dispatch"]), 403),
     ):
         assert (await api.get(path)).status_code == status
-    absent = await crew.dispatch.get(f"/v1/jobs/{new_id('job')}/events")
+    absent = await actors.dispatch.get(f"/v1/jobs/{new_id('job')}/events")
     assert (absent.status_code, absent.json()["code"]) == (404, "job_not_found")
 
 
-async def test_a_cursor_is_good_for_one_jobs_history_alone(crew: Crew) -> None:
-    job, other = await crew.job("in_progress"), await crew.job("in_progress")
-    cursor = (await crew.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=1")).json()["next_cursor"]
+async def test_a_cursor_is_good_for_one_jobs_history_alone(actors: JobActors) -> None:
+    job, other = await actors.job("in_progress"), await actors.job("in_progress")
+    cursor = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=1")).json()["next_cursor"]
 
-    answer = await crew.dispatch.get(f"/v1/jobs/{other['id']}/events?limit=1&cursor={cursor}")
+    answer = await actors.dispatch.get(f"/v1/jobs/{other['id']}/events?limit=1&cursor={cursor}")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "cursor_filters_differ")

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
-from tests.support.files import accepted, ended, errors, imported, lines, send
+from tests.support.job_files import accepted, ended, errors, imported, lines, send
 from tests.support.jobs import Jobs, Merchant, Tenant, smallest
 from tests.support.suite import eventually
 

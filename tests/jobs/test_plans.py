@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event
 
 from shared.events.jobs import ContactState
-from tests.support.copies import copy
+from tests.support.bulk_data import copy_job
 from tests.support.jobs import Api, Jobs, Tenant, smallest
 
 MANY, FEWER, FEW = 18_000, 4_000, 500
@@ -87,9 +87,9 @@ async def shop(service: Jobs) -> Shop:
         location_id = tenant.toronto if number % 4 == 0 else tenant.montreal
         return {**varied(number, created_at), "location_id": location_id}
 
-    await copy(service, stranger, elsewhere, FEW, varied)
-    await copy(service, other, original, MANY, placed)
-    await copy(service, merchant, original, FEWER, placed)
+    await copy_job(service, stranger, elsewhere, FEW, varied)
+    await copy_job(service, other, original, MANY, placed)
+    await copy_job(service, merchant, original, FEWER, placed)
     job = (await merchant.api.get("/v1/jobs", params={"reference_id": "W-00000070"})).json()["data"][0]
     owner, url = await tenant.user("owner"), service.settings.database_url
     return Shop(owner, merchant.api, merchant.id, tenant, url, job["id"])

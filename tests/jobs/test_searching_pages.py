@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.events.jobs import ContactState
-from tests.support.copies import copy
+from tests.support.bulk_data import copy_job
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 
 MANY = 1_800
@@ -63,7 +63,7 @@ def varied(number: int, created_at: datetime) -> dict[str, Any]:
 async def copied(service: Jobs, merchant: Merchant, count: int) -> None:
     """One job of this merchant, and so many like it."""
     original = smallest(tags=["many"], contact={"first_name": "Ada", "last_name": "Lovelace"}, actions=[{"sku": "S-1"}])
-    await copy(service, merchant, original, count, varied)
+    await copy_job(service, merchant, original, count, varied)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ async def tenant_of_many(service: Jobs) -> tuple[Api, Api]:
     tenant = await service.tenant()
     merchant, other = await tenant.merchant(), await tenant.merchant()
     await copied(service, merchant, MANY)
-    await copy(
+    await copy_job(
         service,
         other,
         smallest(actions=[{}]),

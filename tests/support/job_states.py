@@ -1,4 +1,4 @@
-"""Jobs in any status, made through the public edge by those who may: a merchant that orders and a dispatcher who carries out."""
+"""Jobs in any status, made through the HTTP API: a merchant creates them and a dispatcher runs the commands."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,9 @@ STATUSES = (
     "cancelled",
 )
 SAME = "="
-"""The work is done already: nothing changes."""
+"""The command has been run already: nothing changes."""
 
-MOVES: dict[str, dict[str, str]] = {
+EXPECTED_TRANSITIONS: dict[str, dict[str, str]] = {
     "staging": {"accept": "new", "cancel": "cancelled"},
     "new": {"accept": SAME, "assign": "new", "start": "in_progress", "cancel": "cancelled"},
     "in_progress": {
@@ -40,9 +40,9 @@ MOVES: dict[str, dict[str, str]] = {
     "resolved": {"resolve": SAME},
     "cancelled": {"cancel": SAME},
 }
-"""What is right, written down a second time and by hand. Whatever is not here is refused."""
+"""The expected transitions, written by hand and not taken from the service. Every other command is refused."""
 
-_LEADING_TO = {
+_PATHS = {
     "staging": (),
     "new": (),
     "in_progress": ("start",),
@@ -56,15 +56,15 @@ _LEADING_TO = {
 
 
 @dataclass
-class Crew:
-    """Those who move jobs of one tenant, which reviews what its merchants order."""
+class JobActors:
+    """A merchant and a dispatcher of one tenant, in which merchants' jobs wait for review."""
 
     tenant: Tenant
     merchant: Merchant
     dispatch: Api
 
     async def order(self, *, review: bool = False, **more: Any) -> dict[str, Any]:
-        """A new job with one action of two units; one that waits for review when asked."""
+        """A new job with one action of two units; with `review` it is created by the merchant and waits in `staging`."""
         body = smallest(**{"actions": [{"quantity": 2}], **more})
         if review:
             return await self.merchant.api.create(body)
@@ -73,9 +73,9 @@ class Crew:
     async def job(self, status: str, **more: Any) -> dict[str, Any]:
         """A job in this status."""
         job = await self.order(review=status == "staging", **more)
-        for step in _LEADING_TO[status]:
+        for step in _PATHS[status]:
             if step == "half":
-                await self.settle(job, completed=1, incomplete=1)
+                await self.record_outcome(job, completed=1, incomplete=1)
             else:
                 answer = await self.command(job, step)
                 assert answer.status_code == 200, answer.text
@@ -84,12 +84,12 @@ class Crew:
         return job
 
     async def command(self, job: dict[str, Any], name: str, *, by: Api | None = None, **options: Any) -> httpx.Response:
-        """The answer to a command."""
+        """The response to a command."""
         if name == "assign" and not options.keys() & {"json", "content"}:
             options["json"] = {"assigned_to": "Van 7"}
         return await (by or self.dispatch).request("POST", f"/v1/jobs/{job['id']}/{name}", **options)
 
-    async def settle(self, job: dict[str, Any], place: int = 0, **outcome: Any) -> dict[str, Any]:
+    async def record_outcome(self, job: dict[str, Any], place: int = 0, **outcome: Any) -> dict[str, Any]:
         """Record the outcome of one of the job's actions."""
         path = f"/v1/jobs/{job['id']}/actions/{job['actions'][place]['id']}/outcome"
         answer = await self.dispatch.post(path, outcome)
@@ -105,14 +105,14 @@ class Crew:
         return document
 
     async def history(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """What happened to the job, oldest first."""
+        """The job's history, oldest first."""
         answer = await self.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=200")
         assert answer.status_code == 200, answer.text
         document: list[dict[str, Any]] = answer.json()["data"]
         return document
 
 
-async def crew_of(tenant: Tenant) -> Crew:
-    """A crew for this tenant."""
+async def job_actors(tenant: Tenant) -> JobActors:
+    """The actors of this tenant; merchants' jobs wait for review."""
     await tenant.reviews()
-    return Crew(tenant, await tenant.merchant(), await tenant.user(permissions=["orders"]))
+    return JobActors(tenant, await tenant.merchant(), await tenant.user(permissions=["orders"]))

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
+from tests.support.job_states import STATUSES, JobActors, job_actors
 from tests.support.jobs import Jobs, Tenant, location
-from tests.support.life import STATUSES, Crew, crew_of
 
 WHOLE: dict[str, Any] = {
     "reference_id": "R-1",
@@ -31,20 +31,20 @@ WHOLE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-async def crew(service: Jobs) -> Crew:
-    """A crew for tests that look at one job each."""
-    return await crew_of(await service.tenant())
+async def actors(service: Jobs) -> JobActors:
+    """Actors of one tenant, for tests that use one job each."""
+    return await job_actors(await service.tenant())
 
 
 def path(job: dict[str, Any], rest: str = "") -> str:
     return f"/v1/jobs/{job['id']}{rest}"
 
 
-async def violations(crew: Crew, job: dict[str, Any], patch: object) -> list[tuple[str, str]]:
+async def violations(actors: JobActors, job: dict[str, Any], patch: object) -> list[tuple[str, str]]:
     """Where and why a patch is refused; the job must be as it was."""
-    answer = await crew.dispatch.patch(path(job), patch)
+    answer = await actors.dispatch.patch(path(job), patch)
     assert answer.status_code == 422, f"{answer.status_code} {answer.text}"
-    assert await crew.read(job) == job
+    assert await actors.read(job) == job
     return sorted((error["pointer"], error["code"]) for error in answer.json()["errors"])
 
 
@@ -66,14 +66,16 @@ async def violations(crew: Crew, job: dict[str, Any], patch: object) -> list[tup
         ({"scheduled_date": "2031-01-31", "geo": {"latitude": 45}}, {"scheduled_date": "2031-01-31"}),
     ],
 )
-async def test_a_patch_changes_what_it_names(crew: Crew, patch: dict[str, Any], expected: dict[str, Any]) -> None:
-    job = await crew.order(**{**WHOLE, "reference_id": new_id("job")})
+async def test_a_patch_changes_what_it_names(
+    actors: JobActors, patch: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    job = await actors.order(**{**WHOLE, "reference_id": new_id("job")})
 
-    answer = await crew.dispatch.patch(path(job), patch)
+    answer = await actors.dispatch.patch(path(job), patch)
 
     assert answer.status_code == 200, answer.text
     after = answer.json()
-    assert await crew.read(job) == after
+    assert await actors.read(job) == after
     for name, value in expected.items():
         shown = after[name]
         kept = {key: shown[key] for key in value} if isinstance(value, dict) and name != "metadata" else shown
@@ -83,10 +85,10 @@ async def test_a_patch_changes_what_it_names(crew: Crew, patch: dict[str, Any], 
 
 
 @pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/json"])
-async def test_a_patch_comes_under_either_media_type(crew: Crew, media_type: str) -> None:
-    job = await crew.order()
+async def test_a_patch_comes_under_either_media_type(actors: JobActors, media_type: str) -> None:
+    job = await actors.order()
 
-    answer = await crew.dispatch.request(
+    answer = await actors.dispatch.request(
         "PATCH", path(job), content=b'{"priority": 3}', headers={"Content-Type": media_type}
     )
 
@@ -94,17 +96,17 @@ async def test_a_patch_comes_under_either_media_type(crew: Crew, media_type: str
 
 
 @pytest.mark.parametrize("patch", [{}, {"priority": 7}, {"metadata": {"none": None}}, {"contact": {}, "geo": {}}])
-async def test_a_patch_that_changes_nothing_leaves_no_trace(crew: Crew, patch: dict[str, Any]) -> None:
-    job = await crew.order(**{**WHOLE, "reference_id": None})
+async def test_a_patch_that_changes_nothing_leaves_no_trace(actors: JobActors, patch: dict[str, Any]) -> None:
+    job = await actors.order(**{**WHOLE, "reference_id": None})
 
-    answer = await crew.dispatch.patch(path(job), patch)
+    answer = await actors.dispatch.patch(path(job), patch)
 
     assert (answer.status_code, answer.json()) == (200, job)
-    assert len(await crew.history(job)) == 1
+    assert len(await actors.history(job)) == 1
 
 
-async def test_all_that_is_wrong_with_a_patch_is_said_at_once(crew: Crew) -> None:
-    job = await crew.order(**{**WHOLE, "reference_id": None})
+async def test_all_that_is_wrong_with_a_patch_is_said_at_once(actors: JobActors) -> None:
+    job = await actors.order(**{**WHOLE, "reference_id": None})
     wrong = {
         "priority": 101,
         "contact": None,
@@ -119,7 +121,7 @@ async def test_all_that_is_wrong_with_a_patch_is_said_at_once(crew: Crew) -> Non
         "colour": "blue",
     }
 
-    assert await violations(crew, job, wrong) == [
+    assert await violations(actors, job, wrong) == [
         ("/actions", "not_patchable"),
         ("/address/country", "string_too_long"),
         ("/colour", "extra_forbidden"),
@@ -135,9 +137,9 @@ async def test_all_that_is_wrong_with_a_patch_is_said_at_once(crew: Crew) -> Non
     ]
 
 
-async def test_what_a_patch_makes_of_a_job_is_checked_as_a_whole(crew: Crew) -> None:
-    job = await crew.order(**{**WHOLE, "reference_id": None})
-    smallest = await crew.order()
+async def test_what_a_patch_makes_of_a_job_is_checked_as_a_whole(actors: JobActors) -> None:
+    job = await actors.order(**{**WHOLE, "reference_id": None})
+    smallest = await actors.order()
 
     wrong = {
         "contact": {"first_name": None, "last_name": None, "phone": None, "email": ""},
@@ -145,32 +147,32 @@ async def test_what_a_patch_makes_of_a_job_is_checked_as_a_whole(crew: Crew) -> 
         "time_window": {"end": "07:00"},
         "metadata": {f"k{number}": "" for number in range(49)},
     }
-    assert await violations(crew, job, wrong) == [
+    assert await violations(actors, job, wrong) == [
         ("/address/line1", "address_empty"),
         ("/contact", "contact_empty"),
         ("/metadata", "metadata_keys"),
         ("/time_window/end", "time_window_order"),
     ]
-    assert await violations(crew, smallest, {"geo": {"latitude": 1}, "time_window": {"start": "08:00"}}) == [
+    assert await violations(actors, smallest, {"geo": {"latitude": 1}, "time_window": {"start": "08:00"}}) == [
         ("/geo/longitude", "missing"),
         ("/time_window/end", "missing"),
     ]
-    assert await violations(crew, job, [{"priority": 1}]) == [("", "model_attributes_type")]
+    assert await violations(actors, job, [{"priority": 1}]) == [("", "model_attributes_type")]
 
 
-async def test_a_wrong_patch_is_invalid_before_the_job_is_looked_for(crew: Crew) -> None:
+async def test_a_wrong_patch_is_invalid_before_the_job_is_looked_for(actors: JobActors) -> None:
     absent = {"id": new_id("job")}
 
-    assert (await crew.dispatch.patch(path(absent), {"priority": 101})).status_code == 422
-    assert (await crew.dispatch.patch(path(absent), {"priority": 1})).json()["code"] == "job_not_found"
-    assert (await crew.dispatch.delete(path(absent))).json()["code"] == "job_not_found"
+    assert (await actors.dispatch.patch(path(absent), {"priority": 101})).status_code == 422
+    assert (await actors.dispatch.patch(path(absent), {"priority": 1})).json()["code"] == "job_not_found"
+    assert (await actors.dispatch.delete(path(absent))).json()["code"] == "job_not_found"
     for command in ("restore", "clone"):
-        assert (await crew.dispatch.post(path(absent, f"/{command}"))).json()["code"] == "job_not_found"
+        assert (await actors.dispatch.post(path(absent, f"/{command}"))).json()["code"] == "job_not_found"
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_what_may_be_edited_narrows(crew: Crew, status: str) -> None:
-    job = await crew.job(status)
+async def test_what_may_be_edited_narrows(actors: JobActors, status: str) -> None:
+    job = await actors.job(status)
     patches: dict[str, dict[str, Any]] = {
         "metadata": {"metadata": {"a": "b"}},
         "tags": {"tags": ["late"]},
@@ -181,7 +183,7 @@ async def test_what_may_be_edited_narrows(crew: Crew, status: str) -> None:
     )
 
     for name, patch in patches.items():
-        answer = await crew.dispatch.patch(path(job), patch)
+        answer = await actors.dispatch.patch(path(job), patch)
         if name in allowed:
             assert answer.status_code == 200, (status, name)
         else:
@@ -190,33 +192,33 @@ async def test_what_may_be_edited_narrows(crew: Crew, status: str) -> None:
             assert refusal["current_status"] == status
             assert refusal["editable_fields"] == sorted(allowed)
     # What names a field without changing it is no edit; one refused field refuses the whole patch.
-    assert (await crew.dispatch.patch(path(job), {"short_description": None})).status_code == 200
+    assert (await actors.dispatch.patch(path(job), {"short_description": None})).status_code == 200
     if "priority" not in allowed:
-        assert (await crew.dispatch.patch(path(job), {"priority": 1, "metadata": {"c": "d"}})).status_code == 409
-        assert (await crew.read(job))["metadata"] == {"a": "b"}
+        assert (await actors.dispatch.patch(path(job), {"priority": 1, "metadata": {"c": "d"}})).status_code == 409
+        assert (await actors.read(job))["metadata"] == {"a": "b"}
 
 
-async def test_a_job_moves_only_to_active_locations_of_its_merchant(service: Jobs, crew: Crew) -> None:
-    tenant, job = crew.tenant, await crew.order()
+async def test_a_job_moves_only_to_active_locations_of_its_merchant(service: Jobs, actors: JobActors) -> None:
+    tenant, job = actors.tenant, await actors.order()
     foreign = (await service.tenant()).montreal
 
-    assert await violations(crew, job, {"location_id": foreign}) == [("/location_id", "location_not_yours")]
-    assert await violations(crew, job, {"location_id": tenant.closed}) == [("/location_id", "location_inactive")]
-    assert await violations(crew, job, {"distribution_location_id": tenant.closed}) == [
+    assert await violations(actors, job, {"location_id": foreign}) == [("/location_id", "location_not_yours")]
+    assert await violations(actors, job, {"location_id": tenant.closed}) == [("/location_id", "location_inactive")]
+    assert await violations(actors, job, {"distribution_location_id": tenant.closed}) == [
         ("/distribution_location_id", "location_inactive")
     ]
-    assert await violations(crew, job, {"location_id": foreign, "distribution_location_id": foreign}) == [
+    assert await violations(actors, job, {"location_id": foreign, "distribution_location_id": foreign}) == [
         ("/distribution_location_id", "location_not_yours"),
         ("/location_id", "location_not_yours"),
     ]
 
 
 async def test_a_job_that_moves_is_told_at_both_places(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.order(timezone="Europe/Paris")
+    actors = await job_actors(tenant)
+    job = await actors.order(timezone="Europe/Paris")
 
-    moved = await crew.dispatch.patch(path(job), {"location_id": tenant.toronto, "timezone": None})
-    back = await crew.dispatch.patch(path(job), {"location_id": None, "distribution_location_id": tenant.toronto})
+    moved = await actors.dispatch.patch(path(job), {"location_id": tenant.toronto, "timezone": None})
+    back = await actors.dispatch.patch(path(job), {"location_id": None, "distribution_location_id": tenant.toronto})
 
     assert (moved.json()["location_id"], moved.json()["timezone"]) == (tenant.toronto, "America/Toronto")
     # Without a location it is at the merchant's default one; the time zone stays until it is changed.
@@ -229,42 +231,42 @@ async def test_a_job_that_moves_is_told_at_both_places(service: Jobs, tenant: Te
 
 
 async def test_a_job_can_be_edited_where_it_is_after_its_location_has_closed(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.order(location_id=tenant.toronto)
+    actors = await job_actors(tenant)
+    job = await actors.order(location_id=tenant.toronto)
     await service.tell(location(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2))
-    await crew.merchant.becomes(location_ids=[tenant.montreal])
+    await actors.merchant.becomes(location_ids=[tenant.montreal])
 
     for patch in ({"priority": 5}, {"location_id": tenant.toronto}, {"distribution_location_id": tenant.montreal}):
-        assert (await crew.dispatch.patch(path(job), patch)).status_code == 200, patch
-    moved = await crew.dispatch.patch(path(job), {"distribution_location_id": tenant.toronto})
+        assert (await actors.dispatch.patch(path(job), patch)).status_code == 200, patch
+    moved = await actors.dispatch.patch(path(job), {"distribution_location_id": tenant.toronto})
     assert moved.json()["errors"][0]["code"] == "location_not_yours"
 
 
-async def test_a_reference_that_is_taken_is_refused(crew: Crew) -> None:
+async def test_a_reference_that_is_taken_is_refused(actors: JobActors) -> None:
     taken, free = new_id("job"), new_id("job")
-    existing, job = await crew.order(reference_id=taken), await crew.order(reference_id=free)
+    existing, job = await actors.order(reference_id=taken), await actors.order(reference_id=free)
 
-    refused = await crew.dispatch.patch(path(job), {"reference_id": taken, "priority": 9})
-    same = await crew.dispatch.patch(path(job), {"reference_id": free})
+    refused = await actors.dispatch.patch(path(job), {"reference_id": taken, "priority": 9})
+    same = await actors.dispatch.patch(path(job), {"reference_id": free})
 
     assert (refused.status_code, refused.json()["code"]) == (409, "reference_id_taken")
     assert refused.json()["existing_id"] == existing["id"]
-    assert (same.status_code, await crew.read(job)) == (200, job)
+    assert (same.status_code, await actors.read(job)) == (200, job)
     # Another merchant's references are its own.
-    other = await crew.tenant.merchant()
-    theirs = await crew.dispatch.create({**existing_body(), "merchant_id": other.id})
-    assert (await crew.dispatch.patch(path(theirs), {"reference_id": taken})).status_code == 200
+    other = await actors.tenant.merchant()
+    theirs = await actors.dispatch.create({**existing_body(), "merchant_id": other.id})
+    assert (await actors.dispatch.patch(path(theirs), {"reference_id": taken})).status_code == 200
 
 
-async def test_of_those_who_take_a_reference_at_once_one_gets_it(crew: Crew) -> None:
+async def test_of_those_who_take_a_reference_at_once_one_gets_it(actors: JobActors) -> None:
     for number in range(6):
         reference = f"race-{number}-{new_id('job')}"
-        jobs = [await crew.order() for _ in range(4)]
+        jobs = [await actors.order() for _ in range(4)]
         keys = [{"Idempotency-Key": reference + job["id"]} if number % 2 else {} for job in jobs]
 
         answers = await asyncio.gather(
             *(
-                crew.dispatch.patch(path(job), {"reference_id": reference}, headers=key)
+                actors.dispatch.patch(path(job), {"reference_id": reference}, headers=key)
                 for job, key in zip(jobs, keys, strict=True)
             )
         )
@@ -274,41 +276,41 @@ async def test_of_those_who_take_a_reference_at_once_one_gets_it(crew: Crew) -> 
         for answer in answers:
             if answer.status_code != 200:
                 assert (answer.status_code, answer.json().get("existing_id")) == (409, won[0]), answer.text
-        assert sorted([(await crew.read(job))["version"] for job in jobs]) == [1, 1, 1, 2]
+        assert sorted([(await actors.read(job))["version"] for job in jobs]) == [1, 1, 1, 2]
 
 
-async def test_of_patches_bound_to_one_version_one_is_applied(crew: Crew) -> None:
-    job = await crew.order()
+async def test_of_patches_bound_to_one_version_one_is_applied(actors: JobActors) -> None:
+    job = await actors.order()
 
     answers = await asyncio.gather(
         *(
-            crew.dispatch.patch(path(job), {"priority": priority}, headers={"If-Match": '"1"'})
+            actors.dispatch.patch(path(job), {"priority": priority}, headers={"If-Match": '"1"'})
             for priority in range(1, 9)
         )
     )
 
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
-    assert (await crew.read(job))["version"] == 2
+    assert (await actors.read(job))["version"] == 2
 
 
 async def test_patches_at_once_count_without_gaps(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.order()
+    actors = await job_actors(tenant)
+    job = await actors.order()
 
     answers = await asyncio.gather(
-        *(crew.dispatch.patch(path(job), {"metadata": {f"k{number}": "v"}}) for number in range(20))
+        *(actors.dispatch.patch(path(job), {"metadata": {f"k{number}": "v"}}) for number in range(20))
     )
 
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(answer.json()["version"] for answer in answers) == list(range(2, 22))
-    assert (await crew.read(job))["metadata"] == {f"k{number}": "v" for number in range(20)}
+    assert (await actors.read(job))["metadata"] == {f"k{number}": "v" for number in range(20)}
     assert [event.sequence for event in await service.published(tenant, 21)] == list(range(1, 22))
 
 
-async def test_a_patched_job_is_found_as_it_is_now(crew: Crew) -> None:
-    job = await crew.order(tags=["before"])
+async def test_a_patched_job_is_found_as_it_is_now(actors: JobActors) -> None:
+    job = await actors.order(tags=["before"])
 
-    await crew.dispatch.patch(path(job), {"tags": ["after"], "contact": {"phone": "+15145550142"}})
+    await actors.dispatch.patch(path(job), {"tags": ["after"], "contact": {"phone": "+15145550142"}})
 
     for query, found in (
         ("tag=after", [job["id"]]),
@@ -316,45 +318,45 @@ async def test_a_patched_job_is_found_as_it_is_now(crew: Crew) -> None:
         ("phone=%2B15145550142", [job["id"]]),
         ("phone=%2B15145550100&tag=after", []),
     ):
-        listed = (await crew.dispatch.get(f"/v1/jobs?{query}")).json()["data"]
+        listed = (await actors.dispatch.get(f"/v1/jobs?{query}")).json()["data"]
         assert [one["id"] for one in listed] == found, query
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_what_has_begun_is_not_deleted(crew: Crew, status: str) -> None:
-    job = await crew.job(status)
+async def test_what_has_begun_is_not_deleted(actors: JobActors, status: str) -> None:
+    job = await actors.job(status)
 
-    answer = await crew.dispatch.delete(path(job))
+    answer = await actors.dispatch.delete(path(job))
 
     if status in ("staging", "new", "cancelled"):
         assert (answer.status_code, answer.content) == (204, b"")
     else:
         assert (answer.status_code, answer.json()["code"]) == (409, "not_deletable")
         assert answer.json()["current_status"] == status
-        assert await crew.read(job) == job
+        assert await actors.read(job) == job
 
 
 async def test_a_deleted_job_is_gone_and_comes_back_as_it_was(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
-    job = await crew.order(reference_id="R-1", actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
+    actors = await job_actors(tenant)
+    job = await actors.order(reference_id="R-1", actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
     gone = job["actions"][1]["id"]
-    await crew.dispatch.delete(path(job, f"/actions/{gone}"))
-    before = await crew.read(job)
+    await actors.dispatch.delete(path(job, f"/actions/{gone}"))
+    before = await actors.read(job)
 
     for _ in range(2):
-        assert (await crew.dispatch.delete(path(job))).status_code == 204
+        assert (await actors.dispatch.delete(path(job))).status_code == 204
     for hidden in ("", "/actions", f"/actions/{before['actions'][0]['id']}", f"/actions/{gone}", "/events"):
-        assert (await crew.dispatch.get(path(job, hidden))).status_code == 404, hidden
-    assert (await crew.dispatch.patch(path(job), {"priority": 1})).status_code == 404
-    assert (await crew.dispatch.post(path(job, "/actions"), {})).status_code == 404
-    assert (await crew.dispatch.post(path(job, "/clone"))).status_code == 404
-    assert (await crew.command(job, "start")).status_code == 404
-    assert (await crew.dispatch.get("/v1/jobs")).json()["data"] == []
-    restored = await crew.dispatch.post(path(job, "/restore"))
-    again = await crew.dispatch.post(path(job, "/restore"))
+        assert (await actors.dispatch.get(path(job, hidden))).status_code == 404, hidden
+    assert (await actors.dispatch.patch(path(job), {"priority": 1})).status_code == 404
+    assert (await actors.dispatch.post(path(job, "/actions"), {})).status_code == 404
+    assert (await actors.dispatch.post(path(job, "/clone"))).status_code == 404
+    assert (await actors.command(job, "start")).status_code == 404
+    assert (await actors.dispatch.get("/v1/jobs")).json()["data"] == []
+    restored = await actors.dispatch.post(path(job, "/restore"))
+    again = await actors.dispatch.post(path(job, "/restore"))
 
     assert (restored.status_code, again.status_code) == (200, 200)
-    assert restored.json() == again.json() == await crew.read(job)
+    assert restored.json() == again.json() == await actors.read(job)
     # All as before, but for what every change changes.
     assert restored.json() == {**before, "version": 4, "updated_at": restored.json()["updated_at"]}
     events = await service.published(tenant, 4)
@@ -365,52 +367,52 @@ async def test_a_deleted_job_is_gone_and_comes_back_as_it_was(service: Jobs, ten
     assert events[3].data.job.deleted_at is None
 
 
-async def test_deleting_at_once_is_told_once(crew: Crew) -> None:
-    job = await crew.order()
+async def test_deleting_at_once_is_told_once(actors: JobActors) -> None:
+    job = await actors.order()
 
-    deleted = await asyncio.gather(*(crew.dispatch.delete(path(job)) for _ in range(6)))
-    restored = await asyncio.gather(*(crew.dispatch.post(path(job, "/restore")) for _ in range(6)))
+    deleted = await asyncio.gather(*(actors.dispatch.delete(path(job)) for _ in range(6)))
+    restored = await asyncio.gather(*(actors.dispatch.post(path(job, "/restore")) for _ in range(6)))
 
     assert [answer.status_code for answer in deleted] == [204] * 6
     assert [answer.status_code for answer in restored] == [200] * 6
-    assert [entry["type"] for entry in await crew.history(job)] == ["job.created", "job.deleted", "job.restored"]
+    assert [entry["type"] for entry in await actors.history(job)] == ["job.created", "job.deleted", "job.restored"]
 
 
-async def test_a_deleted_jobs_reference_is_free_and_may_be_gone_when_it_comes_back(crew: Crew) -> None:
+async def test_a_deleted_jobs_reference_is_free_and_may_be_gone_when_it_comes_back(actors: JobActors) -> None:
     reference = new_id("job")
-    job = await crew.order(reference_id=reference)
-    await crew.dispatch.delete(path(job))
-    successor = await crew.order(reference_id=reference)
+    job = await actors.order(reference_id=reference)
+    await actors.dispatch.delete(path(job))
+    successor = await actors.order(reference_id=reference)
 
-    refused = await crew.dispatch.post(path(job, "/restore"))
+    refused = await actors.dispatch.post(path(job, "/restore"))
 
     assert (refused.status_code, refused.json()["code"]) == (409, "reference_id_taken")
     assert refused.json()["existing_id"] == successor["id"]
-    await crew.dispatch.delete(path(successor))
-    rivals = await asyncio.gather(*(crew.dispatch.post(path(one, "/restore")) for one in (job, successor)))
+    await actors.dispatch.delete(path(successor))
+    rivals = await asyncio.gather(*(actors.dispatch.post(path(one, "/restore")) for one in (job, successor)))
     assert sorted(answer.status_code for answer in rivals) == [200, 409]
 
 
-async def test_deleting_and_restoring_can_be_bound_to_a_version(crew: Crew) -> None:
-    job = await crew.order()
+async def test_deleting_and_restoring_can_be_bound_to_a_version(actors: JobActors) -> None:
+    job = await actors.order()
 
-    assert (await crew.dispatch.delete(path(job), headers={"If-Match": '"2"'})).status_code == 412
-    assert (await crew.dispatch.delete(path(job), headers={"If-Match": '"1"'})).status_code == 204
-    assert (await crew.dispatch.post(path(job, "/restore"), headers={"If-Match": '"1"'})).status_code == 412
-    assert (await crew.dispatch.post(path(job, "/restore"), headers={"If-Match": '"2"'})).status_code == 200
+    assert (await actors.dispatch.delete(path(job), headers={"If-Match": '"2"'})).status_code == 412
+    assert (await actors.dispatch.delete(path(job), headers={"If-Match": '"1"'})).status_code == 204
+    assert (await actors.dispatch.post(path(job, "/restore"), headers={"If-Match": '"1"'})).status_code == 412
+    assert (await actors.dispatch.post(path(job, "/restore"), headers={"If-Match": '"2"'})).status_code == 200
 
 
 async def test_a_copy_asks_for_the_same_anew(service: Jobs, tenant: Tenant) -> None:
-    crew = await crew_of(tenant)
+    actors = await job_actors(tenant)
     stop = {"address": {"raw": "Depot 4"}, "instructions": "Rear door"}
     actions = [{"sku": "A", "quantity": 2, "stop": stop, "position": 9}, {"sku": "B", "type": "service"}]
-    source = await crew.job("resolved", **{**WHOLE, "actions": actions})
+    source = await actors.job("resolved", **{**WHOLE, "actions": actions})
 
-    answer = await crew.dispatch.post(path(source, "/clone"))
+    answer = await actors.dispatch.post(path(source, "/clone"))
 
     copy = answer.json()
     assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
-    assert await crew.read(copy) == copy
+    assert await actors.read(copy) == copy
     fresh = {"status": "new", "reference_id": None, "version": 1, "status_reason": None, "assigned_to": None}
     assert {name: copy[name] for name in fresh} == fresh
     assert copy["id"] != source["id"]
@@ -425,31 +427,31 @@ async def test_a_copy_asks_for_the_same_anew(service: Jobs, tenant: Tenant) -> N
         }
     (created,) = [event for event in await service.published(tenant, 5) if event.subject == copy["id"]]
     assert (created.type, created.sequence, created.data.job.id) == ("job.created", 1, copy["id"])
-    assert [entry["type"] for entry in await crew.history(copy)] == ["job.created"]
+    assert [entry["type"] for entry in await actors.history(copy)] == ["job.created"]
 
 
-async def test_a_copy_can_differ(crew: Crew) -> None:
+async def test_a_copy_can_differ(actors: JobActors) -> None:
     reference = new_id("job")
-    source = await crew.order(**{**WHOLE, "reference_id": None}, location_id=crew.tenant.toronto)
+    source = await actors.order(**{**WHOLE, "reference_id": None}, location_id=actors.tenant.toronto)
     change = {"reference_id": reference, "scheduled_date": "2031-01-01", "contact": {"email": None}, "tags": None}
 
-    copy = (await crew.dispatch.post(path(source, "/clone"), change)).json()
+    copy = (await actors.dispatch.post(path(source, "/clone"), change)).json()
 
     assert (copy["reference_id"], copy["scheduled_date"], copy["tags"]) == (reference, "2031-01-01", [])
     assert copy["contact"] == {**source["contact"], "email": None}
-    assert copy["location_id"] == crew.tenant.toronto
-    assert (await crew.dispatch.post(path(source, "/clone"), change)).json()["existing_id"] == copy["id"]
+    assert copy["location_id"] == actors.tenant.toronto
+    assert (await actors.dispatch.post(path(source, "/clone"), change)).json()["existing_id"] == copy["id"]
     for wrong, pointer in (
         ({"contact": {"first_name": None, "last_name": None, "phone": None, "email": None}}, "/contact"),
-        ({"location_id": crew.tenant.closed}, "/location_id"),
+        ({"location_id": actors.tenant.closed}, "/location_id"),
         ({"actions": []}, "/actions"),
     ):
-        answer = await crew.dispatch.post(path(source, "/clone"), wrong)
+        answer = await actors.dispatch.post(path(source, "/clone"), wrong)
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), wrong
 
 
-async def test_a_merchants_copy_waits_for_review_and_a_key_makes_one(crew: Crew) -> None:
-    source, pair = await crew.order(), crew.merchant.api
+async def test_a_merchants_copy_waits_for_review_and_a_key_makes_one(actors: JobActors) -> None:
+    source, pair = await actors.order(), actors.merchant.api
     key = {"Idempotency-Key": "copy-1"}
 
     first = await pair.post(path(source, "/clone"), headers=key)
@@ -459,24 +461,24 @@ async def test_a_merchants_copy_waits_for_review_and_a_key_makes_one(crew: Crew)
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
 
 
-async def test_an_erased_job_is_edited_but_not_copied(service: Jobs, crew: Crew) -> None:
-    job = await crew.order()
+async def test_an_erased_job_is_edited_but_not_copied(service: Jobs, actors: JobActors) -> None:
+    job = await actors.order()
     async with service.database.transaction() as session:
         erase = text("UPDATE jobs SET contact = '{}', address = '{}', erased_at = now() WHERE id = :id")
         await session.execute(erase, {"id": to_uuid(job["id"])})
 
-    edited = await crew.dispatch.patch(path(job), {"priority": 5, "metadata": {"a": "b"}})
-    refilled = await crew.dispatch.patch(path(job), {"contact": {"first_name": "Ada"}})
-    copied = await crew.dispatch.post(path(job, "/clone"))
+    edited = await actors.dispatch.patch(path(job), {"priority": 5, "metadata": {"a": "b"}})
+    refilled = await actors.dispatch.patch(path(job), {"contact": {"first_name": "Ada"}})
+    copied = await actors.dispatch.post(path(job, "/clone"))
 
     assert (edited.status_code, edited.json()["priority"]) == (200, 5)
     assert (refilled.status_code, refilled.json()["code"]) == (409, "job_erased")
     assert (copied.status_code, copied.json()["code"]) == (409, "job_erased")
 
 
-async def test_a_merchant_edits_its_own_jobs_and_no_others(crew: Crew) -> None:
-    job, other = await crew.order(), await crew.tenant.merchant()
-    own, session = crew.merchant.api, crew.merchant.session()
+async def test_a_merchant_edits_its_own_jobs_and_no_others(actors: JobActors) -> None:
+    job, other = await actors.order(), await actors.tenant.merchant()
+    own, session = actors.merchant.api, actors.merchant.session()
 
     assert (await own.patch(path(job), {"priority": 2})).status_code == 200
     for api, status in ((other.api, 404), (session, 403)):

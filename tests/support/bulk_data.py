@@ -1,4 +1,4 @@
-"""Many jobs at once: copies of one that was created through the API, filed by the service's own rules, written past it."""
+"""Many jobs at once: copies of a job that the API created, written by SQL with the service's own search tokens."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,7 +35,7 @@ _COPY_ACTIONS = text(
     WHERE action.job_id = :job_id
     """
 )
-_INVERTED = text(
+_GIN_INDEXES = text(
     """
     SELECT indexname, indexdef FROM pg_indexes
     WHERE tablename IN ('jobs', 'actions') AND indexdef LIKE '%USING gin%'
@@ -44,14 +44,14 @@ _INVERTED = text(
 _ANALYZE = text("ANALYZE jobs, actions")
 
 Vary = Callable[[int, datetime], Mapping[str, Any]]
-"""In which fields of a job the n-th copy differs, given when the original was created; `sku` is its action's."""
+"""Returns the fields in which copy n differs, given n and the creation instant of the original; `sku` is of the action."""
 
 
-async def copy(service: Jobs, merchant: Merchant, original: Mapping[str, Any], count: int, vary: Vary) -> None:
-    """Create a job with one action, and so many copies of it."""
+async def copy_job(service: Jobs, merchant: Merchant, original: Mapping[str, Any], count: int, vary: Vary) -> None:
+    """Create a job with one action through the API, then insert `count` copies of it by SQL."""
     created = await merchant.api.create(original)
     job = JobState.model_validate({name: value for name, value in created.items() if name != "allowed_transitions"})
-    async with _without_inverted_indexes(service):
+    async with _without_gin_indexes(service):
         for first in range(0, count, CHUNK_ROWS):
             numbers = range(first, min(first + CHUNK_ROWS, count))
             copies = [_copy(job, vary(number, job.created_at)) for number in numbers]
@@ -65,10 +65,10 @@ async def copy(service: Jobs, merchant: Merchant, original: Mapping[str, Any], c
 
 
 @asynccontextmanager
-async def _without_inverted_indexes(service: Jobs) -> AsyncIterator[None]:
-    """To make them anew takes a fraction of what it takes to fill them row by row."""
+async def _without_gin_indexes(service: Jobs) -> AsyncIterator[None]:
+    """Drop the GIN indexes and create them afterwards: that is much faster than inserting row by row."""
     async with service.database.transaction() as session:
-        indexes = (await session.execute(_INVERTED)).all()
+        indexes = (await session.execute(_GIN_INDEXES)).all()
         for name, _ in indexes:
             await session.execute(text(f"DROP INDEX {name}"))
     yield

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.job_store.rules import TRANSITIONS
+from tests.support.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
 from tests.support.jobs import Jobs
-from tests.support.life import COMMANDS, MOVES, SAME, STATUSES, Crew, crew_of
 
 README = Path(__file__).parents[2] / "services/jobs/README.md"
 LIVES = 30
@@ -49,9 +49,9 @@ _LIVES = st.tuples(
 
 
 @pytest.fixture(scope="module")
-async def crew(service: Jobs) -> Crew:
-    """A crew for many lives."""
-    return await crew_of(await service.tenant())
+async def actors(service: Jobs) -> JobActors:
+    """Actors of one tenant, for all sequences."""
+    return await job_actors(await service.tenant())
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Model:
     def command(self, name: str) -> int:
         if self.deleted:
             return 404
-        result = MOVES[self.status].get(name)
+        result = EXPECTED_TRANSITIONS[self.status].get(name)
         if result is None:
             return 409
         if result == SAME:
@@ -186,12 +186,12 @@ class Model:
         return self.changed()
 
 
-async def done(crew: Crew, job: dict[str, Any], model: Model, step: Step) -> tuple[httpx.Response, int]:
+async def done(actors: JobActors, job: dict[str, Any], model: Model, step: Step) -> tuple[httpx.Response, int]:
     """Do a step to the job and to the model; the answer, and the status code that the model expects."""
-    api, path = crew.dispatch, f"/v1/jobs/{job['id']}"
+    api, path = actors.dispatch, f"/v1/jobs/{job['id']}"
     match step:
         case ("command", name):
-            return await crew.command(job, name), model.command(name)
+            return await actors.command(job, name), model.command(name)
         case ("patch", name, value):
             return await api.patch(path, {name: value}), model.patch(name, value)
         case ("add", quantity):
@@ -230,9 +230,9 @@ def shares(kind: str, quantity: int) -> tuple[int, int, int]:
     }[kind]
 
 
-async def check(crew: Crew, job: dict[str, Any], model: Model) -> None:
+async def check(actors: JobActors, job: dict[str, Any], model: Model) -> None:
     """The job is what the model says, its history included."""
-    answer = await crew.dispatch.get(f"/v1/jobs/{job['id']}")
+    answer = await actors.dispatch.get(f"/v1/jobs/{job['id']}")
     if model.deleted:
         assert answer.status_code == 404
         return
@@ -245,12 +245,12 @@ async def check(crew: Crew, job: dict[str, Any], model: Model) -> None:
         model.tags,
         model.metadata,
     )
-    reachable = {result for result in MOVES[model.status].values() if result not in (SAME, model.status)}
+    reachable = {result for result in EXPECTED_TRANSITIONS[model.status].values() if result not in (SAME, model.status)}
     assert set(seen["allowed_transitions"]) == reachable
     assert [(action["id"], action["quantity"], action["status"], action["version"]) for action in seen["actions"]] == [
         (unit.id, unit.quantity, unit.status, unit.version) for unit in model.units
     ]
-    assert [entry["sequence"] for entry in await crew.history(job)] == list(range(1, model.version + 1))
+    assert [entry["sequence"] for entry in await actors.history(job)] == list(range(1, model.version + 1))
 
 
 @settings(
@@ -260,16 +260,16 @@ async def check(crew: Crew, job: dict[str, Any], model: Model) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(review=st.booleans(), steps=_LIVES)
-async def test_every_life_is_what_the_model_says(crew: Crew, review: bool, steps: list[Step]) -> None:
-    job = await crew.order(review=review)
+async def test_every_life_is_what_the_model_says(actors: JobActors, review: bool, steps: list[Step]) -> None:
+    job = await actors.order(review=review)
     model = Model(job["status"], [Unit(job["actions"][0]["id"], 2)])
 
     for step in steps:
         if not model.units and step[0] in ("resize", "remove", "settle"):
             continue
-        answer, expected = await done(crew, job, model, step)
+        answer, expected = await done(actors, job, model, step)
         assert answer.status_code == expected, (step, model, answer.text)
-        await check(crew, job, model)
+        await check(actors, job, model)
 
 
 def test_the_readme_shows_every_transition() -> None:

@@ -1,7 +1,7 @@
-"""Jobs as a large shop has them: names that repeat, common and rare tags, numbers of their own, two years of days.
+"""Writes jobs as a large shop would have them: repeating names, common and rare tags, unique numbers, dates of two years.
 
-Rows are made by the rules of the service (`jobs.search_index.tokens`), but written past its API, where three million would take an hour.
-Indexes are taken away while a large stock is written and made anew afterwards.
+The rows have the service's own search tokens (`jobs.search_index.tokens`), but are written by SQL: three million jobs would take an hour
+through the API. `fill` can drop the indexes while it writes and create them afterwards.
 """
 
 import asyncio
@@ -162,19 +162,19 @@ _INDEXES = """
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """Whose jobs they are. The first merchant has the most."""
+    """The owner of the jobs. The first merchant has the most."""
 
     tenant_id: str
     merchant_ids: Sequence[str]
     location_ids: Sequence[str]
     livemode: bool = True
     until: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When the last of them was created."""
+    """Creation instant of the last job."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stocked:
-    """One job of the stock, as far as searches ask for it."""
+class StockedJob:
+    """One generated job, with the fields that searches use."""
 
     number: int
     created_at: datetime
@@ -182,22 +182,22 @@ class Stocked:
     actions: Sequence[ActionState]
 
 
-def jobs_of(shop: Shop, first: int, count: int, total: int) -> Iterator[Stocked]:
-    """The jobs of these numbers; the same whenever they are made."""
-    chance = random.Random(first)
+def jobs_of(shop: Shop, first: int, count: int, total: int) -> Iterator[StockedJob]:
+    """Generate jobs `first` to `first + count`. `total` sets the ratio of customers; the result depends on the arguments alone."""
+    rng = random.Random(first)
     customers = max(1, total // JOBS_PER_CUSTOMER)
     for number in range(first, first + count):
-        yield _job(shop, number, total, customers, chance)
+        yield _job(shop, number, total, customers, rng)
 
 
 async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -> None:
-    """Write the jobs numbered `first` to `total`, `url` being a superuser's; `rebuild` takes the indexes away meanwhile."""
+    """Write jobs `first` to `total`. `url` must be of a superuser. With `rebuild` the indexes are dropped and created afterwards."""
     connection = await asyncpg.connect(url, command_timeout=3600)
     indexes = await connection.fetch(_INDEXES) if rebuild else []
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
     loop = asyncio.get_running_loop()
-    # Spawned, so that they do not inherit what this process does about signals: they have to end when it says so.
+    # Spawned, so that they do not inherit the signal handlers of this process and can be terminated.
     writers = ProcessPoolExecutor(WRITERS, mp_context=multiprocessing.get_context("spawn"))
     try:
         chunks = [
@@ -212,22 +212,22 @@ async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -
         writers.shutdown(wait=False, cancel_futures=True)
         for writer in running:
             writer.terminate()
-    # Those of terms take longest, and one processor each.
-    left = sorted(indexes, key=lambda index: " gin " in index["indexdef"].lower())
-    await asyncio.gather(*(_make(url, left) for _ in range(WRITERS)))
+    # GIN indexes take longest and use one processor each, so they are created first.
+    pending = sorted(indexes, key=lambda index: " gin " in index["indexdef"].lower())
+    await asyncio.gather(*(_create_indexes(url, pending) for _ in range(WRITERS)))
     for table in ("jobs", "actions", "job_history"):
         await connection.execute(f"VACUUM (ANALYZE) {table}")
     await connection.close()
 
 
-async def _make(url: str, indexes: list[asyncpg.Record]) -> None:
-    """Make one after the other, from the last on, until none is left."""
+async def _create_indexes(url: str, indexes: list[asyncpg.Record]) -> None:
+    """Create the indexes of the list, last one first, until none is left."""
     connection = await asyncpg.connect(url, command_timeout=3600)
     await connection.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0")
     while indexes:
         index = indexes.pop()
         await connection.execute(index["indexdef"])
-        _progress(f"{index['indexname']} made")
+        _progress(f"{index['indexname']} created")
     await connection.close()
 
 
@@ -237,7 +237,7 @@ def _write_chunk(url: str, shop: Shop, first: int, count: int, total: int) -> No
 
 async def _write(url: str, shop: Shop, first: int, count: int, total: int) -> None:
     connection = await asyncpg.connect(url, command_timeout=600)
-    # Keys to other tables are right by construction.
+    # Skips the foreign key checks: the keys are right by construction.
     await connection.execute(f"SET session_replication_role = replica; SET synchronous_commit = off; {_STAGING}")
     stocked = list(jobs_of(shop, first, count, total))
     await connection.copy_records_to_table(
@@ -252,24 +252,24 @@ async def _write(url: str, shop: Shop, first: int, count: int, total: int) -> No
     await connection.close()
 
 
-def _job(shop: Shop, number: int, total: int, customers: int, chance: random.Random) -> Stocked:
+def _job(shop: Shop, number: int, total: int, customers: int, rng: random.Random) -> StockedJob:
     created_at = shop.until - SPAN + SPAN * (number / total)
-    updated_at = created_at + timedelta(seconds=chance.randrange(864_000))
-    customer = random.Random(chance.randrange(customers))
+    updated_at = created_at + timedelta(seconds=rng.randrange(864_000))
+    customer = random.Random(rng.randrange(customers))
     first_name, last_name = _name(customer.randrange(300)), _name(300 + int(customer.paretovariate(0.6)) % 20_000)
     phone = f"+1514{customer.randrange(10_000_000):07d}"
     street = f"{customer.choice(STREETS)} {_name(30_000 + customer.randrange(3_000))}"
-    job_id = from_uuid("job", _uuid7(created_at, chance))
-    actions = [_action(job_id, place, created_at, chance) for place in range(1, 1 + chance.choice((1, 1, 1, 2)))]
-    tags = [tag for tag, share in (("fragile", 0.1), ("heavy", 0.01), ("vip", 0.001)) if chance.random() < share]
+    job_id = from_uuid("job", _uuid7(created_at, rng))
+    actions = [_action(job_id, place, created_at, rng) for place in range(1, 1 + rng.choice((1, 1, 1, 2)))]
+    tags = [tag for tag, share in (("fragile", 0.1), ("heavy", 0.01), ("vip", 0.001)) if rng.random() < share]
     job = JobState.model_construct(
         id=job_id,
-        merchant_id=shop.merchant_ids[min(int(chance.paretovariate(0.8)) - 1, len(shop.merchant_ids) - 1)],
+        merchant_id=shop.merchant_ids[min(int(rng.paretovariate(0.8)) - 1, len(shop.merchant_ids) - 1)],
         reference_id=f"WEB{number:08d}",
-        status=chance.choices(STATUSES, STATUS_WEIGHTS)[0],
-        type=chance.choices(TYPES, TYPE_WEIGHTS)[0],
-        short_description=f"{chance.choice(GOODS)} {_name(40_000 + chance.randrange(2_000))}",
-        scheduled_date=None if chance.random() < 0.1 else created_at.date() + timedelta(days=chance.randrange(14)),
+        status=rng.choices(STATUSES, STATUS_WEIGHTS)[0],
+        type=rng.choices(TYPES, TYPE_WEIGHTS)[0],
+        short_description=f"{rng.choice(GOODS)} {_name(40_000 + rng.randrange(2_000))}",
+        scheduled_date=None if rng.random() < 0.1 else created_at.date() + timedelta(days=rng.randrange(14)),
         contact=ContactState.model_construct(
             first_name=first_name,
             last_name=last_name,
@@ -286,11 +286,11 @@ def _job(shop: Shop, number: int, total: int, customers: int, chance: random.Ran
             postal_code=f"H{customer.randrange(10)}A {customer.randrange(10)}B{customer.randrange(10)}",
             country="CA",
         ),
-        location_id=shop.location_ids[min(int(chance.paretovariate(1)) - 1, len(shop.location_ids) - 1)],
+        location_id=shop.location_ids[min(int(rng.paretovariate(1)) - 1, len(shop.location_ids) - 1)],
         invoices=[f"F-{number:08d}"],
         barcodes=[f"{number * 7919 % 10**10:010d}"],
-        tags=[*tags, f"route-{chance.randrange(RARE_TAGS)}"],
-        metadata={"shop": str(chance.randrange(SHOPS))},
+        tags=[*tags, f"route-{rng.randrange(RARE_TAGS)}"],
+        metadata={"shop": str(rng.randrange(SHOPS))},
         actions=actions,
         created_by="bench",
         livemode=True,
@@ -298,27 +298,27 @@ def _job(shop: Shop, number: int, total: int, customers: int, chance: random.Ran
         created_at=created_at,
         updated_at=updated_at,
     )
-    return Stocked(number, created_at, job, actions)
+    return StockedJob(number, created_at, job, actions)
 
 
-def _action(job_id: str, place: int, created_at: datetime, chance: random.Random) -> ActionState:
+def _action(job_id: str, place: int, created_at: datetime, rng: random.Random) -> ActionState:
     return ActionState.model_construct(
-        id=from_uuid("act", _uuid7(created_at, chance)),
+        id=from_uuid("act", _uuid7(created_at, rng)),
         job_id=job_id,
         type="delivery",
         position=place,
-        sku=f"S-{chance.randrange(SKUS):05d}",
-        description=f"{chance.choice(GOODS)} {_name(50_000 + chance.randrange(500))}",
-        quantity=chance.randrange(1, 5),
-        barcode=f"A{chance.randrange(10**10):010d}",
-        status=chance.choices(("completed", "undetermined", "damaged"), (85, 14, 1))[0],
+        sku=f"S-{rng.randrange(SKUS):05d}",
+        description=f"{rng.choice(GOODS)} {_name(50_000 + rng.randrange(500))}",
+        quantity=rng.randrange(1, 5),
+        barcode=f"A{rng.randrange(10**10):010d}",
+        status=rng.choices(("completed", "undetermined", "damaged"), (85, 14, 1))[0],
         version=1,
         created_at=created_at,
         updated_at=created_at,
     )
 
 
-def _job_record(shop: Shop, one: Stocked) -> tuple[Any, ...]:
+def _job_record(shop: Shop, one: StockedJob) -> tuple[Any, ...]:
     job = one.job
     return (
         to_uuid(job.id),
@@ -343,7 +343,7 @@ def _job_record(shop: Shop, one: Stocked) -> tuple[Any, ...]:
     )
 
 
-def _action_record(shop: Shop, one: Stocked, action: ActionState) -> tuple[Any, ...]:
+def _action_record(shop: Shop, one: StockedJob, action: ActionState) -> tuple[Any, ...]:
     return (
         to_uuid(action.id),
         to_uuid(action.job_id),
@@ -362,13 +362,13 @@ def _action_record(shop: Shop, one: Stocked, action: ActionState) -> tuple[Any, 
 
 @cache
 def _name(number: int) -> str:
-    chance = random.Random(number)
-    return "".join(chance.choice(_SYLLABLES) for _ in range(chance.choice((2, 3, 3, 4)))).capitalize()
+    rng = random.Random(number)
+    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 3, 3, 4)))).capitalize()
 
 
-def _uuid7(instant: datetime, chance: random.Random) -> uuid.UUID:
+def _uuid7(instant: datetime, rng: random.Random) -> uuid.UUID:
     milliseconds = int(instant.timestamp() * 1000)
-    tail = chance.getrandbits(74)
+    tail = rng.getrandbits(74)
     return uuid.UUID(int=milliseconds << 80 | 7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1)
 
 

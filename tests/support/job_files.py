@@ -1,4 +1,4 @@
-"""Files of jobs, as tests send and await them."""
+"""Import files of jobs: send one, wait for its import."""
 
 import json
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 def lines(documents: Iterable[object]) -> bytes:
-    """Documents, one a line."""
+    """NDJSON: one document per line."""
     return b"".join(json.dumps(document, ensure_ascii=False).encode() + b"\n" for document in documents)
 
 
 async def send(api: Api, content: Any, *, csv: bool = False, **options: Any) -> httpx.Response:
-    """The answer to a file."""
+    """The response to `POST /v1/jobs/import`."""
     headers = {**(CSV if csv else NDJSON), **options.pop("headers", {})}
     return await api.request("POST", "/v1/jobs/import", content=content, headers=headers, **options)
 
 
 async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
-    """The import that a file has become."""
+    """The import of a file that the service accepted."""
     answer = await send(api, content, **options)
     assert answer.status_code == 202, answer.text
     document: dict[str, Any] = answer.json()
@@ -34,7 +34,7 @@ async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
 
 
 async def ended(api: Api, import_id: str, *, seconds: float = 60) -> dict[str, Any]:
-    """The import, once it is over."""
+    """The import, after it has ended."""
 
     async def over() -> dict[str, Any] | None:
         document: dict[str, Any] = (await api.get(f"/v1/jobs/imports/{import_id}")).json()
@@ -44,12 +44,12 @@ async def ended(api: Api, import_id: str, *, seconds: float = 60) -> dict[str, A
 
 
 async def imported(api: Api, content: Any, **options: Any) -> dict[str, Any]:
-    """What became of a file."""
+    """The ended import of a file."""
     return await ended(api, (await accepted(api, content, **options))["id"])
 
 
 async def errors(api: Api, import_id: str) -> list[dict[str, Any]]:
-    """The rows that are no jobs (the first page)."""
+    """The first page of an import's errors."""
     answer = await api.get(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["data"]
