@@ -36,6 +36,7 @@ from jobs.config import Settings
 from shared.chassis import server
 from shared.chassis.settings import load_settings
 from shared.ids import from_uuid, new_id
+from shared.postgres.database import plain_url
 from tests.support.suite import eventually
 
 SMALL, LARGE = 10_000, 3_000_000
@@ -141,8 +142,7 @@ class InProcessService:
 @asynccontextmanager
 async def in_process_service(stage: Stage, url: str, statements: StatementLog) -> AsyncIterator[InProcessService]:
     """The jobs service in this process, with the database at `url`."""
-    own = make_url(stage.suite.databases["jobs"]).set(database=make_url(url).database)
-    database_url = own.render_as_string(hide_password=False)
+    database_url = plain_url(stage.suite.databases["jobs"], database=make_url(url).database)
     os.environ.update({**stage.suite.environment, "JOBS_DATABASE_URL": database_url, "WAYBILL_ROLES": "api"})
     app = create_app(load_settings(Settings))
     database = app.state.edge.database
@@ -187,7 +187,7 @@ async def search(stage: Stage, results: Results, large: int, rounds: int, log_fi
     for name in ("identity", "billing", "webhooks", "jobs"):
         await stage.stop(name)
     database = make_url(stage.suite.databases["jobs"]).database
-    url = make_url(stage.backing.postgres_admin_url).set(database=database).render_as_string(hide_password=False)
+    url = plain_url(stage.backing.postgres_admin_url, database=database)
     await job_stock.fill(url, shop, first=0, total=SMALL, rebuild=False)
     small_url = await _copied(stage, url)
     await job_stock.fill(url, shop, first=SMALL, total=large, rebuild=True)
@@ -252,7 +252,7 @@ async def _copied(stage: Stage, url: str) -> str:
     await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source.database}"')
     await connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO "{source.database}"')
     await connection.close()
-    copied = source.set(database=name).render_as_string(hide_password=False)
+    copied = plain_url(url, database=name)
     connection = await asyncpg.connect(copied)
     await connection.execute("VACUUM (ANALYZE)")
     await connection.close()

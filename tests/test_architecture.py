@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from shared.chassis.settings import ServiceSettings
+from shared.postgres.advisory_locks import AdvisoryLock, KeyedAdvisoryLock
 from tests.support.compatibility import events
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,8 @@ KAFKA_CLIENTS = frozenset(
 )
 OF_DOMAINS = frozenset({"cryptography", "pydantic", "pydantic_core", "shared.errors", "shared.events"})
 """What the pure rules of a service may use, beside the standard library and each other: a signature is a rule, too."""
+
+ADVISORY_LOCK = re.compile(r"pg_(try_)?advisory_")
 
 MAY_COMMIT = {
     "shared/src/shared/postgres/database.py": "the one place in which an operation's transaction is committed",
@@ -117,6 +120,27 @@ def test_only_the_transaction_helper_commits_and_rolls_back() -> None:
     ]
 
     assert found == []
+
+
+def test_advisory_locks_are_taken_by_name_from_one_table() -> None:
+    table = "shared/src/shared/postgres/advisory_locks.py"
+    found = [
+        f"{module.at(node)}: {node.value.strip()}"
+        for module in SOURCES
+        if module.name != table and "versions" not in module.path.parts
+        for node in module.nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ADVISORY_LOCK.search(node.value)
+    ]
+    calls = [
+        f"{module.at(node)}: {node.attr}"
+        for module in SOURCES
+        for node in module.nodes
+        if isinstance(node, ast.Attribute) and ADVISORY_LOCK.search(node.attr)
+    ]
+    numbers = [lock.value for locks in (AdvisoryLock, KeyedAdvisoryLock) for lock in locks]
+
+    assert found + calls == []
+    assert len(numbers) == len(set(numbers))
 
 
 def test_no_instant_is_without_its_time_zone() -> None:

@@ -19,7 +19,6 @@ import structlog
 from cachetools import TTLCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import authorization, credentials, projection, tokens
@@ -31,7 +30,7 @@ from shared.events import Event
 from shared.ids import from_uuid, to_uuid
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
 
 log = structlog.get_logger()
 
@@ -287,7 +286,7 @@ class Access:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        url = make_url(self._database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        url = plain_url(self._database.url)
         connection = await asyncpg.connect(
             url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": f"{self._service}-access"}
         )

@@ -19,6 +19,7 @@ from shared.access.principals import Caller
 from shared.api import problems
 from shared.crypto.encryptor import DecryptionFailed, Encryptor
 from shared.errors import BadRequest, Conflict, Invalid, NotFound, PreconditionFailed, WaybillError
+from shared.postgres.advisory_locks import try_lock_hashes
 from shared.postgres.database import Database
 from shared.postgres.tables import NAMING_CONVENTION
 
@@ -43,10 +44,6 @@ KEYS = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
 )
 
-_LOCK = text(
-    """SELECT pg_try_advisory_xact_lock(asked.lock)
-    FROM unnest(CAST(:locks AS bigint[])) WITH ORDINALITY AS asked (lock, place) ORDER BY asked.place"""
-)
 _FIND = text(
     """SELECT scope, fingerprint, status, media_type, etag, sealed_body, extract(epoch FROM now() - created_at) AS age_seconds
     FROM idempotency_keys WHERE scope = ANY(CAST(:scopes AS bytea[]))"""
@@ -150,7 +147,7 @@ async def recall(
     session: AsyncSession, claims: Sequence[Claim], encryptor: Encryptor
 ) -> list[Response | WaybillError | None]:
     """For each claim the stored answer, the reason why it cannot be worked on, or None: then it is this transaction's to work on."""
-    ours = (await session.execute(_LOCK, {"locks": [claim.lock for claim in claims]})).scalars().all()
+    ours = await try_lock_hashes(session, [claim.lock for claim in claims])
     # A statement of its own: its snapshot is younger than the locks, so it sees what their former holders committed.
     rows = (await session.execute(_FIND, {"scopes": [claim.scope for claim in claims]})).all()
     stored = {bytes(row.scope): row for row in rows}

@@ -20,8 +20,13 @@ SEARCHERS_SHARE = 4
 
 
 def driver_url(url: str) -> URL:
-    """`postgresql://…` with the asynchronous driver named."""
+    """A database's URL for SQLAlchemy: with the asynchronous driver named."""
     return make_url(url).set(drivername="postgresql+asyncpg")
+
+
+def plain_url(url: str, *, database: str | None = None) -> str:
+    """A database's URL for the driver itself (`asyncpg.connect`); `database` names another one of the same server."""
+    return make_url(url).set(drivername="postgresql", database=database).render_as_string(hide_password=False)
 
 
 class Database:

@@ -15,9 +15,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from shared.postgres.advisory_locks import AdvisoryLock, lock_connection
 from shared.postgres.database import driver_url
 
-_LOCK = 7_229_001
 LOCK_TIMEOUT_MS = 5_000
 
 
@@ -75,7 +75,7 @@ async def _run(url: str, metadata: MetaData) -> None:
 def _upgrade(connection: Connection, metadata: MetaData) -> None:
     # A lock of the session, which ends with the connection: the next process finds its work done. Waiting for it has no time-out,
     # waiting for a table has: a migration must not queue behind a long transaction and hold up everybody else.
-    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+    lock_connection(connection, AdvisoryLock.MIGRATIONS)
     connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
     connection.commit()
     context.configure(connection=connection, target_metadata=metadata)

@@ -18,13 +18,13 @@ from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import identity as facts
 from shared.messaging import outbox
+from shared.postgres.advisory_locks import AdvisoryLock, lock
 from shared.postgres.database import Database
 
 log = structlog.get_logger()
 
 RELOAD_SECONDS = 2.0
 _KEY_ID_BYTES = 8
-_LOCK = 7_229_101
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Signer:
 
 async def ensure_first(session: AsyncSession, encryptor: Encryptor, now: datetime) -> None:
     """Make the very first key; replicas that start together make one."""
-    await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
     if await session.scalar(select(func.count()).select_from(SigningKeyRow)) == 0:
         _create(session, encryptor, now, signs_from=now)
 
@@ -92,7 +92,7 @@ async def rotate(
     session: AsyncSession, encryptor: Encryptor, now: datetime, *, grace_seconds: float, session_seconds: int
 ) -> str:
     """Publish a new key that signs after the grace; the others verify until the last of their tokens has ended. Returns its id."""
-    await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
     await session.execute(delete(SigningKeyRow).where(col(SigningKeyRow.retires_at) < now))
     running = select(SigningKeyRow).where(col(SigningKeyRow.retires_at).is_(None)).order_by(col(SigningKeyRow.key_id))
     for row in (await session.execute(running)).scalars():

@@ -13,6 +13,7 @@ from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
 from shared.api import Page, Paging, page
 from shared.errors import Forbidden, NotFound
+from shared.postgres.advisory_locks import AdvisoryLock, lock
 
 RowT = TypeVar("RowT")
 
@@ -42,9 +43,6 @@ async def require_room(session: AsyncSession, table: type[Any], *conditions: Col
     count = await session.scalar(select(func.count()).select_from(table).where(*conditions))
     if count is not None and count >= maximum:
         raise LimitReached(f"a tenant has at most {maximum} of these", maximum=maximum)
-
-
-_NAMES_LOCK = 7_229_102
 
 
 async def list_tenants(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[Tenant]:
@@ -93,7 +91,7 @@ async def lock_for_update(session: AsyncSession, actor: Actor, tenant_id: str) -
 
 
 async def require_free_name(session: AsyncSession, name: str, own_id: str | None) -> None:
-    await session.execute(select(func.pg_advisory_xact_lock(_NAMES_LOCK)))
+    await lock(session, AdvisoryLock.IDENTITY_TENANT_NAMES)
     taken = await session.scalar(
         select(col(TenantRow.tenant_id)).where(col(TenantRow.name_key) == rules.unique_key(name))
     )

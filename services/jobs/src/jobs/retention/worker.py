@@ -15,6 +15,7 @@ from sqlalchemy import Result, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.postgres.advisory_locks import AdvisoryLock, try_lock
 from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -31,12 +32,10 @@ DELETED_ROWS_MAX = 5_000
 PURGED_JOBS_MAX = 50
 """In one transaction; each can have hundreds of actions."""
 
-_LOCK = 7_229_301
 _RETRIED_STATES = frozenset({"55P03", "57014", "40P01"})
 """No lock in time, no end in time, deadlock."""
 _OF_MONTH = re.compile(r"job_history_([0-9]{4})_([0-9]{2})", re.ASCII)
 
-_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _TIMEOUTS = (
     text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"),
     text(f"SET LOCAL statement_timeout = {STEP_TIMEOUT_MS}"),
@@ -121,7 +120,7 @@ async def _run_step(database: Database, name: str, step: Step) -> bool:
     while more:
         try:
             async with database.transaction() as session:
-                if not (await session.execute(_TRY_LOCK, {"lock": _LOCK})).scalar_one():
+                if not await try_lock(session, AdvisoryLock.JOBS_RETENTION):
                     return False
                 for bound in _TIMEOUTS:
                     await session.execute(bound)

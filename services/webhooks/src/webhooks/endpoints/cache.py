@@ -14,11 +14,11 @@ from uuid import UUID
 import asyncpg
 import structlog
 from sqlalchemy import Row, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.crypto.encryptor import Encryptor
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.postgres.advisory_locks import AdvisoryLock, is_free
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
 from webhooks.endpoints.rules import Matcher, Subscription
 from webhooks.endpoints.secrets import to_delivery_target
 from webhooks.http_client import DeliveryTarget
@@ -44,10 +44,7 @@ _RECENT = text(  # fixed text
 )
 # Whoever changes an endpoint draws a number, and holds this lock (shared) from before that until the transaction ends.
 _LAST_CHANGE = text(
-    """
-    SELECT last_value AS number, CASE WHEN pg_try_advisory_lock(7229005) THEN pg_advisory_unlock(7229005) ELSE false END AS settled
-    FROM endpoint_changes
-    """
+    f"SELECT last_value AS number, {is_free(AdvisoryLock.WEBHOOKS_ENDPOINT_CHANGES)} AS settled FROM endpoint_changes"  # noqa: S608
 )
 
 log = structlog.get_logger()
@@ -135,7 +132,7 @@ class EndpointCache:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self, database: Database) -> None:
-        url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        url = plain_url(database.url)
         connection = await asyncpg.connect(
             url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": "webhooks-endpoints"}
         )

@@ -26,6 +26,7 @@ from shared.events.webhooks import (
 )
 from shared.ids import new_id, to_uuid
 from shared.messaging import outbox
+from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks import audit, http_client, signatures
 from webhooks.audit import record
 from webhooks.endpoints import queries, secrets
@@ -102,9 +103,6 @@ def _view_secret(row: EndpointRow, key: bytes, now: datetime) -> EndpointSecret:
 REQUESTED = "requested"
 GONE = "gone"
 FAILING = "failing"
-
-# Serialises the creations of one tenant, so that its limit holds; the first number tells these locks from others'.
-_CREATION_LOCK = 7_229_002
 
 
 async def create(
@@ -258,7 +256,7 @@ async def _unknown_locations(
 
 
 async def _require_room(session: AsyncSession, policy: EndpointPolicy, tenant_id: str) -> None:
-    await session.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK, func.hashtext(tenant_id))))
+    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_ENDPOINT_LIMIT, [tenant_id])
     statement = select(func.count()).where(
         col(EndpointRow.tenant_id) == tenant_id,
         col(EndpointRow.deleted_at).is_(None),

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.postgres.advisory_locks import AdvisoryLock, try_lock
 from shared.postgres.database import Database
 from webhooks import queue
 from webhooks.postgres import first_id_at
@@ -27,8 +28,6 @@ CHECK_SECONDS = 600.0
 RETRY_SECONDS = 20.0
 LOCK_TIMEOUT_MS = 300
 
-# One replica at a time; the others find it done.
-_LOCK = text("SELECT pg_try_advisory_xact_lock(7229004)")
 _LOCK_TIMEOUT = text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
 _EXISTING = text(
     """
@@ -69,7 +68,7 @@ class PartitionMaintenance:
     async def _try(self, what: str, day: date) -> bool:
         try:
             async with self._database.transaction() as session:
-                if not (await session.execute(_LOCK)).scalar_one():
+                if not await try_lock(session, AdvisoryLock.WEBHOOKS_PARTITIONS):
                     return False
                 await session.execute(_LOCK_TIMEOUT)
                 await (_make(session, day) if what == "make" else _drop(session, day))

@@ -13,10 +13,9 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
 from shared.postgres.transient_errors import is_transient as is_transient_in_pool
 
 STATEMENT_TIMEOUT_MS = 15_000
@@ -59,7 +58,7 @@ class AutocommitConnection:
     """One connection, made when it is first needed, and made anew after a failure. Its users take turns."""
 
     def __init__(self, database: Database, application_name: str, *, lock_timeout_ms: int = LOCK_TIMEOUT_MS):
-        self._url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url = plain_url(database.url)
         self._settings = {
             "application_name": application_name,
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),

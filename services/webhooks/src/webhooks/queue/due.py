@@ -14,14 +14,13 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.ids import from_uuid
+from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks.endpoints import EndpointCache
 from webhooks.http_client import Message
 from webhooks.postgres import AutocommitConnection, Statement
 from webhooks.queue.leases import Event, Lease, LeasedDelivery, key_arrays, new_token
 
 FIRST_ENDPOINT = UUID(int=0)
-# The first number tells these locks from others'.
-_JOB_ORDER_LOCK = 7_229_003
 
 _PEEK = Statement(
     """
@@ -88,13 +87,6 @@ _ABANDON = text(
     UPDATE deliveries d SET status = 'failed', finished_at = now(), next_attempt_at = NULL, failure = :failure
     FROM finished WHERE d.event_id = finished.event_id AND d.endpoint_id = finished.endpoint_id
     """  # noqa: S608 - fixed text
-)
-_LOCK_JOB_ORDER = text(
-    """
-    SELECT pg_advisory_xact_lock(:lock, key) FROM (
-        SELECT DISTINCT hashtext(endpoint_id::text) AS key FROM unnest(CAST(:endpoint_ids AS uuid[])) AS endpoint_id ORDER BY key
-    ) AS keys
-    """
 )
 _UNBLOCK = text(
     """
@@ -209,7 +201,7 @@ async def release(session: AsyncSession, held: Sequence[LeasedDelivery]) -> None
 
 async def lock_job_order(session: AsyncSession, endpoint_ids: Iterable[UUID]) -> None:
     """Be the only one to add to, or take from, the chains of these endpoints, until the transaction ends. The first statement in it."""
-    await session.execute(_LOCK_JOB_ORDER, {"lock": _JOB_ORDER_LOCK, "endpoint_ids": list(endpoint_ids)})
+    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_JOB_ORDER, endpoint_ids)
 
 
 async def unblock(session: AsyncSession, chains: Collection[tuple[UUID, str]]) -> None:

@@ -15,6 +15,7 @@ from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.errors import Conflict, Forbidden, NotFound, Violation
 from shared.ids import new_id, to_uuid
+from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks import audit, endpoints
 from webhooks.deliveries import DeliveryRow
 from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPatch, EndpointPolicy, EndpointRow
@@ -27,9 +28,6 @@ OVERHANG = timedelta(seconds=5)
 have been matched without it. Those that were not are not missing."""
 SWITCHED_OFF = ("endpoint_disabled", "gone")
 """Failures that say nothing of what the receiver thinks of the event: for `missing` they count as never tried."""
-
-# Serialises the orders of one tenant, so that its limit holds; the first number tells these locks from others'.
-_ORDER_LOCK = 7_229_004
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ def finish(row: ReplayRow, status: ReplayStatus, now: datetime, failure: str | N
 
 
 async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, row: ReplayRow) -> Replay:
-    await session.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK, func.hashtext(caller.tenant_id))))
+    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_REPLAY_LIMIT, [caller.tenant_id])
     running = select(func.count()).where(
         col(ReplayRow.tenant_id) == caller.tenant_id, col(ReplayRow.status) == "running"
     )
