@@ -42,8 +42,71 @@ KAFKA_CLIENTS = frozenset(
         "shared.messaging.subscriber",
     }
 )
-OF_DOMAINS = frozenset({"cryptography", "pydantic", "pydantic_core", "shared.errors", "shared.events"})
-"""What the pure rules of a service may use, beside the standard library and each other: a signature is a rule, too."""
+NOUN_FILES = frozenset(
+    {"__init__", "routes", "consumer", "worker", "operations", "queries", "rules", "tables", "schemas"}
+)
+"""The files of a noun: the same names in every service."""
+ENGINE_FILES = {
+    "identity.logins": {"passwords"},
+    "jobs.fields": {"merge_patch"},
+    "jobs.file_formats": {"csv_format", "record_reader"},
+    "jobs.imports": {"batch_writer", "file_intake"},
+    "jobs.search": {"planner", "query", "reindex"},
+    "jobs.search_index": {"time_buckets", "tokens"},
+    "webhooks.deliveries": {"endpoint_tests", "results"},
+    "webhooks.dispatch": {
+        "dispatcher",
+        "metrics",
+        "prestore",
+        "process",
+        "result_writer",
+        "scheduler",
+        "throttle",
+    },
+    "webhooks.endpoints": {"cache", "health", "secrets", "stats"},
+    "webhooks.events": {"event_types", "fan_out", "feed"},
+    "webhooks.http_client": {
+        "connection",
+        "connection_pool",
+        "connector",
+        "deadlines",
+        "dns_cache",
+        "egress_guard",
+        "requests",
+        "responses",
+        "sender",
+    },
+    "webhooks.postgres": {"array_literals", "autocommit", "time_ordered_ids"},
+    "webhooks.queue": {"batch_leases", "due", "leases"},
+}
+"""Folders that hold a mechanism beside a noun's usual files, and what its parts are called."""
+NOUN_FILES_MAX = 11
+SERVICE_FILES = frozenset({"__init__", "__main__", "app", "config", "metadata", "registry", "actors", "fields"})
+"""What stands beside the nouns of a service."""
+COMPOSITION = frozenset({"app", "metadata", "__main__"})
+"""Files that put a service together: they may open any noun's files."""
+EDGES = frozenset({"routes", "consumer", "worker"})
+OF_RULES = frozenset(
+    {
+        "cryptography",
+        "pydantic",
+        "pydantic_core",
+        "shared.errors",
+        "shared.events",
+        "shared.ids",
+        "shared.observability.redaction",
+    }
+)
+"""What pure rules may use, beside the standard library and each other: a signature is a rule, too."""
+PURE_FILES = {
+    "webhooks.http_client": {"responses"},
+    "jobs.search_index": {"time_buckets", "tokens"},
+    "jobs.file_formats": {"record_reader"},
+}
+"""Files that are as pure as rules."""
+PLUMBING = ("chassis", "crypto", "messaging", "observability", "postgres")
+"""Packages of `shared` that know nothing of what Waybill is for."""
+WORDS_OF_BUSINESS = frozenset({"merchant", "invoice", "trial", "delivery", "deliveries", "location", "locations"})
 
 ADVISORY_LOCK = re.compile(r"pg_(try_)?advisory_")
 
@@ -187,18 +250,127 @@ def test_facts_leave_a_service_through_the_outbox_alone() -> None:
     assert found == []
 
 
+def nouns_of(service: str) -> dict[str, list[Module]]:
+    """The modules of each noun folder."""
+    folder = SERVICE_FOLDERS[service]
+    nouns: dict[str, list[Module]] = {}
+    for module in of_service(service):
+        parts = module.path.relative_to(folder).parts
+        if len(parts) > 1 and parts[0] != "migrations":
+            nouns.setdefault(parts[0], []).append(module)
+    return nouns
+
+
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_rules_of_a_service_depend_on_no_framework(service: str) -> None:
-    allowed = OF_DOMAINS | {f"{service}.domain"} | sys.stdlib_module_names
+def test_a_noun_has_the_same_file_names_everywhere(service: str) -> None:
+    folder = SERVICE_FOLDERS[service]
+    beside = {path.stem for path in folder.glob("*.py")}
+    unknown = {}
+    for noun, files in nouns_of(service).items():
+        names = {module.path.stem for module in files}
+        assert {"__init__"} < names, f"{service}.{noun} has nothing but its __init__, or none"
+        assert len(names) <= NOUN_FILES_MAX, f"{service}.{noun} has too many files"
+        assert {module.path.parent for module in files} == {folder / noun}, f"{service}.{noun} has folders of its own"
+        if more := names - NOUN_FILES - ENGINE_FILES.get(f"{service}.{noun}", set()):
+            unknown[noun] = more
+
+    assert unknown == {}
+    assert beside <= SERVICE_FILES
+
+
+def test_the_files_of_mechanisms_are_there() -> None:
+    for noun, names in (ENGINE_FILES | PURE_FILES).items():
+        service, _, folder = noun.partition(".")
+        assert names <= {path.stem for path in (SERVICE_FOLDERS[service] / folder).glob("*.py")}, noun
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_other_nouns_are_used_through_their_package_alone(service: str) -> None:
+    folder = SERVICE_FOLDERS[service]
+    nouns = nouns_of(service)
+    found = []
+    for module in of_service(service):
+        own, *inside = module.path.relative_to(folder).parts
+        if own == "migrations" or (not inside and module.path.stem in COMPOSITION):
+            continue
+        for place, imported in module.imports():
+            for name in imported[:1]:
+                _, _, path = name.partition(f"{service}.")
+                noun, _, file = path.partition(".")
+                if noun in nouns and noun != own and file:
+                    found.append(f"{place}: {name}")
+
+    assert found == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_package_offers_no_edge(service: str) -> None:
     found = [
-        f"{place}: {imported[-1]}"
-        for module in of_service(service)
-        if module.path.relative_to(SERVICE_FOLDERS[service]).parts[0].removesuffix(".py") == "domain"
+        f"{place}: {name}"
+        for files in nouns_of(service).values()
+        for module in files
+        if module.path.stem == "__init__"
         for place, imported in module.imports()
-        if not within(imported, allowed)
+        for name in imported[:1]
+        if name.rpartition(".")[2] in EDGES
     ]
 
     assert found == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_rules_of_a_service_depend_on_no_framework(service: str) -> None:
+    pure = {
+        module.path: module
+        for noun, files in nouns_of(service).items()
+        for module in files
+        if module.path.stem in {"rules"} | PURE_FILES.get(f"{service}.{noun}", set())
+    }
+    assert pure
+    folder = SERVICE_FOLDERS[service]
+    names = {".".join((service, *path.relative_to(folder).with_suffix("").parts)) for path in pure}
+    # A rule of another noun is reached through its package.
+    names |= {
+        f"{service}.{noun}.{alias.name}"
+        for noun, files in nouns_of(service).items()
+        for module in files
+        if module.path.stem == "__init__"
+        for node in module.nodes
+        if isinstance(node, ast.ImportFrom) and node.module in names
+        for alias in node.names
+    }
+    allowed = OF_RULES | sys.stdlib_module_names
+    found = [
+        f"{place}: {imported[-1]}"
+        for module in pure.values()
+        for place, imported in module.imports()
+        if not within(imported, allowed) and not set(imported) & names
+    ]
+
+    assert found == []
+
+
+def test_the_plumbing_of_shared_knows_no_business() -> None:
+    found = [
+        f"{module.at(node)}: {name}"
+        for package in PLUMBING
+        for module in modules(SHARED / package)
+        for node in module.nodes
+        for name in _names_in(node)
+        if WORDS_OF_BUSINESS & {word.lower() for word in re.split(r"_|(?<=[a-z])(?=[A-Z])", name)}
+    ]
+
+    assert found == []
+
+
+def _names_in(node: ast.AST) -> list[str]:
+    """What a node of a syntax tree names."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+            return [name]
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+    return []
 
 
 def test_every_topic_is_made_with_a_place_for_its_dead_letters() -> None:
