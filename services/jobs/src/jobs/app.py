@@ -12,6 +12,7 @@ from jobs.config import Settings
 from jobs.customers import CustomerIds
 from jobs.customers import routes as customers_routes
 from jobs.exports import Exports
+from jobs.exports import routes as exports_routes
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
 from jobs.imports.worker import ImportWorker
@@ -41,18 +42,14 @@ def create_app(settings: Settings) -> FastAPI:
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
     importing = ImportWorker(service.database, service.access, service.metrics)
-    files = imports_routes.router(
-        service.database,
-        service.access,
-        service.response_encryptor,
-        Exports(service.database, service.access, at_once_max=settings.exports_max),
-        bytes_max=settings.import_bytes_max,
-    )
     return service.app(
         routers=[
-            # Before the routes of one job: `bulk` and `imports` are no ids.
+            # Before the routes of one job: `bulk`, `imports` and `export` must not be read as job ids.
             bulk_routes.router(service.access, bytes_max=settings.bulk_bytes_max),
-            files,
+            imports_routes.router(
+                service.database, service.access, service.response_encryptor, bytes_max=settings.import_bytes_max
+            ),
+            exports_routes.router(Exports(service.database, service.access, at_once_max=settings.exports_max)),
             jobs_routes.router(creations, GroupRead(service.database, job_store.get_many), service.access),
             history_routes.router(),
             lifecycle_routes.router(service.access),

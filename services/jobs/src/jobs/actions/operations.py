@@ -41,23 +41,23 @@ async def create(session: AsyncSession, access: Access, caller: Caller, job_id: 
 
     Raises `NotFound`, `Invalid`, `NotEditable` or `TooManyActions`.
     """
-    held = await lock_for_update(session, access, caller, job_id)
-    row = held.row
-    action = new_action(asked, job_id, row.type, _next_position(held), held.now)
+    locked = await lock_for_update(session, access, caller, job_id)
+    row = locked.row
+    action = new_action(asked, job_id, row.type, _next_position(locked), locked.now)
     _require_stop_allowed(action.type, action.stop)
     require_editable(row.status, ACTIONS_FIELD)
-    if len(held.actions) >= ACTIONS_MAX:
+    if len(locked.actions) >= ACTIONS_MAX:
         raise TooManyActions
     stored = action.model_dump(mode="json", exclude_none=True, exclude={"object", "created_at", "updated_at"})
-    held.actions[action.id] = added = ActionRow(
+    locked.actions[action.id] = added = ActionRow(
         **stored,
         tenant_id=row.tenant_id,
         merchant_id=row.merchant_id,
         livemode=row.livemode,
-        created_at=held.now,
-        updated_at=held.now,
+        created_at=locked.now,
+        updated_at=locked.now,
     )
-    await save(session, caller, held, "action.created", action_id=action.id)
+    await save(session, caller, locked, "action.created", action_id=action.id)
     return view_action(added)
 
 
@@ -74,22 +74,22 @@ async def update(
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
     """
-    held = await lock_for_update(session, access, caller, job_id)
-    action = held.action(action_id)
+    locked = await lock_for_update(session, access, caller, job_id)
+    action = locked.action(action_id)
     if_match.check(action.version)
     asked = apply_patch(ActionIn, view_action(action), patch)
     # Removed, these are what a new action has that says nothing of them.
     if "type" in asked:
-        asked["type"] = asked["type"] or held.row.type
+        asked["type"] = asked["type"] or locked.row.type
     if "position" in asked:
-        asked["position"] = asked["position"] or _next_position(held, without=action_id)
+        asked["position"] = asked["position"] or _next_position(locked, without=action_id)
     _require_stop_allowed(asked.get("type", action.type), asked.get("stop", action.stop))
     changed = {name: value for name, value in asked.items() if value != getattr(action, name)}
     if changed:
-        require_editable(held.row.status, ACTIONS_FIELD)
+        require_editable(locked.row.status, ACTIONS_FIELD)
     for name, value in changed.items():
         setattr(action, name, value)
-    await save(session, caller, held, "action.updated", action_id=action_id)
+    await save(session, caller, locked, "action.updated", action_id=action_id)
     return view_action(action)
 
 
@@ -97,16 +97,16 @@ async def delete(
     session: AsyncSession, access: Access, caller: Caller, job_id: str, action_id: str, if_match: IfMatch
 ) -> None:
     """Delete an action of the job; nothing when that was done before. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
-    held = await lock_for_update(session, access, caller, job_id)
-    action = held.actions.get(action_id)
+    locked = await lock_for_update(session, access, caller, job_id)
+    action = locked.actions.get(action_id)
     if action is None:
         if await find(session, caller, job_id, action_id, deleted=True) is None:
             raise action_not_found()
         return
     if_match.check(action.version)
-    require_editable(held.row.status, ACTIONS_FIELD)
-    action.deleted_at = held.now
-    await save(session, caller, held, "action.deleted", action_id=action_id)
+    require_editable(locked.row.status, ACTIONS_FIELD)
+    action.deleted_at = locked.now
+    await save(session, caller, locked, "action.deleted", action_id=action_id)
 
 
 async def record_outcome(
@@ -122,8 +122,8 @@ async def record_outcome(
 
     Raises `NotFound`, `Invalid`, `PreconditionFailed` or `CommandNotAllowed`.
     """
-    held = await lock_for_update(session, access, caller, job_id)
-    action = held.action(action_id)
+    locked = await lock_for_update(session, access, caller, job_id)
+    action = locked.action(action_id)
     units = Units(outcome.completed, outcome.incomplete, outcome.damaged)
     if outcome.completed + outcome.incomplete + outcome.damaged != action.quantity:
         message = f"completed, incomplete and damaged must add up to the action's quantity, which is {action.quantity}"
@@ -132,17 +132,17 @@ async def record_outcome(
     recorded = outcome.model_dump(exclude_none=True)
     if recorded == action.outcome:
         return view_action(action)
-    if held.row.status != "in_progress":
-        raise CommandNotAllowed(held.row.status, "record_outcome")
+    if locked.row.status != "in_progress":
+        raise CommandNotAllowed(locked.row.status, "record_outcome")
     action.outcome = recorded
     action.status = units.status
-    await save(session, caller, held, "action.outcome_recorded", action_id=action_id)
+    await save(session, caller, locked, "action.outcome_recorded", action_id=action_id)
     return view_action(action)
 
 
-def _next_position(held: LockedJob, *, without: str | None = None) -> int:
+def _next_position(locked: LockedJob, *, without: str | None = None) -> int:
     """The position after all actions of the job, this one excepted."""
-    last = max((action.position for action in held.actions.values() if action.id != without), default=0)
+    last = max((action.position for action in locked.actions.values() if action.id != without), default=0)
     return min(last + 1, POSITION_MAX)
 
 

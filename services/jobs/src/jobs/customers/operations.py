@@ -14,7 +14,7 @@ from jobs.customers.queries import CustomerIds, has_token, phone_key
 from jobs.customers.schemas import Erasure, ErasureIn
 from jobs.job_store import ActionRow, JobRow, LockedJob, save, visible_actions_to, visible_to, with_actions
 from shared.access.authentication import Access
-from shared.access.principals import Caller, Principal
+from shared.access.principals import Caller
 from shared.errors import WaybillError
 from shared.ids import to_uuid
 from shared.postgres.tables import TypedId
@@ -89,10 +89,10 @@ async def erase(session: AsyncSession, access: Access, caller: Caller, ids: Cust
     now, erased = datetime.now(UTC), []
     for deleted in (False, True):
         wanted = visible_to(caller, deleted=deleted).where(meant)
-        for held in await _lock_all(session, caller, principal, wanted, chosen, now):
-            _erase_job(held)
-            await save(session, caller, held, "job.updated", redacted=_PERSONAL_FIELDS)
-            erased.append(held.row.id)
+        for locked in await _lock_all(session, caller, wanted, chosen, now):
+            _erase_job(locked)
+            await save(session, caller, locked, "job.updated", redacted=_PERSONAL_FIELDS)
+            erased.append(locked.row.id)
     values = {"job_ids": [to_uuid(job_id) for job_id in erased], "personal": sorted(_PERSONAL_FIELDS)}
     await session.execute(_ERASE_HISTORY, values)
     more_told = await _erase_former_contacts(session, caller, asked, key)
@@ -162,7 +162,6 @@ async def _within_bounds(session: AsyncSession, job_ids: Sequence[str]) -> list[
 async def _lock_all(
     session: AsyncSession,
     caller: Caller,
-    principal: Principal,
     wanted: Select[JobRow],
     job_ids: Sequence[str],
     now: datetime,
@@ -182,17 +181,17 @@ async def _lock_all(
         for action in actions[row.id]:
             if action.id not in its_own:
                 _erase_action(action)
-        found.append(LockedJob(row, its_own, principal, now, before))
+        found.append(LockedJob(row, its_own, now, before))
     return found
 
 
-def _erase_job(held: LockedJob) -> None:
-    row = held.row
+def _erase_job(locked: LockedJob) -> None:
+    row = locked.row
     row.contact = {}
     row.address = {name: row.address[name] for name in _KEPT_OF_ADDRESS if name in row.address}
     row.geo = row.instructions = row.short_description = row.status_reason = None
-    row.erased_at = held.now
-    for action in held.actions.values():
+    row.erased_at = locked.now
+    for action in locked.actions.values():
         _erase_action(action)
 
 

@@ -1,18 +1,16 @@
-"""Files of jobs: import in the background, export as a stream."""
+"""HTTP routes of imports."""
 
 from typing import Annotated
 
 from fastapi import Query, Response
 
 from jobs import imports
-from jobs.exports import ExportQuery, Exports
 from jobs.file_formats import FORMATS
 from jobs.imports import file_intake
 from jobs.imports.schemas import Import, ImportProblem, ImportQuery
 from shared.access.authentication import Access
 from shared.api import (
     CurrentCaller,
-    CursorsOfList,
     Page,
     PageRequest,
     Reading,
@@ -26,13 +24,23 @@ from shared.crypto.encryptor import Encryptor
 from shared.ids import ImportId
 from shared.postgres.database import Database
 
-_FILES = {media_type: {"schema": {"type": "string"}} for media_type in FORMATS}
 
-
-def router(database: Database, access: Access, encryptor: Encryptor, exports: Exports, *, bytes_max: int) -> Router:
+def router(database: Database, access: Access, encryptor: Encryptor, *, bytes_max: int) -> Router:
     """The routes. A file may have `bytes_max` bytes."""
     routes = Router(tags=["files"])
-    _add_imports(routes, database, encryptor, bytes_max)
+
+    @routes.post("/v1/jobs/import", status_code=202, response_model=Import)
+    @requires("orders.jobs.write", api_credentials=True)
+    @streams(*FORMATS, bytes_max=bytes_max)
+    async def import_jobs(asked: Annotated[ImportQuery, Query()], upload: Upload, caller: CurrentCaller) -> Response:
+        """Import a file of jobs.
+
+        CSV (RFC 4180, UTF-8, the first row names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata`
+        and `actions` are JSON in one cell) or one JSON document a line. A file that `GET /v1/jobs/export` wrote can be read again: what
+        only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
+        that is answered. Each row is judged by itself, as if it had been posted alone.
+        """
+        return await file_intake.receive(database, encryptor, caller, asked, upload)
 
     @routes.get("/v1/jobs/imports")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
@@ -69,33 +77,4 @@ def router(database: Database, access: Access, encryptor: Encryptor, exports: Ex
         """
         return await imports.cancel(session, access, caller, import_id)
 
-    @routes.get(
-        "/v1/jobs/export", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
-    )
-    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
-    async def export_jobs(
-        asked: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
-    ) -> Response:
-        """Export jobs as a file.
-
-        All jobs of the list with the same conditions and order, as CSV or as one JSON document a line; an import reads both. A file that
-        cannot be completed breaks the connection instead of ending. 503 while too many exports are under way.
-        """
-        return await exports.begin(caller, asked, cursors)
-
     return routes
-
-
-def _add_imports(routes: Router, database: Database, encryptor: Encryptor, bytes_max: int) -> None:
-    @routes.post("/v1/jobs/import", status_code=202, response_model=Import)
-    @requires("orders.jobs.write", api_credentials=True)
-    @streams(*FORMATS, bytes_max=bytes_max)
-    async def import_jobs(asked: Annotated[ImportQuery, Query()], upload: Upload, caller: CurrentCaller) -> Response:
-        """Import a file of jobs.
-
-        CSV (RFC 4180, UTF-8, the first row names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata`
-        and `actions` are JSON in one cell) or one JSON document a line. A file that `GET /v1/jobs/export` wrote can be read again: what
-        only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
-        that is answered. Each row is judged by itself, as if it had been posted alone.
-        """
-        return await file_intake.receive(database, encryptor, caller, asked, upload)

@@ -30,7 +30,7 @@ from jobs.job_store.rules import JobType, locations_of
 from jobs.job_store.schemas import ActionIn, Job
 from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from shared.access.authentication import Access
-from shared.access.principals import Caller, Principal
+from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.errors import WaybillError
 from shared.events.jobs import EVENTS, ActionState, JobChange, JobEvent, JobState
@@ -48,7 +48,6 @@ class LockedJob:
 
     row: JobRow
     actions: dict[str, ActionRow]
-    principal: Principal
     now: datetime
     before: Job
 
@@ -92,13 +91,13 @@ async def lock_for_update(
         col(ActionRow.job_id) == job_id, col(ActionRow.deleted_at).is_not_distinct_from(row.deleted_at)
     )
     actions = {action.id: action for action in (await session.execute(of_job)).scalars()}
-    return LockedJob(row, actions, principal, datetime.now(UTC), _view(row, actions.values()))
+    return LockedJob(row, actions, datetime.now(UTC), _view(row, actions.values()))
 
 
 async def save(
     session: AsyncSession,
     caller: Caller,
-    held: LockedJob,
+    locked: LockedJob,
     event_type: str,
     *,
     action_id: str | None = None,
@@ -109,16 +108,16 @@ async def save(
     `event_type` is one of `EVENT_TYPES`; `action_id` says which action an `action.…` event is about. Of the `unkept` fields history
     tells that they changed, and not from what to what.
     """
-    row, before = held.row, held.before
-    altered = _changed_actions(session, held)
-    changes = differences(before, held.view())
+    row, before = locked.row, locked.before
+    altered = _changed_actions(session, locked)
+    changes = differences(before, locked.view())
     if not changes:
         return before
     if "status" in changes:
-        row.status_changed_at = held.now
+        row.status_changed_at = locked.now
     row.version += 1
-    row.updated_at = held.now
-    job = held.view()
+    row.updated_at = locked.now
+    job = locked.view()
     row.terms = as_tsvector(search_index.job_tokens(job, row.tenant_id))
     row.parts = search_index.job_parts(job)
     row.customer_key = search_index.customer_key(job.contact)
@@ -140,13 +139,13 @@ async def save(
         job=JobState.model_validate(job.model_dump(exclude={"allowed_transitions"})),
     )
     event = EVENT_TYPES[event_type](
-        type=event_type, tenant_id=row.tenant_id, subject=row.id, sequence=row.version, time=held.now, data=data
+        type=event_type, tenant_id=row.tenant_id, subject=row.id, sequence=row.version, time=locked.now, data=data
     )
     session.add(
         HistoryRow(
             job_id=row.id,
             sequence=row.version,
-            occurred_at=held.now,
+            occurred_at=locked.now,
             event_id=event.id,
             type=event_type,
             actor=caller.actor,
@@ -188,18 +187,18 @@ def _find_action(job: Job, action_id: str) -> ActionState | None:
     return next((action for action in job.actions if action.id == action_id), None)
 
 
-def _changed_actions(session: AsyncSession, held: LockedJob) -> list[ActionRow]:
+def _changed_actions(session: AsyncSession, locked: LockedJob) -> list[ActionRow]:
     """The actions that are new or other than they were, each with its version raised."""
-    known = {action.id: action for action in held.before.actions}
+    known = {action.id: action for action in locked.before.actions}
     altered = []
-    for action in held.actions.values():
+    for action in locked.actions.values():
         if action.id not in known:
             session.add(action)
         elif differences(known[action.id], view_action(action)):
             action.version += 1
         else:
             continue
-        action.updated_at = held.now
+        action.updated_at = locked.now
         altered.append(action)
     return altered
 

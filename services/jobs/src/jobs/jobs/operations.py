@@ -184,17 +184,17 @@ async def update(
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid`, `NotEditable`, `JobErased` or `placing.ReferenceTaken`.
     """
-    held = await lock_for_update(session, access, caller, job_id, if_match)
-    asked = apply_patch(JobIn, held.before, patch)
-    await _resolve_locations(session, held.row, asked)
-    changed = {name: value for name, value in asked.items() if value != getattr(held.row, _column(name))}
-    require_editable(held.row.status, changed)
-    if held.row.erased_at is not None and PERSONAL_FIELDS & changed.keys():
+    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    asked = apply_patch(JobIn, locked.before, patch)
+    await _resolve_locations(session, locked.row, asked)
+    changed = {name: value for name, value in asked.items() if value != getattr(locked.row, _column(name))}
+    require_editable(locked.row.status, changed)
+    if locked.row.erased_at is not None and PERSONAL_FIELDS & changed.keys():
         raise JobErased("the personal data of this job's customer was erased: it cannot be given anew")
-    async with _reserve_reference(session, caller, held.row.merchant_id, changed.get("reference_id")):
+    async with _reserve_reference(session, caller, locked.row.merchant_id, changed.get("reference_id")):
         for name, value in changed.items():
-            setattr(held.row, _column(name), value)
-        return await save(session, caller, held, "job.updated")
+            setattr(locked.row, _column(name), value)
+        return await save(session, caller, locked, "job.updated")
 
 
 async def delete(session: AsyncSession, access: Access, caller: Caller, job_id: str, if_match: IfMatch) -> None:
@@ -203,14 +203,14 @@ async def delete(session: AsyncSession, access: Access, caller: Caller, job_id: 
     Raises `NotFound`, `PreconditionFailed` or `NotDeletable`.
     """
     try:
-        held = await lock_for_update(session, access, caller, job_id, if_match)
+        locked = await lock_for_update(session, access, caller, job_id, if_match)
     except NotFound:
         await require_job(session, caller, job_id, deleted=True)
         return
-    if held.row.status not in DELETABLE:
-        raise NotDeletable(held.row.status)
-    _set_deleted(held, held.now)
-    await save(session, caller, held, "job.deleted")
+    if locked.row.status not in DELETABLE:
+        raise NotDeletable(locked.row.status)
+    _set_deleted(locked, locked.now)
+    await save(session, caller, locked, "job.deleted")
 
 
 async def restore(session: AsyncSession, access: Access, caller: Caller, job_id: str, if_match: IfMatch) -> Job:
@@ -219,12 +219,12 @@ async def restore(session: AsyncSession, access: Access, caller: Caller, job_id:
     Raises `NotFound`, `PreconditionFailed`, or `placing.ReferenceTaken` when another job has its reference by now.
     """
     try:
-        held = await lock_for_update(session, access, caller, job_id, if_match, deleted=True)
+        locked = await lock_for_update(session, access, caller, job_id, if_match, deleted=True)
     except NotFound:
         return (await lock_for_update(session, access, caller, job_id, if_match)).before
-    async with _reserve_reference(session, caller, held.row.merchant_id, held.row.reference_id):
-        _set_deleted(held, None)
-        return await save(session, caller, held, "job.restored")
+    async with _reserve_reference(session, caller, locked.row.merchant_id, locked.row.reference_id):
+        _set_deleted(locked, None)
+        return await save(session, caller, locked, "job.restored")
 
 
 async def clone(
@@ -254,9 +254,9 @@ def _column(name: str) -> str:
     return "metadata_" if name == "metadata" else name
 
 
-def _set_deleted(held: LockedJob, at: datetime | None) -> None:
-    held.row.deleted_at = at
-    for action in held.actions.values():
+def _set_deleted(locked: LockedJob, at: datetime | None) -> None:
+    locked.row.deleted_at = at
+    for action in locked.actions.values():
         action.deleted_at = at
 
 

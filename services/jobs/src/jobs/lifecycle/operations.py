@@ -55,33 +55,33 @@ async def run_command(
     given: Reason | None = None,
 ) -> Job:
     """Carry out a command; a reason that is given becomes the job's. Raises `NotFound`, `PreconditionFailed`, `CommandNotAllowed`."""
-    held = await lock_for_update(session, access, caller, job_id, if_match)
-    row = held.row
+    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    row = locked.row
     status = next_status(row.status, command, dispatches=caller.may("orders.dispatch"))
     if row.status in SATISFIED[command]:
-        return held.before
+        return locked.before
     if command in _DEFAULT_OUTCOMES:
         outcomes = {
-            action_id: _outcome(action, _DEFAULT_OUTCOMES[command]) for action_id, action in held.actions.items()
+            action_id: _outcome(action, _DEFAULT_OUTCOMES[command]) for action_id, action in locked.actions.items()
         }
         if command == "complete":
             status = completed_status(outcomes.values())
         for action_id, units in outcomes.items():
-            _set_outcome(held.actions[action_id], units)
+            _set_outcome(locked.actions[action_id], units)
     row.status = status
     if given is not None and given.reason is not None:
         row.status_reason = given.reason
-    return await save(session, caller, held, _EVENT_TYPES.get(status, "job.updated"))
+    return await save(session, caller, locked, _EVENT_TYPES.get(status, "job.updated"))
 
 
 async def assign(
     session: AsyncSession, access: Access, caller: Caller, job_id: str, assigned_to: str, if_match: IfMatch
 ) -> Job:
     """Say who carries the job out. Raises as `move` does."""
-    held = await lock_for_update(session, access, caller, job_id, if_match)
-    held.row.status = next_status(held.row.status, "assign", dispatches=caller.may("orders.dispatch"))
-    held.row.assigned_to = assigned_to
-    return await save(session, caller, held, "job.updated")
+    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    locked.row.status = next_status(locked.row.status, "assign", dispatches=caller.may("orders.dispatch"))
+    locked.row.assigned_to = assigned_to
+    return await save(session, caller, locked, "job.updated")
 
 
 def _outcome(action: ActionRow, fate: Literal["completed", "incomplete", "damaged"]) -> Units:

@@ -1,0 +1,33 @@
+"""HTTP route of exports."""
+
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from jobs.exports.operations import Exports
+from jobs.exports.schemas import ExportQuery
+from jobs.file_formats import FORMATS
+from shared.api import CurrentCaller, CursorsOfList, Router, requires
+
+_FILES = {media_type: {"schema": {"type": "string"}} for media_type in FORMATS}
+
+
+def router(exports: Exports) -> Router:
+    """The route of `exports`, which bounds how many run at once."""
+    routes = Router(tags=["files"])
+
+    @routes.get(
+        "/v1/jobs/export", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
+    )
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
+    async def export_jobs(
+        asked: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
+    ) -> Response:
+        """Export jobs as a file.
+
+        All jobs of the list with the same conditions and order, as CSV or as one JSON document a line; an import reads both. A file that
+        cannot be completed breaks the connection instead of ending. 503 while too many exports are under way.
+        """
+        return await exports.begin(caller, asked, cursors)
+
+    return routes
