@@ -10,12 +10,10 @@ import binascii
 import re
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-import asyncpg
-import structlog
 from cachetools import TTLCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
@@ -30,14 +28,12 @@ from shared.events import Event
 from shared.ids import from_uuid, to_uuid
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
-
-log = structlog.get_logger()
+from shared.postgres.database import Database
+from shared.postgres.listener import Listener
 
 CACHED_MAX = 50_000
 TOKENS_CACHED_MAX = 20_000
 REFRESH_SECONDS = 1.0
-RECONNECT_SECONDS = 0.5
 
 _ACCOUNT_ID = re.compile(r"acct_[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
 
@@ -277,29 +273,16 @@ class Access:
 
     async def run(self) -> None:
         """Listen for changes and refresh until cancelled; a lost connection empties the cache and is made anew."""
-        while True:
-            try:
-                await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("access_listener_lost", error=repr(error))
-            self.forget("*")
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _listen(self) -> None:
-        url = plain_url(self._database.url)
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": f"{self._service}-access"}
-        )
-        try:
-            await connection.add_listener(projection.CHANNEL, lambda *notice: self.forget(str(notice[3])))
-            self.forget("*")
-            while not connection.is_closed():
-                with suppress(Exception):
-                    # The database's absence shows as staleness; the loop itself must go on.
-                    await self.refresh()
-                await asyncio.sleep(REFRESH_SECONDS)
-        finally:
-            connection.terminate()
+        await Listener(
+            self._database,
+            projection.CHANNEL,
+            application_name=f"{self._service}-access",
+            on_notify=self.forget,
+            on_connected=partial(self.forget, "*"),
+            on_lost=partial(self.forget, "*"),
+            refresh=self.refresh,
+            refresh_seconds=REFRESH_SECONDS,
+        ).run()
 
 
 def _is_access_event(event: Event) -> bool:

@@ -1,17 +1,19 @@
-"""The parts of a process.
+"""The parts of a process: what runs beside its API.
 
-They start in the order given, restart with a delay when they fail, and stop in the reverse order, each within a bound.
+They start in the order given, start again with a delay when they fail, and stop in the reverse order, each within a bound. Nearly all are
+made with `periodically`: work, and a wait that a `Wakeup` may end early.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 from fastapi import FastAPI
 
+from shared.chassis.retry_delay import retry_delay_seconds
 from shared.chassis.settings import Role, ServiceSettings
 
 log = structlog.get_logger()
@@ -57,7 +59,7 @@ def lifespan(
 
 
 async def keep_running(part: Part) -> None:
-    """Run a part, and again with back-off when it fails: the loop of an edge, which logs and goes on."""
+    """Run a part; when it fails, log that and run it again after a delay."""
     failures = 0
     while True:
         started = asyncio.get_running_loop().time()
@@ -68,18 +70,66 @@ async def keep_running(part: Part) -> None:
             if asyncio.get_running_loop().time() - started > RESTART_SECONDS_MAX:
                 failures = 0
             log.exception("part_failed", part=part.name, failures=failures)
-        delay = min(RESTART_SECONDS_MAX, RESTART_SECONDS_MIN * 2**failures)
-        failures = min(failures + 1, 10)
-        await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
+        failures += 1
+        await asyncio.sleep(retry_delay_seconds(failures, first=RESTART_SECONDS_MIN, longest=RESTART_SECONDS_MAX))
 
 
-def periodically(work: Callable[[], Awaitable[None]], seconds: float) -> Callable[[], Awaitable[None]]:
-    """A part's `run` that does some work now and then every so many seconds."""
+class Wakeup:
+    """Ends a wait early. When it is set while nobody waits, the next wait ends at once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """There is something to do."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """Whatever set it until now is about to be looked at."""
+        self._event.clear()
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when it is set, or after so many seconds."""
+        if seconds is not None and seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
+def periodically(
+    work: Callable[[], Awaitable[float | None]],
+    seconds: float,
+    *,
+    wakeup: Wakeup | None = None,
+    jitter: float = 0.0,
+    failure_event: str | None = None,
+) -> Callable[[], Awaitable[None]]:
+    """A part's `run`: does the work again and again until cancelled, with a wait after each time.
+
+    The wait lasts as many seconds as the work returns, or `seconds` where it returns None, more or less by the share `jitter`. It ends
+    early when `wakeup` is set, which is cleared before the work begins. With a `failure_event` what the work raises is logged under that
+    name and the loop goes on; without, it ends the part, which then starts again after a delay.
+    """
+    waiting = wakeup or Wakeup()
 
     async def run() -> None:
         while True:
-            await work()
-            await asyncio.sleep(seconds)
+            waiting.clear()
+            try:
+                wanted = await work()
+            except Exception:
+                if failure_event is None:
+                    raise
+                log.warning(failure_event, exc_info=True)
+                wanted = None
+            pause = seconds if wanted is None else wanted
+            await waiting.wait(pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311 - spreads load, guards nothing
 
     return run
 

@@ -7,18 +7,18 @@ an endpoint's change was answered meets the endpoint as it is by then. What is a
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
-import asyncpg
-import structlog
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.chassis.parts import Wakeup
 from shared.crypto.encryptor import Encryptor
 from shared.postgres.advisory_locks import AdvisoryLock, is_free
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
+from shared.postgres.database import Database
+from shared.postgres.listener import Listener
 from webhooks.endpoints.rules import Matcher, Subscription
 from webhooks.endpoints.secrets import to_delivery_target
 from webhooks.http_client import DeliveryTarget
@@ -29,7 +29,6 @@ REFRESH_SECONDS = 1.0
 RECENT_SECONDS = 60.0
 """Longer than any transaction that changes an endpoint is open."""
 GATHER_SECONDS = 0.02
-RECONNECT_SECONDS = 1.0
 UNSETTLED = -1
 """No number of a change: somebody was changing an endpoint when the view was taken."""
 
@@ -46,8 +45,6 @@ _RECENT = text(  # fixed text
 _LAST_CHANGE = text(
     f"SELECT last_value AS number, {is_free(AdvisoryLock.WEBHOOKS_ENDPOINT_CHANGES)} AS settled FROM endpoint_changes"  # noqa: S608
 )
-
-log = structlog.get_logger()
 
 CachedRow = Row[tuple[object, ...]]
 
@@ -67,6 +64,9 @@ class EndpointCache:
         """Number of the last change that is known here with all before it; None: nothing was loaded yet."""
         self._is_behind = True
         """Something has changed, or may have, that is not known here."""
+        self._changes: dict[UUID, int] = {}
+        """Endpoints that have changed and are not read again yet, with the numbers of the changes."""
+        self._notified = Wakeup()
         self.on_change: list[Callable[[Collection[UUID]], None]] = []
         """Called with the endpoints that are different from now on."""
 
@@ -124,55 +124,49 @@ class EndpointCache:
 
     async def run(self, database: Database) -> None:
         """Keep up with changes until cancelled; a lost connection is made anew, and everything read again."""
-        while True:
-            try:
-                await self._listen(database)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("endpoint_listener_lost", error=repr(error))
-            await asyncio.sleep(RECONNECT_SECONDS)
+        await Listener(
+            database,
+            CHANNEL,
+            application_name="webhooks-endpoints",
+            on_notify=self._on_notify,
+            on_connected=self._on_connected,
+            on_lost=self._on_lost,
+            refresh=partial(self._refresh, database),
+            refresh_seconds=REFRESH_SECONDS,
+            wakeup=self._notified,
+        ).run()
 
-    async def _listen(self, database: Database) -> None:
-        url = plain_url(database.url)
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": "webhooks-endpoints"}
-        )
-        told: dict[UUID, int] = {}
-        arrived = asyncio.Event()
+    def _on_notify(self, payload: str) -> None:
+        endpoint_id, _, number = payload.partition(" ")
+        self._changes[UUID(endpoint_id)] = int(number)
+        self._is_behind = True
+        self._notified.set()
 
-        def on_notice(*notice: object) -> None:
-            endpoint_id, _, number = str(notice[3]).partition(" ")
-            told[UUID(endpoint_id)] = int(number)
-            self._is_behind = True
-            arrived.set()
+    def _on_connected(self) -> None:
+        self._changes.clear()
+        self.last_change = None
 
+    def _on_lost(self) -> None:
+        self._is_behind = True
+
+    async def _refresh(self, database: Database) -> None:
+        if self._changes:
+            # One read for all changes that come together.
+            await asyncio.sleep(GATHER_SECONDS)
+        changes, self._changes = self._changes, {}
         try:
-            await connection.add_listener(CHANNEL, on_notice)
-            self.last_change = None
-            while not connection.is_closed():
-                try:
-                    await self._catch_up(database, told)
-                    self._is_behind = bool(told)
-                except Exception as error:
-                    # The database's absence shows elsewhere; the loop itself must go on.
-                    self._is_behind = True
-                    log.debug("endpoints_not_read", error=repr(error))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(REFRESH_SECONDS):
-                        await arrived.wait()
-                    arrived.clear()
-                    await asyncio.sleep(GATHER_SECONDS)
-        finally:
+            await self._catch_up(database, changes)
+        except Exception:
+            self._changes = {**changes, **self._changes}
             self._is_behind = True
-            connection.terminate()
+            raise
+        self._is_behind = bool(self._changes)
 
-    async def _catch_up(self, database: Database, told: dict[UUID, int]) -> None:
+    async def _catch_up(self, database: Database, changes: dict[UUID, int]) -> None:
         async with database.reading() as session:
-            if told and self.last_change is not None:
-                named, numbers = list(told), sorted(told.values())
-                await self.load_some(session, named)
-                for endpoint_id in named:
-                    told.pop(endpoint_id, None)
-                for number in numbers:
+            if changes and self.last_change is not None:
+                await self.load_some(session, changes)
+                for number in sorted(changes.values()):
                     if self.last_change not in (None, UNSETTLED) and number == self.last_change + 1:
                         self.last_change = number
             else:
