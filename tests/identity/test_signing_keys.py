@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import jwt
 
-from identity.app import create_service, sealing_ring
+from identity.app import create_encryptor, create_service
 from identity.signing_keys import operations as signing_keys_operations
 from tests.support import identity as support
 from tests.support.identity import Identity, Person, Tenant
@@ -21,7 +21,7 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_
     async with service.database.transaction() as session:
         new_key_id = await signing_keys_operations.rotate(
             session,
-            sealing_ring(identity.settings),
+            create_encryptor(identity.settings),
             datetime.now(UTC),
             grace_seconds=GRACE_SECONDS,
             session_seconds=identity.settings.session_seconds,

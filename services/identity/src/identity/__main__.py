@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from identity import api_keys, signing_keys
-from identity.app import create_app, create_service, sealing_ring
+from identity.app import create_app, create_encryptor, create_service
 from identity.config import Settings
 from shared.events import access, billing, identity
 from shared.service.command_line import main
@@ -49,7 +49,7 @@ def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
             async with service.database.transaction() as session:
                 return await signing_keys.rotate(
                     session,
-                    sealing_ring(settings),
+                    create_encryptor(settings),
                     datetime.now(UTC),
                     grace_seconds=settings.signing_key_grace_seconds,
                     session_seconds=settings.session_seconds,

@@ -1,4 +1,4 @@
-"""Composition root: everything that identity is made of, in the order in which it is made."""
+"""Composition root: the parts of identity, in the order in which they are created."""
 
 from datetime import timedelta
 from functools import partial
@@ -33,20 +33,20 @@ PURGE_SECONDS = 300.0
 
 
 def create_service(settings: Settings) -> Service:
-    """The standing parts: database, outbox, access. What the API's app and the commands have in common."""
+    """Database, outbox and access projection: what the app and the commands need."""
     return Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
 
 
-def sealing_ring(settings: Settings) -> Encryptor:
-    """What seals API Auth Keys and signing keys."""
+def create_encryptor(settings: Settings) -> Encryptor:
+    """Encrypts and decrypts API Auth Keys and signing keys."""
     return Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Identity, ready to be served."""
+    """Identity in the roles of this process."""
     service = create_service(settings)
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
-    encryptor = sealing_ring(settings)
+    encryptor = create_encryptor(settings)
     issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor)
     passwords = Passwords(

@@ -1,4 +1,4 @@
-"""The metadata of all of identity's tables, for migrations."""
+"""The metadata of all tables of identity, for migrations."""
 
 from identity.api_keys import ApiKeyRow
 from identity.audit import AuditRow

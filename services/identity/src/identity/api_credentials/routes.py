@@ -1,4 +1,4 @@
-"""Routes of API Settings: administrators see account ids, a merchant sees its own pair."""
+"""Routes of API Settings: administrators see account ids, a merchant its own API credentials."""
 
 from identity import api_credentials, merchants
 from identity.actors import CurrentActor

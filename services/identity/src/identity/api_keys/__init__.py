@@ -1,4 +1,4 @@
-"""API keys of users and of the platform."""
+"""API keys: those of users, which narrow their owner's permissions, and those of platform operators."""
 
 from identity.api_keys.operations import create, create_platform_key, revoke
 from identity.api_keys.queries import list_api_keys

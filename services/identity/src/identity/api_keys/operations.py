@@ -1,4 +1,4 @@
-"""Creates and revokes API keys. Only digests are kept."""
+"""Creates and revokes API keys. Only their digests are stored."""
 
 from datetime import UTC, datetime
 
@@ -6,37 +6,32 @@ from sqlalchemy import or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import actors, audit, tenants, users
-from identity.actors import Actor
-from identity.api_keys.queries import view, visible_rows
+from identity import audit, changes, rows, tenants, users
+from identity.actors import Actor, Origin
+from identity.api_keys import rules
+from identity.api_keys.queries import lock_for_update, view
 from identity.api_keys.schemas import ApiKeyIn, NewApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared.access import permissions
 from shared.access.credentials import Peppers, hint, new_api_key
-from shared.errors import Forbidden, Invalid, NotFound, Violation
-from shared.events import identity as facts
+from shared.events import identity as events
 from shared.ids import new_id
-from shared.messaging import outbox
 
 PLATFORM_SCOPES = ("platform", *permissions.SECTIONS, "billing")
+"""What a platform key may do."""
 
 
 async def create(
     session: AsyncSession, actor: Actor, peppers: Peppers, body: ApiKeyIn, *, api_keys_max: int
 ) -> NewApiKey:
-    """A key that narrows its owner's permissions, shown this once. Raises `Forbidden`, `Invalid`, `LimitReached`."""
-    user_id = actor.caller.subject_id
-    if user_id is None:
-        raise Forbidden("a user API key belongs to a user: create it in that user's session", code="user_required")
+    """A key that narrows its owner's permissions; only this answer shows it. Raises `Forbidden`, `Invalid`, `LimitReached`."""
+    user_id = rules.owner_of(actor.caller.subject_id)
     now = datetime.now(UTC)
-    if body.expires_at is not None and body.expires_at <= now:
-        raise Invalid("the key would have expired", Violation("/expires_at", "in_the_past", "this instant has passed"))
+    rules.check_expiry(body.expires_at, now)
     users.check_grantable(permissions.expand(body.scopes), actor.permissions)
     tenant = await tenants.lock_own(session, actor)
-    if body.livemode is not None and body.livemode is tenant.test:
-        message = "a tenant has keys of its own mode alone"
-        raise Invalid(message, Violation("/livemode", "livemode_mismatch", message))
-    await tenants.require_room(
+    rules.check_mode(body.livemode, test=tenant.test)
+    await rows.require_room(
         session,
         ApiKeyRow,
         col(ApiKeyRow.tenant_id) == actor.tenant_id,
@@ -49,38 +44,31 @@ async def create(
     row.user_id = user_id
     row.expires_at = body.expires_at
     session.add(row)
-    _publish(session, facts.CredentialIssued, row)
-    audit.record(session, actor, "credential.issued", row.key_id, after=audit.snapshot(view(row)))
+    _publish(session, events.CredentialIssued, row)
+    audit.record(session, actor, "credential.issued", row.key_id, after=view(row))
     return NewApiKey(**view(row).model_dump(), api_key=key)
 
 
 async def revoke(session: AsyncSession, actor: Actor, key_id: str) -> None:
-    """End a user key everywhere and at once; repeating it changes nothing. Raises `NotFound`."""
-    statement = visible_rows(actor).where(col(ApiKeyRow.key_id) == key_id).with_for_update(key_share=True)
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NotFound("no API key with this id", code="api_key_not_found")
+    """End a user API key, in every service. Repeating it changes nothing. Raises `NotFound`."""
+    row = await lock_for_update(session, actor, key_id)
     if row.revoked_at is None:
-        now = datetime.now(UTC)
-        row.revoked_at = now
-        row.updated_at = now
-        row.version += 1
-        _publish(session, facts.CredentialRevoked, row)
-        audit.record(session, actor, "credential.revoked", key_id)
+        row.revoked_at = datetime.now(UTC)
+        changes.publish_change(session, actor, events.CredentialRevoked, row, subject=key_id, state=_state(row))
 
 
 def create_platform_key(
     session: AsyncSession, peppers: Peppers, *, name: str, livemode: bool, now: datetime
 ) -> tuple[str, str]:
-    """A key for a platform operator: its id, and the key itself, shown this once."""
+    """A key for a platform operator: its id, and the key itself, which is not stored."""
     row, key = _new_key(
         peppers, kind="platform_key", name=name, scopes=list(PLATFORM_SCOPES), livemode=livemode, now=now
     )
     session.add(row)
-    _publish(session, facts.CredentialIssued, row)
+    _publish(session, events.CredentialIssued, row)
     audit.record_person(
         session,
-        actors.Origin(address="", request_id=""),
+        Origin(address="", request_id=""),
         tenant_id=None,
         actor=(row.key_id, "operator", "command"),
         action="credential.issued",
@@ -114,8 +102,12 @@ def _new_key(
     return row, key
 
 
-def _publish(session: AsyncSession, fact: type[facts.KeyEvent], row: ApiKeyRow) -> None:
-    state = facts.CredentialState(
+def _publish(session: AsyncSession, event_type: type[events.KeyEvent], row: ApiKeyRow) -> None:
+    changes.publish(session, event_type, row, subject=row.key_id, state=_state(row))
+
+
+def _state(row: ApiKeyRow) -> events.CredentialState:
+    return events.CredentialState(
         credential_id=row.key_id,
         kind=row.kind,
         tenant_id=row.tenant_id,
@@ -125,9 +117,5 @@ def _publish(session: AsyncSession, fact: type[facts.KeyEvent], row: ApiKeyRow) 
         active=row.revoked_at is None,
         livemode=row.livemode,
         expires_at=row.expires_at,
-        digests=[facts.DigestState(digest=row.digest, pepper_version=row.pepper_version)],
-    )
-    outbox.publish(
-        session,
-        fact(type=fact.type_name(), tenant_id=row.tenant_id, subject=row.key_id, sequence=row.version, data=state),
+        digests=[events.DigestState(digest=row.digest, pepper_version=row.pepper_version)],
     )

@@ -1,28 +1,31 @@
-"""The list of user API keys."""
+"""Reads and locks user API keys."""
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import tenants
+from identity import rows
 from identity.actors import Actor
 from identity.api_keys.schemas import ApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared.api import Page, Paging, page
+from shared.errors import NotFound
 
 
 async def list_api_keys(session: AsyncSession, actor: Actor, paging: Paging) -> Page[ApiKey]:
-    """The tenant's user keys, newest first, revoked ones included."""
+    """The tenant's user API keys, newest first, with the revoked ones."""
     order = (col(ApiKeyRow.created_at), col(ApiKeyRow.key_id))
-    return await page(session, visible_rows(actor), paging, by=order, view=view)
+    return await page(session, _visible_rows(actor), paging, by=order, view=view)
 
 
-def visible_rows(actor: Actor) -> Select[ApiKeyRow]:
-    statement = select(ApiKeyRow).where(col(ApiKeyRow.kind) == "user_key")
-    return tenants.visible_to(statement, actor, ApiKeyRow.tenant_id, ApiKeyRow.livemode)
+async def lock_for_update(session: AsyncSession, actor: Actor, key_id: str) -> ApiKeyRow:
+    """One user API key's row, locked. Raises `NotFound`."""
+    statement = _visible_rows(actor).where(col(ApiKeyRow.key_id) == key_id).with_for_update(key_share=True)
+    return await rows.get_one(session, statement, NotFound("no API key with this id", code="api_key_not_found"))
 
 
 def view(row: ApiKeyRow) -> ApiKey:
+    """A user API key as the API shows it."""
     assert row.tenant_id is not None
     assert row.user_id is not None
     return ApiKey(
@@ -40,3 +43,8 @@ def view(row: ApiKeyRow) -> ApiKey:
         updated_at=row.updated_at,
         version=row.version,
     )
+
+
+def _visible_rows(actor: Actor) -> Select[ApiKeyRow]:
+    statement = select(ApiKeyRow).where(col(ApiKeyRow.kind) == "user_key")
+    return rows.visible_to(statement, actor, ApiKeyRow.tenant_id, ApiKeyRow.livemode)

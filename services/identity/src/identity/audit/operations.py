@@ -1,13 +1,13 @@
-"""Writes audit events in the transaction of the change that they describe."""
+"""Writes audit events, in the transaction of the change that they describe."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity.actors import Actor, Origin
-from identity.audit.rules import differences
+from identity.audit import rules
 from identity.audit.tables import AuditRow
 from shared.ids import new_id
 
@@ -18,11 +18,11 @@ def record(
     action: str,
     target: str,
     *,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
+    before: BaseModel | None = None,
+    after: BaseModel | None = None,
     tenant_id: str | None = None,
 ) -> None:
-    """Note a deed of an authenticated caller; of `before` and `after` only what differs is kept."""
+    """Write what an authenticated caller did to a record, given the API's views of it. Only the fields that differ are stored."""
     caller = actor.caller
     _add(
         session,
@@ -31,7 +31,7 @@ def record(
         actor=(actor.id, caller.kind, caller.via),
         action=action,
         target=target,
-        values=differences(before, after),
+        values=rules.differences(rules.snapshot(before), rules.snapshot(after)),
     )
 
 
@@ -44,7 +44,7 @@ def record_person(
     action: str,
     target: str,
 ) -> None:
-    """Note a deed of somebody who is not a caller yet (a log-in), or of an operator. `actor`: id, kind, and by what means."""
+    """Write what somebody did who is not a caller yet (a log-in), or an operator's command. `actor` is (id, kind, via)."""
     _add(session, origin, tenant_id=tenant_id, actor=actor, action=action, target=target, values=(None, None))
 
 

@@ -11,7 +11,7 @@ from shared.api import Page, Paging, page
 
 
 async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:
-    """The tenant's trail, newest first."""
+    """The audit events of the actor's tenant, newest first."""
     statement = select(AuditRow).where(col(AuditRow.tenant_id) == actor.tenant_id)
     if filters.actor is not None:
         statement = statement.where(col(AuditRow.actor) == filters.actor)
@@ -24,11 +24,12 @@ async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters
     if filters.created_at_lte is not None:
         statement = statement.where(col(AuditRow.created_at) <= filters.created_at_lte)
     order = (col(AuditRow.created_at), col(AuditRow.audit_id))
-    named = (filters.actor, filters.action, filters.target, filters.created_at_gte, filters.created_at_lte)
-    return await page(session, statement, paging, by=order, view=view, filters=list(named))
+    given = (filters.actor, filters.action, filters.target, filters.created_at_gte, filters.created_at_lte)
+    return await page(session, statement, paging, by=order, view=view, filters=list(given))
 
 
 def view(row: AuditRow) -> AuditEvent:
+    """An audit event as the API shows it."""
     return AuditEvent(
         id=row.audit_id,
         tenant_id=row.tenant_id,

@@ -6,8 +6,7 @@ from fastapi import Query
 
 from identity import audit
 from identity.actors import CurrentActor
-from identity.audit import schemas
-from identity.audit.schemas import AuditEvent
+from identity.audit.schemas import AuditEvent, AuditFilters
 from shared.api import Page, PageRequest, Reading, Router, requires
 from shared.timestamps import Timestamp
 
@@ -33,7 +32,7 @@ def router() -> Router:
         created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:
         """List who did what, newest first."""
-        filters = schemas.AuditFilters(actor, action, target, created_at_gte, created_at_lte)
+        filters = AuditFilters(actor, action, target, created_at_gte, created_at_lte)
         return await audit.list_events(session, requester, filters, paging)
 
     return routes

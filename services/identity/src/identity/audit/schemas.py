@@ -10,7 +10,7 @@ from pydantic import Field as ApiField
 
 @dataclass(frozen=True, slots=True)
 class AuditFilters:
-    """Which part of the trail is asked for."""
+    """Which audit events are asked for; None: any."""
 
     actor: str | None = None
     action: str | None = None

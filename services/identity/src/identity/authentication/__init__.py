@@ -1,4 +1,4 @@
-"""Logs people in and out, renews their sessions, accepts invitations and changes passwords."""
+"""Authentication: logs people in and out, renews their sessions, accepts invitations and changes passwords."""
 
 from identity.authentication.operations import (
     Authenticator,

@@ -1,4 +1,4 @@
-"""Locks the user or merchant whose log-in it is."""
+"""Finds and locks what a log-in belongs to: the user or merchant, its tenant, its session."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -7,11 +7,16 @@ from sqlmodel import col
 from identity.authentication.schemas import Principal
 from identity.logins import LoginRow
 from identity.merchants import MerchantRow
+from identity.sessions import RefreshTokenRow, SessionRow
+from identity.tenants import TenantRow
 from identity.users import UserRow
 
+PersonRow = UserRow | MerchantRow
+"""Who can log in."""
 
-async def lock_person(session: AsyncSession, login: LoginRow) -> UserRow | MerchantRow:
-    """Whose login it is, locked: a token is made and a person is cut off one after the other, never at once."""
+
+async def lock_person(session: AsyncSession, login: LoginRow) -> PersonRow:
+    """The user or merchant of a log-in, locked: tokens are issued and revoked one after the other, never at once."""
     if login.kind == "user":
         user = select(UserRow).where(col(UserRow.user_id) == login.subject_id)
         return (await session.execute(user.with_for_update(key_share=True))).scalar_one()
@@ -19,18 +24,29 @@ async def lock_person(session: AsyncSession, login: LoginRow) -> UserRow | Merch
     return (await session.execute(merchant.with_for_update(key_share=True))).scalar_one()
 
 
-def principal_of(person: UserRow | MerchantRow) -> Principal:
-    """Who that is, as an answer says it."""
-    if isinstance(person, UserRow):
-        name = f"{person.first_name} {person.last_name}"
-        return Principal(id=person.user_id, kind=person.kind, tenant_id=person.tenant_id, email=person.email, name=name)
-    return Principal(
-        id=person.merchant_id,
-        kind="merchant",
-        tenant_id=person.tenant_id,
-        email=person.login_email,
-        name=person.business_name,
+async def get_subject_of_token(session: AsyncSession, digest: bytes) -> str | None:
+    """The id of the user or merchant whose refresh token has this digest; None for an unknown token."""
+    subject_id: str | None = await session.scalar(
+        select(col(SessionRow.subject_id))
+        .join(RefreshTokenRow, col(RefreshTokenRow.session_id) == col(SessionRow.session_id))
+        .where(col(RefreshTokenRow.digest) == digest)
     )
+    return subject_id
 
 
-Person = UserRow | MerchantRow
+async def get_tenant_status(session: AsyncSession, tenant_id: str) -> str:
+    """The status of a tenant, which must exist."""
+    status: str = (
+        await session.execute(select(col(TenantRow.status)).where(col(TenantRow.tenant_id) == tenant_id))
+    ).scalar_one()
+    return status
+
+
+def view_person(row: PersonRow) -> Principal:
+    """A user or merchant as the API shows who has logged in."""
+    if isinstance(row, UserRow):
+        name = f"{row.first_name} {row.last_name}"
+        return Principal(id=row.user_id, kind=row.kind, tenant_id=row.tenant_id, email=row.email, name=name)
+    return Principal(
+        id=row.merchant_id, kind="merchant", tenant_id=row.tenant_id, email=row.login_email, name=row.business_name
+    )

@@ -1,8 +1,8 @@
-"""Routes with which people come in, stay and leave. Those that check or set a password open their own transactions: see `sessions`."""
+"""Routes of sessions, invitations and passwords. Operations that check or set a password open their own transactions."""
 
 from identity import authentication
 from identity.actors import CurrentActor, RequestOrigin
-from identity.authentication.operations import Authenticator
+from identity.authentication import Authenticator
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
 from shared.api import Router, Transaction, public, session_only
 
@@ -33,9 +33,7 @@ def router(authenticator: Authenticator) -> Router:
     @public()
     async def accept_invitation(body: InvitationIn, origin: RequestOrigin) -> AcceptedInvitation:
         """Set the first password with an invitation token."""
-        return await authentication.accept_invitation(
-            authenticator.database, authenticator.passwords, authenticator.attempts, origin, body
-        )
+        return await authentication.accept_invitation(authenticator, origin, body)
 
     @routes.post("/v1/password")
     @session_only()

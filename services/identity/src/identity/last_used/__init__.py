@@ -1,4 +1,4 @@
-"""When credentials were last used, as every service reports it."""
+"""When API credentials and API keys were last used, as every service reports it."""
 
 from identity.last_used.operations import mark_used
 

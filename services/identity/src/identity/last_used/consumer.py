@@ -1,6 +1,4 @@
-"""What identity does with other services' facts."""
-
-from datetime import datetime
+"""Consumes what the services publish about the use of credentials."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,10 +10,6 @@ ACCESS_EVENTS = Vocabulary(CredentialUsed)
 
 
 async def on_access_events(session: AsyncSession, events: list[Event]) -> None:
-    """Keep when credentials were last used, in whatever service."""
-    used: dict[str, datetime] = {}
-    for event in events:
-        if isinstance(event, CredentialUsed):
-            for use in event.data.uses:
-                used[use.credential_id] = max(use.used_at, used.get(use.credential_id, use.used_at))
-    await last_used.mark_used(session, used)
+    """Store when credentials were last used, in any service."""
+    uses = [use for event in events if isinstance(event, CredentialUsed) for use in event.data.uses]
+    await last_used.mark_used(session, [(use.credential_id, use.used_at) for use in uses])

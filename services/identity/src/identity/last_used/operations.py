@@ -1,15 +1,16 @@
-"""Keeps when API credentials and API keys were last used."""
+"""Stores when API credentials and API keys were last used."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from identity.last_used import rules
 from shared.ids import to_uuid
 
-# Rows are locked in one order, so that two replicas that were told of the same credentials cannot deadlock.
+# Rows are locked in one order, so that two replicas that mark the same credentials cannot deadlock.
 _MARK_USED = """
     WITH locked AS MATERIALIZED (
         SELECT {key}, least(used_at, now()) AS used_at
@@ -25,17 +26,17 @@ _MARK_USED_BY_PREFIX = {
 }
 
 
-async def mark_used(session: AsyncSession, used: Mapping[str, datetime]) -> None:
-    """Keep when credentials (by Account ID, or a key's id) were last used; ids that nobody has are ignored.
+async def mark_used(session: AsyncSession, uses: Iterable[tuple[str, datetime]]) -> None:
+    """Store the latest use of each credential, given its API Account ID or API key id and an instant. Unknown ids are ignored.
 
-    An instant never moves backwards, and one that another process's clock has ahead of ours is now. Nothing else of the row changes: a use
-    is no change that anybody has to be told of.
+    The stored instant never moves backwards, and an instant in the future counts as now. The version stays and nothing is published.
     """
+    latest = rules.latest_uses(uses)
     for prefix, statement in _MARK_USED_BY_PREFIX.items():
-        found = {}
-        for credential_id, used_at in used.items():
+        used_at_by_id = {}
+        for credential_id, used_at in latest.items():
             with suppress(ValueError):
                 if credential_id.startswith(f"{prefix}_"):
-                    found[to_uuid(credential_id)] = used_at
-        if found:
-            await session.execute(statement, {"ids": list(found), "used_at": list(found.values())})
+                    used_at_by_id[to_uuid(credential_id)] = used_at
+        if used_at_by_id:
+            await session.execute(statement, {"ids": list(used_at_by_id), "used_at": list(used_at_by_id.values())})

@@ -1,18 +1,18 @@
-"""Locations: branches and warehouses. One of them is the tenant's default."""
+"""Locations: the branches and warehouses of a tenant; one of them is its default."""
 
 from identity.locations.operations import ListStrandedMerchants, activate, create, deactivate, new_row, publish, update
 from identity.locations.queries import active_by_id, get, list_locations, view
-from identity.locations.rules import LocationNeeded
+from identity.locations.rules import check_one_active
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
 
 __all__ = [
     "ListStrandedMerchants",
     "Location",
-    "LocationNeeded",
     "LocationRow",
     "activate",
     "active_by_id",
+    "check_one_active",
     "create",
     "deactivate",
     "get",

@@ -4,7 +4,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import fields, tenants
+from identity import fields, rows, tenants
 from identity.actors import Actor
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
@@ -23,15 +23,36 @@ async def list_locations(session: AsyncSession, actor: Actor, paging: Paging, *,
 
 async def get(session: AsyncSession, actor: Actor, location_id: str) -> Location:
     """One location. Raises `NotFound`."""
-    return view(await _one(session, _visible_rows(actor).where(col(LocationRow.location_id) == location_id)))
+    return view(await rows.get_one(session, _by_id(actor, location_id), _not_found()))
+
+
+async def lock_for_update(session: AsyncSession, actor: Actor, location_id: str) -> LocationRow:
+    """One location's row, locked after its tenant's. Raises `NotFound`."""
+    # The tenant's lock: no merchant can choose a location while it is being deactivated.
+    await tenants.lock_own(session, actor)
+    return await rows.get_one(session, _by_id(actor, location_id).with_for_update(key_share=True), _not_found())
 
 
 async def active_by_id(session: AsyncSession, tenant_id: str, location_ids: list[str]) -> dict[str, bool]:
-    """Which of these ids are locations of the tenant, and whether they are active."""
+    """Whether each of these locations is active; ids that the tenant does not have are left out."""
     statement = select(col(LocationRow.location_id), col(LocationRow.active)).where(
         col(LocationRow.tenant_id) == tenant_id, col(LocationRow.location_id).in_(location_ids)
     )
     return {row.location_id: row.active for row in (await session.execute(statement)).all()}
+
+
+async def require_free_reference_id(
+    session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
+) -> None:
+    """Raises `AlreadyExists` when another location of the tenant has this reference id."""
+    if reference_id is None:
+        return
+    holder = select(col(LocationRow.location_id)).where(
+        col(LocationRow.tenant_id) == tenant_id, col(LocationRow.reference_id) == reference_id
+    )
+    await rows.require_free(
+        session, holder, own_id, message="a location has this reference id", code="reference_id_taken"
+    )
 
 
 def view(row: LocationRow) -> Location:
@@ -54,32 +75,13 @@ def view(row: LocationRow) -> Location:
     )
 
 
+def _by_id(actor: Actor, location_id: str) -> Select[LocationRow]:
+    return _visible_rows(actor).where(col(LocationRow.location_id) == location_id)
+
+
 def _visible_rows(actor: Actor) -> Select[LocationRow]:
-    return tenants.visible_to(select(LocationRow), actor, LocationRow.tenant_id, LocationRow.livemode)
+    return rows.visible_to(select(LocationRow), actor, LocationRow.tenant_id, LocationRow.livemode)
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, location_id: str) -> LocationRow:
-    # The tenant's lock keeps merchants from choosing a location while it is being deactivated, and the other way round.
-    await tenants.lock_own(session, actor)
-    statement = _visible_rows(actor).where(col(LocationRow.location_id) == location_id)
-    return await _one(session, statement.with_for_update(key_share=True))
-
-
-async def _one(session: AsyncSession, statement: Select[LocationRow]) -> LocationRow:
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NotFound("no location with this id", code="location_not_found")
-    return row
-
-
-async def require_free_reference_id(
-    session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
-) -> None:
-    if reference_id is None:
-        return
-    statement = select(col(LocationRow.location_id)).where(
-        col(LocationRow.tenant_id) == tenant_id, col(LocationRow.reference_id) == reference_id
-    )
-    holder = await session.scalar(statement)
-    if holder is not None and holder != own_id:
-        raise tenants.AlreadyExists("a location has this reference id", code="reference_id_taken", existing_id=holder)
+def _not_found() -> NotFound:
+    return NotFound("no location with this id", code="location_not_found")

@@ -1,6 +1,6 @@
-"""Log-ins: e-mail address, password hash and invitation of a person. One e-mail address is one person in a tenant."""
+"""Log-ins: the e-mail address, password hash and invitation of a person; an address is one person in a tenant."""
 
-from identity.logins.operations import change_email, create, digest_token, hash_if_given, new_token
+from identity.logins.operations import create, digest_token, hash_if_given, new_token, update_email
 from identity.logins.passwords import Attempts, Passwords
 from identity.logins.queries import get_by_email, get_by_subject
 from identity.logins.tables import LoginRow
@@ -9,11 +9,11 @@ __all__ = [
     "Attempts",
     "LoginRow",
     "Passwords",
-    "change_email",
     "create",
     "digest_token",
     "get_by_email",
     "get_by_subject",
     "hash_if_given",
     "new_token",
+    "update_email",
 ]

@@ -1,4 +1,4 @@
-"""Creates log-ins and changes their e-mail address. Secrets are kept as hashes and digests only."""
+"""Creates log-ins and changes their e-mail address. Passwords are stored as hashes, invitation tokens as digests."""
 
 import hashlib
 import secrets
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import tenants
+from identity import rows
 from identity.logins import rules
 from identity.logins.passwords import Passwords
 from identity.logins.queries import get_by_subject
@@ -21,20 +21,10 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a new person needs to set a password; `token` is None when one was given at once."""
+    """What a new person needs to set a password; both are None when a password was given."""
 
     token: str | None
     expires_at: datetime | None
-
-
-def new_token(prefix: str) -> tuple[str, bytes]:
-    """An opaque token of 256 random bits, and the digest to keep of it."""
-    token = f"{prefix}_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-    return token, digest_token(token)
-
-
-def digest_token(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 async def create(
@@ -47,15 +37,15 @@ async def create(
     password_hash: str | None,
     now: datetime,
 ) -> Invitation:
-    """A login for a new person. Raises `NameTaken` with the id of whoever has that e-mail address."""
-    await _require_free(session, tenant_id, email, subject_id)
+    """A log-in for a new user or merchant; without a password it is invited. Raises `AlreadyExists`."""
+    await _require_free_email(session, tenant_id, email, subject_id)
     token, digest = new_token("wbi")
     invited = password_hash is None
     expires_at = now + rules.INVITATION_LIFE if invited else None
     session.add(
         LoginRow(
             tenant_id=tenant_id,
-            email_key=tenants.unique_key(email),
+            email_key=rows.unique_key(email),
             subject_id=subject_id,
             kind=kind,
             password_hash=password_hash,
@@ -66,24 +56,33 @@ async def create(
     return Invitation(token if invited else None, expires_at)
 
 
-async def change_email(session: AsyncSession, *, tenant_id: str, email: str, subject_id: str) -> None:
-    """Give a person another e-mail address. Raises `NameTaken`."""
-    await _require_free(session, tenant_id, email, subject_id)
+async def update_email(session: AsyncSession, *, tenant_id: str, email: str, subject_id: str) -> None:
+    """Give a person another e-mail address. Raises `AlreadyExists`."""
+    await _require_free_email(session, tenant_id, email, subject_id)
     login = await get_by_subject(session, subject_id)
-    login.email_key = tenants.unique_key(email)
+    login.email_key = rows.unique_key(email)
 
 
 async def hash_if_given(passwords: Passwords, password: SecretStr | None) -> str | None:
-    """The hash of a password that may have been left out."""
+    """The hash of a password; None for None. Raises `Unavailable` when too many hashes are waiting."""
     return None if password is None else await passwords.hash(password)
 
 
-async def _require_free(session: AsyncSession, tenant_id: str, email: str, subject_id: str) -> None:
-    statement = select(col(LoginRow.subject_id)).where(
-        col(LoginRow.tenant_id) == tenant_id, col(LoginRow.email_key) == tenants.unique_key(email)
+def new_token(prefix: str) -> tuple[str, bytes]:
+    """An opaque token of 256 random bits, and the digest to store."""
+    token = f"{prefix}_{secrets.token_urlsafe(_TOKEN_BYTES)}"
+    return token, digest_token(token)
+
+
+def digest_token(token: str) -> bytes:
+    """The digest under which a token is stored."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def _require_free_email(session: AsyncSession, tenant_id: str, email: str, subject_id: str) -> None:
+    holder = select(col(LoginRow.subject_id)).where(
+        col(LoginRow.tenant_id) == tenant_id, col(LoginRow.email_key) == rows.unique_key(email)
     )
-    holder = await session.scalar(statement)
-    if holder is not None and holder != subject_id:
-        raise tenants.AlreadyExists(
-            "this e-mail address is in use in this tenant", code="email_taken", existing_id=holder
-        )
+    await rows.require_free(
+        session, holder, subject_id, message="this e-mail address is in use in this tenant", code="email_taken"
+    )

@@ -1,4 +1,4 @@
-"""Passwords: argon2id in threads, a bounded number at once, and a brake on guessing that never locks anybody out for good."""
+"""Passwords: argon2id hashes computed in threads, a bounded number at once; and rate limits on wrong passwords."""
 
 import asyncio
 import math
@@ -14,53 +14,57 @@ from pydantic import SecretStr
 
 from shared.errors import TooManyRequests, Unavailable
 
-WATCHED_MAX = 100_000
+BUDGETS_MAX = 100_000
+"""Accounts, and addresses, whose wrong passwords one process counts; beyond, it forgets the least recently charged."""
 ResultT = TypeVar("ResultT")
 
 
 class Passwords:
-    """Makes and checks password hashes. One hash costs much memory and time, so only so many run, and only so many wait."""
+    """Computes and checks password hashes. A hash takes much memory and time: `at_once` run, `waiting_max` more may wait."""
 
     def __init__(self, *, memory_kib: int, time_cost: int, parallelism: int, at_once: int, waiting_max: int):
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism)
-        self._turn = asyncio.Semaphore(at_once)
-        self._busy = 0
-        self._busy_max = at_once + waiting_max
-        # What a password is compared with where there is no account, so that its absence takes the same time.
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._slots = asyncio.Semaphore(at_once)
+        self._requested = 0
+        self._requested_max = at_once + waiting_max
+        # Checked where there is no account, so that the answer takes the same time.
+        self._dummy_hash = self._hasher.hash("nobody has this password")
 
     async def hash(self, password: SecretStr) -> str:
-        """The hash to keep. Raises `Unavailable` when too many are waiting."""
-        return await self._in_turn(lambda: self._hasher.hash(password.get_secret_value()))
+        """The hash to store. Raises `Unavailable` when too many hashes are waiting."""
+        return await self._in_slot(lambda: self._hasher.hash(password.get_secret_value()))
 
-    async def verify(self, kept_hash: str | None, password: SecretStr) -> bool:
-        """Whether this is the password; False, after the same time, where none is kept. Raises `Unavailable`."""
-        return await self._in_turn(lambda: self._matches(kept_hash or self._nobody, password)) and kept_hash is not None
+    async def verify(self, stored_hash: str | None, password: SecretStr) -> bool:
+        """Whether the hash is of this password. Without a hash it is False, after the same time. Raises `Unavailable`."""
+        return (
+            await self._in_slot(lambda: self._matches(stored_hash or self._dummy_hash, password))
+            and stored_hash is not None
+        )
 
-    def is_outdated(self, kept_hash: str) -> bool:
-        """Whether a hash was made with other parameters than today's."""
-        return self._hasher.check_needs_rehash(kept_hash)
+    def is_outdated(self, stored_hash: str) -> bool:
+        """Whether a hash was computed with other parameters than this object's."""
+        return self._hasher.check_needs_rehash(stored_hash)
 
-    def _matches(self, kept_hash: str, password: SecretStr) -> bool:
+    def _matches(self, stored_hash: str, password: SecretStr) -> bool:
         with suppress(Argon2Error, InvalidHashError):
-            return self._hasher.verify(kept_hash, password.get_secret_value())
+            return self._hasher.verify(stored_hash, password.get_secret_value())
         return False
 
-    async def _in_turn(self, work: Callable[[], ResultT]) -> ResultT:
-        if self._busy >= self._busy_max:
+    async def _in_slot(self, work: Callable[[], ResultT]) -> ResultT:
+        if self._requested >= self._requested_max:
             raise Unavailable("too many passwords are being checked", code="overloaded")
-        self._busy += 1
+        self._requested += 1
         try:
-            async with self._turn:
+            async with self._slots:
                 return await asyncio.to_thread(work)
         finally:
-            self._busy -= 1
+            self._requested -= 1
 
 
 class Attempts:
-    """Counts wrong passwords per account and per address; each budget refills steadily. Every replica counts for itself.
+    """Limits wrong passwords per account and per address; each budget refills steadily. Every replica counts for itself.
 
-    An attempt is charged when it begins, so that many at once cannot slip through, and given back when it succeeds.
+    An attempt is charged when it begins, so that concurrent attempts count too, and refunded when it succeeds.
     """
 
     def __init__(self, *, account_per_minute: float, address_per_minute: float):
@@ -68,7 +72,7 @@ class Attempts:
         self._address = _Budget(address_per_minute)
 
     def begin(self, *, account: str | None, address: str) -> "Attempt":
-        """Charge one attempt. Raises `TooManyRequests` for an account or address that has used up its budget."""
+        """Charge one attempt. Raises `TooManyRequests` when the budget of the account or of the address is used up."""
         charged = [(self._address, address), *([(self._account, account)] if account is not None else [])]
         wait_seconds = max(budget.wait_seconds(name) for budget, name in charged)
         if wait_seconds > 0:
@@ -84,28 +88,30 @@ class Attempts:
 
 
 class Attempt:
-    """One try that has been charged."""
+    """An attempt that was charged."""
 
     def __init__(self, charged: list[tuple["_Budget", str]]):
         self._charged = charged
 
     def succeeded(self) -> None:
-        """Give it back: only failures count."""
+        """Refund the attempt: only wrong passwords count."""
         for budget, name in self._charged:
             budget.charge(name, -1)
 
 
 class _Budget:
+    """Token buckets, one per name."""
+
     def __init__(self, per_minute: float):
         self._size = max(per_minute, 1.0)
         self._per_second = per_minute / 60
-        # A name that has not been charged for as long as a full refill takes has nothing left to remember.
+        # After the time of a full refill without a charge a name has a full budget again and can be dropped.
         self._charges: TTLCache[str, tuple[float, float]] = TTLCache(
-            WATCHED_MAX, max(self._size / self._per_second, 1.0)
+            BUDGETS_MAX, max(self._size / self._per_second, 1.0)
         )
 
     def wait_seconds(self, name: str) -> int:
-        """Whole seconds until another attempt fits; 0: now."""
+        """Whole seconds until the budget allows another attempt; 0: now."""
         excess = self._charged(name) + 1 - self._size
         return math.ceil(excess / self._per_second) if excess > 1e-9 else 0
 

@@ -1,4 +1,4 @@
-"""How long an invitation lasts."""
+"""How long an invitation is valid."""
 
 from datetime import timedelta
 

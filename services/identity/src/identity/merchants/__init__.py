@@ -1,4 +1,4 @@
-"""Merchants, their API access and their API credentials."""
+"""Merchants, their API access and the API credentials that come with it."""
 
 from identity.merchants.operations import (
     CredentialIssuer,
@@ -6,7 +6,7 @@ from identity.merchants.operations import (
     disable,
     enable,
     grant_api_access,
-    publish,
+    publish_change,
     reveal_key,
     revoke_api_access,
     revoke_api_access_by_account,
@@ -29,7 +29,7 @@ __all__ = [
     "grant_api_access",
     "list_merchants",
     "list_stranded",
-    "publish",
+    "publish_change",
     "reveal_key",
     "revoke_api_access",
     "revoke_api_access_by_account",

@@ -4,33 +4,16 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import fields, tenants
+from identity import fields, rows
 from identity.actors import Actor
 from identity.locations import LocationRow
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
 from shared.api import Page, Paging, page
 from shared.errors import NotFound
-from shared.events import identity as facts
-
-
-def credentials_state(row: MerchantRow) -> facts.PairState | None:
-    """The pair as events carry it: digests, never the key."""
-    if row.account_id is None or row.key_digest is None or row.key_pepper_version is None:
-        return None
-    digests = [facts.DigestState(digest=row.key_digest, pepper_version=row.key_pepper_version)]
-    if row.previous_key_digest is not None and row.previous_key_pepper_version is not None:
-        previous = facts.DigestState(
-            digest=row.previous_key_digest,
-            pepper_version=row.previous_key_pepper_version,
-            valid_until=row.previous_key_valid_until,
-        )
-        digests.append(previous)
-    return facts.PairState(account_id=row.account_id, livemode=row.livemode, digests=digests)
-
 
 STRANDED_MAX = 20
-"""Merchants that a refusal to deactivate a location names."""
+"""Merchants named in the refusal to deactivate their last active location."""
 
 
 async def list_merchants(
@@ -44,7 +27,7 @@ async def list_merchants(
     reference_id: str | None,
 ) -> Page[Merchant]:
     """The tenant's merchants, newest first."""
-    statement = visible_rows(actor)
+    statement = _visible_rows(actor)
     if level is not None:
         statement = statement.where(col(MerchantRow.level) == level)
     if status is not None:
@@ -60,7 +43,19 @@ async def list_merchants(
 
 async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:
     """One merchant. Raises `NotFound`."""
-    return view(await _one(session, visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)))
+    return view(await rows.get_one(session, _by_id(actor, merchant_id), _not_found()))
+
+
+async def lock_for_update(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
+    """One merchant's row, locked. Raises `NotFound`."""
+    return await rows.get_one(session, _by_id(actor, merchant_id).with_for_update(key_share=True), _not_found())
+
+
+async def lock_by_account(session: AsyncSession, actor: Actor, account_id: str) -> MerchantRow:
+    """The row of the merchant that has this API Account ID, locked. Raises `NotFound`."""
+    statement = _visible_rows(actor).where(col(MerchantRow.account_id) == account_id).with_for_update(key_share=True)
+    missing = NotFound("no merchant has this API Account ID", code="account_not_found")
+    return await rows.get_one(session, statement, missing)
 
 
 async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str) -> list[str]:
@@ -82,6 +77,20 @@ async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str)
         .limit(STRANDED_MAX)
     )
     return list((await session.execute(statement)).scalars())
+
+
+async def require_free_reference_id(
+    session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
+) -> None:
+    """Raises `AlreadyExists` when another merchant of the tenant has this reference id."""
+    if reference_id is None:
+        return
+    holder = select(col(MerchantRow.merchant_id)).where(
+        col(MerchantRow.tenant_id) == tenant_id, col(MerchantRow.reference_id) == reference_id
+    )
+    await rows.require_free(
+        session, holder, own_id, message="a merchant has this reference id", code="reference_id_taken"
+    )
 
 
 def view(row: MerchantRow) -> Merchant:
@@ -109,30 +118,13 @@ def view(row: MerchantRow) -> Merchant:
     )
 
 
-async def require_free_reference_id(
-    session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
-) -> None:
-    if reference_id is None:
-        return
-    statement = select(col(MerchantRow.merchant_id)).where(
-        col(MerchantRow.tenant_id) == tenant_id, col(MerchantRow.reference_id) == reference_id
-    )
-    holder = await session.scalar(statement)
-    if holder is not None and holder != own_id:
-        raise tenants.AlreadyExists("a merchant has this reference id", code="reference_id_taken", existing_id=holder)
+def _by_id(actor: Actor, merchant_id: str) -> Select[MerchantRow]:
+    return _visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
 
 
-def visible_rows(actor: Actor) -> Select[MerchantRow]:
-    return tenants.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
+def _visible_rows(actor: Actor) -> Select[MerchantRow]:
+    return rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
-    statement = visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
-    return await _one(session, statement.with_for_update(key_share=True))
-
-
-async def _one(session: AsyncSession, statement: Select[MerchantRow]) -> MerchantRow:
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NotFound("no merchant with this id", code="merchant_not_found")
-    return row
+def _not_found() -> NotFound:
+    return NotFound("no merchant with this id", code="merchant_not_found")

@@ -4,25 +4,23 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import audit, locations, logins, tenants, users
+from identity import audit, locations, logins, rows, tenants, users
 from identity.actors import Actor
 from identity.logins import Passwords
+from identity.onboarding import rules
 from identity.onboarding.schemas import NewTenant, TenantIn
-from identity.tenants import TenantRow, publish, require_free_name, view
-from shared.errors import Forbidden
-from shared.events import identity as facts
+from identity.tenants import TenantRow
+from shared.events import identity as events
 from shared.ids import new_id
 
 DEFAULT_LOCATION_NAME = "Main"
 
 
 async def create_tenant(session: AsyncSession, actor: Actor, passwords: Passwords, body: TenantIn) -> NewTenant:
-    """A tenant with its owner and default location. Raises `NameTaken`, or `Forbidden` when a test key asks for a real one."""
-    test = (not actor.livemode) if body.test is None else body.test
-    if not test and not actor.livemode:
-        raise Forbidden("a test key makes test tenants only", code="livemode_required")
+    """A new tenant. Raises `AlreadyExists` (name), and `Forbidden` when a test key asks for a live tenant."""
+    test = rules.is_test(body.test, livemode=actor.livemode)
     password_hash = await logins.hash_if_given(passwords, body.owner.password)
-    await require_free_name(session, body.name, None)
+    await tenants.require_free_name(session, body.name, None)
     now = datetime.now(UTC)
     tenant_id = new_id("ten")
     owner = users.new_row(
@@ -35,22 +33,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         livemode=not test,
         now=now,
     )
-    row = TenantRow(
-        tenant_id=tenant_id,
-        version=1,
-        name=body.name,
-        name_key=tenants.unique_key(body.name),
-        country=body.country,
-        timezone=body.timezone,
-        currency=body.currency,
-        status="active",
-        test=test,
-        trial_days=body.trial_days,
-        job_review=body.job_review,
-        owner_id=owner.user_id,
-        created_at=now,
-        updated_at=now,
-    )
+    row = _new_row(tenant_id, owner.user_id, body, test, now)
     session.add(row)
     await session.flush()
     session.add(owner)
@@ -65,15 +48,34 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         password_hash=password_hash,
         now=now,
     )
-    publish(session, facts.TenantCreated, row)
-    users.publish(session, facts.UserCreated, owner)
-    locations.publish(session, facts.LocationCreated, location)
-    made = NewTenant(
-        **view(row).model_dump(),
+    tenants.publish(session, events.TenantCreated, row)
+    users.publish(session, events.UserCreated, owner)
+    locations.publish(session, events.LocationCreated, location)
+    created = NewTenant(
+        **tenants.view(row).model_dump(),
         owner=users.view(owner),
         default_location=locations.view(location),
         invitation_token=invitation.token,
         invitation_expires_at=invitation.expires_at,
     )
-    audit.record(session, actor, "tenant.created", tenant_id, after=audit.snapshot(made), tenant_id=tenant_id)
-    return made
+    audit.record(session, actor, "tenant.created", tenant_id, after=created, tenant_id=tenant_id)
+    return created
+
+
+def _new_row(tenant_id: str, owner_id: str, body: TenantIn, test: bool, now: datetime) -> TenantRow:
+    return TenantRow(
+        tenant_id=tenant_id,
+        version=1,
+        name=body.name,
+        name_key=rows.unique_key(body.name),
+        country=body.country,
+        timezone=body.timezone,
+        currency=body.currency,
+        status="active",
+        test=test,
+        trial_days=body.trial_days,
+        job_review=body.job_review,
+        owner_id=owner_id,
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,7 +1,7 @@
 """The route of the catalogue of permissions."""
 
-from identity.permissions.schemas import PermissionCatalog, PermissionEntry
-from shared.access.permissions import CATALOG
+from identity import permissions
+from identity.permissions.schemas import PermissionCatalog
 from shared.api import Router, authenticated
 
 
@@ -13,9 +13,6 @@ def router() -> Router:
     @authenticated(merchant_session=True, exempt_from_402=True)
     async def get_permission_catalog() -> PermissionCatalog:
         """List all permissions with what they open."""
-        entries = [
-            PermissionEntry(code=one.code, description=one.description, relevance=one.relevance) for one in CATALOG
-        ]
-        return PermissionCatalog(data=entries)
+        return permissions.get_catalog()
 
     return routes

@@ -16,7 +16,7 @@ from identity.signing_keys.tables import SigningKeyRow
 from shared.access import tokens
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
-from shared.events import identity as facts
+from shared.events import identity as events
 from shared.messaging import outbox
 from shared.postgres.advisory_locks import AdvisoryLock, lock
 from shared.postgres.database import Database
@@ -120,9 +120,9 @@ def _create(session: AsyncSession, encryptor: Encryptor, now: datetime, *, signs
 
 
 def _publish(session: AsyncSession, row: SigningKeyRow) -> None:
-    state = facts.SigningKeyState(
+    state = events.SigningKeyState(
         key_id=row.key_id, algorithm=tokens.ALGORITHM, public_key=row.public_key, retires_at=row.retires_at
     )
     outbox.publish(
-        session, facts.SigningKeyPublished(tenant_id=None, subject=row.key_id, sequence=row.version, data=state)
+        session, events.SigningKeyPublished(tenant_id=None, subject=row.key_id, sequence=row.version, data=state)
     )

@@ -1,42 +1,43 @@
-"""Changes, suspends and activates tenants."""
-
-from datetime import UTC, datetime
+"""Updates, suspends and activates tenants."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import audit
+from identity import changes, rows
 from identity.actors import Actor
 from identity.tenants import queries, rules
 from identity.tenants.queries import lock_for_update, require_free_name, view
-from identity.tenants.rules import TenantClosed
 from identity.tenants.schemas import Tenant, TenantPatch
 from identity.tenants.tables import TenantRow
 from shared.api import IfMatch
-from shared.events import identity as facts
-from shared.messaging import outbox
+from shared.events import identity as events
 
 
 async def update(session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, patch: TenantPatch) -> Tenant:
-    """Change what the patch names of any tenant. Raises `NotFound`, `PreconditionFailed`, `NameTaken`."""
+    """Change the given fields of any tenant. Raises `NotFound`, `PreconditionFailed`, `AlreadyExists`."""
     return await _update(session, actor, await lock_for_update(session, actor, tenant_id), if_match, patch)
 
 
 async def update_own(session: AsyncSession, actor: Actor, if_match: IfMatch, patch: TenantPatch) -> Tenant:
-    """Change what the patch names of the tenant that the caller acts in.
+    """Change the given fields of the actor's tenant.
 
-    Raises `PreconditionFailed`, `NameTaken`, and `Forbidden` when a test key would change a real tenant.
+    Raises `PreconditionFailed`, `AlreadyExists`, and `Forbidden` when a test key would change a live tenant.
     """
     return await _update(session, actor, await queries.lock_own(session, actor), if_match, patch)
 
 
 async def suspend(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
-    """Stop everybody in a tenant, everywhere and at once; repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
-    return await _set_status(session, actor, tenant_id, "suspended", facts.TenantSuspended)
+    """Refuse every caller of a tenant, in every service. Repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
+    return await _set_status(session, actor, tenant_id, "suspended", events.TenantSuspended)
 
 
 async def activate(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
-    """Let a suspended tenant go on; repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
-    return await _set_status(session, actor, tenant_id, "active", facts.TenantActivated)
+    """End a suspension. Repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
+    return await _set_status(session, actor, tenant_id, "active", events.TenantActivated)
+
+
+def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: TenantRow) -> None:
+    """Publish an event with the tenant's whole state."""
+    changes.publish(session, event_type, row, subject=row.tenant_id, state=_state(row))
 
 
 async def _update(session: AsyncSession, actor: Actor, row: TenantRow, if_match: IfMatch, patch: TenantPatch) -> Tenant:
@@ -45,47 +46,36 @@ async def _update(session: AsyncSession, actor: Actor, row: TenantRow, if_match:
     if patch.name is not None:
         await require_free_name(session, patch.name, row.tenant_id)
         row.name = patch.name
-        row.name_key = rules.unique_key(patch.name)
+        row.name_key = rows.unique_key(patch.name)
     row.timezone = patch.timezone or row.timezone
     row.job_review = row.job_review if patch.job_review is None else patch.job_review
     if view(row) != before:
-        _changed(session, actor, row, facts.TenantUpdated, before)
+        _publish_change(session, actor, events.TenantUpdated, row, before)
     return view(row)
 
 
 async def _set_status(
-    session: AsyncSession, actor: Actor, tenant_id: str, status: str, fact: type[facts.TenantEvent]
+    session: AsyncSession, actor: Actor, tenant_id: str, status: str, event_type: type[events.TenantEvent]
 ) -> Tenant:
     row = await lock_for_update(session, actor, tenant_id)
-    if row.status == status:
-        return view(row)
-    if row.status == "closed":
-        raise TenantClosed("a closed tenant stays closed", current_status=row.status, requested=status)
-    before = view(row)
-    row.status = status
-    _changed(session, actor, row, fact, before)
+    if row.status != status:
+        rules.check_status_change(row.status, status)
+        before = view(row)
+        row.status = status
+        _publish_change(session, actor, event_type, row, before)
     return view(row)
 
 
-def _changed(
-    session: AsyncSession, actor: Actor, row: TenantRow, fact: type[facts.TenantEvent], before: Tenant
+def _publish_change(
+    session: AsyncSession, actor: Actor, event_type: type[events.TenantEvent], row: TenantRow, before: Tenant
 ) -> None:
-    row.version += 1
-    row.updated_at = datetime.now(UTC)
-    publish(session, fact, row)
-    audit.record(
-        session,
-        actor,
-        fact.type_name(),
-        row.tenant_id,
-        before=audit.snapshot(before),
-        after=audit.snapshot(view(row)),
-        tenant_id=row.tenant_id,
+    changes.publish_change(
+        session, actor, event_type, row, subject=row.tenant_id, state=_state(row), before=before, after=view(row)
     )
 
 
-def publish(session: AsyncSession, fact: type[facts.TenantEvent], row: TenantRow) -> None:
-    state = facts.TenantState(
+def _state(row: TenantRow) -> events.TenantState:
+    return events.TenantState(
         tenant_id=row.tenant_id,
         name=row.name,
         status=row.status,
@@ -96,8 +86,4 @@ def publish(session: AsyncSession, fact: type[facts.TenantEvent], row: TenantRow
         trial_days=row.trial_days,
         job_review=row.job_review,
         owner_id=row.owner_id,
-    )
-    outbox.publish(
-        session,
-        fact(type=fact.type_name(), tenant_id=row.tenant_id, subject=row.tenant_id, sequence=row.version, data=state),
     )

@@ -1,24 +1,21 @@
-"""The rules of tenants, and what is unique or limited in a tenant."""
+"""Which changes of a tenant are refused."""
 
-from shared.errors import Conflict
-
-
-class AlreadyExists(Conflict):
-    """A value that is unique is in use; the problem names the record that has it."""
-
-    code = "already_exists"
-
-
-class LimitReached(Conflict):
-    code = "limit_reached"
-
-
-def unique_key(value: str) -> str:
-    """The form in which names and e-mail addresses are compared."""
-    return value.strip().casefold()
+from shared.errors import Conflict, Forbidden
 
 
 class TenantClosed(Conflict):
     """A closed tenant stays closed."""
 
     code = "tenant_closed"
+
+
+def check_mode(*, livemode: bool, test: bool) -> None:
+    """Raises `Forbidden` when a test key changes a live tenant."""
+    if not livemode and not test:
+        raise Forbidden("a test key changes test tenants only", code="livemode_required")
+
+
+def check_status_change(current: str, requested: str) -> None:
+    """Raises `TenantClosed`."""
+    if current == "closed":
+        raise TenantClosed("a closed tenant stays closed", current_status=current, requested=requested)

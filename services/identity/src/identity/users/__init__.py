@@ -1,6 +1,6 @@
-"""Users: the owner of a tenant and its members of staff, with their permissions."""
+"""Users: the owner and the members of staff of a tenant, with their permissions."""
 
-from identity.users.operations import create, disable, enable, new_row, publish, set_permissions, update
+from identity.users.operations import activate, create, disable, enable, new_row, publish, set_permissions, update
 from identity.users.queries import get, get_permissions, list_users, view
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
@@ -9,6 +9,7 @@ from identity.users.tables import UserRow
 __all__ = [
     "User",
     "UserRow",
+    "activate",
     "check_grantable",
     "create",
     "disable",

@@ -1,77 +1,31 @@
-"""Creates and changes users, and sets their permissions."""
+"""Creates, updates, disables and enables users, and sets their permissions."""
 
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, logins, sessions, tenants
+from identity import audit, changes, logins, rows, sessions, tenants
 from identity.actors import Actor
 from identity.logins import Passwords
-from identity.users import queries, rules
-from identity.users.queries import lock_for_update, view_permissions
+from identity.users import rules
+from identity.users.queries import lock_for_update, view, view_permissions
 from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
 from shared.api import IfMatch
-from shared.events import identity as facts
+from shared.events import identity as events
 from shared.ids import new_id
-from shared.messaging import outbox
-
-
-def new_row(
-    *,
-    tenant_id: str,
-    kind: str,
-    email: str,
-    names: tuple[str, str],
-    invited: bool,
-    permissions: list[str],
-    livemode: bool,
-    now: datetime,
-) -> UserRow:
-    """A row for a new user; whoever makes it adds and publishes it."""
-    return UserRow(
-        user_id=new_id("usr"),
-        tenant_id=tenant_id,
-        version=1,
-        kind=kind,
-        email=email,
-        first_name=names[0],
-        last_name=names[1],
-        status="invited" if invited else "active",
-        permissions=permissions,
-        sessions_valid_from=now,
-        livemode=livemode,
-        created_at=now,
-        updated_at=now,
-    )
-
-
-def publish(session: AsyncSession, fact: type[facts.UserEvent], row: UserRow) -> None:
-    """Tell a fact of a user with its whole present state."""
-    state = facts.UserState(
-        user_id=row.user_id,
-        tenant_id=row.tenant_id,
-        kind=row.kind,
-        status=row.status,
-        permissions=row.permissions,
-        sessions_valid_from=row.sessions_valid_from,
-    )
-    outbox.publish(
-        session,
-        fact(type=fact.type_name(), tenant_id=row.tenant_id, subject=row.user_id, sequence=row.version, data=state),
-    )
 
 
 async def create(
     session: AsyncSession, actor: Actor, passwords: Passwords, body: StaffIn, *, staff_max: int
 ) -> NewUser:
-    """A new member of staff. Raises `Forbidden` for permissions that the caller lacks, `NameTaken`, `LimitReached`."""
+    """A new member of staff. Raises `Forbidden` for permissions that the actor lacks, `AlreadyExists` (e-mail), `LimitReached`."""
     rules.check_grantable(permissions.expand(body.permissions), actor.permissions)
     password_hash = await logins.hash_if_given(passwords, body.password)
     tenant = await tenants.lock_own(session, actor)
-    await tenants.require_room(session, UserRow, col(UserRow.tenant_id) == actor.tenant_id, maximum=staff_max)
+    await rows.require_room(session, UserRow, col(UserRow.tenant_id) == actor.tenant_id, maximum=staff_max)
     now = datetime.now(UTC)
     row = new_row(
         tenant_id=tenant.tenant_id,
@@ -93,36 +47,34 @@ async def create(
         password_hash=password_hash,
         now=now,
     )
-    publish(session, facts.UserCreated, row)
-    audit.record(session, actor, "user.created", row.user_id, after=audit.snapshot(queries.view(row)))
+    publish(session, events.UserCreated, row)
+    audit.record(session, actor, "user.created", row.user_id, after=view(row))
     return NewUser(
-        **queries.view(row).model_dump(),
+        **view(row).model_dump(),
         invitation_token=invitation.token,
         invitation_expires_at=invitation.expires_at,
     )
 
 
 async def update(session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, patch: StaffPatch) -> User:
-    """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `NameTaken`."""
+    """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `AlreadyExists`."""
     await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, user_id)
     if_match.check(row.version)
-    if actor.id != user_id and actor.caller.kind != "platform":
-        # Whoever could change the owner's e-mail address could take the tenant.
-        rules.check_not_owner(row.kind)
-    before = queries.view(row)
+    rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
+    before = view(row)
     if patch.email is not None:
-        await logins.change_email(session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id)
+        await logins.update_email(session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id)
         row.email = patch.email
     row.first_name = patch.first_name or row.first_name
     row.last_name = patch.last_name or row.last_name
-    if queries.view(row) != before:
-        _changed(session, actor, row, facts.UserUpdated, before)
-    return queries.view(row)
+    if view(row) != before:
+        _publish_change(session, actor, events.UserUpdated, row, before)
+    return view(row)
 
 
 async def disable(session: AsyncSession, actor: Actor, user_id: str) -> User:
-    """Shut a member of staff out, keys and running sessions included; repeating it changes nothing.
+    """Refuse a member of staff: its sessions end, its tokens and API keys stop working. Repeating it changes nothing.
 
     Raises `NotFound`, `Forbidden` (oneself), `OwnerProtected`.
     """
@@ -130,60 +82,110 @@ async def disable(session: AsyncSession, actor: Actor, user_id: str) -> User:
     rules.check_not_owner(row.kind)
     rules.check_not_self(actor.id, user_id)
     if row.status != "disabled":
-        before = queries.view(row)
+        before = view(row)
         now = datetime.now(UTC)
         row.status = "disabled"
         row.sessions_valid_from = sessions.next_valid_from(now, row.sessions_valid_from)
         await sessions.end_all(session, user_id, now)
-        _changed(session, actor, row, facts.UserDisabled, before)
-    return queries.view(row)
+        _publish_change(session, actor, events.UserDisabled, row, before)
+    return view(row)
 
 
 async def enable(session: AsyncSession, actor: Actor, user_id: str) -> User:
-    """Let a disabled member of staff in again; repeating it changes nothing. Raises `NotFound`, `Forbidden`."""
+    """Enable a disabled member of staff. Repeating it changes nothing.
+
+    Raises `NotFound`, and `Forbidden` (oneself, or a user with more permissions than the actor holds).
+    """
     row = await lock_for_update(session, actor, user_id)
     if row.status == "disabled":
         rules.check_not_self(actor.id, user_id)
         rules.check_grantable(permissions.expand(row.permissions), actor.permissions)
-        before = queries.view(row)
+        before = view(row)
         login = await logins.get_by_subject(session, user_id)
-        row.status = "active" if login.password_hash is not None else "invited"
-        _changed(session, actor, row, facts.UserUpdated, before)
-    return queries.view(row)
+        row.status = rules.status_when_enabled(has_password=login.password_hash is not None)
+        _publish_change(session, actor, events.UserUpdated, row, before)
+    return view(row)
 
 
 async def set_permissions(
     session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, codes: list[str]
 ) -> StaffPermissions:
-    """Give a member of staff this set; their running tokens end, so that it holds everywhere at once.
+    """Replace the permissions of a member of staff. Tokens issued before are refused, so the new ones hold at once everywhere.
 
-    Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden` (oneself, or more than the caller holds).
+    Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden` (oneself, or more than the actor holds).
     """
     row = await lock_for_update(session, actor, user_id)
     if_match.check(row.version)
     rules.check_not_owner(row.kind)
     rules.check_not_self(actor.id, user_id)
     rules.check_grantable(permissions.expand(codes) - permissions.expand(row.permissions), actor.permissions)
-    wanted = _ordered(codes)
-    if wanted != row.permissions:
-        before = queries.view(row)
-        row.permissions = wanted
+    ordered = _ordered(codes)
+    if ordered != row.permissions:
+        before = view(row)
+        row.permissions = ordered
         row.sessions_valid_from = sessions.next_valid_from(datetime.now(UTC), row.sessions_valid_from)
-        _changed(session, actor, row, facts.UserPermissionsChanged, before)
+        _publish_change(session, actor, events.UserPermissionsChanged, row, before)
     return view_permissions(row)
 
 
-def _changed(session: AsyncSession, actor: Actor, row: UserRow, fact: type[facts.UserEvent], before: User) -> None:
+def activate(session: AsyncSession, row: UserRow, now: datetime) -> None:
+    """Make an invited user, whose row is locked, active. The caller writes the audit event."""
+    row.status = "active"
     row.version += 1
-    row.updated_at = datetime.now(UTC)
-    publish(session, fact, row)
-    audit.record(
-        session,
-        actor,
-        fact.type_name(),
-        row.user_id,
-        before=audit.snapshot(before),
-        after=audit.snapshot(queries.view(row)),
+    row.updated_at = now
+    publish(session, events.UserUpdated, row)
+
+
+def new_row(
+    *,
+    tenant_id: str,
+    kind: str,
+    email: str,
+    names: tuple[str, str],
+    invited: bool,
+    permissions: list[str],
+    livemode: bool,
+    now: datetime,
+) -> UserRow:
+    """The row of a new user, with its first and last name. The caller adds it to the session and publishes it."""
+    return UserRow(
+        user_id=new_id("usr"),
+        tenant_id=tenant_id,
+        version=1,
+        kind=kind,
+        email=email,
+        first_name=names[0],
+        last_name=names[1],
+        status="invited" if invited else "active",
+        permissions=permissions,
+        sessions_valid_from=now,
+        livemode=livemode,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def publish(session: AsyncSession, event_type: type[events.UserEvent], row: UserRow) -> None:
+    """Publish an event with the user's whole state."""
+    changes.publish(session, event_type, row, subject=row.user_id, state=_state(row))
+
+
+def _publish_change(
+    session: AsyncSession, actor: Actor, event_type: type[events.UserEvent], row: UserRow, before: User
+) -> None:
+    changes.publish_change(
+        session, actor, event_type, row, subject=row.user_id, state=_state(row), before=before, after=view(row)
+    )
+
+
+def _state(row: UserRow) -> events.UserState:
+    return events.UserState(
+        user_id=row.user_id,
+        tenant_id=row.tenant_id,
+        kind=row.kind,
+        status=row.status,
+        permissions=row.permissions,
+        sessions_valid_from=row.sessions_valid_from,
     )
 
 

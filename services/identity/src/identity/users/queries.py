@@ -4,13 +4,37 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import tenants
+from identity import rows
 from identity.actors import Actor
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
 from shared.api import Page, Paging, page
 from shared.errors import NotFound
+
+
+async def list_users(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[User]:
+    """The tenant's owner and members of staff, newest first."""
+    statement = _visible_rows(actor)
+    if status is not None:
+        statement = statement.where(col(UserRow.status) == status)
+    order = (col(UserRow.created_at), col(UserRow.user_id))
+    return await page(session, statement, paging, by=order, view=view, filters=[status])
+
+
+async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:
+    """One user. Raises `NotFound`."""
+    return view(await _get_row(session, actor, user_id))
+
+
+async def get_permissions(session: AsyncSession, actor: Actor, user_id: str) -> StaffPermissions:
+    """What one user may do. Raises `NotFound`."""
+    return view_permissions(await _get_row(session, actor, user_id))
+
+
+async def lock_for_update(session: AsyncSession, actor: Actor, user_id: str) -> UserRow:
+    """One user's row, locked. Raises `NotFound`."""
+    return await rows.get_one(session, _by_id(actor, user_id).with_for_update(key_share=True), _not_found())
 
 
 def view(row: UserRow) -> User:
@@ -31,26 +55,8 @@ def view(row: UserRow) -> User:
     )
 
 
-async def list_users(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[User]:
-    """The tenant's administrators, the owner among them, newest first."""
-    statement = _visible_rows(actor)
-    if status is not None:
-        statement = statement.where(col(UserRow.status) == status)
-    order = (col(UserRow.created_at), col(UserRow.user_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[status])
-
-
-async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:
-    """One administrator. Raises `NotFound`."""
-    return view(await _one(session, _visible_rows(actor).where(col(UserRow.user_id) == user_id)))
-
-
-async def get_permissions(session: AsyncSession, actor: Actor, user_id: str) -> StaffPermissions:
-    """What one administrator may do. Raises `NotFound`."""
-    return view_permissions(await _one(session, _visible_rows(actor).where(col(UserRow.user_id) == user_id)))
-
-
 def view_permissions(row: UserRow) -> StaffPermissions:
+    """A user's permissions as the API shows them; an owner's are computed."""
     is_owner = row.kind == "owner"
     return StaffPermissions(
         user_id=row.user_id,
@@ -61,17 +67,17 @@ def view_permissions(row: UserRow) -> StaffPermissions:
     )
 
 
+async def _get_row(session: AsyncSession, actor: Actor, user_id: str) -> UserRow:
+    return await rows.get_one(session, _by_id(actor, user_id), _not_found())
+
+
+def _by_id(actor: Actor, user_id: str) -> Select[UserRow]:
+    return _visible_rows(actor).where(col(UserRow.user_id) == user_id)
+
+
 def _visible_rows(actor: Actor) -> Select[UserRow]:
-    return tenants.visible_to(select(UserRow), actor, UserRow.tenant_id, UserRow.livemode)
+    return rows.visible_to(select(UserRow), actor, UserRow.tenant_id, UserRow.livemode)
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, user_id: str) -> UserRow:
-    statement = _visible_rows(actor).where(col(UserRow.user_id) == user_id)
-    return await _one(session, statement.with_for_update(key_share=True))
-
-
-async def _one(session: AsyncSession, statement: Select[UserRow]) -> UserRow:
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NotFound("no member of staff with this id", code="user_not_found")
-    return row
+def _not_found() -> NotFound:
+    return NotFound("no member of staff with this id", code="user_not_found")

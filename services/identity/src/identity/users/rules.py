@@ -10,19 +10,30 @@ class OwnerProtected(Conflict):
 
 
 def check_grantable(added: frozenset[str], held: frozenset[str]) -> None:
-    """Nobody grants what they do not hold. Raises `Forbidden` that lists what is missing."""
+    """Raises `Forbidden`, with the list of missing permissions, when somebody grants more than they hold."""
     missing = sorted(added - held)
     if missing:
         raise Forbidden("you can grant only permissions that you hold", code="permission_not_held", missing=missing)
 
 
 def check_not_self(actor: str, target: str) -> None:
-    """Nobody changes their own rights. Raises `Forbidden`."""
+    """Raises `Forbidden` when somebody changes their own permissions or status."""
     if actor == target:
         raise Forbidden("nobody changes their own permissions or status", code="own_account")
 
 
 def check_not_owner(kind: str) -> None:
-    """Raises `OwnerProtected`."""
+    """Raises `OwnerProtected` for the owner."""
     if kind == "owner":
         raise OwnerProtected("the owner always has full permissions; transfer the ownership first")
+
+
+def check_may_update(kind: str, *, own: bool, by_platform: bool) -> None:
+    """Raises `OwnerProtected` unless the owner or the platform updates the owner: a new e-mail address could take the tenant."""
+    if not own and not by_platform:
+        check_not_owner(kind)
+
+
+def status_when_enabled(*, has_password: bool) -> str:
+    """The status of a disabled user after it is enabled again."""
+    return "active" if has_password else "invited"

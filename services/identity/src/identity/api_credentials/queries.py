@@ -1,0 +1,57 @@
+"""Reads API accounts and a merchant's API settings, and locks a merchant that has API access."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from identity import merchants, rows
+from identity.actors import Actor
+from identity.api_credentials import rules
+from identity.api_credentials.schemas import ApiAccount, ApiSettings
+from identity.merchants import MerchantRow
+from shared.api import Page, Paging, page
+
+
+async def list_api_accounts(session: AsyncSession, actor: Actor, paging: Paging) -> Page[ApiAccount]:
+    """The merchants that have API access, newest first, with their API Account IDs; never a key."""
+    statement = rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
+    order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
+    return await page(session, statement.where(col(MerchantRow.api_access)), paging, by=order, view=_account)
+
+
+async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
+    """The API settings of the merchant that calls."""
+    row = (await session.execute(select(MerchantRow).where(col(MerchantRow.merchant_id) == actor.id))).scalar_one()
+    now = datetime.now(UTC)
+    overlap_end = row.previous_key_valid_until
+    return ApiSettings(
+        api_access=row.api_access,
+        api_account_id=row.account_id if row.api_access else None,
+        auth_key_hint=row.key_hint if row.api_access else None,
+        rotated_at=row.key_made_at if row.api_access else None,
+        previous_key_valid_until=overlap_end if overlap_end is not None and overlap_end > now else None,
+        last_used_at=row.last_used_at,
+        livemode=row.livemode,
+    )
+
+
+async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:
+    """The row of the merchant that calls, locked. Raises `Forbidden` when its API access is off."""
+    statement = select(MerchantRow).where(col(MerchantRow.merchant_id) == actor.id).with_for_update(key_share=True)
+    row = (await session.execute(statement)).scalar_one()
+    rules.check_enabled(level=row.level, required_level=merchants.API_ACCESS_LEVEL, api_access=row.api_access)
+    return row
+
+
+def _account(row: MerchantRow) -> ApiAccount:
+    assert row.account_id is not None
+    return ApiAccount(
+        merchant_id=row.merchant_id,
+        business_name=row.business_name,
+        api_account_id=row.account_id,
+        status=row.status,
+        livemode=row.livemode,
+        last_used_at=row.last_used_at,
+    )

@@ -1,0 +1,59 @@
+"""The one shape of a change: raise the record's version, publish its whole state, write the audit event, in one transaction."""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from identity import audit
+from identity.actors import Actor
+from shared.events import State
+from shared.events.identity import IdentityEvent
+from shared.messaging import outbox
+
+
+class Record(Protocol):
+    """A row whose changes are published."""
+
+    version: int
+    updated_at: datetime
+
+    @property
+    def tenant_id(self) -> str | None: ...
+
+
+def publish(
+    session: AsyncSession, event_type: type[IdentityEvent], record: Record, *, subject: str, state: State
+) -> None:
+    """Publish an event about a record, with the record's id (`subject`) and whole state. Its sequence is the record's version."""
+    outbox.publish(
+        session,
+        event_type(
+            type=event_type.type_name(),
+            tenant_id=record.tenant_id,
+            subject=subject,
+            sequence=record.version,
+            data=state,
+        ),
+    )
+
+
+def publish_change(
+    session: AsyncSession,
+    actor: Actor,
+    event_type: type[IdentityEvent],
+    record: Record,
+    *,
+    subject: str,
+    state: State,
+    before: BaseModel | None = None,
+    after: BaseModel | None = None,
+) -> None:
+    """Raise the version by one, publish the event and write its audit event, with the API's view of the record before and after."""
+    record.version += 1
+    record.updated_at = datetime.now(UTC)
+    publish(session, event_type, record, subject=subject, state=state)
+    audit.record(
+        session, actor, event_type.type_name(), subject, before=before, after=after, tenant_id=record.tenant_id
+    )
