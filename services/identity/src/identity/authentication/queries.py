@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity.authentication.schemas import Principal
+from identity.authentication.schemas import Person
 from identity.logins import LoginRow
 from identity.merchants import MerchantRow
 from identity.sessions import RefreshTokenRow, SessionRow
@@ -42,11 +42,11 @@ async def get_tenant_status(session: AsyncSession, tenant_id: str) -> str:
     return status
 
 
-def view_person(row: PersonRow) -> Principal:
+def view_person(row: PersonRow) -> Person:
     """A user or merchant as the API shows who has logged in."""
     if isinstance(row, UserRow):
         name = f"{row.first_name} {row.last_name}"
-        return Principal(id=row.user_id, kind=row.kind, tenant_id=row.tenant_id, email=row.email, name=name)
-    return Principal(
+        return Person(id=row.user_id, kind=row.kind, tenant_id=row.tenant_id, email=row.email, name=name)
+    return Person(
         id=row.merchant_id, kind="merchant", tenant_id=row.tenant_id, email=row.login_email, name=row.business_name
     )

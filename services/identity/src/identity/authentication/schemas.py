@@ -42,8 +42,8 @@ class PasswordIn(Input):
     new_password: fields.Password
 
 
-class Principal(BaseModel):
-    """Who has come in."""
+class Person(BaseModel):
+    """The user or merchant who has logged in."""
 
     id: str
     kind: str = ApiField(description="owner, staff or merchant.")
@@ -62,7 +62,7 @@ class Session(Secret):
     expires_at: datetime = ApiField(description="End of the token.")
     refresh_token: str = ApiField(description="Good once, for the next token.")
     refresh_expires_at: datetime = ApiField(description="End of the session.")
-    principal: Principal
+    principal: Person
     livemode: bool
 
 
@@ -70,4 +70,4 @@ class AcceptedInvitation(BaseModel):
     """The person whose password is now set."""
 
     object: Literal["accepted_invitation"] = "accepted_invitation"
-    principal: Principal
+    principal: Person
