@@ -313,6 +313,41 @@ async def test_a_late_result_changes_nothing(harness: DeliveryHarness) -> None:
     assert len(await harness.attempts(between)) == 1
 
 
+async def test_of_two_results_in_one_group_only_the_one_under_the_present_lease_counts(
+    harness: DeliveryHarness,
+) -> None:
+    # A worker that was slow for a moment lost a lease, claimed the same delivery again, and both attempts end at once.
+    await harness.endpoint("http://127.0.0.1:9999/never")
+    event_id = await harness.publish_job()
+    first = await claim(harness)
+    await harness.rows("UPDATE delivery_due SET due_at = now() - interval '1 second' RETURNING 1")
+    second = await claim(harness)
+    refused = AttemptResult(first, Outcome(time.time_ns() // 1000, 7, "status", 500), Decision(retry_seconds=60))
+    accepted = AttemptResult(second, Outcome(time.time_ns() // 1000, 5, None, 200), Decision())
+
+    async with harness.database.transaction() as session:
+        ours = await results.record_leased_attempts(session, [refused, accepted])
+
+    assert ours == {second.key}
+    delivery = await harness.delivery(event_id)
+    assert (delivery.status, delivery.attempts_made, delivery.response_status) == ("delivered", 1, 200)
+    assert await harness.queued() == []
+    assert len(await harness.attempts(delivery)) == 1
+
+
+async def test_only_the_present_lease_of_a_delivery_is_renewed(harness: DeliveryHarness) -> None:
+    await harness.endpoint("http://127.0.0.1:9999/never")
+    await harness.publish_job()
+    first = await claim(harness)
+    await harness.rows("UPDATE delivery_due SET due_at = now() - interval '1 second' RETURNING 1")
+    second = await claim(harness)
+
+    async with harness.database.transaction() as session:
+        ours = await due.renew(session, [first, second], 8)
+
+    assert ours == {second.key}
+
+
 async def test_results_wait_for_a_database_that_is_away(harness: DeliveryHarness) -> None:
     requests = 0
     locked = asyncio.Event()

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from webhooks.deliveries.rules import Decision
 from webhooks.http_client import Outcome
 from webhooks.postgres import NO_VALUES, AutocommitConnection, Statement, array_literal, sparse_array_literal
-from webhooks.queue import LeasedDelivery
+from webhooks.queue import LeasedDelivery, LeaseKey
 
 # Arrays come as literals: the driver's own encoding of arrays looks at each element several times, and costs more than all the rest of an
 # attempt's record. Where all of a column is null, its array is empty, and `unnest` fills up with nulls; in the list of columns it makes
@@ -76,17 +76,17 @@ _RECORD_LEASED = Statement(
     finished AS (
         DELETE FROM delivery_due q USING result r
         WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NULL
-        RETURNING q.event_id, q.endpoint_id
+        RETURNING q.event_id, q.endpoint_id, r.token
     ),
     postponed AS (
         UPDATE delivery_due q SET due_at = now() + make_interval(secs => r.retry_seconds), lease_token = NULL, retry = true
         FROM result r
         WHERE q.event_id = r.event_id AND q.endpoint_id = r.endpoint_id AND q.lease_token = r.token AND r.retry_seconds IS NOT NULL
-        RETURNING q.event_id, q.endpoint_id
+        RETURNING q.event_id, q.endpoint_id, r.token
     ),
     held AS MATERIALIZED (
         SELECT r.* FROM result r
-        JOIN (SELECT * FROM finished UNION ALL SELECT * FROM postponed) kept USING (event_id, endpoint_id)
+        JOIN (SELECT * FROM finished UNION ALL SELECT * FROM postponed) kept USING (event_id, endpoint_id, token)
     ),
     logged AS (
         INSERT INTO attempts (
@@ -111,7 +111,7 @@ _RECORD_LEASED = Statement(
             response_body = excluded.response_body, failure = excluded.failure, next_attempt_at = excluded.next_attempt_at,
             finished_at = excluded.finished_at, status = excluded.status
     )
-    SELECT event_id, endpoint_id FROM held
+    SELECT event_id, endpoint_id, token FROM held
     """  # noqa: S608 - fixed text
 )
 
@@ -141,12 +141,12 @@ async def record_first_attempts(
     return {row[0] for row in rows}
 
 
-async def record_leased_attempts(session: AsyncSession, results: Sequence[AttemptResult]) -> set[tuple[UUID, UUID]]:
-    """Write down attempts of what was leased out of the queue; the pairs of event and endpoint that were still ours."""
+async def record_leased_attempts(session: AsyncSession, results: Sequence[AttemptResult]) -> set[LeaseKey]:
+    """Record attempts of deliveries that were leased from the queue; return the keys of those whose lease was still held."""
     ordered = sorted(results, key=_pair)
     numbers = array_literal(result.leased.attempts_made + 1 for result in ordered)
     rows = await _RECORD_LEASED.rows(session, {**_columns(ordered), "numbers": numbers})
-    return {(row[0], row[1]) for row in rows}
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
 def _pair(result: AttemptResult) -> tuple[UUID, UUID]:

@@ -325,7 +325,7 @@ class Dispatcher:
                 ours = await queue.renew(session, some, self._lease_seconds)
             for one in some:
                 # What is not ours any more does not begin; what is under way ends by itself, and its record changes nothing.
-                one.lease.held_until = held_until if (one.event.id, one.endpoint_id) in ours else 0.0
+                one.lease.held_until = held_until if one.key in ours else 0.0
 
     async def _check(self) -> None:
         """Show what takes long, give back what waits for long, measure."""

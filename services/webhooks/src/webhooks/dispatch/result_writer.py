@@ -227,4 +227,4 @@ async def _record_leased(session: AsyncSession, results: Sequence[AttemptResult]
         await queue.lock_job_order(session, {endpoint_id for endpoint_id, _ in ended})
     ours = await deliveries.record_leased_attempts(session, results)
     await queue.unblock(session, ended)
-    return [result for result in results if (result.leased.event.id, result.leased.endpoint_id) in ours]
+    return [result for result in results if result.leased.key in ours]

@@ -17,7 +17,7 @@ from webhooks.queue.due import (
     unblock,
     unblock_all,
 )
-from webhooks.queue.leases import Event, Lease, LeasedDelivery, new_token
+from webhooks.queue.leases import Event, Lease, LeasedDelivery, LeaseKey, new_token
 from webhooks.queue.tables import DeliveryDueRow, FlightRow
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "FlightRow",
     "Lease",
+    "LeaseKey",
     "LeasedDelivery",
     "claim",
     "enqueue",

@@ -18,7 +18,7 @@ from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks.endpoints import EndpointCache
 from webhooks.http_client import Message
 from webhooks.postgres import AutocommitConnection, Statement
-from webhooks.queue.leases import Event, Lease, LeasedDelivery, key_arrays, new_token
+from webhooks.queue.leases import Event, Lease, LeasedDelivery, LeaseKey, key_arrays, new_token
 
 FIRST_ENDPOINT = UUID(int=0)
 
@@ -77,7 +77,7 @@ _HELD = """
 _RENEW = text(
     f"""
     UPDATE delivery_due q SET due_at = now() + make_interval(secs => :lease_seconds) {_HELD}
-    RETURNING q.event_id, q.endpoint_id
+    RETURNING q.event_id, q.endpoint_id, q.lease_token
     """  # noqa: S608 - fixed text
 )
 _RELEASE = text(f"UPDATE delivery_due q SET due_at = now(), lease_token = NULL {_HELD}")  # noqa: S608 - fixed text
@@ -187,10 +187,10 @@ async def claim(
     return [one for one, row in zip(leased, rows, strict=True) if row.enabled], reached, skipped
 
 
-async def renew(session: AsyncSession, held: Sequence[LeasedDelivery], lease_seconds: float) -> set[tuple[UUID, UUID]]:
-    """Make these leases last anew; the pairs of event and endpoint whose lease is still ours."""
+async def renew(session: AsyncSession, held: Sequence[LeasedDelivery], lease_seconds: float) -> set[LeaseKey]:
+    """Renew these leases; return the keys of those that are still held."""
     rows = await session.execute(_RENEW, {**key_arrays(held), "lease_seconds": lease_seconds})
-    return {(row.event_id, row.endpoint_id) for row in rows}
+    return {(row.event_id, row.endpoint_id, row.lease_token) for row in rows}
 
 
 async def release(session: AsyncSession, held: Sequence[LeasedDelivery]) -> None:

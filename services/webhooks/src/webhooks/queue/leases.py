@@ -30,6 +30,11 @@ class Lease:
     is_batch: bool = False
 
 
+LeaseKey = tuple[UUID, UUID, int]
+"""Event, endpoint and token of a lease. Event and endpoint alone would not do: a process may hold one delivery under an old lease, which
+it has lost, and under a new one."""
+
+
 @dataclass(slots=True, eq=False)
 class LeasedDelivery:
     """A delivery that this process may attempt while its lease holds."""
@@ -46,6 +51,11 @@ class LeasedDelivery:
     """When it was accepted, and then when its attempt began (on the monotonic clock)."""
     ended: bool = False
     """It has an outcome."""
+
+    @property
+    def key(self) -> LeaseKey:
+        """This delivery under this lease."""
+        return self.event.id, self.endpoint_id, self.lease.token
 
 
 def new_token() -> int:
