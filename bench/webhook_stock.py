@@ -7,7 +7,7 @@ from uuid import UUID
 from bench.webhook_stage import Place, Stage, samples, say
 from shared.ids import to_uuid
 from webhooks.events.fan_out import POSITIONS_PER_TRANSACTION
-from webhooks.events.worker import PartitionMaintenance
+from webhooks.events.worker import partition_maintenance
 
 CHUNK_EVENTS = 50_000
 DAYS = 29
@@ -63,9 +63,9 @@ _DUE = f"""
 
 async def make_days(stage: Stage) -> None:
     """The partitions of the days that are past, as the service would have made them in time."""
-    keeper = PartitionMaintenance(stage.harness.database, retention_days=DAYS + 1)
+    maintenance = partition_maintenance(stage.harness.database)
     for ago in range(DAYS, 0, -1):
-        await keeper.keep(datetime.now(UTC) - timedelta(days=ago))
+        await maintenance.run_once(datetime.now(UTC) - timedelta(days=ago), kept=DAYS + 1)
 
 
 async def write_delivered(stage: Stage, place: Place, endpoint_ids: Sequence[UUID], first: int, count: int) -> None:

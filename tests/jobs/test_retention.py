@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from jobs.retention import worker
 from shared.ids import to_uuid
+from shared.postgres import partitions
 from shared.postgres.database import Database
 from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 from tests.support.suite import eventually
@@ -165,8 +166,8 @@ async def test_a_month_too_full_to_be_moved_stays_until_it_is_old(
     jobs = [await merchant.api.create() for _ in range(3)]
     for job in jobs:
         await happened(service, job, LONG_AGO)
-    monkeypatch.setattr(worker, "MOVED_ROWS_MAX", 2)
-    monkeypatch.setattr(worker, "DELETED_ROWS_MAX", 2)
+    monkeypatch.setattr(partitions, "MOVED_ROWS_MAX", 2)
+    monkeypatch.setattr(partitions, "DELETED_ROWS_MAX", 2)
 
     await tidied(service, LONG_AGO)
     assert "2024_01" not in await months(service)

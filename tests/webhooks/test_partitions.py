@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from tests.support.stack import BackingStack
 from tests.support.webhooks import DeliveryHarness, job_created, migrated, open_database, secret_32
-from webhooks.events.worker import TABLES, PartitionMaintenance
+from webhooks.events.worker import TABLES, partition_maintenance
 from webhooks.postgres.time_ordered_ids import first_id_at
 
 DAY = timedelta(days=1)
+COLUMNS = {table.name: table.column for table in TABLES}
 
 
 async def days(harness: DeliveryHarness, table: str) -> list[str]:
@@ -44,28 +45,28 @@ async def store(harness: DeliveryHarness, at: datetime) -> UUID:
 
 async def where(harness: DeliveryHarness, table: str, event_id: UUID) -> str:
     (row,) = await harness.rows(
-        f"SELECT tableoid::regclass::text AS name FROM {table} WHERE {TABLES[table]} = :id", id=event_id
+        f"SELECT tableoid::regclass::text AS name FROM {table} WHERE {COLUMNS[table]} = :id", id=event_id
     )
     return str(row.name)
 
 
 async def test_days_come_and_go(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     # Long after the days that the migrations made, whichever those were.
     now = datetime.now(UTC) + 60 * DAY
     old = await store(harness, now)
 
-    assert await keeper.keep(now)
+    assert await maintenance.run_once(now, kept=30)
     assert await days(harness, "events") == [f"{now + ahead * DAY:%Y%m%d}" for ahead in range(4)]
     later = now + 32 * DAY
-    assert await keeper.keep(later)
+    assert await maintenance.run_once(later, kept=30)
 
     # Of the first days the two that are younger than 30 days then, and the days to come.
     expected = [f"{now + ahead * DAY:%Y%m%d}" for ahead in (2, 3)] + [
         f"{later + ahead * DAY:%Y%m%d}" for ahead in range(4)
     ]
-    for table in TABLES:
+    for table in COLUMNS:
         assert await days(harness, table) == expected
     assert await harness.rows("SELECT 1 FROM events WHERE id = :id", id=old) == []
     assert await harness.queued() == []
@@ -74,12 +75,12 @@ async def test_days_come_and_go(backing: BackingStack) -> None:
 
 async def test_what_fits_no_day_moves_when_its_day_is_made(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     ahead = datetime.now(UTC) + 10 * DAY
     early = await store(harness, ahead)
     assert await where(harness, "deliveries", early) == "deliveries_default"
 
-    assert await keeper.keep(ahead - DAY)
+    assert await maintenance.run_once(ahead - DAY, kept=30)
 
     for table in ("events", "deliveries"):
         assert await where(harness, table, early) == f"{table}_{ahead:%Y%m%d}"
@@ -88,12 +89,12 @@ async def test_what_fits_no_day_moves_when_its_day_is_made(backing: BackingStack
 
 async def test_strays_that_are_too_old_are_deleted(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     now = datetime.now(UTC)
     await store(harness, now - 40 * DAY)
     kept = await store(harness, now - 20 * DAY)
 
-    assert await keeper.keep(now)
+    assert await maintenance.run_once(now, kept=30)
 
     assert [row.id for row in await harness.rows("SELECT id FROM events")] == [kept]
     await harness.database.close()
@@ -101,13 +102,13 @@ async def test_strays_that_are_too_old_are_deleted(backing: BackingStack) -> Non
 
 async def test_a_busy_table_is_asked_again_later(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     later = datetime.now(UTC) + 32 * DAY
 
     async with harness.database.engine.connect() as reader:
         await reader.exec_driver_sql("SELECT count(*) FROM events")
-        assert not await keeper.keep(later)
-    assert await keeper.keep(later)
+        assert not await maintenance.run_once(later, kept=30)
+    assert await maintenance.run_once(later, kept=30)
 
     assert all(day >= f"{later - 30 * DAY:%Y%m%d}" for day in await days(harness, "events"))
     await harness.database.close()

@@ -22,7 +22,7 @@ from tests.support.webhooks import DeliveryHarness, migrated, open_database, sec
 from webhooks.deliveries import queries
 from webhooks.endpoints import stats
 from webhooks.events import feed
-from webhooks.events.worker import PartitionMaintenance
+from webhooks.events.worker import partition_maintenance
 from webhooks.replays import operations
 
 DAYS = 12
@@ -82,9 +82,9 @@ async def store(backing: BackingStack) -> AsyncIterator[Store]:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     # Always at the same hour: of a day that has hardly begun a plan may well read the whole small table.
     now = datetime.now(UTC).replace(hour=20, minute=0) - timedelta(days=1)
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     for back in range(DAYS, 0, -3):
-        assert await keeper.keep(now - timedelta(days=back))
+        assert await maintenance.run_once(now - timedelta(days=back), kept=30)
     endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     values = {
         "tenant": to_uuid(harness.tenant_id),

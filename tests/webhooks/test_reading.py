@@ -20,7 +20,7 @@ from webhooks.deliveries import queries as deliveries_queries
 from webhooks.deliveries.schemas import Delivery, DeliveryDetail
 from webhooks.endpoints import operations as endpoints_operations
 from webhooks.endpoints import queries as endpoints_queries
-from webhooks.events.worker import PartitionMaintenance
+from webhooks.events.worker import partition_maintenance
 from webhooks.postgres.time_ordered_ids import first_id_at
 from webhooks.replays import operations as replays_operations
 from webhooks.replays import worker as replays_worker
@@ -76,7 +76,7 @@ async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Repla
 async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    assert await PartitionMaintenance(harness.database, retention_days=30).keep(today - DAY)
+    assert await partition_maintenance(harness.database).run_once(today - DAY, kept=30)
     answers = [500, 500, 200]
 
     async def answer(_: web.Request) -> web.Response:
@@ -104,9 +104,9 @@ async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: B
 async def test_a_page_goes_on_over_midnight(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     now = datetime.now(UTC)
-    keeper = PartitionMaintenance(harness.database, retention_days=30)
+    maintenance = partition_maintenance(harness.database)
     for back in (12, 8, 4):
-        assert await keeper.keep(now - back * DAY)
+        assert await maintenance.run_once(now - back * DAY, kept=30)
     await harness.endpoint("http://127.0.0.1:9999/a")
     await harness.endpoint("http://127.0.0.1:9999/b")
     # Of each of 14 days, two more of an age that has no partition, and some that are ahead of this clock.
@@ -213,7 +213,7 @@ async def test_what_waits_longer_than_its_event_is_kept_holds_nothing_up(backing
     await harness.publish(young)
     before = {row.event_id: row.due_at.year == 9999 for row in await harness.rows(DUE)}
 
-    assert await PartitionMaintenance(harness.database, retention_days=30).keep(now)
+    assert await partition_maintenance(harness.database).run_once(now, kept=30)
 
     after = await harness.rows(DUE)
     assert set(before) == {to_uuid(old.id), to_uuid(young.id)}

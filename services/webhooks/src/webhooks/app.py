@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
             Part("endpoints", lambda: endpoint_cache.run(service.database)),
             Part(
                 "partitions",
-                events_worker.PartitionMaintenance(service.database, settings.retention_days).run,
+                events_worker.maintaining_partitions(service.database, retention_days=settings.retention_days),
                 role="worker",
             ),
             Part("replays", lambda: replays_worker.run(service.database), role="worker"),
