@@ -12,10 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
+from shared.access import authorization
+from shared.access.principals import Caller, Principal
 from shared.api.group_commit import GroupCommit, GroupRead, Written
 from shared.api.idempotency import Claim
 from shared.crypto.encryptor import Encryptor
-from shared.errors import Conflict, NotFound, WaybillError
+from shared.errors import Conflict, Forbidden, NotFound, WaybillError
 from shared.events import billing
 from shared.ids import new_id
 from shared.messaging import outbox
@@ -25,6 +27,13 @@ from tests.support.probe import create_plumbing
 from tests.support.stack import BackingStack
 
 RING = Encryptor({1: b"r" * 32})
+CALLER = authorization.caller_for("pair", Principal(), livemode=True)
+FORMER = authorization.caller_for("pair", Principal(), livemode=False)
+"""A caller whose access has ended since its request was admitted."""
+
+
+async def recheck(session: AsyncSession, callers: Sequence[Caller]) -> Sequence[Caller | WaybillError]:
+    return [Forbidden("access has ended") if caller is FORMER else caller for caller in callers]
 
 
 class Answer(BaseModel):
@@ -38,7 +47,8 @@ class Writer:
     def __init__(self) -> None:
         self.groups: list[int] = []
 
-    async def write(self, session: AsyncSession, words: list[str]) -> Sequence[Written | WaybillError]:
+    async def write(self, session: AsyncSession, items: list[tuple[Caller, str]]) -> Sequence[Written | WaybillError]:
+        words = [word for _, word in items]
         self.groups.append(len(words))
         results: list[Written | WaybillError] = []
         for word in words:
@@ -74,7 +84,7 @@ def writer() -> Writer:
 
 @pytest.fixture
 def group(database: Database, writer: Writer) -> GroupCommit[str]:
-    return GroupCommit(database, RING, writer.write, status_code=201)
+    return GroupCommit(database, RING, recheck, writer.write, status_code=201)
 
 
 def claim(key: str, question: str = "q") -> Claim:
@@ -82,7 +92,7 @@ def claim(key: str, question: str = "q") -> Claim:
 
 
 async def together(group: GroupCommit[str], *words: str) -> list[Response | BaseException]:
-    return await asyncio.gather(*(group.submit(word, None, "req") for word in words), return_exceptions=True)
+    return await asyncio.gather(*(group.submit(CALLER, word, None, "req") for word in words), return_exceptions=True)
 
 
 async def kept(database: Database, prefix: str) -> set[str]:
@@ -109,12 +119,12 @@ async def test_writes_that_meet_share_a_transaction(
 
 async def test_a_write_that_comes_as_the_last_writer_ends_is_not_forgotten(database: Database, writer: Writer) -> None:
     tag = secrets.token_hex(4)
-    single = GroupCommit(database, RING, writer.write, status_code=201, writers=1)
+    single = GroupCommit(database, RING, recheck, writer.write, status_code=201, writers=1)
 
     async with asyncio.timeout(60):
         for number in range(5):
             # Goes on in the very step in which the writer that answered has run out of work.
-            await single.submit(f"{tag}-{number}", None, "req")
+            await single.submit(CALLER, f"{tag}-{number}", None, "req")
 
     assert len(await kept(database, tag)) == 5
 
@@ -130,6 +140,25 @@ async def test_a_refusal_is_its_own(database: Database, group: GroupCommit[str])
     assert await kept(database, tag) == {f"{tag}-1", f"{tag}-2"}
 
 
+async def test_a_caller_whose_access_has_ended_writes_nothing_and_keeps_no_other_from_it(
+    database: Database, group: GroupCommit[str]
+) -> None:
+    tag = secrets.token_hex(4)
+
+    good, refused = await asyncio.gather(
+        group.submit(CALLER, f"{tag}-1", claim(f"{tag}-1"), "req"),
+        group.submit(FORMER, f"{tag}-2", claim(f"{tag}-2"), "req"),
+        return_exceptions=True,
+    )
+    later = await group.submit(CALLER, f"{tag}-2", claim(f"{tag}-2"), "req")
+
+    assert isinstance(good, Response)
+    assert isinstance(refused, Forbidden)
+    # The refusal was not stored under the key.
+    assert "idempotency-replayed" not in later.headers
+    assert await kept(database, tag) == {f"{tag}-1", f"{tag}-2"}
+
+
 async def test_an_error_in_one_write_fails_no_other(database: Database, group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
 
@@ -142,7 +171,7 @@ async def test_an_error_in_one_write_fails_no_other(database: Database, group: G
 
 async def test_a_write_that_fails_at_commit_fails_no_other(database: Database, group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
-    await group.submit(f"{tag}-taken", None, "req")
+    await group.submit(CALLER, f"{tag}-taken", None, "req")
 
     answers = await together(group, f"{tag}-0", f"{tag}-1", f"{tag}-taken", f"{tag}-2")
 
@@ -156,10 +185,10 @@ async def test_one_key_does_its_work_once_in_a_group_and_after_it(database: Data
     ours = claim(tag)
 
     answers = await asyncio.gather(
-        *(group.submit(f"{tag}-word", ours, "req") for _ in range(20)), return_exceptions=True
+        *(group.submit(CALLER, f"{tag}-word", ours, "req") for _ in range(20)), return_exceptions=True
     )
-    later = await group.submit(f"{tag}-word", ours, "req")
-    other = await asyncio.gather(group.submit(f"{tag}-b", claim(tag, "another"), "req"), return_exceptions=True)
+    later = await group.submit(CALLER, f"{tag}-word", ours, "req")
+    other = await asyncio.gather(group.submit(CALLER, f"{tag}-b", claim(tag, "another"), "req"), return_exceptions=True)
 
     done = [answer for answer in answers if isinstance(answer, Response)]
     assert done
@@ -175,8 +204,8 @@ async def test_one_key_does_its_work_once_in_a_group_and_after_it(database: Data
 async def test_a_refusal_under_a_key_is_kept(group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
 
-    first = await group.submit(f"refused-{tag}", claim(tag), "req-1")
-    again = await group.submit(f"refused-{tag}", claim(tag), "req-2")
+    first = await group.submit(CALLER, f"refused-{tag}", claim(tag), "req-1")
+    again = await group.submit(CALLER, f"refused-{tag}", claim(tag), "req-2")
 
     assert (first.status_code, again.status_code) == (409, 409)
     assert bytes(first.body) == bytes(again.body)
@@ -190,7 +219,7 @@ async def test_each_fact_carries_the_trace_of_its_own_request(database: Database
     async def request(word: str) -> None:
         context = traces.extract({"traceparent": f"00-{trace_ids[word]}-{secrets.token_hex(8)}-01"})
         with trace.use_span(trace.get_current_span(context)):
-            await group.submit(word, None, "req")
+            await group.submit(CALLER, word, None, "req")
 
     await asyncio.gather(*(request(word) for word in trace_ids))
 

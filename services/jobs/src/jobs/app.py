@@ -1,7 +1,5 @@
 """Composition root: everything that the jobs service is made of."""
 
-from functools import partial
-
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,13 +14,14 @@ from jobs.exports import routes as exports_routes
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
 from jobs.imports.worker import ImportWorker
+from jobs.job_store import JobIn
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
 from jobs.reports import routes as reports_routes
 from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
-from shared.access.authentication import Access
+from shared.access.principals import Caller
 from shared.api.group_commit import GroupCommit, GroupRead, Written
 from shared.chassis.parts import Part
 from shared.errors import WaybillError
@@ -36,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The service in this process's roles."""
     service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     creations = GroupCommit(
-        service.database, service.response_encryptor, partial(_create, access=service.access), status_code=201
+        service.database, service.response_encryptor, service.access.recheck_all, _create, status_code=201
     )
     keep = retention_worker.retaining(
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
@@ -45,18 +44,16 @@ def create_app(settings: Settings) -> FastAPI:
     return service.app(
         routers=[
             # Before the routes of one job: `bulk`, `imports` and `export` must not be read as job ids.
-            bulk_routes.router(service.access, bytes_max=settings.bulk_bytes_max),
-            imports_routes.router(
-                service.database, service.access, service.response_encryptor, bytes_max=settings.import_bytes_max
-            ),
+            bulk_routes.router(bytes_max=settings.bulk_bytes_max),
+            imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
             exports_routes.router(Exports(service.database, service.access, at_once_max=settings.exports_max)),
-            jobs_routes.router(creations, GroupRead(service.database, job_store.get_many), service.access),
+            jobs_routes.router(creations, GroupRead(service.database, job_store.get_many)),
             history_routes.router(),
-            lifecycle_routes.router(service.access),
-            lifecycle_routes.ending_router(service.access),
-            actions_routes.router(service.access),
+            lifecycle_routes.router(),
+            lifecycle_routes.ending_router(),
+            actions_routes.router(),
             search_routes.router(),
-            customers_routes.router(service.access, CustomerIds(settings.secret_bytes)),
+            customers_routes.router(CustomerIds(settings.secret_bytes)),
             reports_routes.router(),
         ],
         parts=[
@@ -67,5 +64,5 @@ def create_app(settings: Settings) -> FastAPI:
     )
 
 
-async def _create(session: AsyncSession, orders: list[jobs.Order], *, access: Access) -> list[Written | WaybillError]:
-    return await jobs.create(session, access, orders)
+async def _create(session: AsyncSession, items: list[tuple[Caller, JobIn]]) -> list[Written | WaybillError]:
+    return await jobs.create(session, [jobs.Order(caller, asked) for caller, asked in items])

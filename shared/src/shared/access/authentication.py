@@ -103,27 +103,22 @@ class Access:
         authorization.check_permission(caller.via, caller.permissions, route)
         return caller
 
-    async def recheck(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Principal | WaybillError]:
-        """The callers' standings as this transaction sees them: access may have ended between the decision and the write.
+    async def recheck(self, session: AsyncSession, caller: Caller) -> Caller:
+        """The caller as this transaction sees it: access may have ended since the request was admitted.
 
-        For each caller its standing, or the `Unauthenticated`, `Forbidden` or `PaymentRequired` that it has to be told instead.
+        Raises `Unauthenticated`, `Forbidden`, `PaymentRequired` or `Unavailable`.
         """
+        (current,) = await self.recheck_all(session, [caller])
+        if isinstance(current, WaybillError):
+            raise current
+        return current
+
+    async def recheck_all(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Caller | WaybillError]:
+        """`recheck` for several callers: in the place of one whose access has ended, the error. One query for all API credentials."""
         lookups = [lookup_of(caller) for caller in callers]
         principals = await load_principals(session, set(lookups), self._peppers)
         now = datetime.now(UTC)
-        return [
-            self._rechecked(caller, principals[lookup], now) for caller, lookup in zip(callers, lookups, strict=True)
-        ]
-
-    def _rechecked(self, caller: Caller, principal: Principal | None, now: datetime) -> Principal | WaybillError:
-        if principal is None:
-            return _refused("these credentials are not known", "credentials_unknown")
-        again = authorization.caller_for(caller.via, principal, livemode=caller.livemode)
-        try:
-            authorization.authorize(again, caller.route, now)
-        except WaybillError as refusal:
-            return refusal
-        return principal
+        return [_rechecked(caller, principals[lookup], now) for caller, lookup in zip(callers, lookups, strict=True)]
 
     def staleness_seconds(self, now: datetime) -> float:
         """Seconds since every consumed topic was last proven to be fully applied; infinite before the first proof."""
@@ -153,9 +148,10 @@ class Access:
         if not credentials.is_well_formed(key) or _ACCOUNT_ID.fullmatch(account_id) is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
         principal = await self._principal(Lookup("account", account_id))
-        if principal is None or not self._matches_digest(key, principal, now):
+        digest = None if principal is None else self._matching_digest(key, principal, now)
+        if principal is None or digest is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
-        return authorization.caller_for("pair", principal, livemode=principal.livemode)
+        return authorization.caller_for("pair", principal, livemode=principal.livemode, key_digest=digest)
 
     async def _by_api_key(self, presented: PresentedCredentials, key: str, now: datetime) -> Caller:
         if not credentials.is_well_formed(key):
@@ -164,14 +160,15 @@ class Access:
         principal = await self._principal(
             Lookup("key", self._peppers.digest(key), tenant_id, presented.tenant_name), key
         )
-        if principal is None or not self._matches_digest(key, principal, now):
+        digest = None if principal is None else self._matching_digest(key, principal, now)
+        if principal is None or digest is None:
             raise _refused("wrong API key", "credentials_wrong")
         via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
         if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):
             raise NotFound("no tenant with this id or name", code="tenant_not_found")
         # A test tenant has no live rows, whatever key comes; a test key sees the test rows of any tenant.
         livemode = principal.livemode and principal.tenant_livemode is not False
-        return authorization.caller_for(via, principal, livemode=livemode)
+        return authorization.caller_for(via, principal, livemode=livemode, key_digest=digest)
 
     async def _by_session_token(self, token: str, now: datetime) -> Caller:
         claims = self._tokens.get(token)
@@ -187,21 +184,28 @@ class Access:
         if principal is None:
             # The signature proves that identity knows this subject: the news is still on its way.
             raise Unavailable("this account is not known here yet", code="access_not_ready")
-        if principal.sessions_valid_from is not None and claims.issued_at < principal.sessions_valid_from:
-            raise _refused("this session has ended", "session_revoked")
+        if _is_revoked(claims.issued_at, principal):
+            raise _session_revoked()
         via: Via = "merchant_session" if principal.subject_kind == "merchant" else "session"
-        return authorization.caller_for(via, principal, livemode=claims.livemode, session_id=claims.session_id)
+        return authorization.caller_for(
+            via,
+            principal,
+            livemode=claims.livemode,
+            session_id=claims.session_id,
+            token_issued_at=claims.issued_at,
+        )
 
     async def _verified(self, token: str, now: datetime) -> tokens.Claims:
         if tokens.key_id_of(token) not in self._public_keys:
             await self._refresh_public_keys()
         return tokens.verify(token, public_keys=self._public_keys, now=now)
 
-    def _matches_digest(self, key: str, principal: Principal, now: datetime) -> bool:
-        return any(
-            (valid_until is None or now < valid_until) and self._peppers.matches(key, digest, version)
-            for digest, version, valid_until in principal.digests
-        )
+    def _matching_digest(self, key: str, principal: Principal, now: datetime) -> str | None:
+        """The digest of the key among those that are valid now."""
+        for digest, version, valid_until in principal.digests:
+            if (valid_until is None or now < valid_until) and self._peppers.matches(key, digest, version):
+                return digest
+        return None
 
     # -- knowing -----------------------------------------------------------------------------------------------------------
 
@@ -283,6 +287,44 @@ class Access:
             refresh=self.refresh,
             refresh_seconds=REFRESH_SECONDS,
         ).run()
+
+
+def _rechecked(caller: Caller, principal: Principal | None, now: datetime) -> Caller | WaybillError:
+    if principal is None:
+        return _refused("these credentials are not known", "credentials_unknown")
+    current = authorization.caller_for(
+        caller.via,
+        principal,
+        livemode=caller.livemode,
+        session_id=caller.session_id,
+        key_digest=caller.key_digest,
+        token_issued_at=caller.token_issued_at,
+        route=caller.route,
+    )
+    try:
+        authorization.authorize(current, caller.route, now)
+    except WaybillError as refusal:
+        return refusal
+    if caller.key_digest is not None and not _is_valid(caller.key_digest, principal, now):
+        return _refused("this key was replaced", "credentials_wrong")
+    if caller.token_issued_at is not None and _is_revoked(caller.token_issued_at, principal):
+        return _session_revoked()
+    return current
+
+
+def _is_valid(key_digest: str, principal: Principal, now: datetime) -> bool:
+    return any(
+        digest == key_digest and (valid_until is None or now < valid_until)
+        for digest, _, valid_until in principal.digests
+    )
+
+
+def _is_revoked(token_issued_at: datetime, principal: Principal) -> bool:
+    return principal.sessions_valid_from is not None and token_issued_at < principal.sessions_valid_from
+
+
+def _session_revoked() -> Unauthenticated:
+    return _refused("this session has ended", "session_revoked")
 
 
 def _is_access_event(event: Event) -> bool:

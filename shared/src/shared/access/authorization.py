@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from shared.access import permissions
-from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, Via
 from shared.errors import Forbidden, PaymentRequired, Unauthenticated, Unavailable
 
 API_ACCESS_LEVEL = 2
@@ -80,15 +80,25 @@ def check_permission(via: Via, held: frozenset[str], route: RouteAccess) -> None
         raise Forbidden(f"the permission {route.permission} is missing", code="permission_missing", required=required)
 
 
-def caller_for(via: Via, principal: Principal, *, livemode: bool, session_id: str | None = None) -> Caller:
-    """The caller that stands behind a credential."""
+def caller_for(
+    via: Via,
+    principal: Principal,
+    *,
+    livemode: bool,
+    session_id: str | None = None,
+    key_digest: str | None = None,
+    token_issued_at: datetime | None = None,
+    route: RouteAccess = ANY_ROUTE,
+) -> Caller:
+    """The caller that a credential or session belongs to."""
     if via == "platform_key":
         kind: Literal["platform", "owner", "staff", "merchant"] = "platform"
     elif via in ("pair", "merchant_session"):
         kind = "merchant"
     else:
         kind = "owner" if principal.subject_kind == "owner" else "staff"
-    return Caller(kind, via, principal, permissions_of(via, principal), livemode, session_id)
+    held = permissions_of(via, principal)
+    return Caller(kind, via, principal, held, livemode, session_id, key_digest, token_issued_at, route)
 
 
 def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:

@@ -23,6 +23,10 @@ class RouteAccess:
     exempt_from_402: bool = False
 
 
+ANY_ROUTE = RouteAccess("authenticated")
+"""The declaration of a caller that no route has admitted yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """All that is known of a credential or session at this moment: itself, its subject, its tenant, the tenant's subscription."""
@@ -64,8 +68,12 @@ class Caller:
     permissions: frozenset[str]
     livemode: bool
     session_id: str | None = None
-    route: RouteAccess = RouteAccess("authenticated")
-    """What the route that was decided on declares."""
+    key_digest: str | None = None
+    """Digest of the key that was presented; None in a session."""
+    token_issued_at: datetime | None = None
+    """When the session token that was presented was issued; None with a key."""
+    route: RouteAccess = ANY_ROUTE
+    """The declaration of the route that admitted the caller."""
 
     @property
     def tenant_id(self) -> str:

@@ -9,6 +9,7 @@ from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page
 from shared.api.request_body import body, streams
 from shared.api.routes import Router
 from shared.api.schemas import Input, Secret
+from shared.api.transactions import Transactions
 
 __all__ = [
     "CurrentCaller",
@@ -26,6 +27,7 @@ __all__ = [
     "Searching",
     "Secret",
     "Transaction",
+    "Transactions",
     "Upload",
     "authenticated",
     "body",

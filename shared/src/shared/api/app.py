@@ -9,10 +9,11 @@ from fastapi.routing import APIRoute
 from shared.access.authentication import Access
 from shared.api import introspection, problems
 from shared.api.declarations import RouteUndeclared
+from shared.api.edge import Edge
 from shared.api.middleware import EdgeMiddleware
 from shared.api.openapi import build_document
 from shared.api.rate_limits import RateLimits
-from shared.api.routes import Edge, GuardedRoute, Router
+from shared.api.routes import GuardedRoute, Router
 from shared.chassis.health import LIVENESS_PATH, READINESS_PATH, Check, NotReady, add_health_routes
 from shared.chassis.parts import Part, lifespan
 from shared.chassis.settings import ServiceSettings

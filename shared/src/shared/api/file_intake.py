@@ -14,11 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from shared.api import idempotency, problems, request_body
+from shared.api import idempotency, request_body
 from shared.api.responses import render
-from shared.crypto.encryptor import Encryptor
+from shared.api.transactions import run_in_transaction
 from shared.errors import BadRequest
-from shared.postgres.database import Database
 
 IDLE_SECONDS = 60.0
 """A client that sends nothing for so long has gone."""
@@ -54,23 +53,16 @@ class _Upload:
         if waiting:
             yield bytes(waiting)
 
-    async def accept(
-        self,
-        database: Database,
-        encryptor: Encryptor,
-        work: Callable[[AsyncSession], Awaitable[BaseModel]],
-        status_code: int,
-    ) -> Response:
-        """Once the file is read: do what it asks for in one transaction; for a repeated Idempotency-Key, the stored answer."""
-        claim = self._claim()
-        async with database.transaction() as session:
+    async def accept(self, work: Callable[[AsyncSession], Awaitable[BaseModel]], status_code: int) -> Response:
+        """Once the file is read: do what it asks for in one transaction; for a repeated Idempotency-Key, the stored answer.
 
-            async def answer() -> Response:
-                return render(await work(session), status_code)
+        Raises like `run_in_transaction`: the caller's access may have ended while the file arrived.
+        """
 
-            if claim is None:
-                return await answer()
-            return await idempotency.run(session, claim, encryptor, problems.request_id_of(self._request), answer)
+        async def answer(session: AsyncSession) -> Response:
+            return render(await work(session), status_code)
+
+        return await run_in_transaction(self._request, self._claim(), answer)
 
     def _claim(self) -> idempotency.Claim | None:
         fingerprint = self._digest.digest() + self.media_type.encode()

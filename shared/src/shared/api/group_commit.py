@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
+from shared.access.principals import Caller
 from shared.api import idempotency, problems
 from shared.api.idempotency import STORED_ERRORS, Claim
 from shared.api.responses import render
@@ -48,8 +49,15 @@ class Written:
     facts: tuple[Event, ...] = ()
 
 
+Recheck = Callable[[AsyncSession, Sequence[Caller]], Awaitable[Sequence[Caller | WaybillError]]]
+"""`Access.recheck_all`."""
+Write = Callable[[AsyncSession, list[tuple[Caller, ItemT]]], Awaitable[Sequence[Written | WaybillError]]]
+"""Writes these items in the session; for each of them, in their order, the result or the refusal."""
+
+
 @dataclass(slots=True)
 class _Pending(Generic[ItemT]):
+    caller: Caller
     item: ItemT
     claim: Claim | None
     request_id: str
@@ -89,13 +97,14 @@ class _Groups(Generic[ItemT]):
 
 
 class GroupCommit(Generic[ItemT]):
-    """Commits writes in groups. `write` does what was asked, in the given session, and returns for each item what came of it."""
+    """Commits writes in groups. `recheck` checks, once for each group, that the callers still have access; `write` gets only those."""
 
     def __init__(
         self,
         database: Database,
         encryptor: Encryptor,
-        write: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[Written | WaybillError]]],
+        recheck: Recheck,
+        write: Write[ItemT],
         *,
         status_code: int,
         batch_max: int = BATCH_MAX,
@@ -103,15 +112,16 @@ class GroupCommit(Generic[ItemT]):
     ):
         self._database = database
         self._encryptor = encryptor
+        self._recheck = recheck
         self._write = write
         self._status_code = status_code
         self._groups: _Groups[_Pending[ItemT]] = _Groups(self._settle, batch_max=batch_max, tasks=writers)
 
-    async def submit(self, item: ItemT, claim: Claim | None, request_id: str) -> Response:
+    async def submit(self, caller: Caller, item: ItemT, claim: Claim | None, request_id: str) -> Response:
         """The answer to one write, after its commit. Raises what it was refused with, `Unavailable` when too many are waiting."""
         if len(self._groups.waiting) >= PENDING_MAX:
             raise Unavailable("too many writes are waiting", code="overloaded")
-        pending = _Pending(item, claim, request_id, asyncio.get_running_loop().create_future())
+        pending = _Pending(caller, item, claim, request_id, asyncio.get_running_loop().create_future())
         self._groups.add(pending)
         return await pending.answered
 
@@ -137,7 +147,7 @@ class GroupCommit(Generic[ItemT]):
         async with self._database.transaction() as session:
             answers = await self._recall(session, group)
             todo = [place for place, answer in enumerate(answers) if answer is None]
-            results = await self._write(session, [group[place].item for place in todo]) if todo else []
+            results = await self._do(session, [group[place] for place in todo]) if todo else []
             stored: list[tuple[Claim, Response]] = []
             for place, result in zip(todo, results, strict=True):
                 pending = group[place]
@@ -147,6 +157,17 @@ class GroupCommit(Generic[ItemT]):
             if stored:
                 await idempotency.store(session, stored, self._encryptor)
         return [answer for answer in answers if answer is not None]
+
+    async def _do(self, session: AsyncSession, group: list[_Pending[ItemT]]) -> list[Written | WaybillError]:
+        """Write for those callers who still have access."""
+        callers = await self._recheck(session, [pending.caller for pending in group])
+        items = [
+            (caller, pending.item)
+            for caller, pending in zip(callers, group, strict=True)
+            if not isinstance(caller, WaybillError)
+        ]
+        results = iter(await self._write(session, items) if items else ())
+        return [caller if isinstance(caller, WaybillError) else next(results) for caller in callers]
 
     async def _recall(self, session: AsyncSession, group: list[_Pending[ItemT]]) -> list[Response | Exception | None]:
         answers: list[Response | Exception | None] = [None] * len(group)

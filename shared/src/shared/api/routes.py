@@ -1,50 +1,34 @@
-"""Guarded routes, and the one path that every request takes through them.
+"""Guarded routes, and the path that every request takes through them.
 
-A route without a declaration (`shared.api.declarations`) cannot be made, so the app refuses to start. Before the body is read the caller
-is decided; then the body is bounded and parsed; then the handler runs, inside one transaction when it asks for one, which is committed
-before the answer leaves.
+A route without a declaration (`shared.api.declarations`) cannot be made, so the app refuses to start. First the caller is authenticated
+and authorized; then the body is read, up to its limit, and parsed; then the handler runs. A handler that takes a `Transaction` runs in one
+transaction, in which the caller's access is checked again, and which is committed before the response is sent.
 """
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from shared.access.authentication import Access, PresentedCredentials
+from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
 from shared.access.principals import Caller, RouteAccess
-from shared.api import idempotency, problems, request_body
+from shared.api import idempotency, request_body
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
 from shared.api.dependencies import reading_session, searching_session, transaction_session
+from shared.api.edge import Edge, edge_of
 from shared.api.entity_tags import not_modified
 from shared.api.openapi import error_responses, route_metadata
-from shared.api.rate_limits import RateLimits
 from shared.api.responses import with_json_response
-from shared.crypto.encryptor import Encryptor
+from shared.api.transactions import run_in_transaction
 from shared.errors import Unauthenticated
-from shared.postgres.database import Database
 
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What every route of an app works with; the composition root puts it on `app.state.edge`."""
-
-    database: Database
-    access: Access
-    limits: RateLimits
-    body_bytes_max: int
-    cursor_secret: bytes
-    response_encryptor: Encryptor
-
-
-# -- the route -------------------------------------------------------------------------------------------------------------
 
 
 class GuardedRoute(APIRoute):
@@ -75,7 +59,7 @@ class GuardedRoute(APIRoute):
         reads, searches = _asks_for(self.dependant, reading_session), _asks_for(self.dependant, searching_session)
 
         async def handle(request: Request) -> Response:
-            edge: Edge = request.app.state.edge
+            edge = edge_of(request)
             caller, headers = await self._admit(edge, request)
             body = b""
             if rule.media_types:
@@ -89,7 +73,7 @@ class GuardedRoute(APIRoute):
                     by_parts=rule.by_parts,
                 )
             if in_transaction:
-                response = await self._in_transaction(edge, request, caller, body, answer)
+                response = await self._in_transaction(request, caller, body, answer)
             elif reads or searches:
                 async with edge.database.searching() if searches else edge.database.reading() as session:
                     request.state.session = session
@@ -126,7 +110,6 @@ class GuardedRoute(APIRoute):
 
     async def _in_transaction(
         self,
-        edge: Edge,
         request: Request,
         caller: Caller | None,
         body: bytes,
@@ -135,12 +118,12 @@ class GuardedRoute(APIRoute):
         claim = (
             idempotency.claim_of(request, caller, self.path, body) if caller and request.method in _WRITING else None
         )
-        async with edge.database.transaction() as session:
+
+        async def work(session: AsyncSession) -> Response:
             request.state.session = session
-            if claim is None:
-                return await answer(request)
-            request_id = problems.request_id_of(request)
-            return await idempotency.run(session, claim, edge.response_encryptor, request_id, lambda: answer(request))
+            return await answer(request)
+
+        return await run_in_transaction(request, claim, work)
 
 
 class Router(APIRouter):

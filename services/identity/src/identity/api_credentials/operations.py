@@ -8,18 +8,19 @@ from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer, MerchantRow
+from shared.api import Transactions
 from shared.events import identity as events
 
 
 async def reveal(
-    authenticator: Authenticator, actor: Actor, issuer: CredentialIssuer, body: RevealIn
+    authenticator: Authenticator, transactions: Transactions, actor: Actor, issuer: CredentialIssuer, body: RevealIn
 ) -> ApiCredentials:
     """The merchant's API credentials. The audit event is committed before they are returned.
 
     Raises `Forbidden` (wrong password, API access off) or `TooManyRequests`.
     """
     await authentication.reauthenticate(authenticator, actor, body.password)
-    async with authenticator.database.transaction() as session:
+    async with transactions.begin() as session:
         row = await lock_own(session, actor)
         key = merchants.reveal_key(row, issuer)
         merchants.publish_change(session, actor, events.CredentialRevealed, row)
@@ -28,6 +29,7 @@ async def reveal(
 
 async def rotate(
     authenticator: Authenticator,
+    transactions: Transactions,
     actor: Actor,
     issuer: CredentialIssuer,
     body: RotateIn,
@@ -37,7 +39,7 @@ async def rotate(
     """A new Auth Key for the merchant. The former key stays valid for the overlap. Raises like `reveal`."""
     await authentication.reauthenticate(authenticator, actor, body.password)
     overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
-    async with authenticator.database.transaction() as session:
+    async with transactions.begin() as session:
         row = await lock_own(session, actor)
         merchants.rotate_credentials(row, issuer, datetime.now(UTC), overlap_seconds)
         key = merchants.reveal_key(row, issuer)

@@ -5,7 +5,7 @@ from identity.actors import CurrentActor
 from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer
-from shared.api import Page, PageRequest, Reading, Router, Transaction, merchant_only, requires
+from shared.api import Page, PageRequest, Reading, Router, Transaction, Transactions, merchant_only, requires
 from shared.ids import AccountId
 
 
@@ -33,16 +33,16 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
 
     @routes.post("/v1/api-settings/reveal")
     @merchant_only()
-    async def reveal_api_credentials(body: RevealIn, actor: CurrentActor) -> ApiCredentials:
+    async def reveal_api_credentials(body: RevealIn, transactions: Transactions, actor: CurrentActor) -> ApiCredentials:
         """Retrieve your API Account ID and API Auth Key."""
-        return await api_credentials.reveal(authenticator, actor, issuer, body)
+        return await api_credentials.reveal(authenticator, transactions, actor, issuer, body)
 
     @routes.post("/v1/api-settings/rotate")
     @merchant_only()
-    async def rotate_api_credentials(body: RotateIn, actor: CurrentActor) -> ApiCredentials:
+    async def rotate_api_credentials(body: RotateIn, transactions: Transactions, actor: CurrentActor) -> ApiCredentials:
         """Get a new API Auth Key; the former one stays valid for the overlap."""
         return await api_credentials.rotate(
-            authenticator, actor, issuer, body, overlap_seconds_default=overlap_seconds_default
+            authenticator, transactions, actor, issuer, body, overlap_seconds_default=overlap_seconds_default
         )
 
     return routes

@@ -23,6 +23,7 @@ from identity.signing_keys import Signer
 from identity.users import UserRow
 from shared.access import tokens
 from shared.access.principals import Caller
+from shared.api import Transactions
 from shared.errors import Forbidden, NotFound, Unauthenticated
 from shared.events import identity as events
 from shared.ids import new_id
@@ -122,12 +123,14 @@ async def log_out(session: AsyncSession, actor: Actor) -> None:
     audit.record(session, actor, "session.revoked", session_id)
 
 
-async def change_password(authenticator: Authenticator, actor: Actor, body: PasswordIn) -> Session:
+async def change_password(
+    authenticator: Authenticator, transactions: Transactions, actor: Actor, body: PasswordIn
+) -> Session:
     """Set a new password, end the person's other sessions and issue a new token. Raises `Forbidden`, `TooManyRequests`."""
     session_id, subject_id = _session_and_subject(actor.caller)
     await reauthenticate(authenticator, actor, body.current_password)
     new_hash = await authenticator.passwords.hash(body.new_password)
-    async with authenticator.database.transaction() as session:
+    async with transactions.begin() as session:
         person = await lock_person(session, await logins.get_by_subject(session, subject_id))
         login = await logins.get_by_subject(session, subject_id, lock=True)
         login.password_hash = new_hash

@@ -4,7 +4,7 @@ from identity import authentication
 from identity.actors import CurrentActor, RequestOrigin
 from identity.authentication import Authenticator
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
-from shared.api import Router, Transaction, public, session_only
+from shared.api import Router, Transaction, Transactions, public, session_only
 
 
 def router(authenticator: Authenticator) -> Router:
@@ -37,8 +37,8 @@ def router(authenticator: Authenticator) -> Router:
 
     @routes.post("/v1/password")
     @session_only()
-    async def change_password(body: PasswordIn, actor: CurrentActor) -> Session:
+    async def change_password(body: PasswordIn, transactions: Transactions, actor: CurrentActor) -> Session:
         """Change your password; your other sessions end."""
-        return await authentication.change_password(authenticator, actor, body)
+        return await authentication.change_password(authenticator, transactions, actor, body)
 
     return routes

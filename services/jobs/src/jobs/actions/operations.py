@@ -26,7 +26,6 @@ from jobs.job_store import (
     save,
     view_action,
 )
-from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.errors import Invalid, Violation
@@ -36,12 +35,12 @@ ACTIONS_FIELD = frozenset({"actions"})
 """What a job's status must allow to be edited before an action is added, changed or deleted."""
 
 
-async def create(session: AsyncSession, access: Access, caller: Caller, job_id: str, asked: ActionIn) -> ActionState:
+async def create(session: AsyncSession, caller: Caller, job_id: str, asked: ActionIn) -> ActionState:
     """A new action in the job, after those that it has unless it says where.
 
     Raises `NotFound`, `Invalid`, `NotEditable` or `TooManyActions`.
     """
-    locked = await lock_for_update(session, access, caller, job_id)
+    locked = await lock_for_update(session, caller, job_id)
     row = locked.row
     action = new_action(asked, job_id, row.type, _next_position(locked), locked.now)
     _require_stop_allowed(action.type, action.stop)
@@ -63,7 +62,6 @@ async def create(session: AsyncSession, access: Access, caller: Caller, job_id: 
 
 async def update(
     session: AsyncSession,
-    access: Access,
     caller: Caller,
     job_id: str,
     action_id: str,
@@ -74,7 +72,7 @@ async def update(
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
     """
-    locked = await lock_for_update(session, access, caller, job_id)
+    locked = await lock_for_update(session, caller, job_id)
     action = locked.action(action_id)
     if_match.check(action.version)
     asked = apply_patch(ActionIn, view_action(action), patch)
@@ -93,11 +91,9 @@ async def update(
     return view_action(action)
 
 
-async def delete(
-    session: AsyncSession, access: Access, caller: Caller, job_id: str, action_id: str, if_match: IfMatch
-) -> None:
+async def delete(session: AsyncSession, caller: Caller, job_id: str, action_id: str, if_match: IfMatch) -> None:
     """Delete an action of the job; nothing when that was done before. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
-    locked = await lock_for_update(session, access, caller, job_id)
+    locked = await lock_for_update(session, caller, job_id)
     action = locked.actions.get(action_id)
     if action is None:
         if await find(session, caller, job_id, action_id, deleted=True) is None:
@@ -111,7 +107,6 @@ async def delete(
 
 async def record_outcome(
     session: AsyncSession,
-    access: Access,
     caller: Caller,
     job_id: str,
     action_id: str,
@@ -122,7 +117,7 @@ async def record_outcome(
 
     Raises `NotFound`, `Invalid`, `PreconditionFailed` or `CommandNotAllowed`.
     """
-    locked = await lock_for_update(session, access, caller, job_id)
+    locked = await lock_for_update(session, caller, job_id)
     action = locked.action(action_id)
     units = Units(outcome.completed, outcome.incomplete, outcome.damaged)
     if outcome.completed + outcome.incomplete + outcome.damaged != action.quantity:

@@ -4,13 +4,12 @@ from jobs import actions
 from jobs.actions.schemas import ActionPatch
 from jobs.fields import merge_patch_body
 from jobs.job_store import ActionIn
-from shared.access.authentication import Access
 from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.events.jobs import ActionState
 from shared.ids import ActionId, JobId
 
 
-def router(access: Access) -> Router:
+def router() -> Router:
     """The routes. Actions have versions of their own: `ETag` and `If-Match` are about the action, not its job."""
     routes = Router(tags=["actions"])
 
@@ -32,7 +31,7 @@ def router(access: Access) -> Router:
 
         While the job is staging or new, up to 500 actions. It comes last unless it has a position.
         """
-        return await actions.create(session, access, caller, job_id, asked)
+        return await actions.create(session, caller, job_id, asked)
 
     @routes.get("/v1/jobs/{job_id}/actions/{action_id}")
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
@@ -57,7 +56,7 @@ def router(access: Access) -> Router:
 
         A JSON Merge Patch (RFC 7396): what is left out stays, null removes. While the job is staging or new.
         """
-        return await actions.update(session, access, caller, job_id, action_id, patch, if_match)
+        return await actions.update(session, caller, job_id, action_id, patch, if_match)
 
     @routes.delete("/v1/jobs/{job_id}/actions/{action_id}", status_code=204)
     @requires("orders.actions.delete", api_credentials=True)
@@ -68,6 +67,6 @@ def router(access: Access) -> Router:
 
         While the job is staging or new. 204 also when it was deleted before.
         """
-        await actions.delete(session, access, caller, job_id, action_id, if_match)
+        await actions.delete(session, caller, job_id, action_id, if_match)
 
     return routes

@@ -9,7 +9,6 @@ from jobs.bulk.rules import NotDone
 from jobs.bulk.schemas import BulkIn, BulkItem, BulkResult, problem_of
 from jobs.job_store import Job, JobIn
 from jobs.jobs import ReferenceTaken
-from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api.group_commit import Written
 from shared.api.problems import members
@@ -21,17 +20,11 @@ class _AllOrNothing(Exception):
     """Undoes what an atomic request has written."""
 
 
-async def create(session: AsyncSession, access: Access, caller: Caller, asked: BulkIn, request_id: str) -> BulkResult:
-    """Create these jobs as their mode says; what became of each, in their order.
-
-    Raises only what concerns the request as a whole: what has become of the caller's access since it was admitted.
-    """
-    (principal,) = await access.recheck(session, [caller])
-    if isinstance(principal, WaybillError):
-        raise principal
+async def create(session: AsyncSession, caller: Caller, asked: BulkIn, request_id: str) -> BulkResult:
+    """Create these jobs as their mode says; what became of each, in their order."""
     try:
         async with session.begin_nested():
-            results = await _create_acceptable(session, access, caller, asked.items)
+            results = await _create_acceptable(session, caller, asked.items)
             if asked.mode == "atomic" and not all(isinstance(result, Written) for result in results):
                 raise _AllOrNothing
     except _AllOrNothing:
@@ -46,11 +39,11 @@ async def create(session: AsyncSession, access: Access, caller: Caller, asked: B
 
 
 async def _create_acceptable(
-    session: AsyncSession, access: Access, caller: Caller, items: Sequence[JobIn | WaybillError]
+    session: AsyncSession, caller: Caller, items: Sequence[JobIn | WaybillError]
 ) -> list[Written | WaybillError]:
     acceptable = [item for item in items if isinstance(item, JobIn)]
     orders = [jobs.Order(caller, item) for item in acceptable]
-    created = iter(await jobs.create(session, access, orders) if orders else [])
+    created = iter(await jobs.create(session, orders) if orders else [])
     return [next(created) if isinstance(item, JobIn) else item for item in items]
 
 

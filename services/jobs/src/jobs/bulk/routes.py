@@ -4,12 +4,11 @@ from fastapi import Request
 
 from jobs import bulk
 from jobs.bulk.schemas import BulkIn, BulkResult
-from shared.access.authentication import Access
 from shared.api import CurrentCaller, Router, Transaction, body, requires
 from shared.api.problems import request_id_of
 
 
-def router(access: Access, *, bytes_max: int) -> Router:
+def router(*, bytes_max: int) -> Router:
     """The route. A request may have `bytes_max` bytes."""
     routes = Router(tags=["jobs"])
 
@@ -23,6 +22,6 @@ def router(access: Access, *, bytes_max: int) -> Router:
         answered. With `atomic` either all are created or none; those that could have been are then 424. Of two with the same reference the
         second is 409. An Idempotency-Key repeats the whole answer; what failed for a passing reason (503) needs a new request.
         """
-        return await bulk.create(session, access, caller, asked, request_id_of(request))
+        return await bulk.create(session, caller, asked, request_id_of(request))
 
     return routes

@@ -6,11 +6,10 @@ from fastapi import Query
 
 from jobs import customers
 from jobs.customers.schemas import Customer, CustomerFilters, Erasure, ErasureIn
-from shared.access.authentication import Access
 from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
 
 
-def router(access: Access, ids: customers.CustomerIds) -> Router:
+def router(ids: customers.CustomerIds) -> Router:
     """The routes, for administrators alone."""
     routes = Router(tags=["customers"])
 
@@ -36,6 +35,6 @@ def router(access: Access, ids: customers.CustomerIds) -> Router:
         outcomes. Numbers, tags, metadata, counts, dates and statuses stay. Each job is published as `job.updated` with `erased_at`.
         One call erases up to 500 jobs: repeat it while `has_more` is true. Nothing that matches is no error.
         """
-        return await customers.erase(session, access, caller, ids, asked)
+        return await customers.erase(session, caller, ids, asked)
 
     return routes

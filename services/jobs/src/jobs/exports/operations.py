@@ -20,7 +20,7 @@ from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import Page
 from shared.api.cursors import Cursors
-from shared.errors import Unavailable, WaybillError
+from shared.errors import Unavailable
 from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -75,10 +75,9 @@ class Exports:
 
     async def _page(self, caller: Caller, asked: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
         async with self._database.searching() as session:
-            (principal,) = await self._access.recheck(session, [caller])
-            if isinstance(principal, WaybillError):
-                raise principal
-            return await search.list_jobs(session, caller, asked, cursors.paging(PAGE_JOBS, cursor))
+            # A file may take long: the access of whoever reads it may end meanwhile.
+            current = await self._access.recheck(session, caller)
+            return await search.list_jobs(session, current, asked, cursors.paging(PAGE_JOBS, cursor))
 
 
 class _ExportResponse(StreamingResponse):

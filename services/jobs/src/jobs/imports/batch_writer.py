@@ -18,6 +18,7 @@ from jobs.imports.schemas import ERRORS_KEPT_MAX
 from jobs.imports.tables import PIECE_BYTES, ImportErrorRow, ImportReferenceRow, ImportRow
 from jobs.job_store import REFERENCE_CHARS_MAX, Job, JobIn
 from shared.access.authentication import Access
+from shared.access.principals import Caller
 from shared.api.group_commit import Written
 from shared.api.problems import VIOLATIONS_MAX
 from shared.api.request_body import parse
@@ -71,18 +72,12 @@ async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows:
     Raises `LeaseLost`, or `Unavailable` when the rows should be tried again later.
     """
     row = await operations.lock_for_update(session, lease)
-    (principal,) = await access.recheck(session, [lease.caller()])
-    if isinstance(principal, Unavailable):
-        raise principal
-    if isinstance(principal, WaybillError):
-        await operations.end_import(session, row, "failed", principal)
+    try:
+        caller = await access.recheck(session, lease.caller())
+    except (Unauthenticated, Forbidden, PaymentRequired) as refusal:
+        await operations.end_import(session, row, "failed", refusal)
         return
-    results = await _create(session, access, lease, rows)
-    for result in results:
-        if isinstance(result, Unauthenticated | Forbidden | PaymentRequired):
-            # It has ended since the look above, and for all rows alike: none of them was created.
-            await operations.end_import(session, row, "failed", result)
-            return
+    results = await _create(session, caller, lease, rows)
     errors = [(one, result) for one, result in zip(rows, results, strict=True) if isinstance(result, WaybillError)]
     await _keep_errors(session, row, errors)
     if not row.dry_run:
@@ -127,14 +122,14 @@ def _reference_in(lease: Lease, record: Record) -> str | None:
 
 
 async def _create(
-    session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]
+    session: AsyncSession, caller: Caller, lease: Lease, rows: Sequence[FileRow]
 ) -> list[Written | WaybillError]:
-    orders = [jobs.Order(lease.caller(), one.asked) for one in rows if isinstance(one.asked, JobIn)]
+    orders = [jobs.Order(caller, one.asked) for one in rows if isinstance(one.asked, JobIn)]
     created: list[Written | WaybillError] = []
     try:
         async with session.begin_nested():
             if orders:
-                created = await jobs.create(session, access, orders)
+                created = await jobs.create(session, orders)
             if lease.row.dry_run:
                 raise _UndoDryRun
     except _UndoDryRun:

@@ -20,8 +20,7 @@ from jobs.imports import operations, queries
 from jobs.imports.schemas import Import, ImportQuery
 from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
 from shared.access.principals import Caller
-from shared.api import Upload
-from shared.crypto.encryptor import Encryptor
+from shared.api import Transactions, Upload
 from shared.errors import BadRequest, Invalid, TooManyRequests, Violation
 from shared.ids import new_id
 from shared.postgres.database import Database
@@ -44,14 +43,14 @@ class _FirstRow:
 
 
 async def receive(
-    database: Database, encryptor: Encryptor, caller: Caller, asked: ImportQuery, upload: Upload
+    database: Database, transactions: Transactions, caller: Caller, asked: ImportQuery, upload: Upload
 ) -> Response:
     """Take in a file and have its jobs created in the background; the answer shows the import.
 
     Raises `Invalid` (merchant, or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (empty,
     or it has not arrived completely).
     """
-    row = await _create_import(database, caller, asked, upload)
+    row = await _create_import(transactions, caller, asked, upload)
     try:
         beginning: _FirstRow | None = None
         bytes_total = 0
@@ -63,15 +62,15 @@ async def receive(
         if beginning is None:
             raise BadRequest("the file is empty", code="body_missing")
         queue = partial(_enqueue, import_id=row.id, beginning=beginning, bytes_total=bytes_total)
-        return await upload.accept(database, encryptor, queue, ACCEPTED)
+        return await upload.accept(queue, ACCEPTED)
     finally:
         # Nothing is left of a file that was not accepted; should that fail here, it is swept away later.
         with suppress(Exception):
             await _discard(database, row.id)
 
 
-async def _create_import(database: Database, caller: Caller, asked: ImportQuery, upload: Upload) -> ImportRow:
-    async with database.transaction() as session:
+async def _create_import(transactions: Transactions, caller: Caller, asked: ImportQuery, upload: Upload) -> ImportRow:
+    async with transactions.begin() as session:
         await _require_merchant(session, caller, asked.merchant_id)
         await _require_quota(session, caller.tenant_id, UPLOADING_MAX, "uploading")
         if not upload.keyed:

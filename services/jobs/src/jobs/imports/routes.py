@@ -8,7 +8,6 @@ from jobs import imports
 from jobs.file_formats import FORMATS
 from jobs.imports import file_intake
 from jobs.imports.schemas import Import, ImportProblem, ImportQuery
-from shared.access.authentication import Access
 from shared.api import (
     CurrentCaller,
     Page,
@@ -16,23 +15,25 @@ from shared.api import (
     Reading,
     Router,
     Transaction,
+    Transactions,
     Upload,
     requires,
     streams,
 )
-from shared.crypto.encryptor import Encryptor
 from shared.ids import ImportId
 from shared.postgres.database import Database
 
 
-def router(database: Database, access: Access, encryptor: Encryptor, *, bytes_max: int) -> Router:
+def router(database: Database, *, bytes_max: int) -> Router:
     """The routes. A file may have `bytes_max` bytes."""
     routes = Router(tags=["files"])
 
     @routes.post("/v1/jobs/import", status_code=202, response_model=Import)
     @requires("orders.jobs.write", api_credentials=True)
     @streams(*FORMATS, bytes_max=bytes_max)
-    async def import_jobs(asked: Annotated[ImportQuery, Query()], upload: Upload, caller: CurrentCaller) -> Response:
+    async def import_jobs(
+        asked: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, caller: CurrentCaller
+    ) -> Response:
         """Import a file of jobs.
 
         CSV (RFC 4180, UTF-8, the first row names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata`
@@ -40,7 +41,7 @@ def router(database: Database, access: Access, encryptor: Encryptor, *, bytes_ma
         only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
         that is answered. Each row is judged by itself, as if it had been posted alone.
         """
-        return await file_intake.receive(database, encryptor, caller, asked, upload)
+        return await file_intake.receive(database, transactions, caller, asked, upload)
 
     @routes.get("/v1/jobs/imports")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
@@ -75,6 +76,6 @@ def router(database: Database, access: Access, encryptor: Encryptor, *, bytes_ma
 
         What it has created stays. 409 when it has ended already in another way.
         """
-        return await imports.cancel(session, access, caller, import_id)
+        return await imports.cancel(session, caller, import_id)
 
     return routes

@@ -29,10 +29,8 @@ from jobs.job_store.queries import (
 from jobs.job_store.rules import JobType, locations_of
 from jobs.job_store.schemas import ActionIn, Job
 from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
-from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import IfMatch
-from shared.errors import WaybillError
 from shared.events.jobs import EVENTS, ActionState, JobChange, JobEvent, JobState
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.messaging import outbox
@@ -64,22 +62,12 @@ class LockedJob:
 
 
 async def lock_for_update(
-    session: AsyncSession,
-    access: Access,
-    caller: Caller,
-    job_id: str,
-    if_match: IfMatch | None = None,
-    *,
-    deleted: bool = False,
+    session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch | None = None, *, deleted: bool = False
 ) -> LockedJob:
     """Lock a job that the caller sees, for a change in this transaction.
 
-    Raises what has become of the caller's access since it was admitted, `NotFound`, or `PreconditionFailed` when `if_match` names another
-    version.
+    Raises `NotFound`, or `PreconditionFailed` when `if_match` names another version.
     """
-    (principal,) = await access.recheck(session, [caller])
-    if isinstance(principal, WaybillError):
-        raise principal
     wanted = visible_to(caller, deleted=deleted).where(col(JobRow.id) == job_id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is None:

@@ -35,8 +35,7 @@ from jobs.job_store import (
 from jobs.jobs import queries
 from jobs.jobs.queries import reference_taken
 from jobs.jobs.rules import PERSONAL_FIELDS, JobErased
-from shared.access.authentication import Access
-from shared.access.principals import Caller, Principal
+from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.api.group_commit import Written
 from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError
@@ -53,16 +52,14 @@ class Order:
     asked: JobIn
 
 
-async def create(session: AsyncSession, access: Access, orders: Sequence[Order]) -> list[Written | WaybillError]:
-    """New jobs with their actions, for several callers at once; for each order the job with its fact, or why there is none.
+async def create(session: AsyncSession, orders: Sequence[Order]) -> list[Written | WaybillError]:
+    """New jobs with their actions, for several callers at once; for each order the job with its event, or the refusal.
 
-    Refusals: `Invalid` (merchant or location), `placing.MerchantInactive`, `placing.ReferenceTaken`, or what has become of the
-    caller's access since it was admitted.
+    Refusals: `Invalid` (merchant or location), `reference_data.MerchantInactive`, `ReferenceTaken`, `Unavailable`.
     """
-    principals = await access.recheck(session, [order.caller for order in orders])
     merchants = await reference_data.get_merchants(session, {order.asked.merchant_id for order in orders} - {None})
     now = datetime.now(UTC)
-    drafts = [_prepare(order, principal, merchants, now) for order, principal in zip(orders, principals, strict=True)]
+    drafts = [_prepare(order, merchants, now) for order in orders]
     timezones = await insert_jobs(session, [draft for draft in drafts if isinstance(draft, NewJob)])
     results: list[Written | WaybillError] = []
     for draft in drafts:
@@ -76,16 +73,11 @@ async def create(session: AsyncSession, access: Access, orders: Sequence[Order])
 
 
 def _prepare(
-    order: Order,
-    principal: Principal | WaybillError,
-    merchants: Mapping[tuple[str, str], reference_data.Merchant],
-    now: datetime,
+    order: Order, merchants: Mapping[tuple[str, str], reference_data.Merchant], now: datetime
 ) -> NewJob | WaybillError:
     """The job that an order asks for, not yet written, or why it is refused before anything is written."""
-    if isinstance(principal, WaybillError):
-        return principal
     try:
-        merchant = _merchant_for(order, principal, merchants)
+        merchant = _merchant_for(order, merchants)
         location_id = reference_data.choose_location(
             merchant, order.asked.location_id, order.asked.distribution_location_id
         )
@@ -95,7 +87,7 @@ def _prepare(
         return refusal
     job_id = new_id("job")
     # Jobs of merchants wait for dispatch to accept them where the tenant asks for that.
-    status: JobStatus = "staging" if principal.job_review and order.caller.kind == "merchant" else "new"
+    status: JobStatus = "staging" if order.caller.principal.job_review and order.caller.kind == "merchant" else "new"
     job = Job(
         **order.asked.model_dump(exclude={"merchant_id", "location_id", "actions"}),
         id=job_id,
@@ -115,11 +107,12 @@ def _prepare(
 
 
 def _merchant_for(
-    order: Order, principal: Principal, merchants: Mapping[tuple[str, str], reference_data.Merchant]
+    order: Order, merchants: Mapping[tuple[str, str], reference_data.Merchant]
 ) -> reference_data.Merchant:
     """Whom a job is for: a merchant itself, else the one that was named. Raises `Invalid`."""
     merchant_id = order.asked.merchant_id
     if order.caller.kind == "merchant":
+        principal = order.caller.principal
         own_id = principal.subject_id
         assert own_id is not None
         if merchant_id not in (None, own_id):
@@ -178,13 +171,13 @@ class _CloneIn(JobIn):
 
 
 async def update(
-    session: AsyncSession, access: Access, caller: Caller, job_id: str, patch: Mapping[str, Any], if_match: IfMatch
+    session: AsyncSession, caller: Caller, job_id: str, patch: Mapping[str, Any], if_match: IfMatch
 ) -> Job:
     """Apply a merge patch (`models.changes.JobPatch`); one that changes nothing leaves the job as it is.
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid`, `NotEditable`, `JobErased` or `placing.ReferenceTaken`.
     """
-    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    locked = await lock_for_update(session, caller, job_id, if_match)
     asked = apply_patch(JobIn, locked.before, patch)
     await _resolve_locations(session, locked.row, asked)
     changed = {name: value for name, value in asked.items() if value != getattr(locked.row, _column(name))}
@@ -197,13 +190,13 @@ async def update(
         return await save(session, caller, locked, "job.updated")
 
 
-async def delete(session: AsyncSession, access: Access, caller: Caller, job_id: str, if_match: IfMatch) -> None:
+async def delete(session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch) -> None:
     """Delete a job and its actions, so that they can be restored; nothing when that was done before.
 
     Raises `NotFound`, `PreconditionFailed` or `NotDeletable`.
     """
     try:
-        locked = await lock_for_update(session, access, caller, job_id, if_match)
+        locked = await lock_for_update(session, caller, job_id, if_match)
     except NotFound:
         await require_job(session, caller, job_id, deleted=True)
         return
@@ -213,23 +206,21 @@ async def delete(session: AsyncSession, access: Access, caller: Caller, job_id: 
     await save(session, caller, locked, "job.deleted")
 
 
-async def restore(session: AsyncSession, access: Access, caller: Caller, job_id: str, if_match: IfMatch) -> Job:
+async def restore(session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch) -> Job:
     """Bring a deleted job back with the actions that went with it; one that is not deleted stays as it is.
 
     Raises `NotFound`, `PreconditionFailed`, or `placing.ReferenceTaken` when another job has its reference by now.
     """
     try:
-        locked = await lock_for_update(session, access, caller, job_id, if_match, deleted=True)
+        locked = await lock_for_update(session, caller, job_id, if_match, deleted=True)
     except NotFound:
-        return (await lock_for_update(session, access, caller, job_id, if_match)).before
+        return (await lock_for_update(session, caller, job_id, if_match)).before
     async with _reserve_reference(session, caller, locked.row.merchant_id, locked.row.reference_id):
         _set_deleted(locked, None)
         return await save(session, caller, locked, "job.restored")
 
 
-async def clone(
-    session: AsyncSession, access: Access, caller: Caller, job_id: str, patch: Mapping[str, Any] | None
-) -> Job:
+async def clone(session: AsyncSession, caller: Caller, job_id: str, patch: Mapping[str, Any] | None) -> Job:
     """A new job that asks for the same, patched; with the same actions to be done, and without the reference.
 
     Raises `NotFound`, `JobErased`, or what keeps a new job from being created.
@@ -240,7 +231,7 @@ async def clone(
     document = as_document(_CloneIn, source)
     document.pop("reference_id", None)
     document["actions"] = [as_document(ActionIn, action) for action in source.actions]
-    (result,) = await create(session, access, [Order(caller, parse_document(_CloneIn, merge(document, patch or {})))])
+    (result,) = await create(session, [Order(caller, parse_document(_CloneIn, merge(document, patch or {})))])
     if isinstance(result, WaybillError):
         raise result
     for fact in result.facts:

@@ -6,7 +6,6 @@ from jobs import jobs
 from jobs.fields import merge_patch_body
 from jobs.job_store import Job, JobIn
 from jobs.jobs.schemas import JobPatch
-from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Router, Transaction, requires
 from shared.api.group_commit import GroupCommit, GroupRead
@@ -14,7 +13,7 @@ from shared.api.problems import request_id_of
 from shared.ids import JobId
 
 
-def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, str], Job], access: Access) -> Router:
+def router(creations: GroupCommit[JobIn], reads: GroupRead[tuple[Caller, str], Job]) -> Router:
     """The routes. Jobs that are created at one moment are committed together by `creations`, those read together by `reads`."""
     routes = Router(tags=["jobs"])
 
@@ -26,7 +25,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         A merchant's key creates for itself; others name the merchant. 409 with `existing_id` when the merchant already has a job
         with this `reference_id`.
         """
-        return await creations.submit(jobs.Order(caller, asked), claim, request_id_of(request))
+        return await creations.submit(caller, asked, claim, request_id_of(request))
 
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
@@ -48,7 +47,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         everything can change, in_progress metadata and tags, afterwards metadata; else 409 `not_editable`. A `location_id` of null
         means the merchant's default, a `timezone` of null the location's.
         """
-        return await jobs.update(session, access, caller, job_id, patch, if_match)
+        return await jobs.update(session, caller, job_id, patch, if_match)
 
     @routes.delete("/v1/jobs/{job_id}", status_code=204)
     @requires("orders.jobs.delete", api_credentials=True)
@@ -57,7 +56,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
 
         While it is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also when it was deleted before.
         """
-        await jobs.delete(session, access, caller, job_id, if_match)
+        await jobs.delete(session, caller, job_id, if_match)
 
     @routes.post("/v1/jobs/{job_id}/restore")
     @requires("orders.jobs.delete", api_credentials=True)
@@ -66,7 +65,7 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
 
         With the actions that it had. 409 `reference_id_taken` when another job has its reference by now; 200 when it is not deleted.
         """
-        return await jobs.restore(session, access, caller, job_id, if_match)
+        return await jobs.restore(session, caller, job_id, if_match)
 
     @routes.post("/v1/jobs/{job_id}/clone", status_code=201, openapi_extra=merge_patch_body("JobPatch"))
     @requires("orders.jobs.write", api_credentials=True)
@@ -78,6 +77,6 @@ def router(creations: GroupCommit[jobs.Order], reads: GroupRead[tuple[Caller, st
         A new job with the same content and actions, in the status of a new one, and without the reference; what the body names is
         patched. 409 `job_erased` when the customer's personal data was erased.
         """
-        return await jobs.clone(session, access, caller, job_id, patch)
+        return await jobs.clone(session, caller, job_id, patch)
 
     return routes

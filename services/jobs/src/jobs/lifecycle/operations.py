@@ -22,7 +22,6 @@ from jobs.job_store import (
     save,
 )
 from jobs.lifecycle.schemas import Reason
-from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import IfMatch
 
@@ -47,7 +46,6 @@ _EVENT_TYPES: Mapping[JobStatus, str] = MappingProxyType(
 
 async def run_command(
     session: AsyncSession,
-    access: Access,
     caller: Caller,
     job_id: str,
     command: Command,
@@ -55,7 +53,7 @@ async def run_command(
     given: Reason | None = None,
 ) -> Job:
     """Carry out a command; a reason that is given becomes the job's. Raises `NotFound`, `PreconditionFailed`, `CommandNotAllowed`."""
-    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    locked = await lock_for_update(session, caller, job_id, if_match)
     row = locked.row
     status = next_status(row.status, command, dispatches=caller.may("orders.dispatch"))
     if row.status in SATISFIED[command]:
@@ -74,11 +72,9 @@ async def run_command(
     return await save(session, caller, locked, _EVENT_TYPES.get(status, "job.updated"))
 
 
-async def assign(
-    session: AsyncSession, access: Access, caller: Caller, job_id: str, assigned_to: str, if_match: IfMatch
-) -> Job:
+async def assign(session: AsyncSession, caller: Caller, job_id: str, assigned_to: str, if_match: IfMatch) -> Job:
     """Say who carries the job out. Raises as `move` does."""
-    locked = await lock_for_update(session, access, caller, job_id, if_match)
+    locked = await lock_for_update(session, caller, job_id, if_match)
     locked.row.status = next_status(locked.row.status, "assign", dispatches=caller.may("orders.dispatch"))
     locked.row.assigned_to = assigned_to
     return await save(session, caller, locked, "job.updated")

@@ -4,13 +4,12 @@ from jobs import actions, lifecycle
 from jobs.actions import OutcomeIn
 from jobs.job_store import Job
 from jobs.lifecycle.schemas import Assignment, Reason
-from shared.access.authentication import Access
 from shared.api import CurrentCaller, IfMatch, Router, Transaction, requires
 from shared.events.jobs import ActionState
 from shared.ids import ActionId, JobId
 
 
-def router(access: Access) -> Router:
+def router() -> Router:
     """The routes by which a job goes on.
 
     A command that the job's status does not allow is 409 and says what is allowed; one whose work is done is 200.
@@ -24,7 +23,7 @@ def router(access: Access) -> Router:
 
         From staging to new. 409 with `allowed_transitions` in any other status; 200 when it is new already.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "accept", if_match)
+        return await lifecycle.run_command(session, caller, job_id, "accept", if_match)
 
     @routes.post("/v1/jobs/{job_id}/assign")
     @requires("orders.dispatch")
@@ -35,7 +34,7 @@ def router(access: Access) -> Router:
 
         While it is new or in_progress, as often as it changes; 409 afterwards.
         """
-        return await lifecycle.assign(session, access, caller, job_id, body.assigned_to, if_match)
+        return await lifecycle.assign(session, caller, job_id, body.assigned_to, if_match)
 
     @routes.post("/v1/jobs/{job_id}/start")
     @requires("orders.dispatch")
@@ -44,7 +43,7 @@ def router(access: Access) -> Router:
 
         From new to in_progress: from here on outcomes are recorded, and only metadata and tags can be edited.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "start", if_match)
+        return await lifecycle.run_command(session, caller, job_id, "start", if_match)
 
     @routes.post("/v1/jobs/{job_id}/cancel")
     @requires("orders.jobs.cancel", api_credentials=True)
@@ -55,12 +54,12 @@ def router(access: Access) -> Router:
 
         While it is staging or new; while it is in_progress only callers with `orders.dispatch` can.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "cancel", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "cancel", if_match, given)
 
     return routes
 
 
-def ending_router(access: Access) -> Router:
+def ending_router() -> Router:
     """The routes by which a job comes to its end, and the outcomes of its actions before."""
     routes = Router(tags=["dispatch"])
 
@@ -79,7 +78,7 @@ def ending_router(access: Access) -> Router:
         While the job is in_progress. The three counters add up to the action's quantity, else 422 `outcome_sum`. It can be corrected by
         recording another; the same again changes nothing.
         """
-        return await actions.record_outcome(session, access, caller, job_id, action_id, outcome, if_match)
+        return await actions.record_outcome(session, caller, job_id, action_id, outcome, if_match)
 
     @routes.post("/v1/jobs/{job_id}/complete")
     @requires("orders.dispatch")
@@ -89,7 +88,7 @@ def ending_router(access: Access) -> Router:
         Actions without an outcome become completed in full. The job is completed when all units are, partially_completed when some are;
         409 `nothing_completed` when none is.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "complete", if_match)
+        return await lifecycle.run_command(session, caller, job_id, "complete", if_match)
 
     @routes.post("/v1/jobs/{job_id}/fail")
     @requires("orders.dispatch")
@@ -100,7 +99,7 @@ def ending_router(access: Access) -> Router:
 
         From in_progress to incomplete; actions without an outcome become incomplete in full.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "fail", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "fail", if_match, given)
 
     @routes.post("/v1/jobs/{job_id}/report-damage")
     @requires("orders.dispatch")
@@ -111,7 +110,7 @@ def ending_router(access: Access) -> Router:
 
         From in_progress to damaged; actions without an outcome become damaged in full.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "report_damage", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "report_damage", if_match, given)
 
     @routes.post("/v1/jobs/{job_id}/resolve")
     @requires("orders.dispatch")
@@ -122,6 +121,6 @@ def ending_router(access: Access) -> Router:
 
         From partially_completed, incomplete or damaged to resolved.
         """
-        return await lifecycle.run_command(session, access, caller, job_id, "resolve", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "resolve", if_match, given)
 
     return routes
