@@ -10,8 +10,10 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from billing.subscriptions.tables import SubscriptionRow
+from shared.access.credentials import new_api_key
 from shared.events import billing as billing_facts
 from shared.ids import new_id
+from tests.support.access import REVOKE_KEY, change_unannounced
 from tests.support.billing import (
     TRIAL_DAYS,
     Billing,
@@ -285,3 +287,16 @@ async def _caught_up(billing: Billing) -> None:
 
     await eventually(proven, what="billing has caught up")
     await connection.close()
+
+
+async def test_a_key_that_is_revoked_between_the_decision_and_the_write_extends_nothing(billing: Billing) -> None:
+    tenant_id = await billing.new_tenant()
+    before = await billing.subscription(tenant_id)
+    platform_key = new_api_key(livemode=False)
+    key_id = await billing.issue_platform_key(platform_key)
+
+    await change_unannounced(billing.settings.database_url, REVOKE_KEY, key_id)
+    answer = await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60), **{"X-Api-Key": platform_key})
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "credential_revoked")
+    assert await billing.subscription(tenant_id) == before

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import jwt
+import pytest
 
+from shared.ids import to_uuid
 from tests.support import identity as support
-from tests.support.identity import PASSWORD, Identity, Tenant, document, email, refused, tenant_body, unique
+from tests.support.access import DISABLE_SUBJECT, REVOKE_KEY, REVOKE_SESSIONS, change_unannounced
+from tests.support.identity import PASSWORD, Identity, Person, Tenant, document, email, refused, tenant_body, unique
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
 
@@ -223,3 +226,48 @@ async def test_a_session_token_ends_by_the_clock(identity: Identity, tenant: Ten
         ends_at = datetime.fromisoformat(person.document["expires_at"])
         await asyncio.sleep((ends_at - datetime.now(UTC)).total_seconds() + 0.05)
         refused(await person.get("/v1/auth/test"), 401, "token_expired")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [(REVOKE_SESSIONS, 401, "session_revoked"), (DISABLE_SUBJECT, 401, "subject_disabled")],
+)
+async def test_a_session_that_ends_between_the_decision_and_the_write_writes_nothing(
+    identity: Identity, tenant: Tenant, change: str, status: int, code: str
+) -> None:
+    clerk = await tenant.staff("settings.locations.read", "settings.locations.write")
+    locations = document(await clerk.get("/v1/locations"))["data"]
+
+    await change_unannounced(identity.settings.database_url, change, to_uuid(clerk.document["principal"]["id"]))
+    refused(await clerk.post("/v1/locations", {"name": "Québec"}), status, code)
+    refused(
+        await clerk.post("/v1/password", {"current_password": PASSWORD, "new_password": "a better one"}), status, code
+    )
+
+    assert document(await tenant.owner.get("/v1/locations"))["data"] == locations
+
+
+async def test_a_key_that_is_revoked_between_the_decision_and_the_write_writes_nothing(
+    identity: Identity, tenant: Tenant
+) -> None:
+    made = await tenant.owner.made(
+        "/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read", "settings.locations.write"]}
+    )
+    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+    locations = document(await key.get("/v1/locations"))["data"]
+
+    await change_unannounced(identity.settings.database_url, REVOKE_KEY, made["id"])
+
+    refused(await key.post("/v1/locations", {"name": "Québec"}), 401, "credential_revoked")
+    assert document(await tenant.owner.get("/v1/locations"))["data"] == locations
+
+
+async def test_a_merchant_that_is_disabled_meanwhile_gets_no_credentials(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    session = await merchant.session()
+    assert (await session.get("/v1/api-settings")).status_code == 200
+
+    await change_unannounced(identity.settings.database_url, DISABLE_SUBJECT, to_uuid(merchant.id))
+
+    for path in ("/v1/api-settings/reveal", "/v1/api-settings/rotate"):
+        refused(await session.post(path, {"password": PASSWORD}), 401, "subject_disabled")

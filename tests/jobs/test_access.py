@@ -2,10 +2,11 @@
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.routing import APIRoute
@@ -14,6 +15,15 @@ from sqlalchemy import text
 from shared.access.credentials import new_api_key
 from shared.api.routes import GuardedRoute
 from shared.ids import new_id, to_uuid
+from tests.support.access import (
+    DISABLE_SUBJECT,
+    END_API_ACCESS,
+    END_SUBSCRIPTION,
+    REPLACE_KEY,
+    SUSPEND_TENANT,
+    change_unannounced,
+)
+from tests.support.job_files import NDJSON, lines
 from tests.support.jobs import Api, Jobs, Tenant, location, smallest
 from tests.support.suite import SETTLE_SECONDS, basic, eventually
 
@@ -203,13 +213,11 @@ async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Te
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("UPDATE access_subjects SET api_access = false WHERE subject_id = :merchant_id", (403, "api_access_off")),
-        ("UPDATE access_subjects SET active = false WHERE subject_id = :merchant_id", (403, "api_access_off")),
-        ("UPDATE access_tenants SET status = 'suspended' WHERE tenant_id = :tenant_id", (403, "tenant_suspended")),
-        (
-            "UPDATE access_entitlements SET status = 'expired' WHERE tenant_id = :tenant_id",
-            (402, "subscription_required"),
-        ),
+        (END_API_ACCESS, (403, "api_access_off")),
+        (DISABLE_SUBJECT, (403, "api_access_off")),
+        (REPLACE_KEY, (401, "credentials_wrong")),
+        (SUSPEND_TENANT, (403, "tenant_suspended")),
+        (END_SUBSCRIPTION, (402, "subscription_required")),
     ],
 )
 async def test_a_write_looks_again_inside_its_transaction(
@@ -218,13 +226,56 @@ async def test_a_write_looks_again_inside_its_transaction(
     merchant = await tenant.merchant()
     assert await outcome(merchant.api, "GET") == (200, "")
 
-    # As it is between a fact's arrival and the notification that empties the cache: the decision still says yes.
-    async with service.database.transaction() as session:
-        known = {"merchant_id": to_uuid(merchant.id), "tenant_id": to_uuid(tenant.id)}
-        names = {name: value for name, value in known.items() if f":{name}" in change}
-        await session.execute(text(change), names)
+    names: dict[str, UUID | str] = {
+        "subject_id": to_uuid(merchant.id),
+        "tenant_id": to_uuid(tenant.id),
+        "credential_id": merchant.account_id,
+    }
+    await change_unannounced(service.settings.database_url, change, names[change.split()[-3]])
 
     assert await outcome(merchant.api) == expected
+    assert await service.count(merchant) == 0
+
+
+async def test_every_kind_of_write_looks_again(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+    job = f"/v1/jobs/{(await merchant.api.create())['id']}"
+    action = (await merchant.api.post(f"{job}/actions", {"description": "a box"})).json()
+    writes: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/v1/jobs/bulk", {"json": {"items": [smallest()]}}),
+        ("PATCH", job, {"json": {"priority": 3}}),
+        ("POST", f"{job}/clone", {}),
+        ("POST", f"{job}/cancel", {}),
+        ("DELETE", f"{job}/actions/{action['id']}", {}),
+        ("DELETE", job, {}),
+        ("POST", "/v1/jobs/import", {"content": lines([smallest()]), "headers": NDJSON}),
+    ]
+    before = (await merchant.api.get(job)).json()
+
+    await change_unannounced(service.settings.database_url, END_API_ACCESS, to_uuid(merchant.id))
+    for method, path, options in writes:
+        assert await outcome(merchant.api, method, path, **options) == (403, "api_access_off"), path
+
+    assert (await service.platform(tenant).get(job)).json() == before
+    assert await service.count(merchant) == 1
+    assert (await service.platform(tenant).get("/v1/jobs/imports")).json()["data"] == []
+
+
+async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.merchant()
+
+    async def content() -> AsyncIterator[bytes]:
+        yield lines([smallest()])
+        await change_unannounced(service.settings.database_url, END_API_ACCESS, to_uuid(merchant.id))
+        yield lines([smallest()])
+
+    assert await outcome(merchant.api, "POST", "/v1/jobs/import", content=content(), headers=NDJSON) == (
+        403,
+        "api_access_off",
+    )
+    async with service.database.reading() as session:
+        left = text("SELECT count(*) FROM imports WHERE merchant_id = :merchant_id")
+        assert await session.scalar(left, {"merchant_id": to_uuid(merchant.id)}) == 0
     assert await service.count(merchant) == 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -14,7 +15,17 @@ from shared.api import Router, public, requires
 from shared.api.app import _require_declared
 from shared.api.declarations import RouteUndeclared
 from shared.events import billing, identity
-from shared.ids import new_id
+from shared.ids import new_id, to_uuid
+from tests.support.access import (
+    DISABLE_SUBJECT,
+    END_API_ACCESS,
+    END_SUBSCRIPTION,
+    REPLACE_KEY,
+    REVOKE_SESSIONS,
+    SUSPEND_TENANT,
+    TAKE_PERMISSIONS,
+    change_unannounced,
+)
 from tests.support.probe import Probe, create_plumbing, run_probe
 from tests.support.stack import BackingStack
 
@@ -185,6 +196,40 @@ async def test_what_is_not_known_yet_is_503_and_never_open(probe: Probe) -> None
     assert code(answer) == (503, "access_not_ready")
     assert answer.headers["retry-after"] == "1"
     assert code(await probe.client.get("/v1/anyone", headers=stranger)) == (503, "access_not_ready")
+
+
+@pytest.mark.parametrize(
+    ("via", "change", "expected"),
+    [
+        ("pair", END_API_ACCESS, (403, "api_access_off")),
+        ("pair", REPLACE_KEY, (401, "credentials_wrong")),
+        ("pair", END_SUBSCRIPTION, (402, "subscription_required")),
+        ("session", REVOKE_SESSIONS, (401, "session_revoked")),
+        ("session", DISABLE_SUBJECT, (401, "subject_disabled")),
+        ("session", TAKE_PERMISSIONS, (403, "permission_missing")),
+        ("session", SUSPEND_TENANT, (403, "tenant_suspended")),
+    ],
+)
+async def test_access_that_ends_between_the_decision_and_the_write_stops_the_write(
+    probe: Probe, database_url: str, via: str, change: str, expected: tuple[int, str]
+) -> None:
+    tenant = await probe.tenant()
+    merchant, clerk = await tenant.merchant(), new_id("usr")
+    await probe.learn(tenant.user(clerk, "staff", ["orders.jobs.write"]))
+    subject = merchant.id if via == "pair" else clerk
+    headers = merchant.pair if via == "pair" else probe.token(clerk, tenant.id)
+    assert (await probe.client.get("/v1/anyone", headers=headers)).status_code == 200
+    names: dict[str, UUID | str] = {
+        "subject_id": to_uuid(subject),
+        "tenant_id": to_uuid(tenant.id),
+        "credential_id": merchant.account_id,
+    }
+
+    await change_unannounced(database_url, change, names[change.split()[-3]])
+    answer = await probe.client.post("/v1/notes", headers={**headers, "Idempotency-Key": "k"}, json={"text": "late"})
+
+    assert code(answer) == expected
+    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
 
 
 async def test_access_that_cannot_be_shown_to_be_current_fails_closed(probe: Probe) -> None:

@@ -122,8 +122,16 @@ class Billing:
 
     async def introduce(self) -> None:
         """Make the signing key of sessions and a platform key known; returns when billing knows them."""
+        signing = identity.SigningKeyState(
+            key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
+        )
+        await self.tell(identity.SigningKeyPublished(tenant_id=None, subject=signing.key_id, sequence=1, data=signing))
+        await self.issue_platform_key(self._platform_key)
+
+    async def issue_platform_key(self, platform_key: str) -> str:
+        """Make a platform key known; its id. Returns when billing knows it."""
         peppers = Peppers(parse_keys(self.settings.key_peppers.get_secret_value()))
-        digest = identity.DigestState(digest=peppers.digest(self._platform_key), pepper_version=peppers.current_version)
+        digest = identity.DigestState(digest=peppers.digest(platform_key), pepper_version=peppers.current_version)
         key = identity.CredentialState(
             credential_id=new_id("key"),
             kind="platform_key",
@@ -133,19 +141,14 @@ class Billing:
             livemode=False,
             digests=[digest],
         )
-        signing = identity.SigningKeyState(
-            key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
-        )
-        await self.tell(
-            identity.CredentialIssued(tenant_id=None, subject=key.credential_id, sequence=1, data=key),
-            identity.SigningKeyPublished(tenant_id=None, subject=signing.key_id, sequence=1, data=signing),
-        )
+        await self.tell(identity.CredentialIssued(tenant_id=None, subject=key.credential_id, sequence=1, data=key))
 
         async def known() -> bool:
-            answer = await self.client.get("/v1/auth/test", headers=self.operator())
+            answer = await self.client.get("/v1/auth/test", headers={"X-Api-Key": platform_key})
             return answer.status_code == 200
 
         await eventually(known, seconds=30, what="billing knows the platform key")
+        return key.credential_id
 
     def operator(self, tenant_id: str | None = None) -> dict[str, str]:
         """Headers of a platform operator, perhaps in a tenant."""

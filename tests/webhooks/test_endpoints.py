@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from shared.events import webhooks as facts
 from shared.ids import new_id, to_uuid
+from tests.support.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
 from tests.support.suite import eventually
 from tests.support.webhooks import Tenant, Webhooks, open_database
 
@@ -54,6 +55,30 @@ async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> 
         more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
         assert (await tenant.call(method, path + suffix, **more)).status_code == 404
     assert (await tenant.call("GET", PATH)).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(REVOKE_SESSIONS, (401, "session_revoked")), (TAKE_PERMISSIONS, (403, "permission_missing"))],
+)
+async def test_access_that_ends_between_the_decision_and_the_write_stops_the_write(
+    service: Webhooks, tenant: Tenant, change: str, expected: tuple[int, str]
+) -> None:
+    kept = await tenant.endpoint()
+    clerk = await service.person(tenant.id, permissions=["settings.webhooks.read", "settings.webhooks.write"])
+    assert (await tenant.call("GET", f"{PATH}/{kept['id']}", caller=clerk)).status_code == 200
+    user_id = (await tenant.call("GET", "/v1/auth/test", caller=clerk)).json()["subject_id"]
+    body = {"url": "https://example.com/b", "event_types": ["*"], "location_ids": "*"}
+
+    await change_unannounced(service.settings.database_url, change, to_uuid(user_id))
+    answers = [
+        await tenant.call("POST", PATH, caller=clerk, json=body),
+        await tenant.call("PATCH", f"{PATH}/{kept['id']}", caller=clerk, json={"description": "mine"}),
+        await tenant.call("GET", f"{PATH}/{kept['id']}/secret", caller=clerk),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [expected] * 3
+    assert [one["description"] for one in (await tenant.call("GET", PATH)).json()["data"]] == [kept["description"]]
 
 
 async def test_an_older_version_is_not_overwritten(tenant: Tenant) -> None:
