@@ -494,6 +494,10 @@ def test_the_documents_name_files_that_exist() -> None:
             path = ROOT / file
             if not path.exists() or (test and f"def {test}(" not in path.read_text()):
                 missing.append(f"{document.name}: {file} {test}")
+        for service, file in re.findall(r"`(shared|identity|billing|jobs|webhooks)/([\w/]+\.py)`", text):
+            folder = SHARED if service == "shared" else SERVICE_FOLDERS[service]
+            if not (folder / file).exists():
+                missing.append(f"{document.name}: {service}/{file}")
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
         missing += [f"{document.name}: {link}" for link in links if not (document.parent / link).exists()]
 
