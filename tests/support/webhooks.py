@@ -51,11 +51,13 @@ from webhooks.events.fan_out import IncomingEvent, store_and_route
 from webhooks.http_client.rules import parse_networks
 from webhooks.http_client.sender import Sender
 from webhooks.queue.leases import LeasedDelivery
+from webhooks.replays.operations import ReplayLimits
 
 TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 LOOPBACK = parse_networks("127.0.0.0/8")
 SCHEDULE = (0.05, 0.1, 0.2)
 BATCH = 50
+REPLAY_LIMITS = ReplayLimits(running_max=10, rate_per_second=100.0)
 
 
 def secret_32() -> str:
@@ -192,6 +194,7 @@ class DeliveryHarness:
             "disable_policy": DisablePolicy(432_000, 20),
             **more,
         }
+        options["limits"] = ThrottleLimits(window_max=options["endpoint_in_flight_max"])
         if "breaker_failures" in options:
             options["limits"] = ThrottleLimits(
                 window_max=options["endpoint_in_flight_max"],

@@ -15,7 +15,7 @@ from shared.ids import to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created
+from tests.support.webhooks import REPLAY_LIMITS, DeliveryHarness, job_created
 from webhooks.replays import operations
 from webhooks.replays import worker as replays_worker
 from webhooks.replays.schemas import ReplayIn
@@ -182,7 +182,7 @@ async def test_a_replay_goes_on_by_the_clock_of_the_database(harness: DeliveryHa
     since = (datetime.now(UTC) - HOUR).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": "missing", "since": since})
     async with harness.database.transaction() as session:
-        made = await operations.create(session, operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC))
+        made = await operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
     wall.ahead = -timedelta(days=1)
 

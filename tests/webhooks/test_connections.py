@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from tests.support.sending import BODY, OK, attempt, message, names, of_name, sending, target
+from tests.support.http_harness import BODY, OK, attempt, message, names, of_name, sending, target
 from tests.support.servers import Authority, read_request, reset_connection, saying, serving, speaking
 from tests.support.suite import eventually
 from webhooks.http_client.requests import DeliveryTarget

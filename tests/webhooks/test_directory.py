@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import text
 
-from shared.ids import new_id, to_uuid
+from shared.ids import to_uuid
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
@@ -156,8 +156,29 @@ async def test_a_delivery_that_waits_goes_where_its_endpoint_is_now(harness: Del
     assert paths == ["/old", "/new", "/new"]
 
 
-def test_matching_is_by_type_and_place_and_names_nobody_twice() -> None:
-    tenant_id = to_uuid(new_id("ten"))
+async def test_tenant_mode_type_and_location_must_all_agree(harness: DeliveryHarness) -> None:
+    montreal, toronto = uuid4(), uuid4()
+    here = to_uuid(await harness.endpoint("http://127.0.0.1:9999/here"))
+    everywhere = to_uuid(await harness.endpoint("http://127.0.0.1:9999/everywhere"))
+    await harness.rows(
+        "UPDATE endpoints SET location_ids = ARRAY[CAST(:one AS uuid)] WHERE id = :id RETURNING 1",
+        one=montreal,
+        id=here,
+    )
+    await harness.know_endpoints()
+    tenant_id = to_uuid(harness.tenant_id)
+
+    def heard(*location_ids: UUID, tenant_id: UUID = tenant_id, livemode: bool = True) -> set[UUID]:
+        return set(harness.endpoint_cache.matching_endpoints(tenant_id, livemode, "job.created", location_ids))
+
+    assert heard(montreal) == {here, everywhere}
+    assert heard(toronto, montreal) == {here, everywhere}
+    assert heard(toronto) == {everywhere}
+    assert heard(montreal, livemode=False) == set()
+    assert heard(montreal, tenant_id=uuid4()) == set()
+
+
+def test_matching_is_by_type_and_location_and_names_no_endpoint_twice() -> None:
     wishes: dict[str, tuple[tuple[str, ...], frozenset[UUID] | None]] = {
         "all": (("*",), None),
         "prefix": (("job.*",), None),
@@ -166,9 +187,7 @@ def test_matching_is_by_type_and_place_and_names_nobody_twice() -> None:
         "other": (("endpoint.*", "job.deleted"), None),
     }
     ids = {name: uuid4() for name in wishes}
-    matcher = Matcher(
-        [Subscription(ids[name], 1, tenant_id, True, types, places) for name, (types, places) in wishes.items()]
-    )
+    matcher = Matcher([Subscription(ids[name], types, places) for name, (types, places) in wishes.items()])
 
     def heard(event_type: str, *places: UUID) -> list[str]:
         names = {endpoint_id: name for name, endpoint_id in ids.items()}

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
+from tests.support.http_harness import public_key
 from tests.support.receiver import Received, Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
@@ -99,7 +100,7 @@ async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receive
     (v1a,) = [one for one in request.headers["webhook-signature"].split() if one.startswith("v1a,")]
     content = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
     raw = b64decode(v1a.removeprefix("v1a,"))
-    signatures.parse_public_key(shown["public_key"]).verify(raw, content)
+    public_key(shown["public_key"]).verify(raw, content)
 
     off = (await tenant.call("PATCH", path, json={"sign_v1a": False})).json()
     gone = await tenant.call("GET", f"{path}/public-key")

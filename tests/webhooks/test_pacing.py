@@ -173,13 +173,3 @@ def test_of_the_own_limit_and_slowing_down_the_lower_counts(own: float) -> None:
     one = throttle(own)
     one.ended(10.0, "busy", recent_rate=80.0)
     assert one.rate == own / 2
-
-
-def test_a_probe_that_was_broken_off_tells_nothing() -> None:
-    one = throttle()
-    fail(one, 0.0, 3)
-    one.began(5.0)
-    one.broken_off()
-
-    assert one.is_open
-    assert one.begin_at(6.0) <= 6.0

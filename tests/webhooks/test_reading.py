@@ -14,7 +14,15 @@ from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, job_created, migrated, open_database, secret_32
+from tests.support.webhooks import (
+    REPLAY_LIMITS,
+    DeliveryHarness,
+    Tenant,
+    job_created,
+    migrated,
+    open_database,
+    secret_32,
+)
 from webhooks.deliveries import operations as deliveries_operations
 from webhooks.deliveries import queries as deliveries_queries
 from webhooks.deliveries.schemas import Delivery, DeliveryDetail
@@ -60,9 +68,7 @@ async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Repla
     since = (datetime.now(UTC) - 2 * DAY).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": kind, "since": since})
     async with harness.database.transaction() as session:
-        made = await replays_operations.create(
-            session, replays_operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC)
-        )
+        made = await replays_operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
     async def ended() -> Replay | None:
         await replays_worker.step(harness.database)

@@ -12,7 +12,7 @@ from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, job_created
+from tests.support.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, Webhooks, job_created
 from webhooks.replays import operations, worker
 from webhooks.replays.schemas import Replay, ReplayIn
 
@@ -341,7 +341,7 @@ async def ordered(harness: DeliveryHarness, endpoint_id: str, **more: Any) -> Re
     values = {"endpoint_id": endpoint_id, "kind": "missing", "since": datetime.now(UTC) - timedelta(hours=1), **more}
     wanted = ReplayIn.model_validate({**values, "since": values["since"].isoformat()})
     async with harness.database.transaction() as session:
-        return await operations.create(session, operations.DEFAULT_LIMITS, harness.caller, wanted, datetime.now(UTC))
+        return await operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
 
 async def seen(harness: DeliveryHarness, replay: Replay) -> Replay:

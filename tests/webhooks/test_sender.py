@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from tests.support.sending import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
+from tests.support.http_harness import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
 from tests.support.servers import read_request, reset_connection, saying, serving, speaking
 from webhooks import signatures
 from webhooks.http_client.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX

@@ -33,10 +33,6 @@ class Decision:
     failure: Failure | None = None
 
     @property
-    def delivered(self) -> bool:
-        return self.retry_seconds is None and self.failure is None
-
-    @property
     def disables_endpoint(self) -> bool:
         return self.failure == "gone"
 

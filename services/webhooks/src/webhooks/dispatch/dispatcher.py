@@ -72,7 +72,7 @@ class Dispatcher:
         lease_seconds: float,
         poll_seconds: float,
         disable_policy: DisablePolicy,
-        limits: ThrottleLimits | None = None,
+        limits: ThrottleLimits,
         health_seconds: float = HEALTH_SECONDS,
     ):
         self._database = database
@@ -86,7 +86,7 @@ class Dispatcher:
         self._health_seconds = health_seconds
         self._streaks = FailureStreaks()
         self._result_writer = ResultWriter(database, lease_seconds=lease_seconds, recorded=self._on_recorded)
-        self._throttles = EndpointThrottles(limits or ThrottleLimits(window_max=endpoint_in_flight_max))
+        self._throttles = EndpointThrottles(limits)
         retry_slots = max(1, in_flight_max // SLOTS_PER_RETRY_SLOT)
         self._first = Scheduler(
             slots=in_flight_max - retry_slots,

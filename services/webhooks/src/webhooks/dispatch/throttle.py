@@ -64,7 +64,6 @@ class EndpointThrottle:
         "failures",
         "held_until",
         "is_open",
-        "slowest",
         "window",
     )
 
@@ -139,10 +138,6 @@ class EndpointThrottle:
             self._slow_down(now, retry_after_seconds, recent_rate)
         if self._probing or (not self.is_open and self.failures >= self._limits.breaker_failures):
             self._open(now)
-
-    def broken_off(self) -> None:
-        """An attempt ended without telling anything."""
-        self._probing = False
 
     def _accepted(self, now: float) -> None:
         self.failures = 0

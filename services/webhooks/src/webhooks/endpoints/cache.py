@@ -218,4 +218,4 @@ class EndpointCache:
 
 def _subscription(row: CachedRow) -> Subscription:
     locations = None if row.location_ids is None else frozenset(row.location_ids)
-    return Subscription(row.id, row.version, row.tenant_id, row.livemode, tuple(row.event_types), locations)
+    return Subscription(row.id, tuple(row.event_types), locations)

@@ -1,7 +1,7 @@
 """Permissions, which endpoints an event concerns, and when a failing endpoint is disabled."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -21,12 +21,9 @@ _PATTERN = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one enabled endpoint wants to hear. `location_ids` None: of all locations."""
+    """Which events of its tenant and mode one enabled endpoint wants. `location_ids` None: of all locations."""
 
     endpoint_id: UUID
-    version: int
-    tenant_id: UUID
-    livemode: bool
     event_types: tuple[str, ...]
     location_ids: frozenset[UUID] | None
 
@@ -40,18 +37,6 @@ def wants_type(patterns: Sequence[str], event_type: str) -> bool:
     return any(
         pattern in (EVERYTHING, event_type) or (pattern.endswith(".*") and event_type.startswith(pattern[:-1]))
         for pattern in patterns
-    )
-
-
-def wants(
-    subscription: Subscription, *, tenant_id: UUID, livemode: bool, event_type: str, location_ids: Collection[UUID]
-) -> bool:
-    """Whether this endpoint hears of an event of these locations (a job that moved has its old and its new ones)."""
-    return (
-        subscription.tenant_id == tenant_id
-        and subscription.livemode == livemode
-        and wants_type(subscription.event_types, event_type)
-        and (subscription.location_ids is None or not subscription.location_ids.isdisjoint(location_ids))
     )
 
 

@@ -34,13 +34,10 @@ SWITCHED_OFF = ("endpoint_disabled", "gone")
 class ReplayLimits:
     """What the operator allows."""
 
-    running_max: int = 10
+    running_max: int
     """Of one tenant."""
-    rate_per_second: float = 100.0
+    rate_per_second: float
     """Of a replay that names none."""
-
-
-DEFAULT_LIMITS = ReplayLimits()
 
 
 async def create(

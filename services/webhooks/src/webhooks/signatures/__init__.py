@@ -4,11 +4,8 @@ from webhooks.signatures.rules import (
     Signer,
     format_public_key,
     format_secret,
-    format_signing_key,
     new_secret,
     new_signing_key,
-    parse_public_key,
-    parse_signing_key,
     signing_key,
 )
 
@@ -16,10 +13,7 @@ __all__ = [
     "Signer",
     "format_public_key",
     "format_secret",
-    "format_signing_key",
     "new_secret",
     "new_signing_key",
-    "parse_public_key",
-    "parse_signing_key",
     "signing_key",
 ]

@@ -10,10 +10,9 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix, not a secret
-SIGNING_KEY_PREFIX = "whsk_"
 PUBLIC_KEY_PREFIX = "whpk_"
 SECRET_BYTES = 32
 SIGNING_KEY_BYTES = 32
@@ -39,28 +38,9 @@ def signing_key(seed: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
-def format_signing_key(seed: bytes) -> str:
-    """A private key in writing: `whsk_…` over seed and public key, the form in which libraries of this algorithm keep a pair."""
-    return SIGNING_KEY_PREFIX + base64.b64encode(seed + _public_bytes(signing_key(seed))).decode()
-
-
 def format_public_key(seed: bytes) -> str:
     """What receivers verify `v1a` with: `whpk_…`."""
-    return PUBLIC_KEY_PREFIX + base64.b64encode(_public_bytes(signing_key(seed))).decode()
-
-
-def parse_signing_key(text: str) -> bytes:
-    """The seed behind `whsk_…`, with or without the public key after it. Raises `ValueError`."""
-    raw = _after_prefix(text, SIGNING_KEY_PREFIX)
-    seed, public = raw[:SIGNING_KEY_BYTES], raw[SIGNING_KEY_BYTES:]
-    if len(seed) != SIGNING_KEY_BYTES or public not in (b"", _public_bytes(signing_key(seed))):
-        raise ValueError("not an Ed25519 private key, or not with its own public key")
-    return seed
-
-
-def parse_public_key(text: str) -> Ed25519PublicKey:
-    """The key behind `whpk_…`. Raises `ValueError`."""
-    return Ed25519PublicKey.from_public_bytes(_after_prefix(text, PUBLIC_KEY_PREFIX))
+    return PUBLIC_KEY_PREFIX + base64.b64encode(signing_key(seed).public_key().public_bytes_raw()).decode()
 
 
 class Signer:
@@ -88,13 +68,3 @@ class Signer:
 
 def _base64(raw: bytes) -> str:
     return binascii.b2a_base64(raw, newline=False).decode("ascii")
-
-
-def _public_bytes(private: Ed25519PrivateKey) -> bytes:
-    return private.public_key().public_bytes_raw()
-
-
-def _after_prefix(text: str, prefix: str) -> bytes:
-    if not text.startswith(prefix):
-        raise ValueError(f"expected {prefix}…")
-    return base64.b64decode(text.removeprefix(prefix), validate=True)

@@ -1,10 +1,13 @@
-"""Single attempts for tests: messages, targets, a sender that may go to this machine, and name servers that say what they are told."""
+"""Single attempts: messages, targets, a sender that may connect to this machine, name servers with given answers, public keys."""
 
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from shared.ids import new_id
 from webhooks import signatures
@@ -30,7 +33,7 @@ def target(url: str, **headers: str) -> DeliveryTarget:
 
 @asynccontextmanager
 async def sending(**more: Any) -> AsyncIterator[Sender]:
-    """A sender that may go to this machine."""
+    """A sender that may connect to this machine."""
     options = {"timeout_seconds": 20, "connect_timeout_seconds": 10, "allowed_networks": LOOPBACK, **more}
     sender = Sender(**options)
     try:
@@ -46,13 +49,19 @@ async def attempt(url: str, *, headers: dict[str, str] | None = None, body: byte
 
 
 def names(*answers: Sequence[str]) -> Callable[[str], Any]:
-    """A name server that gives these answers, one after another, and the last of them for ever."""
+    """A name server that gives these answers in turn; the last one is repeated."""
     left = list(answers)
 
     async def look_up(host: str) -> Sequence[str]:
         return left.pop(0) if len(left) > 1 else left[0]
 
     return look_up
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    """The key that a receiver reads out of `whpk_…`."""
+    assert text.startswith("whpk_")
+    return Ed25519PublicKey.from_public_bytes(b64decode(text.removeprefix("whpk_"), validate=True))
 
 
 def of_name(url: str, name: str = "receiver.example.com") -> str:
