@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from shared.access import authorization
 from shared.access.principals import Caller, Principal
-from shared.api.group_commit import GroupCommit, GroupRead, Written
+from shared.api.group_commit import GroupCommit, Written
 from shared.api.idempotency import Claim
 from shared.crypto.encryptor import Encryptor
-from shared.errors import Conflict, Forbidden, NotFound, WaybillError
+from shared.errors import Conflict, Forbidden, WaybillError
 from shared.events import billing
 from shared.ids import new_id
 from shared.messaging import outbox
@@ -229,37 +229,3 @@ async def test_each_fact_carries_the_trace_of_its_own_request(database: Database
         word: dict(row.headers)["traceparent"].split("-")[1] for row in rows for word in trace_ids if word in row.value
     }
     assert found == trace_ids
-
-
-async def test_reads_that_meet_are_answered_by_one_query_each_with_its_own(database: Database) -> None:
-    groups: list[int] = []
-
-    async def read(session: AsyncSession, numbers: list[int]) -> Sequence[int | WaybillError]:
-        groups.append(len(numbers))
-        found = await session.execute(
-            text("SELECT n * 2 FROM unnest(CAST(:numbers AS int[])) AS n"), {"numbers": numbers}
-        )
-        return [
-            NotFound("odd") if number % 2 else double for number, double in zip(numbers, found.scalars(), strict=True)
-        ]
-
-    reads = GroupRead(database, read)
-    answers = await asyncio.gather(*(reads.one(number) for number in range(100)), return_exceptions=True)
-
-    assert [answer for answer in answers if not isinstance(answer, Exception)] == list(range(0, 200, 4))
-    assert sum(isinstance(answer, NotFound) for answer in answers) == 50
-    assert sum(groups) == 100
-    assert len(groups) <= 4
-
-
-async def test_a_query_that_fails_is_told_to_all_who_asked_and_to_nobody_after_them(database: Database) -> None:
-    async def read(session: AsyncSession, words: list[str]) -> Sequence[str]:
-        if "poison" in words:
-            raise RuntimeError("poison")
-        return words
-
-    reads = GroupRead(database, read)
-    together = await asyncio.gather(reads.one("poison"), reads.one("innocent"), return_exceptions=True)
-
-    assert next(type(answer) for answer in together) is RuntimeError
-    assert await reads.one("innocent") == "innocent"

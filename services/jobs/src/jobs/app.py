@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs import job_store, jobs
+from jobs import jobs
 from jobs.actions import routes as actions_routes
 from jobs.bulk import routes as bulk_routes
 from jobs.config import Settings
@@ -22,7 +22,7 @@ from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
 from shared.access.principals import Caller
-from shared.api.group_commit import GroupCommit, GroupRead, Written
+from shared.api.group_commit import GroupCommit, Written
 from shared.chassis.parts import Part
 from shared.errors import WaybillError
 from shared.events import billing, identity
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
             exports_routes.router(Exports(service.database, service.access, at_once_max=settings.exports_max)),
-            jobs_routes.router(creations, GroupRead(service.database, job_store.get_many)),
+            jobs_routes.router(creations),
             history_routes.router(),
             lifecycle_routes.router(),
             lifecycle_routes.ending_router(),

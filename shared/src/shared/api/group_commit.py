@@ -34,11 +34,9 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 64
 WRITERS = 2
-READERS = 2
 PENDING_MAX = 4096
 
 ItemT = TypeVar("ItemT")
-FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,46 +186,3 @@ class GroupCommit(Generic[ItemT]):
         if pending.claim is not None and isinstance(result, STORED_ERRORS):
             return problems.problem(result, pending.request_id)
         return result
-
-
-class GroupRead(Generic[ItemT, FoundT]):
-    """Answers reads that meet with one query. `read` returns for each item what was found, or why it is refused.
-
-    What is read was asked for before the query began, so each answer holds all that was committed before its request.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        read: Callable[[AsyncSession, list[ItemT]], Awaitable[Sequence[FoundT | WaybillError]]],
-        *,
-        batch_max: int = BATCH_MAX,
-        readers: int = READERS,
-    ):
-        self._database = database
-        self._read = read
-        self._groups: _Groups[tuple[ItemT, asyncio.Future[FoundT]]] = _Groups(
-            self._settle, batch_max=batch_max, tasks=readers
-        )
-
-    async def one(self, item: ItemT) -> FoundT:
-        """What was found of this item. Raises what it was refused with, and whatever keeps the query from being made."""
-        answered: asyncio.Future[FoundT] = asyncio.get_running_loop().create_future()
-        self._groups.add((item, answered))
-        return await answered
-
-    async def _settle(self, group: list[tuple[ItemT, "asyncio.Future[FoundT]"]]) -> None:
-        found: Sequence[FoundT | Exception]
-        try:
-            async with self._database.reading() as session:
-                found = await self._read(session, [item for item, _ in group])
-        except Exception as error:
-            # Each of them is told, as if it had asked alone; reading again is the caller's to decide.
-            found = [error] * len(group)
-        for (_, answered), result in zip(group, found, strict=True):
-            if answered.done():
-                continue
-            if isinstance(result, Exception):
-                answered.set_exception(result)
-            else:
-                answered.set_result(result)

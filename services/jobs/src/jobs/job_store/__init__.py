@@ -6,7 +6,6 @@ a change is written (`save`)."""
 from jobs.job_store.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
 from jobs.job_store.queries import (
     action_not_found,
-    get_many,
     job_not_found,
     not_deleted,
     require_job,
@@ -102,7 +101,6 @@ __all__ = [
     "action_not_found",
     "allowed_transitions",
     "completed_status",
-    "get_many",
     "insert_jobs",
     "job_not_found",
     "locations_of",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from sqlalchemy import Boolean, Select, any_, bindparam, column, func, select
+from sqlalchemy import Select, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -15,7 +15,7 @@ from jobs.job_store.schemas import Job
 from jobs.job_store.tables import ActionRow, JobRow
 from jobs.registry import Base
 from shared.access.principals import Caller
-from shared.errors import NotFound, WaybillError
+from shared.errors import NotFound
 from shared.events.jobs import ActionState, JobState
 from shared.postgres.tables import TypedId
 
@@ -30,36 +30,6 @@ _ACTIONS_OF_JOBS = (
     .order_by(_ACTIONS.c.job_id, _ACTIONS.c.position, _ACTIONS.c.id)
 )
 
-_JOBS = Base.metadata.tables["jobs"]
-_REQUESTED = (
-    func.unnest(
-        bindparam("job_ids", type_=ARRAY(TypedId("job"))),
-        bindparam("tenant_ids", type_=ARRAY(TypedId("ten"))),
-        bindparam("livemodes", type_=ARRAY(Boolean())),
-        bindparam("owners", type_=ARRAY(TypedId("mer"))),
-    )
-    .table_valued(
-        column("job_id", TypedId("job")),
-        column("tenant_id", TypedId("ten")),
-        column("livemode", Boolean()),
-        column("owner", TypedId("mer")),
-        with_ordinality="place",
-    )
-    .render_derived(name="asked")
-)
-_GET_MANY = (
-    select(*(_JOBS.c[name] for name in JobState.model_fields if name not in ("object", "actions")), _REQUESTED.c.place)
-    .select_from(_REQUESTED)
-    .join(_JOBS, _JOBS.c.id == _REQUESTED.c.job_id)
-    .where(
-        _JOBS.c.tenant_id == _REQUESTED.c.tenant_id,
-        _JOBS.c.livemode == _REQUESTED.c.livemode,
-        _REQUESTED.c.owner.is_(None) | (_JOBS.c.merchant_id == _REQUESTED.c.owner),
-        _JOBS.c.deleted_at.is_(None),
-    )
-)
-"""What `visible` says of one caller, said of many."""
-
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
 """Fields of a job that its row holds under their own names."""
 
@@ -72,32 +42,6 @@ def visible_to(caller: Caller, *, deleted: bool = False) -> Select[JobRow]:
 def visible_actions_to(caller: Caller, *, deleted: bool = False) -> Select[ActionRow]:
     """The actions that exist for this caller, likewise."""
     return _visible_rows(caller, ActionRow, deleted)
-
-
-async def get_many(session: AsyncSession, asked: Sequence[tuple[Caller, str]]) -> list[Job | WaybillError]:
-    """For each caller the job that was asked for, or that there is none for it: `visible` for many at once."""
-    values = {
-        "job_ids": [job_id for _, job_id in asked],
-        "tenant_ids": [caller.tenant_id for caller, _ in asked],
-        "livemodes": [caller.livemode for caller, _ in asked],
-        "owners": [caller.subject_id if caller.row_scope == "own" else None for caller, _ in asked],
-    }
-    rows = {row["place"]: row for row in (await session.execute(_GET_MANY, values)).mappings()}
-    found = (
-        await session.execute(_ACTIONS_OF_JOBS, {"job_ids": list({row["id"] for row in rows.values()})})
-        if rows
-        else None
-    )
-    actions: dict[str, list[ActionState]] = {}
-    for action in found.mappings() if found is not None else ():
-        if action["deleted_at"] is None:
-            actions.setdefault(action["job_id"], []).append(ActionState.model_validate(dict(action)))
-    return [
-        job_not_found()
-        if (row := rows.get(place)) is None
-        else Job(**row, actions=actions.get(row["id"], []), allowed_transitions=allowed_transitions(row["status"]))
-        for place in range(1, len(asked) + 1)
-    ]
 
 
 def job_not_found() -> NotFound:

@@ -6,15 +6,14 @@ from jobs import jobs
 from jobs.fields import merge_patch_body
 from jobs.job_store import Job, JobIn
 from jobs.jobs.schemas import JobPatch
-from shared.access.principals import Caller
-from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Router, Transaction, requires
-from shared.api.group_commit import GroupCommit, GroupRead
+from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Reading, Router, Transaction, requires
+from shared.api.group_commit import GroupCommit
 from shared.api.problems import request_id_of
 from shared.ids import JobId
 
 
-def router(creations: GroupCommit[JobIn], reads: GroupRead[tuple[Caller, str], Job]) -> Router:
-    """The routes. Jobs that are created at one moment are committed together by `creations`, those read together by `reads`."""
+def router(creations: GroupCommit[JobIn]) -> Router:
+    """The routes. `creations` commits together the jobs that are created at one moment."""
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs", status_code=201, response_model=Job)
@@ -29,12 +28,12 @@ def router(creations: GroupCommit[JobIn], reads: GroupRead[tuple[Caller, str], J
 
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
-    async def get_job(job_id: JobId, caller: CurrentCaller) -> Job:
+    async def get_job(job_id: JobId, session: Reading, caller: CurrentCaller) -> Job:
         """Read one job.
 
         404 when there is none with this id or when it is another merchant's.
         """
-        return await reads.one((caller, job_id))
+        return await jobs.get(session, caller, job_id)
 
     @routes.patch("/v1/jobs/{job_id}", openapi_extra=merge_patch_body("JobPatch"))
     @requires("orders.jobs.write", api_credentials=True)
