@@ -1,11 +1,7 @@
-"""What the tables of jobs are registered in."""
+"""The base class of the tables of jobs."""
 
-from sqlalchemy import MetaData
-from sqlalchemy.orm import registry
-from sqlmodel import SQLModel
-
-from shared.postgres.tables import NAMING_CONVENTION
+from shared.postgres.tables import Table, new_registry
 
 
-class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
-    """The tables of jobs have a metadata of their own; SQLModel's default is shared by everything in a process."""
+class Base(Table, registry=new_registry()):
+    """Base of the tables of jobs."""

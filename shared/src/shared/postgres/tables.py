@@ -1,40 +1,12 @@
-"""What every table is made with: names of constraints, and column types."""
+"""What every table is made with: the base class, the registry, and the names of constraints."""
 
-import uuid
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from sqlalchemy import Dialect
-from sqlalchemy.types import TypeDecorator, Uuid
-
-from shared.ids import KNOWN_IDS_MAX, from_uuid, known_uuid, to_uuid
-
-_known_id: Callable[[str, uuid.UUID], str] = lru_cache(KNOWN_IDS_MAX)(from_uuid)
-_KNOWN_KINDS = frozenset({"ten", "mer", "loc"})
-"""Few, and in every row."""
-
-
-class TypedId(TypeDecorator[str]):
-    """Column type: typed id in Python, `uuid` in PostgreSQL."""
-
-    impl = Uuid
-    cache_ok = True
-
-    def __init__(self, prefix: str):
-        super().__init__()
-        self.prefix = prefix
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> uuid.UUID | None:
-        if value is None:
-            return None
-        return known_uuid(value) if self.prefix in _KNOWN_KINDS else to_uuid(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return _known_id(self.prefix, value) if self.prefix in _KNOWN_KINDS else from_uuid(self.prefix, value)
-
+from sqlalchemy import MetaData
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+from sqlmodel.main import FieldInfo, FieldInfoMetadata
 
 NAMING_CONVENTION = {
     "ix": "ix_%(column_0_N_label)s",
@@ -43,4 +15,49 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Names of constraints, the same in models and migrations. Each service has a registry and metadata of its own: SQLModel's is global."""
+"""Names of constraints, the same in models and migrations."""
+
+
+class Table(SQLModel):
+    """Base of all tables: a column type (`column_types`) also counts with `| None` and beside a `Field`.
+
+    SQLModel alone looks for it only in the outermost `Annotated`, and forgets it when the column has a `Field` of its own: such a
+    column would silently be VARCHAR instead of TEXT.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls.__annotations__ = {name: _declare(cls, name, hint) for name, hint in cls.__annotations__.items()}
+        super().__init_subclass__(**options)
+
+
+def new_registry() -> registry:
+    """A registry with a metadata of its own, for one service: SQLModel's default is shared by everything in a process."""
+    return registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))
+
+
+def _declare(cls: type[Table], name: str, hint: Any) -> Any:
+    """Moves the column type of this annotation into the attribute's `Field`; returns the annotation without it."""
+    kind, column_type = _split(hint)
+    if column_type is None:
+        return hint
+    given = cls.__dict__.get(name, ...)
+    if isinstance(given, FieldInfo):
+        declared = next(item for item in given.metadata if isinstance(item, FieldInfoMetadata))
+        declared.sa_type = column_type
+    else:
+        setattr(cls, name, Field(given, sa_type=column_type))
+    return kind
+
+
+def _split(hint: Any) -> tuple[Any, Any]:
+    """The Python type of an annotation, and its column type or None."""
+    if get_origin(hint) in (Union, types.UnionType):
+        members = [_split(member) for member in get_args(hint)]
+        column_type = next((column_type for _, column_type in members if column_type is not None), None)
+        return Union[tuple(kind for kind, _ in members)], column_type  # noqa: UP007 - made from a tuple
+    if get_origin(hint) is Annotated:
+        kind, *metadata = get_args(hint)
+        for item in metadata:
+            if isinstance(item, FieldInfo):
+                return kind, item.sa_type
+    return hint, None

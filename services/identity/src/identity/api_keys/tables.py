@@ -1,16 +1,15 @@
 """The table of API keys."""
 
-from datetime import datetime
-
-from sqlalchemy import CheckConstraint, Column, Index, SmallInteger, Text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field
 
-from identity import registry
+from identity.registry import Base
+from shared.id_columns import ApiKeyId, TenantId, UserId
+from shared.postgres.column_types import BigInt, Instant, SmallInt, Text, TextArray
 
 
-class ApiKeyRow(registry.Base, table=True):
-    """A key of a user or of the platform; only its digest is kept."""
+class ApiKeyRow(Base, table=True):
+    """An API key of a user or of the platform. Only its digest is stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -19,19 +18,19 @@ class ApiKeyRow(registry.Base, table=True):
         Index("ix_api_keys_page", "tenant_id", "created_at", "key_id"),
     )
 
-    key_id: str = Field(sa_column=registry.key("key"))
-    version: int = Field(sa_column=registry.version())
-    kind: str = Field(sa_column=registry.words())
-    tenant_id: str | None = Field(sa_column=registry.reference("ten", to="tenants.tenant_id", nullable=True))
-    user_id: str | None = Field(sa_column=registry.reference("usr", to="users.user_id", nullable=True))
-    name: str = Field(sa_column=registry.words())
-    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    digest: str = Field(sa_column=registry.words())
-    pepper_version: int = Field(sa_column=Column(SmallInteger, nullable=False))
-    hint: str = Field(sa_column=registry.words())
-    livemode: bool = Field(sa_column=registry.yes_or_no())
-    expires_at: datetime | None = Field(sa_column=registry.instant(nullable=True))
-    revoked_at: datetime | None = Field(sa_column=registry.instant(nullable=True))
-    last_used_at: datetime | None = Field(sa_column=registry.instant(nullable=True))
-    created_at: datetime = Field(sa_column=registry.instant())
-    updated_at: datetime = Field(sa_column=registry.instant())
+    key_id: ApiKeyId = Field(primary_key=True)
+    version: BigInt
+    kind: Text
+    tenant_id: TenantId | None = Field(foreign_key="tenants.tenant_id")
+    user_id: UserId | None = Field(foreign_key="users.user_id")
+    name: Text
+    scopes: TextArray
+    digest: Text
+    pepper_version: SmallInt
+    hint: Text
+    livemode: bool
+    expires_at: Instant | None
+    revoked_at: Instant | None
+    last_used_at: Instant | None
+    created_at: Instant
+    updated_at: Instant

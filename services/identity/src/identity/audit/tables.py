@@ -1,16 +1,15 @@
 """The table of audit events."""
 
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import Index
 from sqlmodel import Field
 
-from identity import registry
+from identity.registry import Base
+from shared.id_columns import AuditEventId, TenantId
+from shared.postgres.column_types import Instant, Json, Text
 
 
-class AuditRow(registry.Base, table=True):
-    """Who did what to which record, from where; written in the transaction of the deed and never changed."""
+class AuditRow(Base, table=True):
+    """Who did what to which record, from which address. Written in the transaction of the change, never updated."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -19,15 +18,15 @@ class AuditRow(registry.Base, table=True):
         Index("ix_audit_events_actor", "tenant_id", "actor", "created_at"),
     )
 
-    audit_id: str = Field(sa_column=registry.key("aud"))
-    tenant_id: str | None = Field(sa_column=registry.reference("ten", nullable=True))
-    created_at: datetime = Field(sa_column=registry.instant())
-    actor: str = Field(sa_column=registry.words())
-    actor_kind: str = Field(sa_column=registry.words())
-    via: str = Field(sa_column=registry.words())
-    action: str = Field(sa_column=registry.words())
-    target: str = Field(sa_column=registry.words())
-    address: str = Field(sa_column=registry.words())
-    request_id: str = Field(sa_column=registry.words())
-    before: dict[str, Any] | None = Field(sa_column=registry.document(nullable=True))
-    after: dict[str, Any] | None = Field(sa_column=registry.document(nullable=True))
+    audit_id: AuditEventId = Field(primary_key=True)
+    tenant_id: TenantId | None
+    created_at: Instant
+    actor: Text
+    actor_kind: Text
+    via: Text
+    action: Text
+    target: Text
+    address: Text
+    request_id: Text
+    before: Json | None
+    after: Json | None

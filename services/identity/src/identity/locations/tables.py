@@ -1,16 +1,15 @@
 """The table of locations."""
 
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
-from identity import registry
+from identity.registry import Base
+from shared.id_columns import LocationId, TenantId
+from shared.postgres.column_types import BigInt, Instant, Json, Text
 
 
-class LocationRow(registry.Base, table=True):
-    """A branch or warehouse; never deleted, because jobs and webhooks of any age name it."""
+class LocationRow(Base, table=True):
+    """A branch or warehouse. It is never deleted, because jobs and webhooks refer to it."""
 
     __tablename__ = "locations"
     __table_args__ = (
@@ -21,17 +20,17 @@ class LocationRow(registry.Base, table=True):
         Index("ix_locations_page", "tenant_id", "created_at", "location_id"),
     )
 
-    location_id: str = Field(sa_column=registry.key("loc"))
-    tenant_id: str = Field(sa_column=registry.reference("ten", to="tenants.tenant_id"))
-    version: int = Field(sa_column=registry.version())
-    type: str = Field(sa_column=registry.words())
-    name: str = Field(sa_column=registry.words())
-    reference_id: str | None = Field(sa_column=registry.words(nullable=True))
-    address: dict[str, Any] | None = Field(sa_column=registry.document(nullable=True))
-    geo: dict[str, Any] | None = Field(sa_column=registry.document(nullable=True))
-    timezone: str = Field(sa_column=registry.words())
-    active: bool = Field(sa_column=registry.yes_or_no())
-    is_default: bool = Field(sa_column=registry.yes_or_no())
-    livemode: bool = Field(sa_column=registry.yes_or_no())
-    created_at: datetime = Field(sa_column=registry.instant())
-    updated_at: datetime = Field(sa_column=registry.instant())
+    location_id: LocationId = Field(primary_key=True)
+    tenant_id: TenantId = Field(foreign_key="tenants.tenant_id")
+    version: BigInt
+    type: Text
+    name: Text
+    reference_id: Text | None
+    address: Json | None
+    geo: Json | None
+    timezone: Text
+    active: bool
+    is_default: bool
+    livemode: bool
+    created_at: Instant
+    updated_at: Instant

@@ -1,18 +1,16 @@
 """The table of merchants, with their API credentials."""
 
-from datetime import datetime
-from typing import Any
-
-from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from identity import registry
-from shared.postgres.tables import TypedId
+from identity.registry import Base
+from shared.id_columns import AccountId, LocationId, LocationIdArray, MerchantId, TenantId
+from shared.postgres.column_types import BigInt, Instant, Json, SmallInt, Text
 
 
-class MerchantRow(registry.Base, table=True):
-    """A merchant and the pair that it uses the API with: one aggregate, one version."""
+class MerchantRow(Base, table=True):
+    """A merchant with its API credentials: one aggregate, one version."""
 
     __tablename__ = "merchants"
     __table_args__ = (
@@ -30,38 +28,36 @@ class MerchantRow(registry.Base, table=True):
         Index("ix_merchants_location_ids", "location_ids", postgresql_using="gin"),
     )
 
-    merchant_id: str = Field(sa_column=registry.key("mer"))
-    tenant_id: str = Field(sa_column=registry.reference("ten", to="tenants.tenant_id"))
-    version: int = Field(sa_column=registry.version())
-    business_name: str = Field(sa_column=registry.words())
-    login_email: str = Field(sa_column=registry.words())
-    contact_email: str | None = Field(sa_column=registry.words(nullable=True))
-    phone: str | None = Field(sa_column=registry.words(nullable=True))
-    address: dict[str, Any] | None = Field(sa_column=registry.document(nullable=True))
-    level: int = Field(sa_column=Column(Integer, nullable=False))
-    status: str = Field(sa_column=registry.words())
-    api_access: bool = Field(sa_column=registry.yes_or_no())
-    location_ids: list[str] = Field(sa_column=Column(ARRAY(TypedId("loc")), nullable=False))
-    default_location_id: str | None = Field(
-        sa_column=registry.reference("loc", to="locations.location_id", nullable=True)
-    )
-    reference_id: str | None = Field(sa_column=registry.words(nullable=True))
-    details: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
-    sessions_valid_from: datetime = Field(sa_column=registry.instant())
-    livemode: bool = Field(sa_column=registry.yes_or_no())
+    merchant_id: MerchantId = Field(primary_key=True)
+    tenant_id: TenantId = Field(foreign_key="tenants.tenant_id")
+    version: BigInt
+    business_name: Text
+    login_email: Text
+    contact_email: Text | None
+    phone: Text | None
+    address: Json | None
+    level: int
+    status: Text
+    api_access: bool
+    location_ids: LocationIdArray
+    default_location_id: LocationId | None = Field(foreign_key="locations.location_id")
+    reference_id: Text | None
+    details: dict[str, str] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    sessions_valid_from: Instant
+    livemode: bool
 
-    # The pair. The account id is given once and stays for ever; key and digest are those of the latest grant or rotation, and the
-    # sealed copy is gone as soon as access is.
-    account_id: str | None = Field(default=None, sa_column=registry.reference("acct", nullable=True))
-    sealed_key: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    key_hint: str | None = Field(default=None, sa_column=registry.words(nullable=True))
-    key_digest: str | None = Field(default=None, sa_column=registry.words(nullable=True))
-    key_pepper_version: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    key_made_at: datetime | None = Field(default=None, sa_column=registry.instant(nullable=True))
-    previous_key_digest: str | None = Field(default=None, sa_column=registry.words(nullable=True))
-    previous_key_pepper_version: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    previous_key_valid_until: datetime | None = Field(default=None, sa_column=registry.instant(nullable=True))
-    last_used_at: datetime | None = Field(default=None, sa_column=registry.instant(nullable=True))
+    # API credentials. The account id never changes. Key and digest are those of the latest grant or rotation; the encrypted key is
+    # deleted when API access ends.
+    account_id: AccountId | None = None
+    sealed_key: bytes | None = None
+    key_hint: Text | None = None
+    key_digest: Text | None = None
+    key_pepper_version: SmallInt | None = None
+    key_made_at: Instant | None = None
+    previous_key_digest: Text | None = None
+    previous_key_pepper_version: SmallInt | None = None
+    previous_key_valid_until: Instant | None = None
+    last_used_at: Instant | None = None
 
-    created_at: datetime = Field(sa_column=registry.instant())
-    updated_at: datetime = Field(sa_column=registry.instant())
+    created_at: Instant
+    updated_at: Instant

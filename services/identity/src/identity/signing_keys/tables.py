@@ -1,22 +1,20 @@
-"""Keys that sign session tokens: the table."""
+"""The table of the keys that sign session tokens."""
 
-from datetime import datetime
-
-from sqlalchemy import Column, LargeBinary, Text
 from sqlmodel import Field
 
-from identity import registry
+from identity.registry import Base
+from shared.postgres.column_types import BigInt, Instant, Text
 
 
-class SigningKeyRow(registry.Base, table=True):
-    """A key pair: the private half is sealed, the public half is published."""
+class SigningKeyRow(Base, table=True):
+    """A key pair: the private key is encrypted, the public key is published."""
 
     __tablename__ = "signing_keys"
 
-    key_id: str = Field(sa_column=Column(Text, primary_key=True))
-    version: int = Field(sa_column=registry.version())
-    sealed_private_key: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    public_key: str = Field(sa_column=registry.words())
-    signs_from: datetime = Field(sa_column=registry.instant())
-    retires_at: datetime | None = Field(sa_column=registry.instant(nullable=True))
-    created_at: datetime = Field(sa_column=registry.instant())
+    key_id: Text = Field(primary_key=True)
+    version: BigInt
+    sealed_private_key: bytes
+    public_key: Text
+    signs_from: Instant
+    retires_at: Instant | None
+    created_at: Instant

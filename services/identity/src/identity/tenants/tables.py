@@ -1,31 +1,31 @@
 """The table of tenants."""
 
-from datetime import datetime
-
-from sqlalchemy import Boolean, CheckConstraint, Column, Integer, Text, false
+from sqlalchemy import CheckConstraint, false
 from sqlmodel import Field
 
-from identity import registry
+from identity.registry import Base
+from shared.id_columns import TenantId, UserId
+from shared.postgres.column_types import BigInt, Instant, Text
 
 
-class TenantRow(registry.Base, table=True):
-    """A company that opens its platform to its merchants."""
+class TenantRow(Base, table=True):
+    """A company that opens its platform to merchants."""
 
     __tablename__ = "tenants"
     __table_args__ = (CheckConstraint("status IN ('active', 'suspended', 'closed')", name="status"),)
 
-    tenant_id: str = Field(sa_column=registry.key("ten"))
-    version: int = Field(sa_column=registry.version())
-    name: str = Field(sa_column=registry.words())
-    name_key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
-    country: str = Field(sa_column=registry.words())
-    timezone: str = Field(sa_column=registry.words())
-    currency: str = Field(sa_column=registry.words())
-    status: str = Field(sa_column=registry.words())
-    test: bool = Field(sa_column=registry.yes_or_no())
-    trial_days: int | None = Field(sa_column=Column(Integer))
-    job_review: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
-    # No foreign key: a user needs its tenant first, and both are made in one transaction.
-    owner_id: str = Field(sa_column=registry.reference("usr"))
-    created_at: datetime = Field(sa_column=registry.instant())
-    updated_at: datetime = Field(sa_column=registry.instant())
+    tenant_id: TenantId = Field(primary_key=True)
+    version: BigInt
+    name: Text
+    name_key: Text = Field(unique=True)
+    country: Text
+    timezone: Text
+    currency: Text
+    status: Text
+    test: bool
+    trial_days: int | None
+    job_review: bool = Field(sa_column_kwargs={"server_default": false()})
+    # No foreign key: the user refers to the tenant, and both are created in one transaction.
+    owner_id: UserId
+    created_at: Instant
+    updated_at: Instant

@@ -15,7 +15,7 @@ from jobs.customers.schemas import Erasure, ErasureIn
 from jobs.job_store import ActionRow, JobRow, LockedJob, save, visible_actions_to, visible_to, with_actions
 from shared.access.principals import Caller
 from shared.ids import to_uuid
-from shared.postgres.tables import TypedId
+from shared.postgres.column_types import TypedId
 
 ERASED_JOBS_MAX = 500
 ERASED_ACTIONS_MAX = 10_000

@@ -1,46 +1,19 @@
-"""Rows of imports: the import, the pieces of its file, its errors, and the references that a dry run has seen."""
+"""Tables of imports: the import, the pieces of its file, its errors, and the references that a dry run has read."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Text,
-    Uuid,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlmodel import Field as ColumnField
+from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
 
 from jobs.registry import Base
-from shared.postgres.tables import TypedId
-
-
-def _required(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=False))
-
-
-def _nullable(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=True))
-
-
-def _of_import() -> Any:
-    return Column(TypedId("imp"), ForeignKey("imports.id", ondelete="CASCADE"), nullable=False)
+from shared.id_columns import ImportId, MerchantId, TenantId
+from shared.postgres.column_types import BigInt, Instant, SmallInt, Text, TextArray
 
 
 class ImportRow(Base, table=True):
-    """A file of jobs, who asked for it, and how far it is done. Whoever works on it holds its lease."""
+    """A file of jobs, its actor, and the progress of the import. The worker that handles it holds its lease."""
 
     __tablename__ = "imports"
     __table_args__ = (
@@ -54,44 +27,44 @@ class ImportRow(Base, table=True):
         Index("ix_imports_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
-    id: str = ColumnField(sa_column=Column(TypedId("imp"), primary_key=True))
-    tenant_id: str = _required(TypedId("ten"))
-    merchant_id: str | None = _nullable(TypedId("mer"))
-    """The merchant who asked; None when an administrator did."""
-    for_merchant_id: str | None = _nullable(TypedId("mer"))
-    """Whose jobs they are where a row names nobody."""
-    livemode: bool = _required(Boolean())
-    status: str = _required(Text())
-    """As in `ImportStatus`; before, while the file is arriving: uploading."""
-    format: str = _required(Text())
-    dry_run: bool = _required(Boolean())
-    via: str = _required(Text())
-    created_by: str = _required(Text())
-    subject_id: str | None = _nullable(Text())
-    credential_id: str | None = _nullable(Text())
-    credential_digest: str | None = _nullable(Text())
-    """With these the standing of whoever asked is found again, each time that jobs are created in their name."""
-    columns: list[str] = _required(ARRAY(Text))
-    bytes_total: int = _required(BigInteger())
-    bytes_done: int = _required(BigInteger())
-    """Where the next row begins."""
-    next_line: int = _required(BigInteger())
-    rows_total: int | None = _nullable(Integer())
-    rows_done: int = _required(Integer())
-    jobs_created: int = _required(Integer())
-    rows_failed: int = _required(Integer())
-    reason: str | None = _nullable(Text())
-    reason_code: str | None = _nullable(Text())
-    created_at: datetime = _required(DateTime(timezone=True))
-    touched_at: datetime = _required(DateTime(timezone=True))
-    started_at: datetime | None = _nullable(DateTime(timezone=True))
-    finished_at: datetime | None = _nullable(DateTime(timezone=True))
-    turn_at: datetime = _required(DateTime(timezone=True))
-    """Since when it waits for its turn: whoever waits longest is next."""
-    lease_token: UUID | None = _nullable(Uuid())
-    leased_until: datetime | None = _nullable(DateTime(timezone=True))
-    failures: int = _required(SmallInteger())
-    """Turns in a row that came to nothing."""
+    id: ImportId = Field(primary_key=True)
+    tenant_id: TenantId
+    merchant_id: MerchantId | None = None
+    """The merchant that started the import; None if an administrator did."""
+    for_merchant_id: MerchantId | None = None
+    """The merchant of rows that name none."""
+    livemode: bool
+    status: Text
+    """A status of `ImportStatus`, or `uploading` while the file is being received."""
+    format: Text
+    dry_run: bool
+    via: Text
+    created_by: Text
+    subject_id: Text | None = None
+    credential_id: Text | None = None
+    credential_digest: Text | None = None
+    """These three identify the principal, who is authorized again for each batch of jobs."""
+    columns: TextArray
+    bytes_total: BigInt
+    bytes_done: BigInt
+    """Offset of the next row."""
+    next_line: BigInt
+    rows_total: int | None = None
+    rows_done: int
+    jobs_created: int
+    rows_failed: int
+    reason: Text | None = None
+    reason_code: Text | None = None
+    created_at: Instant
+    touched_at: Instant
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    turn_at: Instant
+    """Since when it waits for a worker: the one that waits longest is next."""
+    lease_token: UUID | None = None
+    leased_until: Instant | None = None
+    failures: SmallInt
+    """Failed turns in a row."""
 
 
 class PieceRow(Base, table=True):
@@ -100,35 +73,35 @@ class PieceRow(Base, table=True):
     __tablename__ = "import_pieces"
     __table_args__ = (PrimaryKeyConstraint("import_id", "number", name="pk_import_pieces"),)
 
-    import_id: str = ColumnField(sa_column=_of_import())
-    number: int = _required(Integer())
-    content: bytes = _required(LargeBinary())
+    import_id: ImportId = Field(foreign_key="imports.id", ondelete="CASCADE")
+    number: int
+    content: bytes
 
 
 class ImportErrorRow(Base, table=True):
-    """Why one row of a file is no job."""
+    """Why one row of a file was refused."""
 
     __tablename__ = "import_errors"
     __table_args__ = (PrimaryKeyConstraint("import_id", "line", name="pk_import_errors"),)
 
-    import_id: str = ColumnField(sa_column=_of_import())
-    line: int = _required(BigInteger())
-    reference_id: str | None = _nullable(Text())
-    status: int = _required(SmallInteger())
-    code: str = _required(Text())
-    detail: str = _required(Text())
-    errors: list[dict[str, Any]] = _required(JSONB())
+    import_id: ImportId = Field(foreign_key="imports.id", ondelete="CASCADE")
+    line: BigInt
+    reference_id: Text | None = None
+    status: SmallInt
+    code: Text
+    detail: Text
+    errors: list[dict[str, Any]] = Field(sa_type=JSONB)
 
 
 class ImportReferenceRow(Base, table=True):
-    """A reference that a dry run has met: a second job with it would be refused, though the first was not kept."""
+    """A reference that a dry run has read: a second row with it is refused, although the first stored no job."""
 
     __tablename__ = "import_references"
     __table_args__ = (PrimaryKeyConstraint("import_id", "merchant_id", "reference_id", name="pk_import_references"),)
 
-    import_id: str = ColumnField(sa_column=_of_import())
-    merchant_id: str = _required(TypedId("mer"))
-    reference_id: str = _required(Text())
+    import_id: ImportId = Field(foreign_key="imports.id", ondelete="CASCADE")
+    merchant_id: MerchantId
+    reference_id: Text
 
 
 PIECE_BYTES = 1024 * 1024

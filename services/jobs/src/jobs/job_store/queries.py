@@ -17,7 +17,7 @@ from jobs.registry import Base
 from shared.access.principals import Caller
 from shared.errors import NotFound
 from shared.events.jobs import ActionState, JobState
-from shared.postgres.tables import TypedId
+from shared.postgres.column_types import TypedId
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 

@@ -1,52 +1,27 @@
-"""Rows of jobs, actions and history, with their indexes. The base class of all tables of this service."""
+"""Tables of jobs, actions and history, with their indexes."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ColumnElement,
-    Date,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Text,
-    func,
-    literal_column,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
-from sqlmodel import Field as ColumnField
-from sqlmodel import col
+from sqlalchemy import CheckConstraint, ColumnElement, Index, PrimaryKeyConstraint, func, literal_column, text
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlmodel import Field, col
 
 from jobs.job_store.rules import ActionStatus, JobStatus, JobType
 from jobs.registry import Base
 from jobs.search_index import TOKENIZER_VERSION
-from shared.postgres.tables import TypedId
+from shared.id_columns import ActionId, EventId, JobId, LocationId, MerchantId, TenantId
+from shared.postgres.column_types import BigInt, Choice, Instant, Json, SmallInt, Text, TextArray
 
 NOT_DELETED = "deleted_at IS NULL"
 OUTDATED_TOKENS = f"NOT (terms @@ '''{TOKENIZER_VERSION}''')"
 UNSCHEDULED = "9999-12-31"
-"""Where a job without a date stands in the order of dates: after all of them."""
+"""Sort key of a job without a date: it comes after all dates."""
 
 
 def _one_of(column: str, values: object) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in getattr(values, "__args__", ()))
     return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _required(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=False))
-
-
-def _nullable(kind: Any) -> Any:
-    return ColumnField(sa_column=Column(kind, nullable=True))
 
 
 def _index(name: str, *columns: Any, where: str = NOT_DELETED, **more: Any) -> Index:
@@ -58,18 +33,18 @@ def _inverted(name: str) -> Index:
         name,
         "terms",
         postgresql_using="gin",
-        # Entries that wait to be sorted in slow every search and, once there are many, whoever inserts next: keep them few.
+        # Every search reads the whole pending list, and the insert that overflows it pays for merging it: keep it short.
         postgresql_with={"gin_pending_list_limit": "256"},
     )
 
 
 def _outdated_tokens(name: str) -> Index:
-    # What was filed by the rules of before, until `filing` has come to it.
+    # Rows built by an older tokenizer version, which the reindexer has not reached yet.
     return _index(name, "id", where=OUTDATED_TOKENS)
 
 
 class JobRow(Base, table=True):
-    """A job. What is searched has a column of its own; what only travels along is kept as JSON in the API's own shape."""
+    """A job. Fields that searches use have columns of their own; all other fields are JSON in the shape of the API."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -112,44 +87,44 @@ class JobRow(Base, table=True):
         _outdated_tokens("ix_jobs_unfiled"),
     )
 
-    id: str = ColumnField(sa_column=Column(TypedId("job"), primary_key=True))
-    tenant_id: str = _required(TypedId("ten"))
-    merchant_id: str = _required(TypedId("mer"))
-    livemode: bool = _required(Boolean())
-    reference_id: str | None = _nullable(Text())
-    status: JobStatus = _required(Text())
-    status_reason: str | None = _nullable(Text())
-    status_changed_at: datetime = _required(DateTime(timezone=True))
-    assigned_to: str | None = _nullable(Text())
-    type: JobType = _required(Text())
-    location_id: str = _required(TypedId("loc"))
-    distribution_location_id: str | None = _nullable(TypedId("loc"))
-    scheduled_date: date | None = _nullable(Date())
-    timezone: str = _required(Text())
-    time_window: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    priority: int = _required(SmallInteger())
-    short_description: str | None = _nullable(Text())
-    contact: dict[str, Any] = _required(JSONB())
-    address: dict[str, Any] = _required(JSONB())
-    geo: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    balance_owed: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    instructions: str | None = _nullable(Text())
-    invoices: list[str] = _required(ARRAY(Text))
-    barcodes: list[str] = _required(ARRAY(Text))
-    tags: list[str] = _required(ARRAY(Text))
-    metadata_: dict[str, str] = ColumnField(sa_column=Column("metadata", JSONB, nullable=False))
-    created_by: str = _required(Text())
-    version: int = _required(BigInteger())
-    """Changes so far, its creation included; each published one event, which carries this number as its sequence."""
-    created_at: datetime = _required(DateTime(timezone=True))
-    updated_at: datetime = _required(DateTime(timezone=True))
-    deleted_at: datetime | None = _nullable(DateTime(timezone=True))
-    erased_at: datetime | None = _nullable(DateTime(timezone=True))
-    """When its customer's personal data was erased."""
-    terms: str = _required(TSVECTOR())
-    parts: str = _required(Text())
-    """Both of `domain.terms`: how the job is found."""
-    customer_key: str | None = _nullable(Text())
+    id: JobId = Field(primary_key=True)
+    tenant_id: TenantId
+    merchant_id: MerchantId
+    livemode: bool
+    reference_id: Text | None = None
+    status: Choice[JobStatus]
+    status_reason: Text | None = None
+    status_changed_at: Instant
+    assigned_to: Text | None = None
+    type: Choice[JobType]
+    location_id: LocationId
+    distribution_location_id: LocationId | None = None
+    scheduled_date: date | None = None
+    timezone: Text
+    time_window: Json | None = None
+    priority: SmallInt
+    short_description: Text | None = None
+    contact: Json
+    address: Json
+    geo: Json | None = None
+    balance_owed: Json | None = None
+    instructions: Text | None = None
+    invoices: TextArray
+    barcodes: TextArray
+    tags: TextArray
+    metadata_: dict[str, str] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    created_by: Text
+    version: BigInt
+    """Number of changes, the creation included. Each change publishes one event, whose sequence is this number."""
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None = None
+    erased_at: Instant | None = None
+    """When the personal data of its customer was erased."""
+    terms: str = Field(sa_type=TSVECTOR)
+    parts: Text
+    """Tokens and n-grams of `search_index.tokens`, by which the job is found."""
+    customer_key: Text | None = None
 
 
 class ActionRow(Base, table=True):
@@ -170,44 +145,44 @@ class ActionRow(Base, table=True):
         _outdated_tokens("ix_actions_unfiled"),
     )
 
-    id: str = ColumnField(sa_column=Column(TypedId("act"), primary_key=True))
-    job_id: str = ColumnField(sa_column=Column(TypedId("job"), ForeignKey("jobs.id"), nullable=False))
-    tenant_id: str = _required(TypedId("ten"))
-    merchant_id: str = _required(TypedId("mer"))
-    livemode: bool = _required(Boolean())
-    type: JobType = _required(Text())
-    position: int = _required(Integer())
-    sku: str | None = _nullable(Text())
-    description: str | None = _nullable(Text())
-    quantity: int = _required(Integer())
-    unit: str | None = _nullable(Text())
-    piece_count: int | None = _nullable(Integer())
-    value: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    weight_grams: int | None = _nullable(BigInteger())
-    volume_cubic_cm: int | None = _nullable(BigInteger())
-    handling_seconds: int | None = _nullable(Integer())
-    stop: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    invoice_number: str | None = _nullable(Text())
-    barcode: str | None = _nullable(Text())
-    external_reference_id: str | None = _nullable(Text())
-    status: ActionStatus = _required(Text())
-    outcome: dict[str, Any] | None = _nullable(JSONB(none_as_null=True))
-    version: int = _required(BigInteger())
-    created_at: datetime = _required(DateTime(timezone=True))
-    updated_at: datetime = _required(DateTime(timezone=True))
-    deleted_at: datetime | None = _nullable(DateTime(timezone=True))
-    """When it, or its job with it, was deleted; an action that went with its job has the job's own instant."""
-    terms: str = _required(TSVECTOR())
-    parts: str = _required(Text())
+    id: ActionId = Field(primary_key=True)
+    job_id: JobId = Field(foreign_key="jobs.id")
+    tenant_id: TenantId
+    merchant_id: MerchantId
+    livemode: bool
+    type: Choice[JobType]
+    position: int
+    sku: Text | None = None
+    description: Text | None = None
+    quantity: int
+    unit: Text | None = None
+    piece_count: int | None = None
+    value: Json | None = None
+    weight_grams: BigInt | None = None
+    volume_cubic_cm: BigInt | None = None
+    handling_seconds: int | None = None
+    stop: Json | None = None
+    invoice_number: Text | None = None
+    barcode: Text | None = None
+    external_reference_id: Text | None = None
+    status: Choice[ActionStatus]
+    outcome: Json | None = None
+    version: BigInt
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None = None
+    """When it was deleted, alone or with its job. An action deleted with its job has the instant of the job."""
+    terms: str = Field(sa_type=TSVECTOR)
+    parts: Text
 
 
 class HistoryRow(Base, table=True):
-    """What one change did to a job: its event, who caused it, and the values before and after. Partitioned by month."""
+    """One change of a job: its event, its actor, and the values before and after. Partitioned by month."""
 
     __tablename__ = "job_history"
     __table_args__ = (
         PrimaryKeyConstraint("job_id", "sequence", "occurred_at", name="pk_job_history"),
-        # Whom a job was to visit before: an erasure looks there, too.
+        # An erasure also finds jobs by their former contacts.
         Index(
             "ix_job_history_contact",
             text("(changes -> 'contact')"),
@@ -217,17 +192,17 @@ class HistoryRow(Base, table=True):
         {"postgresql_partition_by": "RANGE (occurred_at)"},
     )
 
-    job_id: str = _required(TypedId("job"))
-    sequence: int = _required(BigInteger())
-    occurred_at: datetime = _required(DateTime(timezone=True))
-    event_id: str = _required(TypedId("evt"))
-    type: str = _required(Text())
-    actor: str = _required(Text())
-    action_id: str | None = _nullable(TypedId("act"))
-    changed_fields: list[str] = _required(ARRAY(Text))
-    changes: dict[str, Any] = _required(JSONB())
+    job_id: JobId
+    sequence: BigInt
+    occurred_at: Instant
+    event_id: EventId
+    type: Text
+    actor: Text
+    action_id: ActionId | None = None
+    changed_fields: TextArray
+    changes: Json
 
 
 NOT_SCHEDULED: ColumnElement[date] = literal_column(f"'{UNSCHEDULED}'::date")
 SCHEDULED_ORDER: ColumnElement[date] = func.coalesce(col(JobRow.scheduled_date), NOT_SCHEDULED)
-"""Just as the index of the order of dates has it."""
+"""The expression of the index `ix_jobs_scheduled`."""

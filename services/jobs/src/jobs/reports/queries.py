@@ -14,7 +14,7 @@ from jobs.job_store import SCHEDULED_ORDER, JobRow, JobStatus, JobType, visible_
 from jobs.reports.schemas import RANGE_DAYS_DEFAULT, RANGE_DAYS_MAX, DayCount, JobSummary, JobSummaryFilters
 from shared.access.principals import Caller
 from shared.errors import Invalid, Violation
-from shared.postgres.tables import TypedId
+from shared.postgres.column_types import TypedId
 
 _DAY = timedelta(days=1)
 _DEFAULT = timedelta(days=RANGE_DAYS_DEFAULT)

@@ -16,7 +16,7 @@ from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.errors import NotFound
 from shared.ids import from_uuid, to_uuid
-from shared.postgres.tables import TypedId
+from shared.postgres.column_types import TypedId
 from webhooks.deliveries.rules import delivery_id as delivery_id_of
 from webhooks.deliveries.schemas import Attempt, Delivery, DeliveryDetail, DeliveryStatus
 from webhooks.deliveries.tables import AttemptRow, DeliveryRow

@@ -1,29 +1,28 @@
-"""Rows of deliveries and attempts.
+"""Tables of deliveries and attempts.
 
-A delivery's row holds its last attempt; the earlier ones move to `attempts` when the next is recorded, so that a success with the first
-attempt is one insert.
+The row of a delivery holds its last attempt. An earlier attempt moves to `attempts` when the next one is recorded, so a delivery that
+succeeds at once costs one insert.
 """
 
-from datetime import datetime
-
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, PrimaryKeyConstraint, SmallInteger, Text, text
+from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint, text
 from sqlmodel import Field
 
-from shared.postgres.tables import TypedId
-from webhooks.registry import Base, instant_column
+from shared.id_columns import EndpointId, EventId, TenantId
+from shared.postgres.column_types import Instant, SmallInt, Text
+from webhooks.registry import Base
 
 _OPEN = text("status <> 'delivered'")
 
 
 class DeliveryRow(Base, table=True):
-    """One event for one endpoint, with its last attempt."""
+    """One event for one endpoint, with the last attempt."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        # In this order it serves the list of an endpoint's deliveries, too.
+        # In this order it also serves the list of deliveries of an endpoint.
         PrimaryKeyConstraint("endpoint_id", "event_id"),
         Index("ix_deliveries_tenant", "tenant_id", "livemode", "event_id"),
-        # A delivery that succeeds with the first try never enters these two.
+        # A delivery that succeeds at once never enters these two indexes.
         Index("ix_deliveries_open", "tenant_id", "livemode", "status", "event_id", postgresql_where=_OPEN),
         Index("ix_deliveries_endpoint_open", "endpoint_id", "status", "event_id", postgresql_where=_OPEN),
         CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
@@ -32,29 +31,29 @@ class DeliveryRow(Base, table=True):
         {"postgresql_partition_by": "RANGE (event_id)"},
     )
 
-    event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
-    endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
-    tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
-    started_at: datetime | None = Field(default=None, sa_column=instant_column())
-    finished_at: datetime | None = Field(default=None, sa_column=instant_column())
-    next_attempt_at: datetime | None = Field(default=None, sa_column=instant_column())
-    latency_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    tls_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    first_byte_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    attempts_made: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
-    response_status: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
-    status: str = Field(sa_column=Column(Text, nullable=False))
-    event_type: str = Field(sa_column=Column(Text, nullable=False))
-    cause: str | None = Field(default=None, sa_column=Column(Text))
-    failure: str | None = Field(default=None, sa_column=Column(Text))
-    response_body: str | None = Field(default=None, sa_column=Column(Text))
+    event_id: EventId
+    endpoint_id: EndpointId
+    tenant_id: TenantId
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    next_attempt_at: Instant | None = None
+    latency_ms: int | None = None
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    tls_ms: int | None = None
+    first_byte_ms: int | None = None
+    attempts_made: SmallInt = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    response_status: SmallInt | None = None
+    livemode: bool
+    status: Text
+    event_type: Text
+    cause: Text | None = None
+    failure: Text | None = None
+    response_body: Text | None = None
 
 
 class AttemptRow(Base, table=True):
-    """An attempt that was not the last of its delivery."""
+    """An attempt before the last one of its delivery."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -62,15 +61,15 @@ class AttemptRow(Base, table=True):
         {"postgresql_partition_by": "RANGE (event_id)"},
     )
 
-    event_id: str = Field(sa_column=Column(TypedId("evt"), nullable=False))
-    endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
-    started_at: datetime = Field(sa_column=instant_column(nullable=False))
-    latency_ms: int = Field(sa_column=Column(Integer, nullable=False))
-    dns_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    connect_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    tls_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    first_byte_ms: int | None = Field(default=None, sa_column=Column(Integer))
-    number: int = Field(sa_column=Column(SmallInteger, nullable=False))
-    response_status: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    cause: str | None = Field(default=None, sa_column=Column(Text))
-    response_body: str | None = Field(default=None, sa_column=Column(Text))
+    event_id: EventId
+    endpoint_id: EndpointId
+    started_at: Instant
+    latency_ms: int
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    tls_ms: int | None = None
+    first_byte_ms: int | None = None
+    number: SmallInt
+    response_status: SmallInt | None = None
+    cause: Text | None = None
+    response_body: Text | None = None

@@ -1,28 +1,15 @@
-"""Rows of endpoints."""
+"""The table of endpoints."""
 
-from datetime import datetime
-
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Double,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    text,
-)
+from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
-from shared.postgres.tables import TypedId
-from webhooks.registry import Base, instant_column
+from shared.id_columns import EndpointId, LocationIdArray, TenantId
+from shared.postgres.column_types import BigInt, Double, DoubleArray, Instant, Text, TextArray
+from webhooks.registry import Base
 
 
 class EndpointRow(Base, table=True):
-    """Where a tenant wants to hear of what. A deleted one stays as a tombstone without secrets, for its deliveries' sake."""
+    """A URL of a tenant and the events that it receives. A deleted endpoint stays without secrets, because deliveries refer to it."""
 
     __tablename__ = "endpoints"
     __table_args__ = (
@@ -34,35 +21,35 @@ class EndpointRow(Base, table=True):
         CheckConstraint("(previous_secret_sealed IS NULL) = (previous_secret_until IS NULL)", name="previous_secret"),
     )
 
-    id: str = Field(sa_column=Column(TypedId("ep"), primary_key=True))
-    tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
-    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
-    url: str = Field(sa_column=Column(Text, nullable=False))
-    description: str = Field(sa_column=Column(Text, nullable=False))
-    event_types: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    location_ids: list[str] | None = Field(default=None, sa_column=Column(ARRAY(TypedId("loc"))))
+    id: EndpointId = Field(primary_key=True)
+    tenant_id: TenantId
+    livemode: bool
+    url: Text
+    description: Text
+    event_types: TextArray
+    location_ids: LocationIdArray | None = None
     """None: all locations."""
-    headers_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    previous_secret_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    """Signs as well until `previous_secret_until`; bound to the endpoint's id like the secret that replaced it."""
-    previous_secret_until: datetime | None = Field(default=None, sa_column=instant_column())
-    signing_key_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    """Seed of the ed25519 key for `v1a`, bound to `<id>/signing-key`; None: `v1` alone."""
-    retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Double)))
-    """None: as the operator has set it."""
-    rate_limit_per_second: float | None = Field(default=None, sa_column=Column(Double))
-    ordered_by_job: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
-    enabled: bool = Field(sa_column=Column(Boolean, nullable=False))
-    disabled_reason: str | None = Field(default=None, sa_column=Column(Text))
-    disabled_at: datetime | None = Field(default=None, sa_column=instant_column())
-    """While it is off: since when. The database sees to it, whoever switches."""
-    failing_since: datetime | None = Field(default=None, sa_column=instant_column())
-    """The first failure after the last success; written every few seconds at most, like the two that follow."""
-    failures_since: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
-    warned_at: datetime | None = Field(default=None, sa_column=instant_column())
-    created_by: str = Field(sa_column=Column(Text, nullable=False))
-    version: int = Field(sa_column=Column(BigInteger, nullable=False))
-    created_at: datetime = Field(sa_column=instant_column(nullable=False))
-    updated_at: datetime = Field(sa_column=instant_column(nullable=False))
-    deleted_at: datetime | None = Field(default=None, sa_column=instant_column())
+    headers_sealed: bytes | None = None
+    secret_sealed: bytes | None = None
+    previous_secret_sealed: bytes | None = None
+    """Also signs until `previous_secret_until`; encrypted with the endpoint id as context, like the present secret."""
+    previous_secret_until: Instant | None = None
+    signing_key_sealed: bytes | None = None
+    """Seed of the ed25519 key for `v1a`, encrypted with the context `<id>/signing-key`. None: `v1` only."""
+    retry_schedule_seconds: DoubleArray | None = None
+    """None: the setting of the installation."""
+    rate_limit_per_second: Double | None = None
+    ordered_by_job: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    enabled: bool
+    disabled_reason: Text | None = None
+    disabled_at: Instant | None = None
+    """Since when the endpoint is disabled. A trigger sets it."""
+    failing_since: Instant | None = None
+    """The first failure after the last success. This column and the next two are written every few seconds at most."""
+    failures_since: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    warned_at: Instant | None = None
+    created_by: Text
+    version: BigInt
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None = None

@@ -1,28 +1,16 @@
-"""Rows of the queue: what is due, and batch leases."""
+"""Tables of the queue: due deliveries and batch leases."""
 
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Index,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Text,
-    Uuid,
-    text,
-)
+from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint, text
 from sqlmodel import Field
 
-from webhooks.registry import Base, instant_column
+from shared.postgres.column_types import BigInt, Instant, SmallInt, Text, UuidArray
+from webhooks.registry import Base
 
 
 class DeliveryDueRow(Base, table=True):
-    """The queue: narrow, and empty of everything that is finished or under way as part of a flight."""
+    """A delivery that is due. Finished deliveries and those of a batch lease have no row here."""
 
     __tablename__ = "delivery_due"
     __table_args__ = (
@@ -35,21 +23,21 @@ class DeliveryDueRow(Base, table=True):
         CheckConstraint("(subject IS NULL) = (position IS NULL)", name="order"),
     )
 
-    event_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    endpoint_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
-    due_at: datetime = Field(sa_column=instant_column(nullable=False))
-    """Infinity: waits for an earlier one of its subject."""
-    lease_token: int | None = Field(default=None, sa_column=Column(BigInteger))
-    position: int | None = Field(default=None, sa_column=Column(BigInteger))
-    attempts_before: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
-    """Attempts of earlier rounds: the schedule begins anew when a delivery is sent again."""
-    retry: bool = Field(sa_column=Column(Boolean, nullable=False))
-    subject: str | None = Field(default=None, sa_column=Column(Text))
-    """Of endpoints that are ordered by job alone."""
+    event_id: UUID
+    endpoint_id: UUID
+    due_at: Instant
+    """Infinity: waits for an earlier delivery of its subject."""
+    lease_token: BigInt | None = None
+    position: BigInt | None = None
+    attempts_before: SmallInt = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    """Attempts of earlier rounds: a redelivery starts the retry schedule again."""
+    retry: bool
+    subject: Text | None = None
+    """Set only for endpoints that are ordered by job."""
 
 
 class FlightRow(Base, table=True):
-    """First attempts of one batch in one worker's memory: pairs of event and endpoint, until all of them are recorded."""
+    """A batch lease: the first attempts that one worker holds in memory, as pairs of event and endpoint, until all are recorded."""
 
     __tablename__ = "flights"
     __table_args__ = (
@@ -57,7 +45,7 @@ class FlightRow(Base, table=True):
         CheckConstraint("token > 0", name="token"),
     )
 
-    token: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    lease_until: datetime = Field(sa_column=instant_column(nullable=False))
-    event_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
-    endpoint_ids: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False))
+    token: BigInt = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    lease_until: Instant
+    event_ids: UuidArray
+    endpoint_ids: UuidArray

@@ -1,17 +1,17 @@
-"""Rows of replays."""
+"""The table of replays."""
 
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, CheckConstraint, Column, Double, Index, Text, Uuid, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
-from shared.postgres.tables import TypedId
-from webhooks.registry import Base, instant_column
+from shared.id_columns import EndpointId, ReplayId, TenantId
+from shared.postgres.column_types import BigInt, Double, Instant, Text, TextArray
+from webhooks.registry import Base
 
 
 class ReplayRow(Base, table=True):
-    """Events that are sent to an endpoint again, or for the first time: a job that goes on where it was left."""
+    """A replay: events that are sent to an endpoint again, or for the first time. It continues where it stopped."""
 
     __tablename__ = "replays"
     __table_args__ = (
@@ -27,32 +27,32 @@ class ReplayRow(Base, table=True):
         CheckConstraint("rate_per_second > 0", name="rate"),
     )
 
-    id: str = Field(sa_column=Column(TypedId("rpl"), primary_key=True))
-    tenant_id: str = Field(sa_column=Column(TypedId("ten"), nullable=False))
-    livemode: bool = Field(sa_column=Column(Boolean, nullable=False))
-    endpoint_id: str = Field(sa_column=Column(TypedId("ep"), nullable=False))
-    kind: str = Field(sa_column=Column(Text, nullable=False))
-    since: datetime = Field(sa_column=instant_column(nullable=False))
-    until: datetime = Field(sa_column=instant_column(nullable=False))
-    untried_since: datetime | None = Field(default=None, sa_column=instant_column())
-    """Events from before are sent only if they had a delivery that was given up; None: no such difference."""
-    event_types: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
-    """None: all that the endpoint wants."""
-    dry_run: bool = Field(sa_column=Column(Boolean, nullable=False))
-    rate_per_second: float = Field(sa_column=Column(Double, nullable=False))
-    status: str = Field(sa_column=Column(Text, nullable=False))
-    failure: str | None = Field(default=None, sa_column=Column(Text))
-    after_position: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    """Events are looked at in the order of their positions: those up to this one are done."""
-    after_event_id: UUID = Field(default=UUID(int=0), sa_column=Column(Uuid, nullable=False))
-    """Failed deliveries are looked at in the order of their events' ids: those up to this one are done."""
-    next_step_at: datetime = Field(sa_column=instant_column(nullable=False))
-    examined: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    matched: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    queued: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    progress: float = Field(default=0.0, sa_column=Column(Double, nullable=False))
-    created_by: str = Field(sa_column=Column(Text, nullable=False))
-    version: int = Field(sa_column=Column(BigInteger, nullable=False))
-    created_at: datetime = Field(sa_column=instant_column(nullable=False))
-    updated_at: datetime = Field(sa_column=instant_column(nullable=False))
-    finished_at: datetime | None = Field(default=None, sa_column=instant_column())
+    id: ReplayId = Field(primary_key=True)
+    tenant_id: TenantId
+    livemode: bool
+    endpoint_id: EndpointId
+    kind: Text
+    since: Instant
+    until: Instant
+    untried_since: Instant | None = None
+    """Earlier events are sent only if they have a failed delivery. None: all events are treated alike."""
+    event_types: TextArray | None = None
+    """None: all event types of the endpoint."""
+    dry_run: bool
+    rate_per_second: Double
+    status: Text
+    failure: Text | None = None
+    after_position: BigInt = 0
+    """Events are read in the order of their positions: those up to this one are done."""
+    after_event_id: UUID = UUID(int=0)
+    """Failed deliveries are read in the order of their event ids: those up to this one are done."""
+    next_step_at: Instant
+    examined: BigInt = 0
+    matched: BigInt = 0
+    queued: BigInt = 0
+    progress: Double = 0.0
+    created_by: Text
+    version: BigInt
+    created_at: Instant
+    updated_at: Instant
+    finished_at: Instant | None = None

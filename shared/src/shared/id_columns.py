@@ -1,0 +1,26 @@
+"""Column types of ids: one for each kind that has a column."""
+
+from typing import Annotated
+
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field
+
+from shared.postgres.column_types import TypedId
+
+AccountId = Annotated[str, Field(sa_type=TypedId("acct"))]
+ActionId = Annotated[str, Field(sa_type=TypedId("act"))]
+ApiKeyId = Annotated[str, Field(sa_type=TypedId("key"))]
+AuditEventId = Annotated[str, Field(sa_type=TypedId("aud"))]
+EndpointId = Annotated[str, Field(sa_type=TypedId("ep"))]
+EventId = Annotated[str, Field(sa_type=TypedId("evt"))]
+ImportId = Annotated[str, Field(sa_type=TypedId("imp"))]
+JobId = Annotated[str, Field(sa_type=TypedId("job"))]
+LocationId = Annotated[str, Field(sa_type=TypedId("loc"))]
+MerchantId = Annotated[str, Field(sa_type=TypedId("mer"))]
+ReplayId = Annotated[str, Field(sa_type=TypedId("rpl"))]
+SessionId = Annotated[str, Field(sa_type=TypedId("ses"))]
+SubscriptionId = Annotated[str, Field(sa_type=TypedId("sub"))]
+TenantId = Annotated[str, Field(sa_type=TypedId("ten"))]
+UserId = Annotated[str, Field(sa_type=TypedId("usr"))]
+
+LocationIdArray = Annotated[list[str], Field(sa_type=ARRAY(TypedId("loc")))]
