@@ -347,3 +347,7 @@ async def test_the_service_says_that_it_is_ready(service: Webhooks) -> None:
     exposed = (await service.client.get("/metrics")).text
     assert "waybill_webhook_in_flight" in exposed
     assert "waybill_webhook_due" in exposed
+
+
+def test_what_is_published_of_an_endpoint_has_no_secret() -> None:
+    assert set(facts.EndpointState.model_fields).isdisjoint({"secret", "headers", "secrets"})

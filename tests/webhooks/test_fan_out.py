@@ -8,10 +8,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from shared.events import jobs
-from shared.ids import new_id
+from shared.ids import new_id, to_uuid
 from tests.support.receiver import Receiver
 from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created, typed
+from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, headers_of, incoming_event, job_created, typed
 from webhooks.events import consumer
 from webhooks.events.fan_out import store_and_route
 from webhooks.postgres.autocommit import AutocommitConnection
@@ -252,3 +252,34 @@ async def test_another_tenants_delivery_does_not_exist(service: Webhooks, tenant
 
     assert await stranger.deliveries() == []
     assert (await stranger.call("GET", f"/v1/deliveries/{delivery['id']}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        ("2026-01-02T03:04:05.000006+00:00", "2026-01-02T03:04:05.000006Z"),
+        ("2026-01-02T03:04:05+00:00", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02 05:04:05.000006+02:00", "2026-01-02T03:04:05.000006Z"),
+        ("2026-W01-5T03:04:05.000006+00:00", "2026-01-02T03:04:05.000006Z"),
+    ],
+)
+def test_an_event_is_read_with_its_instant_and_its_id(time: str, shown: str) -> None:
+    event = job_created(new_id("ten"))
+
+    fact = consumer.read_event({**headers_of(event), "ce_time": time}, event.value())
+
+    assert fact is not None
+    document = json.loads(fact.event.message.body)
+    assert (document["timestamp"], document["type"]) == (shown, "job.created")
+    assert document["data"] == json.loads(event.value())
+    assert fact.event.message.occurred_at == datetime.fromisoformat(shown)
+    assert fact.event.id == to_uuid(event.id)
+
+
+@pytest.mark.parametrize("suffix", ["8" + "0" * 25, "0" * 25, "0" * 27, "0" * 25 + "I", "0" * 25 + "u", "0" * 25 + "_"])
+def test_an_event_whose_id_is_none_is_not_read(suffix: str) -> None:
+    event = job_created(new_id("ten"))
+
+    with pytest.raises(ValueError, match="is not an id"):
+        consumer.read_event({**headers_of(event), "ce_id": f"evt_{suffix}"}, event.value())

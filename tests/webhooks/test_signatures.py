@@ -1,13 +1,17 @@
 """Signatures: what is signed, how keys are written down, and that receivers verify it with the public libraries of their languages."""
 
 import base64
+import hmac
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,32 @@ def test_keys_are_written_with_the_prefixes_of_the_standard() -> None:
 def test_new_keys_are_of_the_right_size_and_never_the_same() -> None:
     assert len({signatures.new_secret() for _ in range(10)} | {signatures.new_signing_key() for _ in range(10)}) == 20
     assert {len(signatures.new_secret()), len(signatures.new_signing_key())} == {32}
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
+def test_a_signature_is_the_hmac_of_keys_of_any_length(length: int) -> None:
+    key, body = random.Random(length).randbytes(length), b'{"a": 1}'
+    expected = base64.b64encode(hmac.digest(key, b"evt_1.1700000000." + body, "sha256")).decode()
+
+    signer = signatures.Signer([key, key])
+
+    for _ in range(2):
+        assert signer.sign("evt_1", 1_700_000_000, body) == f"v1,{expected} v1,{expected}"
+
+
+def test_the_public_library_accepts_our_signature_and_no_other() -> None:
+    key, other = signatures.new_secret(), signatures.new_secret()
+    body = json.dumps({"type": "job.created", "city": "Montréal"}, ensure_ascii=False).encode()
+    now = int(datetime.now(UTC).timestamp())
+    value = signatures.Signer([other, key]).sign("evt_1", now, body)
+    headers = {"webhook-id": "evt_1", "webhook-timestamp": str(now), "webhook-signature": value}
+
+    Webhook(signatures.format_secret(key)).verify(body, headers)
+    for forged in ({"webhook-id": "evt_2"}, {"webhook-timestamp": str(now + 1)}):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(signatures.format_secret(key)).verify(body, {**headers, **forged})
+    with pytest.raises(WebhookVerificationError):
+        Webhook(signatures.format_secret(key)).verify(body + b" ", headers)
 
 
 # -- receivers in other languages ------------------------------------------------------------------------------------------
