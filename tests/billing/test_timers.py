@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing.audit.rules import Actor
+from billing.actors import Actor
 from billing.metadata import Base
 from billing.subscriptions import operations
 from billing.subscriptions import worker as subscriptions_worker

@@ -1,1 +1,1 @@
-"""Billing: one subscription per tenant, the trial that it begins with, and the instant at which a trial ends."""
+"""Billing: one subscription per tenant, the trial that it starts with, and the instant at which the trial ends."""

@@ -11,5 +11,5 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=billing.EVENTS,
-        consumes={identity.TOPIC: "Starts the trial of a new tenant; keeps what is known of credentials and people."},
+        consumes={identity.TOPIC: "Starts the trial of a new tenant; stores who may call billing."},
     )

@@ -1,4 +1,4 @@
-"""Composition root: everything that billing is made of, in the order in which it is made."""
+"""Composition root: the parts of billing, in the order in which they are created."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""Billing's settings."""
+"""The settings of billing: read once, validated at start, handed down by `app`."""
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -8,7 +8,7 @@ from shared.chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """What billing needs to know beyond what every service does."""
+    """Billing's own settings, beside those of every service."""
 
     model_config = SettingsConfigDict(env_prefix="BILLING_")
 
@@ -17,5 +17,5 @@ class Settings(ServiceSettings):
         14,
         ge=0,
         le=TRIAL_DAYS_MAX,
-        description="Length of a trial, in days, of a tenant that was made without one of its own.",
+        description="Length of a trial, in days, of a tenant that was created without one of its own.",
     )

@@ -1,4 +1,4 @@
-"""The metadata of all of billing's tables, for migrations."""
+"""The metadata of all tables of billing, for migrations."""
 
 from billing.audit import AuditRow
 from billing.registry import Base

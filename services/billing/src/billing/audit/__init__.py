@@ -1,7 +1,6 @@
-"""Changes made by hand, with who made them."""
+"""The audit trail: changes that operators made, with the values before and after."""
 
 from billing.audit.operations import record
-from billing.audit.rules import Actor
 from billing.audit.tables import AuditRow
 
-__all__ = ["Actor", "AuditRow", "record"]
+__all__ = ["AuditRow", "record"]

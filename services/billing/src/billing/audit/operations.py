@@ -1,11 +1,11 @@
-"""Writes audit events in the transaction of the change that they describe."""
+"""Writes audit events, in the transaction of the change that they describe."""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.audit.rules import Actor
+from billing.actors import Actor
 from billing.audit.tables import AuditRow
 
 
@@ -20,7 +20,7 @@ def record(
     after: dict[str, Any],
     at: datetime,
 ) -> None:
-    """Write one entry in this transaction. `before` and `after` are JSON and hold no secrets."""
+    """Write an audit event. `before` and `after` hold JSON values without secrets."""
     session.add(
         AuditRow(
             tenant_id=tenant_id,

@@ -1,4 +1,4 @@
-"""What billing does with other services' facts."""
+"""Consumes the events of identity."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +12,7 @@ IDENTITY_EVENTS = Vocabulary(TenantCreated)
 
 
 def on_identity_events(*, trial_days: int) -> Callable[[AsyncSession, list[Event]], Awaitable[None]]:
-    """The handler that starts the trials of new tenants, `trial_days` long unless a tenant brings its own length."""
+    """The handler that starts the trials of new tenants, `trial_days` long unless the tenant was created with a length of its own."""
 
     async def handle(session: AsyncSession, events: list[Event]) -> None:
         created = [event for event in events if isinstance(event, TenantCreated)]

@@ -1,8 +1,8 @@
 """Starts, extends and ends trials, and runs the timers that are due.
 
-Every change locks the subscription first, raises its version, moves its timer and publishes the whole state, in one transaction. A
-due timer and its subscription stay locked until the commit: of many workers exactly one runs a timer, and a worker that dies leaves
-both as they were.
+Every change locks the subscription first, raises its version, schedules its timer and publishes the whole state, in one transaction.
+A due timer and its subscription stay locked until the commit: exactly one of many workers runs a timer, and a worker that dies
+changes neither.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,68 +16,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import audit
+from billing.actors import Actor
 from billing.subscriptions import rules
-from billing.subscriptions.queries import terms_of, view
-from billing.subscriptions.rules import TIMER_KINDS, SubscriptionNotFound, Terms, Timer
+from billing.subscriptions.queries import lock_for_update, terms_of, view
+from billing.subscriptions.rules import TIMER_KINDS, Terms, Timer
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
-from shared.events import Event
 from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
 from shared.messaging import outbox
 
 _EARLIEST = "timers_earliest"
-
-
-async def schedule_timers(session: AsyncSession, timers: Sequence[Timer]) -> None:
-    """Set these timers, each in place of an earlier one of its kind. The subscriptions must be locked, or new, in this transaction."""
-    if not timers:
-        return
-    ordered = sorted(timers, key=lambda timer: (timer.tenant_id, timer.kind))
-    statement = insert(TimerRow).values(
-        [{"tenant_id": timer.tenant_id, "kind": timer.kind, "due_at": timer.due_at} for timer in ordered]
-    )
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["tenant_id", "kind"], set_={"due_at": statement.excluded.due_at}
-        )
-    )
-    earliest = min(timer.due_at for timer in timers)
-    known: datetime | None = session.info.get(_EARLIEST)
-    session.info[_EARLIEST] = earliest if known is None else min(known, earliest)
-
-
-def earliest_scheduled_timer(session: AsyncSession) -> datetime | None:
-    """The earliest instant that this session's transaction has set a timer for."""
-    earliest: datetime | None = session.info.get(_EARLIEST)
-    return earliest
-
-
-async def take_due_timers(session: AsyncSession, now: datetime, *, limit: int) -> list[tuple[Timer, SubscriptionRow]]:
-    """Take timers that are due, the longest waiting first, each with its subscription; both are locked, the timers are gone.
-
-    Rows that others hold are passed over, never waited for: so a change that locks a subscription first and its timer second cannot
-    deadlock with this, and a timer that such a change has moved is seen as moved.
-    """
-    statement = (
-        select(TimerRow, SubscriptionRow)
-        .join(SubscriptionRow, col(SubscriptionRow.tenant_id) == col(TimerRow.tenant_id))
-        .where(col(TimerRow.kind).in_(TIMER_KINDS), col(TimerRow.due_at) <= now)
-        .order_by(col(TimerRow.due_at))
-        .limit(limit)
-        .with_for_update(of=[TimerRow, SubscriptionRow], skip_locked=True)
-    )
-    rows = (await session.execute(statement)).all()
-    for timer, _ in rows:
-        await session.delete(timer)
-    # At once: what is now done may set the same timer anew.
-    await session.flush()
-    return [(Timer(timer.kind, timer.tenant_id, timer.due_at), subscription) for timer, subscription in rows]
+"""Where a session holds the earliest instant for which it has set a timer."""
 
 
 async def start_trials(session: AsyncSession, created: Sequence[TenantCreated], *, default_days: int) -> None:
-    """Give each new tenant its trial, counted from the instant of its creation. A tenant that has a subscription keeps it."""
+    """Start the trial of each new tenant, at the instant of its creation. A tenant that has a subscription keeps it."""
     rows = {event.data.tenant_id: _new_row(event, default_days) for event in reversed(created)}
     if not rows:
         return
@@ -87,30 +42,27 @@ async def start_trials(session: AsyncSession, created: Sequence[TenantCreated], 
         .on_conflict_do_nothing(index_elements=["tenant_id"])
         .returning(col(SubscriptionRow.tenant_id))
     )
-    begun = [rows[tenant_id] for tenant_id in (await session.execute(statement)).scalars()]
-    await schedule_timers(session, [_trial_end_timer(row) for row in begun])
-    for row in begun:
-        outbox.publish(session, _event(TrialStarted, row))
+    started = [rows[tenant_id] for tenant_id in (await session.execute(statement)).scalars()]
+    await schedule_timers(session, [_trial_end_timer(row) for row in started])
+    for row in started:
+        _publish(session, TrialStarted, row)
 
 
 async def extend_trial(
     session: AsyncSession,
-    actor: audit.Actor,
+    actor: Actor,
     tenant_id: str,
     ends_at: datetime,
     now: datetime,
     *,
     check_version: Callable[[int], None],
 ) -> Subscription:
-    """Move the end of the tenant's trial; nothing changes when it already ends then.
+    """Set the end of the tenant's trial. Nothing changes when it already ends then.
 
-    `check_version` is given the present version and may refuse. Raises `SubscriptionNotFound`, `domain.TrialEndPassed`,
-    `domain.TrialEndTooFar` or `domain.NotOnTrial`.
+    `check_version` gets the present version and may refuse it. Raises `SubscriptionNotFound`, `TrialEndPassed`, `TrialEndTooFar` or
+    `NotOnTrial`.
     """
-    locked = select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id).with_for_update()
-    row = (await session.execute(locked)).scalar_one_or_none()
-    if row is None:
-        raise SubscriptionNotFound
+    row = await lock_for_update(session, tenant_id)
     check_version(row.version)
     before = terms_of(row)
     after = rules.extend_trial(before, ends_at, now)
@@ -128,12 +80,12 @@ async def extend_trial(
         after=_audited_fields(after),
         at=now,
     )
-    outbox.publish(session, _event(TrialExtended, row))
+    _publish(session, TrialExtended, row)
     return view(row, now)
 
 
 async def run_due_timers(session: AsyncSession, now: datetime, *, limit: int) -> list[Timer]:
-    """Take due timers (`limit` at most) and do what they say; returns those that were taken."""
+    """Run timers that are due, `limit` at most; returns those that were run."""
     taken = await take_due_timers(session, now, limit=limit)
     for timer, row in taken:
         match timer.kind:
@@ -144,13 +96,59 @@ async def run_due_timers(session: AsyncSession, now: datetime, *, limit: int) ->
     return [timer for timer, _ in taken]
 
 
+async def schedule_timers(session: AsyncSession, timers: Sequence[Timer]) -> None:
+    """Set these timers; each replaces the timer of its kind. The transaction must have locked or created the subscriptions."""
+    if not timers:
+        return
+    ordered = sorted(timers, key=lambda timer: (timer.tenant_id, timer.kind))
+    statement = insert(TimerRow).values(
+        [{"tenant_id": timer.tenant_id, "kind": timer.kind, "due_at": timer.due_at} for timer in ordered]
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["tenant_id", "kind"], set_={"due_at": statement.excluded.due_at}
+        )
+    )
+    earliest = min(timer.due_at for timer in timers)
+    previous: datetime | None = session.info.get(_EARLIEST)
+    session.info[_EARLIEST] = earliest if previous is None else min(previous, earliest)
+
+
+def earliest_scheduled_timer(session: AsyncSession) -> datetime | None:
+    """The earliest instant for which this session's transaction has set a timer; None if it has set none."""
+    earliest: datetime | None = session.info.get(_EARLIEST)
+    return earliest
+
+
+async def take_due_timers(session: AsyncSession, now: datetime, *, limit: int) -> list[tuple[Timer, SubscriptionRow]]:
+    """Lock timers that are due, the earliest first, and their subscriptions, and delete the timers.
+
+    Rows that other transactions have locked are skipped: a change that locks a subscription first and its timer second cannot deadlock
+    with this, and the new instant of a timer that it sets is seen.
+    """
+    statement = (
+        select(TimerRow, SubscriptionRow)
+        .join(SubscriptionRow, col(SubscriptionRow.tenant_id) == col(TimerRow.tenant_id))
+        .where(col(TimerRow.kind).in_(TIMER_KINDS), col(TimerRow.due_at) <= now)
+        .order_by(col(TimerRow.due_at))
+        .limit(limit)
+        .with_for_update(of=[TimerRow, SubscriptionRow], skip_locked=True)
+    )
+    rows = (await session.execute(statement)).all()
+    for timer, _ in rows:
+        await session.delete(timer)
+    # Now, because running a timer may set the same timer again.
+    await session.flush()
+    return [(Timer(timer.kind, timer.tenant_id, timer.due_at), subscription) for timer, subscription in rows]
+
+
 async def _expire_trial(session: AsyncSession, row: SubscriptionRow, now: datetime) -> None:
     expired = rules.expire(terms_of(row), now)
     if expired is not None:
         _set_terms(row, expired, now)
-        outbox.publish(session, _event(TrialExpired, row))
+        _publish(session, TrialExpired, row)
     elif row.status == "trialing":
-        # The end was moved without its timer (a repair by hand in the database): the subscription's own word counts.
+        # The end was changed without its timer, by hand in the database: the end of the subscription counts.
         await schedule_timers(session, [_trial_end_timer(row)])
 
 
@@ -188,6 +186,15 @@ def _audited_fields(terms: Terms) -> dict[str, str | None]:
     }
 
 
-def _event(fact: type[BillingEvent], row: SubscriptionRow) -> Event:
+def _publish(session: AsyncSession, event_type: type[BillingEvent], row: SubscriptionRow) -> None:
     state = SubscriptionState(tenant_id=row.tenant_id, **asdict(terms_of(row)))
-    return fact(tenant_id=row.tenant_id, subject=row.tenant_id, sequence=row.version, data=state)  # type: ignore[call-arg]
+    outbox.publish(
+        session,
+        event_type(
+            type=event_type.type_name(),
+            tenant_id=row.tenant_id,
+            subject=row.tenant_id,
+            sequence=row.version,
+            data=state,
+        ),
+    )

@@ -1,37 +1,44 @@
-"""Reads a subscription, and when the next timer is due."""
+"""Reads subscriptions, locks them, and finds when the next timer is due."""
 
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing.subscriptions import rules
-from billing.subscriptions.rules import TIMER_KINDS, Terms
+from billing.subscriptions.rules import TIMER_KINDS, SubscriptionNotFound, Terms
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
 from shared.errors import Unavailable
 
 
-async def next_timer_due_at(session: AsyncSession) -> datetime | None:
-    """When the next timer is due, or was; None while there is none."""
-    statement = select(func.min(col(TimerRow.due_at))).where(col(TimerRow.kind).in_(TIMER_KINDS))
-    due_at: datetime | None = (await session.execute(statement)).scalar_one()
-    return due_at
-
-
 async def get(session: AsyncSession, tenant_id: str, now: datetime) -> Subscription:
-    """The tenant's subscription as of now. Raises `Unavailable` for a tenant so new that its trial has not started here yet."""
-    row = (
-        await session.execute(select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id))
-    ).scalar_one_or_none()
+    """The tenant's subscription at `now`. Raises `Unavailable` until the event of the new tenant has arrived."""
+    row = (await session.execute(_of_tenant(tenant_id))).scalar_one_or_none()
     if row is None:
         raise Unavailable("this tenant's subscription is not known here yet", code="subscription_not_ready")
     return view(row, now)
 
 
+async def lock_for_update(session: AsyncSession, tenant_id: str) -> SubscriptionRow:
+    """The row of the tenant's subscription, locked. Raises `SubscriptionNotFound`."""
+    row = (await session.execute(_of_tenant(tenant_id).with_for_update())).scalar_one_or_none()
+    if row is None:
+        raise SubscriptionNotFound
+    return row
+
+
+async def next_timer_due_at(session: AsyncSession) -> datetime | None:
+    """When the earliest timer is due, perhaps in the past; None while there is none."""
+    statement = select(func.min(col(TimerRow.due_at))).where(col(TimerRow.kind).in_(TIMER_KINDS))
+    due_at: datetime | None = (await session.execute(statement)).scalar_one()
+    return due_at
+
+
 def terms_of(row: SubscriptionRow) -> Terms:
+    """What the subscription grants at present."""
     return Terms(
         status=row.status,
         plan=row.plan,
@@ -43,6 +50,7 @@ def terms_of(row: SubscriptionRow) -> Terms:
 
 
 def view(row: SubscriptionRow, now: datetime) -> Subscription:
+    """A subscription as the API shows it at `now`."""
     terms = terms_of(row)
     return Subscription(
         id=row.id,
@@ -54,3 +62,7 @@ def view(row: SubscriptionRow, now: datetime) -> Subscription:
         version=row.version,
         **asdict(terms),
     )
+
+
+def _of_tenant(tenant_id: str) -> Select[SubscriptionRow]:
+    return select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id)

@@ -1,18 +1,16 @@
-"""Billing over HTTP. Every route is open to tenants that have not paid: it is where they see why, and put it right."""
+"""Routes of subscriptions. All are exempt from 402: here a tenant sees why it is refused."""
 
 from datetime import UTC, datetime
 
-from fastapi import Request
-
 from billing import subscriptions
-from billing.audit import Actor
+from billing.actors import CurrentActor
 from billing.subscriptions.schemas import Subscription, TrialExtension
 from shared.api import CurrentCaller, IfMatch, Reading, Router, Transaction, requires
 from shared.ids import TenantId
 
 
 def router() -> Router:
-    """Billing's routes."""
+    """The routes, for the app to include."""
     routes = Router(tags=["billing"])
 
     @routes.get("/v1/billing/subscription")
@@ -27,12 +25,10 @@ def router() -> Router:
         tenant_id: TenantId,
         extension: TrialExtension,
         session: Transaction,
-        caller: CurrentCaller,
+        actor: CurrentActor,
         if_match: IfMatch,
-        request: Request,
     ) -> Subscription:
         """Move the end of a tenant's trial."""
-        actor = Actor(caller.actor, request.client.host if request.client else None)
         now = datetime.now(UTC)
         return await subscriptions.extend_trial(
             session, actor, tenant_id, extension.trial_ends_at, now, check_version=if_match.check

@@ -1,6 +1,6 @@
-"""The rules of a subscription: when it entitles, and how a trial starts, moves and ends.
+"""The rules of a subscription: when it entitles, and how a trial starts, is extended and ends.
 
-While a trial runs, access ends at the very instant at which the trial ends; no event is needed to know it.
+Access ends at the instant at which the trial ends, by the clock of whoever decides; no event is needed.
 """
 
 from dataclasses import dataclass, replace
@@ -13,32 +13,50 @@ Status = Literal["trialing", "active", "past_due", "unpaid", "canceled", "expire
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 ENTITLING_STATUSES: frozenset[Status] = frozenset({"trialing", "active", "past_due"})
-"""Those under which a tenant may use the API until `access_until`; the three others never entitle."""
+"""Statuses in which a tenant may use the API until `access_until`; the other statuses never entitle."""
 
 TimerKind = Literal["trial_end"]
 TIMER_KINDS: tuple[TimerKind, ...] = get_args(TimerKind)
-"""What this release does at an instant: kinds of a newer release, running beside it, are left to that one."""
+"""Kinds of timers that this release runs. Kinds of a newer release that runs beside it are left to that one."""
 
 TRIAL_DAYS_MAX = 3650
 TRIAL_ENDS_AT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
-"""Well inside what Python, PostgreSQL and their time zones can hold."""
+"""Latest end of a trial, exclusive: within the range of instants of Python and PostgreSQL in every time zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a tenant has at present."""
+    """What a subscription grants at present."""
 
     status: Status
     plan: str | None = None
     trial_ends_at: datetime | None = None
     access_until: datetime | None = None
-    """First instant at which access is over; None while there is no end in sight."""
+    """First instant without access; None: access has no end."""
     current_period_end: datetime | None = None
     cancel_at_period_end: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something to do with a tenant's subscription at an instant, or as soon as possible after it; `kind` says what."""
+
+    kind: TimerKind
+    tenant_id: str
+    due_at: datetime
+
+
+class SubscriptionNotFound(NotFound):
+    """Billing has no subscription of this tenant."""
+
+    code = "subscription_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no subscription of this tenant is known here (yet)")
+
+
 class TrialEndPassed(Invalid):
-    """A trial can only be given an end that is still to come."""
+    """The new end of a trial is not in the future."""
 
     code = "trial_end_passed"
 
@@ -48,7 +66,7 @@ class TrialEndPassed(Invalid):
 
 
 class TrialEndTooFar(Invalid):
-    """Instants have a limit, too."""
+    """The new end of a trial is not before `TRIAL_ENDS_AT_MAX`."""
 
     code = "trial_end_too_far"
 
@@ -58,7 +76,7 @@ class TrialEndTooFar(Invalid):
 
 
 class NotOnTrial(Conflict):
-    """The tenant has, or had, a paid subscription: there is no trial to extend."""
+    """The subscription is or was paid: it has no trial to extend."""
 
     code = "not_on_trial"
 
@@ -74,13 +92,13 @@ def entitled(terms: Terms, now: datetime) -> bool:
 
 
 def start_trial(created_at: datetime, days: int) -> Terms:
-    """The terms that a new tenant begins with; a length that no trial can have becomes the nearest one that it can."""
+    """The terms of a new tenant. `days` is limited to 0 … `TRIAL_DAYS_MAX`."""
     ends_at = created_at + timedelta(days=min(max(days, 0), TRIAL_DAYS_MAX))
     return Terms("trialing", trial_ends_at=ends_at, access_until=ends_at)
 
 
 def extend_trial(terms: Terms, ends_at: datetime, now: datetime) -> Terms:
-    """The terms with another end of trial, later or earlier; a trial that has expired runs again.
+    """The terms with another end of the trial, later or earlier; an expired trial runs again.
 
     Raises `TrialEndPassed` or `TrialEndTooFar` (422) and `NotOnTrial` (409).
     """
@@ -94,25 +112,7 @@ def extend_trial(terms: Terms, ends_at: datetime, now: datetime) -> Terms:
 
 
 def expire(terms: Terms, now: datetime) -> Terms | None:
-    """The terms after the end of the trial, or None when no trial of theirs has come to its end by now."""
+    """The terms after the end of the trial; None while no trial of these terms has ended."""
     if terms.status != "trialing" or terms.trial_ends_at is None or now < terms.trial_ends_at:
         return None
     return replace(terms, status="expired")
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """Do what `kind` says with the tenant's subscription, at `due_at` or as soon as possible after."""
-
-    kind: TimerKind
-    tenant_id: str
-    due_at: datetime
-
-
-class SubscriptionNotFound(NotFound):
-    """No tenant of this id has reached billing."""
-
-    code = "subscription_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("no subscription of this tenant is known here (yet)")

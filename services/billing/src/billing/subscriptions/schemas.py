@@ -10,42 +10,38 @@ from billing.subscriptions.rules import Status
 from shared.api import Input
 from shared.timestamps import Timestamp
 
-# -- views -----------------------------------------------------------------------------------------------------------------
-
 
 class Subscription(BaseModel):
-    """A tenant's subscription. `entitled` is decided by the clock at the moment of the answer."""
+    """A tenant's subscription. `entitled` is computed at the instant of the answer."""
 
     object: Literal["subscription"] = "subscription"
     id: str = ApiField(description="Id of the subscription.", examples=["sub_01h455vb4pex5vsknk084sn02q"])
     tenant_id: str = ApiField(description="The tenant: each has one.", examples=["ten_01h455vb4pex5vsknk084sn02q"])
     status: Status = ApiField(
-        description="trialing, active and past_due entitle until `access_until`; the others never do."
+        description="trialing, active and past_due entitle until `access_until`; the other statuses never do."
     )
-    plan: str | None = ApiField(description="The plan subscribed to; null while there is none.")
-    trial_ends_at: datetime | None = ApiField(
-        description="First instant after the trial; also kept when it has passed."
-    )
-    access_until: datetime | None = ApiField(
-        description="First instant at which access is over; null: no end in sight."
-    )
-    current_period_end: datetime | None = ApiField(description="End of the period that is paid for.")
+    plan: str | None = ApiField(description="The subscribed plan; null while there is none.")
+    trial_ends_at: datetime | None = ApiField(description="First instant after the trial; it stays when it has passed.")
+    access_until: datetime | None = ApiField(description="First instant without access; null: access has no end.")
+    current_period_end: datetime | None = ApiField(description="End of the paid period.")
     cancel_at_period_end: bool = ApiField(description="Whether the subscription ends with the current period.")
-    entitled: bool = ApiField(description="Whether the tenant may use the API now; false: 402 on what is not exempt.")
+    entitled: bool = ApiField(
+        description="Whether the tenant may use the API now; false: routes that are not exempt answer 402."
+    )
     livemode: bool = ApiField(description="False for a test tenant.")
-    created_at: datetime = ApiField(description="When the tenant was made and its trial began.")
+    created_at: datetime = ApiField(description="When the tenant was created and its trial started.")
     updated_at: datetime = ApiField(description="Last change.")
-    version: int = ApiField(description="Counts the changes, from 1.")
+    version: int = ApiField(description="Number of changes, starting at 1.")
 
     @property
     def variant(self) -> str:
-        """For the ETag: the clock alone changes `entitled`, without a new version."""
+        """For the ETag: `entitled` changes with the clock, without a new version."""
         return "entitled" if self.entitled else "ended"
 
 
 class TrialExtension(Input):
-    """Another end for a trial."""
+    """A new end of a trial."""
 
     trial_ends_at: Timestamp = ApiField(
-        description="Any instant in the future, later or earlier than the present end; after an expired trial it runs again."
+        description="Any instant in the future, later or earlier than the present end. An expired trial runs again."
     )
