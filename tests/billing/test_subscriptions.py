@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from billing.subscriptions.tables import SubscriptionRow
 from shared.access.credentials import new_api_key
-from shared.events import billing as billing_facts
+from shared.events import billing as billing_events
 from shared.ids import new_id
 from tests.support.access import REVOKE_KEY, change_unannounced
 from tests.support.billing import (
@@ -51,8 +51,8 @@ async def test_a_trial_starts_when_the_tenant_appears(billing: Billing) -> None:
         None,
         False,
     ]
-    (event,) = await billing.facts(tenant_id, "trial.started")
-    assert isinstance(event.data, billing_facts.SubscriptionState)
+    (event,) = await billing.events(tenant_id, "trial.started")
+    assert isinstance(event.data, billing_events.SubscriptionState)
     assert event.data.access_until == instant(subscription)
     assert (event.subject, event.sequence) == (tenant_id, subscription["version"])
 
@@ -73,21 +73,21 @@ async def test_a_redelivered_tenant_changes_nothing(billing: Billing) -> None:
     await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60))
     before = await billing.subscription(tenant_id)
 
-    await billing.tell(created, created)
+    await billing.publish(created, created)
     await _caught_up(billing)
 
     assert await billing.subscription(tenant_id) == before
-    await billing.facts(tenant_id, "trial.started", "trial.extended")
+    await billing.events(tenant_id, "trial.started", "trial.extended")
 
 
-async def test_the_end_of_a_trial_is_told_once_and_in_time(billing: Billing) -> None:
+async def test_the_end_of_a_trial_is_published_once_and_in_time(billing: Billing) -> None:
     tenant_id = await billing.new_tenant()
     ends_at = datetime.now(UTC) + 3 * SECOND
 
     answer = await billing.extend(tenant_id, ends_at)
 
     assert answer.status_code == 200, answer.text
-    *_, event = await billing.facts(tenant_id, "trial.started", "trial.extended", "trial.expired")
+    *_, event = await billing.events(tenant_id, "trial.started", "trial.extended", "trial.expired")
     assert timedelta() <= event.time - ends_at < SOON
     assert event.data.status == "expired"
     subscription = await billing.subscription(tenant_id)
@@ -123,7 +123,7 @@ async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: B
     assert {answer.json()["entitled"] for answer in before} == {True}
     assert {answer.json()["entitled"] for answer in after} == {False}
     assert {answer.json()["status"] for answer in after} == {"trialing"}
-    await billing.facts(tenant_id, "trial.started", "trial.extended", "trial.expired")
+    await billing.events(tenant_id, "trial.started", "trial.extended", "trial.expired")
 
 
 async def test_an_expired_tenant_still_sees_its_subscription_and_is_let_in_again(billing: Billing) -> None:
@@ -246,7 +246,7 @@ async def test_an_extension_is_audited_and_a_repeat_of_it_is_not(billing: Billin
     assert datetime.fromisoformat(entry["new"]) == ends_at
 
 
-async def test_two_replicas_tell_the_end_of_each_trial_once(billing: Billing) -> None:
+async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing) -> None:
     writer = open_database(billing.settings.database_url)
     async with running(billing.settings):
         trials = await begin_trials(writer, 30, ends_in=3 * SECOND)
@@ -268,7 +268,7 @@ async def test_two_replicas_tell_the_end_of_each_trial_once(billing: Billing) ->
 
 async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
     tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
-    await billing.facts(tenant_id, "trial.started", "trial.expired")
+    await billing.events(tenant_id, "trial.started", "trial.expired")
 
     exposition = (await billing.client.get("/metrics")).text
 

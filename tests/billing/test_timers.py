@@ -47,7 +47,7 @@ async def workers(url: str, count: int) -> AsyncIterator[list[Database]]:
     assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
 
 
-async def told(database: Database, tenant_id: str) -> list[str]:
+async def event_types(database: Database, tenant_id: str) -> list[str]:
     return [event.type for event in await published(database, tenant_id)]
 
 
@@ -82,17 +82,17 @@ async def test_the_migrations_make_what_the_models_say(timers_url: str) -> None:
     assert await asyncio.to_thread(drift, timers_url, Base.metadata) == []
 
 
-async def test_many_workers_tell_each_end_of_a_trial_once(timers_url: str, database: Database) -> None:
+async def test_many_workers_publish_each_end_of_a_trial_once(timers_url: str, database: Database) -> None:
     async with workers(timers_url, 5):
         trials = await begin_trials(database, 150, ends_in=4 * SECOND)
         await expired(database, *trials)
 
     for tenant_id, ends_at in trials.items():
-        assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+        assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
         assert 0 <= await seconds_late(database, tenant_id, ends_at) < SOON_SECONDS
 
 
-async def test_one_alone_is_told_within_a_second_of_its_instant(timers_url: str, database: Database) -> None:
+async def test_a_single_end_is_published_within_a_second_of_its_instant(timers_url: str, database: Database) -> None:
     late: list[float] = []
     async with workers(timers_url, 1):
         for _ in range(3):
@@ -120,12 +120,12 @@ async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
 
 async def test_what_came_due_while_no_worker_ran_is_done_at_once(timers_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(hours=-1))
-    assert await told(database, tenant_id) == ["trial.started"]
+    assert await event_types(database, tenant_id) == ["trial.started"]
 
     async with workers(timers_url, 2):
         await expired(database, tenant_id)
 
-    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+    assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
 async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another(
@@ -144,14 +144,14 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
     await asyncio.wait_for(reached.wait(), 30)
     async with workers(timers_url, 2):
         await asyncio.sleep(0.3)
-        assert await told(database, tenant_id) == ["trial.started"]
+        assert await event_types(database, tenant_id) == ["trial.started"]
 
         subscriptions_worker.cancel()
         await asyncio.gather(subscriptions_worker, return_exceptions=True)
         await expired(database, tenant_id)
     await stuck.close()
 
-    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+    assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
 async def test_a_killed_worker_leaves_the_timer_to_another(timers_url: str, database: Database) -> None:
@@ -168,7 +168,7 @@ async def test_a_killed_worker_leaves_the_timer_to_another(timers_url: str, data
     async with workers(timers_url, 2):
         await expired(database, tenant_id)
 
-    assert await told(database, tenant_id) == ["trial.started", "trial.expired"]
+    assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
 async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer(
@@ -179,11 +179,11 @@ async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer
     async with workers(timers_url, 2):
         extended = await extend(database, tenant_id, first_end + 3 * SECOND)
         await asyncio.sleep((first_end + 0.5 * SECOND - datetime.now(UTC)).total_seconds())
-        assert await told(database, tenant_id) == ["trial.started", "trial.extended"]
+        assert await event_types(database, tenant_id) == ["trial.started", "trial.extended"]
         await expired(database, tenant_id)
 
     assert extended.trial_ends_at is not None
-    assert await told(database, tenant_id) == ["trial.started", "trial.extended", "trial.expired"]
+    assert await event_types(database, tenant_id) == ["trial.started", "trial.extended", "trial.expired"]
     assert 0 <= await seconds_late(database, tenant_id, extended.trial_ends_at) < SOON_SECONDS
 
 
@@ -234,7 +234,7 @@ async def test_extensions_at_the_very_instant_neither_deadlock_nor_get_lost(
             timer = (await session.execute(select(TimerRow).where(col(TimerRow.tenant_id) == tenant_id))).scalar_one()
             assert (row.status, row.trial_ends_at, timer.due_at) == ("trialing", later, later)
     for tenant_id in trials:
-        assert await told(database, tenant_id) in (
+        assert await event_types(database, tenant_id) in (
             ["trial.started", "trial.extended"],
             ["trial.started", "trial.expired", "trial.extended"],
         )
@@ -269,4 +269,4 @@ async def test_a_timer_of_a_kind_that_is_not_known_here_is_left_alone(timers_url
     async with database.transaction() as session:
         removed = await session.execute(text("DELETE FROM timers WHERE kind = 'of_a_newer_release' RETURNING kind"))
         assert len(removed.all()) == 1
-    assert await told(database, tenant_id) == ["trial.started"]
+    assert await event_types(database, tenant_id) == ["trial.started"]

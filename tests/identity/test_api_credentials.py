@@ -20,13 +20,13 @@ async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
     assert "wbk_" not in str(listed)
     remaining = document(await tenant.owner.get("/v1/api-settings/accounts"))
     assert [one["merchant_id"] for one in remaining["data"]] == [other.id]
-    await identity.facts(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
+    await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
     stranger = await identity.new_tenant()
     foreign = f"/v1/api-settings/accounts/{other.document['api_account_id']}/deactivate"
     refused(await stranger.owner.post(foreign), 404, "account_not_found")
 
 
-async def test_a_merchant_reveals_its_pair_with_its_password_alone(identity: Identity, tenant: Tenant) -> None:
+async def test_a_merchant_reveals_its_credentials_with_its_password_only(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
     session = await merchant.session()
 
@@ -35,21 +35,21 @@ async def test_a_merchant_reveals_its_pair_with_its_password_alone(identity: Ide
 
     refused(wrong, 403, "reauthentication_failed")
     assert shown.headers["cache-control"] == "no-store"
-    pair = shown.json()
-    assert pair["api_auth_key"].startswith("wbk_test_")
+    credentials = shown.json()
+    assert credentials["api_auth_key"].startswith("wbk_test_")
     settings = document(await session.get("/v1/api-settings"))
-    assert settings["api_account_id"] == pair["api_account_id"]
-    assert pair["api_auth_key"] not in str(settings)
+    assert settings["api_account_id"] == credentials["api_account_id"]
+    assert credentials["api_auth_key"] not in str(settings)
     trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant.id}&action=credential.revealed"))
     assert [(one["actor"], one["actor_kind"]) for one in trail["data"]] == [(merchant.id, "merchant")]
-    assert pair["api_auth_key"] not in str(document(await tenant.owner.get("/v1/audit-events")))
+    assert credentials["api_auth_key"] not in str(document(await tenant.owner.get("/v1/audit-events")))
 
 
 async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
+    integration = identity.integration(**await merchant.credentials())
 
-    for person in (tenant.owner, pair):
+    for person in (tenant.owner, integration):
         refused(await person.get("/v1/api-settings"), 403, "credential_not_admitted")
         answer = await person.post("/v1/api-settings/reveal", {"password": PASSWORD})
         refused(answer, 403, "credential_not_admitted")
@@ -57,11 +57,13 @@ async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(identi
     refused(await level_1.post("/v1/api-settings/reveal", {"password": PASSWORD}), 403, "merchant_level_required")
 
 
-async def test_a_merchants_pair_opens_nothing_of_identity_but_who_it_is(identity: Identity, tenant: Tenant) -> None:
+async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
+    identity: Identity, tenant: Tenant
+) -> None:
     merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
+    integration = identity.integration(**await merchant.credentials())
     document_ = (await identity.client.get("/openapi.json")).json()
-    open_to_pairs = {
+    open_to_credentials = {
         (method.upper(), path)
         for path, operations in document_["paths"].items()
         for method, operation in operations.items()
@@ -70,7 +72,7 @@ async def test_a_merchants_pair_opens_nothing_of_identity_but_who_it_is(identity
 
     for path, operations in document_["paths"].items():
         for method in operations:
-            if (method.upper(), path) in open_to_pairs:
+            if (method.upper(), path) in open_to_credentials:
                 continue
             concrete = path.format(
                 tenant_id=tenant.id,
@@ -80,22 +82,22 @@ async def test_a_merchants_pair_opens_nothing_of_identity_but_who_it_is(identity
                 account_id=merchant.document["api_account_id"],
                 key_id="key_01h455vb4pex5vsknk084sn02q",
             )
-            answer = await pair.request(method.upper(), concrete)
+            answer = await integration.request(method.upper(), concrete)
             assert answer.status_code == 403, f"{method} {path}: {answer.status_code}"
-    assert {path for method, path in open_to_pairs if method == "GET"} == {"/v1/auth/test", "/v1/permissions"}
+    assert {path for method, path in open_to_credentials if method == "GET"} == {"/v1/auth/test", "/v1/permissions"}
 
 
 async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
-    session, first = await merchant.session(), await merchant.pair()
+    session, first = await merchant.session(), await merchant.credentials()
 
     second = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 5})
-    during = (await identity.pair(**first).get("/v1/auth/test")).status_code
-    new_key = identity.pair(api_account_id=second["api_account_id"], api_auth_key=second["api_auth_key"])
+    during = (await identity.integration(**first).get("/v1/auth/test")).status_code
+    new_key = identity.integration(api_account_id=second["api_account_id"], api_auth_key=second["api_auth_key"])
     works = (await new_key.get("/v1/auth/test")).status_code
     until = datetime.fromisoformat(second["previous_key_valid_until"])
     await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.05)
-    after = (await identity.pair(**first).get("/v1/auth/test")).status_code
+    after = (await identity.integration(**first).get("/v1/auth/test")).status_code
     third = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 0})
 
     assert (during, works, after) == (200, 200, 401)

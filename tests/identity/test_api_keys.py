@@ -19,7 +19,7 @@ async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity
     assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
     assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
     refused(await key.get("/v1/merchants"), 401, "credential_revoked")
-    await identity.facts(made["id"], "credential.issued", "credential.revoked")
+    await identity.events(made["id"], "credential.issued", "credential.revoked")
 
 
 async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant: Tenant) -> None:

@@ -110,8 +110,8 @@ async def test_logging_out_cuts_the_running_token_at_once(identity: Identity, te
         assert (await again.get("/v1/auth/test")).status_code == 200
         await again.delete("/v1/sessions/current")
     owner_id = tenant.document["owner"]["id"]
-    facts = await identity.facts(owner_id, "user.created", *["session.revoked"] * 6)
-    assert facts[1].data.sessions_valid_from <= facts[2].data.sessions_valid_from
+    events = await identity.events(owner_id, "user.created", *["session.revoked"] * 6)
+    assert events[1].data.sessions_valid_from <= events[2].data.sessions_valid_from
 
 
 async def test_a_new_password_ends_the_other_sessions_and_goes_on_with_a_new_token(
@@ -153,7 +153,7 @@ async def test_an_invited_owner_sets_a_password_once(identity: Identity) -> None
     refused(again, 404, "invitation_not_found")
     person = await identity.log_in(made["id"], address)
     assert (await person.get("/v1/auth/test")).status_code == 200
-    await identity.facts(made["owner"]["id"], "user.created", "user.updated")
+    await identity.events(made["owner"]["id"], "user.created", "user.updated")
 
 
 async def test_guessing_is_slowed_down_but_nobody_is_locked_out_for_good(identity: Identity, tenant: Tenant) -> None:
@@ -189,18 +189,18 @@ async def test_right_passwords_are_never_slowed_down(identity: Identity, tenant:
 
 async def test_nobody_comes_into_a_suspended_tenant(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
+    integration = identity.integration(**await merchant.credentials())
 
     suspended = await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend")
 
     refused(await tenant.owner.get("/v1/auth/test"), 403, "tenant_suspended")
-    refused(await pair.get("/v1/auth/test"), 403, "tenant_suspended")
+    refused(await integration.get("/v1/auth/test"), 403, "tenant_suspended")
     body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
     refused(await identity.nobody.post("/v1/sessions", body), 403, "tenant_suspended")
     assert await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend") == suspended
     await identity.platform.made(f"/v1/tenants/{tenant.id}/activate")
     assert (await tenant.owner.get("/v1/auth/test")).status_code == 200
-    assert (await pair.get("/v1/auth/test")).status_code == 200
+    assert (await integration.get("/v1/auth/test")).status_code == 200
 
 
 async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(

@@ -26,7 +26,7 @@ def instant(value: str | None) -> datetime | None:
 async def handled(identity: Identity, tenant: Tenant) -> None:
     """Returns when all that was told so far has been handled: a later use, told on the same partition, shows."""
     sentinel = await tenant.merchant(api_access=True)
-    await identity.tell_used({sentinel.document["api_account_id"]: datetime.now(UTC) - HOUR})
+    await identity.publish_uses({sentinel.document["api_account_id"]: datetime.now(UTC) - HOUR})
 
     session = await sentinel.session()
 
@@ -36,14 +36,14 @@ async def handled(identity: Identity, tenant: Tenant) -> None:
     await eventually(shows, what="the use of the sentinel")
 
 
-async def test_uses_in_identity_itself_are_seen_for_pairs_and_keys(identity: Identity, tenant: Tenant) -> None:
+async def test_uses_in_identity_are_seen_for_api_credentials_and_keys(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
     made = await tenant.owner.made("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]})
     unused = await tenant.owner.made("/v1/api-keys", {"name": "forgotten", "scopes": ["orders"]})
     assert await last_used(merchant) is None
     before = datetime.now(UTC)
 
-    await identity.pair(**await merchant.pair()).get("/v1/auth/test")
+    await identity.integration(**await merchant.credentials()).get("/v1/auth/test")
     await identity.nobody.get("/v1/auth/test", **{"X-Api-Key": made["api_key"]})
 
     async def keys() -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ async def test_uses_in_identity_itself_are_seen_for_pairs_and_keys(identity: Ide
     assert found[unused["id"]]["last_used_at"] is None
 
 
-async def test_the_latest_use_holds_whatever_order_and_however_often_it_is_told(
+async def test_the_latest_use_holds_whatever_order_and_however_often_it_is_published(
     identity: Identity, tenant: Tenant
 ) -> None:
     merchant = await tenant.merchant(api_access=True)
@@ -67,11 +67,11 @@ async def test_the_latest_use_holds_whatever_order_and_however_often_it_is_told(
     latest = datetime.now(UTC) - HOUR
 
     for used_at in (latest - HOUR, latest, latest, latest - 2 * HOUR):
-        await identity.tell_used({account_id: used_at})
+        await identity.publish_uses({account_id: used_at})
     await handled(identity, tenant)
 
     assert await last_used(merchant) == latest
-    await identity.tell_used({account_id: latest - HOUR})
+    await identity.publish_uses({account_id: latest - HOUR})
     await handled(identity, tenant)
     assert await last_used(merchant) == latest
 
@@ -80,7 +80,7 @@ async def test_a_use_in_the_future_is_one_of_now(identity: Identity, tenant: Ten
     merchant = await tenant.merchant(api_access=True)
     before = datetime.now(UTC)
 
-    await identity.tell_used({merchant.document["api_account_id"]: before + 24 * HOUR})
+    await identity.publish_uses({merchant.document["api_account_id"]: before + 24 * HOUR})
     await handled(identity, tenant)
 
     used_at = await last_used(merchant)
@@ -94,24 +94,24 @@ async def test_ids_that_nobody_has_are_ignored(identity: Identity, tenant: Tenan
     used_at = datetime.now(UTC) - HOUR
     strangers = (new_id("acct"), new_id("key"), merchant.id, f"key_{account_id.partition('_')[2]}", "acct_?", "")
 
-    await identity.tell_used({**dict.fromkeys(strangers, used_at + HOUR), account_id: used_at})
+    await identity.publish_uses({**dict.fromkeys(strangers, used_at + HOUR), account_id: used_at})
     await handled(identity, tenant)
 
     assert await last_used(merchant) == used_at
 
 
-async def test_a_use_changes_nothing_else_and_tells_nobody(identity: Identity, tenant: Tenant) -> None:
+async def test_a_use_changes_nothing_else_and_publishes_nothing(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
     before = await merchant.now()
 
-    await identity.tell_used({before["api_account_id"]: datetime.now(UTC)})
+    await identity.publish_uses({before["api_account_id"]: datetime.now(UTC)})
     await handled(identity, tenant)
     ended = await tenant.owner.delete(f"/v1/merchants/{merchant.id}/api-access")
 
     assert await last_used(merchant) is not None
     assert ended.status_code == 204
     assert (await merchant.now())["version"] == before["version"] + 1
-    await identity.facts(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
+    await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
     trail = document(await tenant.owner.get("/v1/audit-events"))["data"]
     actions = [one["action"] for one in trail if one["target"] == merchant.id]
     assert sorted(actions) == ["api_access.granted", "api_access.revoked", "merchant.created"]
@@ -122,7 +122,7 @@ async def test_rotation_revocation_and_a_new_grant_leave_the_last_use_as_it_was(
 ) -> None:
     merchant = await tenant.merchant(api_access=True)
     account_id, used_at = merchant.document["api_account_id"], datetime.now(UTC) - HOUR
-    await identity.tell_used({account_id: used_at})
+    await identity.publish_uses({account_id: used_at})
     await handled(identity, tenant)
     path = f"/v1/merchants/{merchant.id}/api-access"
 
@@ -132,7 +132,7 @@ async def test_rotation_revocation_and_a_new_grant_leave_the_last_use_as_it_was(
     assert await last_used(merchant) == used_at
 
     # A use from before the revocation that was told late.
-    await identity.tell_used({account_id: used_at + timedelta(minutes=1)})
+    await identity.publish_uses({account_id: used_at + timedelta(minutes=1)})
     await handled(identity, tenant)
     await tenant.owner.made(path)
     assert await last_used(merchant) == used_at + timedelta(minutes=1)

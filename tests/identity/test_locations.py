@@ -20,7 +20,7 @@ async def test_the_default_location_and_a_merchants_last_one_stay_active(identit
     refused(await tenant.owner.post(f"/v1/merchants/{merchant.id}/enable"), 409, "location_needed")
     await tenant.owner.made(path(one["id"], "activate"))
     await tenant.owner.made(f"/v1/merchants/{merchant.id}/enable")
-    await identity.facts(one["id"], "location.created", "location.deactivated", "location.activated")
+    await identity.events(one["id"], "location.created", "location.deactivated", "location.activated")
 
 
 async def test_a_location_is_changed_field_by_field(tenant: Tenant) -> None:

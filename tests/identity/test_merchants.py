@@ -37,9 +37,9 @@ async def test_the_toggle_works_when_creating_and_when_updating(identity: Identi
 
     assert created.document["api_account_id"].startswith("acct_")
     assert moved["api_account_id"].startswith("acct_")
-    facts = await identity.facts(created.id, "merchant.created", "api_access.granted")
-    assert [fact.sequence for fact in facts] == [1, 2]
-    state: MerchantState = facts[1].data
+    events = await identity.events(created.id, "merchant.created", "api_access.granted")
+    assert [event.sequence for event in events] == [1, 2]
+    state: MerchantState = events[1].data
     assert state.api_access
     assert state.pair is not None
     assert state.pair.account_id == created.document["api_account_id"]
@@ -50,18 +50,18 @@ async def test_moving_to_level_1_ends_access_and_moving_back_does_not_restore_it
     identity: Identity, tenant: Tenant
 ) -> None:
     merchant = await tenant.merchant(api_access=True)
-    pair = identity.pair(**await merchant.pair())
-    assert (await pair.get("/v1/auth/test")).status_code == 200
+    integration = identity.integration(**await merchant.credentials())
+    assert (await integration.get("/v1/auth/test")).status_code == 200
 
     lowered = document(await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"level": 1}))
-    cut_off = await pair.get("/v1/auth/test")
+    cut_off = await integration.get("/v1/auth/test")
     raised = document(await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"level": 2}))
 
     assert (lowered["api_access"], lowered["api_account_id"]) == (False, None)
     refused(cut_off, 403, "api_access_off")
     assert (raised["level"], raised["api_access"]) == (2, False)
-    refused(await pair.get("/v1/auth/test"), 403, "api_access_off")
-    await identity.facts(
+    refused(await integration.get("/v1/auth/test"), 403, "api_access_off")
+    await identity.events(
         merchant.id,
         "merchant.created",
         "api_access.granted",
@@ -74,14 +74,14 @@ async def test_moving_to_level_1_ends_access_and_moving_back_does_not_restore_it
 
 async def test_disabling_a_merchant_ends_its_access_and_its_sessions(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
-    session, pair = await merchant.session(), identity.pair(**await merchant.pair())
+    session, integration = await merchant.session(), identity.integration(**await merchant.credentials())
 
     disabled = await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
     again = await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
 
     assert (disabled["status"], disabled["api_access"]) == ("disabled", False)
     assert again["version"] == disabled["version"]
-    refused(await pair.get("/v1/auth/test"), 403, "api_access_off")
+    refused(await integration.get("/v1/auth/test"), 403, "api_access_off")
     assert (await session.get("/v1/tenant")).status_code == 401
     refused(
         await identity.nobody.post("/v1/sessions/refresh", {"refresh_token": session.document["refresh_token"]}),
@@ -95,20 +95,20 @@ async def test_disabling_a_merchant_ends_its_access_and_its_sessions(identity: I
 
 async def test_a_new_grant_keeps_the_account_id_and_makes_a_new_key(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
-    first = await merchant.pair()
+    first = await merchant.credentials()
     path = f"/v1/merchants/{merchant.id}/api-access"
 
     assert (await tenant.owner.delete(path)).status_code == 204
     assert (await tenant.owner.delete(path)).status_code == 204
     granted = await tenant.owner.made(path)
     repeated = await tenant.owner.made(path)
-    second = await merchant.pair()
+    second = await merchant.credentials()
 
     assert granted == repeated
     assert second["api_account_id"] == first["api_account_id"] == granted["api_account_id"]
     assert second["api_auth_key"] != first["api_auth_key"]
-    refused(await identity.pair(**first).get("/v1/auth/test"), 401, "credentials_wrong")
-    assert (await identity.pair(**second).get("/v1/auth/test")).status_code == 200
+    refused(await identity.integration(**first).get("/v1/auth/test"), 401, "credentials_wrong")
+    assert (await identity.integration(**second).get("/v1/auth/test")).status_code == 200
 
 
 async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
@@ -124,7 +124,7 @@ async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
     assert (await clerk.patch(f"/v1/merchants/{merchant.id}", {"business_name": "Chez Sam"})).status_code == 200
 
 
-async def test_concurrent_grants_make_one_key_and_one_fact(identity: Identity, tenant: Tenant) -> None:
+async def test_concurrent_grants_make_one_key_and_one_event(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     path = f"/v1/merchants/{merchant.id}/api-access"
 
@@ -133,7 +133,7 @@ async def test_concurrent_grants_make_one_key_and_one_fact(identity: Identity, t
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["version"] for answer in answers} == {2}
     await tenant.owner.delete(path)
-    await identity.facts(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
+    await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
 
 
 async def test_the_database_itself_refuses_access_of_level_1(identity: Identity, tenant: Tenant) -> None:
@@ -202,5 +202,5 @@ async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenan
     assert document(await tenant.owner.get("/v1/merchants?level=1"))["data"] == []
     twice = await tenant.owner.post("/v1/merchants", tenant.merchant_body(reference_id="M-1"))
     assert refused(twice, 409, "reference_id_taken")["existing_id"] == merchant.id
-    updated = (await identity.facts(merchant.id, "merchant.created", "merchant.updated"))[1]
+    updated = (await identity.events(merchant.id, "merchant.created", "merchant.updated"))[1]
     assert updated.data.location_ids == [other["id"]]

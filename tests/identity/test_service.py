@@ -58,7 +58,7 @@ async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: I
     who = document(await operator.get("/v1/auth/test"))
     assert (who["principal"], who["tenant_id"], who["livemode"]) == ("platform", None, False)
     assert (await operator.get("/v1/tenants")).status_code == 200
-    issued = (await identity.facts(made["id"], "credential.issued"))[0]
+    issued = (await identity.events(made["id"], "credential.issued"))[0]
     assert "platform" in issued.data.scopes
     assert made["api_key"] not in issued.data.model_dump_json()
 
@@ -66,7 +66,7 @@ async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: I
 async def test_a_signing_key_is_rotated_by_a_command(identity: Identity) -> None:
     rotated = await run(identity.settings, "rotate-signing-key")
 
-    (published,) = await identity.facts(rotated["key_id"], "signing_key.published")
+    (published,) = await identity.events(rotated["key_id"], "signing_key.published")
     assert published.data.algorithm == "EdDSA"
     assert set(published.data.model_dump()) == {"key_id", "algorithm", "public_key", "retires_at"}
 

@@ -38,10 +38,10 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_
     after = await eventually(signs_with_the_new_key, seconds=30, what="the new key signs")
     for person in (before, at_once, after):
         assert (await person.get("/v1/auth/test")).status_code == 200
-    old = await identity.facts(key_id(before), "signing_key.published", "signing_key.published")
+    old = await identity.events(key_id(before), "signing_key.published", "signing_key.published")
     assert old[0].data.retires_at is None
     assert old[1].data.retires_at is not None
-    await identity.facts(new_key_id, "signing_key.published")
+    await identity.events(new_key_id, "signing_key.published")
 
 
 async def test_replicas_that_start_together_make_one_signing_key(identity: Identity, tenant: Tenant) -> None:

@@ -14,10 +14,10 @@ async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Id
     assert (made["test"], made["livemode"], made["status"], made["version"]) == (True, False, "active", 1)
     assert (made["owner"]["kind"], made["owner"]["id"]) == ("owner", made["owner_id"])
     assert (made["default_location"]["is_default"], made["default_location"]["active"]) == (True, True)
-    (created,) = await identity.facts(made["id"], "tenant.created")
+    (created,) = await identity.events(made["id"], "tenant.created")
     assert (created.tenant_id, created.data.trial_days, created.data.test) == (made["id"], 30, True)
-    await identity.facts(made["owner"]["id"], "user.created")
-    await identity.facts(made["default_location"]["id"], "location.created")
+    await identity.events(made["owner"]["id"], "user.created")
+    await identity.events(made["default_location"]["id"], "location.created")
     found = document(await identity.platform.get(f"/v1/tenants/{made['id']}"))
     assert found == {name: made[name] for name in found}
 
@@ -67,7 +67,7 @@ async def test_jobs_are_reviewed_first_only_where_that_was_asked_for(identity: I
 
     assert (plain["job_review"], careful["job_review"]) == (False, True)
     for made in (plain, careful):
-        (created,) = await identity.facts(made["id"], "tenant.created")
+        (created,) = await identity.events(made["id"], "tenant.created")
         assert created.data.job_review is made["job_review"]
 
 
@@ -82,7 +82,7 @@ async def test_an_administrator_changes_the_tenant_field_by_field(identity: Iden
     assert (reviewed["job_review"], reviewed["name"], reviewed["version"]) == (True, tenant.name, 2)
     assert (renamed["job_review"], renamed["name"], renamed["timezone"]) == (True, name, "America/Toronto")
     assert unchanged == renamed == document(await tenant.owner.get("/v1/tenant"))
-    first, second = (await identity.facts(tenant.id, "tenant.created", "tenant.updated", "tenant.updated"))[1:]
+    first, second = (await identity.events(tenant.id, "tenant.created", "tenant.updated", "tenant.updated"))[1:]
     assert (first.sequence, first.data.job_review, first.data.name) == (2, True, tenant.name)
     assert (second.sequence, second.data.job_review, second.data.name) == (3, True, name)
     assert (await identity.platform.get("/v1/auth/test", **{"X-Tenant-Name": name})).json()["tenant_id"] == tenant.id
@@ -114,7 +114,7 @@ async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and
     assert refused(await clerk.patch("/v1/tenant", asked), 403, "permission_missing")["required"] == [
         "settings.tenant.write"
     ]
-    for person in (await merchant.session(), identity.pair(**await merchant.pair())):
+    for person in (await merchant.session(), identity.integration(**await merchant.credentials())):
         refused(await person.patch("/v1/tenant", asked), 403, "credential_not_admitted")
     refused(await tenant.owner.patch(f"/v1/tenants/{tenant.id}", asked), 403, "permission_missing")
     assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is False

@@ -35,7 +35,7 @@ async def test_permissions_are_what_was_granted_and_a_change_holds_at_once(ident
     assert (await clerk.get("/v1/locations")).status_code == 200
     refused(await clerk.get("/v1/merchants"), 403, "permission_missing")
     assert document(await tenant.owner.get(path))["permissions"] == ["settings.locations.read"]
-    await identity.facts(subject(clerk), "user.created", "user.permissions_changed")
+    await identity.events(subject(clerk), "user.created", "user.permissions_changed")
 
 
 async def test_nobody_grants_what_they_do_not_hold(tenant: Tenant) -> None:

@@ -1,4 +1,4 @@
-"""Billing in the tests' own process, on a database of its own, and the facts and callers that it is tried with.
+"""Billing in the tests' own process, on a database of its own, with the events and callers of its tests.
 
 As a program (`python -m tests.support.billing <database URL>`) this is a worker that takes what is due and never commits: kill it.
 """
@@ -27,7 +27,7 @@ from shared.access import tokens
 from shared.access.credentials import Peppers, new_api_key
 from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, identity, text_headers
-from shared.events import billing as facts
+from shared.events import billing as events
 from shared.ids import new_id
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
@@ -46,7 +46,7 @@ _OUTBOX = text("SELECT headers, value FROM outbox WHERE key = :key ORDER BY id")
 def tenant_created(
     *, tenant_id: str | None = None, trial_days: int | None = None, at: datetime | None = None, test: bool = False
 ) -> identity.TenantCreated:
-    """The fact that a tenant was made: now, unless told otherwise."""
+    """The event of a new tenant, created now unless `at` says otherwise."""
     tenant_id = tenant_id or new_id("ten")
     state = identity.TenantState(
         tenant_id=tenant_id,
@@ -65,7 +65,7 @@ def tenant_created(
 
 
 def open_database(url: str) -> Database:
-    """A database as a replica of billing has it: facts go to the outbox, where they stay, because nothing relays them."""
+    """A database as a replica of billing has it: events go to the outbox and stay there, because nothing relays them."""
     database = Database(url, application_name="billing-test", pool_size=4)
     outbox.attach(database, None)
     return database
@@ -95,15 +95,15 @@ async def begin_trial(database: Database, *, ends_in: timedelta) -> tuple[str, d
 
 async def published(database: Database, tenant_id: str) -> list[Event]:
     """What was published of a tenant, in order (from a database that nothing relays from)."""
-    vocabulary = Vocabulary(*facts.EVENTS)
+    vocabulary = Vocabulary(*events.EVENTS)
     async with database.reading() as session:
         rows = (await session.execute(_OUTBOX, {"key": tenant_id})).all()
-    events = [vocabulary.read(dict(headers), value) for headers, value in rows]
-    return [event for event in events if event is not None]
+    found = [vocabulary.read(dict(headers), value) for headers, value in rows]
+    return [event for event in found if event is not None]
 
 
 class Billing:
-    """A running billing service: HTTP in, facts in and out, and people who call it."""
+    """A running billing service: HTTP in, events in and out, and people who call it."""
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient, producer: AIOKafkaProducer):
         self.settings = settings
@@ -113,8 +113,8 @@ class Billing:
         self._signing_key_id = secrets.token_hex(8)
         self._platform_key = new_api_key(livemode=False)
 
-    async def tell(self, *events: Event) -> None:
-        """Publish facts to Kafka, as the services that own them would."""
+    async def publish(self, *events: Event) -> None:
+        """Publish events to Kafka, in place of the services that own them."""
         for event in events:
             await self._producer.send_and_wait(
                 event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
@@ -125,7 +125,9 @@ class Billing:
         signing = identity.SigningKeyState(
             key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
         )
-        await self.tell(identity.SigningKeyPublished(tenant_id=None, subject=signing.key_id, sequence=1, data=signing))
+        await self.publish(
+            identity.SigningKeyPublished(tenant_id=None, subject=signing.key_id, sequence=1, data=signing)
+        )
         await self.issue_platform_key(self._platform_key)
 
     async def issue_platform_key(self, platform_key: str) -> str:
@@ -141,7 +143,7 @@ class Billing:
             livemode=False,
             digests=[digest],
         )
-        await self.tell(identity.CredentialIssued(tenant_id=None, subject=key.credential_id, sequence=1, data=key))
+        await self.publish(identity.CredentialIssued(tenant_id=None, subject=key.credential_id, sequence=1, data=key))
 
         async def known() -> bool:
             answer = await self.client.get("/v1/auth/test", headers={"X-Api-Key": platform_key})
@@ -167,7 +169,7 @@ class Billing:
             permissions=list(permissions),
             sessions_valid_from=now - timedelta(minutes=1),
         )
-        await self.tell(identity.UserCreated(tenant_id=tenant_id, subject=user_id, sequence=1, data=user))
+        await self.publish(identity.UserCreated(tenant_id=tenant_id, subject=user_id, sequence=1, data=user))
         claims = tokens.Claims(user_id, tenant_id, new_id("ses"), now, now + timedelta(minutes=5), livemode=True)
         token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
         headers = {"Authorization": f"Bearer {token}"}
@@ -181,7 +183,7 @@ class Billing:
     async def new_tenant(self, created: identity.TenantCreated | None = None) -> str:
         """A tenant that billing knows, with its subscription; its id."""
         created = created or tenant_created()
-        await self.tell(created)
+        await self.publish(created)
         await eventually(lambda: self._has_subscription(created.subject), what="the trial has started")
         return created.subject
 
@@ -198,7 +200,7 @@ class Billing:
         path = f"/v1/billing/tenants/{tenant_id}/trial/extend"
         return await self.client.post(path, json=body, headers={**self.operator(), **headers})
 
-    async def facts(self, tenant_id: str, *types: str, seconds: float = 30.0) -> list[Event]:
+    async def events(self, tenant_id: str, *types: str, seconds: float = 30.0) -> list[Event]:
         """What Kafka has of this tenant up to the last of `types`, which is waited for; those must be all there is."""
         found: list[Event] = []
         async with consuming(self.settings.kafka_bootstrap_servers) as consumer, asyncio.timeout(seconds):
@@ -214,13 +216,13 @@ class Billing:
 
 def read(record: Any) -> Event | None:
     """A record of billing's topic."""
-    return Vocabulary(*facts.EVENTS).read(text_headers(record.headers), record.value)
+    return Vocabulary(*events.EVENTS).read(text_headers(record.headers), record.value)
 
 
 @asynccontextmanager
 async def consuming(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of all that billing has published so far and will."""
-    consumer = AIOKafkaConsumer(facts.TOPIC, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(events.TOPIC, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
         yield consumer

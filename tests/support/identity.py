@@ -80,7 +80,7 @@ class Merchant:
     async def session(self) -> Person:
         return await self.tenant.identity.log_in(self.tenant.id, self.email)
 
-    async def pair(self) -> dict[str, str]:
+    async def credentials(self) -> dict[str, str]:
         """The API Account ID and API Auth Key, revealed in the merchant's own session."""
         shown = await (await self.session()).made("/v1/api-settings/reveal", {"password": PASSWORD})
         return {"api_account_id": shown["api_account_id"], "api_auth_key": shown["api_auth_key"]}
@@ -157,7 +157,7 @@ class Identity:
         return Person(self.client, {"X-Api-Key": key}, {"id": key_id})
 
     async def new_tenant(self, **more: Any) -> Tenant:
-        """A tenant whose trial has begun (as billing would tell) and whose owner has logged in."""
+        """A tenant whose trial has begun (in place of billing) and whose owner has logged in."""
         name, address = unique("Livraisons"), email("owner")
         owner = {"email": address, "first_name": "Odile", "last_name": "Owner", "password": PASSWORD}
         made = await self.platform.made("/v1/tenants", tenant_body(name, owner=owner, **more))
@@ -166,13 +166,13 @@ class Identity:
         return Tenant(self, made["id"], name, person, address, made)
 
     async def begin_trial(self, tenant_id: str, *, ends_in: timedelta, sequence: int = 1) -> None:
-        """Tell, as billing does, until when a tenant is on trial; returns when identity knows it."""
+        """Publish, in place of billing, until when a tenant is on trial; returns when identity knows it."""
         ends_at = datetime.now(UTC) + ends_in
         state = billing.SubscriptionState(
             tenant_id=tenant_id, status="trialing", trial_ends_at=ends_at, access_until=ends_at
         )
-        fact = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
-        await self._tell(fact)
+        event = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
+        await self._publish(event)
 
         async def known() -> bool:
             answer = await self.platform.get("/v1/permissions", **{"X-Tenant-Id": tenant_id})
@@ -183,14 +183,16 @@ class Identity:
 
         await eventually(known, what="identity knows the trial")
 
-    async def tell_used(self, used: Mapping[str, datetime]) -> None:
-        """Tell, as jobs does, when it accepted credentials."""
+    async def publish_uses(self, used: Mapping[str, datetime]) -> None:
+        """Publish, in place of jobs, when it accepted credentials."""
         uses = [access.CredentialUse(credential_id=name, used_at=used_at) for name, used_at in used.items()]
         data = access.CredentialUses(uses=uses)
-        await self._tell(access.CredentialUsed(tenant_id=None, subject="jobs", sequence=0, data=data))
+        await self._publish(access.CredentialUsed(tenant_id=None, subject="jobs", sequence=0, data=data))
 
-    async def _tell(self, fact: Event) -> None:
-        await self._producer.send_and_wait(fact.topic, fact.value(), key=fact.subject.encode(), headers=fact.headers())
+    async def _publish(self, event: Event) -> None:
+        await self._producer.send_and_wait(
+            event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
+        )
 
     async def log_in(self, tenant: str, address: str, password: str = PASSWORD) -> Person:
         """A person's session."""
@@ -198,12 +200,12 @@ class Identity:
         made = document(await self.client.post("/v1/sessions", json=body), 201)
         return Person(self.client, {"Authorization": f"Bearer {made['token']}"}, made)
 
-    def pair(self, *, api_account_id: str, api_auth_key: str) -> Person:
-        """A merchant's integration."""
+    def integration(self, *, api_account_id: str, api_auth_key: str) -> Person:
+        """A merchant's software that calls with API credentials."""
         return Person(self.client, basic(api_account_id, api_auth_key), {})
 
-    async def facts(self, subject: str, *types: str, seconds: float = 30.0) -> list[Event]:
-        """What Kafka has of an aggregate, up to as many facts as `types`, which they must be."""
+    async def events(self, subject: str, *types: str, seconds: float = 30.0) -> list[Event]:
+        """The first events of an aggregate in Kafka, as many as `types`, which they must have."""
         found: list[Event] = []
         vocabulary = Vocabulary(*identity.EVENTS)
         consumer = AIOKafkaConsumer(
