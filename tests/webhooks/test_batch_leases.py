@@ -35,7 +35,7 @@ async def take(harness: DeliveryHarness, count: int = 1) -> list[LeasedDelivery]
 async def break_up(harness: DeliveryHarness) -> int:
     await harness.rows("UPDATE flights SET lease_until = now() - interval '1 second' RETURNING 1")
     async with harness.database.transaction() as session:
-        return await batch_leases.release_silent_batches(session, mine=())
+        return await batch_leases.release_expired_batches(session, mine=())
 
 
 async def test_a_success_at_first_writes_one_row_and_leaves_no_flight(
@@ -122,7 +122,7 @@ async def test_a_flight_that_is_alive_is_left_alone(harness: DeliveryHarness) ->
     await take(harness)
 
     async with harness.database.transaction() as session:
-        assert await batch_leases.release_silent_batches(session, mine=()) == 0
+        assert await batch_leases.release_expired_batches(session, mine=()) == 0
     assert len(await harness.batch_leases()) == 1
 
 

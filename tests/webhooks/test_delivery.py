@@ -439,6 +439,6 @@ async def cut_off(harness: DeliveryHarness, logged: list[Any]) -> bool:
     """End the connection on which results wait to be written; whether that has happened twice."""
     await harness.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'webhooks-recorder' AND wait_event_type = 'Lock'"
+        " WHERE application_name = 'webhooks-result-writer' AND wait_event_type = 'Lock'"
     )
     return [entry["event"] for entry in logged].count("results_not_recorded") >= 2

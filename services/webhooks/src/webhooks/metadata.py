@@ -5,7 +5,7 @@ from webhooks.audit import AuditRow
 from webhooks.deliveries import AttemptRow, DeliveryRow
 from webhooks.endpoints import EndpointRow
 from webhooks.events import EventRow
-from webhooks.queue import DeliveryDueRow, FlightRow
+from webhooks.queue import BatchLeaseRow, DeliveryDueRow
 from webhooks.registry import Base
 from webhooks.replays import ReplayRow
 
@@ -15,10 +15,10 @@ __all__ = [
     "AttemptRow",
     "AuditRow",
     "Base",
+    "BatchLeaseRow",
     "DeliveryDueRow",
     "DeliveryRow",
     "EndpointRow",
     "EventRow",
-    "FlightRow",
     "ReplayRow",
 ]

@@ -20,6 +20,7 @@ from shared.postgres.column_types import TypedId
 from webhooks.deliveries.rules import delivery_id as delivery_id_of
 from webhooks.deliveries.schemas import Attempt, Delivery, DeliveryDetail, DeliveryStatus
 from webhooks.deliveries.tables import AttemptRow, DeliveryRow
+from webhooks.endpoints import visible_to
 from webhooks.events import EventRow
 from webhooks.postgres import first_id_at, first_id_of_day, made_at
 
@@ -48,7 +49,7 @@ async def list_deliveries(
     Endpoint, span of time and what is not delivered have indexes in this order. By the rest what lies along it is looked through, so far
     and no further: a page may be short, or empty, and have a next one.
     """
-    among = [col(DeliveryRow.tenant_id) == caller.tenant_id, col(DeliveryRow.livemode) == caller.livemode]
+    among = [visible_to(caller, DeliveryRow)]
     if endpoint_id is not None:
         among.append(col(DeliveryRow.endpoint_id) == endpoint_id)
     if status is not None and status != "delivered":
@@ -96,8 +97,7 @@ async def get_row(session: AsyncSession, caller: Caller, delivery_id: str) -> De
     wanted = to_uuid(delivery_id)
     first = wanted.int >> 80
     statement = select(DeliveryRow).where(
-        col(DeliveryRow.tenant_id) == caller.tenant_id,
-        col(DeliveryRow.livemode) == caller.livemode,
+        visible_to(caller, DeliveryRow),
         col(DeliveryRow.event_id) >= from_uuid("evt", UUID(int=first << 80)),
         col(DeliveryRow.event_id) < from_uuid("evt", UUID(int=first + 1 << 80)),
     )

@@ -1,6 +1,5 @@
 """Records results of attempts in groups: one statement for each group, fenced by the token of the lease."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from webhooks.deliveries.rules import Decision
 from webhooks.http_client import Outcome
 from webhooks.postgres import NO_VALUES, AutocommitConnection, Statement, array_literal, sparse_array_literal
-from webhooks.queue import LeasedDelivery, LeaseKey
+from webhooks.queue import HELD_BATCHES, LeasedDelivery, LeaseKey, batches_left
 
 # Arrays come as literals: the driver's own encoding of arrays looks at each element several times, and costs more than all the rest of an
 # attempt's record. Where all of a column is null, its array is empty, and `unnest` fills up with nulls; in the list of columns it makes
@@ -43,28 +42,22 @@ _WRITE = """
         now() + make_interval(secs => retry_seconds), CASE WHEN retry_seconds IS NULL THEN now() END,
         CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
 """
-# Results of first attempts out of flights: the delivery's row is written once, with them. `going` flights have more to come, of `landing`
-# ones this is the last. A flight that was taken from us is in neither, and its results are dropped.
-_OURS = """
-    going AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:going AS bigint[])) FOR KEY SHARE),
-    landed AS (DELETE FROM flights WHERE token = ANY(CAST(:landing AS bigint[])) RETURNING token),
-    ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed)
-"""
-_OF_OURS = f"{_RESULTS} WHERE r.token IN (SELECT token FROM ours)"  # noqa: S608 - fixed text
+# Results of first attempts under batch leases. Those of a lease that is not held any more are dropped.
+_HELD_RESULTS = f"{_RESULTS} WHERE r.token IN (SELECT token FROM held_batches)"  # noqa: S608 - fixed text
 # Where all were delivered, and none has a row yet: the usual group, for two thirds of what the next statement takes.
 _RECORD_DELIVERED = Statement(
-    f"WITH {_OURS}, written AS ({_WRITE} FROM ({_OF_OURS}) AS result) SELECT token FROM ours"  # noqa: S608 - fixed text
+    f"WITH {HELD_BATCHES}, written AS ({_WRITE} FROM ({_HELD_RESULTS}) AS result) SELECT token FROM held_batches"  # noqa: S608
 )
 _RECORD_FIRST = Statement(
     f"""
-    WITH {_OURS}, result AS MATERIALIZED ({_OF_OURS}),
+    WITH {HELD_BATCHES}, result AS MATERIALIZED ({_HELD_RESULTS}),
     queued AS (
         INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
         SELECT event_id, endpoint_id, now() + make_interval(secs => retry_seconds), true FROM result WHERE retry_seconds IS NOT NULL
         ON CONFLICT DO NOTHING
     ),
     written AS ({_WRITE} FROM result ON CONFLICT DO NOTHING)
-    SELECT token FROM ours
+    SELECT token FROM held_batches
     """  # noqa: S608 - fixed text
 )
 # Results of what was leased out of the queue: the row's last attempt moves to the log, and this one takes its place.
@@ -129,11 +122,7 @@ async def record_first_attempts(
     source: AsyncSession | AutocommitConnection, results: Sequence[AttemptResult]
 ) -> set[int]:
     """Write down first attempts out of flights; the tokens of those flights that were still ours."""
-    counted = Counter(result.leased.lease.token for result in results)
-    leases = {result.leased.lease.token: result.leased.lease for result in results}
-    landing = [token for token, count in counted.items() if leases[token].unrecorded <= count]
-    going = sorted(counted.keys() - set(landing))
-    values = {**_columns(results), "numbers": NO_VALUES, "going": going, "landing": sorted(landing)}
+    values = {**_columns(results), "numbers": NO_VALUES, **batches_left([result.leased for result in results])}
     all_delivered = values["causes"] == NO_VALUES
     rows = await _RECORD_DELIVERED.rows_if_new(source, values) if all_delivered else None
     if rows is None:

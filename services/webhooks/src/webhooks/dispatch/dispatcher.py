@@ -149,7 +149,7 @@ class Dispatcher:
         """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
         allow_files(self._in_flight_max + IDLE_MAX)
         collect_seldom()
-        recording = asyncio.create_task(self._result_writer.run(), name="recorder")
+        recording = asyncio.create_task(self._result_writer.run(), name="result-writer")
         for scheduler in self._schedulers:
             scheduler.open()
         step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
@@ -160,7 +160,7 @@ class Dispatcher:
                 group.create_task(every(self._poll_seconds, self._look))
                 group.create_task(every(step_seconds, self._renew))
                 group.create_task(every(min(CHECK_SECONDS, step_seconds), self._check))
-                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._break_up_silent))
+                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._release_expired_batches))
                 group.create_task(every(self._health_seconds, self._write_health))
                 group.create_task(every(REPORT_SECONDS, self._report))
         finally:
@@ -344,11 +344,11 @@ class Dispatcher:
         self.prestore.forget_old()
         self._throttles.keep_only({one for scheduler in self._schedulers for one in scheduler.endpoint_ids}, now)
 
-    async def _break_up_silent(self) -> None:
+    async def _release_expired_batches(self) -> None:
         async with self._database.transaction() as session:
-            found = await queue.release_silent_batches(session, mine=self._result_writer.batch_leases)
+            found = await queue.release_expired_batches(session, mine=self._result_writer.batch_leases)
         if found:
-            log.warning("flights_broken_up", batch_leases=found)
+            log.warning("expired_batches_released", batches=found)
             self.wake()
 
     async def _write_health(self) -> None:

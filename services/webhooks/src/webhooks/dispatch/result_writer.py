@@ -38,7 +38,7 @@ class ResultWriter:
         self, database: Database, *, lease_seconds: float, recorded: Callable[[Sequence[AttemptResult]], None]
     ):
         self._database = database
-        self.autocommit = AutocommitConnection(database, "webhooks-recorder")
+        self.autocommit = AutocommitConnection(database, "webhooks-result-writer")
         self._lease_seconds = lease_seconds
         self._recorded = recorded
         self._results: deque[AttemptResult] = deque()

@@ -12,7 +12,7 @@ from webhooks.endpoints.operations import (
     rotate_secret,
     update,
 )
-from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, lock_for_update
+from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, lock_for_update, visible_to
 from webhooks.endpoints.rules import (
     EVERYTHING,
     PATTERN_LENGTH_MAX,
@@ -57,6 +57,7 @@ __all__ = [
     "rotate_secret",
     "to_delivery_target",
     "update",
+    "visible_to",
     "wants_type",
     "write_streaks",
 ]

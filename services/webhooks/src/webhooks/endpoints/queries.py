@@ -1,8 +1,8 @@
 """Endpoints as the caller may see them."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,15 +17,23 @@ from webhooks.endpoints.secrets import EndpointPolicy, headers_of_row, signing_k
 from webhooks.endpoints.tables import EndpointRow
 
 
+class _OfTenant(Protocol):
+    """A table whose rows belong to one mode of a tenant."""
+
+    tenant_id: str
+    livemode: bool
+
+
+def visible_to(caller: Caller, table: type[_OfTenant]) -> ColumnElement[bool]:
+    """The rows that a caller may see: those of its tenant in the mode of its credentials."""
+    return and_(col(table.tenant_id) == caller.tenant_id, col(table.livemode) == caller.livemode)
+
+
 async def get_row(
     session: AsyncSession, caller: Caller, endpoint_id: str, *, for_update: bool = False, deleted_too: bool = False
 ) -> EndpointRow:
-    """The row of an endpoint of the caller's tenant and mode. Raises `NotFound`."""
-    statement = select(EndpointRow).where(
-        col(EndpointRow.id) == endpoint_id,
-        col(EndpointRow.tenant_id) == caller.tenant_id,
-        col(EndpointRow.livemode) == caller.livemode,
-    )
+    """The row of an endpoint that the caller may see. Raises `NotFound`."""
+    statement = select(EndpointRow).where(col(EndpointRow.id) == endpoint_id, visible_to(caller, EndpointRow))
     if not deleted_too:
         statement = statement.where(col(EndpointRow.deleted_at).is_(None))
     if for_update:
@@ -62,9 +70,7 @@ async def list_endpoints(
 ) -> Page[Endpoint]:
     """The caller's endpoints, newest first."""
     statement: Select[Any] = select(EndpointRow).where(
-        col(EndpointRow.tenant_id) == caller.tenant_id,
-        col(EndpointRow.livemode) == caller.livemode,
-        col(EndpointRow.deleted_at).is_(None),
+        visible_to(caller, EndpointRow), col(EndpointRow.deleted_at).is_(None)
     )
     return await page(
         session,

@@ -32,7 +32,7 @@ def to_delivery_target(encryptor: Encryptor, row: Row[Any], now: datetime) -> De
             sealed.append(row.previous_secret_sealed)
         if row.signing_key_sealed is not None:
             signing_key = signatures.signing_key(
-                encryptor.decrypt(row.signing_key_sealed, associated_data=f"{name}/signing-key")
+                encryptor.decrypt(row.signing_key_sealed, associated_data=signing_key_context(name))
             )
         keys = tuple(encryptor.decrypt(one, associated_data=name) for one in sealed)
     except DecryptionFailed:
@@ -58,7 +58,12 @@ def new_signing_key(encryptor: Encryptor, endpoint_id: str) -> bytes:
 
 
 def signing_key_context(endpoint_id: str) -> str:
+    """The associated data that binds an encrypted signing key to its endpoint."""
     return f"{endpoint_id}/signing-key"
+
+
+def _headers_context(endpoint_id: str) -> str:
+    return f"{endpoint_id}/headers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +80,15 @@ def decrypt_headers(encryptor: Encryptor, endpoint_id: str, sealed: bytes | None
     """Custom headers as they are sent. Raises `SealBroken`."""
     if sealed is None:
         return {}
-    headers: dict[str, str] = json.loads(encryptor.decrypt(sealed, associated_data=f"{endpoint_id}/headers"))
+    headers: dict[str, str] = json.loads(encryptor.decrypt(sealed, associated_data=_headers_context(endpoint_id)))
     return headers
 
 
 def encrypt_headers(encryptor: Encryptor, endpoint_id: str, headers: dict[str, str]) -> bytes | None:
     return (
-        encryptor.encrypt(json.dumps(headers).encode(), associated_data=f"{endpoint_id}/headers") if headers else None
+        encryptor.encrypt(json.dumps(headers).encode(), associated_data=_headers_context(endpoint_id))
+        if headers
+        else None
     )
 
 

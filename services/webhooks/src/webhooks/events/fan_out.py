@@ -97,7 +97,7 @@ _STORE = Statement(
             CASE WHEN ordered AND (
                 EXISTS (SELECT FROM delivery_due b WHERE b.endpoint_id = waiting.endpoint_id AND b.subject = waiting.subject)
                 OR row_number() OVER (PARTITION BY endpoint_id, subject, ordered ORDER BY position) > 1
-            ) THEN 'infinity' ELSE now() END,
+            ) THEN {queue.BLOCKED} ELSE now() END,
             false, CASE WHEN ordered THEN subject END, CASE WHEN ordered THEN position END
         FROM waiting
     )

@@ -4,7 +4,13 @@ Invariant: a delivery that is not finished is part of a batch lease or has a row
 at which it ends; when its holder goes silent the deliveries are due again, and a late result of the old holder changes nothing.
 Instants come from the database's clock, which all workers share."""
 
-from webhooks.queue.batch_leases import move_to_queue, release_silent_batches, renew_batches
+from webhooks.queue.batch_leases import (
+    HELD_BATCHES,
+    batches_left,
+    move_to_queue,
+    release_expired_batches,
+    renew_batches,
+)
 from webhooks.queue.due import (
     FIRST_ENDPOINT,
     claim,
@@ -17,17 +23,20 @@ from webhooks.queue.due import (
     unblock,
     unblock_all,
 )
-from webhooks.queue.leases import Event, Lease, LeasedDelivery, LeaseKey, new_token
-from webhooks.queue.tables import DeliveryDueRow, FlightRow
+from webhooks.queue.leases import BLOCKED, Event, Lease, LeasedDelivery, LeaseKey, new_token
+from webhooks.queue.tables import BatchLeaseRow, DeliveryDueRow
 
 __all__ = [
+    "BLOCKED",
     "FIRST_ENDPOINT",
+    "HELD_BATCHES",
+    "BatchLeaseRow",
     "DeliveryDueRow",
     "Event",
-    "FlightRow",
     "Lease",
     "LeaseKey",
     "LeasedDelivery",
+    "batches_left",
     "claim",
     "enqueue",
     "lock_job_order",
@@ -35,7 +44,7 @@ __all__ = [
     "new_token",
     "peek",
     "release",
-    "release_silent_batches",
+    "release_expired_batches",
     "renew",
     "renew_batches",
     "resend",

@@ -15,6 +15,14 @@ from webhooks.queue.leases import LeasedDelivery
 
 RELEASED_MAX = 20
 
+HELD_BATCHES = """
+    continuing AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:continuing AS bigint[])) FOR KEY SHARE),
+    completed AS (DELETE FROM flights WHERE token = ANY(CAST(:completed AS bigint[])) RETURNING token),
+    held_batches AS MATERIALIZED (SELECT token FROM continuing UNION ALL SELECT token FROM completed)
+"""
+"""SQL: `held_batches` has the tokens of the batch leases in `batches_left` that this process still holds. A lease that was released
+meanwhile is not among them; one that is, is not released before this transaction ends."""
+
 _RENEW = text(
     """
     UPDATE flights SET lease_until = now() + make_interval(secs => :lease_seconds) WHERE token = ANY(CAST(:tokens AS bigint[]))
@@ -23,16 +31,14 @@ _RENEW = text(
 )
 # A delivery that leaves with a token stays ours, under a lease of its own; without one it is due for anybody.
 _MOVE_TO_QUEUE = text(
-    """
-    WITH going AS MATERIALIZED (SELECT token FROM flights WHERE token = ANY(CAST(:going AS bigint[])) FOR KEY SHARE),
-    landed AS (DELETE FROM flights WHERE token = ANY(CAST(:landing AS bigint[])) RETURNING token),
-    ours AS MATERIALIZED (SELECT token FROM going UNION ALL SELECT token FROM landed),
+    f"""
+    WITH {HELD_BATCHES},
     leaving AS MATERIALIZED (
         SELECT l.* FROM unnest(
             CAST(:event_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:tokens AS bigint[]), CAST(:tenant_ids AS uuid[]),
             CAST(:livemodes AS boolean[]), CAST(:event_types AS text[])
         ) AS l (event_id, endpoint_id, token, tenant_id, livemode, event_type)
-        WHERE l.token IN (SELECT token FROM ours)
+        WHERE l.token IN (SELECT token FROM held_batches)
     ),
     shown AS (
         INSERT INTO deliveries (event_id, endpoint_id, tenant_id, livemode, event_type, status)
@@ -43,13 +49,13 @@ _MOVE_TO_QUEUE = text(
     SELECT event_id, endpoint_id, now() + make_interval(secs => :lease_seconds), CAST(:token AS bigint), false FROM leaving
     ON CONFLICT DO NOTHING
     RETURNING event_id, endpoint_id
-    """
+    """  # noqa: S608 - fixed text
 )
 # A flight that is being recorded at this moment is locked, and skipped: its worker lives.
 _EXPIRED = text(
     """
     SELECT token FROM flights WHERE lease_until < now() AND token <> ALL(CAST(:mine AS bigint[]))
-    ORDER BY lease_until LIMIT :flights_max FOR UPDATE SKIP LOCKED
+    ORDER BY lease_until LIMIT :batches_max FOR UPDATE SKIP LOCKED
     """
 )
 # A statement of its own: it sees what was recorded before the lock was ours.
@@ -78,6 +84,13 @@ _RELEASE = text(
 )
 
 
+def batches_left(leaving: Collection[LeasedDelivery]) -> dict[str, list[int]]:
+    """Parameters of `HELD_BATCHES`: the batch leases that these deliveries leave, `completed` by them or `continuing` with others."""
+    counted = Counter(one.lease.token for one in leaving)
+    completed = {one.lease.token for one in leaving if one.lease.unrecorded <= counted[one.lease.token]}
+    return {"continuing": sorted(counted.keys() - completed), "completed": sorted(completed)}
+
+
 async def renew_batches(session: AsyncSession, tokens: Collection[int], lease_seconds: float) -> set[int]:
     """Make these flights last anew; those that are still ours."""
     rows = await session.execute(_RENEW, {"tokens": sorted(tokens), "lease_seconds": lease_seconds})
@@ -88,8 +101,6 @@ async def move_to_queue(
     session: AsyncSession, leaving: Sequence[LeasedDelivery], *, token: int | None, lease_seconds: float
 ) -> set[tuple[UUID, UUID]]:
     """Move deliveries from their flights into the queue: leased with `token`, or due for anybody. The pairs that were still ours."""
-    counted = Counter(one.lease.token for one in leaving)
-    unrecorded = {one.lease.token: one.lease.unrecorded for one in leaving}
     values = {
         "event_ids": [one.event.id for one in leaving],
         "endpoint_ids": [one.endpoint_id for one in leaving],
@@ -97,8 +108,7 @@ async def move_to_queue(
         "tenant_ids": [one.event.tenant_id for one in leaving],
         "livemodes": [one.event.livemode for one in leaving],
         "event_types": [one.event.type for one in leaving],
-        "going": sorted(one for one, count in counted.items() if unrecorded[one] > count),
-        "landing": sorted(one for one, count in counted.items() if unrecorded[one] <= count),
+        **batches_left(leaving),
         "token": token,
         "lease_seconds": lease_seconds if token is not None else 0.0,
     }
@@ -106,9 +116,9 @@ async def move_to_queue(
     return {(row.event_id, row.endpoint_id) for row in rows}
 
 
-async def release_silent_batches(session: AsyncSession, *, mine: Collection[int]) -> int:
+async def release_expired_batches(session: AsyncSession, *, mine: Collection[int]) -> int:
     """Break up flights whose workers have gone silent, `SWEPT_MAX` at most; how many it was. `mine` are known to be alive."""
-    values = {"mine": sorted(mine), "flights_max": RELEASED_MAX}
+    values = {"mine": sorted(mine), "batches_max": RELEASED_MAX}
     tokens = list((await session.execute(_EXPIRED, values)).scalars())
     if tokens:
         await session.execute(_RELEASE, {"tokens": tokens})

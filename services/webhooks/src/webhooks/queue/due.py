@@ -18,7 +18,7 @@ from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks.endpoints import EndpointCache
 from webhooks.http_client import Message
 from webhooks.postgres import AutocommitConnection, Statement
-from webhooks.queue.leases import Event, Lease, LeasedDelivery, LeaseKey, key_arrays, new_token
+from webhooks.queue.leases import BLOCKED, Event, Lease, LeasedDelivery, LeaseKey, key_arrays, new_token
 
 FIRST_ENDPOINT = UUID(int=0)
 
@@ -70,45 +70,46 @@ _CLAIM = text(
     ORDER BY found.event_id
     """
 )
+# The rows `q` of deliveries that are named with the token under which they are held (`key_arrays`).
 _HELD = """
-    FROM unnest(CAST(:event_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:tokens AS bigint[])) AS held (event_id, endpoint_id, token)
+    unnest(CAST(:event_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:tokens AS bigint[])) AS held (event_id, endpoint_id, token)
     WHERE q.event_id = held.event_id AND q.endpoint_id = held.endpoint_id AND q.lease_token = held.token
 """
 _RENEW = text(
     f"""
-    UPDATE delivery_due q SET due_at = now() + make_interval(secs => :lease_seconds) {_HELD}
+    UPDATE delivery_due q SET due_at = now() + make_interval(secs => :lease_seconds) FROM {_HELD}
     RETURNING q.event_id, q.endpoint_id, q.lease_token
     """  # noqa: S608 - fixed text
 )
-_RELEASE = text(f"UPDATE delivery_due q SET due_at = now(), lease_token = NULL {_HELD}")  # noqa: S608 - fixed text
+_RELEASE = text(f"UPDATE delivery_due q SET due_at = now(), lease_token = NULL FROM {_HELD}")  # noqa: S608 - fixed text
 _ABANDON = text(
     f"""
-    WITH finished AS (DELETE FROM delivery_due q USING {_HELD.strip().removeprefix("FROM")} RETURNING q.event_id, q.endpoint_id)
+    WITH finished AS (DELETE FROM delivery_due q USING {_HELD} RETURNING q.event_id, q.endpoint_id)
     UPDATE deliveries d SET status = 'failed', finished_at = now(), next_attempt_at = NULL, failure = :failure
     FROM finished WHERE d.event_id = finished.event_id AND d.endpoint_id = finished.endpoint_id
     """  # noqa: S608 - fixed text
 )
 _UNBLOCK = text(
-    """
+    f"""
     UPDATE delivery_due q SET due_at = now()
     FROM (SELECT DISTINCT * FROM unnest(CAST(:endpoint_ids AS uuid[]), CAST(:subjects AS text[])) AS c (endpoint_id, subject)) chain
     CROSS JOIN LATERAL (
         SELECT event_id FROM delivery_due
         WHERE endpoint_id = chain.endpoint_id AND subject = chain.subject ORDER BY position LIMIT 1
     ) first
-    WHERE q.event_id = first.event_id AND q.endpoint_id = chain.endpoint_id AND q.due_at = 'infinity'
-    """
+    WHERE q.event_id = first.event_id AND q.endpoint_id = chain.endpoint_id AND q.due_at = {BLOCKED}
+    """  # noqa: S608 - fixed text
 )
 _UNBLOCK_ALL = text(
-    """
-    UPDATE delivery_due q SET due_at = now() WHERE due_at = 'infinity' AND NOT EXISTS (
+    f"""
+    UPDATE delivery_due q SET due_at = now() WHERE due_at = {BLOCKED} AND NOT EXISTS (
         SELECT FROM delivery_due b WHERE b.endpoint_id = q.endpoint_id AND b.subject = q.subject AND b.position < q.position
     )
-    """
+    """  # noqa: S608 - fixed text
 )
 # Retries' lane: what an operator sends again does not take the places of what has just happened.
 _ENQUEUE = text(
-    """
+    f"""
     WITH wanted AS MATERIALIZED (
         SELECT e.id AS event_id, e.tenant_id, e.livemode, e.type, CASE WHEN p.ordered_by_job THEN e.subject END AS subject,
             CASE WHEN p.ordered_by_job THEN e.position END AS position
@@ -129,21 +130,21 @@ _ENQUEUE = text(
             CASE WHEN subject IS NOT NULL AND (
                 EXISTS (SELECT FROM delivery_due b WHERE b.endpoint_id = :endpoint_id AND b.subject = wanted.subject)
                 OR row_number() OVER (PARTITION BY subject ORDER BY position) > 1
-            ) THEN 'infinity' ELSE now() END,
+            ) THEN {BLOCKED} ELSE now() END,
             true, attempts_made, subject, position
         FROM open JOIN wanted USING (event_id)
         ON CONFLICT DO NOTHING
         RETURNING event_id
     )
     SELECT count(*) FROM queued
-    """
+    """  # noqa: S608 - fixed text
 )
 _EXPEDITE = text(
-    """
+    f"""
     UPDATE delivery_due SET due_at = now() WHERE event_id = :event_id AND endpoint_id = :endpoint_id AND lease_token IS NULL
-        AND due_at <> 'infinity'
+        AND due_at <> {BLOCKED}
     RETURNING event_id
-    """
+    """  # noqa: S608 - fixed text
 )
 
 

@@ -30,6 +30,9 @@ class Lease:
     is_batch: bool = False
 
 
+BLOCKED = "'infinity'"
+"""SQL: the `due_at` of a delivery that waits for an earlier delivery of its job. It is never due until that one has ended."""
+
 LeaseKey = tuple[UUID, UUID, int]
 """Event, endpoint and token of a lease. Event and endpoint alone would not do: a process may hold one delivery under an old lease, which
 it has lost, and under a new one."""

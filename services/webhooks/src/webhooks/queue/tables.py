@@ -36,7 +36,7 @@ class DeliveryDueRow(Base, table=True):
     """Set only for endpoints that are ordered by job."""
 
 
-class FlightRow(Base, table=True):
+class BatchLeaseRow(Base, table=True):
     """A batch lease: the first attempts that one worker holds in memory, as pairs of event and endpoint, until all are recorded."""
 
     __tablename__ = "flights"

@@ -18,7 +18,7 @@ from shared.ids import new_id, to_uuid
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks import audit, endpoints
 from webhooks.deliveries import DeliveryRow
-from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPatch, EndpointPolicy, EndpointRow
+from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPatch, EndpointPolicy, EndpointRow, visible_to
 from webhooks.postgres import made_at
 from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
 from webhooks.replays.tables import ReplayRow
@@ -126,9 +126,7 @@ async def list_replays(
     session: AsyncSession, caller: Caller, paging: Paging, *, endpoint_id: str | None, status: ReplayStatus | None
 ) -> Page[Replay]:
     """The caller's replays, newest first."""
-    statement = select(ReplayRow).where(
-        col(ReplayRow.tenant_id) == caller.tenant_id, col(ReplayRow.livemode) == caller.livemode
-    )
+    statement = select(ReplayRow).where(visible_to(caller, ReplayRow))
     if endpoint_id is not None:
         statement = statement.where(col(ReplayRow.endpoint_id) == endpoint_id)
     if status is not None:
@@ -197,11 +195,7 @@ async def _first_abandoned(session: AsyncSession, endpoint_id: str, since: datet
 
 
 async def _get_row(session: AsyncSession, caller: Caller, replay_id: str, *, for_update: bool = False) -> ReplayRow:
-    statement = select(ReplayRow).where(
-        col(ReplayRow.id) == replay_id,
-        col(ReplayRow.tenant_id) == caller.tenant_id,
-        col(ReplayRow.livemode) == caller.livemode,
-    )
+    statement = select(ReplayRow).where(col(ReplayRow.id) == replay_id, visible_to(caller, ReplayRow))
     if for_update:
         statement = statement.with_for_update()
     row = (await session.execute(statement)).scalar_one_or_none()
