@@ -1,7 +1,6 @@
 """List jobs and actions by conditions and order, page by page."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, func, select
@@ -24,7 +23,7 @@ RowT = TypeVar("RowT", JobRow, ActionRow)
 
 
 async def list_jobs(session: AsyncSession, caller: Caller, filters: JobFilters, paging: Paging) -> Page[Job]:
-    """A page of the jobs that match. Raises `Invalid` when a merchant filters by merchant."""
+    """A page of the jobs that match. Raises `Invalid` if a merchant filters by merchant."""
     _require_own_scope(caller, filters)
     rows = await _page(session, caller, jobs_query(caller, filters), filters, paging, lambda row: row)
     return Page(data=await with_actions(session, rows.data), has_more=rows.has_more, next_cursor=rows.next_cursor)
@@ -33,7 +32,7 @@ async def list_jobs(session: AsyncSession, caller: Caller, filters: JobFilters, 
 async def list_actions(
     session: AsyncSession, caller: Caller, filters: ActionFilters, paging: Paging
 ) -> Page[ActionState]:
-    """A page of the actions that match. Raises `Invalid` when a merchant filters by merchant."""
+    """A page of the actions that match. Raises `Invalid` if a merchant filters by merchant."""
     _require_own_scope(caller, filters)
     return await _page(session, caller, actions_query(caller, filters), filters, paging, view_action)
 
@@ -55,15 +54,23 @@ async def _page(
     order, descending = filters.sort.removeprefix("-"), filters.sort.startswith("-")
     axis = choose_axis(query, order, filters)
     await _set_plan_mode(session, for_values=axis is None)
-    statement = not_deleted(query.rows)
     if axis is None:
-        statement = query.among.where(*query.where, *matching(query.rows, [*query.asked, *query.wide_tokens]))
-    by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(query.rows, order)), col(query.rows.id)]
+        conditions = matching(query.table, [*query.tokens, *query.wide_tokens])
+        statement = query.visible.where(*query.where, *conditions)
+    else:
+        statement = not_deleted(query.table)
+
+    async def parts(position: Any) -> AsyncGenerator[Sequence[ColumnElement[bool]], None]:
+        # All parts at once: `page` makes one statement of them.
+        if axis is not None:
+            yield await plan_parts(session, query, axis, descending=descending, position=position)
+
+    by: list[ColumnElement[Any] | Mapped[Any]] = [col(getattr(query.table, order)), col(query.table.id)]
     if order == "scheduled_date":
-        # Of one day are many: as its index has them.
-        by = [SCHEDULED_ORDER, col(query.rows.created_at), col(query.rows.id)]
-    # A position among one merchant's rows means nothing among another's.
-    whose = caller.subject_id if caller.row_scope == "own" else None
+        # Many jobs have one day: within it they are in the order of creation, as in the index.
+        by = [SCHEDULED_ORDER, col(query.table.created_at), col(query.table.id)]
+    # A cursor of one merchant's list is not valid for another merchant.
+    owner = caller.subject_id if caller.row_scope == "own" else None
     return await page(
         session,
         statement,
@@ -71,20 +78,20 @@ async def _page(
         by=by,
         view=view,
         descending=descending,
-        filters=[whose, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
-        parts=None if axis is None else partial(plan_parts, session, query, axis, descending),
+        filters=[owner, caller.livemode, filters.model_dump(mode="json", exclude={"limit", "cursor"})],
+        parts=None if axis is None else parts,
         expensive_filter=query.recheck,
-        each=query.each,
+        each=query.per_value,
     )
 
 
 async def _set_plan_mode(session: AsyncSession, *, for_values: bool) -> None:
-    """Have statements planned for their values; or once for all, where they say by their form how they are to be read.
+    """Have statements planned for their values (`for_values`), or once per connection for all values.
 
-    To plan one takes as long as to answer it.
+    Planning takes as long as executing. One plan is enough for the statements of the planner, whose form decides how they are read.
     """
     mode = "force_custom_plan" if for_values else "force_generic_plan"
-    # It stays with the connection, which knows how it was set.
+    # The setting outlives the transaction, so the connection remembers it.
     known = (await session.connection()).info
     if known.get("plans") != mode:
         await session.execute(select(func.set_config("plan_cache_mode", mode, False)))

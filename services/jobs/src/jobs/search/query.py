@@ -1,7 +1,8 @@
 """The search query: the conditions of a request, as SQL.
 
-Where it helps, a condition is stated twice: on a column, whose index has the order, and as a token, so that any combination is one
-lookup in one index. The two always agree: a row's tokens are written whenever the row is.
+Many conditions are expressed twice: on a column, because the column's index has the requested order, and as a token, because any
+combination of tokens is one lookup in one index. Example: `status=new&tag=fragile` has the column condition `status = 'new'` and the
+tokens `S:new` and `t:fragile`. The two cannot disagree: a row's tokens are written with the row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,58 +24,59 @@ from shared.api import ExpensiveFilter, OneOfValues
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 Tsqueries = Sequence[str]
-"""Queries of terms in PostgreSQL's notation, all of which are true of a row."""
+"""Token queries in PostgreSQL's `tsquery` notation, such as `('t:fragile')`; a row must match all of them."""
 
 CLOCK_SKEW_MAX = timedelta(hours=2)
-"""By no more than this the clock of who wrote a row is ahead."""
-
-_INDEXED_ALONE = frozenset({"status", "type", "location_id"})
-"""Conditions of which an index has the rows of one value in the order of their creation, whoever's they are."""
+"""Largest difference by which the clock of a process that wrote a row can be ahead."""
 DAYS_SCANNED_MAX = 14
-"""The same holds of a day. More of them are looked up instead."""
+"""Largest number of scheduled days that are read as one index scan per day; more days are looked up by tokens."""
+_SINGLE_VALUE_INDEXES = frozenset({"status", "type", "location_id"})
+"""Conditions for which an index has the rows of each value in the order of creation, for all merchants together."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery(Generic[RowT]):
-    """What is asked for."""
+    """The conditions of a list or search, in the forms from which the planner chooses."""
 
-    rows: type[RowT]
-    among: Select[RowT]
-    """All rows of whom it is asked about."""
+    table: type[RowT]
+    visible: Select[RowT]
+    """All rows of the owner that the caller may see."""
     owner_id: str
-    """Whose they are: a tenant's, or one merchant's."""
+    """Id of the merchant (`of_merchant`) or of the tenant whose rows are searched."""
     of_merchant: bool
-    owned: Sequence[ColumnElement[bool]]
-    """The same as the indexes in order begin."""
+    owner_conditions: Sequence[ColumnElement[bool]]
+    """Owner and mode as column conditions: every ordered index begins with these columns."""
     where: Sequence[ColumnElement[bool]]
-    asked: Tsqueries
-    in_order: bool
-    """Whether an index has just these rows in the order that is asked for, at least for one value after the other."""
-    whole: bool
-    """Whether it is found at once by other conditions, so that there is no need to look for it part by part."""
+    """The other column conditions."""
+    tokens: Tsqueries
+    """The token conditions; empty if an index has the rows in order."""
+    index_ordered: bool
+    """True if an index has exactly these rows in the requested order, at least for each value of `per_value`."""
+    unpartitioned: bool
+    """True if another condition (a reference, a job id, deleted jobs) finds few rows, so that the list is not read in parts."""
     wide_tokens: Tsqueries = ()
-    """Asked for, too: what a look-up has to gather as a whole, however few of it are wanted."""
-    pieces: Tsqueries = ()
-    """What can be asked for in its place; more rows have these."""
+    """Further token conditions. PostgreSQL collects all their matches before it returns one, as for the prefix `n:ad` of a name."""
+    ngrams: Tsqueries = ()
+    """Conditions that replace `wide_tokens` at less cost; some rows that match them must be filtered out by `where`."""
     recheck: ExpensiveFilter | None = None
-    """What is to be looked at in each row that was found, and costs most: the terms by which it was found do not prove it."""
-    each: OneOfValues | None = None
-    """What is walked for one value after the other."""
-    first: datetime | None = None
-    last: datetime | None = None
-    """When the first and the last of them can have been created, as far as the conditions tell."""
+    """What tokens do not prove. It reads the row's tokens and is expensive, so it is evaluated last."""
+    per_value: OneOfValues | None = None
+    """A column and values: for each value an index has the rows in order, and the first rows of all of them are merged."""
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+    """Earliest and latest creation instant that a matching row can have, as far as the conditions tell."""
 
 
 def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
-    """What a list or a search of jobs asks for."""
-    walked, each = _is_index_ordered(caller, filters), _index_ordered_for_each(caller, JobRow, filters)
-    where, asked = _common_conditions(JobRow, filters)
+    """The query of a list or a search of jobs."""
+    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, JobRow, filters)
+    where, tokens = _common_conditions(JobRow, filters)
     where += [
         *_one_of(col(JobRow.status), filters.status),
         *_one_of(col(JobRow.location_id), filters.location_id),
         *_between(col(JobRow.status_changed_at), filters.status_changed_gte, filters.status_changed_lte),
     ]
-    asked += [
+    tokens += [
         *_any_value("S", filters.status),
         *_any_value("T", filters.type),
         *_any_value("L", filters.location_id),
@@ -90,31 +92,31 @@ def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
         *_one_value("a", filters.assigned_to),
     ]
     wide_tokens: list[str] = []
-    pieces: list[str] = []
+    ngrams: list[str] = []
     if filters.sort.removeprefix("-") != "updated_at":
-        # Whatever changed its status changed the row.
-        asked += _in_hours("U", filters.status_changed_gte, None)
+        # A change of the status is also an update of the row.
+        tokens += _in_hours("U", filters.status_changed_gte, None)
     if filters.contact_name is not None:
         name = search_index.name_token(filters.contact_name)
-        of_name = [any_of([piece]) for piece in search_index.ngrams_of_name(filters.contact_name)]
+        name_ngrams = [any_of([ngram]) for ngram in search_index.ngrams_of_name(filters.contact_name)]
         where.append(_has_name_prefix(filters.contact_name))
         if search_index.fills_name_token(filters.contact_name):
-            # Names begin alike: most of those that go on differently are told by their pieces.
-            asked += [any_of([name]), *of_name]
+            # Many names have the same first six letters; n-grams exclude most of those that continue differently.
+            tokens += [any_of([name]), *name_ngrams]
         else:
-            wide_tokens, pieces = [_prefix_query(name)], of_name
+            wide_tokens, ngrams = [_prefix_query(name)], name_ngrams
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
-        # A bound above keeps those without a date out of what is walked.
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
+        # The upper bound ends an index scan before the jobs without a date.
         where += [*_between(SCHEDULED_ORDER, start, end), SCHEDULED_ORDER < NOT_SCHEDULED]
         if start is not None and end is not None:
-            asked += within(
+            tokens += any_bucket(
                 search_index.covering_tokens("D", search_index.day_number(start), search_index.day_number(end))
             )
     if isinstance(filters, JobSearch) and filters.metadata:
-        # Terms are folded, what programs keep in metadata is not.
+        # Tokens are folded, but metadata must match exactly.
         where.append(col(JobRow.metadata_).contains(filters.metadata))
-        asked += [any_of([search_index.metadata_token(key, value)]) for key, value in filters.metadata.items()]
+        tokens += [any_of([search_index.metadata_token(key, value)]) for key, value in filters.metadata.items()]
     if filters.reference_id is not None:
         where.append(col(JobRow.reference_id) == filters.reference_id)
     return SearchQuery(
@@ -122,27 +124,29 @@ def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
         _of_merchant(visible_to(caller, deleted=filters.deleted), JobRow, filters),
         *_owner(caller, JobRow, filters),
         where,
-        [] if walked or each else asked,
-        in_order=walked or each is not None,
-        whole=filters.deleted or filters.reference_id is not None,
+        [] if index_ordered or per_value else tokens,
+        index_ordered=index_ordered or per_value is not None,
+        unpartitioned=filters.deleted or filters.reference_id is not None,
         wide_tokens=wide_tokens,
-        pieces=pieces,
+        ngrams=ngrams,
         recheck=_recheck_condition(JobRow, filters),
-        each=each,
-        first=filters.created_gte,
-        # What was last changed by then, or had its status by then, was created by then.
-        last=min(filter(None, (filters.created_lte, filters.updated_lte, filters.status_changed_lte)), default=None),
+        per_value=per_value,
+        created_from=filters.created_gte,
+        # A row that was last updated, or got its status, by an instant was created by then.
+        created_until=min(
+            filter(None, (filters.created_lte, filters.updated_lte, filters.status_changed_lte)), default=None
+        ),
     )
 
 
 def actions_query(caller: Caller, filters: ActionFilters) -> SearchQuery[ActionRow]:
-    """What a list or a search of actions asks for."""
-    walked, each = _is_index_ordered(caller, filters), _index_ordered_for_each(caller, ActionRow, filters)
-    where, asked = _common_conditions(ActionRow, filters)
+    """The query of a list or a search of actions."""
+    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, ActionRow, filters)
+    where, tokens = _common_conditions(ActionRow, filters)
     where += _one_of(col(ActionRow.status), filters.status)
     if filters.job_id is not None:
         where.append(col(ActionRow.job_id) == filters.job_id)
-    asked += [
+    tokens += [
         *_any_value("S", filters.status),
         *_any_value("T", filters.type),
         *_one_value("s", filters.sku),
@@ -155,176 +159,193 @@ def actions_query(caller: Caller, filters: ActionFilters) -> SearchQuery[ActionR
         _of_merchant(visible_actions_to(caller), ActionRow, filters),
         *_owner(caller, ActionRow, filters),
         where,
-        [] if walked or each else asked,
-        in_order=walked or each is not None,
-        whole=filters.job_id is not None,
+        [] if index_ordered or per_value else tokens,
+        index_ordered=index_ordered or per_value is not None,
+        unpartitioned=filters.job_id is not None,
         recheck=_recheck_condition(ActionRow, filters),
-        each=each,
-        first=filters.created_gte,
-        last=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
+        per_value=per_value,
+        created_from=filters.created_gte,
+        created_until=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
     )
 
 
-def matching(rows: type[JobRow | ActionRow], asked: Tsqueries) -> list[ColumnElement[bool]]:
-    """One condition for each query: an index leaps from a row of one to the next of another."""
-    return [_matches(rows, tsquery) for tsquery in asked]
+def matching(table: type[JobRow | ActionRow], tsqueries: Tsqueries) -> list[ColumnElement[bool]]:
+    """One SQL condition per query, so that the index can skip from a match of one to the next match of another."""
+    return [_matches(table, tsquery) for tsquery in tsqueries]
 
 
-def all_of(asked: Tsqueries) -> Tsqueries:
-    """All queries as one: what has the rarest of their terms is looked at, and no list of a frequent term is gone through for itself."""
-    return [" & ".join(f"({tsquery})" for tsquery in asked)] if asked else []
+def all_of(tsqueries: Tsqueries) -> Tsqueries:
+    """All queries as one, which the index evaluates from its rarest token on, without reading the lists of frequent ones whole."""
+    return [" & ".join(f"({tsquery})" for tsquery in tsqueries)] if tsqueries else []
 
 
-def any_of(alternatives: Sequence[str]) -> str:
-    """The query that is true of what has at least one of these terms."""
-    return f"({' | '.join(map(_lexeme, alternatives))})"
+def any_of(tokens: Sequence[str]) -> str:
+    """The query that matches rows with at least one of these tokens."""
+    return f"({' | '.join(map(_lexeme, tokens))})"
 
 
-def within(blocks: Sequence[str]) -> Tsqueries:
-    """What asks for a row in one of these blocks; nothing where there are none to ask for."""
-    return [any_of(blocks)] if blocks else []
+def any_bucket(buckets: Sequence[str]) -> Tsqueries:
+    """The query that matches rows in one of these time buckets; none if the range is too long to be covered by buckets."""
+    return [any_of(buckets)] if buckets else []
 
 
-def as_tsquery(asked: Iterable[Sequence[str]]) -> str:
-    """The query that is true of what has at least one term of each of these lists."""
-    return " & ".join(map(any_of, asked))
+def as_tsquery(alternatives: Iterable[Sequence[str]]) -> str:
+    """The query that matches rows with at least one token of each of these lists."""
+    return " & ".join(map(any_of, alternatives))
 
 
 def name_begins_with(beginning: str) -> ColumnElement[bool]:
-    """The full name, the family name or the company begins so."""
+    """The condition that the full name, the family name or the company begins so."""
     return and_(_matches(JobRow, _prefix_query(search_index.name_token(beginning))), _has_name_prefix(beginning))
 
 
-def _lexeme(term: str) -> str:
-    escaped = term.replace("\\", "\\\\").replace("'", "''")
+def _lexeme(token: str) -> str:
+    escaped = token.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 
 
 def _owner(
-    caller: Caller, rows: type[JobRow | ActionRow], filters: Filters
+    caller: Caller, table: type[JobRow | ActionRow], filters: Filters
 ) -> tuple[str, bool, list[ColumnElement[bool]]]:
+    """`owner_id`, `of_merchant` and `owner_conditions` of a query."""
     merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
-    mode = col(rows.livemode) == caller.livemode
+    mode = col(table.livemode) == caller.livemode
     if merchant_id is None:
-        return caller.tenant_id, False, [col(rows.tenant_id) == caller.tenant_id, mode]
-    return merchant_id, True, [col(rows.merchant_id) == merchant_id, mode]
+        return caller.tenant_id, False, [col(table.tenant_id) == caller.tenant_id, mode]
+    return merchant_id, True, [col(table.merchant_id) == merchant_id, mode]
 
 
-def _of_merchant(found: Select[RowT], rows: type[RowT], filters: Filters) -> Select[RowT]:
-    return found if filters.merchant_id is None else found.where(col(rows.merchant_id) == filters.merchant_id)
+def _of_merchant(visible: Select[RowT], table: type[RowT], filters: Filters) -> Select[RowT]:
+    return visible if filters.merchant_id is None else visible.where(col(table.merchant_id) == filters.merchant_id)
 
 
 def _is_index_ordered(caller: Caller, filters: JobFilters | ActionFilters) -> bool:
-    """Whether an index has just the rows that are asked for in the order that is asked for."""
-    said = _given_conditions(filters)
+    """True if an index has exactly the requested rows in the requested order.
+
+    Example: `status=new` of a tenant in the order of creation (`ix_jobs_of_status`), but not of one merchant.
+    """
+    given = _given_conditions(filters)
     if filters.sort.removeprefix("-") != "created_at":
-        return not said and caller.row_scope == "tenant"
-    if caller.row_scope == "own" or said.pop("merchant_id", None) is not None:
-        return not said
-    return len(said) <= 1 and all(name in _INDEXED_ALONE and len(value) == 1 for name, value in said.items())
+        return not given and caller.row_scope == "tenant"
+    if caller.row_scope == "own" or given.pop("merchant_id", None) is not None:
+        return not given
+    return len(given) <= 1 and all(name in _SINGLE_VALUE_INDEXES and len(value) == 1 for name, value in given.items())
 
 
-def _index_ordered_for_each(
-    caller: Caller, rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
+def _ordered_per_value(
+    caller: Caller, table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
 ) -> OneOfValues | None:
-    """The values for each of which an index has just the rows that are asked for in the order that is asked for."""
-    said = _given_conditions(filters)
+    """The values for each of which an index has exactly the requested rows in the requested order; None if there is no such index.
+
+    Examples: `status=new&status=damaged`, or the scheduled days of a short range, both in the order of creation.
+    """
+    given = _given_conditions(filters)
     if caller.row_scope == "own" or filters.sort.removeprefix("-") != "created_at":
         return None
-    if said.keys() == {"scheduled_date_gte", "scheduled_date_lte"}:
-        first, last = said.values()
+    if given.keys() == {"scheduled_date_gte", "scheduled_date_lte"}:
+        first, last = given.values()
         days = range((last - first).days + 1)
-        return (
-            OneOfValues(SCHEDULED_ORDER, [first + timedelta(number) for number in days])
-            if len(days) <= DAYS_SCANNED_MAX
-            else None
-        )
-    ((name, values),) = said.items() if len(said) == 1 else [("", [])]
-    return (
-        OneOfValues(col(getattr(rows, name)), list(dict.fromkeys(values)))
-        if name in _INDEXED_ALONE and len(values) > 1
-        else None
-    )
+        if len(days) > DAYS_SCANNED_MAX:
+            return None
+        return OneOfValues(SCHEDULED_ORDER, [first + timedelta(number) for number in days])
+    if len(given) != 1:
+        return None
+    ((name, values),) = given.items()
+    if name not in _SINGLE_VALUE_INDEXES or len(values) == 1:
+        return None
+    return OneOfValues(col(getattr(table, name)), list(dict.fromkeys(values)))
 
 
 def _given_conditions(filters: JobFilters | ActionFilters) -> dict[str, Any]:
-    """What is asked for, the range of what orders the list left out."""
+    """The conditions of the request by name, without a range of the value that orders the list (an index serves both)."""
     order = filters.sort.removeprefix("-").removesuffix("_at")
-    said = filters.model_dump(exclude_defaults=True, exclude={"limit", "cursor", "sort"})
-    return {name: value for name, value in said.items() if name not in (f"{order}_gte", f"{order}_lte")}
+    given = filters.model_dump(exclude_defaults=True, exclude={"limit", "cursor", "sort"})
+    return {name: value for name, value in given.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
 def _common_conditions(
-    rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
+    table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
 ) -> tuple[list[ColumnElement[bool]], list[str]]:
+    """The column conditions and the token conditions that jobs and actions have in common."""
     where: list[ColumnElement[bool]] = [
-        *_one_of(col(rows.type), filters.type),
-        *_between(col(rows.created_at), filters.created_gte, filters.created_lte),
-        *_between(col(rows.updated_at), filters.updated_gte, filters.updated_lte),
+        *_one_of(col(table.type), filters.type),
+        *_between(col(table.created_at), filters.created_gte, filters.created_lte),
+        *_between(col(table.updated_at), filters.updated_gte, filters.updated_lte),
     ]
-    asked_times: list[str] = []
+    tokens: list[str] = []
     if filters.sort.removeprefix("-") != "created_at":
-        asked_times += _in_hours("C", filters.created_gte, filters.created_lte)
+        tokens += _in_hours("C", filters.created_gte, filters.created_lte)
     if filters.sort.removeprefix("-") != "updated_at":
-        asked_times += _in_hours("U", filters.updated_gte, filters.updated_lte)
-    if filters.q is None:
-        return where, asked_times
-    asked = [[_word_query(word) for word in words] for words in search_index.parse_free_text(filters.q)]
-    if len(asked) == 1:
-        return where, [*asked_times, *asked[0]]
-    return where, [*asked_times, " | ".join(f"({' & '.join(words)})" for words in asked)]
+        tokens += _in_hours("U", filters.updated_gte, filters.updated_lte)
+    if filters.q is not None:
+        tokens += _free_text_queries(filters.q)
+    return where, tokens
 
 
-def _recheck_condition(rows: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> ExpensiveFilter | None:
-    """What of a free text is not proved by the terms by which a row was found; None where all of it is."""
-    ways = search_index.parse_free_text(filters.q) if filters.q else []
-    doubtful = [[word for word in words if not search_index.ngrams_of(word)[1]] for words in ways]
-    if not any(doubtful):
+def _free_text_queries(text: str) -> list[str]:
+    """One query per word; one query for all if the text has two meanings (words, or a phone number)."""
+    alternatives = [[_word_query(word) for word in words] for words in search_index.parse_free_text(text)]
+    if len(alternatives) == 1:
+        return alternatives[0]
+    return [" | ".join(f"({' & '.join(words)})" for words in alternatives)]
+
+
+def _recheck_condition(table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> ExpensiveFilter | None:
+    """The words of a free text whose tokens do not prove that the row has them; None if all do.
+
+    Example: `sherbrooke` is looked up by overlapping n-grams, which a row can have in several words.
+    """
+    alternatives = search_index.parse_free_text(filters.q) if filters.q else []
+    unproven = [[word for word in words if not search_index.ngrams_of(word)[1]] for words in alternatives]
+    if not any(unproven):
         return None
     return ExpensiveFilter(
-        partial(_has_words, doubtful if len(ways) == 1 else ways), [col(rows.terms), col(rows.parts)]
+        partial(_has_words, unproven if len(alternatives) == 1 else alternatives), [col(table.terms), col(table.parts)]
     )
 
 
 def _in_hours(kind: search_index.BucketKind, start: datetime | None, end: datetime | None) -> Tsqueries:
-    """What asks for the hours from one instant to another, or to the present; nothing when they begin anywhere."""
+    """The query for the hours from `start` to `end` (None: the present); none without a start, as the range is then too long."""
     if start is None:
         return []
     latest = datetime.now(UTC) + CLOCK_SKEW_MAX
     stop = latest if end is None else min(end, latest)
-    return within(
+    return any_bucket(
         search_index.covering_tokens(kind, search_index.hour_number(start), search_index.hour_number(max(start, stop)))
     )
 
 
 def _word_query(word: str) -> str:
-    """The query that finds a word, whole in a text or as a part in a name or number; and, of long parts, some rows more."""
-    pieces, _ = search_index.ngrams_of(word)
-    part = [f"({' & '.join(map(_lexeme, pieces))})"] if pieces else []
+    """The query that finds a word as a whole word, or as a part of a name or number.
+
+    For long parts it also finds rows that have the n-grams in other places: `_has_word` excludes them.
+    """
+    ngrams, _ = search_index.ngrams_of(word)
+    part = [f"({' & '.join(map(_lexeme, ngrams))})"] if ngrams else []
     return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
-def _has_words(ways: Sequence[Sequence[str]], row: Any) -> ColumnElement[bool]:
-    return or_(*(_has_all(row, words) for words in ways))
+def _has_words(alternatives: Sequence[Sequence[str]], row: Any) -> ColumnElement[bool]:
+    return or_(*(_has_all(row, words) for words in alternatives))
 
 
 def _has_all(row: Any, words: Sequence[str]) -> ColumnElement[bool]:
     each = and_(*(_has_word(row, word) for word in words))
-    # Terms have to be fetched each time that they are looked at: most often once is enough.
+    # Each use of the tokens can fetch them from the TOAST table again; mostly the first use, for all words together, is enough.
     return each if len(words) == 1 else or_(_matches(row, as_tsquery([[f"w:{word}"] for word in words])), each)
 
 
 def _has_word(row: Any, word: str) -> ColumnElement[bool]:
-    """What `_found_as` means, exactly."""
-    pieces, exact = search_index.ngrams_of(word)
+    """The exact condition for which `_word_query` is the lookup."""
+    ngrams, exact = search_index.ngrams_of(word)
     if exact:
-        return _matches(row, any_of([f"w:{word}", *pieces]))
-    # Names and numbers first: they are at hand, terms may have to be fetched.
+        return _matches(row, any_of([f"w:{word}", *ngrams]))
+    # Names and numbers first: they are stored in the row, its tokens may be in the TOAST table.
     return or_(func.strpos(row.parts, word) > 0, _matches(row, any_of([f"w:{word}"])))
 
 
-def _prefix_query(term: str) -> str:
-    return f"{_lexeme(term)}:*"
+def _prefix_query(token: str) -> str:
+    return f"{_lexeme(token)}:*"
 
 
 def _has_name_prefix(beginning: str) -> ColumnElement[bool]:
@@ -332,10 +353,10 @@ def _has_name_prefix(beginning: str) -> ColumnElement[bool]:
 
 
 def _matches(row: Any, tsquery: str) -> ColumnElement[bool]:
-    matching: ColumnElement[bool] = row.terms.op("@@", is_comparison=True)(
+    matches: ColumnElement[bool] = row.terms.op("@@", is_comparison=True)(
         cast(bindparam(None, tsquery, type_=Text()), TSQUERY)
     )
-    return matching
+    return matches
 
 
 def _any_value(kind: search_index.TokenKind, values: Sequence[str]) -> Tsqueries:
@@ -350,9 +371,9 @@ def _one_of(column: Any, values: Sequence[str]) -> list[ColumnElement[bool]]:
     if not values:
         return []
     if len(values) == 1:
-        # An index that begins with this column is in order for one value, not for a list of one.
+        # With `= value` an index that begins with this column returns rows in order; with a list of one it does not.
         return [column == values[0]]
-    # One array, so that lists of every length share one prepared statement.
+    # One array parameter, so that lists of every length share one prepared statement.
     return [column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))]
 
 

@@ -1,7 +1,7 @@
 """Reindexes rows built by an older tokenizer version.
 
-What is left to do is in the rows themselves (the token `TOKENIZER_VERSION`), so it continues after any interruption. Nothing else of a
-row changes: neither its version nor its times.
+A row that lacks the token `TOKENIZER_VERSION` is outdated, so the work continues after any interruption. Only tokens, `parts` and the
+customer key change, neither the version nor the instants of a job.
 """
 
 import json
@@ -16,7 +16,7 @@ from jobs.job_store import OUTDATED_TOKENS, ActionRow, JobRow, view_action, with
 from shared.ids import from_uuid, to_uuid
 
 REINDEX_JOBS_MAX = 50
-"""In one transaction; each can have hundreds of actions."""
+"""Jobs per transaction; each can have hundreds of actions."""
 
 _FIND_OUTDATED = text(
     f"""
@@ -31,22 +31,25 @@ _FIND_OUTDATED = text(
 )
 _UPDATE_JOBS = text(
     """
-    UPDATE jobs SET terms = array_to_tsvector(filed.terms), parts = filed.parts, customer_key = filed.customer_key
-    FROM jsonb_to_recordset(CAST(:filed AS jsonb)) AS filed (id uuid, terms text[], parts text, customer_key text)
-    WHERE jobs.id = filed.id
+    UPDATE jobs SET terms = array_to_tsvector(entry.terms), parts = entry.parts, customer_key = entry.customer_key
+    FROM jsonb_to_recordset(CAST(:entries AS jsonb)) AS entry (id uuid, terms text[], parts text, customer_key text)
+    WHERE jobs.id = entry.id
     """
 )
 _UPDATE_ACTIONS = text(
     """
-    UPDATE actions SET terms = array_to_tsvector(filed.terms), parts = filed.parts
-    FROM jsonb_to_recordset(CAST(:filed AS jsonb)) AS filed (id uuid, terms text[], parts text)
-    WHERE actions.id = filed.id
+    UPDATE actions SET terms = array_to_tsvector(entry.terms), parts = entry.parts
+    FROM jsonb_to_recordset(CAST(:entries AS jsonb)) AS entry (id uuid, terms text[], parts text)
+    WHERE actions.id = entry.id
     """
 )
 
 
 async def reindex_batch(session: AsyncSession) -> int:
-    """File some jobs anew, with their actions; how many there were. Those that somebody changes are filed by that change."""
+    """Reindex some outdated jobs with their actions; returns the number of jobs.
+
+    Jobs that a change has locked are skipped: the change writes their tokens.
+    """
     found = (await session.execute(_FIND_OUTDATED, {"jobs_max": REINDEX_JOBS_MAX})).scalars()
     job_ids = [from_uuid("job", job_id) for job_id in found]
     if not job_ids:
@@ -54,7 +57,7 @@ async def reindex_batch(session: AsyncSession) -> int:
     rows = (await session.execute(select(JobRow).where(col(JobRow.id).in_(job_ids)))).scalars().all()
     jobs = await with_actions(session, rows)
     owners = {row.id: (row.tenant_id, row.merchant_id) for row in rows}
-    filed: list[dict[str, Any]] = [
+    job_entries: list[dict[str, Any]] = [
         {
             "id": str(to_uuid(job.id)),
             "terms": search_index.job_tokens(job, owners[job.id][0]),
@@ -63,10 +66,10 @@ async def reindex_batch(session: AsyncSession) -> int:
         }
         for job in jobs
     ]
-    await session.execute(_UPDATE_JOBS, {"filed": json.dumps(filed)})
-    # Deleted ones, too: they may be restored with their job.
+    await session.execute(_UPDATE_JOBS, {"entries": json.dumps(job_entries)})
+    # Deleted actions, too: they can be restored with their job.
     actions = (await session.execute(select(ActionRow).where(col(ActionRow.job_id).in_(job_ids)))).scalars()
-    filed = [
+    action_entries = [
         {
             "id": str(to_uuid(action.id)),
             "terms": search_index.action_tokens(view_action(action), *owners[action.job_id]),
@@ -74,5 +77,5 @@ async def reindex_batch(session: AsyncSession) -> int:
         }
         for action in actions
     ]
-    await session.execute(_UPDATE_ACTIONS, {"filed": json.dumps(filed)})
+    await session.execute(_UPDATE_ACTIONS, {"entries": json.dumps(action_entries)})
     return len(jobs)

@@ -1,4 +1,4 @@
-"""Lists and searches of jobs and of actions."""
+"""HTTP routes of lists and searches of jobs and actions."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from shared.events.jobs import ActionState
 
 
 def router() -> Router:
-    """The routes."""
+    """The routes; each list has a `GET` with query parameters and a `POST` with a body."""
     routes = Router(tags=["search"])
 
     @routes.get("/v1/jobs")
@@ -22,8 +22,8 @@ def router() -> Router:
     ) -> Page[Job]:
         """List jobs, newest first unless `sort` says otherwise.
 
-        Merchants see their own. All conditions hold together; repeat a parameter for "any of" (`tag`: all of). There is no limit on how far
-        back or how far down a list goes. A cursor is good for the same conditions and order alone: else 400.
+        Merchants see their own jobs. A job must match all conditions; repeat a parameter for "any of" (for `tag`: all of). A list has no
+        limit on its length or age. A cursor is valid only with the same conditions and order, else 400.
         """
         return await search.list_jobs(session, caller, filters, paging)
 
@@ -34,7 +34,7 @@ def router() -> Router:
     ) -> Page[Job]:
         """Search jobs.
 
-        The conditions of the list in a body, and `metadata`. Send the same body with `cursor` for the next page.
+        The conditions of the list in a body, and `metadata`. For the next page send the same body with `cursor`.
         """
         return await search.list_jobs(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
 
@@ -45,7 +45,7 @@ def router() -> Router:
     ) -> Page[ActionState]:
         """List actions of all jobs, newest first unless `sort` says otherwise.
 
-        Merchants see those of their own jobs. Actions of deleted jobs are left out.
+        Merchants see the actions of their own jobs. Actions of deleted jobs are not included.
         """
         return await search.list_actions(session, caller, filters, paging)
 
@@ -56,7 +56,7 @@ def router() -> Router:
     ) -> Page[ActionState]:
         """Search actions.
 
-        The conditions of the list in a body. Send the same body with `cursor` for the next page.
+        The conditions of the list in a body. For the next page send the same body with `cursor`.
         """
         return await search.list_actions(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
 

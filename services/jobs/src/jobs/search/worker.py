@@ -1,4 +1,4 @@
-"""Reindexes outdated rows in the background: a few jobs per transaction, with a pause after each. Replicas share the work."""
+"""Reindexes outdated rows in the background: some jobs per transaction, with a pause after each. Replicas share the work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,18 +11,18 @@ from shared.postgres.database import Database
 log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 0.05
 PERIOD_SECONDS = 60.0
-"""Replicas of an older release may still write while a newer one is started."""
+"""Interval of checks: during a deployment, replicas of the older release still write outdated rows."""
 
 
 def reindexing(database: Database) -> Callable[[], Awaitable[None]]:
-    """A part's `run`: file anew what has to be, until cancelled."""
+    """The `run` of a background part: reindexes outdated rows until cancelled."""
 
     async def run() -> None:
         while True:
             async with database.transaction() as session:
-                filed = await reindex_batch(session)
-            if filed:
-                log.info("jobs_filed_anew", jobs=filed)
-            await asyncio.sleep(PAUSE_SECONDS if filed else PERIOD_SECONDS)
+                reindexed = await reindex_batch(session)
+            if reindexed:
+                log.info("jobs_reindexed", jobs=reindexed)
+            await asyncio.sleep(PAUSE_SECONDS if reindexed else PERIOD_SECONDS)
 
     return run

@@ -1,9 +1,9 @@
-"""Tokens by which jobs and actions are found: those that a row is indexed under, and those that a search asks for.
+"""The tokens of jobs and actions: those that a row is indexed under, and those that a search looks up.
 
-A token is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word); all tokens of a row are one set under one
-index, so any combination of conditions is one lookup. Substrings of names and numbers are found by n-grams of three and of six
-characters, and of four letters; the rows found are compared with the folded names and numbers, which are stored beside the tokens.
-Both sides are folded (case, accents) here, so they can never differ.
+A token is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word). All tokens of a row are one set in one column
+(`terms`) under one index, so any combination of conditions is one lookup. Substrings of names and numbers are found by n-grams of three
+and of six characters, and of four letters; the rows found are then compared with the folded names and numbers in the column `parts`.
+Stored values and searched values are folded (case, accents) by the same function, so they cannot differ.
 """
 
 import hashlib
@@ -17,36 +17,38 @@ from jobs.search_index import time_buckets
 from shared.events.jobs import ActionState, ContactState, JobState
 
 TokenKind = Literal["w", "g", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", "a", "S", "T", "L", "N", "M", "V"]
-"""Word, piece of a word, phone, e-mail, beginning of a name, postal code, invoice, barcode, tag, metadata, SKU, external reference,
-distribution location, assignee; status, type, location, tenant, merchant; the rules by which it was filed."""
+"""w: word, g: n-gram, p: phone number, e: e-mail address, n: beginning of a name, z: postal code, i: invoice, b: barcode, t: tag,
+m: metadata, s: SKU, x: external reference, d: distribution location, a: assignee, S: status, T: type, L: location, N: tenant,
+M: merchant, V: version of the tokenizer."""
 
 TOKENIZER_VERSION = "V:3"
-"""A term of every row that is filed by the rules of this module. Change it with them: rows without it are filed anew."""
+"""A token of every row. Change it with every change of this module's rules: rows without it are reindexed."""
 TOKEN_BYTES_MAX = 100
-"""A longer one is filed under its digest: equality is all that is asked of it."""
+"""A longer token is replaced by a digest, since tokens are only compared for equality."""
 WORD_CHARS_MAX = 40
 SUBSTRING_CHARS_MIN = 3
-"""Fewer would be in nearly every name."""
+"""Shortest substring that is searched: shorter ones are in nearly every name."""
 LONG_NGRAM_CHARS = 6
-"""Of a part that is as long pieces of this length are looked up: there are few rows for each. Of a shorter one, those of three."""
+"""N-grams of this length are looked up for a substring that is at least as long: few rows have each of them."""
 LONG_NGRAM_STEP = 3
-"""How far from each other the pieces of six lie that are looked up: they overlap, so that few other rows have them all."""
+"""Distance between the starts of the long n-grams that are looked up. They overlap, so few other rows have them all."""
 LETTER_NGRAM_CHARS = 4
-"""Of a shorter part that is letters alone, these: names have much in common, and people search for short ones."""
+"""N-grams of this length are looked up for a shorter substring of letters alone: in names, those of three are too frequent."""
 NAME_PREFIX_CHARS = 6
-"""So much of the beginning of a name is a term."""
+"""Characters of a name's beginning that are a token."""
 FREE_TEXT_WORDS_MAX = 10
+"""Words of a free text (`q`)."""
 
 _WORD = re.compile(r"[^\W_]+")
 _PHONE_LIKE = re.compile(r"\+?[\d\s().\-/]+")
 _PHONE_DIGITS_MIN = 6
 _SEPARATOR = "|"
 _NAME_MARK = "||"
-"""What stands before a name, and never before a number."""
+"""Separates names in `parts`; a number has a single separator before it."""
 
 
 def fold(text: str) -> str:
-    """The text without case and accents, its white space single."""
+    """The text in lower case, without accents, with single spaces."""
     if not text.isascii():
         decomposed = unicodedata.normalize("NFKD", text)
         text = "".join(character for character in decomposed if not unicodedata.combining(character))
@@ -54,7 +56,7 @@ def fold(text: str) -> str:
 
 
 def token(kind: TokenKind, value: str) -> str:
-    """The term under which a value is filed and asked for."""
+    """The token of a value."""
     folded = fold(value)
     if kind == "z":
         folded = folded.replace(" ", "")
@@ -64,7 +66,7 @@ def token(kind: TokenKind, value: str) -> str:
 
 
 def metadata_token(key: str, value: str) -> str:
-    """The term of one entry of metadata."""
+    """The token of one metadata entry."""
     return token("m", f"{key}={value}")
 
 
@@ -74,14 +76,14 @@ def words(text: str) -> list[str]:
 
 
 def job_tokens(job: JobState, tenant_id: str) -> list[str]:
-    """All terms of a job, each once, those of its actions' numbers included."""
-    pieces = _ngrams((*_names(job.contact), *_numbers(job)))
+    """All tokens of a job, each once. The numbers of its actions are included."""
+    ngrams = _ngrams((*_names(job.contact), *_numbers(job)))
     owners = (token("N", tenant_id), token("M", job.merchant_id))
-    return list(dict.fromkeys([*_job_tokens(job), *pieces, *owners, TOKENIZER_VERSION]))
+    return list(dict.fromkeys([*_job_tokens(job), *ngrams, *owners, TOKENIZER_VERSION]))
 
 
 def action_tokens(action: ActionState, tenant_id: str, merchant_id: str) -> list[str]:
-    """All terms of an action, each once."""
+    """All tokens of an action, each once."""
     numbers = _action_numbers(action)
     found = {f"w:{word}" for text in (action.description, *numbers) if text for word in words(text)}
     owners = (token("N", tenant_id), token("M", merchant_id))
@@ -91,24 +93,28 @@ def action_tokens(action: ActionState, tenant_id: str, merchant_id: str) -> list
 
 
 def job_parts(job: JobState) -> str:
-    """Names and numbers of a job, folded."""
+    """The folded names and numbers of a job, as the column `parts` holds them."""
     names, numbers = (dict.fromkeys(map(fold_part, texts)) for texts in (_names(job.contact), _numbers(job)))
     marked = [_NAME_MARK + name for name in names if name]
     return "".join([*marked, *(_SEPARATOR + number for number in numbers if number)])
 
 
 def action_parts(action: ActionState) -> str:
-    """The numbers of an action, folded."""
+    """The folded numbers of an action, as the column `parts` holds them."""
     return "".join(_SEPARATOR + fold_part(number) for number in _action_numbers(action))
 
 
 def fold_part(text: str) -> str:
-    """The text as `job_parts` and `action_parts` hold it."""
+    """The text as `job_parts` and `action_parts` contain it."""
     return fold(text).replace(_SEPARATOR, " ")
 
 
 def ngrams_of(word: str) -> tuple[list[str], bool]:
-    """Terms that each row with this part of a word has, some of them; whether no other row has them all. None of what is too short."""
+    """N-gram tokens that every row with this part of a word has, and whether every row with all of them has this part.
+
+    Example: `sherbr` is one n-gram of six, which proves it; `sherbrooke` is `sherbr`, `rbrook` and `brooke`, which do not. Empty for a
+    part that is too short.
+    """
     if len(word) < SUBSTRING_CHARS_MIN:
         return [], True
     length = LONG_NGRAM_CHARS
@@ -120,39 +126,40 @@ def ngrams_of(word: str) -> tuple[list[str], bool]:
 
 
 def name_token(name: str) -> str:
-    """The term under which a name is filed, and one that begins so where the beginning is as long."""
+    """The token of a name: its first six characters."""
     return f"n:{fold_part(name)[:NAME_PREFIX_CHARS]}"
 
 
 def fills_name_token(beginning: str) -> bool:
-    """Whether all names that begin so are filed under one term."""
+    """True if all names with this beginning have the same name token."""
     return len(fold_part(beginning)) >= NAME_PREFIX_CHARS
 
 
 def ngrams_of_name(beginning: str) -> list[str]:
-    """Terms that each row with a name that begins so has; others have them, too."""
-    return [piece for word in _WORD.findall(fold_part(beginning)) for piece in ngrams_of(word)[0]]
+    """N-gram tokens that every row with such a name has; other rows can have them, too."""
+    return [ngram for word in _WORD.findall(fold_part(beginning)) for ngram in ngrams_of(word)[0]]
 
 
 def marked_name(name: str) -> str:
-    """What `job_parts` has of a name that begins so."""
+    """The substring that `job_parts` contains if a name begins so."""
     return _NAME_MARK + fold_part(name)
 
 
 def parse_free_text(text: str) -> list[list[str]]:
-    """What a free text asks for: alternatives, each of words that are all to be found.
+    """The alternatives that a free text asks for; of one alternative, all words must be found.
 
-    One that looks like a phone number may also mean a single word of its digits, which is how phone numbers are filed.
+    There is a second alternative for a text that looks like a phone number: its digits as one word, as phone numbers are indexed.
+    Example: `514 555-0100` is `[["514", "555", "0100"], ["5145550100"]]`.
     """
     alternatives = [list(dict.fromkeys(words(text)))]
     digits = "".join(character for character in text if character.isdigit())
     if _PHONE_LIKE.fullmatch(text.strip()) and len(digits) >= _PHONE_DIGITS_MIN:
         alternatives.append([digits])
-    return [asked for place, asked in enumerate(alternatives) if asked and asked not in alternatives[:place]]
+    return [found for place, found in enumerate(alternatives) if found and found not in alternatives[:place]]
 
 
 def customer_key(contact: ContactState) -> str | None:
-    """What tells one customer from another: the phone number, else the e-mail address, else the name; None for nobody."""
+    """The key that identifies the customer: the phone number, else the e-mail address, else the name; None if all are missing."""
     if contact.phone:
         return token("p", contact.phone)
     if contact.email:
@@ -207,7 +214,7 @@ def _job_tokens(job: JobState) -> Iterator[str]:
 
 
 def _column_tokens(row: JobState | ActionState) -> Iterator[str]:
-    """What has a column of its own is a term, too: any mixture of conditions, and a span of time, is then found at once."""
+    """Tokens of values that have a column of their own, so that one lookup serves any combination of conditions and time ranges."""
     yield token("S", row.status)
     yield token("T", row.type)
     yield from time_buckets.bucket_tokens("C", time_buckets.hour_number(row.created_at))
@@ -231,17 +238,17 @@ def _action_numbers(action: ActionState) -> Sequence[str]:
 
 
 def _ngrams(texts: Iterable[str]) -> Iterator[str]:
-    """The terms of all pieces of the words of these texts."""
+    """All n-gram tokens of the words of these texts."""
     for word in dict.fromkeys(word for text in texts for word in _WORD.findall(fold(text))):
         for length in (SUBSTRING_CHARS_MIN, LETTER_NGRAM_CHARS, LONG_NGRAM_CHARS):
             for start in range(len(word) - length + 1):
-                piece = word[start : start + length]
-                if length != LETTER_NGRAM_CHARS or piece.isalpha():
-                    yield _ngram_token(piece)
+                ngram = word[start : start + length]
+                if length != LETTER_NGRAM_CHARS or ngram.isalpha():
+                    yield _ngram_token(ngram)
 
 
 def _ngram_token(text: str) -> str:
-    # Of other letters a digest, for all terms of a row together have to stay below PostgreSQL's limit of a megabyte.
+    # A digest keeps other scripts short: all tokens of a row together must be smaller than a megabyte (PostgreSQL's limit).
     return f"g:{text}" if text.isascii() else f"g#{zlib.crc32(text.encode()):08x}"
 
 
