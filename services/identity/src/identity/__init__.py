@@ -1,1 +1,1 @@
-"""Identity: tenants, people, merchants, locations, credentials, permissions, sessions and the audit trail."""
+"""Identity: tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail."""

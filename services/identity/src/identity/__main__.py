@@ -1,4 +1,4 @@
-"""Identity's commands: serve, migrate, openapi, asyncapi, platform-key, rotate-signing-key."""
+"""`python -m identity serve | migrate | openapi | asyncapi | platform-key | rotate-signing-key`."""
 
 import argparse
 import asyncio
@@ -17,30 +17,30 @@ NAME_LENGTH_MAX = 120
 
 
 def platform_key(settings: Settings, arguments: Sequence[str]) -> None:
-    """Create a platform API key and print it, this once."""
+    """Create a platform API key and print it. It is not stored and cannot be printed again."""
     parser = argparse.ArgumentParser(prog="python -m identity platform-key")
-    parser.add_argument("--name", required=True, help="what or whom the key is for")
-    parser.add_argument("--test", action="store_true", help="a key for test tenants alone")
-    chosen = parser.parse_args(arguments)
-    if not 0 < len(chosen.name) <= NAME_LENGTH_MAX:
+    parser.add_argument("--name", required=True, help="who uses the key")
+    parser.add_argument("--test", action="store_true", help="a key for test tenants only")
+    options = parser.parse_args(arguments)
+    if not 0 < len(options.name) <= NAME_LENGTH_MAX:
         parser.error(f"a name has 1 to {NAME_LENGTH_MAX} characters")
 
-    async def make() -> tuple[str, str]:
+    async def create() -> tuple[str, str]:
         service = create_service(settings)
         try:
             async with service.database.transaction() as session:
                 return api_keys.create_platform_key(
-                    session, service.peppers, name=chosen.name, livemode=not chosen.test, now=datetime.now(UTC)
+                    session, service.peppers, name=options.name, livemode=not options.test, now=datetime.now(UTC)
                 )
         finally:
             await service.database.close()
 
-    key_id, key = asyncio.run(make())
+    key_id, key = asyncio.run(create())
     sys.stdout.write(json.dumps({"id": key_id, "api_key": key}) + "\n")
 
 
 def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
-    """Publish a new signing key and retire the others once their last tokens have ended."""
+    """Publish a new signing key; the others retire when their last tokens have expired."""
     argparse.ArgumentParser(prog="python -m identity rotate-signing-key").parse_args(arguments)
 
     async def rotate() -> str:
@@ -67,8 +67,8 @@ if __name__ == "__main__":
         create_app,
         publishes=identity.EVENTS,
         consumes={
-            billing.TOPIC: "keeps who is entitled to use the API",
-            access.TOPIC: "keeps when each credential was last used",
+            billing.TOPIC: "Stores who is entitled to use the API.",
+            access.TOPIC: "Stores when each credential was last used.",
         },
         commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
     )

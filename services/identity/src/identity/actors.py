@@ -19,19 +19,19 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, with what right, and from where."""
+    """Who acts: the caller, with its permissions and the origin of its request."""
 
     caller: Caller
     origin: Origin
 
     @property
     def id(self) -> str:
-        """The person, merchant or key that an audit trail names."""
+        """The id of the user, merchant or key, for the audit trail."""
         return self.caller.actor
 
     @property
     def tenant_id(self) -> str:
-        """The tenant that is acted in. Raises `BadRequest` when a platform key named none."""
+        """The tenant of the request. Raises `BadRequest` when a platform key named none."""
         return self.caller.tenant_id
 
     @property
@@ -49,7 +49,7 @@ async def _origin(request: Request) -> Origin:
 
 
 RequestOrigin = Annotated[Origin, Depends(_origin)]
-"""Where the request came from; all that is known of it on a public route."""
+"""Where the request came from; a public route has no caller."""
 
 
 async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
@@ -57,4 +57,4 @@ async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
 
 
 CurrentActor = Annotated[Actor, Depends(_actor)]
-"""The caller, and where the request came from."""
+"""The caller and the origin of the request."""

@@ -28,8 +28,7 @@ from shared.crypto.encryptor import Encryptor
 from shared.events import access, billing
 from shared.service.composition import Service
 
-DESCRIPTION = "Tenants, people, merchants, locations, credentials, permissions, sessions and the audit trail."
-PURGE_SECONDS = 300.0
+DESCRIPTION = "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail."
 
 
 def create_service(settings: Settings) -> Service:
@@ -86,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
             Part("signing keys", signer.run, role="api"),
             Part(
                 "session purge",
-                periodically(partial(sessions_worker.purge_sessions, service.database), PURGE_SECONDS),
+                periodically(partial(sessions_worker.purge_sessions, service.database), sessions_worker.PURGE_SECONDS),
                 role="worker",
             ),
         ],

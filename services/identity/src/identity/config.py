@@ -1,4 +1,4 @@
-"""Identity's settings: read once, validated at start, handed down by `app`."""
+"""The settings of identity: read once, validated at start, handed down by `app`."""
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -8,33 +8,35 @@ from shared.chassis.settings import ServiceSettings, VersionedKeys
 
 
 class Settings(ServiceSettings):
-    """What identity needs to know beyond what every service does."""
+    """Identity's own settings, beside those of every service."""
 
     model_config = SettingsConfigDict(env_prefix="IDENTITY_")
 
     port: int = Field(8001, ge=1, le=65535, description="Port to listen on.")
     sealing_keys: VersionedKeys = Field(
-        description="Keys that seal API Auth Keys and signing keys, <version>:<base64 of 32 bytes>, comma-separated."
+        description="Keys that encrypt API Auth Keys and signing keys, <version>:<base64 of 32 bytes>, comma-separated."
     )
     session_seconds: int = Field(300, ge=10, le=3600, description="Life of a session token, in seconds.")
     refresh_days: int = Field(
-        30, ge=1, le=365, description="Days after which a session ends and its person logs in again."
+        30, ge=1, le=365, description="Life of a session, in days; then its person must log in again."
     )
     signing_key_grace_seconds: float = Field(
         10, ge=0, le=600, description="Seconds from the publication of a new signing key to its first use."
     )
-    argon2_memory_kib: int = Field(65536, ge=8, le=1048576, description="Memory of one password hash, in KiB.")
-    argon2_time_cost: int = Field(3, ge=1, le=20, description="Passes of one password hash.")
-    argon2_parallelism: int = Field(4, ge=1, le=16, description="Lanes of one password hash.")
+    argon2_memory_kib: int = Field(65536, ge=8, le=1048576, description="Memory of one argon2 password hash, in KiB.")
+    argon2_time_cost: int = Field(3, ge=1, le=20, description="Passes of one argon2 password hash.")
+    argon2_parallelism: int = Field(4, ge=1, le=16, description="Lanes of one argon2 password hash.")
     password_hashes_at_once: int = Field(2, ge=1, le=64, description="Password hashes computed at the same time.")
     password_hashes_waiting_max: int = Field(
-        64, ge=1, le=10000, description="Hashes that may wait; beyond, 503 with Retry-After."
+        64, ge=1, le=10000, description="Password hashes that may wait; beyond, 503 with Retry-After."
     )
     account_attempts_per_minute: float = Field(
-        10, gt=0, description="Wrong passwords for one account in a minute, from anywhere; beyond, 429 for a while."
+        10,
+        gt=0,
+        description="Wrong passwords a minute for one account, from any address; beyond, 429 with Retry-After.",
     )
     address_attempts_per_minute: float = Field(
-        100, gt=0, description="Wrong passwords from one address in a minute; beyond, 429 for a while."
+        100, gt=0, description="Wrong passwords a minute from one address; beyond, 429 with Retry-After."
     )
     merchants_max: int = Field(10_000, ge=1, description="Merchants of one tenant.")
     locations_max: int = Field(1_000, ge=1, description="Locations of one tenant.")
@@ -44,5 +46,5 @@ class Settings(ServiceSettings):
         86_400,
         ge=0,
         le=KEY_OVERLAP_SECONDS_MAX,
-        description="Seconds that a rotated API Auth Key stays valid, unless asked otherwise.",
+        description="Seconds that a rotated API Auth Key stays valid when the request names no overlap.",
     )

@@ -1,6 +1,6 @@
-"""The clock of billing: does what is due, at its instant, in any number of replicas.
+"""Runs timers at their instant, in any number of replicas.
 
-Between two timers it sleeps until the next one is due, but no longer than `POLL_SECONDS`, because another process may set an earlier one.
+Between two timers a worker sleeps until the next one is due, `POLL_SECONDS` at most, because another process may set an earlier timer.
 """
 
 import asyncio
@@ -19,41 +19,41 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.5
 CONTENTION_SECONDS = 0.02
-"""Wait when everything that is due is held by others: they are about to be done with it, or to die."""
+"""Wait when other workers have locked all due timers: they commit soon, or they die."""
 TIMERS_MAX = 100
-"""Timers in one transaction: enough for a crowd that is due at once, few enough for a short transaction."""
+"""Timers run in one transaction: enough for many that are due together, few enough for a short transaction."""
 
-ALWAYS = datetime.max.replace(tzinfo=UTC)
+_NOT_ASLEEP = datetime.max.replace(tzinfo=UTC)
 
 
 class TimerWorker:
-    """One replica's worker. Any number of them, in any number of processes, share the timers of a database."""
+    """Runs the timers of a database, together with the workers of other processes."""
 
     def __init__(self, database: Database, metrics: Metrics):
         self._database = database
-        self._written = asyncio.Event()
-        self._sleeps_until = ALWAYS
+        self._woken = asyncio.Event()
+        self._sleeps_until = _NOT_ASLEEP
         self._lateness = metrics.histogram(
             "waybill_billing_timer_lateness_seconds",
-            "From the instant at which a timer was due to the commit of what it says.",
+            "From the instant at which a timer was due to its commit.",
             ("kind",),
         )
         self._overdue = metrics.gauge(
-            "waybill_billing_timer_overdue_seconds", "How long the longest waiting timer has been due; 0 when none is."
+            "waybill_billing_timer_overdue_seconds", "For how long the earliest timer has been due; 0 when none is."
         )
-        database.after_commit.append(self._notice)
+        database.after_commit.append(self._wake_for_earlier_timer)
 
     async def run(self) -> None:
-        """Do what is due, until cancelled. Raises when the database fails; what was under way is then undone."""
+        """Run due timers until cancelled. Raises when the database fails; the timers of that transaction stay."""
         while True:
-            await self._sleep(await self._turn())
+            await self._sleep(await self._run_due())
 
-    async def _turn(self) -> timedelta:
-        """Do what is due now, a bounded number of timers; returns how long there is nothing to do."""
+    async def _run_due(self) -> timedelta:
+        """Run the timers that are due now, `TIMERS_MAX` at most; returns how long to sleep."""
         now = datetime.now(UTC)
-        # Before the look, so that whatever is written after it shortens the sleep that follows.
-        self._written.clear()
-        self._sleeps_until = ALWAYS
+        # Before the query, so that a timer that is set after it shortens the sleep.
+        self._woken.clear()
+        self._sleeps_until = _NOT_ASLEEP
         async with self._database.reading() as session:
             due_at = await subscriptions.next_timer_due_at(session)
         self._overdue.set(0 if due_at is None else max(0.0, (now - due_at).total_seconds()))
@@ -70,16 +70,16 @@ class TimerWorker:
         self._sleeps_until = datetime.now(UTC) + span
         with suppress(TimeoutError):
             async with asyncio.timeout(span.total_seconds()):
-                await self._written.wait()
+                await self._woken.wait()
 
-    def _notice(self, session: AsyncSession) -> None:
-        """Hook after a commit of this process: wake up for a timer that is due before the next look."""
+    def _wake_for_earlier_timer(self, session: AsyncSession) -> None:
+        """Called after each commit of this process: wake up if it set a timer that is due before the end of the sleep."""
         earliest = subscriptions.earliest_scheduled_timer(session)
         if earliest is not None and earliest < self._sleeps_until:
-            self._written.set()
+            self._woken.set()
 
-    def _report(self, done: list[rules.Timer]) -> None:
+    def _report(self, timers: list[rules.Timer]) -> None:
         now = datetime.now(UTC)
-        for timer in done:
+        for timer in timers:
             self._lateness.labels(timer.kind).observe(max(0.0, (now - timer.due_at).total_seconds()))
             log.info("timer_done", kind=timer.kind, tenant_id=timer.tenant_id, due_at=timer.due_at.isoformat())

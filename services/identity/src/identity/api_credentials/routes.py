@@ -16,7 +16,7 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
     @routes.get("/v1/api-settings/accounts")
     @requires("settings.merchants.read")
     async def list_api_accounts(session: Reading, actor: CurrentActor, paging: PageRequest) -> Page[ApiAccount]:
-        """List the API Account IDs of enabled merchants."""
+        """List the API Account IDs of merchants that have API access."""
         return await api_credentials.list_api_accounts(session, actor, paging)
 
     @routes.post("/v1/api-settings/accounts/{account_id}/deactivate", status_code=204)

@@ -12,7 +12,7 @@ from shared.api import Input, Secret
 
 
 class ApiAccount(BaseModel):
-    """An enabled merchant's API Account ID, as an administrator sees it. Never with a key."""
+    """The API Account ID of a merchant with API access, without the key."""
 
     object: Literal["api_account"] = "api_account"
     merchant_id: str
@@ -24,28 +24,28 @@ class ApiAccount(BaseModel):
 
 
 class ApiSettings(BaseModel):
-    """A merchant's own view of its API access."""
+    """The API access of the merchant that asks."""
 
     object: Literal["api_settings"] = "api_settings"
     api_access: bool
     api_account_id: str | None = ApiField(description="Null while API access is off.")
-    auth_key_hint: str | None = ApiField(description="Enough of the key to recognise it.")
-    rotated_at: datetime | None = ApiField(description="When the present key was made.")
+    auth_key_hint: str | None = ApiField(description="Parts of the key, to recognise it.")
+    rotated_at: datetime | None = ApiField(description="When the present key was issued.")
     previous_key_valid_until: datetime | None = ApiField(
-        description="End of the former key's overlap; null: it has ended."
+        description="Until when the former key is valid; null: it is not."
     )
     last_used_at: fields.LastUsedAt
     livemode: bool
 
 
 class RevealIn(Input):
-    """The merchant's password, once more."""
+    """The merchant's password, given again."""
 
     password: fields.PasswordTry
 
 
 class RotateIn(Input):
-    """The merchant's password, once more, and how long the former key stays valid."""
+    """The merchant's password, given again, and how long the former key stays valid."""
 
     password: fields.PasswordTry
     overlap_seconds: int | None = ApiField(
@@ -57,9 +57,11 @@ class RotateIn(Input):
 
 
 class ApiCredentials(Secret):
-    """A merchant's pair."""
+    """A merchant's API credentials."""
 
     object: Literal["api_credentials"] = "api_credentials"
     api_account_id: str
     api_auth_key: str
-    previous_key_valid_until: datetime | None = ApiField(description="Until when the former key works beside it.")
+    previous_key_valid_until: datetime | None = ApiField(
+        description="Until when the former key is valid; null: it is not."
+    )

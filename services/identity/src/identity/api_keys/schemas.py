@@ -12,18 +12,20 @@ from shared.timestamps import Timestamp
 
 
 class ApiKeyIn(Input):
-    """What makes a user API key: it can only narrow what its owner may do."""
+    """A user API key to create. It has at most the permissions of its owner."""
 
     name: fields.Name = ApiField(examples=["ERP"])
     scopes: fields.PermissionCodes = ApiField(
-        min_length=1, description="Only what you hold yourself.", examples=[["orders"]]
+        min_length=1, description="Only permissions that you hold.", examples=[["orders"]]
     )
-    expires_at: Timestamp | None = ApiField(None, description="Null: until it is revoked.")
-    livemode: bool | None = ApiField(None, description="Must be the tenant's own mode, which is the default.")
+    expires_at: Timestamp | None = ApiField(None, description="Null: valid until it is revoked.")
+    livemode: bool | None = ApiField(
+        None, description="The mode of the tenant, which is the default; another value is refused."
+    )
 
 
 class ApiKey(BaseModel):
-    """A user API key; the key itself is shown once, when it is made."""
+    """A user API key. Only the answer that creates it has the key itself."""
 
     object: Literal["api_key"] = "api_key"
     id: str
@@ -31,7 +33,7 @@ class ApiKey(BaseModel):
     user_id: str
     name: str
     scopes: list[str]
-    hint: str = ApiField(description="Enough of the key to recognise it.")
+    hint: str = ApiField(description="Parts of the key, to recognise it.")
     status: str = ApiField(description="active or revoked.")
     expires_at: datetime | None
     last_used_at: fields.LastUsedAt

@@ -23,15 +23,15 @@ def router() -> Router:
         session: Reading,
         requester: CurrentActor,
         paging: PageRequest,
-        actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of who did it.")] = None,
+        actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the actor.")] = None,
         action: Annotated[
-            str | None, Query(max_length=TEXT_LENGTH_MAX, description="Such as merchant.updated.")
+            str | None, Query(max_length=TEXT_LENGTH_MAX, description="For example merchant.updated.")
         ] = None,
         target: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
         created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
         created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:
-        """List who did what, newest first."""
+        """List the audit events, newest first."""
         filters = AuditFilters(actor, action, target, created_at_gte, created_at_lte)
         return await audit.list_events(session, requester, filters, paging)
 

@@ -31,9 +31,9 @@ class AuditEvent(BaseModel):
     via: str = ApiField(
         description="session, merchant_session, user_key, platform_key, password, invitation, refresh_token or command."
     )
-    action: str = ApiField(description="What was done, named like the event: merchant.updated.")
+    action: str = ApiField(description="What was done, named like its event: merchant.updated.")
     target: str = ApiField(description="Id of the record.")
-    address: str = ApiField(description="Network address that the request came from.")
+    address: str = ApiField(description="Network address of the request.")
     request_id: str
-    before: dict[str, Any] | None = ApiField(description="Former values of what changed; never a secret.")
-    after: dict[str, Any] | None = ApiField(description="New values of what changed; never a secret.")
+    before: dict[str, Any] | None = ApiField(description="Former values of the fields that changed, without secrets.")
+    after: dict[str, Any] | None = ApiField(description="New values of the fields that changed, without secrets.")

@@ -13,7 +13,7 @@ TOKEN_LENGTH_MAX = 128
 
 
 class SessionIn(Input):
-    """A person's log-in."""
+    """A log-in."""
 
     email: Annotated[str, StringConstraints(min_length=1, max_length=254)]
     password: fields.PasswordTry
@@ -23,20 +23,20 @@ class SessionIn(Input):
 
 
 class RefreshIn(Input):
-    """The refresh token of the last answer."""
+    """The refresh token of the latest answer."""
 
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
 
 
 class InvitationIn(Input):
-    """An invitation token and the password that its holder chooses."""
+    """An invitation token and a first password."""
 
     token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
     password: fields.Password
 
 
 class PasswordIn(Input):
-    """The present password and the next one."""
+    """The present password and the new one."""
 
     current_password: fields.PasswordTry
     new_password: fields.Password
@@ -53,21 +53,21 @@ class Person(BaseModel):
 
 
 class Session(Secret):
-    """A session: its running token, and what renews it."""
+    """A session with its token and its refresh token."""
 
     object: Literal["session"] = "session"
     id: str
     token: str = ApiField(description="Send it as `Authorization: Bearer`.")
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
-    expires_at: datetime = ApiField(description="End of the token.")
-    refresh_token: str = ApiField(description="Good once, for the next token.")
-    refresh_expires_at: datetime = ApiField(description="End of the session.")
+    expires_at: datetime = ApiField(description="When the token expires.")
+    refresh_token: str = ApiField(description="Valid once, for the next token.")
+    refresh_expires_at: datetime = ApiField(description="When the session expires.")
     principal: Person
     livemode: bool
 
 
 class AcceptedInvitation(BaseModel):
-    """The person whose password is now set."""
+    """The person who has set a password."""
 
     object: Literal["accepted_invitation"] = "accepted_invitation"
     principal: Person

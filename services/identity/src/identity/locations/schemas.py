@@ -13,18 +13,18 @@ LocationType = Literal["branch", "warehouse"]
 
 
 class LocationIn(Input):
-    """What makes a location."""
+    """A location to create."""
 
     type: LocationType = "branch"
     name: fields.Name = ApiField(examples=["Montréal"])
-    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own name for it, unique in the tenant.")
+    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own id of it, unique in the tenant.")
     address: fields.Address | None = None
     geo: fields.GeoPoint | None = None
     timezone: fields.Timezone | None = ApiField(None, description="Null: the tenant's.")
 
 
 class LocationPatch(Input):
-    """What can change about a location."""
+    """Fields of a location to change."""
 
     type: Annotated[LocationType | None, fields.KEPT_IF_ABSENT] = None
     name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = None

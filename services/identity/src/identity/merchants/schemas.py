@@ -17,7 +17,7 @@ LocationIds = Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCA
 
 
 class MerchantIn(Input):
-    """What makes a merchant. Without a password an invitation token is returned."""
+    """A merchant to create. Without a password the answer has an invitation token."""
 
     business_name: fields.Name = ApiField(examples=["Boulangerie Ada"])
     login_email: fields.Email
@@ -25,16 +25,18 @@ class MerchantIn(Input):
     phone: fields.Phone | None = None
     address: fields.Address | None = None
     level: MerchantLevel
-    api_access: bool = ApiField(False, description="Only for level 2; needs settings.merchants.api_access as well.")
+    api_access: bool = ApiField(
+        False, description="Only for level 2. It needs the permission settings.merchants.api_access too."
+    )
     location_ids: LocationIds
     default_location_id: LocationId | None = ApiField(None, description="One of location_ids.")
-    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own name for it, unique in the tenant.")
+    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own id of it, unique in the tenant.")
     metadata: fields.Metadata = {}
     password: fields.Password | None = None
 
 
 class MerchantPatch(Input):
-    """What can change about a merchant. Moving it to level 1 ends its API access."""
+    """Fields of a merchant to change. Level 1 ends its API access."""
 
     business_name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = None
     login_email: Annotated[fields.Email | None, fields.KEPT_IF_ABSENT] = None
@@ -50,7 +52,7 @@ class MerchantPatch(Input):
 
 
 class Merchant(BaseModel):
-    """A merchant; never with a key."""
+    """A merchant, without its key."""
 
     object: Literal["merchant"] = "merchant"
     id: str
@@ -77,5 +79,7 @@ class Merchant(BaseModel):
 class NewMerchant(Merchant):
     """A new merchant."""
 
-    invitation_token: str | None = ApiField(description="To set a password with; null when one was given.")
+    invitation_token: str | None = ApiField(
+        description="With it the merchant sets a password; null when a password was given."
+    )
     invitation_expires_at: datetime | None

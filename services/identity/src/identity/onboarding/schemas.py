@@ -12,7 +12,7 @@ from shared.api import Input
 
 
 class OwnerIn(Input):
-    """The first person of a tenant. Without a password an invitation token is returned."""
+    """The owner of a new tenant. Without a password the answer has an invitation token."""
 
     email: fields.Email
     first_name: fields.PersonName
@@ -21,24 +21,28 @@ class OwnerIn(Input):
 
 
 class TenantIn(Input):
-    """What makes a tenant."""
+    """A tenant to create."""
 
-    name: fields.Name = ApiField(description="Unique, whatever the case.", examples=["Livraisons Laurier"])
+    name: fields.Name = ApiField(description="Unique, in any case.", examples=["Livraisons Laurier"])
     country: fields.Country
     timezone: fields.Timezone
     currency: fields.Currency
     owner: OwnerIn
     trial_days: int | None = ApiField(
-        None, ge=1, le=365, description="Length of the trial; null: the installation's default."
+        None, ge=1, le=365, description="Length of the trial in days; null: the default of billing."
     )
-    test: bool | None = ApiField(None, description="A test tenant: nothing real happens. Default: true for a test key.")
+    test: bool | None = ApiField(
+        None, description="A test tenant: all its records have `livemode: false`. Default: true for a test key."
+    )
     job_review: bool = ApiField(False, description=JOB_REVIEW_DESCRIPTION)
 
 
 class NewTenant(Tenant):
-    """A tenant with what was made along with it."""
+    """A new tenant with its owner and default location."""
 
     owner: User
     default_location: Location
-    invitation_token: str | None = ApiField(description="For the owner to set a password; null when one was given.")
+    invitation_token: str | None = ApiField(
+        description="With it the owner sets a password; null when a password was given."
+    )
     invitation_expires_at: datetime | None

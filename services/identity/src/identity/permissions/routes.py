@@ -12,7 +12,7 @@ def router() -> Router:
     @routes.get("/v1/permissions/catalog")
     @authenticated(merchant_session=True, exempt_from_402=True)
     async def get_permission_catalog() -> PermissionCatalog:
-        """List all permissions with what they open."""
+        """List all permissions with what they allow."""
         return permissions.get_catalog()
 
     return routes

@@ -15,7 +15,7 @@ class PermissionEntry(BaseModel):
 
 
 class PermissionCatalog(BaseModel):
-    """All permissions that there are."""
+    """All permissions."""
 
     object: Literal["permission_catalog"] = "permission_catalog"
     data: list[PermissionEntry]

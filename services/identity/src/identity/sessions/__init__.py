@@ -1,4 +1,4 @@
-"""Sessions and their refresh tokens. `authentication` opens and renews them."""
+"""Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
 from identity.sessions.operations import delete_expired, end_all
 from identity.sessions.rules import next_valid_from, token_issued_at

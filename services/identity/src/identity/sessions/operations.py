@@ -1,4 +1,4 @@
-"""Ends sessions and deletes expired ones."""
+"""Ends sessions, and deletes expired sessions."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from identity.sessions.tables import SessionRow
 async def end_all(
     session: AsyncSession, subject_id: str, now: datetime, *, except_session_id: str | None = None
 ) -> None:
-    """End a person's sessions: none of them gives another token."""
+    """End a person's sessions, so that none of them can be renewed."""
     statement = select(SessionRow).where(col(SessionRow.subject_id) == subject_id, col(SessionRow.ended_at).is_(None))
     for row in (await session.execute(statement.with_for_update())).scalars():
         if row.session_id != except_session_id:
@@ -20,6 +20,6 @@ async def end_all(
 
 
 async def delete_expired(session: AsyncSession, now: datetime, rows_max: int) -> None:
-    """Drop sessions whose time is over, with their refresh tokens; a bounded number at a time."""
-    over = select(col(SessionRow.session_id)).where(col(SessionRow.expires_at) < now).limit(rows_max)
-    await session.execute(delete(SessionRow).where(col(SessionRow.session_id).in_(over)))
+    """Delete expired sessions with their refresh tokens, `rows_max` at most."""
+    expired = select(col(SessionRow.session_id)).where(col(SessionRow.expires_at) < now).limit(rows_max)
+    await session.execute(delete(SessionRow).where(col(SessionRow.session_id).in_(expired)))

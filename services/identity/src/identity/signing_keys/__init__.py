@@ -1,4 +1,4 @@
-"""The keys that sign session tokens."""
+"""Signing keys: the keys that sign session tokens, one at a time."""
 
 from identity.signing_keys.operations import Signer, rotate
 from identity.signing_keys.tables import SigningKeyRow

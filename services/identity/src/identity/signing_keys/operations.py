@@ -1,4 +1,4 @@
-"""The keys that sign session tokens: published before they are used, used by one at a time, retired when no token of theirs can run."""
+"""Creates, rotates and uses signing keys. A key is published before it signs, and retires when its last token has expired."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ _KEY_ID_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that may sign from `signs_from` on."""
+    """A key that signs from `signs_from` on."""
 
     key_id: str
     private_key: Ed25519PrivateKey
@@ -37,7 +37,7 @@ class SigningKey:
 
 
 class Signer:
-    """Signs with the newest key whose time has come; learns of new ones by reading the table every few seconds."""
+    """Signs with the newest key that may sign already. It reads the table every `RELOAD_SECONDS` to notice rotations."""
 
     def __init__(self, database: Database, encryptor: Encryptor):
         self._database = database
@@ -45,7 +45,7 @@ class Signer:
         self._keys: list[SigningKey] = []
 
     def sign(self, claims: tokens.Claims) -> str:
-        """The token for these claims. Raises `Unavailable` before there is a key."""
+        """The signed token with these claims. Raises `Unavailable` while no key may sign."""
         usable = [key for key in self._keys if key.signs_from <= claims.issued_at]
         if not usable:
             raise Unavailable("no signing key is ready yet", code="signing_key_missing")
@@ -53,36 +53,36 @@ class Signer:
         return tokens.sign(claims, key_id=newest.key_id, private_key=newest.private_key)
 
     async def run(self) -> None:
-        """Make the first key if there is none, then keep up with rotations until cancelled."""
+        """Create the first key if there is none, then reload the keys until cancelled."""
         async with self._database.transaction() as session:
             await ensure_first(session, self._encryptor, datetime.now(UTC))
         while True:
             try:
                 await self.load()
             except Exception:
-                # The keys at hand go on signing; the next round reads again.
-                log.exception("signing_keys_not_read")
+                # The loaded keys go on signing; the next round reads again.
+                log.exception("signing_keys_load_failed")
             await asyncio.sleep(RELOAD_SECONDS)
 
     async def load(self) -> None:
-        """Read the keys once."""
+        """Load the keys from the table."""
         async with self._database.reading() as session:
             rows = (await session.execute(select(SigningKeyRow))).scalars().all()
         now = datetime.now(UTC)
-        self._keys = [self._opened(row) for row in rows if row.retires_at is None or row.retires_at > now]
+        self._keys = [self._decrypt(row) for row in rows if row.retires_at is None or row.retires_at > now]
 
     async def check(self) -> None:
-        """Raises `Unavailable` while nothing could be signed."""
+        """Raises `Unavailable` while no key is loaded."""
         if not self._keys:
             raise Unavailable("no signing key is ready yet", code="signing_key_missing")
 
-    def _opened(self, row: SigningKeyRow) -> SigningKey:
+    def _decrypt(self, row: SigningKeyRow) -> SigningKey:
         raw = self._encryptor.decrypt(row.sealed_private_key, associated_data=row.key_id)
         return SigningKey(row.key_id, Ed25519PrivateKey.from_private_bytes(raw), row.signs_from)
 
 
 async def ensure_first(session: AsyncSession, encryptor: Encryptor, now: datetime) -> None:
-    """Make the very first key; replicas that start together make one."""
+    """Create the first key, if there is none. Replicas that start together create one key."""
     await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
     if await session.scalar(select(func.count()).select_from(SigningKeyRow)) == 0:
         _create(session, encryptor, now, signs_from=now)
@@ -91,11 +91,11 @@ async def ensure_first(session: AsyncSession, encryptor: Encryptor, now: datetim
 async def rotate(
     session: AsyncSession, encryptor: Encryptor, now: datetime, *, grace_seconds: float, session_seconds: int
 ) -> str:
-    """Publish a new key that signs after the grace; the others verify until the last of their tokens has ended. Returns its id."""
+    """Publish a new key, which signs after the grace period; the others verify until their last token has expired. Returns its id."""
     await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
     await session.execute(delete(SigningKeyRow).where(col(SigningKeyRow.retires_at) < now))
-    running = select(SigningKeyRow).where(col(SigningKeyRow.retires_at).is_(None)).order_by(col(SigningKeyRow.key_id))
-    for row in (await session.execute(running)).scalars():
+    current = select(SigningKeyRow).where(col(SigningKeyRow.retires_at).is_(None)).order_by(col(SigningKeyRow.key_id))
+    for row in (await session.execute(current)).scalars():
         row.retires_at = rules.retires_at(now, grace_seconds=grace_seconds, session_seconds=session_seconds)
         row.version += 1
         _publish(session, row)

@@ -13,16 +13,16 @@ JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until 
 
 
 class TenantPatch(Input):
-    """What can change about a tenant."""
+    """Fields of a tenant to change."""
 
     name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = ApiField(
-        None, description="Unique, whatever the case.", examples=["Livraisons Laurier"]
+        None, description="Unique, in any case.", examples=["Livraisons Laurier"]
     )
     timezone: Annotated[fields.Timezone | None, fields.KEPT_IF_ABSENT] = ApiField(
-        None, description="For new locations; those that exist keep theirs."
+        None, description="For new locations; existing locations keep theirs."
     )
     job_review: Annotated[bool | None, fields.KEPT_IF_ABSENT] = ApiField(
-        None, description=f"{JOB_REVIEW_DESCRIPTION} Jobs that exist stay as they are."
+        None, description=f"{JOB_REVIEW_DESCRIPTION} Existing jobs stay as they are."
     )
 
 

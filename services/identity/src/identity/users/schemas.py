@@ -11,17 +11,17 @@ from shared.api import Input
 
 
 class StaffIn(Input):
-    """A new member of staff. Without a password an invitation token is returned."""
+    """A member of staff to create. Without a password the answer has an invitation token."""
 
     email: fields.Email
     first_name: fields.PersonName
     last_name: fields.PersonName
-    permissions: fields.PermissionCodes = ApiField(description="Only what you hold yourself.", examples=[["orders"]])
+    permissions: fields.PermissionCodes = ApiField(description="Only permissions that you hold.", examples=[["orders"]])
     password: fields.Password | None = None
 
 
 class StaffPatch(Input):
-    """What can change about a member of staff; permissions have a route of their own."""
+    """Fields of a member of staff to change. Permissions have their own route."""
 
     email: Annotated[fields.Email | None, fields.KEPT_IF_ABSENT] = None
     first_name: Annotated[fields.PersonName | None, fields.KEPT_IF_ABSENT] = None
@@ -29,7 +29,7 @@ class StaffPatch(Input):
 
 
 class StaffPermissionsIn(Input):
-    """The whole new set."""
+    """The new permissions; they replace all others."""
 
     permissions: fields.PermissionCodes = ApiField(examples=[["orders", "settings.webhooks.read"]])
 
@@ -45,7 +45,7 @@ class User(BaseModel):
     first_name: str
     last_name: str
     status: str = ApiField(description="invited, active or disabled.")
-    permissions: list[str] = ApiField(description="As granted; an owner has all of them, whatever is listed.")
+    permissions: list[str] = ApiField(description="As granted. An owner has all permissions, whatever this list says.")
     livemode: bool
     created_at: datetime
     updated_at: datetime
@@ -55,7 +55,9 @@ class User(BaseModel):
 class NewUser(User):
     """A new member of staff."""
 
-    invitation_token: str | None = ApiField(description="To set a password with; null when one was given.")
+    invitation_token: str | None = ApiField(
+        description="With it the person sets a password; null when a password was given."
+    )
     invitation_expires_at: datetime | None
 
 
@@ -66,5 +68,5 @@ class StaffPermissions(BaseModel):
     user_id: str
     is_owner: bool
     permissions: list[str] = ApiField(description="As granted.")
-    scopes: list[str] = ApiField(description="Everything that follows from them, sections and children.")
+    scopes: list[str] = ApiField(description="All codes that the granted ones include.")
     version: int
