@@ -1,4 +1,4 @@
-"""Wiring only: a migrated database, and a running billing service."""
+"""Fixtures: a migrated database, and a running billing service."""
 
 from collections.abc import AsyncIterator
 
@@ -12,19 +12,19 @@ from tests.support.stack import BackingStack
 
 @pytest.fixture(scope="session")
 async def timers_url(backing: BackingStack) -> str:
-    """A database of billing from which nothing relays."""
+    """The URL of a database of billing whose outbox nobody relays."""
     return await migrated(backing)
 
 
 @pytest.fixture
 async def database(timers_url: str) -> AsyncIterator[Database]:
-    """That database, as one replica sees it."""
+    """That database, with the connections of one replica."""
     database = open_database(timers_url)
     yield database
     await database.close()
 
 
-# Not for the whole run: a service of the same name that other tests start would share its consumer groups.
+# Per module: another running service of the same name would share the consumer groups.
 @pytest.fixture(scope="module")
 async def billing(backing: BackingStack) -> AsyncIterator[Billing]:
     """Billing in all its roles, with PostgreSQL and Kafka."""

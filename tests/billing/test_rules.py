@@ -1,4 +1,4 @@
-"""The rules of a subscription, tried with values."""
+"""The rules of a subscription, tested with values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import get_args
@@ -20,7 +20,7 @@ terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, ac
 
 
 @given(terms, instants)
-def test_billing_and_everybody_else_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
+def test_billing_and_the_other_services_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
     principal = principals.Principal(subscription_status=terms.status, access_until=terms.access_until)
 
     assert rules.entitled(terms, now) == authorization.entitled(principal, now)
@@ -37,7 +37,7 @@ def test_a_trial_entitles_until_its_end_and_not_at_it(created_at: datetime, days
 
 
 @given(instants, st.integers())
-def test_no_length_of_trial_is_refused(created_at: datetime, days: int) -> None:
+def test_any_length_of_trial_is_limited_and_none_refused(created_at: datetime, days: int) -> None:
     trial = rules.start_trial(created_at, days)
 
     assert trial.trial_ends_at is not None
@@ -80,7 +80,7 @@ def test_a_trial_cannot_be_extended_into_the_past(now: datetime, ago: timedelta)
     assert [violation.pointer for violation in refused.value.violations] == ["/trial_ends_at"]
 
 
-def test_a_trial_cannot_be_extended_beyond_all_bounds() -> None:
+def test_a_trial_cannot_be_extended_beyond_the_limit() -> None:
     now = datetime.now(UTC)
 
     with pytest.raises(rules.TrialEndTooFar):

@@ -1,4 +1,4 @@
-"""Billing from outside: facts in from Kafka, HTTP, facts out to Kafka."""
+"""Billing from outside: events from Kafka, HTTP, events to Kafka."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -28,14 +28,14 @@ from tests.support.suite import eventually
 
 SECOND = timedelta(seconds=1)
 SOON = 10 * SECOND
-"""In time on a machine that has other things to do, too."""
+"""Bound for "in time" on a busy machine."""
 
 
 def instant(document: dict[str, str], name: str = "trial_ends_at") -> datetime:
     return datetime.fromisoformat(document[name])
 
 
-async def test_a_trial_starts_when_the_tenant_appears(billing: Billing) -> None:
+async def test_a_trial_starts_when_the_tenant_is_created(billing: Billing) -> None:
     created = tenant_created()
 
     tenant_id = await billing.new_tenant(created)
@@ -57,7 +57,7 @@ async def test_a_trial_starts_when_the_tenant_appears(billing: Billing) -> None:
     assert (event.subject, event.sequence) == (tenant_id, subscription["version"])
 
 
-async def test_a_tenant_may_bring_its_own_length_of_trial(billing: Billing) -> None:
+async def test_a_tenant_can_have_its_own_length_of_trial(billing: Billing) -> None:
     created = tenant_created(trial_days=3, test=True)
 
     tenant_id = await billing.new_tenant(created)
@@ -95,7 +95,7 @@ async def test_the_end_of_a_trial_is_published_once_and_in_time(billing: Billing
     assert instant(subscription) == ends_at
 
 
-async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: Billing) -> None:
+async def test_entitlement_ends_at_the_instant_without_any_event(billing: Billing) -> None:
     tenant_id = await billing.new_tenant()
     owner = await billing.person(tenant_id)
     ends_at = datetime.now(UTC) + 4 * SECOND
@@ -104,7 +104,7 @@ async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: B
 
     before, after = list[httpx.Response](), list[httpx.Response]()
     async with database.transaction() as session:
-        # A row that somebody holds is passed over by workers: nobody can write that this trial has ended.
+        # Workers skip a locked row, so nobody can write that this trial has ended.
         await session.execute(
             select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id).with_for_update()
         )
@@ -126,7 +126,7 @@ async def test_entitlement_ends_at_the_very_instant_without_any_event(billing: B
     await billing.events(tenant_id, "trial.started", "trial.extended", "trial.expired")
 
 
-async def test_an_expired_tenant_still_sees_its_subscription_and_is_let_in_again(billing: Billing) -> None:
+async def test_an_expired_tenant_reads_its_subscription_and_can_be_extended(billing: Billing) -> None:
     tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
     owner = await billing.person(tenant_id)
 
@@ -157,7 +157,7 @@ async def test_an_expired_tenant_still_sees_its_subscription_and_is_let_in_again
         ("2030-02-30T00:00:00Z", "datetime_from_date_parsing"),
     ],
 )
-async def test_an_end_that_cannot_be_is_refused_with_its_place(billing: Billing, ends_at: object, code: str) -> None:
+async def test_an_impossible_end_is_refused_with_its_pointer(billing: Billing, ends_at: object, code: str) -> None:
     tenant_id = await billing.new_tenant()
 
     answer = await billing.extend(tenant_id, ends_at)
@@ -205,7 +205,7 @@ async def test_the_subscription_is_shown_to_those_who_may_read_billing(billing: 
     assert refused.json()["required"] == ["billing.read"]
 
 
-async def test_a_subscription_has_an_etag_and_heeds_it(billing: Billing) -> None:
+async def test_a_subscription_has_an_etag_and_checks_it(billing: Billing) -> None:
     tenant_id = await billing.new_tenant()
     path, headers = "/v1/billing/subscription", billing.operator(tenant_id)
     ends_at = datetime.now(UTC) + timedelta(days=30)
@@ -256,7 +256,7 @@ async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing)
                 event = read(await consumer.getone())
                 if event is not None and event.type == "trial.expired" and event.tenant_id in trials:
                     late.append(event.time - trials[event.tenant_id])
-            # Whatever else is on its way would be a second telling.
+            # More events would be repeats.
             more = await consumer.getmany(timeout_ms=1000)
     await writer.close()
 
@@ -277,13 +277,13 @@ async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
 
 
 async def _caught_up(billing: Billing) -> None:
-    """Wait until billing has proven to have read all that was told before."""
+    """Wait until billing has handled all events published before."""
     connection = await asyncpg.connect(billing.settings.database_url)
-    told_at = await connection.fetchval("SELECT now()")
+    called_at = await connection.fetchval("SELECT now()")
 
     async def proven() -> bool:
         proofs = await connection.fetch("SELECT caught_up_at FROM consumer_progress")
-        return bool(proofs) and all(proof["caught_up_at"] and proof["caught_up_at"] > told_at for proof in proofs)
+        return bool(proofs) and all(proof["caught_up_at"] and proof["caught_up_at"] > called_at for proof in proofs)
 
     await eventually(proven, what="billing has caught up")
     await connection.close()

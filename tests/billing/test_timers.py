@@ -1,4 +1,4 @@
-"""Timers with many workers, moved ends and crashes, on a real PostgreSQL: every end of a trial is told once, and in time."""
+"""Timers with many workers, extensions and crashes, on PostgreSQL: every end of a trial is published once and in time."""
 
 import asyncio
 import sys
@@ -27,13 +27,13 @@ from tests.support.suite import eventually
 SECOND = timedelta(seconds=1)
 LONG_SECONDS = 60.0
 SOON_SECONDS = 10.0
-"""In time on a machine that has other things to do, too; a clock that misses an instant is late by more."""
+"""Bound for "in time" on a busy machine; a worker that misses an instant is later than this."""
 OPERATOR = Actor("key_operator", "127.0.0.1")
 
 
 @asynccontextmanager
 async def workers(url: str, count: int) -> AsyncIterator[list[Database]]:
-    """Workers at work, each with connections of its own, as so many replicas."""
+    """Running workers, each with its own connections, like replicas."""
     databases = [open_database(url) for _ in range(count)]
     running = [asyncio.create_task(TimerWorker(database, Metrics("billing")).run()) for database in databases]
     try:
@@ -73,7 +73,7 @@ async def extend(database: Database, tenant_id: str, ends_at: datetime) -> Subsc
 
 
 async def seconds_late(database: Database, tenant_id: str, ends_at: datetime) -> float:
-    """From the end of the trial to the instant that `trial.expired` tells."""
+    """From the end of the trial to the instant of `trial.expired`."""
     (event,) = [event for event in await published(database, tenant_id) if event.type == "trial.expired"]
     return (event.time - ends_at).total_seconds()
 
@@ -96,12 +96,12 @@ async def test_a_single_end_is_published_within_a_second_of_its_instant(timers_u
     late: list[float] = []
     async with workers(timers_url, 1):
         for _ in range(3):
-            # Far enough in the future to fall asleep, set by another process than the one that has to wake up.
+            # Far enough in the future for the worker to sleep; set through another database object, so nothing wakes it.
             tenant_id, ends_at = await begin_trial(database, ends_in=1.3 * SECOND)
             await expired(database, tenant_id)
             late.append(await seconds_late(database, tenant_id, ends_at))
 
-    # One that stands still at that very instant is late by as much, but not each time.
+    # A pause of the machine at the instant delays one of them, but not all.
     assert 0 <= min(late) < 1
 
 
@@ -110,7 +110,7 @@ async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
 ) -> None:
     monkeypatch.setattr(subscriptions_worker, "POLL_SECONDS", LONG_SECONDS)
     async with workers(timers_url, 1) as (own,):
-        await asyncio.sleep(0.2)  # it has looked, found nothing that is due soon, and sleeps
+        await asyncio.sleep(0.2)  # the worker has found no due timer and sleeps
 
         tenant_id, ends_at = await begin_trial(own, ends_in=0.5 * SECOND)
         await expired(own, tenant_id)
@@ -118,7 +118,7 @@ async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
         assert 0 <= await seconds_late(own, tenant_id, ends_at) < SOON_SECONDS
 
 
-async def test_what_came_due_while_no_worker_ran_is_done_at_once(timers_url: str, database: Database) -> None:
+async def test_a_timer_that_came_due_while_no_worker_ran_is_run_at_once(timers_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(hours=-1))
     assert await event_types(database, tenant_id) == ["trial.started"]
 
@@ -140,14 +140,14 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
         await asyncio.Event().wait()
 
     stuck.before_commit.append(hang)
-    subscriptions_worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
+    stuck_worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
     await asyncio.wait_for(reached.wait(), 30)
     async with workers(timers_url, 2):
         await asyncio.sleep(0.3)
         assert await event_types(database, tenant_id) == ["trial.started"]
 
-        subscriptions_worker.cancel()
-        await asyncio.gather(subscriptions_worker, return_exceptions=True)
+        stuck_worker.cancel()
+        await asyncio.gather(stuck_worker, return_exceptions=True)
         await expired(database, tenant_id)
     await stuck.close()
 
@@ -187,7 +187,7 @@ async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer
     assert 0 <= await seconds_late(database, tenant_id, extended.trial_ends_at) < SOON_SECONDS
 
 
-async def test_an_end_that_was_moved_forward_comes_earlier(timers_url: str, database: Database) -> None:
+async def test_a_trial_with_an_earlier_end_expires_earlier(timers_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
 
     async with workers(timers_url, 2):
@@ -212,7 +212,7 @@ async def test_a_revived_trial_ends_once_more(timers_url: str, database: Databas
     assert [event.sequence for event in events] == [1, 2, 3, 4]
 
 
-async def test_extensions_at_the_very_instant_neither_deadlock_nor_get_lost(
+async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_lost(
     timers_url: str, database: Database
 ) -> None:
     trials = await begin_trials(database, 40, ends_in=2 * SECOND)
@@ -252,7 +252,7 @@ async def test_a_repeated_tenant_keeps_its_subscription(timers_url: str, databas
     assert event.data.trial_ends_at == created.time + timedelta(days=30)
 
 
-async def test_a_timer_of_a_kind_that_is_not_known_here_is_left_alone(timers_url: str, database: Database) -> None:
+async def test_a_timer_of_an_unknown_kind_stays(timers_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
     async with database.transaction() as session:
         await session.execute(

@@ -1,4 +1,4 @@
-"""Wiring only: one identity service for all of its tests; each works in tenants of its own."""
+"""Fixtures: one identity service for all tests of identity; each test has its own tenants."""
 
 from collections.abc import AsyncIterator
 

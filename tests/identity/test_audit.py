@@ -3,7 +3,7 @@
 from tests.support.identity import PASSWORD, Tenant, document, refused
 
 
-async def test_the_trail_says_who_did_what_from_where_and_holds_no_secret(tenant: Tenant) -> None:
+async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant: Tenant) -> None:
     clerk = await tenant.staff("settings")
     merchant = await clerk.made("/v1/merchants", tenant.merchant_body(level=1))
     await clerk.patch(f"/v1/merchants/{merchant['id']}", {"business_name": "Nouveau", "level": 2})

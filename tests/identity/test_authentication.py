@@ -1,4 +1,4 @@
-"""Log-in, refresh, log-out, passwords, invitations, and the brake on guessing."""
+"""Log-in, refresh, log-out, passwords, invitations, and the rate limit on wrong passwords."""
 
 import asyncio
 import time
@@ -66,7 +66,7 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: Bac
             known.append(await seconds(tenant.owner_email))
             unknown.append(await seconds(email("nobody")))
 
-    # Whatever else the machine does only adds to the time that an answer takes.
+    # Other work of the machine only makes answers slower: the fastest ones are compared.
     assert 0.4 < min(known) / min(unknown) < 2.5
 
 
@@ -97,7 +97,7 @@ async def test_of_many_at_once_one_refresh_wins_and_the_session_ends(identity: I
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401, 401]
 
 
-async def test_logging_out_cuts_the_running_token_at_once(identity: Identity, tenant: Tenant) -> None:
+async def test_logging_out_revokes_the_token_at_once(identity: Identity, tenant: Tenant) -> None:
     person = await identity.log_in(tenant.id, tenant.owner_email)
 
     assert (await person.delete("/v1/sessions/current")).status_code == 204
@@ -156,38 +156,40 @@ async def test_an_invited_owner_sets_a_password_once(identity: Identity) -> None
     await identity.events(made["owner"]["id"], "user.created", "user.updated")
 
 
-async def test_guessing_is_slowed_down_but_nobody_is_locked_out_for_good(identity: Identity, tenant: Tenant) -> None:
+async def test_wrong_passwords_are_limited_but_nobody_is_locked_out_for_good(
+    identity: Identity, tenant: Tenant
+) -> None:
     slow = identity.settings.model_copy(update={"account_attempts_per_minute": 12.0})
     wrong = {"tenant": tenant.id, "email": tenant.owner_email, "password": "wrong password"}
 
     async with support.served(slow) as service:
         answers = await asyncio.gather(*(service.nobody.post("/v1/sessions", wrong) for _ in range(40)))
 
-        async def brake() -> httpx.Response | None:
-            # What has come back of the budget meanwhile is used up before.
+        async def refused_answer() -> httpx.Response | None:
+            # Use up what the budget has refilled meanwhile.
             await service.nobody.post("/v1/sessions", wrong)
             answer = await service.nobody.post("/v1/sessions", {**wrong, "password": PASSWORD})
             return answer if answer.status_code != 201 else None
 
-        braked = await eventually(brake, what="the right password has to wait, too")
-        wait_seconds = int(braked.headers["retry-after"])
+        limited = await eventually(refused_answer, what="the right password has to wait, too")
+        wait_seconds = int(limited.headers["retry-after"])
         await asyncio.sleep(wait_seconds)
         person = await service.log_in(tenant.id, tenant.owner_email)
 
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {401, 429}
     assert 12 <= statuses.count(401) <= 16
-    refused(braked, 429, "too_many_attempts")
+    refused(limited, 429, "too_many_attempts")
     assert 1 <= wait_seconds <= 5
     assert person.document["principal"]["tenant_id"] == tenant.id
 
 
-async def test_right_passwords_are_never_slowed_down(identity: Identity, tenant: Tenant) -> None:
+async def test_right_passwords_are_never_limited(identity: Identity, tenant: Tenant) -> None:
     for _ in range(25):
         await identity.log_in(tenant.id, tenant.owner_email)
 
 
-async def test_nobody_comes_into_a_suspended_tenant(identity: Identity, tenant: Tenant) -> None:
+async def test_nobody_logs_in_to_a_suspended_tenant(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.merchant(api_access=True)
     integration = identity.integration(**await merchant.credentials())
 
@@ -218,7 +220,7 @@ async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
     assert (await person.delete("/v1/sessions/current")).status_code == 204
 
 
-async def test_a_session_token_ends_by_the_clock(identity: Identity, tenant: Tenant) -> None:
+async def test_a_session_token_expires_by_the_clock(identity: Identity, tenant: Tenant) -> None:
     brief = identity.settings.model_copy(update={"session_seconds": 3})
     async with support.served(brief) as service:
         person = await service.log_in(tenant.id, tenant.owner_email)

@@ -1,4 +1,4 @@
-"""When credentials were last used: learnt from every service, kept without anybody being told."""
+"""When credentials were last used: consumed from every service, stored without an event."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 
 
 async def last_used(merchant: Merchant) -> datetime | None:
-    """As the merchant sees it; an administrator must see the same."""
+    """When the merchant's credentials were last used, as the merchant and as an administrator see it."""
     settings = document(await (await merchant.session()).get("/v1/api-settings"))
     listed = document(await merchant.tenant.owner.get("/v1/api-settings/accounts"))["data"]
     seen = {one["merchant_id"]: one["last_used_at"] for one in listed}
@@ -24,7 +24,7 @@ def instant(value: str | None) -> datetime | None:
 
 
 async def handled(identity: Identity, tenant: Tenant) -> None:
-    """Returns when all that was told so far has been handled: a later use, told on the same partition, shows."""
+    """Returns when all uses published so far are handled: a later use, published to the same partition, is shown."""
     sentinel = await tenant.merchant(api_access=True)
     await identity.publish_uses({sentinel.document["api_account_id"]: datetime.now(UTC) - HOUR})
 
@@ -131,7 +131,7 @@ async def test_rotation_revocation_and_a_new_grant_leave_the_last_use_as_it_was(
     await tenant.owner.delete(path)
     assert await last_used(merchant) == used_at
 
-    # A use from before the revocation that was told late.
+    # A use before the revocation, published late.
     await identity.publish_uses({account_id: used_at + timedelta(minutes=1)})
     await handled(identity, tenant)
     await tenant.owner.made(path)

@@ -1,4 +1,4 @@
-"""Locations: changed field by field, deactivated only while nobody needs them, listed in pages."""
+"""Locations: updated field by field, deactivated only while nobody needs them, listed in pages."""
 
 from tests.support.identity import Identity, Tenant, document, pointers, refused
 

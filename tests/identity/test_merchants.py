@@ -1,4 +1,4 @@
-"""Merchants and their API access: who can have it, what ends it, who sees what of it."""
+"""Merchants and their API access: who can have it and what ends it."""
 
 import asyncio
 from typing import Any
@@ -54,11 +54,11 @@ async def test_moving_to_level_1_ends_access_and_moving_back_does_not_restore_it
     assert (await integration.get("/v1/auth/test")).status_code == 200
 
     lowered = document(await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"level": 1}))
-    cut_off = await integration.get("/v1/auth/test")
+    revoked = await integration.get("/v1/auth/test")
     raised = document(await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"level": 2}))
 
     assert (lowered["api_access"], lowered["api_account_id"]) == (False, None)
-    refused(cut_off, 403, "api_access_off")
+    refused(revoked, 403, "api_access_off")
     assert (raised["level"], raised["api_access"]) == (2, False)
     refused(await integration.get("/v1/auth/test"), 403, "api_access_off")
     await identity.events(

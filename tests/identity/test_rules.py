@@ -1,4 +1,4 @@
-"""The rules of identity as values."""
+"""The rules of identity, tested with values."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -60,11 +60,11 @@ def test_nobody_grants_what_they_do_not_hold() -> None:
     assert refusal.value.extra["missing"] == ["billing"]
 
 
-def test_a_token_issued_after_a_cut_is_good_even_by_a_slow_clock() -> None:
-    cut = sessions_rules.next_valid_from(NOW, NOW - timedelta(hours=1))
+def test_a_token_issued_after_a_revocation_is_valid_even_by_a_slow_clock() -> None:
+    valid_from = sessions_rules.next_valid_from(NOW, NOW - timedelta(hours=1))
 
-    assert sessions_rules.token_issued_at(NOW - timedelta(milliseconds=50), cut) > cut
-    assert sessions_rules.next_valid_from(NOW - timedelta(seconds=1), cut) == cut
+    assert sessions_rules.token_issued_at(NOW - timedelta(milliseconds=50), valid_from) > valid_from
+    assert sessions_rules.next_valid_from(NOW - timedelta(seconds=1), valid_from) == valid_from
 
 
 def test_a_signing_key_outlives_every_token_that_it_may_have_signed() -> None:

@@ -30,7 +30,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 async def run(settings: Settings, *arguments: str) -> dict[str, str]:
-    """What a command of identity prints."""
+    """The JSON that a command of identity prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -50,7 +50,7 @@ async def test_the_migrated_database_is_what_the_models_say(identity: Identity) 
     assert await asyncio.to_thread(drift, identity.settings.database_url, Base.metadata) == []
 
 
-async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: Identity) -> None:
+async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Identity) -> None:
     made = await run(identity.settings, "platform-key", "--name", "operator", "--test")
 
     assert made["api_key"].startswith("wbk_test_")
@@ -63,7 +63,7 @@ async def test_a_platform_key_is_made_by_a_command_and_works_at_once(identity: I
     assert made["api_key"] not in issued.data.model_dump_json()
 
 
-async def test_a_signing_key_is_rotated_by_a_command(identity: Identity) -> None:
+async def test_a_command_rotates_the_signing_key(identity: Identity) -> None:
     rotated = await run(identity.settings, "rotate-signing-key")
 
     (published,) = await identity.events(rotated["key_id"], "signing_key.published")

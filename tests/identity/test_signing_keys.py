@@ -1,4 +1,4 @@
-"""Signing keys: one at a time signs, and a rotation ends no running token."""
+"""Signing keys: one key signs at a time, and a rotation ends no valid token."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from tests.support.suite import eventually
 GRACE_SECONDS = 6
 
 
-async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_ends(
+async def test_a_rotated_signing_key_signs_after_the_grace_and_no_token_ends(
     identity: Identity, tenant: Tenant
 ) -> None:
     before = await identity.log_in(tenant.id, tenant.owner_email)
@@ -46,7 +46,7 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_running_token_
 
 async def test_replicas_that_start_together_make_one_signing_key(identity: Identity, tenant: Tenant) -> None:
     async def log_in(*services: Identity) -> list[Person] | None:
-        """With each of them, unless a rotation that was begun before took effect in between."""
+        """A log-in at each service; None when an earlier rotation took effect between them."""
         found = [await service.log_in(tenant.id, tenant.owner_email) for service in services]
         return found if key_id(found[0]) == key_id(await services[0].log_in(tenant.id, tenant.owner_email)) else None
 

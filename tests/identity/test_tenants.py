@@ -1,4 +1,4 @@
-"""Tenants: created with owner and default location, changed, limited, and closed to each other."""
+"""Tenants: created with owner and default location, updated, limited, and isolated from each other."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Id
     assert found == {name: made[name] for name in found}
 
 
-async def test_a_name_is_one_tenant_whatever_its_case(identity: Identity) -> None:
+async def test_a_name_is_unique_in_any_case(identity: Identity) -> None:
     name = unique("Straße")
     made = await identity.platform.made("/v1/tenants", tenant_body(name))
 
@@ -34,7 +34,7 @@ async def test_a_name_is_one_tenant_whatever_its_case(identity: Identity) -> Non
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
 
 
-async def test_all_that_is_wrong_with_a_tenant_is_said_at_once(identity: Identity) -> None:
+async def test_everything_wrong_with_a_tenant_is_answered_at_once(identity: Identity) -> None:
     body = tenant_body("", country="Canada", timezone="Mars/Olympus", currency="cad", extra=1)
 
     problem = refused(await identity.platform.post("/v1/tenants", body), 422, "invalid")
@@ -61,7 +61,7 @@ async def test_platform_routes_are_closed_to_owners(tenant: Tenant) -> None:
     refused(await tenant.owner.post("/v1/tenants", {}), 403, "permission_missing")
 
 
-async def test_jobs_are_reviewed_first_only_where_that_was_asked_for(identity: Identity) -> None:
+async def test_job_review_is_on_only_where_it_was_requested(identity: Identity) -> None:
     plain = await identity.platform.made("/v1/tenants", tenant_body(unique("Plain")))
     careful = await identity.platform.made("/v1/tenants", tenant_body(unique("Careful"), job_review=True))
 

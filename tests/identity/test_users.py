@@ -56,7 +56,7 @@ async def test_nobody_grants_what_they_do_not_hold(tenant: Tenant) -> None:
     refused(platform, 422, "invalid")
 
 
-async def test_nobody_changes_their_own_rights_and_the_owner_is_untouchable(tenant: Tenant) -> None:
+async def test_nobody_changes_their_own_rights_or_those_of_the_owner(tenant: Tenant) -> None:
     clerk = await tenant.staff("settings.staff.read", "settings.staff.write")
     owner_id = tenant.document["owner"]["id"]
 

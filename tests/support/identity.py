@@ -70,7 +70,7 @@ class Person:
 
 @dataclass
 class Merchant:
-    """A merchant and how it comes in."""
+    """A merchant and its log-in."""
 
     tenant: "Tenant"
     id: str
@@ -147,7 +147,7 @@ class Identity:
         self.live_platform = self.nobody
 
     async def platform_key(self, *, livemode: bool) -> Person:
-        """A new platform key's holder."""
+        """A caller with a new platform key."""
         service = create_service(self.settings)
         async with service.database.transaction() as session:
             key_id, key = operations.create_platform_key(
