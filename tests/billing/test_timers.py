@@ -18,6 +18,7 @@ from billing.subscriptions import worker as subscriptions_worker
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
 from billing.subscriptions.worker import TimerWorker
+from shared.api import ANY_VERSION
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.postgres.migrations import drift
@@ -67,9 +68,7 @@ async def expired(database: Database, *tenants: str) -> None:
 async def extend(database: Database, tenant_id: str, ends_at: datetime) -> Subscription:
     async with database.transaction() as session:
         now = datetime.now(UTC)
-        return await operations.extend_trial(
-            session, OPERATOR, tenant_id, ends_at, now, check_version=lambda version: None
-        )
+        return await operations.extend_trial(session, OPERATOR, tenant_id, ANY_VERSION, ends_at, now)
 
 
 async def seconds_late(database: Database, tenant_id: str, ends_at: datetime) -> float:

@@ -3,7 +3,7 @@
 from shared.api.cursors import CursorsOfList, PageRequest, Paging
 from shared.api.declarations import authenticated, merchant_only, public, requires, session_only
 from shared.api.dependencies import CurrentCaller, IdempotencyClaim, Reading, Searching, Transaction
-from shared.api.entity_tags import IfMatch
+from shared.api.entity_tags import ANY_VERSION, IfMatch
 from shared.api.file_intake import Upload
 from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page
 from shared.api.request_body import body, streams
@@ -12,6 +12,7 @@ from shared.api.schemas import Input, Secret
 from shared.api.transactions import Transactions
 
 __all__ = [
+    "ANY_VERSION",
     "CurrentCaller",
     "CursorsOfList",
     "ExpensiveFilter",

@@ -1,4 +1,7 @@
-"""Entity tags: the version of a resource as `ETag`, and the preconditions that name it."""
+"""Entity tags: the version of a resource as `ETag`, and the conditions that name it.
+
+A route hands the caller's `If-Match` to the operation, which checks it when the row is locked.
+"""
 
 from typing import Annotated
 
@@ -9,7 +12,7 @@ from shared.errors import PreconditionFailed
 
 
 class _IfMatch:
-    """The caller's `If-Match`, to be checked against the version of the row that a write is about to change."""
+    """The `If-Match` of a request. None: the request has no such condition."""
 
     def __init__(self, value: str | None):
         self._versions = (
@@ -17,7 +20,7 @@ class _IfMatch:
         )
 
     def check(self, version: int) -> None:
-        """Raises `PreconditionFailed` when the row has another version than the caller has seen."""
+        """Raises `PreconditionFailed` when the locked row has another version than the caller has seen."""
         if self._versions is not None and str(version) not in self._versions:
             raise PreconditionFailed("the resource has changed since you read it", current_version=version)
 
@@ -31,6 +34,9 @@ async def _if_match(
 
 
 IfMatch = Annotated[_IfMatch, Depends(_if_match)]
+"""The request's `If-Match`: pass it to the operation, which checks it when the row is locked."""
+ANY_VERSION: IfMatch = _IfMatch(None)
+"""For a write without a condition."""
 
 
 def etag(version: int, variant: str | None = None) -> str:

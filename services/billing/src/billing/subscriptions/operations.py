@@ -5,7 +5,7 @@ A due timer and its subscription stay locked until the commit: exactly one of ma
 changes neither.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import assert_never
@@ -22,6 +22,7 @@ from billing.subscriptions.queries import lock_for_update, terms_of, view
 from billing.subscriptions.rules import TIMER_KINDS, Terms, Timer
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
+from shared.api import IfMatch
 from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
@@ -52,18 +53,15 @@ async def extend_trial(
     session: AsyncSession,
     actor: Actor,
     tenant_id: str,
+    if_match: IfMatch,
     ends_at: datetime,
     now: datetime,
-    *,
-    check_version: Callable[[int], None],
 ) -> Subscription:
     """Set the end of the tenant's trial. Nothing changes when it already ends then.
 
-    `check_version` gets the present version and may refuse it. Raises `SubscriptionNotFound`, `TrialEndPassed`, `TrialEndTooFar` or
-    `NotOnTrial`.
+    Raises `SubscriptionNotFound`, `PreconditionFailed`, `TrialEndPassed`, `TrialEndTooFar` or `NotOnTrial`.
     """
-    row = await lock_for_update(session, tenant_id)
-    check_version(row.version)
+    row = await lock_for_update(session, tenant_id, if_match)
     before = terms_of(row)
     after = rules.extend_trial(before, ends_at, now)
     if after == before:

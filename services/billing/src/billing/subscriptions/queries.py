@@ -11,6 +11,7 @@ from billing.subscriptions import rules
 from billing.subscriptions.rules import TIMER_KINDS, SubscriptionNotFound, Terms
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
+from shared.api import ANY_VERSION, IfMatch
 from shared.errors import Unavailable
 
 
@@ -22,11 +23,12 @@ async def get(session: AsyncSession, tenant_id: str, now: datetime) -> Subscript
     return view(row, now)
 
 
-async def lock_for_update(session: AsyncSession, tenant_id: str) -> SubscriptionRow:
-    """The row of the tenant's subscription, locked. Raises `SubscriptionNotFound`."""
+async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMatch = ANY_VERSION) -> SubscriptionRow:
+    """The row of the tenant's subscription, locked. Raises `SubscriptionNotFound`, `PreconditionFailed`."""
     row = (await session.execute(_of_tenant(tenant_id).with_for_update())).scalar_one_or_none()
     if row is None:
         raise SubscriptionNotFound
+    if_match.check(row.version)
     return row
 
 

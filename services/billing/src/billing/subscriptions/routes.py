@@ -30,8 +30,6 @@ def router() -> Router:
     ) -> Subscription:
         """Move the end of a tenant's trial."""
         now = datetime.now(UTC)
-        return await subscriptions.extend_trial(
-            session, actor, tenant_id, extension.trial_ends_at, now, check_version=if_match.check
-        )
+        return await subscriptions.extend_trial(session, actor, tenant_id, if_match, extension.trial_ends_at, now)
 
     return routes

@@ -42,8 +42,7 @@ async def update(
     session: AsyncSession, actor: Actor, location_id: str, if_match: IfMatch, patch: LocationPatch
 ) -> Location:
     """Change the given fields. Raises `NotFound`, `PreconditionFailed`, `AlreadyExists`."""
-    row = await lock_for_update(session, actor, location_id)
-    if_match.check(row.version)
+    row = await lock_for_update(session, actor, location_id, if_match)
     before = view(row)
     given = patch.model_fields_set
     if "reference_id" in given:

@@ -8,7 +8,7 @@ from identity import fields, rows, tenants
 from identity.actors import Actor
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
-from shared.api import Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.errors import NotFound
 
 
@@ -26,11 +26,15 @@ async def get(session: AsyncSession, actor: Actor, location_id: str) -> Location
     return view(await rows.get_one(session, _by_id(actor, location_id), _not_found()))
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, location_id: str) -> LocationRow:
-    """One location's row, locked after its tenant's. Raises `NotFound`."""
+async def lock_for_update(
+    session: AsyncSession, actor: Actor, location_id: str, if_match: IfMatch = ANY_VERSION
+) -> LocationRow:
+    """One location's row, locked after its tenant's. Raises `NotFound`, `PreconditionFailed`."""
     # The tenant's lock: no merchant can choose a location while it is being deactivated.
     await tenants.lock_own(session, actor)
-    return await rows.get_one(session, _by_id(actor, location_id).with_for_update(key_share=True), _not_found())
+    row = await rows.get_one(session, _by_id(actor, location_id).with_for_update(key_share=True), _not_found())
+    if_match.check(row.version)
+    return row
 
 
 async def active_by_id(session: AsyncSession, tenant_id: str, location_ids: list[str]) -> dict[str, bool]:

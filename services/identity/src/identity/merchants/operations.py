@@ -96,8 +96,7 @@ async def update(
     if patch.api_access is not None:
         rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
     await tenants.lock_own(session, actor)
-    row = await lock_for_update(session, actor, merchant_id)
-    if_match.check(row.version)
+    row = await lock_for_update(session, actor, merchant_id, if_match)
     access = rules.update_access(_access_state(row), level=patch.level, api_access=patch.api_access)
     before = view(row)
     await _update_fields(session, row, patch)

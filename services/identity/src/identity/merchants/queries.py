@@ -9,7 +9,7 @@ from identity.actors import Actor
 from identity.locations import LocationRow
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
-from shared.api import Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.errors import NotFound
 
 STRANDED_MAX = 20
@@ -46,9 +46,13 @@ async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant
     return view(await rows.get_one(session, _by_id(actor, merchant_id), _not_found()))
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
-    """One merchant's row, locked. Raises `NotFound`."""
-    return await rows.get_one(session, _by_id(actor, merchant_id).with_for_update(key_share=True), _not_found())
+async def lock_for_update(
+    session: AsyncSession, actor: Actor, merchant_id: str, if_match: IfMatch = ANY_VERSION
+) -> MerchantRow:
+    """One merchant's row, locked. Raises `NotFound`, `PreconditionFailed`."""
+    row = await rows.get_one(session, _by_id(actor, merchant_id).with_for_update(key_share=True), _not_found())
+    if_match.check(row.version)
+    return row
 
 
 async def lock_by_account(session: AsyncSession, actor: Actor, account_id: str) -> MerchantRow:

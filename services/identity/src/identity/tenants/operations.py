@@ -14,7 +14,7 @@ from shared.events import identity as events
 
 async def update(session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, patch: TenantPatch) -> Tenant:
     """Change the given fields of any tenant. Raises `NotFound`, `PreconditionFailed`, `AlreadyExists`."""
-    return await _update(session, actor, await lock_for_update(session, actor, tenant_id), if_match, patch)
+    return await _update(session, actor, await lock_for_update(session, actor, tenant_id, if_match), patch)
 
 
 async def update_own(session: AsyncSession, actor: Actor, if_match: IfMatch, patch: TenantPatch) -> Tenant:
@@ -22,7 +22,7 @@ async def update_own(session: AsyncSession, actor: Actor, if_match: IfMatch, pat
 
     Raises `PreconditionFailed`, `AlreadyExists`, and `Forbidden` when a test key would change a live tenant.
     """
-    return await _update(session, actor, await queries.lock_own(session, actor), if_match, patch)
+    return await _update(session, actor, await queries.lock_own(session, actor, if_match), patch)
 
 
 async def suspend(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
@@ -40,8 +40,7 @@ def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: Te
     changes.publish(session, event_type, row, subject=row.tenant_id, state=_state(row))
 
 
-async def _update(session: AsyncSession, actor: Actor, row: TenantRow, if_match: IfMatch, patch: TenantPatch) -> Tenant:
-    if_match.check(row.version)
+async def _update(session: AsyncSession, actor: Actor, row: TenantRow, patch: TenantPatch) -> Tenant:
     before = view(row)
     if patch.name is not None:
         await require_free_name(session, patch.name, row.tenant_id)

@@ -9,7 +9,7 @@ from identity.actors import Actor
 from identity.tenants import rules
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
-from shared.api import Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.errors import NotFound
 from shared.postgres.advisory_locks import AdvisoryLock, lock
 
@@ -28,20 +28,25 @@ async def get(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
     return view(await rows.get_one(session, _by_id(_visible_rows(actor), tenant_id), _not_found()))
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, tenant_id: str) -> TenantRow:
-    """One tenant's row, locked. Raises `NotFound`."""
+async def lock_for_update(
+    session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch = ANY_VERSION
+) -> TenantRow:
+    """One tenant's row, locked. Raises `NotFound`, `PreconditionFailed`."""
     statement = _by_id(_visible_rows(actor), tenant_id).with_for_update(key_share=True)
-    return await rows.get_one(session, statement, _not_found())
+    row = await rows.get_one(session, statement, _not_found())
+    if_match.check(row.version)
+    return row
 
 
-async def lock_own(session: AsyncSession, actor: Actor) -> TenantRow:
+async def lock_own(session: AsyncSession, actor: Actor, if_match: IfMatch = ANY_VERSION) -> TenantRow:
     """The row of the actor's tenant, locked, so that unique values and numbers of rows in a tenant change one at a time.
 
-    Raises `Forbidden` when a test key would change a live tenant.
+    Raises `Forbidden` when a test key would change a live tenant, and `PreconditionFailed`.
     """
     statement = _by_id(select(TenantRow), actor.tenant_id).with_for_update(key_share=True)
     row = await rows.get_one(session, statement, _not_found())
     rules.check_mode(livemode=actor.livemode, test=row.test)
+    if_match.check(row.version)
     return row
 
 

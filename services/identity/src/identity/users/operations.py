@@ -59,8 +59,7 @@ async def create(
 async def update(session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, patch: StaffPatch) -> User:
     """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `AlreadyExists`."""
     await tenants.lock_own(session, actor)
-    row = await lock_for_update(session, actor, user_id)
-    if_match.check(row.version)
+    row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
     before = view(row)
     if patch.email is not None:
@@ -114,8 +113,7 @@ async def set_permissions(
 
     Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden` (oneself, or more than the actor holds).
     """
-    row = await lock_for_update(session, actor, user_id)
-    if_match.check(row.version)
+    row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_not_owner(row.kind)
     rules.check_not_self(actor.id, user_id)
     rules.check_grantable(permissions.expand(codes) - permissions.expand(row.permissions), actor.permissions)

@@ -9,7 +9,7 @@ from identity.actors import Actor
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
-from shared.api import Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.errors import NotFound
 
 
@@ -32,9 +32,13 @@ async def get_permissions(session: AsyncSession, actor: Actor, user_id: str) -> 
     return view_permissions(await _get_row(session, actor, user_id))
 
 
-async def lock_for_update(session: AsyncSession, actor: Actor, user_id: str) -> UserRow:
-    """One user's row, locked. Raises `NotFound`."""
-    return await rows.get_one(session, _by_id(actor, user_id).with_for_update(key_share=True), _not_found())
+async def lock_for_update(
+    session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch = ANY_VERSION
+) -> UserRow:
+    """One user's row, locked. Raises `NotFound`, `PreconditionFailed`."""
+    row = await rows.get_one(session, _by_id(actor, user_id).with_for_update(key_share=True), _not_found())
+    if_match.check(row.version)
+    return row
 
 
 def view(row: UserRow) -> User:

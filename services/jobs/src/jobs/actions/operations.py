@@ -73,8 +73,7 @@ async def update(
     Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
     """
     locked = await lock_for_update(session, caller, job_id)
-    action = locked.action(action_id)
-    if_match.check(action.version)
+    action = locked.action(action_id, if_match)
     asked = apply_patch(ActionIn, view_action(action), patch)
     # Removed, these are what a new action has that says nothing of them.
     if "type" in asked:
@@ -94,12 +93,11 @@ async def update(
 async def delete(session: AsyncSession, caller: Caller, job_id: str, action_id: str, if_match: IfMatch) -> None:
     """Delete an action of the job; nothing when that was done before. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
     locked = await lock_for_update(session, caller, job_id)
-    action = locked.actions.get(action_id)
-    if action is None:
+    if action_id not in locked.actions:
         if await find(session, caller, job_id, action_id, deleted=True) is None:
             raise action_not_found()
         return
-    if_match.check(action.version)
+    action = locked.action(action_id, if_match)
     require_editable(locked.row.status, ACTIONS_FIELD)
     action.deleted_at = locked.now
     await save(session, caller, locked, "action.deleted", action_id=action_id)

@@ -30,7 +30,7 @@ from jobs.job_store.rules import JobType, locations_of
 from jobs.job_store.schemas import ActionIn, Job
 from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from shared.access.principals import Caller
-from shared.api import IfMatch
+from shared.api import ANY_VERSION, IfMatch
 from shared.events.jobs import EVENTS, ActionState, JobChange, JobEvent, JobState
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.messaging import outbox
@@ -49,11 +49,12 @@ class LockedJob:
     now: datetime
     before: Job
 
-    def action(self, action_id: str) -> ActionRow:
-        """One of its actions. Raises `NotFound`."""
+    def action(self, action_id: str, if_match: IfMatch = ANY_VERSION) -> ActionRow:
+        """One of its actions. Raises `NotFound`, or `PreconditionFailed` when `if_match` names another version of the action."""
         found = self.actions.get(action_id)
         if found is None:
             raise action_not_found()
+        if_match.check(found.version)
         return found
 
     def view(self) -> Job:
@@ -62,7 +63,7 @@ class LockedJob:
 
 
 async def lock_for_update(
-    session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch | None = None, *, deleted: bool = False
+    session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch = ANY_VERSION, *, deleted: bool = False
 ) -> LockedJob:
     """Lock a job that the caller sees, for a change in this transaction.
 
@@ -72,8 +73,7 @@ async def lock_for_update(
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is None:
         raise job_not_found()
-    if if_match is not None:
-        if_match.check(row.version)
+    if_match.check(row.version)
     # Deleted with the job, when it is deleted; else those that are not.
     of_job = visible_actions_to(caller, deleted=deleted).where(
         col(ActionRow.job_id) == job_id, col(ActionRow.deleted_at).is_not_distinct_from(row.deleted_at)

@@ -8,11 +8,12 @@ from webhooks.endpoints.operations import (
     delete,
     disable,
     disable_automatically,
+    enable,
     reveal_secret,
     rotate_secret,
     update,
 )
-from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, lock_for_update, visible_to
+from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, visible_to
 from webhooks.endpoints.rules import (
     EVERYTHING,
     PATTERN_LENGTH_MAX,
@@ -23,7 +24,7 @@ from webhooks.endpoints.rules import (
     require_valid,
     wants_type,
 )
-from webhooks.endpoints.schemas import EndpointEnabled, EndpointPatch, EventTypePattern, EventTypes
+from webhooks.endpoints.schemas import EndpointEnabled, EventTypePattern, EventTypes
 from webhooks.endpoints.secrets import EndpointPolicy, to_delivery_target
 from webhooks.endpoints.tables import EndpointRow
 
@@ -37,7 +38,6 @@ __all__ = [
     "DisablePolicy",
     "EndpointCache",
     "EndpointEnabled",
-    "EndpointPatch",
     "EndpointPolicy",
     "EndpointRow",
     "EventTypePattern",
@@ -47,11 +47,11 @@ __all__ = [
     "delete",
     "disable",
     "disable_automatically",
+    "enable",
     "get",
     "get_public_key",
     "get_row",
     "list_endpoints",
-    "lock_for_update",
     "require_valid",
     "reveal_secret",
     "rotate_secret",

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from shared.access import projection
 from shared.access.principals import Caller
+from shared.api import IfMatch
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Conflict, Violation
 from shared.events.webhooks import (
@@ -30,7 +31,7 @@ from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks import audit, http_client, signatures
 from webhooks.audit import record
 from webhooks.endpoints import queries, secrets
-from webhooks.endpoints.queries import lock_for_update, view
+from webhooks.endpoints.queries import get_row, lock_for_update, view
 from webhooks.endpoints.rules import require_valid
 from webhooks.endpoints.schemas import Endpoint, EndpointIn, EndpointPatch, EndpointSecret
 from webhooks.endpoints.schemas import EndpointCreated as EndpointWithSecret
@@ -78,12 +79,14 @@ async def rotate_secret(
     session: AsyncSession,
     encryptor: Encryptor,
     caller: Caller,
-    row: EndpointRow,
+    endpoint_id: str,
+    if_match: IfMatch,
     *,
     overlap_seconds: int,
     now: datetime,
 ) -> EndpointSecret:
-    """A new secret (`row` comes from `lock`); the one before signs as well for `overlap_seconds`."""
+    """A new secret; requests are signed with the former one, too, for `overlap_seconds`. Raises `NotFound`, `PreconditionFailed`."""
+    row = await lock_for_update(session, caller, endpoint_id, if_match)
     key = signatures.new_secret()
     row.previous_secret_sealed = row.secret_sealed if overlap_seconds else None
     row.previous_secret_until = now + timedelta(seconds=overlap_seconds) if overlap_seconds else None
@@ -151,11 +154,33 @@ async def update(
     session: AsyncSession,
     policy: EndpointPolicy,
     caller: Caller,
+    endpoint_id: str,
+    if_match: IfMatch,
+    wanted: EndpointPatch,
+    now: datetime,
+) -> Endpoint:
+    """The changed endpoint; nothing is written when nothing differs. Raises `NotFound`, `PreconditionFailed`, `Invalid`."""
+    row = await lock_for_update(session, caller, endpoint_id, if_match)
+    return await _update(session, policy, caller, row, wanted, now)
+
+
+async def enable(
+    session: AsyncSession, policy: EndpointPolicy, caller: Caller, endpoint_id: str, now: datetime
+) -> tuple[Endpoint, datetime | None]:
+    """The endpoint, enabled, and since when it was disabled (None: it was enabled). Raises `NotFound`."""
+    row = await lock_for_update(session, caller, endpoint_id)
+    disabled_since = None if row.enabled else row.disabled_at or row.updated_at
+    return await _update(session, policy, caller, row, EndpointPatch(enabled=True), now), disabled_since
+
+
+async def _update(
+    session: AsyncSession,
+    policy: EndpointPolicy,
+    caller: Caller,
     row: EndpointRow,
     wanted: EndpointPatch,
     now: datetime,
 ) -> Endpoint:
-    """The changed endpoint (`row` comes from `lock`); nothing happens when nothing differs. Raises `Invalid`."""
     before = _changeable_values(row)
     headers = headers_of_row(policy.encryptor, row)
     violations: list[Violation] = []
@@ -193,13 +218,15 @@ async def disable(
 ) -> Endpoint:
     """The endpoint, disabled. Raises `NotFound`."""
     row = await lock_for_update(session, caller, endpoint_id)
-    return await update(session, policy, caller, row, EndpointPatch(enabled=False), now)
+    return await _update(session, policy, caller, row, EndpointPatch(enabled=False), now)
 
 
-async def delete(session: AsyncSession, caller: Caller, row: EndpointRow, now: datetime) -> None:
-    """Make an endpoint (`row` comes from `lock`) its own tombstone; deleting twice changes nothing more."""
+async def delete(session: AsyncSession, caller: Caller, endpoint_id: str, if_match: IfMatch, now: datetime) -> None:
+    """Delete an endpoint; nothing changes when it is deleted already. Raises `NotFound`, `PreconditionFailed`."""
+    row = await get_row(session, caller, endpoint_id, for_update=True, deleted_too=True)
     if row.deleted_at is not None:
         return
+    if_match.check(row.version)
     row.deleted_at = now
     _switch(row, now, reason=REQUESTED)
     row.secret_sealed = row.previous_secret_sealed = row.previous_secret_until = row.signing_key_sealed = None

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from shared.access.principals import Caller
-from shared.api import Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.crypto.encryptor import Encryptor
 from shared.errors import NotFound
 from webhooks import signatures
@@ -45,10 +45,12 @@ async def get_row(
 
 
 async def lock_for_update(
-    session: AsyncSession, caller: Caller, endpoint_id: str, *, deleted_too: bool = False
+    session: AsyncSession, caller: Caller, endpoint_id: str, if_match: IfMatch = ANY_VERSION
 ) -> EndpointRow:
-    """The row, held until the transaction ends; with `deleted_too` also a tombstone. Raises `NotFound`."""
-    return await get_row(session, caller, endpoint_id, for_update=True, deleted_too=deleted_too)
+    """The row, locked. Raises `NotFound`, or `PreconditionFailed` when `if_match` names another version."""
+    row = await get_row(session, caller, endpoint_id, for_update=True)
+    if_match.check(row.version)
+    return row
 
 
 async def get_public_key(

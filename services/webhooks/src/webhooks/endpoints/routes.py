@@ -74,9 +74,7 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
         endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> Endpoint:
         """Change a webhook endpoint; what is left out stays."""
-        row = await endpoints.lock_for_update(session, caller, endpoint_id)
-        if_match.check(row.version)
-        return await endpoints.update(session, policy, caller, row, wanted, datetime.now(UTC))
+        return await endpoints.update(session, policy, caller, endpoint_id, if_match, wanted, datetime.now(UTC))
 
     @routes.delete("/v1/webhook-endpoints/{endpoint_id}", status_code=204)
     @requires(WRITE)
@@ -84,10 +82,7 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
         endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> None:
         """Delete a webhook endpoint; its unfinished deliveries are given up."""
-        row = await endpoints.lock_for_update(session, caller, endpoint_id, deleted_too=True)
-        if row.deleted_at is None:
-            if_match.check(row.version)
-            await endpoints.delete(session, caller, row, datetime.now(UTC))
+        await endpoints.delete(session, caller, endpoint_id, if_match, datetime.now(UTC))
 
 
 def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) -> None:
@@ -105,9 +100,8 @@ def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
         ] = False,
     ) -> EndpointEnabled:
         """Enable a webhook endpoint."""
-        row = await endpoints.lock_for_update(session, caller, endpoint_id)
         return await replays.enable_endpoint(
-            session, policy, limits, caller, row, with_missed=replay_missed, now=datetime.now(UTC)
+            session, policy, limits, caller, endpoint_id, with_missed=replay_missed, now=datetime.now(UTC)
         )
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/disable")
@@ -137,10 +131,14 @@ def _add_keys(routes: Router, policy: EndpointPolicy) -> None:
 
         The answer holds the new one and is never kept: sent again, even with its Idempotency-Key, the request makes another.
         """
-        row = await endpoints.lock_for_update(session, caller, endpoint_id)
-        if_match.check(row.version)
         return await endpoints.rotate_secret(
-            session, policy.encryptor, caller, row, overlap_seconds=wanted.overlap_seconds, now=datetime.now(UTC)
+            session,
+            policy.encryptor,
+            caller,
+            endpoint_id,
+            if_match,
+            overlap_seconds=wanted.overlap_seconds,
+            now=datetime.now(UTC),
         )
 
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/public-key")

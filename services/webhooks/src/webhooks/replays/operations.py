@@ -18,7 +18,7 @@ from shared.ids import new_id, to_uuid
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from webhooks import audit, endpoints
 from webhooks.deliveries import DeliveryRow
-from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPatch, EndpointPolicy, EndpointRow, visible_to
+from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPolicy, visible_to
 from webhooks.postgres import made_at
 from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
 from webhooks.replays.tables import ReplayRow
@@ -90,20 +90,19 @@ async def enable_endpoint(
     policy: EndpointPolicy,
     limits: ReplayLimits,
     caller: Caller,
-    row: EndpointRow,
+    endpoint_id: str,
     *,
     with_missed: bool,
     now: datetime,
 ) -> EndpointEnabled:
-    """The endpoint (`row` comes from `lock`), enabled; with `with_missed` what happened while it was off is sent as well.
+    """The endpoint, enabled; with `with_missed` the events from the time when it was disabled are sent, too.
 
-    Raises `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
+    Raises `NotFound`, `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
     """
-    off_since = None if row.enabled else row.disabled_at or row.updated_at
-    shown = await endpoints.update(session, policy, caller, row, EndpointPatch(enabled=True), now)
+    shown, disabled_since = await endpoints.enable(session, policy, caller, endpoint_id, now)
     replay = None
-    if with_missed and off_since is not None:
-        replay = await replay_missed(session, limits, caller, row.id, off_since, now)
+    if with_missed and disabled_since is not None:
+        replay = await replay_missed(session, limits, caller, endpoint_id, disabled_since, now)
     return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
 
 
