@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 RUN := $(VENV)/bin
 STACK := $(RUN)/python -m deploy.devstack
 SERVICES := identity billing jobs webhooks
@@ -12,11 +12,16 @@ PACKAGES := shared $(SERVICES:%=services/%)
 SOURCES := shared services deploy tests bench
 COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
-STAMP := $(VENV)/.installed
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 
 # Extra arguments: make test TESTS=tests/jobs PYTEST_ARGS=-x
 TESTS ?= tests
 PYTEST_ARGS ?=
+# Processes that share the tests; 0: none but pytest's own.
+WORKERS ?= 2
+# How many times more than in `make test` is tried.
+FUZZ_FACTOR ?= 10
 
 .PHONY: help
 help: ## List these targets
@@ -28,6 +33,8 @@ install: $(STAMP) ## Make the environment (.venv) from requirements.lock
 $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Waybill needs Python 3.11 or later: install one and call make PYTHON=/path/to/it $(MAKECMDGOALS)"; exit 1; }
+	@# An environment belongs to one version of Python: for another it is made anew (apart from it: VENV=.venv-3.13).
+	@test -d $(VENV)/lib/python$(PYTHON_VERSION) || ! test -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV) || { \
 		echo "This Python cannot make environments: install its venv package (Debian: apt-get install python3-venv)"; exit 1; }
 	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
@@ -41,7 +48,14 @@ demo: install ## Start everything and walk the main job aloud, from tenant to si
 
 .PHONY: test
 test: install ## Run the whole test suite on a private PostgreSQL and Kafka
-	@$(RUN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n $(WORKERS) $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: install ## Try random things for much longer than the tests do (again: make fuzz SEED=7)
+	@export FUZZ_FACTOR=$(FUZZ_FACTOR) FUZZ_SEED=$${SEED:-$$RANDOM$$RANDOM}; \
+	echo "The seed of this run: make fuzz SEED=$$FUZZ_SEED"; \
+	$(RUN)/python -m pytest -n $(WORKERS) -m 'fuzz or hypothesis' --timeout 3600 --hypothesis-seed $$FUZZ_SEED \
+		$(TESTS) $(PYTEST_ARGS) || { echo "The seed was $$FUZZ_SEED"; exit 1; }
 
 .PHONY: up
 up: install ## Start the suite in the background; returns when it is ready

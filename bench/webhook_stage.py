@@ -19,18 +19,9 @@ from bench.figures import Figure, Results
 from deploy.devstack.processes import LOOPBACK, find, free_ports
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from shared.messaging import topics
 from tests.support.stack import BackingStack, start_private_stack
-from tests.support.suite import Process
-from tests.support.webhooks import (
-    TOPICS_FILE,
-    DeliveryHarness,
-    headers_of,
-    job_created,
-    migrated,
-    open_database,
-    secret_32,
-)
+from tests.support.suite import Process, make_topics
+from tests.support.webhooks import DeliveryHarness, headers_of, job_created, migrated, open_database, secret_32
 
 ENDPOINTS_PER_TENANT = 50
 ANSWER_SECONDS = 120.0
@@ -275,7 +266,7 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
         await _count_statements(backing)
         url = await migrated(backing)
         bootstrap = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
-        await topics.apply(bootstrap, topics.load(TOPICS_FILE))
+        await make_topics(bootstrap, prefix="")
         keys = f"1:{secret_32()}"
         (port,) = free_ports(1)
         environment = {

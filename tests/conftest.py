@@ -1,17 +1,23 @@
-"""Wiring only: the servers behind the suite. What tests call lives in `tests/support`."""
+"""Wiring only: the servers behind the suite, and which worker runs what. What tests call lives in `tests/support`."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+import uvloop
 
+from tests.support import effort
+from tests.support.forks import SERVICES, Forker, forking
+from tests.support.lending import BorrowedStack, Lender
 from tests.support.receiver import Receiver, run_receiver
-from tests.support.stack import BackingStack, start_backing_stack
+from tests.support.sharing import Scheduler
+from tests.support.stack import BackingStack, start_backing_stack, start_private_stack
 from tests.support.transport import plain_logs
 
-# How long an example takes says how busy the machine is; each test has a bound of its own.
-settings.register_profile("waybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("waybill")
+LENDER = pytest.StashKey[Lender]()
+
+effort.load_profile()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +36,31 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Services run on uvloop; what is tested in the tests' own process does too."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
+    return Scheduler(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """In the process that starts the workers: tell each where the servers are to be had."""
+    stash = node.config.stash
+    if LENDER not in stash:
+        # Below the folder that pytest gives to each run, and removes some runs later.
+        stash[LENDER] = Lender(node.config._tmp_path_factory.mktemp("servers"))
+    node.workerinput["servers"] = stash[LENDER].terms
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if LENDER in config.stash:
+        config.stash[LENDER].stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def readable_logs() -> Iterator[None]:
     with plain_logs():
@@ -37,11 +68,27 @@ def readable_logs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def backing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
+def backing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
     """PostgreSQL and Kafka of this test run; each starts when it is first asked for."""
-    stack = start_backing_stack(tmp_path_factory.mktemp("backing"))
+    worker = getattr(request.config, "workerinput", None)
+    stack = BorrowedStack(worker["servers"]) if worker else start_backing_stack(tmp_path_factory.mktemp("backing"))
     yield stack
     stack.stop()
+
+
+@pytest.fixture(scope="session")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
+    """PostgreSQL and Kafka as the suite runs them, for the tests that kill them."""
+    stack = start_private_stack(tmp_path_factory.mktemp("fragile"))
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker | None]:
+    """What starts the services' processes; None where they start from nothing."""
+    with forking(*SERVICES) as forker:
+        yield forker
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ class Node:
     port: int
     controller_port: int
     pid_file: Path
+    more_settings: str = ""
+    """Lines of server.properties that count more than those of `SETTINGS_FILE`."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -82,6 +84,7 @@ def create(node: Node) -> None:
         + f"listeners=PLAINTEXT://{LOOPBACK}:{node.port},CONTROLLER://{LOOPBACK}:{node.controller_port}\n"
         + f"advertised.listeners=PLAINTEXT://{LOOPBACK}:{node.port}\n"
         + f"log.dirs={node.data}\n"
+        + node.more_settings
     )
     if (node.data / "meta.properties").exists():
         return

@@ -40,6 +40,8 @@ class Cluster:
     port: int
     password: str
     pid_file: Path
+    more_settings: str = ""
+    """Lines of postgresql.conf that count more than those of `SETTINGS_FILE`."""
 
     @property
     def admin_url(self) -> str:
@@ -90,6 +92,7 @@ def create(cluster: Cluster) -> None:
         _initialise(cluster)
     settings = SETTINGS_FILE.read_text() + (
         f"\n# Of this machine.\nlisten_addresses = '{LOOPBACK}'\nport = {cluster.port}\nunix_socket_directories = ''\n"
+        + cluster.more_settings
     )
     _write_owned(cluster, cluster.data / "waybill.conf", settings)
     _remove_stale_lock(cluster)
@@ -99,7 +102,7 @@ def wait_until_ready(admin_url: str, *, timeout_seconds: float = READY_TIMEOUT_S
     """Return once the server behind `admin_url` accepts sessions and answers."""
 
     def asked() -> subprocess.CompletedProcess[str]:
-        return _psql(admin_url, "--command=SELECT 1", check=False)
+        return psql(admin_url, "--command=SELECT 1", check=False)
 
     wait_until(
         lambda: asked().returncode == 0,
@@ -112,7 +115,7 @@ def create_database(admin_url: str, *, name: str, password: str) -> str:
     """Make the database `name` with its one role of the same name, true on every call; its URL."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > NAME_LENGTH_MAX:
         raise ValueError(f"not a database name: {name!r}")
-    _psql(admin_url, f"--set=name={name}", f"--file={DATABASE_SCRIPT}", role_password=password)
+    psql(admin_url, f"--set=name={name}", f"--file={DATABASE_SCRIPT}", role_password=password)
     parts = urlsplit(admin_url)
     address = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{name}:{quote(password, safe='')}@{address}", path=f"/{name}"))
@@ -120,13 +123,13 @@ def create_database(admin_url: str, *, name: str, password: str) -> str:
 
 def drop_database(admin_url: str, *, name: str) -> None:
     """Remove a database with its role, whoever is connected to it."""
-    _psql(admin_url, f'--command=DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    _psql(admin_url, f'--command=DROP ROLE IF EXISTS "{name}"')
+    psql(admin_url, f'--command=DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    psql(admin_url, f'--command=DROP ROLE IF EXISTS "{name}"')
 
 
 def forbid_strangers(cluster: Cluster) -> None:
     """Keep every role but the superuser out of the databases that come with a new server."""
-    _psql(cluster.admin_url, "--command=REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
+    psql(cluster.admin_url, "--command=REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
 
 
 def binaries() -> Path:
@@ -223,10 +226,10 @@ def _may_read_past_permissions() -> bool:
     return bool(told and int(told.group(1), 16) & DAC_READ_SEARCH_BIT)
 
 
-def _psql(
+def psql(
     url: str, *arguments: str, role_password: str | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run psql against `url`; the passwords travel in the environment, where other users cannot see them."""
+    """Run psql against `url` with these arguments; the passwords travel in the environment, where other users cannot see them."""
     parts = urlsplit(url)
     address = parts.netloc.rpartition("@")[2]
     without_password = urlunsplit(parts._replace(netloc=f"{parts.username or SUPERUSER}@{address}"))

@@ -35,7 +35,7 @@ PORT_OFFSET_MAX = 65535 - max(PORTS.values())
 SECRET_BYTES = 32
 # supervisord listens on a Unix socket in the home, and systems limit such a path to some 100 bytes.
 HOME_PATH_BYTES_MAX = 75
-PASSED_ON = ("WAYBILL_ROLES", "WAYBILL_LOG_LEVEL")
+PASSED_ON = ("WAYBILL_ROLES", "WAYBILL_LOG_LEVEL", "WAYBILL_KAFKA_PREFIX")
 
 
 class Secrets(TypedDict):

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.messaging import topics
 from shared.postgres.database import Database
-from tests.support.billing import TOPICS_FILE, Billing, migrated, open_database, running, settings_for
+from tests.support.billing import Billing, migrated, open_database, running, settings_for
 from tests.support.stack import BackingStack
+from tests.support.suite import own_topics
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ async def database(timers_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="module")
 async def billing(backing: BackingStack) -> AsyncIterator[Billing]:
     """Billing in all its roles, with PostgreSQL and Kafka."""
-    settings = settings_for(await migrated(backing), backing.kafka_bootstrap)
-    await topics.apply(backing.kafka_bootstrap, topics.load(TOPICS_FILE))
+    prefix = await own_topics(backing)
+    settings = settings_for(await migrated(backing), backing.kafka_bootstrap, kafka_prefix=prefix)
     async with running(settings) as service:
         yield service

@@ -251,7 +251,7 @@ async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing)
     async with running(billing.settings):
         trials = await begin_trials(writer, 30, ends_in=3 * SECOND)
         late: list[timedelta] = []
-        async with consuming(billing.settings.kafka_bootstrap_servers) as consumer, asyncio.timeout(60):
+        async with consuming(billing.settings) as consumer, asyncio.timeout(60):
             while len(late) < len(trials):
                 event = read(await consumer.getone())
                 if event is not None and event.type == "trial.expired" and event.tenant_id in trials:

@@ -1,10 +1,10 @@
 """Timers with many workers, extensions and crashes, on PostgreSQL: every end of a trial is published once and in time."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -23,6 +23,7 @@ from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.postgres.migrations import drift
 from tests.support.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
+from tests.support.forks import Forker, start
 from tests.support.suite import eventually
 
 SECOND = timedelta(seconds=1)
@@ -153,17 +154,21 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
     assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
-async def test_a_killed_worker_leaves_the_timer_to_another(timers_url: str, database: Database) -> None:
+async def test_a_killed_worker_leaves_the_timer_to_another(
+    timers_url: str, database: Database, forker: Forker | None, tmp_path: Path
+) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta())
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.billing", timers_url, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
+    said = tmp_path / "said"
+    worker = start(["tests.support.billing", timers_url], {}, output=said, errors=tmp_path / "errors", forker=forker)
+
+    async def has_taken() -> bool:
+        return said.exists() and said.read_text() == f"{TAKEN}\n"
+
     try:
-        assert (await asyncio.wait_for(process.stdout.readline(), 90)).decode().strip() == TAKEN
+        await eventually(has_taken, seconds=90, what="the worker has taken the timer")
     finally:
-        process.kill()
-        await process.wait()
+        worker.kill()
+        worker.wait(10)
     async with workers(timers_url, 2):
         await expired(database, tenant_id)
 

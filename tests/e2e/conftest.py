@@ -1,16 +1,21 @@
 """Wiring only: one suite of real processes for all end-to-end tests."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.forks import Forker
 from tests.support.stack import BackingStack
-from tests.support.suite import Suite, Tenant
+from tests.support.suite import CHEAP_HASHES, Suite, Tenant, new_prefix
 
 
 @pytest.fixture(scope="package")
-async def suite(backing: BackingStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
-    running = Suite(backing, tmp_path_factory.mktemp("suite"))
+async def suite(
+    backing: BackingStack, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Suite]:
+    environment = {**CHEAP_HASHES, "WAYBILL_KAFKA_PREFIX": new_prefix()}
+    running = await asyncio.to_thread(Suite, backing, tmp_path_factory.mktemp("suite"), environment, forker)
     await running.start()
     yield running
     await running.stop()

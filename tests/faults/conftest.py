@@ -1,23 +1,20 @@
 """Wiring only: a suite on servers of its own, because these tests kill them."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.stack import BackingStack, start_private_stack
-from tests.support.suite import Suite
+from tests.support.forks import Forker
+from tests.support.stack import BackingStack
+from tests.support.suite import CHEAP_HASHES, Suite
 
 
 @pytest.fixture(scope="module")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
-    stack = start_private_stack(tmp_path_factory.mktemp("fragile"))
-    yield stack
-    stack.stop()
-
-
-@pytest.fixture(scope="module")
-async def suite(fragile: BackingStack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
-    running = Suite(fragile, tmp_path_factory.mktemp("suite"))
+async def suite(
+    fragile: BackingStack, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Suite]:
+    running = await asyncio.to_thread(Suite, fragile, tmp_path_factory.mktemp("suite"), CHEAP_HASHES, forker)
     await running.start()
     yield running
     await running.stop()

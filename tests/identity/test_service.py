@@ -2,20 +2,22 @@
 
 import asyncio
 import json
-import os
-import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
 from shared.postgres.migrations import drift
+from tests.support import suite
+from tests.support.forks import Forker
 from tests.support.identity import Identity, Person, document
 from tests.support.suite import Process
 
-COMMAND_SECONDS = 90
+Command = Callable[..., Awaitable[dict[str, str]]]
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -24,34 +26,30 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "IDENTITY_DATABASE_URL": settings.database_url,
         "IDENTITY_SEALING_KEYS": settings.sealing_keys.get_secret_value(),
         "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "WAYBILL_KAFKA_PREFIX": settings.kafka_prefix,
         "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
         "WAYBILL_SECRET": settings.secret.get_secret_value(),
     }
 
 
-async def run(settings: Settings, *arguments: str) -> dict[str, str]:
-    """The JSON that a command of identity prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "identity",
-        *arguments,
-        env={**os.environ, **environment_of(settings)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
-    assert process.returncode == 0, errors.decode()
-    printed: dict[str, str] = json.loads(output)
-    return printed
+@pytest.fixture
+def run(identity: Identity, forker: Forker | None, tmp_path: Path) -> Command:
+    """Runs a command of identity and returns the JSON that it prints."""
+
+    async def run_command(*arguments: str) -> dict[str, str]:
+        command, environment = ["identity", *arguments], environment_of(identity.settings)
+        printed: dict[str, str] = json.loads(await suite.run(command, environment, tmp_path, forker))
+        return printed
+
+    return run_command
 
 
 async def test_the_migrated_database_is_what_the_models_say(identity: Identity) -> None:
     assert await asyncio.to_thread(drift, identity.settings.database_url, Base.metadata) == []
 
 
-async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Identity) -> None:
-    made = await run(identity.settings, "platform-key", "--name", "operator", "--test")
+async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Identity, run: Command) -> None:
+    made = await run("platform-key", "--name", "operator", "--test")
 
     assert made["api_key"].startswith("wbk_test_")
     operator = Person(identity.client, {"X-Api-Key": made["api_key"]}, {})
@@ -63,18 +61,18 @@ async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Ide
     assert made["api_key"] not in issued.data.model_dump_json()
 
 
-async def test_a_command_rotates_the_signing_key(identity: Identity) -> None:
-    rotated = await run(identity.settings, "rotate-signing-key")
+async def test_a_command_rotates_the_signing_key(identity: Identity, run: Command) -> None:
+    rotated = await run("rotate-signing-key")
 
     (published,) = await identity.events(rotated["key_id"], "signing_key.published")
     assert published.data.algorithm == "EdDSA"
     assert set(published.data.model_dump()) == {"key_id", "algorithm", "public_key", "retires_at"}
 
 
-async def test_a_process_serves_and_stops_in_order(identity: Identity, tmp_path: Path) -> None:
+async def test_a_process_serves_and_stops_in_order(identity: Identity, forker: Forker | None, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     environment = {**environment_of(identity.settings), "IDENTITY_PORT": str(port)}
-    process = Process("identity", environment, tmp_path / "identity.log", f"http://127.0.0.1:{port}")
+    process = Process("identity", environment, tmp_path / "identity.log", f"http://127.0.0.1:{port}", forker)
     process.start()
     try:
         await process.ready()

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from deploy.devstack.processes import free_ports
 from jobs.imports import operations
+from tests.support.forks import Forker
 from tests.support.job_files import accepted, ended, lines, send
 from tests.support.jobs import Jobs, running, smallest
 from tests.support.stack import BackingStack
@@ -42,7 +43,7 @@ async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
 
 
 @pytest.fixture
-async def replicas(service: Jobs, tmp_path: Path) -> AsyncIterator[list[Process]]:
+async def replicas(service: Jobs, forker: Forker | None, tmp_path: Path) -> AsyncIterator[list[Process]]:
     """Two processes with worker and API, not started yet."""
     settings = service.settings
     made = []
@@ -51,11 +52,12 @@ async def replicas(service: Jobs, tmp_path: Path) -> AsyncIterator[list[Process]
             "JOBS_DATABASE_URL": settings.database_url,
             "JOBS_PORT": str(port),
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            "WAYBILL_KAFKA_PREFIX": settings.kafka_prefix,
             "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
             "WAYBILL_SECRET": settings.secret.get_secret_value(),
             "WAYBILL_ROLES": "api,worker",
         }
-        made.append(Process("jobs", environment, tmp_path / f"jobs-{number}.log", f"http://127.0.0.1:{port}"))
+        made.append(Process("jobs", environment, tmp_path / f"jobs-{number}.log", f"http://127.0.0.1:{port}", forker))
     yield made
     for process in made:
         if process.popen is not None and process.popen.poll() is None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.job_store.rules import TRANSITIONS
+from tests.support.effort import FACTOR
 from tests.support.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
 from tests.support.jobs import Jobs
 
@@ -254,8 +255,8 @@ async def check(actors: JobActors, job: dict[str, Any], model: Model) -> None:
 
 
 @settings(
-    max_examples=LIVES,
-    derandomize=True,
+    max_examples=LIVES * FACTOR,
+    derandomize=FACTOR == 1,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.file_formats.record_reader import RECORD_BYTES_MAX, CsvReader, LineReader, Record, RecordReader
+from tests.support.effort import FACTOR
 
 TEXT = st.text(alphabet='ab,"\n\r é', max_size=12).map(str.encode) | st.binary(max_size=4)
 FILES = st.lists(TEXT, max_size=30).map(b"".join)
@@ -25,7 +26,7 @@ def cut(records: RecordReader, content: bytes, piece_bytes: int) -> list[Record]
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(content=FILES, piece_bytes=st.integers(1, 40))
-@settings(max_examples=300)
+@settings(max_examples=300 * FACTOR)
 def test_the_size_of_the_pieces_changes_nothing(
     kind: type[CsvReader] | type[LineReader], content: bytes, piece_bytes: int
 ) -> None:
@@ -34,7 +35,7 @@ def test_the_size_of_the_pieces_changes_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(content=FILES)
-@settings(max_examples=200)
+@settings(max_examples=200 * FACTOR)
 def test_reading_goes_on_after_any_record(kind: type[CsvReader] | type[LineReader], content: bytes) -> None:
     whole = cut(kind(), content, len(content) + 1)
 

@@ -42,6 +42,7 @@ def test_the_default_location_is_taken_when_none_is_named() -> None:
             [("/location_id", "location_required"), ("/distribution_location_id", "location_not_yours")],
         ),
     ],
+    ids=["none", "another's", "another's to distribute from", "both"],
 )
 def test_all_that_is_wrong_with_the_locations_is_said_at_once(
     merchant: Merchant, location_id: str | None, distribution_location_id: str | None, expected: list[tuple[str, str]]

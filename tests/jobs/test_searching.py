@@ -11,6 +11,7 @@ from sqlalchemy import text
 from jobs.search.query import as_tsquery
 from jobs.search_index import tokens
 from shared.ids import new_id
+from tests.support.effort import FACTOR
 from tests.support.jobs import Api, Jobs, Tenant, smallest
 
 SOFA: dict[str, Any] = {
@@ -495,7 +496,7 @@ async def test_control_characters_in_a_query_are_refused(shop: Api) -> None:
         assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, name)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300 * FACTOR, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kept=some.lists(some.text(some.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=120), max_size=4),
     asked=some.text(some.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=120),

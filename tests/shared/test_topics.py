@@ -101,9 +101,9 @@ async def test_the_command_line(backing: BackingStack, tmp_path: Path, capsys: p
     name = f"tests.{secrets.token_hex(6)}"
     file = tmp_path / "topics.yaml"
 
-    async def command(partitions: int) -> tuple[int, str, str]:
+    async def command(partitions: int, *more: str) -> tuple[int, str, str]:
         file.write_text(f"topics: [{{name: {name}, partitions: {partitions}, replication_factor: 3}}]")
-        arguments = [str(file), "--bootstrap", backing.kafka_bootstrap, "--replication-factor", "1"]
+        arguments = [str(file), "--bootstrap", backing.kafka_bootstrap, "--replication-factor", "1", *more]
         status = await asyncio.to_thread(topics.main, arguments)
         output = capsys.readouterr()
         return status, output.out, output.err
@@ -111,6 +111,7 @@ async def test_the_command_line(backing: BackingStack, tmp_path: Path, capsys: p
     assert await command(1) == (0, f"created {name}\n", "")
     assert await command(1) == (0, "1 topics are as they should be\n", "")
     assert await command(2) == (1, "", f"topics: {name} has 1 partitions, the file says 2; not changed\n")
+    assert await command(2, "--prefix", "other.") == (0, f"created other.{name}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,13 +31,12 @@ from shared.ids import new_id
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from shared.postgres.migrations import migrate
+from tests.support import stack
 from tests.support.stack import BackingStack
 from tests.support.suite import eventually
 
 TRIAL_DAYS = 14
 TAKEN = "taken"
-TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 
 _OUTBOX = text("SELECT headers, value FROM outbox WHERE key = :key ORDER BY id")
 
@@ -73,9 +71,7 @@ def open_database(url: str) -> Database:
 
 async def migrated(backing: BackingStack) -> str:
     """The URL of a new database with billing's tables."""
-    url = await asyncio.to_thread(backing.create_database, "billing")
-    await asyncio.to_thread(migrate, "billing", url)
-    return url
+    return await asyncio.to_thread(stack.migrated, backing, "billing")
 
 
 async def begin_trials(database: Database, count: int, *, ends_in: timedelta) -> dict[str, datetime]:
@@ -116,8 +112,9 @@ class Billing:
     async def publish(self, *events: Event) -> None:
         """Publish events to Kafka, in place of the services that own them."""
         for event in events:
+            topic = f"{self.settings.kafka_prefix}{event.topic}"
             await self._producer.send_and_wait(
-                event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
+                topic, event.value(), key=event.subject.encode(), headers=event.headers()
             )
 
     async def introduce(self) -> None:
@@ -203,7 +200,7 @@ class Billing:
     async def events(self, tenant_id: str, *types: str, seconds: float = 30.0) -> list[Event]:
         """What Kafka has of this tenant up to the last of `types`, which is waited for; those must be all there is."""
         found: list[Event] = []
-        async with consuming(self.settings.kafka_bootstrap_servers) as consumer, asyncio.timeout(seconds):
+        async with consuming(self.settings) as consumer, asyncio.timeout(seconds):
             while len(found) < len(types):
                 found += [event for event in [read(await consumer.getone())] if event and event.tenant_id == tenant_id]
         assert [event.type for event in found] == list(types)
@@ -220,9 +217,13 @@ def read(record: Any) -> Event | None:
 
 
 @asynccontextmanager
-async def consuming(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of all that billing has published so far and will."""
-    consumer = AIOKafkaConsumer(events.TOPIC, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        f"{settings.kafka_prefix}{events.TOPIC}",
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        auto_offset_reset="earliest",
+    )
     await consumer.start()
     try:
         yield consumer

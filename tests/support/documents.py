@@ -1,14 +1,21 @@
-"""The OpenAPI and AsyncAPI documents of the services, as their own commands print them."""
+"""The OpenAPI and AsyncAPI documents of the services, as their own commands print them.
+
+As a program, it prints all of them as JSON.
+"""
 
 import base64
+import io
+import json
 import os
+import runpy
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from itertools import product
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "contracts"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests/contracts"
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 KINDS = ("openapi", "asyncapi")
 COMMAND_SECONDS = 120
@@ -32,21 +39,34 @@ def path_of(service: str, kind: str) -> Path:
 
 def generate() -> dict[tuple[str, str], str]:
     """All documents by service and kind. Raises `CalledProcessError` when a command fails."""
-    pairs = list(product(SERVICES, KINDS))
-    with ThreadPoolExecutor(2) as threads:
-        return dict(zip(pairs, threads.map(_document, pairs), strict=True))
-
-
-def _document(pair: tuple[str, str]) -> str:
-    service, kind = pair
-    command = [sys.executable, "-m", service, kind]
-    # Nothing of the caller's own installation may show in the document.
+    # Nothing of the caller's own installation may show in a document.
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("WAYBILL_", *(f"{service.upper()}_" for service in SERVICES)))
     }
+    # One process for all of them: what they import takes longer than what they do.
     done = subprocess.run(
-        command, env={**inherited, **_ENVIRONMENT}, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+        [sys.executable, "-m", "tests.support.documents"],
+        cwd=ROOT,
+        env={**inherited, **_ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=True,
     )
-    return done.stdout
+    return {(service, kind): text for service, kind, text in json.loads(done.stdout)}
+
+
+def _document(service: str, kind: str) -> str:
+    """What `python -m <service> <kind>` prints."""
+    printed = io.StringIO()
+    sys.argv = [service, kind]
+    with redirect_stdout(printed):
+        runpy.run_module(service, run_name="__main__", alter_sys=True)
+    return printed.getvalue()
+
+
+if __name__ == "__main__":
+    documents = [(service, kind, _document(service, kind)) for service, kind in product(SERVICES, KINDS)]
+    sys.stdout.write(json.dumps(documents))

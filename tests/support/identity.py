@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,13 +17,10 @@ from identity.api_keys import operations
 from identity.app import create_app, create_service
 from identity.config import Settings
 from shared.events import Event, Vocabulary, access, billing, identity, text_headers
-from shared.messaging import topics
-from shared.postgres.migrations import migrate
-from tests.support.stack import BackingStack
-from tests.support.suite import basic, eventually
+from tests.support.stack import BackingStack, migrated
+from tests.support.suite import basic, eventually, own_topics
 
 PASSWORD = "correct horse battery staple"
-TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 
 _numbers = itertools.count(1)
 
@@ -190,9 +186,8 @@ class Identity:
         await self._publish(access.CredentialUsed(tenant_id=None, subject="jobs", sequence=0, data=data))
 
     async def _publish(self, event: Event) -> None:
-        await self._producer.send_and_wait(
-            event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
-        )
+        topic = f"{self.settings.kafka_prefix}{event.topic}"
+        await self._producer.send_and_wait(topic, event.value(), key=event.subject.encode(), headers=event.headers())
 
     async def log_in(self, tenant: str, address: str, password: str = PASSWORD) -> Person:
         """A person's session."""
@@ -209,7 +204,9 @@ class Identity:
         found: list[Event] = []
         vocabulary = Vocabulary(*identity.EVENTS)
         consumer = AIOKafkaConsumer(
-            identity.TOPIC, bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+            f"{self.settings.kafka_prefix}{identity.TOPIC}",
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            auto_offset_reset="earliest",
         )
         await consumer.start()
         try:
@@ -276,20 +273,13 @@ def settings_for(url: str, bootstrap_servers: str, **more: Any) -> Settings:
 @asynccontextmanager
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Identity]:
     """Identity on a new database, from the start of its parts to their stop."""
-    url = await asyncio.to_thread(backing.create_database, "identity")
-    await asyncio.to_thread(migrate, "identity", url)
-    bootstrap_servers = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
-    await create_topics(bootstrap_servers)
-    settings = settings_for(url, bootstrap_servers, **more)
+    url = await asyncio.to_thread(migrated, backing, "identity")
+    prefix = await own_topics(backing)
+    settings = settings_for(url, backing.kafka_bootstrap, kafka_prefix=prefix, **more)
     async with served(settings) as identity_:
         identity_.platform = await identity_.platform_key(livemode=False)
         identity_.live_platform = await identity_.platform_key(livemode=True)
         yield identity_
-
-
-async def create_topics(bootstrap_servers: str) -> None:
-    """Every topic of the suite."""
-    await topics.apply(bootstrap_servers, topics.load(TOPICS_FILE))
 
 
 @asynccontextmanager

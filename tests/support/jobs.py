@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,13 +27,10 @@ from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, billing, identity, text_headers
 from shared.events import jobs as facts
 from shared.ids import new_id, to_uuid
-from shared.messaging import topics
 from shared.postgres.database import Database
-from shared.postgres.migrations import migrate
-from tests.support.stack import BackingStack
-from tests.support.suite import basic, eventually
+from tests.support.stack import BackingStack, migrated
+from tests.support.suite import basic, eventually, own_topics
 
-TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 READY_SECONDS = 60.0
 KNOWN_SECONDS = 40.0
@@ -243,8 +239,9 @@ class Jobs:
     async def tell(self, *events: Event) -> None:
         """Publish facts and wait until they are in the service's tables (its cache may take a moment longer)."""
         for event in events:
+            topic = f"{self.settings.kafka_prefix}{event.topic}"
             await self._producer.send_and_wait(
-                event.topic, event.value(), key=event.subject.encode(), headers=event.headers()
+                topic, event.value(), key=event.subject.encode(), headers=event.headers()
             )
         for event in events:
             known = partial(self._knows, event)
@@ -324,7 +321,9 @@ class Jobs:
         """The first `count` facts on the jobs topic about this tenant."""
         vocabulary = Vocabulary(*facts.EVENTS)
         consumer = AIOKafkaConsumer(
-            facts.TOPIC, bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+            f"{self.settings.kafka_prefix}{facts.TOPIC}",
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            auto_offset_reset="earliest",
         )
         await consumer.start()
         try:
@@ -387,16 +386,19 @@ def _tenant(tenant_id: str, status: str, sequence: int, *, job_review: bool = Fa
 @asynccontextmanager
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Jobs]:
     """The service on a database of its own, introduced to the platform and to identity's signing key."""
-    kafka = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
-    await topics.apply(kafka, topics.load(TOPICS_FILE))
-    url = await asyncio.to_thread(backing.create_database, "jobs")
-    await asyncio.to_thread(migrate, "jobs", url)
+    prefix = await own_topics(backing)
+    kafka = backing.kafka_bootstrap
     settings = Settings(
-        database_url=url, kafka_bootstrap_servers=kafka, key_peppers=f"1:{_secret()}", secret=_secret(), **more
+        database_url=await asyncio.to_thread(migrated, backing, "jobs"),
+        kafka_bootstrap_servers=kafka,
+        kafka_prefix=prefix,
+        key_peppers=f"1:{_secret()}",
+        secret=_secret(),
+        **more,
     )
     app = create_app(settings)
     # What tests put there at once is more than the service ever writes in one statement.
-    database = Database(url, application_name="tests", pool_size=4, statement_timeout_ms=60_000)
+    database = Database(settings.database_url, application_name="tests", pool_size=4, statement_timeout_ms=60_000)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
     await producer.start()
     try:

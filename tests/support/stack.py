@@ -1,26 +1,41 @@
 """PostgreSQL and Kafka for a test run: the servers named by the environment, else containers, else private processes.
 
-Each is started when it is first asked for, so that tests of one service's rules do not wait for a broker.
+Each is started when it is first asked for, so that tests of one service's rules do not wait for a broker. The workers of one run
+(pytest-xdist) share one of each: see `tests.support.lending`.
 """
 
+import fcntl
 import os
 import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from deploy.devstack import broker, postgres
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, free_ports, last_lines, wait_until
+from shared.postgres.migrations import migrate
 
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = broker.KAFKA_IMAGE
 RESTART_TIMEOUT_SECONDS = 100.0
 DOCKER_TIMEOUT_SECONDS = 10
 DATABASE_PASSWORD_BYTES = 18
+# Nothing kills these servers, and nobody needs their data tomorrow: what makes data survive is left out.
+FLEETING_POSTGRES = """
+fsync = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+max_connections = 300
+"""
+FLEETING_KAFKA = """
+log.index.size.max.bytes=65536
+"""
 
 
 class NotPrivate(Exception):
@@ -28,11 +43,15 @@ class NotPrivate(Exception):
 
 
 class BackingStack:
-    """PostgreSQL and Kafka until `stop()`. Everything blocks: from a coroutine, call through `asyncio.to_thread`."""
+    """PostgreSQL and Kafka until `stop()`. Everything blocks: from a coroutine, call through `asyncio.to_thread`.
 
-    def __init__(self, home: Path, *, use_docker: bool, use_existing: bool = True) -> None:
+    Private servers keep what they acknowledge, whatever kills them, as the suite's own do; unless `fleeting`, which is cheaper.
+    """
+
+    def __init__(self, home: Path, *, use_docker: bool, use_existing: bool = True, fleeting: bool = False) -> None:
         self._home = home
         self._use_docker = use_docker
+        self._fleeting = fleeting
         self._environment: Mapping[str, str] = os.environ if use_existing else {}
         self._private: dict[str, PrivateProcess] = {}
         self._databases: list[str] = []
@@ -58,9 +77,10 @@ class BackingStack:
 
     @property
     def can_fail(self) -> bool:
-        """Whether both servers are private processes, so that they can be killed."""
+        """Whether both servers are private processes that lose nothing when they are killed."""
         external = ("WAYBILL_POSTGRES_URL", "WAYBILL_KAFKA_BOOTSTRAP_SERVERS")
-        return not self._use_docker and not any(self._environment.get(variable) for variable in external)
+        existing = any(self._environment.get(variable) for variable in external)
+        return not self._use_docker and not self._fleeting and not existing
 
     def create_database(self, name: str) -> str:
         """A new database with a role of its own and the extensions; its URL. It is dropped when the run ends."""
@@ -69,6 +89,38 @@ class BackingStack:
         url = postgres.create_database(self.postgres_admin_url, name=unique, password=password)
         self._databases.append(unique)
         return url
+
+    def copy_database(self, name: str, prepare: Callable[[str], None]) -> str:
+        """A new database like one that `prepare` has filled, once for all that ask for this name; its URL.
+
+        Its role is the one of that original, and it is dropped when the run ends.
+        """
+        original = urlsplit(self._original(name, prepare))
+        unique = f"{name}_{secrets.token_hex(4)}"
+        self._run_sql(
+            f'CREATE DATABASE "{unique}" TEMPLATE "{original.path[1:]}" OWNER "{original.username}"',
+            f'REVOKE ALL ON DATABASE "{unique}" FROM PUBLIC',
+        )
+        self._databases.append(unique)
+        return urlunsplit(original._replace(path=f"/{unique}"))
+
+    def _original(self, name: str, prepare: Callable[[str], None]) -> str:
+        """The database that copies are made of; nobody connects to it any more. The first of all workers to ask makes it."""
+        written = self._home / f"{name}.original"
+        with written.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not written.exists():
+                url = self.create_database(name)
+                self._databases.remove(urlsplit(url).path[1:])
+                prepare(url)
+                written.write_text(url)
+            return written.read_text()
+
+    def _run_sql(self, *statements: str) -> None:
+        """Have the superuser run these, one by one, in the database `postgres`."""
+        postgres.psql(
+            self.postgres_admin_url, "--set=ON_ERROR_STOP=1", *(f"--command={statement}" for statement in statements)
+        )
 
     def kill9_postgres(self) -> None:
         """Kill PostgreSQL with SIGKILL; returns when it is dead."""
@@ -92,14 +144,21 @@ class BackingStack:
 
     def stop(self) -> None:
         """End what this run started; servers that existed before lose only the databases made here."""
-        if self._environment.get("WAYBILL_POSTGRES_URL"):
-            for name in self._databases:
-                with suppress(StackError):  # an existing server that went away has nothing to clean
-                    postgres.drop_database(self.postgres_admin_url, name=name)
+        self._databases += [urlsplit(file.read_text()).path[1:] for file in self._home.glob("*.original")]
+        self.drop_databases()
         self._cleanup.close()
         for process in self._private.values():
             process.stop()
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def drop_databases(self) -> None:
+        """Remove what was made here from a server that existed before; a server of this run goes as a whole."""
+        if not self._environment.get("WAYBILL_POSTGRES_URL"):
+            return
+        for name in self._databases:
+            with suppress(StackError):  # an existing server that went away has nothing to clean
+                postgres.drop_database(self.postgres_admin_url, name=name)
+        self._databases.clear()
 
     def _killable(self, name: str) -> "PrivateProcess":
         if not self.can_fail:
@@ -114,6 +173,7 @@ class BackingStack:
             port=port,
             password=secrets.token_urlsafe(DATABASE_PASSWORD_BYTES),
             pid_file=self._home / "postgres.pid",
+            more_settings=FLEETING_POSTGRES if self._fleeting else "",
         )
         postgres.create(cluster)
 
@@ -131,6 +191,7 @@ class BackingStack:
             port=port,
             controller_port=controller_port,
             pid_file=self._home / "kafka.pid",
+            more_settings=FLEETING_KAFKA if self._fleeting else "",
         )
         broker.create(node)
 
@@ -240,10 +301,15 @@ class PrivateProcess:
             self._leash = None
 
 
+def migrated(backing: BackingStack, service: str) -> str:
+    """The URL of a new database with the tables of a service. Blocks."""
+    return backing.copy_database(service, partial(migrate, service))
+
+
 def start_backing_stack(home: Path) -> BackingStack:
     """PostgreSQL and Kafka for a test run, with `home` for their files; nothing runs before it is asked for."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return BackingStack(home, use_docker=docker_answers())
+    return BackingStack(home, use_docker=docker_answers(), fleeting=True)
 
 
 def start_private_stack(home: Path) -> BackingStack:

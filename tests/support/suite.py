@@ -6,14 +6,11 @@ bound, until every service knows a credential.
 
 import asyncio
 import base64
-import ctypes
 import itertools
 import json
-import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,15 +22,23 @@ import httpx
 
 from deploy.devstack.processes import free_ports
 from shared.ids import to_uuid
-from tests.support.stack import BackingStack
+from shared.messaging import topics
+from tests.support.forks import Forker, Program, start
+from tests.support.stack import BackingStack, migrated
 
 SERVICES = ("identity", "billing", "jobs", "webhooks")
-TOPICS_FILE = Path("deploy/kafka/topics.yaml")
-PR_SET_PDEATHSIG = 1
+TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 START_SECONDS = 150.0
 STOP_SECONDS = 20.0
 SETTLE_SECONDS = 30.0
+COMMAND_SECONDS = 120.0
 PASSWORD = "correct horse battery staple"
+CHEAP_HASHES = {
+    "IDENTITY_ARGON2_MEMORY_KIB": "64",
+    "IDENTITY_ARGON2_TIME_COST": "1",
+    "IDENTITY_ARGON2_PARALLELISM": "1",
+}
+"""Settings under which a password hash costs nothing: at the usual cost they would be most of what some tests do."""
 
 ValueT = TypeVar("ValueT")
 _numbers = itertools.count(1)
@@ -58,6 +63,23 @@ def unique(word: str) -> str:
     return f"{word} {next(_numbers)} {secrets.token_hex(4)}"
 
 
+def new_prefix() -> str:
+    """A prefix of names in Kafka that nobody else has."""
+    return f"{secrets.token_hex(4)}."
+
+
+async def own_topics(backing: BackingStack) -> str:
+    """Every topic of the suite, made for one installation alone; the prefix of its topics and consumer groups."""
+    prefix = new_prefix()
+    await make_topics(await asyncio.to_thread(lambda: backing.kafka_bootstrap), prefix)
+    return prefix
+
+
+async def make_topics(bootstrap_servers: str, prefix: str) -> None:
+    """Every topic of the suite, under this prefix."""
+    await topics.apply(bootstrap_servers, topics.load(TOPICS_FILE), prefix=prefix)
+
+
 @dataclass
 class Process:
     """One service as a process of its own."""
@@ -66,17 +88,11 @@ class Process:
     environment: Mapping[str, str]
     log: Path
     url: str
-    popen: subprocess.Popen[bytes] | None = None
+    forker: Forker | None = None
+    popen: Program | None = None
 
     def start(self) -> None:
-        with self.log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", self.name, "serve"],
-                env={**os.environ, **self.environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent,
-            )
+        self.popen = start([self.name, "serve"], self.environment, output=self.log, forker=self.forker)
 
     def kill9(self) -> None:
         assert self.popen is not None
@@ -253,14 +269,21 @@ class Tenant:
 
 
 class Suite:
-    """Four services on one PostgreSQL and one Kafka."""
+    """Four services on one PostgreSQL and one Kafka. Making one blocks: from a coroutine, call `asyncio.to_thread`."""
 
-    def __init__(self, backing: BackingStack, home: Path, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        backing: BackingStack,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        forker: Forker | None = None,
+    ):
         self._backing = backing
+        self._forker = forker
         self._home = home
         ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        self.databases = {name: backing.create_database(name) for name in SERVICES}
+        self.databases = {name: migrated(backing, name) for name in SERVICES}
         self.environment = {
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": backing.kafka_bootstrap,
             "WAYBILL_INSTANCE": "tests",
@@ -276,13 +299,13 @@ class Suite:
             **(environment or {}),
         }
         self.processes = {
-            name: Process(name, self.environment, home / f"{name}.log", self.urls[name]) for name in SERVICES
+            name: Process(name, self.environment, home / f"{name}.log", self.urls[name], forker) for name in SERVICES
         }
         self.client = httpx.AsyncClient(timeout=30, trust_env=False, limits=httpx.Limits(max_connections=400))
         self.platform = Api(self, {})
 
     async def start(self) -> None:
-        """Topics, migrations, processes, a platform key; nothing is left running when that fails."""
+        """Topics, processes, a platform key; nothing is left running when that fails."""
         try:
             await self._start()
         except BaseException:
@@ -290,12 +313,12 @@ class Suite:
             raise
 
     async def _start(self) -> None:
-        await self._run("-m", "shared.messaging.topics", str(TOPICS_FILE))
-        await asyncio.gather(*(self._run("-m", name, "migrate") for name in SERVICES))
+        await make_topics(self._backing.kafka_bootstrap, self.environment.get("WAYBILL_KAFKA_PREFIX", ""))
         for process in self.processes.values():
             process.start()
         await asyncio.gather(*(process.ready() for process in self.processes.values()))
-        made = json.loads(await self._run("-m", "identity", "platform-key", "--name", "tests", "--test"))
+        command = ["identity", "platform-key", "--name", "tests", "--test"]
+        made = json.loads(await run(command, self.environment, self._home, self._forker))
         self.platform = Api(self, {"X-Api-Key": made["api_key"]})
         await self.platform.settled()
 
@@ -351,17 +374,21 @@ class Suite:
         finally:
             await connection.close()
 
-    async def _run(self, *arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            env={**os.environ, **self.environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await asyncio.wait_for(process.communicate(), 120)
-        assert process.returncode == 0, f"{arguments}: {errors.decode()[-3000:]}"
-        return output.decode().strip().splitlines()[-1] if output.strip() else ""
+
+async def run(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, forker: Forker | None = None
+) -> str:
+    """The last line that a command of the suite writes (`identity platform-key …`); it must end well."""
+    name = secrets.token_hex(4)
+    output, errors = folder / f"{name}.out", folder / f"{name}.err"
+    program = start(command, environment, output=output, errors=errors, forker=forker)
+    try:
+        status = await asyncio.to_thread(program.wait, COMMAND_SECONDS)
+    finally:
+        program.kill()
+    assert status == 0, f"{command}: {errors.read_text()[-3000:]}"
+    written = output.read_text().strip()
+    return written.splitlines()[-1] if written else ""
 
 
 def basic(api_account_id: str, api_auth_key: str) -> dict[str, str]:
@@ -384,12 +411,6 @@ def job(location_id: str | None = None, **more: Any) -> dict[str, Any]:
     if location_id is not None:
         body["location_id"] = location_id
     return body
-
-
-def _end_with_parent() -> None:
-    """A test run that is killed takes its services along (Linux; elsewhere they are ended by the fixture alone)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _secret() -> str:

@@ -71,15 +71,20 @@ def plain_logs() -> Iterator[None]:
 @asynccontextmanager
 async def plumbed_database(backing: BackingStack, **options: int) -> AsyncIterator[Database]:
     """A new database with the tables that every service has."""
-    url = await asyncio.to_thread(backing.create_database, "transport")
+    url = await asyncio.to_thread(backing.copy_database, "transport", lambda url: asyncio.run(_plumb(url)))
     database = Database(url, application_name="transport-tests", **options)
     try:
-        async with database.engine.begin() as connection:
-            for statement in base_table_statements():
-                await connection.execute(text(statement))
         yield database
     finally:
         await database.close()
+
+
+async def _plumb(url: str) -> None:
+    database = Database(url, application_name="transport-tests")
+    async with database.engine.begin() as connection:
+        for statement in base_table_statements():
+            await connection.execute(text(statement))
+    await database.close()
 
 
 async def new_topic(

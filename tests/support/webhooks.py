@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -31,12 +30,12 @@ from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.events import Event, billing, identity, jobs
 from shared.ids import from_uuid, new_id, to_uuid
-from shared.messaging import outbox, topics
+from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from shared.postgres.migrations import migrate
+from tests.support import stack
 from tests.support.stack import BackingStack
-from tests.support.suite import eventually
+from tests.support.suite import eventually, own_topics
 from webhooks.app import create_app
 from webhooks.config import Settings
 from webhooks.dispatch.dispatcher import Dispatcher
@@ -53,7 +52,6 @@ from webhooks.http_client.sender import Sender
 from webhooks.queue.leases import LeasedDelivery
 from webhooks.replays.operations import ReplayLimits
 
-TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 LOOPBACK = parse_networks("127.0.0.0/8")
 SCHEDULE = (0.05, 0.1, 0.2)
 BATCH = 50
@@ -110,9 +108,7 @@ def incoming_event(event: Event) -> IncomingEvent:
 
 async def migrated(backing: BackingStack) -> str:
     """The URL of a new database with webhooks' tables."""
-    url = await asyncio.to_thread(backing.create_database, "webhooks")
-    await asyncio.to_thread(migrate, "webhooks", url)
-    return url
+    return await asyncio.to_thread(stack.migrated, backing, "webhooks")
 
 
 @dataclass
@@ -297,13 +293,16 @@ class Webhooks:
             await self.tell_raw(event.topic, event.subject, event.headers(), event.value())
 
     async def tell_raw(self, topic: str, key: str, headers: Sequence[tuple[str, bytes]], value: bytes) -> None:
+        topic = f"{self.settings.kafka_prefix}{topic}"
         await self._producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
 
     async def published(self, topic: str, key: str, *, count: int) -> list[tuple[dict[str, str], bytes]]:
         """Headers and values of the first `count` records of a key."""
         found: list[tuple[dict[str, str], bytes]] = []
         consumer = AIOKafkaConsumer(
-            topic, bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+            f"{self.settings.kafka_prefix}{topic}",
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            auto_offset_reset="earliest",
         )
         await consumer.start()
         try:
@@ -478,11 +477,12 @@ class Tenant:
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Webhooks]:
     """The service in all its roles, from the start of its parts to their stop."""
     url = await migrated(backing)
-    bootstrap = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
-    await topics.apply(bootstrap, topics.load(TOPICS_FILE))
+    prefix = await own_topics(backing)
+    bootstrap = backing.kafka_bootstrap
     values: dict[str, Any] = {
         "database_url": url,
         "kafka_bootstrap_servers": bootstrap,
+        "kafka_prefix": prefix,
         "key_peppers": f"1:{secret_32()}",
         "secret": secret_32(),
         "sealing_keys": f"1:{secret_32()}",

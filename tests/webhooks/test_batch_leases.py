@@ -1,15 +1,15 @@
 """Flights: first attempts without rows of their own. Nothing of them is lost, and whoever has lost one changes nothing any more."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
+from tests.support.forks import Forker, start
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
@@ -156,7 +156,7 @@ async def test_a_first_attempt_that_takes_long_is_shown_and_made_once(harness: D
 
 
 async def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_flight(
-    harness: DeliveryHarness, database_url: str
+    harness: DeliveryHarness, database_url: str, forker: Forker | None, tmp_path: Path
 ) -> None:
     received: Counter[str] = Counter()
 
@@ -171,7 +171,8 @@ async def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_
         for round_number in range(1, 3):
             seen = len(received)
             arguments = [database_url, harness.sealing_keys, harness.tenant_id, "2000"]
-            worker = subprocess.Popen([sys.executable, "-m", "tests.support.webhooks", *arguments])
+            command = ["tests.support.webhooks", *arguments]
+            worker = start(command, {}, output=tmp_path / "log", forker=forker)
             try:
                 await eventually(partial(has_more, received, seen + 300), seconds=60, what="the worker works")
             finally:

@@ -1,13 +1,12 @@
 """From the queue to the receiver: at least once, recorded once, and nobody held up by somebody else."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from shared.ids import to_uuid
+from tests.support.forks import Forker, start
 from tests.support.receiver import Receiver
 from tests.support.servers import serving
 from tests.support.suite import eventually
@@ -189,7 +189,9 @@ async def test_retries_do_not_take_the_places_of_first_attempts(harness: Deliver
         await eventually(lambda: nothing_queued(harness), what="all retries were made")
 
 
-async def test_a_worker_killed_in_flight_loses_nothing(harness: DeliveryHarness, database_url: str) -> None:
+async def test_a_worker_killed_in_flight_loses_nothing(
+    harness: DeliveryHarness, database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
     arrived = asyncio.Event()
     answered: list[str] = []
 
@@ -203,7 +205,8 @@ async def test_a_worker_killed_in_flight_loses_nothing(harness: DeliveryHarness,
     async with serving(hang_once) as url:
         await harness.endpoint(url)
         event_id = await harness.publish_job()
-        worker = subprocess.Popen([sys.executable, "-m", "tests.support.webhooks", database_url, harness.sealing_keys])
+        command = ["tests.support.webhooks", database_url, harness.sealing_keys]
+        worker = start(command, {}, output=tmp_path / "log", forker=forker)
         try:
             await asyncio.wait_for(arrived.wait(), 60)
         finally:

@@ -9,6 +9,7 @@ from aiohttp import web
 from sqlalchemy import text
 
 from shared.ids import to_uuid
+from tests.support.effort import seeds
 from tests.support.servers import serving
 from tests.support.suite import eventually
 from tests.support.webhooks import DeliveryHarness, job_created, typed
@@ -52,7 +53,8 @@ async def disturb(harness: DeliveryHarness, chance: random.Random) -> None:
                 await due.resend(session, row.event_id, row.endpoint_id)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", seeds(2))
 async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answered(
     harness: DeliveryHarness, seed: int
 ) -> None:

@@ -14,6 +14,7 @@ from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
+from tests.support.effort import seeds
 from tests.support.receiver import Received, Receiver
 from tests.support.suite import eventually
 from tests.support.webhooks import LOOPBACK, DeliveryHarness, job_created, typed
@@ -162,7 +163,8 @@ class World:
                 await due.resend(session, row.event_id, row.endpoint_id)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", seeds(3))
 async def test_everything_goes_where_it_belongs_and_nowhere_else(
     harness: DeliveryHarness, receiver: Receiver, seed: int
 ) -> None:

@@ -77,6 +77,12 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap_servers: str = Field(
         validation_alias="WAYBILL_KAFKA_BOOTSTRAP_SERVERS", description="Kafka addresses, host:port, comma-separated."
     )
+    kafka_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        validation_alias="WAYBILL_KAFKA_PREFIX",
+        description="Begins the name of every topic and consumer group, so that installations can share one Kafka.",
+    )
     roles: Annotated[str, NoDecode, AfterValidator(_roles)] = Field(
         "api,consumers,relay,worker",
         validation_alias="WAYBILL_ROLES",

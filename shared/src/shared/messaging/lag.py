@@ -42,6 +42,7 @@ class ConsumedTopic(Protocol):
     """What is consumed by whom; `shared.messaging.subscriber.Subscription` is one."""
 
     topic: str
+    kafka_topic: str
     consumer: str
     group_id: str
 
@@ -136,10 +137,10 @@ class LagMonitor:
         now = time.monotonic()
         if now - self._partitions_known_at < PARTITIONS_KNOWN_SECONDS:
             return
-        topics = sorted({watched.subscription.topic for watched in self._watched})
+        topics = sorted({watched.subscription.kafka_topic for watched in self._watched})
         found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(topics)}
         for watched in self._watched:
-            topic = watched.subscription.topic
+            topic = watched.subscription.kafka_topic
             if not found.get(topic):
                 raise LookupError(f"Kafka does not know topic {topic}")
             watched.partitions = [TopicPartition(topic, partition["partition"]) for partition in found[topic]]

@@ -51,7 +51,7 @@ class _BlockedShard:
 
 
 class Relay:
-    """Carries facts of one database to Kafka while `run` runs."""
+    """Carries events of one database to Kafka, to topics whose names begin with `prefix`, while `run` runs."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Relay:
         *,
         bootstrap_servers: str,
         metrics: Metrics,
+        prefix: str = "",
         rows_max: int = TURN_ROWS_MAX,
         bytes_max: int = TURN_BYTES_MAX,
         poll_seconds: float = POLL_SECONDS,
@@ -72,7 +73,7 @@ class Relay:
         def publisher(name: str) -> ShardPublisher:
             client_id = f"{metrics.service}-{name}"
             producer = Producer(bootstrap_servers, client_id=client_id, send_seconds=send_timeout_seconds)
-            return ShardPublisher(database, producer, metrics, bytes_max)
+            return ShardPublisher(database, producer, metrics, bytes_max, prefix)
 
         self._publisher = publisher("relay")
         self._retrier = publisher("relay-retry")

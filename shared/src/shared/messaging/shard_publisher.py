@@ -77,11 +77,12 @@ class Turn:
 class ShardPublisher:
     """One connection to PostgreSQL and one to Kafka; takes turns for one task."""
 
-    def __init__(self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int):
+    def __init__(self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int, prefix: str):
         self._database = database
         self._producer = producer
         self._metrics = metrics
         self._bytes_max = bytes_max
+        self._prefix = prefix
         self._connection: AsyncConnection | None = None
         # asyncpg's own connection: five short statements a turn, and no object between them and the socket.
         self._driver: Any = None
@@ -128,7 +129,7 @@ class ShardPublisher:
             return Turn(contended=waiting > 0)
         shard_rows_max = max(1, rows_max // len(locked))
         rows = await driver.fetch(_READ, locked, shard_rows_max, self._bytes_max)
-        outcomes = await self._producer.send([_record(row) for row in rows])
+        outcomes = await self._producer.send([_record(row, self._prefix) for row in rows])
         sent, refused = _settle(rows, outcomes)
         if sent:
             await driver.execute(_DELETE, [row["id"] for row in sent])
@@ -140,9 +141,9 @@ class ShardPublisher:
         return Turn(len(sent), bool(sent) and (full or cut), waiting > len(locked), refused)
 
 
-def _record(row: Mapping[str, Any]) -> Record:
+def _record(row: Mapping[str, Any], prefix: str) -> Record:
     headers = [(name, value.encode()) for name, value in json.loads(row["headers"])]
-    return Record(row["topic"], row["key"].encode(), row["value"], headers, lane=row["shard"])
+    return Record(prefix + row["topic"], row["key"].encode(), row["value"], headers, lane=row["shard"])
 
 
 def _settle(

@@ -63,6 +63,7 @@ def subscribe(
     metrics: Metrics,
     on_new_records: Callable[[Sequence[ItemT]], None] | None = None,
     instance: str | None = None,
+    prefix: str = "",
     batch_max: int = BATCH_RECORDS_MAX,
 ) -> "Subscription[ItemT]":
     """Consume a topic from its beginning: `read` one record (None: not for us), `handle` a batch in one transaction.
@@ -71,9 +72,11 @@ def subscribe(
     topic leaves the others alone. A replica that has a name of its own (`instance`) takes its partitions back at once after
     a crash; without one they rest until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`). `arrived` is told of what was
     published lately as soon as it is here, while an earlier batch may still be handled: each item once, before `handle` gets it.
+    In Kafka the names of the topic and of the group begin with `prefix`.
     """
     subscription = Subscription(
         topic=topic,
+        prefix=prefix,
         consumer=group,
         read=read,
         handle=handle,
@@ -97,7 +100,7 @@ def subscribe(
         return message.raw_message
 
     subscriber: BatchSubscriber = broker.subscriber(
-        topic,
+        subscription.kafka_topic,
         batch=True,
         group_id=subscription.group_id,
         group_instance_id=instance,
@@ -140,6 +143,7 @@ class Subscription(Generic[ItemT]):
         self,
         *,
         topic: str,
+        prefix: str,
         consumer: str,
         read: Callable[[Mapping[str, str], bytes], ItemT | None],
         handle: Callable[[AsyncSession, list[ItemT]], Awaitable[None]],
@@ -150,7 +154,8 @@ class Subscription(Generic[ItemT]):
     ):
         self.topic = topic
         self.consumer = consumer
-        self.group_id = f"{consumer}.{topic}"
+        self.kafka_topic = f"{prefix}{topic}"
+        self.group_id = f"{prefix}{consumer}.{topic}"
         self._read = read
         self._handle = handle
         self._on_new_records = on_new_records

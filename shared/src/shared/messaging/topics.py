@@ -63,8 +63,14 @@ def load(path: Path) -> list[Topic]:
     return topics
 
 
-async def apply(bootstrap_servers: str, topics: Sequence[Topic], *, replication_factor: int | None = None) -> Outcome:
-    """Create what is missing and set what differs; `replication_factor` overrides the file's. Raises `KafkaError`."""
+async def apply(
+    bootstrap_servers: str, topics: Sequence[Topic], *, replication_factor: int | None = None, prefix: str = ""
+) -> Outcome:
+    """Create what is missing and set what differs. Raises `KafkaError`.
+
+    `replication_factor` overrides the file's; the names in Kafka begin with `prefix`.
+    """
+    topics = [topic.model_copy(update={"name": f"{prefix}{topic.name}"}) for topic in topics]
     if replication_factor is not None:
         topics = [topic.model_copy(update={"replication_factor": replication_factor}) for topic in topics]
     admin = AIOKafkaAdminClient(
@@ -168,13 +174,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shared.messaging.topics", description=__doc__.split("\n", 1)[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--bootstrap", default=os.environ.get("WAYBILL_KAFKA_BOOTSTRAP_SERVERS"), metavar="HOST:PORT")
+    parser.add_argument(
+        "--prefix", default=os.environ.get("WAYBILL_KAFKA_PREFIX", ""), help="begins every name in Kafka"
+    )
     parser.add_argument("--replication-factor", type=int, help="instead of the file's, for clusters of another size")
     options = parser.parse_args(arguments)
     if not options.bootstrap:
         parser.error("name Kafka with --bootstrap or WAYBILL_KAFKA_BOOTSTRAP_SERVERS")
     try:
         topics = load(options.file)
-        outcome = asyncio.run(apply(options.bootstrap, topics, replication_factor=options.replication_factor))
+        outcome = asyncio.run(
+            apply(options.bootstrap, topics, replication_factor=options.replication_factor, prefix=options.prefix)
+        )
     except (OSError, KafkaError, ValidationError, ValueError, TimeoutError) as error:
         sys.stderr.write(f"topics: {error or type(error).__name__}\n")
         return 2

@@ -57,7 +57,10 @@ class Service:
             max_staleness_seconds=settings.access_max_staleness_seconds,
         )
         self.relay = relay.Relay(
-            self.database, bootstrap_servers=settings.kafka_bootstrap_servers, metrics=self.metrics
+            self.database,
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            metrics=self.metrics,
+            prefix=settings.kafka_prefix,
         )
         # Own facts take effect in the own projection first; the outbox rows come last.
         self.database.before_commit.append(self.access.apply_own_events)
@@ -89,6 +92,7 @@ class Service:
             database=self.database,
             metrics=self.metrics,
             instance=self.settings.instance,
+            prefix=self.settings.kafka_prefix,
         )
         self._subscriptions.append(subscription)
 

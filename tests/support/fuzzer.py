@@ -1,0 +1,8 @@
+"""The fuzzer as a program of ours: `python -m tests.support.fuzzer run …`."""
+
+import sys
+
+from schemathesis.cli import schemathesis
+
+if __name__ == "__main__":
+    sys.exit(schemathesis())

@@ -1,0 +1,32 @@
+"""Which worker runs which tests: a module's tests stay together, and so do all that share a suite of processes; the longest begin first."""
+
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+TOGETHER = {
+    "tests/e2e/": "end to end",
+    "tests/faults/": "private servers",
+    "tests/devstack/test_backing.py": "private servers",
+}
+"""What of a path makes its tests share something that takes long to start."""
+LONGEST_FIRST = (
+    "end to end",
+    "private servers",
+    "tests/devstack/test_stack.py",
+)
+"""What would keep a last worker busy alone, if it began late."""
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a worker that has little left to do the longest of what remains."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((scope for path, scope in TOGETHER.items() if file.startswith(path)), file)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        for scope in LONGEST_FIRST:
+            if scope in self.workqueue:
+                self.workqueue.move_to_end(scope, last=False)
+                break
+        super()._assign_work_unit(node)
