@@ -90,6 +90,11 @@ class Invalid(WaybillError):
         self.violations = violations
 
 
+def invalid(*violations: Violation) -> Invalid:
+    """The error for a request in which these violations were found."""
+    return Invalid("the request is not valid: see errors", *violations)
+
+
 class TooManyRequests(WaybillError):
     status, code, title = 429, "rate_limited", "Too many requests"
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from shared.errors import Invalid, Violation, WaybillError
+from shared.errors import Invalid, Violation, WaybillError, invalid
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_ROOT = "urn:waybill:problem:"
@@ -98,7 +98,7 @@ def install(app: FastAPI) -> None:
 
     async def on_validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem(invalid(error), request_id_of(request))
+        return problem(_refusal(error), request_id_of(request))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -121,9 +121,8 @@ def _methods_at(request: Request) -> list[str]:
     return sorted({method for route in spelt_out or matching for method in getattr(route, "methods", None) or ()})
 
 
-def invalid(error: RequestValidationError) -> Invalid:
-    """All that validation found, each with its place."""
-    return Invalid("the request is not valid: see errors", *(_violation(found) for found in error.errors()))
+def _refusal(error: RequestValidationError) -> Invalid:
+    return invalid(*(_violation(found) for found in error.errors()))
 
 
 def request_id_of(request: Request) -> str:

@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from shared.api.problems import pointer
-from shared.errors import BadRequest, Invalid, PayloadTooLarge, UnsupportedMediaType, Violation
+from shared.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, Violation, invalid
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[Any]])
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -112,7 +112,7 @@ def part(model: type[ModelT], document: Any) -> ModelT:
         found = (Violation(pointer(one["loc"]), one["type"], one["msg"]) for one in error.errors(include_url=False))
         violations = [*violations, *found]
     if violations:
-        raise Invalid("the request is not valid: see errors", *violations)
+        raise invalid(*violations)
     return made
 
 
@@ -127,7 +127,7 @@ def parse(content: bytes, *, by_parts: bool = False) -> Any:
     if b"\\" in content or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
         violations = _unclean(document)
         if violations and not by_parts:
-            raise Invalid("the request is not valid: see errors", *violations)
+            raise invalid(*violations)
     return document
 
 

@@ -28,7 +28,7 @@ from jobs.job_store import (
 )
 from shared.access.principals import Caller
 from shared.api import IfMatch
-from shared.errors import Invalid, Violation
+from shared.errors import Violation, invalid
 from shared.events.jobs import ActionState
 
 ACTIONS_FIELD = frozenset({"actions"})
@@ -120,7 +120,7 @@ async def record_outcome(
     units = Units(outcome.completed, outcome.incomplete, outcome.damaged)
     if outcome.completed + outcome.incomplete + outcome.damaged != action.quantity:
         message = f"completed, incomplete and damaged must add up to the action's quantity, which is {action.quantity}"
-        raise Invalid("the request is not valid: see errors", Violation("/completed", "outcome_sum", message))
+        raise invalid(Violation("/completed", "outcome_sum", message))
     if_match.check(action.version)
     recorded = outcome.model_dump(exclude_none=True)
     if recorded == action.outcome:
@@ -142,4 +142,4 @@ def _next_position(locked: LockedJob, *, without: str | None = None) -> int:
 def _require_stop_allowed(action_type: str, stop: object) -> None:
     if stop is not None and action_type not in STOP_TYPES:
         violation = Violation("/stop", STOP_MISPLACED.type, STOP_MISPLACED.message())
-        raise Invalid("the request is not valid: see errors", violation)
+        raise invalid(violation)

@@ -21,7 +21,7 @@ from jobs.job_store import JobRow, visible_to
 from jobs.search import as_tsquery, name_begins_with
 from shared.access.principals import Caller
 from shared.api import Page, Paging
-from shared.errors import Invalid, Violation
+from shared.errors import Violation, invalid
 from shared.events.jobs import ContactState
 
 _PREFIX = "cus_"
@@ -52,7 +52,7 @@ class CustomerIds:
         except (binascii.Error, ValueError, InvalidTag):
             pass
         violation = Violation("/customer_id", "customer_id_form", "not the id of a customer of this account")
-        raise Invalid("the request is not valid: see errors", violation)
+        raise invalid(violation)
 
 
 # -- listing ---------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from jobs.fields.schemas import METADATA_KEY_CHARS_MAX, METADATA_KEYS_MAX, METADATA_VALUE_CHARS_MAX, Metadata
 from shared.api import Input
 from shared.api.problems import pointer
-from shared.errors import Invalid, Violation
+from shared.errors import Violation, invalid
 
 MEDIA_TYPE = "application/merge-patch+json"
 
@@ -118,7 +118,7 @@ def apply_patch(model: type[Input], known: BaseModel, patch: Mapping[str, Any]) 
         except ValidationError as error:
             violations += _violations(error)
     if violations:
-        raise _invalid(violations)
+        raise invalid(*violations)
     return {member: _stored(getattr(checked, member)) for member in patch}
 
 
@@ -127,7 +127,7 @@ def parse_document(model: type[InputT], document: Mapping[str, Any]) -> InputT:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise _invalid(_violations(error)) from error
+        raise invalid(*_violations(error)) from error
 
 
 def as_document(model: type[Input], known: BaseModel) -> dict[str, Any]:
@@ -151,10 +151,6 @@ def merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, An
 
 def _violations(error: ValidationError) -> list[Violation]:
     return [Violation(pointer(found["loc"]), found["type"], found["msg"]) for found in error.errors()]
-
-
-def _invalid(violations: list[Violation]) -> Invalid:
-    return Invalid("the request is not valid: see errors", *violations)
 
 
 def _members(patch: BaseModel) -> dict[str, Any]:

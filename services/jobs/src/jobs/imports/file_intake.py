@@ -21,7 +21,7 @@ from jobs.imports.schemas import Import, ImportQuery
 from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
 from shared.access.principals import Caller
 from shared.api import Transactions, Upload
-from shared.errors import BadRequest, Invalid, TooManyRequests, Violation
+from shared.errors import BadRequest, Invalid, TooManyRequests, Violation, invalid
 from shared.ids import new_id
 from shared.postgres.database import Database
 
@@ -119,7 +119,7 @@ async def _require_merchant(session: AsyncSession, caller: Caller, merchant_id: 
 
 
 def _wrong_merchant(code: str, message: str) -> Invalid:
-    return Invalid("the request is not valid: see errors", Violation("", code, message, parameter="merchant_id"))
+    return invalid(Violation("", code, message, parameter="merchant_id"))
 
 
 async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int, *statuses: str) -> None:

@@ -38,7 +38,7 @@ from jobs.jobs.rules import PERSONAL_FIELDS, JobErased
 from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.api.group_commit import Written
-from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError
+from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError, invalid
 from shared.events.jobs import ActionState, JobChange, JobCreated
 from shared.ids import new_id
 from shared.messaging import outbox
@@ -129,7 +129,7 @@ def _merchant_for(
 
 
 def _wrong_merchant(code: str, message: str) -> Invalid:
-    return Invalid("the request is not valid: see errors", Violation("/merchant_id", code, message))
+    return invalid(Violation("/merchant_id", code, message))
 
 
 def _new_actions(asked: JobIn, job_id: str, now: datetime) -> list[ActionState]:

@@ -13,7 +13,7 @@ from sqlmodel import col
 from jobs.job_store import SCHEDULED_ORDER, JobRow, JobStatus, JobType, visible_to
 from jobs.reports.schemas import RANGE_DAYS_DEFAULT, RANGE_DAYS_MAX, DayCount, JobSummary, JobSummaryFilters
 from shared.access.principals import Caller
-from shared.errors import Invalid, Violation
+from shared.errors import Invalid, Violation, invalid
 from shared.postgres.column_types import TypedId
 
 _DAY = timedelta(days=1)
@@ -109,7 +109,7 @@ def _check(length: timedelta, since: str, until: str) -> None:
 
 
 def _refused(parameter: str, code: str, message: str) -> Invalid:
-    return Invalid("the request is not valid: see errors", Violation("", code, message, parameter))
+    return invalid(Violation("", code, message, parameter))
 
 
 def _days(first: date, last: date) -> list[date]:

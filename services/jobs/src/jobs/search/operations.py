@@ -14,7 +14,7 @@ from jobs.search.query import SearchQuery, actions_query, jobs_query, matching
 from jobs.search.schemas import ActionFilters, Filters, JobFilters
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
-from shared.errors import Invalid
+from shared.errors import invalid
 from shared.events.jobs import ActionState
 
 ItemT = TypeVar("ItemT")
@@ -40,7 +40,7 @@ async def list_actions(
 def _require_own_scope(caller: Caller, filters: Filters) -> None:
     if filters.merchant_id is not None and caller.row_scope == "own":
         message = "merchants see what is their own: this filter is for administrators"
-        raise Invalid("the request is not valid: see errors", filters.violation("merchant_id", "not_allowed", message))
+        raise invalid(filters.violation("merchant_id", "not_allowed", message))
 
 
 async def _page(
