@@ -101,6 +101,7 @@ bench: install ## Load test of the whole pipeline, with ratios to ceilings measu
 lock: install ## Resolve the dependencies anew into the locks (hashes, no addresses)
 	@$(COMPILE) --group dev --group stack --upgrade pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
+	@$(RUN)/python -m deploy.devstack.lock_jars deploy/devstack/kafka/pom.xml tests/webhooks/interoperability/java/pom.xml
 	@printf 'aiohttp\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
 
 .PHONY: image

@@ -1,36 +1,29 @@
 """A private Apache Kafka: the real broker, one node, broker and controller in one process.
 
-Its jars come from Maven once (or out of the `apache/kafka` image where Maven is missing) and stay in
-`deploy/devstack/kafka/libs/`, so that neither a second stack nor a reset fetches them again.
+Its jars are those of `kafka/jars.lock`, kept in the user's cache: another checkout does not fetch them again.
 """
 
 import base64
-import fcntl
-import hashlib
-import os
 import re
 import shutil
 import socket
 import struct
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from deploy.devstack import jars
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, wait_until
 
 RECIPE = Path(__file__).parent / "kafka"
+JARS = RECIPE / "jars.lock"
 SETTINGS_FILE = Path(__file__).parents[1] / "kafka" / "broker.properties"
-KAFKA_IMAGE = "apache/kafka:4.2.0"
 JAVA_VERSION_MIN = 17
 # A broker on a developer's machine lives for minutes: the optimising compiler would take more of two processors than it gives back.
 JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-FETCH_TIMEOUT_SECONDS = 600
 COMMAND_TIMEOUT_SECONDS = 60
 READY_TIMEOUT_SECONDS = 180.0
 ANSWER_TIMEOUT_SECONDS = 2.0
@@ -100,7 +93,6 @@ def create(node: Node) -> None:
             *(f"--cluster-id={_cluster_id()}", "-c", str(format_settings)),
         ],
         f"Kafka could not format its folder {node.data}",
-        timeout_seconds=COMMAND_TIMEOUT_SECONDS,
     )
     unfinished.rename(node.data)
     format_settings.unlink()
@@ -131,70 +123,9 @@ def java() -> str:
     return str(JAVA_HOME / "bin" / "java")
 
 
-def library_folder() -> Path:
-    """Where Kafka's jars are or will be: another recipe has another folder."""
-    return RECIPE / "libs" / hashlib.sha256((RECIPE / "pom.xml").read_bytes()).hexdigest()[:12]
-
-
-def libraries() -> Path:
-    """The folder with Kafka's jars, fetched on the first call on this checkout."""
-    recipe = RECIPE / "pom.xml"
-    folder = library_folder()
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(exist_ok=True)
-    with _only_one_at_a_time(folder.parent / ".lock"):
-        if folder.is_dir():  # another process fetched them while this one waited
-            return folder
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as staging:
-            fetched = Path(staging) / "jars"
-            _fetch(recipe, fetched)
-            if not any(fetched.glob("kafka_2.13-*.jar")):
-                raise StackError(f"the fetched Kafka has no broker in it: look at {recipe}")
-            fetched.rename(folder)
-    return folder
-
-
-def _fetch(recipe: Path, target: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven:
-        # Maven runs on the same Java as the broker, so that a machine without one can still fetch.
-        environment = {**os.environ, "JAVA_HOME": str(Path(java()).resolve().parents[1])}
-        _run(
-            [
-                *(maven, "-q", "-B", "-f", str(recipe), "dependency:copy-dependencies"),
-                *("-DincludeScope=runtime", f"-DoutputDirectory={target}"),
-            ],
-            "Maven could not fetch Kafka (is the network reachable?)",
-            timeout_seconds=FETCH_TIMEOUT_SECONDS,
-            environment=environment,
-        )
-        return
-    docker = shutil.which("docker")
-    if docker and _answers([docker, "version"]):
-        _copy_from_image(docker, target)
-        return
-    raise StackError(
-        "Kafka's jars are fetched once, by Maven or out of its image, and neither is here: install Maven (Debian:"
-        " `apt-get install maven`), start Docker, or set WAYBILL_KAFKA_BOOTSTRAP_SERVERS to an existing cluster"
-    )
-
-
-def _copy_from_image(docker: str, target: Path) -> None:
-    container = f"waybill-kafka-jars-{uuid.uuid4().hex[:12]}"
-    failure = f"Docker could not hand out Kafka's jars from {KAFKA_IMAGE}"
-    _run([docker, "create", "--name", container, KAFKA_IMAGE], failure, timeout_seconds=FETCH_TIMEOUT_SECONDS)
-    try:
-        _run(
-            [docker, "cp", f"{container}:/opt/kafka/libs", str(target)], failure, timeout_seconds=FETCH_TIMEOUT_SECONDS
-        )
-    finally:
-        _run([docker, "rm", container], failure, timeout_seconds=COMMAND_TIMEOUT_SECONDS)
-
-
 def _java_command() -> tuple[str, ...]:
     log_settings = RECIPE / "log4j2.properties"
-    return (java(), f"-Dlog4j2.configurationFile={log_settings}", "-cp", f"{libraries()}/*")
+    return (java(), f"-Dlog4j2.configurationFile={log_settings}", "-cp", f"{jars.ensure(JARS)}/*")
 
 
 @cache
@@ -229,31 +160,12 @@ def _cluster_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-@contextmanager
-def _only_one_at_a_time(lock_file: Path) -> Iterator[None]:
-    with lock_file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _answers(command: list[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def _run(command: list[str], failure: str, *, timeout_seconds: int, environment: dict[str, str] | None = None) -> None:
+def _run(command: list[str], failure: str) -> None:
     try:
         done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise StackError(f"{failure}: no end after {timeout_seconds} seconds") from error
+        raise StackError(f"{failure}: no end after {COMMAND_TIMEOUT_SECONDS} seconds") from error
     if done.returncode != 0:
         raise StackError(f"{failure}: {(done.stdout + done.stderr).strip()[-2000:]}")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from deploy.devstack import broker, postgres, supervision
+from deploy.devstack import broker, jars, postgres, supervision
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
 from deploy.devstack.settings import ROOT, SERVICES, StackSettings, prepare_home, write_private
@@ -54,8 +54,8 @@ class ProcessStatus:
 def up(settings: StackSettings, say: Say) -> None:
     """Return with the whole stack ready. A stack that is ready is left as it is."""
     prepare_home(settings)
-    if "kafka" in settings.processes and not broker.library_folder().is_dir():
-        say("fetching Kafka, once for this checkout")
+    if "kafka" in settings.processes and not jars.folder(broker.JARS).is_dir():
+        say("fetching Kafka, once for this machine")
     with _one_operation_at_a_time(settings):
         supervisor = Supervisor(settings.home)
         databases = database_urls(settings)

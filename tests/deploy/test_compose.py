@@ -13,12 +13,13 @@ import billing.config
 import identity.config
 import jobs.config
 import webhooks.config
-from deploy.devstack.broker import KAFKA_IMAGE, SETTINGS_FILE
+from deploy.devstack import jars
+from deploy.devstack.broker import JARS, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
 from shared.chassis.settings import ServiceSettings
 from shared.messaging import topics
 from tests.support.images import Probe
-from tests.support.stack import POSTGRES_IMAGE
+from tests.support.stack import KAFKA_IMAGE, POSTGRES_IMAGE
 
 ROOT = Path(__file__).parents[2]
 SETTINGS: Mapping[str, type[ServiceSettings]] = {
@@ -120,6 +121,8 @@ def test_the_servers_are_those_that_everything_is_tested_with() -> None:
 
     assert found["postgres"]["image"] == found["databases"]["image"] == POSTGRES_IMAGE
     assert found["kafka"]["image"] == KAFKA_IMAGE
+    image_version = KAFKA_IMAGE.rpartition(":")[2]
+    assert f"org.apache.kafka:kafka_2.13:{image_version}" in {jar.coordinates for jar in jars.read(JARS)}
 
 
 def test_ports_are_the_usual_ones_and_on_loopback_alone() -> None:

@@ -21,7 +21,7 @@ from deploy.devstack.processes import LOOPBACK, Program, end, find, free_ports, 
 from shared.postgres.migrations import migrate
 
 POSTGRES_IMAGE = "postgres:18"
-KAFKA_IMAGE = broker.KAFKA_IMAGE
+KAFKA_IMAGE = "apache/kafka:4.2.0"
 RESTART_TIMEOUT_SECONDS = 100.0
 DOCKER_TIMEOUT_SECONDS = 10
 DATABASE_PASSWORD_BYTES = 18

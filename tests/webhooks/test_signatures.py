@@ -18,7 +18,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from deploy.devstack import broker
+from deploy.devstack import broker, jars
 from tests.support.http_harness import public_key
 from webhooks import signatures
 
@@ -148,14 +148,14 @@ def test_receivers_in_go_verify_what_we_sign(tmp_path: Path) -> None:
     assert _verdicts(program, "./verify") == _expected()
 
 
-@pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven, which brings the library and a compiler, is missing")
 def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("java", tmp_path)
-    _run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs", folder=program)
+    libraries = os.pathsep.join(map(str, jars.ensure(PROGRAMS / "java" / "jars.lock").glob("*.jar")))
+    java = broker.java()
     # With a compiler that is a library: a runtime, which is all that Kafka needs, has none.
-    _run(broker.java(), "-cp", "libs/*", COMPILER, "-17", "-cp", str(_library(program)), "Verify.java", folder=program)
+    _run(java, "-cp", libraries, COMPILER, "-17", "-cp", libraries, "Verify.java", folder=program)
 
-    assert _verdicts(program, broker.java(), "-cp", f".{os.pathsep}libs/*", "Verify") == _expected()
+    assert _verdicts(program, java, "-cp", f".{os.pathsep}{libraries}", "Verify") == _expected()
 
 
 def _holds_by_secret(one: Received) -> bool:
@@ -202,11 +202,6 @@ def _tool(name: str) -> list[str]:
         WHEELS[name],
         name,
     ]
-
-
-def _library(program: Path) -> Path:
-    (library,) = (program / "libs").glob("standardwebhooks-*.jar")
-    return library
 
 
 def _verdicts(program: Path, *command: str) -> list[tuple[bool, bool]]:
