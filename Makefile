@@ -15,6 +15,30 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 
+# Where no bytecode is wanted beside the sources it is kept in the environment: without any, each of a dozen processes would compile
+# a thousand modules at every start.
+ifdef PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/$(VENV)/bytecode
+endif
+
+# uv goes by what pip is told in the environment, where it is not told otherwise.
+define for_uv
+ifdef $(2)
+ifndef $(1)
+export $(1) := $$(value $(2))
+endif
+endif
+endef
+$(eval $(call for_uv,UV_DEFAULT_INDEX,PIP_INDEX_URL))
+$(eval $(call for_uv,UV_INDEX,PIP_EXTRA_INDEX_URL))
+$(eval $(call for_uv,UV_INSECURE_HOST,PIP_TRUSTED_HOST))
+$(eval $(call for_uv,SSL_CERT_FILE,PIP_CERT))
+ifdef PIP_EXTRA_INDEX_URL
+# As pip does: a package may be in any index. Every file is checked against its hash.
+export UV_INDEX_STRATEGY ?= unsafe-best-match
+endif
+
 # Extra arguments: make test TESTS=tests/jobs PYTEST_ARGS=-x
 TESTS ?= tests
 PYTEST_ARGS ?=
@@ -31,13 +55,9 @@ help: ## List these targets
 install: $(STAMP) ## Make the environment (.venv) from requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Waybill needs Python 3.11 or later: install one and call make PYTHON=/path/to/it $(MAKECMDGOALS)"; exit 1; }
 	@# An environment belongs to one version of Python: for another it is made anew (apart from it: VENV=.venv-3.13).
 	@test -d $(VENV)/lib/python$(PYTHON_VERSION) || ! test -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
-	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV) || { \
-		echo "This Python cannot make environments: install its venv package (Debian: apt-get install python3-venv)"; exit 1; }
-	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+	@$(PYTHON) deploy/environment.py $(VENV) 'uv>=0.8,<1'
 	@$(RUN)/uv pip sync --quiet --python $(RUN)/python --require-hashes requirements.lock
 	@$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
