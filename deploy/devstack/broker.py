@@ -67,6 +67,11 @@ class Node:
         )
 
 
+def has_data(node: Node) -> bool:
+    """Whether its folder has been formatted, to the end."""
+    return (node.data / "meta.properties").exists()
+
+
 def create(node: Node) -> None:
     """Write the broker's settings, and format its folder unless it holds data already."""
     node.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,7 +84,7 @@ def create(node: Node) -> None:
         + f"log.dirs={node.data}\n"
         + node.more_settings
     )
-    if (node.data / "meta.properties").exists():
+    if has_data(node):
         return
     shutil.rmtree(node.data, ignore_errors=True)  # what an interrupted attempt left
     unfinished = node.folder / "data.new"

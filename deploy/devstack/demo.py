@@ -57,9 +57,10 @@ def walk(settings: StackSettings, say: Say) -> None:
         edges.name("PLATFORM_KEY", content["platform_api_key"])
         company = _open_for_business(edges, step, content["platform_api_key"])
         _deliver_webhooks(settings, edges, step, say, company)
+        session = _let_a_trial_end(edges, step, content["platform_api_key"])
         _refuse_what_is_not_allowed(edges, step, company)
         _revoke(edges, step, say, company)
-        _end_a_trial(edges, step, content["platform_api_key"])
+        _see_that_it_has_ended(edges, step, session)
     say(f"\nEvery step was seen, in {time.monotonic() - started:.1f} seconds. To go on:")
     _tell_where_to_go_on(settings, say, content)
 
@@ -167,13 +168,19 @@ def _revoke(edges: Edges, step: Steps, say: Say, company: Company) -> None:
     say(f"    refused {(time.monotonic() - revoked_at) * 1000:.0f} ms after the answer of the deactivation")
 
 
-def _end_a_trial(edges: Edges, step: Steps, api_key: str) -> None:
-    step("Another company's trial ends: 402 Payment Required, but it can still see its subscription")
+def _let_a_trial_end(edges: Edges, step: Steps, api_key: str) -> Json:
+    """The session of another company's owner. The trial ends while the next steps are walked."""
+    step(f"Another company uses the API; its trial is made to end in {TRIAL_LEFT.seconds} seconds")
     tenant, owner = demo_data.found_company(edges, api_key, "Thrifty Transport")
     session = demo_data.sign_in(edges, owner, tenant["id"])
     edges.name("OTHER_OWNER", session["token"])
     edges.call("GET", "jobs", "/v1/jobs", headers=bearer(session), settling=NOT_YET_KNOWN)
     demo_data.end_trial_at(edges, api_key, tenant["id"], datetime.now(UTC) + TRIAL_LEFT)
+    return session
+
+
+def _see_that_it_has_ended(edges: Edges, step: Steps, session: Json) -> None:
+    step("The other company's trial has ended: 402 Payment Required, but it can still see its subscription")
     edges.call("GET", "jobs", "/v1/jobs", headers=bearer(session), expect=PAYMENT_REQUIRED, settling=(200, 503))
     edges.call("GET", "billing", "/v1/billing/subscription", headers=bearer(session), settling=(401, 403, 503))
 

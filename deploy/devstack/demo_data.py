@@ -10,10 +10,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy.devstack import steps
 from deploy.devstack.edges import NOT_YET_KNOWN, Edges, Json, basic, bearer, platform
 from deploy.devstack.failures import StackError
 from deploy.devstack.settings import SERVICES, StackSettings, write_private
-from deploy.devstack.stack import Say, database_urls, run_step
+from deploy.devstack.stack import Say, database_urls
 
 TRIAL_LEFT_MIN = timedelta(days=7)
 TRIAL_EXTENSION = timedelta(days=30)
@@ -50,8 +51,8 @@ def addresses(settings: StackSettings) -> Json:
 def platform_key(settings: StackSettings) -> str:
     """A new platform API key in test mode, made by the operator's own command of identity."""
     environment = settings.service_environment("identity", database_urls(settings)["identity"])
-    told = run_step(
-        ["-m", "identity", "platform-key", "--name", "demo", "--test"],
+    told = steps.run(
+        ["identity", "platform-key", "--name", "demo", "--test"],
         environment,
         "no platform key could be made",
     )

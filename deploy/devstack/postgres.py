@@ -84,10 +84,15 @@ class Cluster:
         )
 
 
+def has_data(cluster: Cluster) -> bool:
+    """Whether its data folder has been made, to the end."""
+    return (cluster.data / "waybill.conf").exists()
+
+
 def create(cluster: Cluster) -> None:
     """Make the data folder unless it exists, and bring its settings up to date."""
     cluster.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (cluster.data / "waybill.conf").exists():
+    if not has_data(cluster):
         shutil.rmtree(cluster.data, ignore_errors=True)  # what an interrupted attempt left
         _initialise(cluster)
     settings = SETTINGS_FILE.read_text() + (

@@ -87,6 +87,11 @@ class StackSettings:
         return self.home / "demo.json"
 
     @property
+    def prepared_file(self) -> Path:
+        """Exists while databases and topics are as the services need them: they wait for it."""
+        return self.home / "run" / "prepared"
+
+    @property
     def secrets_file(self) -> Path:
         """`secrets.json`, which also marks a folder as a stack's home."""
         return self.home / "secrets.json"

@@ -5,22 +5,24 @@ started are ever stopped.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
 
-from deploy.devstack import broker, jars, postgres, supervision
+from deploy.devstack import broker, jars, postgres, steps, supervision
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
 from deploy.devstack.settings import ROOT, SERVICES, StackSettings, prepare_home, write_private
@@ -28,7 +30,11 @@ from deploy.devstack.supervision import Supervisor
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
 SERVERS = ("postgres", "kafka")
-STEP_TIMEOUT_SECONDS = 180
+# A migration may use any module of its service and of `shared`.
+PREPARED_FROM = (
+    *("services/*/src/**/*.py", "shared/src/**/*.py", "shared/src/**/*.sql"),
+    *("deploy/postgres/database.sql", "deploy/kafka/topics.yaml"),
+)
 READY_TIMEOUT_SECONDS = 180.0
 EXISTING_SERVER_TIMEOUT_SECONDS = 5.0
 # A server that fails this long at starting will not come by itself.
@@ -67,14 +73,18 @@ def up(settings: StackSettings, say: Say) -> None:
         if not supervision.is_running(supervisor):
             _end_left_over(settings)
         _refuse_taken_ports(settings)
+        idle = [name for name in (*SERVICES, "receiver") if find(settings.pid_file(name)) is None]
+        to_prepare = bool(idle) and needs_preparation(settings)
+        if idle:
+            settings.prepared_file.unlink(missing_ok=True)  # services that start now wait for it
+        if to_prepare:
+            steps.warm_up()
         if not supervision.is_running(supervisor):
             write_private(supervisor.configuration_file, wanted)
             supervision.start(supervisor)
-        _start_servers(settings, supervisor, say)
-        idle = [name for name in (*SERVICES, "receiver") if find(settings.pid_file(name)) is None]
+        _start(settings, supervisor, databases if to_prepare else {}, say)
         if idle:
-            _prepare_services(settings, databases, say)
-        supervision.start_programs(supervisor, (*SERVICES, "receiver"))
+            write_private(settings.prepared_file, state_to_prepare())
         _wait_for_services(settings, supervisor)
         if idle:
             say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*SERVICES, "receiver")))
@@ -128,24 +138,21 @@ def follow_logs(settings: StackSettings, process: str | None) -> None:
     os.execvp("tail", ["tail", "-n", "20", "-F", *map(str, files)])
 
 
-def run_step(command: Sequence[str], environment: dict[str, str], failure: str) -> str:
-    """Run one short command of the suite from the root of the checkout; its standard output."""
-    try:
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=STEP_TIMEOUT_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StackError(f"{failure}: no end after {STEP_TIMEOUT_SECONDS} seconds") from error
-    if done.returncode != 0:
-        told = (done.stderr + done.stdout).strip().splitlines()[-20:]
-        raise StackError("\n".join([f"{failure} (python {' '.join(command)}):", *told]))
-    return done.stdout
+def needs_preparation(settings: StackSettings) -> bool:
+    """Whether databases or topics may not be as the code wants them: another code prepared them, or none did to the end."""
+    if not {"postgres", "kafka"} <= set(settings.processes):
+        return True  # what others own may have changed since
+    if not (postgres.has_data(settings.cluster) and broker.has_data(settings.node)):
+        return True
+    return not settings.prepared_file.exists() or settings.prepared_file.read_text() != state_to_prepare()
+
+
+def state_to_prepare() -> str:
+    """Stands for everything that databases and topics are made from."""
+    state = hashlib.sha256()
+    for file in sorted(file for pattern in PREPARED_FROM for file in ROOT.glob(pattern)):
+        state.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return state.hexdigest()
 
 
 def database_urls(settings: StackSettings) -> dict[str, str]:
@@ -170,7 +177,10 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
     for service in SERVICES:
         programs[service] = Program(
             name=service,
-            command=(sys.executable, "-m", service, "serve"),
+            command=(
+                *(sys.executable, "-m", "deploy.devstack.service", service),
+                *("--after", str(settings.prepared_file)),
+            ),
             pid_file=settings.pid_file(service),
             environment=settings.service_environment(service, databases[service]),
             directory=ROOT,
@@ -185,58 +195,68 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
     return programs
 
 
-def _start_servers(settings: StackSettings, supervisor: Supervisor, say: Say) -> None:
-    """PostgreSQL and Kafka side by side; each server that was named instead must answer at once."""
-
-    def start_postgres() -> None:
-        if "postgres" not in settings.processes:
-            postgres.wait_until_ready(
-                settings.postgres_admin_url,
-                timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
-                hint=" (the server that WAYBILL_POSTGRES_URL names)",
-            )
-            return
-        if find(settings.pid_file("postgres")) is None:
-            postgres.create(settings.cluster)
-            supervision.start_programs(supervisor, ["postgres"])
-            say(f"postgres: {LOOPBACK}:{settings.port('postgres')}")
-        _with_log(settings, "postgres", lambda: postgres.wait_until_ready(settings.postgres_admin_url))
-
-    def start_kafka() -> None:
-        if "kafka" not in settings.processes:
-            broker.wait_until_ready(
-                settings.kafka,
-                timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
-                hint=" (the cluster that WAYBILL_KAFKA_BOOTSTRAP_SERVERS names)",
-            )
-            return
-        if find(settings.pid_file("kafka")) is None:
-            broker.create(settings.node)
-            supervision.start_programs(supervisor, ["kafka"])
-            say(f"kafka: {settings.kafka}")
-        _with_log(settings, "kafka", lambda: broker.wait_until_ready(settings.kafka))
-
-    _side_by_side(start_postgres, start_kafka)
-
-
-def _prepare_services(settings: StackSettings, databases: dict[str, str], say: Say) -> None:
-    """Databases and their migrations beside the topics: all of it true on every call."""
-    environments = {service: settings.service_environment(service, databases[service]) for service in SERVICES}
+def _start(settings: StackSettings, supervisor: Supervisor, databases: dict[str, str], say: Say) -> None:
+    """Everything side by side: each server is prepared as soon as it answers. Without `databases` there is nothing to prepare."""
+    environments = {service: settings.service_environment(service, url) for service, url in databases.items()}
 
     def prepare_database(service: str) -> None:
         password = settings.secrets["database_passwords"][service]
         postgres.create_database(settings.postgres_admin_url, name=f"waybill_{service}", password=password)
-        run_step(["-m", service, "migrate"], environments[service], f"{service} could not be migrated")
+        steps.run([service, "migrate"], environments[service], f"{service} could not be migrated")
 
-    def prepare_topics() -> None:
-        kafka = {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
-        run_step(["-m", "shared.messaging.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
+    def start_postgres() -> None:
+        _start_postgres(settings, supervisor, say)
+        if environments:
+            if "postgres" in settings.processes:
+                postgres.forbid_strangers(settings.cluster)
+            _side_by_side(*(partial(prepare_database, service) for service in environments))
+            say("databases migrated")
 
-    if "postgres" in settings.processes:
-        postgres.forbid_strangers(settings.cluster)
-    steps = [lambda service=service: prepare_database(service) for service in SERVICES]
-    _side_by_side(prepare_topics, *steps)
-    say("databases migrated, topics made")
+    def start_kafka() -> None:
+        _start_kafka(settings, supervisor, say)
+        if environments:
+            kafka = {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
+            steps.run(["shared.messaging.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
+            say("topics made")
+
+    def start_services() -> None:
+        if environments:
+            steps.wait_until_warm()
+        supervision.start_programs(supervisor, (*SERVICES, "receiver"))
+
+    _side_by_side(start_postgres, start_kafka, start_services)
+
+
+def _start_postgres(settings: StackSettings, supervisor: Supervisor, say: Say) -> None:
+    """Return with PostgreSQL ready; a server that was named instead must answer at once."""
+    if "postgres" not in settings.processes:
+        postgres.wait_until_ready(
+            settings.postgres_admin_url,
+            timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
+            hint=" (the server that WAYBILL_POSTGRES_URL names)",
+        )
+        return
+    if find(settings.pid_file("postgres")) is None:
+        postgres.create(settings.cluster)
+        supervision.start_programs(supervisor, ["postgres"])
+        say(f"postgres: {LOOPBACK}:{settings.port('postgres')}")
+    _with_log(settings, "postgres", lambda: postgres.wait_until_ready(settings.postgres_admin_url))
+
+
+def _start_kafka(settings: StackSettings, supervisor: Supervisor, say: Say) -> None:
+    """Return with Kafka ready; a cluster that was named instead must answer at once."""
+    if "kafka" not in settings.processes:
+        broker.wait_until_ready(
+            settings.kafka,
+            timeout_seconds=EXISTING_SERVER_TIMEOUT_SECONDS,
+            hint=" (the cluster that WAYBILL_KAFKA_BOOTSTRAP_SERVERS names)",
+        )
+        return
+    if find(settings.pid_file("kafka")) is None:
+        broker.create(settings.node)
+        supervision.start_programs(supervisor, ["kafka"])
+        say(f"kafka: {settings.kafka}")
+    _with_log(settings, "kafka", lambda: broker.wait_until_ready(settings.kafka))
 
 
 def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:
@@ -261,13 +281,14 @@ def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:
 def _is_ready(settings: StackSettings, name: str) -> bool:
     if name in SERVERS:
         return port_answers(settings.port(name))
-    path = "/received" if name == "receiver" else "/readyz"
+    connection = HTTPConnection(LOOPBACK, settings.port(name), timeout=PROBE_TIMEOUT_SECONDS)
     try:
-        # Never through a proxy that the environment names: this is loopback.
-        with httpx.Client(trust_env=False, timeout=PROBE_TIMEOUT_SECONDS) as client:
-            return client.get(settings.url(name) + path).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+        connection.request("GET", "/received?limit=1" if name == "receiver" else "/readyz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _refuse_taken_ports(settings: StackSettings) -> None:

@@ -94,6 +94,12 @@ def test_a_second_stack_lives_beside_the_first_and_goes_alone(running: StackSett
             stack.up(second, print)
             wait_until_ready(second)
             assert not set(process_ids(second).values()) & set(before.values())
+            # What was prepared is not prepared again, and is found again.
+            stack.down(second, print)
+            told: list[str] = []
+            stack.up(second, told.append)
+            assert not [line for line in told if "migrated" in line or "topics" in line]
+            wait_until_ready(second)
         finally:
             stack.down(second, print)
         assert {line.state for line in stack.status(second)} == {"stopped"}
