@@ -13,7 +13,7 @@ from jobs.exports import Exports
 from jobs.exports import routes as exports_routes
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
-from jobs.imports.worker import ImportWorker
+from jobs.imports.worker import SWEEP_SECONDS, ImportWorker
 from jobs.job_store import JobIn
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
@@ -23,7 +23,7 @@ from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
 from shared.access.principals import Caller
 from shared.api.group_commit import GroupCommit, Written
-from shared.chassis.parts import Part
+from shared.chassis.parts import Part, periodically
 from shared.errors import WaybillError
 from shared.events import billing, identity
 from shared.service.composition import Service
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         parts=[
             Part("imports", importing.run, role="worker"),
+            Part("import sweep", periodically(importing.sweep, SWEEP_SECONDS), role="worker"),
             Part("retention", keep, role="worker"),
             Part("filing", search_worker.reindexing(service.database), role="worker"),
         ],

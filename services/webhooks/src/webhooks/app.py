@@ -87,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
                 events_worker.maintaining_partitions(service.database, retention_days=settings.retention_days),
                 role="worker",
             ),
-            Part("replays", lambda: replays_worker.run(service.database), role="worker"),
+            Part("replays", replays_worker.replaying(service.database), role="worker"),
+            Part("replay purge", replays_worker.purging(service.database), role="worker"),
             Part("deliveries", dispatcher.run, role="worker"),
         ],
     )

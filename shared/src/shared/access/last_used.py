@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from shared.chassis.parts import periodically
 from shared.events.access import CredentialUse, CredentialUsed, CredentialUses
 from shared.messaging import outbox
 from shared.postgres.database import Database
@@ -64,9 +65,7 @@ class LastUsedTracker:
     async def run(self) -> None:
         """Write every few seconds until cancelled, and then the rest."""
         try:
-            while True:
-                await asyncio.sleep(self._write_seconds)
-                await self.write(datetime.now(UTC))
+            await periodically(self._write_due, self._write_seconds)()
         except asyncio.CancelledError:
             try:
                 await self.write(datetime.now(UTC), rest=True)
@@ -74,6 +73,9 @@ class LastUsedTracker:
                 # Nobody waits with stopping for this.
                 log.warning("uses_not_written", exc_info=True)
             raise
+
+    async def _write_due(self) -> None:
+        await self.write(datetime.now(UTC))
 
     async def write(self, now: datetime, *, rest: bool = False) -> int:
         """Publish the uses that are due, or with `rest` all that are new; how many. When that fails they are still noted."""

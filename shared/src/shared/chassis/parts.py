@@ -6,9 +6,10 @@ made with `periodically`: work, and a wait that a `Wakeup` may end early.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -109,7 +110,7 @@ def periodically(
     wakeup: Wakeup | None = None,
     jitter: float = 0.0,
     failure_event: str | None = None,
-) -> Callable[[], Awaitable[None]]:
+) -> Callable[[], Coroutine[Any, Any, None]]:
     """A part's `run`: does the work again and again until cancelled, with a wait after each time.
 
     The wait lasts as many seconds as the work returns, or `seconds` where it returns None, more or less by the share `jitter`. It ends

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, text
 
+from shared.chassis.parts import periodically
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -84,27 +85,28 @@ class LagMonitor:
         self._metrics = metrics
         self._interval_seconds = interval_seconds
         self._watched = [_Watched(subscription, [], time.monotonic()) for subscription in subscriptions]
+        self._failures = 0
         self._partitions_known_at = float("-inf")
         self._clients: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
 
     async def run(self) -> None:
         """Look every `interval_seconds` until cancelled."""
-        failures = 0
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(CHECK_SECONDS_MAX):
-                        await self._check()
-                    failures = 0
-                except Exception:
-                    failures += 1
-                    if failures in (1, 10) or failures % 100 == 0:
-                        log.warning("consumer progress cannot be read", failures=failures, exc_info=True)
-                    await self._close()
-                self._report_staleness()
-                await asyncio.sleep(self._interval_seconds)
+            await periodically(self._look, self._interval_seconds)()
         finally:
             await self._close()
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS_MAX):
+                await self._check()
+            self._failures = 0
+        except Exception:
+            self._failures += 1
+            if self._failures in (1, 10) or self._failures % 100 == 0:
+                log.warning("consumer_lag_not_read", failures=self._failures, exc_info=True)
+            await self._close()
+        self._report_staleness()
 
     async def _check(self) -> None:
         consumer, admin = await self._connected()

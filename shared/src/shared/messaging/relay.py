@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import text
 
+from shared.chassis.parts import Wakeup, periodically
 from shared.chassis.retry_delay import retry_delay_seconds
 from shared.messaging.producer import SEND_SECONDS, Producer
 from shared.messaging.shard_publisher import SHARDS, Refusal, ShardPublisher, Turn
@@ -77,9 +78,9 @@ class Relay:
 
         self._publisher = publisher("relay")
         self._retrier = publisher("relay-retry")
-        self._woken = asyncio.Event()
+        self._woken = Wakeup()
         self._blocked: dict[int, _BlockedShard] = {}
-        self._shard_blocked = asyncio.Event()
+        self._shard_blocked = Wakeup()
 
     def wake(self) -> None:
         """Something was committed: look now rather than at the next poll."""
@@ -90,7 +91,8 @@ class Relay:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self._relay())
             parts.create_task(self._retry_blocked())
-            parts.create_task(self._report())
+            # Metrics only: whatever is wrong with the database, the relay itself reports.
+            parts.create_task(periodically(self._report, REPORT_SECONDS, failure_event="outbox_metrics_not_read")())
 
     async def _relay(self) -> None:
         failures = contentions = 0
@@ -116,7 +118,7 @@ class Relay:
                 await asyncio.sleep(max(0.0, began + _spacing(turn.sent) - time.monotonic()))
                 await self._pause(contentions if turn.contended else None)
         finally:
-            if failures == 0 and self._woken.is_set():
+            if failures == 0 and self._woken.is_set:
                 await self._last_turn()
             await self._publisher.close()
 
@@ -135,14 +137,11 @@ class Relay:
 
     async def _pause(self, contentions: int | None) -> None:
         """Until woken or until the next poll; after contention a little only, because nobody wakes us when it ends."""
-        seconds = self._poll_seconds
         if contentions is not None:
-            seconds = min(seconds, CONTENTION_SECONDS * 2.0 ** min(contentions, 10))
-            await asyncio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
+            longest = self._poll_seconds
+            await asyncio.sleep(retry_delay_seconds(contentions + 1, first=CONTENTION_SECONDS, longest=longest))
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds * random.uniform(0.8, 1.2)):  # noqa: S311
-                await self._woken.wait()
+        await self._woken.wait(self._poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
     # -- Blocked shards ------------------------------------------------------------------------------------------------
 
@@ -207,17 +206,11 @@ class Relay:
     # -- Gauges --------------------------------------------------------------------------------------------------------
 
     async def _report(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(REPORT_SECONDS), self._database.reading() as session:
-                    waiting = (await session.execute(_WAITING, {"rows_max": REPORTED_ROWS_MAX})).scalar_one()
-                    oldest = (await session.execute(_OLDEST)).scalar()
-                self._metrics.outbox_waiting.set(waiting)
-                self._metrics.outbox_oldest_seconds.set(float(oldest or 0))
-            except Exception:
-                # Figures only; whatever is wrong with the database, the relay itself reports.
-                log.debug("outbox figures not available", exc_info=True)
-            await asyncio.sleep(REPORT_SECONDS)
+        async with asyncio.timeout(REPORT_SECONDS), self._database.reading() as session:
+            waiting = (await session.execute(_WAITING, {"rows_max": REPORTED_ROWS_MAX})).scalar_one()
+            oldest = (await session.execute(_OLDEST)).scalar()
+        self._metrics.outbox_waiting.set(waiting)
+        self._metrics.outbox_oldest_seconds.set(float(oldest or 0))
 
 
 def _spacing(sent: int) -> float:

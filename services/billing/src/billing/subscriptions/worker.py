@@ -3,8 +3,6 @@
 Between two timers a worker sleeps until the next one is due, `POLL_SECONDS` at most, because another process may set an earlier timer.
 """
 
-import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import subscriptions
 from billing.subscriptions import rules
+from shared.chassis.parts import Wakeup, periodically
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -31,7 +30,7 @@ class TimerWorker:
 
     def __init__(self, database: Database, metrics: Metrics):
         self._database = database
-        self._woken = asyncio.Event()
+        self._woken = Wakeup()
         self._sleeps_until = _NOT_ASLEEP
         self._lateness = metrics.histogram(
             "waybill_billing_timer_lateness_seconds",
@@ -45,32 +44,29 @@ class TimerWorker:
 
     async def run(self) -> None:
         """Run due timers until cancelled. Raises when the database fails; the timers of that transaction stay."""
-        while True:
-            await self._sleep(await self._run_due())
+        await periodically(self._turn, POLL_SECONDS, wakeup=self._woken)()
 
-    async def _run_due(self) -> timedelta:
-        """Run the timers that are due now, `TIMERS_MAX` at most; returns how long to sleep."""
-        now = datetime.now(UTC)
+    async def _turn(self) -> float:
         # Before the query, so that a timer that is set after it shortens the sleep.
-        self._woken.clear()
         self._sleeps_until = _NOT_ASLEEP
+        seconds = await self._run_due()
+        self._sleeps_until = datetime.now(UTC) + timedelta(seconds=seconds)
+        return seconds
+
+    async def _run_due(self) -> float:
+        """Run the timers that are due now, `TIMERS_MAX` at most; returns the seconds to sleep."""
+        now = datetime.now(UTC)
         async with self._database.reading() as session:
             due_at = await subscriptions.next_timer_due_at(session)
         self._overdue.set(0 if due_at is None else max(0.0, (now - due_at).total_seconds()))
         if due_at is None:
-            return timedelta(seconds=POLL_SECONDS)
+            return POLL_SECONDS
         if due_at > now:
-            return min(due_at - now, timedelta(seconds=POLL_SECONDS))
+            return min((due_at - now).total_seconds(), POLL_SECONDS)
         async with self._database.transaction() as session:
             done = await subscriptions.run_due_timers(session, now, limit=TIMERS_MAX)
         self._report(done)
-        return timedelta() if done else timedelta(seconds=CONTENTION_SECONDS)
-
-    async def _sleep(self, span: timedelta) -> None:
-        self._sleeps_until = datetime.now(UTC) + span
-        with suppress(TimeoutError):
-            async with asyncio.timeout(span.total_seconds()):
-                await self._woken.wait()
+        return 0.0 if done else CONTENTION_SECONDS
 
     def _wake_for_earlier_timer(self, session: AsyncSession) -> None:
         """Called after each commit of this process: wake up if it set a timer that is due before the end of the sleep."""

@@ -1,11 +1,9 @@
 """Creates, rotates and uses signing keys. A key is published before it signs, and retires when its last token has expired."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,14 +12,13 @@ from sqlmodel import col
 from identity.signing_keys import rules
 from identity.signing_keys.tables import SigningKeyRow
 from shared.access import tokens
+from shared.chassis.parts import periodically
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import identity as events
 from shared.messaging import outbox
 from shared.postgres.advisory_locks import AdvisoryLock, lock
 from shared.postgres.database import Database
-
-log = structlog.get_logger()
 
 RELOAD_SECONDS = 2.0
 _KEY_ID_BYTES = 8
@@ -56,13 +53,8 @@ class Signer:
         """Create the first key if there is none, then reload the keys until cancelled."""
         async with self._database.transaction() as session:
             await ensure_first(session, self._encryptor, datetime.now(UTC))
-        while True:
-            try:
-                await self.load()
-            except Exception:
-                # The loaded keys go on signing; the next round reads again.
-                log.exception("signing_keys_load_failed")
-            await asyncio.sleep(RELOAD_SECONDS)
+        # While loading fails, the loaded keys go on signing.
+        await periodically(self.load, RELOAD_SECONDS, failure_event="signing_keys_load_failed")()
 
     async def load(self) -> None:
         """Load the keys from the table."""

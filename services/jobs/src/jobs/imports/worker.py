@@ -22,6 +22,7 @@ from jobs.imports.operations import Lease, LeaseLost
 from jobs.imports.schemas import ROWS_MAX
 from jobs.imports.tables import PIECE_BYTES, PieceRow
 from shared.access.authentication import Access
+from shared.chassis.parts import Wakeup, periodically
 from shared.chassis.retry_delay import retry_delay_seconds
 from shared.errors import Invalid, Unavailable, WaybillError
 from shared.observability.metrics import Metrics
@@ -53,24 +54,26 @@ class ImportWorker:
     def __init__(self, database: Database, access: Access, metrics: Metrics):
         self._database = database
         self._access = access
-        self._arrived = asyncio.Event()
-        self._swept_at = 0.0
+        self._arrived = Wakeup()
         self._rows = metrics.counter("waybill_jobs_import_rows_total", "Rows of imports that were looked at.")
         database.after_commit.append(self._notice)
 
     async def run(self) -> None:
         """Work until cancelled; what was under way is then undone, and somebody else's at once."""
-        while True:
-            self._arrived.clear()
-            await self._sweep()
-            async with self._database.transaction() as session:
-                lease = await imports.claim(session)
-            if lease is not None:
-                await self._turn(lease)
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._arrived.wait()
+        await periodically(self._next_turn, POLL_SECONDS, wakeup=self._arrived)()
+
+    async def sweep(self) -> None:
+        """Delete what stale imports have left."""
+        async with self._database.transaction() as session:
+            await imports.delete_stale(session)
+
+    async def _next_turn(self) -> float | None:
+        async with self._database.transaction() as session:
+            lease = await imports.claim(session)
+        if lease is None:
+            return None
+        await self._turn(lease)
+        return 0.0
 
     async def _turn(self, lease: Lease) -> None:
         delay_seconds, failed = 0.0, False
@@ -196,12 +199,6 @@ class ImportWorker:
     async def _write_together(self, lease: Lease, rows: list[FileRow]) -> None:
         async with self._database.transaction() as session:
             await batch_writer.write_batch(session, self._access, lease, rows)
-
-    async def _sweep(self) -> None:
-        if time.monotonic() - self._swept_at > SWEEP_SECONDS:
-            self._swept_at = time.monotonic()
-            async with self._database.transaction() as session:
-                await imports.delete_stale(session)
 
     def _notice(self, session: AsyncSession) -> None:
         """Hook after a commit of this process."""

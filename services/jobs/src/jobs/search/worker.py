@@ -1,11 +1,11 @@
 """Reindexes outdated rows in the background: some jobs per transaction, with a pause after each. Replicas share the work."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from jobs.search.reindex import reindex_batch
+from shared.chassis.parts import periodically
 from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -17,12 +17,12 @@ PERIOD_SECONDS = 60.0
 def reindexing(database: Database) -> Callable[[], Awaitable[None]]:
     """The `run` of a background part: reindexes outdated rows until cancelled."""
 
-    async def run() -> None:
-        while True:
-            async with database.transaction() as session:
-                reindexed = await reindex_batch(session)
-            if reindexed:
-                log.info("jobs_reindexed", jobs=reindexed)
-            await asyncio.sleep(PAUSE_SECONDS if reindexed else PERIOD_SECONDS)
+    async def work() -> float | None:
+        async with database.transaction() as session:
+            reindexed = await reindex_batch(session)
+        if not reindexed:
+            return None
+        log.info("jobs_reindexed", jobs=reindexed)
+        return PAUSE_SECONDS
 
-    return run
+    return periodically(work, PERIOD_SECONDS)

@@ -15,13 +15,14 @@ from uuid import UUID
 
 import structlog
 
+from shared.chassis.parts import Wakeup, periodically
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from webhooks import endpoints, queue
 from webhooks.deliveries import AttemptResult, Decision, decide, retry_after_seconds
 from webhooks.dispatch.metrics import DispatchMetrics
 from webhooks.dispatch.prestore import NOT_STORED, PrestoreDispatch
-from webhooks.dispatch.process import allow_files, collect_seldom, every
+from webhooks.dispatch.process import allow_files, collect_seldom
 from webhooks.dispatch.result_writer import ResultWriter
 from webhooks.dispatch.scheduler import EndpointQueue, Scheduler
 from webhooks.dispatch.throttle import EndpointThrottles, ThrottleLimits, result_class_of
@@ -103,7 +104,7 @@ class Dispatcher:
         for scheduler in self._schedulers:
             scheduler.is_blocked = lambda: self._result_writer.is_behind
         self.prestore = PrestoreDispatch(self._first, endpoint_cache)
-        self._wakers = {scheduler: asyncio.Event() for scheduler in self._schedulers}
+        self._wakers = {scheduler: Wakeup() for scheduler in self._schedulers}
         self._starved: set[Scheduler] = set()
         """Those that left something in the queue for lack of room."""
         self._filling: asyncio.Handle | None = None
@@ -157,12 +158,15 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claim(self._first, retry=False))
                 group.create_task(self._claim(self._retries, retry=True))
-                group.create_task(every(self._poll_seconds, self._look))
-                group.create_task(every(step_seconds, self._renew))
-                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._check))
-                group.create_task(every(min(CHECK_SECONDS, step_seconds), self._release_expired_batches))
-                group.create_task(every(self._health_seconds, self._write_health))
-                group.create_task(every(REPORT_SECONDS, self._report))
+                for seconds, work, failure_event in (
+                    (self._poll_seconds, self._look, "queue_not_read"),
+                    (step_seconds, self._renew, "leases_not_renewed"),
+                    (min(CHECK_SECONDS, step_seconds), self._check, "held_deliveries_not_checked"),
+                    (min(CHECK_SECONDS, step_seconds), self._release_expired_batches, "expired_batches_not_released"),
+                    (self._health_seconds, self._write_health, "endpoint_health_not_written"),
+                    (REPORT_SECONDS, self._report, "dispatch_metrics_not_read"),
+                ):
+                    group.create_task(periodically(work, seconds, failure_event=failure_event)())
         finally:
             await self._stop()
             recording.cancel()

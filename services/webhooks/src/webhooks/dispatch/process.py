@@ -1,9 +1,7 @@
 """What a process needs that has thousands of attempts under way."""
 
-import asyncio
 import gc
 import resource
-from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -29,13 +27,3 @@ def allow_files(wanted: int) -> None:
 def collect_seldom() -> None:
     """Thousands of deliveries wait in memory, and none of them is part of a cycle: looking for cycles took a quarter of the time."""
     gc.set_threshold(*COLLECTED_AFTER)
-
-
-async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do some work after each so many seconds until cancelled; a failure is logged, and the loop goes on."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except Exception:
-            log.warning("dispatcher_step_failed", step=getattr(work, "__name__", "?"), exc_info=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.chassis.parts import Wakeup
 from shared.chassis.retry_delay import retry_delay_seconds
 from shared.ids import from_uuid
 from shared.postgres.database import Database
@@ -44,7 +45,7 @@ class ResultWriter:
         self._results: deque[AttemptResult] = deque()
         self._returned: deque[LeasedDelivery] = deque()
         self._slow: deque[LeasedDelivery] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived = Wakeup()
         self._writing = False
         self.batch_leases: dict[int, Lease] = {}
         """Those of this process that are not recorded in full."""

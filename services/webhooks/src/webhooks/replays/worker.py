@@ -5,9 +5,7 @@ queued before is not queued twice, because there is one delivery for an event an
 want it by now: type and locations are matched anew.
 """
 
-import asyncio
-import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +16,7 @@ from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from shared.chassis.parts import periodically
 from shared.ids import from_uuid, to_uuid
 from shared.postgres.database import Database
 from webhooks import queue
@@ -28,6 +27,7 @@ from webhooks.replays.operations import SWITCHED_OFF, finish
 from webhooks.replays.tables import ReplayRow
 
 POLL_SECONDS = 0.25
+JITTER = 0.5
 EXAMINED_MAX = 500
 """In one step."""
 STEP_SECONDS = 0.5
@@ -102,16 +102,23 @@ class _Chunk:
     """Nothing lies behind it."""
 
 
-async def run(database: Database) -> None:
-    """Take steps of replays until cancelled."""
-    purged_at = 0.0
-    loop = asyncio.get_running_loop()
-    while True:
-        if loop.time() - purged_at > PURGE_SECONDS or not purged_at:
-            purged_at = loop.time()
-            await _purge(database)
-        if not await step(database):
-            await asyncio.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+def replaying(database: Database) -> Callable[[], Awaitable[None]]:
+    """A part's `run`: take steps of replays until cancelled."""
+
+    async def work() -> float | None:
+        return 0.0 if await step(database) else None
+
+    return periodically(work, POLL_SECONDS, jitter=JITTER)
+
+
+def purging(database: Database) -> Callable[[], Awaitable[None]]:
+    """A part's `run`: delete replays that ended `KEPT_DAYS` ago, until cancelled."""
+
+    async def work() -> None:
+        async with database.transaction() as session:
+            await session.execute(_PURGE, {"days": KEPT_DAYS, "rows_max": PURGED_MAX})
+
+    return periodically(work, PURGE_SECONDS)
 
 
 async def step(database: Database) -> bool:
@@ -242,8 +249,3 @@ async def _postpone(database: Database, replay_id: str) -> None:
     statement = update(ReplayRow).where(col(ReplayRow.id) == replay_id).values(next_step_at=later)
     async with database.transaction() as session:
         await session.execute(statement)
-
-
-async def _purge(database: Database) -> None:
-    async with database.transaction() as session:
-        await session.execute(_PURGE, {"days": KEPT_DAYS, "rows_max": PURGED_MAX})
