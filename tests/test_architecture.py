@@ -110,12 +110,16 @@ PLUMBING = ("chassis", "crypto", "messaging", "observability", "postgres")
 """Packages of `shared` that know nothing of what Waybill is for."""
 WORDS_OF_BUSINESS = frozenset({"merchant", "invoice", "trial", "delivery", "deliveries", "location", "locations"})
 
+OPENS_CONNECTIONS = frozenset({"asyncpg.connect", "asyncpg.create_pool"})
 ADVISORY_LOCK = re.compile(r"pg_(try_)?advisory_")
 
 MAY_COMMIT = {
     "shared/src/shared/postgres/database.py": "the one place in which an operation's transaction is committed",
+    "shared/src/shared/postgres/driver_connection.py": "the one helper of the relay and of webhooks' delivery path",
     "shared/src/shared/postgres/migrations.py": "Alembic's own connection; no service is running on it",
 }
+TRANSACTION_STATEMENT = re.compile(r"\s*(BEGIN|START TRANSACTION|COMMIT|ROLLBACK|AUTOCOMMIT)\s*;?\s*", re.IGNORECASE)
+"""A statement that begins or ends a transaction, or the isolation level that commits by itself."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +187,24 @@ def test_only_the_transaction_helper_commits_and_rolls_back() -> None:
         # What a Kafka consumer commits are the offsets that it is given.
         and not node.args
     ]
+    statements = [
+        f"{module.at(node)}: {node.value}"
+        for module in SOURCES
+        if module.name not in MAY_COMMIT
+        for node in module.nodes
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and TRANSACTION_STATEMENT.fullmatch(node.value)
+    ]
+    connections = [
+        f"{module.at(node)}: {ast.unparse(node)}"
+        for module in SOURCES
+        if module.name not in MAY_COMMIT
+        for node in module.nodes
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in OPENS_CONNECTIONS
+    ]
 
-    assert found == []
+    assert found + statements + connections == []
 
 
 def test_advisory_locks_are_taken_by_name_from_one_table() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 
-from shared.chassis.retry_delay import retry_delay_seconds
+from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
 from shared.chassis.settings import Role, ServiceSettings
 
 log = structlog.get_logger()
@@ -120,14 +120,18 @@ def periodically(
     waiting = wakeup or Wakeup()
 
     async def run() -> None:
+        failures = 0
         while True:
             waiting.clear()
             try:
                 wanted = await work()
+                failures = 0
             except Exception:
                 if failure_event is None:
                     raise
-                log.warning(failure_event, exc_info=True)
+                failures += 1
+                if is_worth_logging(failures):
+                    log.warning(failure_event, failures=failures, exc_info=True)
                 wanted = None
             pause = seconds if wanted is None else wanted
             await waiting.wait(pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311 - spreads load, guards nothing

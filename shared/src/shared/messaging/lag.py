@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, text
 
 from shared.chassis.parts import periodically
+from shared.chassis.retry_delay import is_worth_logging
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -103,7 +104,7 @@ class LagMonitor:
             self._failures = 0
         except Exception:
             self._failures += 1
-            if self._failures in (1, 10) or self._failures % 100 == 0:
+            if is_worth_logging(self._failures):
                 log.warning("consumer_lag_not_read", failures=self._failures, exc_info=True)
             await self._close()
         self._report_staleness()

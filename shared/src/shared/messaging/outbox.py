@@ -49,7 +49,7 @@ _INSERT = """
 """
 
 # SQLAlchemy begins a transaction with its first statement.
-_BEGIN = text("SELECT")
+_BEGIN_TRANSACTION = text("SELECT")
 
 
 def add_tables(metadata: MetaData) -> None:
@@ -122,7 +122,7 @@ async def write_pending(session: AsyncSession) -> None:
     driver = (await (await session.connection()).get_raw_connection()).driver_connection
     assert driver is not None
     if not driver.is_in_transaction():
-        await session.execute(_BEGIN)
+        await session.execute(_BEGIN_TRANSACTION)
     await driver.execute(
         _INSERT,
         [shard_of(fact.subject) for fact in facts],

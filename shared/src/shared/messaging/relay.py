@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import text
 
 from shared.chassis.parts import Wakeup, periodically
-from shared.chassis.retry_delay import retry_delay_seconds
+from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
 from shared.messaging.producer import SEND_SECONDS, Producer
 from shared.messaging.shard_publisher import SHARDS, Refusal, ShardPublisher, Turn
 from shared.observability.metrics import Metrics
@@ -74,7 +74,7 @@ class Relay:
         def publisher(name: str) -> ShardPublisher:
             client_id = f"{metrics.service}-{name}"
             producer = Producer(bootstrap_servers, client_id=client_id, send_seconds=send_timeout_seconds)
-            return ShardPublisher(database, producer, metrics, bytes_max, prefix)
+            return ShardPublisher(database, producer, metrics, bytes_max, prefix, name=client_id)
 
         self._publisher = publisher("relay")
         self._retrier = publisher("relay-retry")
@@ -105,7 +105,7 @@ class Relay:
                 except Exception:
                     failures += 1
                     self._metrics.outbox_errors.inc()
-                    if _is_worth_logging(failures):
+                    if is_worth_logging(failures):
                         log.warning("outbox relay failed", failures=failures, exc_info=True)
                     await asyncio.sleep(
                         retry_delay_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
@@ -150,7 +150,7 @@ class Relay:
         self._shard_blocked.set()
         self._metrics.outbox_errors.inc()
         failures = self._blocked[shard].failures
-        if _is_worth_logging(failures):
+        if is_worth_logging(failures):
             log.error(
                 "Kafka does not take a fact; its shard waits",
                 shard=shard,
@@ -190,7 +190,7 @@ class Relay:
             turn = await _finish_despite_cancellation(self._retrier.turn([shard], rows_max))
         except Exception:
             self._metrics.outbox_errors.inc()
-            if _is_worth_logging(self._blocked[shard].failures):
+            if is_worth_logging(self._blocked[shard].failures):
                 log.warning("outbox relay failed for shards held back", shards=sorted(self._blocked), exc_info=True)
             for blocked in self._blocked:
                 self._postpone(blocked)
@@ -216,11 +216,6 @@ class Relay:
 def _spacing(sent: int) -> float:
     """Seconds from the start of a turn that sent so many to the start of the next."""
     return min(SPACING_SECONDS_MAX, SPACING_SECONDS + SPACING_SECONDS_PER_ROW * sent) if sent else 0.0
-
-
-def _is_worth_logging(failures: int) -> bool:
-    """Log failure 1, 2, 4, 8, … and then each 30th, which is about one a minute."""
-    return failures & (failures - 1) == 0 or failures % 30 == 0
 
 
 async def _finish_despite_cancellation(turn: Coroutine[Any, Any, ResultT]) -> ResultT:

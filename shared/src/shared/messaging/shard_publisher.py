@@ -8,23 +8,20 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.messaging.producer import Producer, Record
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import DriverConnection
 
 SHARDS = 16
 TURN_SECONDS_MAX = 60.0
-CLOSE_SECONDS = 1.0
 
 # Plans are made when the table is nearly empty and kept while a backlog grows: allow only those that stay good. And do
 # not wait for the disk: a turn only deletes what Kafka has, so one that a crash undoes is merely sent again.
-_CONNECTION_SETTINGS = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET synchronous_commit = off"
+_CONNECTION_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off", "synchronous_commit": "off"}
 
 _LOCK = """
     WITH waiting AS MATERIALIZED (
@@ -77,15 +74,15 @@ class Turn:
 class ShardPublisher:
     """One connection to PostgreSQL and one to Kafka; takes turns for one task."""
 
-    def __init__(self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int, prefix: str):
-        self._database = database
+    def __init__(
+        self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int, prefix: str, *, name: str
+    ):
+        # Beside the pool: it lives as long as the relay, so it must not count among those that requests wait for.
+        self._connection = DriverConnection(database, name, **_CONNECTION_SETTINGS)
         self._producer = producer
         self._metrics = metrics
         self._bytes_max = bytes_max
         self._prefix = prefix
-        self._connection: AsyncConnection | None = None
-        # asyncpg's own connection: five short statements a turn, and no object between them and the socket.
-        self._driver: Any = None
 
     async def turn(self, shards: Sequence[int], rows_max: int) -> Turn:
         """Relay what these shards have, up to `rows_max`. Raises what keeps it from doing so; nothing is lost then."""
@@ -93,47 +90,28 @@ class ShardPublisher:
             async with asyncio.timeout(TURN_SECONDS_MAX):
                 # Before the transaction: it must not stay open while we wait for a connection to Kafka.
                 await self._producer.connect()
-                await self._connect()
-                return await self._carry(shards, rows_max)
+                await self._connection.connect()
+                return await self._publish(shards, rows_max)
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         """Give both connections up; an open transaction is rolled back. Bounded."""
-        connection, self._connection = self._connection, None
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            # Whatever state it is in: what asyncpg cannot close in order, it cuts off.
-            with suppress(Exception):
-                await driver.close(timeout=CLOSE_SECONDS)
-        if connection is not None:
-            await connection.close()
+        await self._connection.close()
         await self._producer.close()
 
-    async def _connect(self) -> None:
-        if self._connection is None:
-            self._connection = await self._database.engine.connect()
-            self._driver = (await self._connection.get_raw_connection()).driver_connection
-            # It lives as long as the relay, so it must not count among those that requests wait for.
-            assert self._connection.sync_connection is not None
-            self._connection.sync_connection.detach()
-            await self._driver.execute(_CONNECTION_SETTINGS)
-
-    async def _carry(self, shards: Sequence[int], rows_max: int) -> Turn:
-        driver = self._driver
-        await driver.execute("BEGIN")
-        locked, waiting = await driver.fetchrow(_LOCK, shards)
-        if not locked:
-            await driver.execute("ROLLBACK")
-            return Turn(contended=waiting > 0)
-        shard_rows_max = max(1, rows_max // len(locked))
-        rows = await driver.fetch(_READ, locked, shard_rows_max, self._bytes_max)
-        outcomes = await self._producer.send([_record(row, self._prefix) for row in rows])
-        sent, refused = _settle(rows, outcomes)
-        if sent:
-            await driver.execute(_DELETE, [row["id"] for row in sent])
-        await driver.execute("COMMIT")
+    async def _publish(self, shards: Sequence[int], rows_max: int) -> Turn:
+        async with self._connection.transaction() as driver:
+            locked, waiting = await driver.fetchrow(_LOCK, shards)
+            if not locked:
+                return Turn(contended=waiting > 0)
+            shard_rows_max = max(1, rows_max // len(locked))
+            rows = await driver.fetch(_READ, locked, shard_rows_max, self._bytes_max)
+            outcomes = await self._producer.send([_record(row, self._prefix) for row in rows])
+            sent, refused = _settle(rows, outcomes)
+            if sent:
+                await driver.execute(_DELETE, [row["id"] for row in sent])
         for row in sent:
             self._metrics.outbox_relayed.labels(row["topic"]).inc()
         full = max(Counter(row["shard"] for row in rows).values()) >= shard_rows_max

@@ -47,7 +47,7 @@ class Database:
         idle_in_transaction_timeout_ms: int = 30_000,
     ):
         self.url = url
-        server_settings = {
+        self.server_settings = {
             "application_name": application_name,
             "statement_timeout": str(statement_timeout_ms),
             "lock_timeout": str(lock_timeout_ms),
@@ -56,10 +56,10 @@ class Database:
             # Compiling costs more than it saves on statements that take microseconds.
             "jit": "off",
         }
-        self.engine = _engine(url, pool_size, server_settings)
+        self.engine = _engine(url, pool_size, self.server_settings)
         # Rows that are found one condition after the other (`http.lists`) have to come in this order.
         planned = {
-            **server_settings,
+            **self.server_settings,
             "plan_cache_mode": "force_custom_plan",
             "max_parallel_workers_per_gather": "0",
         }

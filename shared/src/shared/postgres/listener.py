@@ -7,7 +7,8 @@ import asyncpg
 import structlog
 
 from shared.chassis.parts import Wakeup
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
+from shared.postgres.database import Database
+from shared.postgres.driver_connection import connect
 
 RECONNECT_SECONDS = 0.5
 
@@ -35,7 +36,7 @@ class Listener:
         refresh_seconds: float,
         wakeup: Wakeup | None = None,
     ):
-        self._url = plain_url(database.url)
+        self._database = database
         self._channel = channel
         self._application_name = application_name
         self._on_notify = on_notify
@@ -55,9 +56,7 @@ class Listener:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(
-            self._url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"application_name": self._application_name}
-        )
+        connection = await connect(self._database, self._application_name)
         try:
             connection.add_termination_listener(lambda _: self._wakeup.set())
             await connection.add_listener(self._channel, lambda *notice: self._on_notify(str(notice[3])))

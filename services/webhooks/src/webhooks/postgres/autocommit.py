@@ -15,11 +15,10 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
+from shared.postgres.database import Database
+from shared.postgres.driver_connection import DriverConnection
 from shared.postgres.transient_errors import is_transient as is_transient_in_pool
 
-STATEMENT_TIMEOUT_MS = 15_000
-LOCK_TIMEOUT_MS = 5_000
 ANSWER_SECONDS = 20.0
 CAUTIOUS_SECONDS = 60.0
 """So long after a row that was there already, others may be there, too."""
@@ -55,39 +54,19 @@ class Statement:
 
 
 class AutocommitConnection:
-    """One connection, made when it is first needed, and made anew after a failure. Its users take turns."""
+    """One connection on which each statement is a transaction of its own. Its users take turns."""
 
-    def __init__(self, database: Database, application_name: str, *, lock_timeout_ms: int = LOCK_TIMEOUT_MS):
-        self._url = plain_url(database.url)
-        self._settings = {
-            "application_name": application_name,
-            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "lock_timeout": str(lock_timeout_ms),
-            "timezone": "UTC",
-            "jit": "off",
-        }
-        self._connection: asyncpg.Connection | None = None
+    def __init__(self, database: Database, application_name: str):
+        self._connection = DriverConnection(database, application_name)
         self._turn = asyncio.Lock()
         self._cautious_until = 0.0
 
     async def fetch(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """Run one statement. Raises what the driver raises; whatever it was, the next call finds a connection that is whole."""
         async with self._turn:
-            try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(
-                        self._url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=self._settings
-                    )
-                found: Sequence[Sequence[Any]] = await self._connection.fetch(
-                    statement.positional, *(values[name] for name in statement.names), timeout=ANSWER_SECONDS
-                )
-                return found
-            except asyncpg.UniqueViolationError:
-                # The database has refused, and that is all.
-                raise
-            except BaseException:
-                self._drop()
-                raise
+            return await self._connection.fetch(
+                statement.positional, *(values[name] for name in statement.names), timeout=ANSWER_SECONDS
+            )
 
     async def fetch_new(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]] | None:
         """Run one statement that is refused where a row is there already.
@@ -111,14 +90,7 @@ class AutocommitConnection:
 
     async def close(self) -> None:
         """Close the connection in order."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
+        await self._connection.close()
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,0 +1,79 @@
+"""Connections of the driver itself (asyncpg), beside the pool, for paths on which SQLAlchemy's share of a statement's cost is too large.
+
+Beside `Database.transaction` this is the only place that commits. The relay's turn is a `transaction` here: a few short statements, many
+times a second. Webhooks' delivery path uses `fetch`: a statement that is a transaction of its own, in one round trip.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
+
+CLOSE_SECONDS = 1.0
+
+
+async def connect(database: Database, application_name: str, **settings: str) -> asyncpg.Connection:
+    """A connection with the time-outs of this database's pool, and these settings instead of or beside the pool's."""
+    return await asyncpg.connect(
+        plain_url(database.url),
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        server_settings={**database.server_settings, "application_name": application_name, **settings},
+    )
+
+
+class DriverConnection:
+    """One connection, made when it is first needed and again after a failure. One task at a time may use it."""
+
+    def __init__(self, database: Database, application_name: str, **settings: str):
+        self._database = database
+        self._application_name = application_name
+        self._settings = settings
+        self._connection: asyncpg.Connection | None = None
+
+    async def connect(self) -> asyncpg.Connection:
+        """The connection; made when there is none that is open."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._database, self._application_name, **self._settings)
+        return self._connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction: committed when the block ends. When anything in it raises, the connection is closed, which rolls it back."""
+        connection = await self.connect()
+        try:
+            await connection.execute("BEGIN")
+            yield connection
+            await connection.execute("COMMIT")
+        except BaseException:
+            # Unlike a ROLLBACK this is bounded, also when the server does not answer any more.
+            await self.close()
+            raise
+
+    async def fetch(self, statement: str, *values: object, timeout: float) -> Sequence[Sequence[Any]]:
+        """Run one statement as a transaction of its own. Raises what the driver raises; the next call finds a connection that is whole."""
+        try:
+            connection = await self.connect()
+            found: Sequence[Sequence[Any]] = await connection.fetch(statement, *values, timeout=timeout)
+            return found
+        except asyncpg.UniqueViolationError:
+            # The database has refused, and that is all.
+            raise
+        except BaseException:
+            self._terminate()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection in order, or cut it off after `CLOSE_SECONDS`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Whatever state it is in: what the driver cannot close in order, it cuts off.
+            with suppress(Exception):
+                await connection.close(timeout=CLOSE_SECONDS)
+
+    def _terminate(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
