@@ -207,6 +207,18 @@ def test_only_the_transaction_helper_commits_and_rolls_back() -> None:
     assert found + statements + connections == []
 
 
+def test_faststream_is_behind_one_module() -> None:
+    found = [
+        place
+        for module in SOURCES
+        if module.name != "shared/src/shared/messaging/faststream_adapter.py"
+        for place, imported in module.imports()
+        if within(imported, frozenset({"faststream"}))
+    ]
+
+    assert found == []
+
+
 def test_advisory_locks_are_taken_by_name_from_one_table() -> None:
     table = "shared/src/shared/postgres/advisory_locks.py"
     found = [

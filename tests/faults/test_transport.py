@@ -73,7 +73,7 @@ class Pipeline:
         self.metrics = Metrics("faults")
         self.relay = Relay(database, bootstrap_servers=stack.kafka_bootstrap, metrics=self.metrics)
         outbox.attach(database, self.relay.wake)
-        broker = faststream_adapter.create_broker(stack.kafka_bootstrap, client_id="faults")
+        broker = faststream_adapter.PrefetchingBroker(stack.kafka_bootstrap, client_id="faults")
         subscription = subscriber.subscribe(
             broker,
             topic=topic,
@@ -137,7 +137,7 @@ async def test_the_broker_is_killed_in_full_flight_and_started_again(fragile: Ba
 
     handled = await pipeline.handled()
     assert first_time_in_order(handled)
-    assert recovery_seconds < subscriber.SESSION_TIMEOUT_MS / 1000, (
+    assert recovery_seconds < faststream_adapter.SESSION_TIMEOUT_MS / 1000, (
         "nobody waits for the place of a consumer that is gone"
     )
     print(

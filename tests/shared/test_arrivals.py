@@ -51,7 +51,7 @@ class Desk:
 
 @asynccontextmanager
 async def consuming(backing: BackingStack, database: Database, topic: str, desk: Desk) -> AsyncIterator[None]:
-    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
     subscription = subscriber.subscribe(
         broker,
         topic=topic,

@@ -76,7 +76,7 @@ async def consuming(
     metrics: Metrics | None = None,
     batch_max: int = 500,
 ) -> AsyncIterator[subscriber.Subscription[Noted]]:
-    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
     subscription = subscriber.subscribe(
         broker,
         topic=topic,
@@ -120,7 +120,7 @@ def with_headers(fact: Noted, **changed: bytes) -> Record:
 
 
 def test_every_subscriber_is_at_least_once_and_quick() -> None:
-    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker("127.0.0.1:1", client_id="tests")
     metrics = Metrics("tests")
     database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
     subscriptions = [
@@ -146,7 +146,7 @@ def test_every_subscriber_is_at_least_once_and_quick() -> None:
 
 
 def test_a_subscriber_made_without_these_options_is_refused() -> None:
-    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker("127.0.0.1:1", client_id="tests")
 
     @broker.subscriber("some.topic", group_id="tests")
     async def on_some_topic(message: bytes) -> None: ...
@@ -397,8 +397,8 @@ async def test_old_claims_are_forgotten_in_bounded_steps(database: Database) -> 
 async def test_a_fact_is_handled_without_waiting_for_any_poll(
     backing: BackingStack, database: Database, topic: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.messaging.subscriber.BATCH_WAIT_MS", 10_000)
-    monkeypatch.setattr("shared.messaging.subscriber.FETCH_WAIT_MS", 10_000)
+    monkeypatch.setattr("shared.messaging.faststream_adapter.BATCH_WAIT_MS", 10_000)
+    monkeypatch.setattr("shared.messaging.faststream_adapter.FETCH_WAIT_MS", 10_000)
     kind = noted_on(topic)
     relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"), poll_seconds=10)
     outbox.attach(database, relay.wake)
@@ -420,7 +420,7 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
     later = f"{topic}.later"
-    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
     subscription = subscriber.subscribe(
         broker, topic=later, group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )
@@ -436,7 +436,7 @@ async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
 
 
 async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:
-    broker = faststream_adapter.create_broker("127.0.0.1:1", client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker("127.0.0.1:1", client_id="tests")
     subscription = subscriber.subscribe(
         broker, topic="t", group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
     )

@@ -6,11 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from shared.chassis.retry_delay import retry_delay_seconds
 from shared.messaging.faststream_adapter import DRAIN_SECONDS, PrefetchingBroker
-from shared.messaging.prefetching_consumer import PrefetchingConsumer
 from shared.messaging.subscriber import BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, Subscription
 
 log = structlog.get_logger(__name__)
@@ -31,8 +29,7 @@ class Consumers:
         stop_seconds: float = STOP_SECONDS,
     ):
         ours = {subscription.group_id for subscription in subscriptions}
-        self._subscribers = [one for one in broker.subscribers if isinstance(one, BatchSubscriber)]
-        if {one.group_id for one in self._subscribers} != ours or len(self._subscribers) != len(broker.subscribers):
+        if broker.has_others or broker.added_group_ids != ours:
             raise TypeError("the broker has subscribers that were not made by subscribe(): they may lose records")
         self._broker = broker
         self._subscriptions = list(subscriptions)
@@ -61,16 +58,13 @@ class Consumers:
             await asyncio.sleep(pause)
 
     async def _until_one_ends(self) -> None:
-        # FastStream puts a new task in the place of one that failed, so there is none to wait for.
-        while all(any(not task.done() for task in one.tasks) for one in self._subscribers):  # noqa: ASYNC110
+        while self._broker.is_consuming:  # noqa: ASYNC110 - FastStream tells nobody when one ends
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _stop(self) -> None:
         try:
             async with asyncio.timeout(self._stop_seconds):
-                for one in self._subscribers:
-                    if isinstance(one.consumer, PrefetchingConsumer):
-                        await one.consumer.finish(DRAIN_SECONDS / 2)
+                await self._broker.finish(DRAIN_SECONDS / 2)
                 await self._broker.stop()
         except Exception:
             # The group's session ends by itself then; what was not committed is read again by whoever takes over.

@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
-from faststream.exceptions import NackMessage
-from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
-from faststream.kafka.subscriber.usecase import BatchSubscriber
-from faststream.middlewares import AckPolicy
 from opentelemetry import trace
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,7 +21,7 @@ from shared.chassis.retry_delay import retry_delay_seconds
 from shared.errors import Unavailable, WaybillError
 from shared.events import text_headers
 from shared.messaging import dead_letters
-from shared.messaging.faststream_adapter import PrefetchingBroker
+from shared.messaging.faststream_adapter import PrefetchingBroker, ReadAgain
 from shared.messaging.producer import Producer
 from shared.messaging.records import KafkaRecord
 from shared.observability import redaction, traces
@@ -35,11 +31,6 @@ from shared.postgres.database import Database
 log = structlog.get_logger(__name__)
 
 BATCH_RECORDS_MAX = 500
-# Records are handed over as they come: these two bound only how often an idle consumer asks, which costs it and the broker alike.
-BATCH_WAIT_MS = 1000
-FETCH_WAIT_MS = 500
-SESSION_TIMEOUT_MS = 30_000
-HEARTBEAT_MS = 3_000
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 5.0
 
@@ -84,41 +75,20 @@ def subscribe(
         database=database,
         metrics=metrics,
         dead_letter_producer=Producer(
-            ",".join(broker.specification.url),
+            broker.bootstrap_servers,
             client_id=f"{group}-dead-letters",
             request_bytes_max=dead_letters.REQUEST_BYTES_MAX,
         ),
     )
 
-    async def parse(records: tuple[KafkaRecord, ...]) -> KafkaAckableMessage:
-        """Headers stay bytes here: one that is not UTF-8 must fail its own record, not the batch."""
-        return KafkaAckableMessage(
-            raw_message=records, body=records, correlation_id="", consumer=subscriber.consumer or FAKE_CONSUMER
-        )
-
-    async def decode(message: KafkaAckableMessage) -> object:
-        return message.raw_message
-
-    subscriber: BatchSubscriber = broker.subscriber(
+    broker.add_subscriber(
         subscription.kafka_topic,
-        batch=True,
         group_id=subscription.group_id,
-        group_instance_id=instance,
-        ack_policy=AckPolicy.NACK_ON_ERROR,
-        auto_offset_reset="earliest",
-        max_records=batch_max,
-        batch_timeout_ms=BATCH_WAIT_MS,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=HEARTBEAT_MS,
-        parser=parse,
-        decoder=decode,
-        no_reply=True,
-        title=f"{topic} for {group}",
+        instance=instance,
+        records_max=batch_max,
+        on_batch=subscription.on_batch,
+        on_new_records=None if on_new_records is None else subscription.on_new,
     )
-    subscriber(subscription.on_batch)
-    if on_new_records is not None:
-        broker.new_record_callbacks[subscription.group_id] = subscription.on_new
     return subscription
 
 
@@ -188,7 +158,7 @@ class Subscription(Generic[ItemT]):
                 exc_info=True,
             )
             await asyncio.sleep(delay_seconds)
-            raise NackMessage from error
+            raise ReadAgain from error
         self._failures = 0
         self._consumed.inc(len(records))
         self._delay_seconds.observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))

@@ -66,7 +66,7 @@ class Service:
         self.database.before_commit.append(self.access.apply_own_events)
         outbox.attach(self.database, self.relay.wake)
         self.database.after_commit.append(self.access.invalidate_after_own_events)
-        self._broker = faststream_adapter.create_broker(settings.kafka_bootstrap_servers, client_id=name)
+        self._broker = faststream_adapter.PrefetchingBroker(settings.kafka_bootstrap_servers, client_id=name)
         self._subscriptions: list[subscriber.Subscription[Any]] = []
         for topic in projects:
             vocabulary = Vocabulary(*projection.IDENTITY_EVENTS, *projection.BILLING_EVENTS)
