@@ -21,9 +21,9 @@ from billing.subscriptions.worker import TimerWorker
 from shared.api import ANY_VERSION
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from shared.postgres.migrations import drift
 from tests.support.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
 from tests.support.forks import Forker, start
+from tests.support.schema_drift import drift
 from tests.support.suite import eventually
 
 SECOND = timedelta(seconds=1)

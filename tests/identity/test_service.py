@@ -11,10 +11,10 @@ import pytest
 from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
-from shared.postgres.migrations import drift
 from tests.support import suite
 from tests.support.forks import Forker
 from tests.support.identity import Identity, Person, document
+from tests.support.schema_drift import drift
 from tests.support.suite import Process
 
 Command = Callable[..., Awaitable[dict[str, str]]]

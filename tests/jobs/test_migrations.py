@@ -3,7 +3,8 @@
 import asyncio
 
 from jobs.metadata import Base
-from shared.postgres.migrations import drift, migrate
+from shared.postgres.migrations import migrate
+from tests.support.schema_drift import drift
 from tests.support.stack import BackingStack
 
 

@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -17,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.errors import Conflict, Unavailable
-from shared.messaging import consumer, faststream_adapter, inbox, outbox, subscriber, topics
+from shared.messaging import consumer, faststream_adapter, outbox, subscriber, topics
 from shared.messaging.lag import LagMonitor
 from shared.messaging.producer import Producer, Record
 from shared.messaging.relay import Relay
@@ -351,44 +350,6 @@ async def test_offsets_are_not_committed_while_dead_letters_can_not_be_kept(
         await eventually(lambda: _total(metrics, "waybill_consumer_errors_total", bare) >= 1)
 
     assert not await _is_committed(backing, bare, 1)
-
-
-# -- Once --------------------------------------------------------------------------------------------------------------
-
-
-async def test_the_inbox_claims_each_event_once_for_each_consumer(database: Database) -> None:
-    events = [fact.id for fact in notes(Noted, "a", "b", "c")]
-
-    async with database.transaction() as session:
-        assert await inbox.claim(session, "one", [events[0], events[1], events[0]]) == {events[0], events[1]}
-    async with database.transaction() as session:
-        assert await inbox.claim(session, "one", events) == {events[2]}
-        assert await inbox.claim(session, "other", events) == set(events)
-        assert await inbox.claim(session, "one", []) == set()
-
-
-async def test_a_claim_whose_transaction_fails_can_be_made_again(database: Database) -> None:
-    (event_id,) = [fact.id for fact in notes(Noted, "a")]
-    async with database.transaction() as session:
-        savepoint = await session.begin_nested()
-        assert await inbox.claim(session, "one", [event_id]) == {event_id}
-        await savepoint.rollback()
-
-    async with database.transaction() as session:
-        assert await inbox.claim(session, "one", [event_id]) == {event_id}
-
-
-async def test_old_claims_are_forgotten_in_bounded_steps(database: Database) -> None:
-    async with database.transaction() as session:
-        await inbox.claim(session, "one", [fact.id for fact in notes(Noted, *"abcde")])
-        await session.execute(text("UPDATE inbox SET received_at = now() - interval '30 days'"))
-        fresh = [fact.id for fact in notes(Noted, "f")]
-        await inbox.claim(session, "one", fresh)
-
-    assert await inbox.purge(database, older_than=timedelta(days=15), rows_max=3) == 3
-    assert await inbox.purge(database, older_than=timedelta(days=15), rows_max=3) == 2
-    async with database.transaction() as session:
-        assert await inbox.claim(session, "one", fresh) == set()
 
 
 # -- Quick, and back by itself -----------------------------------------------------------------------------------------

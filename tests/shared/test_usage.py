@@ -160,7 +160,7 @@ async def test_an_orderly_stop_writes_what_is_noted(database_url: str) -> None:
 
 
 async def test_steady_use_is_told_once_an_interval_and_the_last_use_is_told_at_its_end(publishing: Database) -> None:
-    last_used = LastUsedTracker(publishing, service="tests", repeat_seconds=60)
+    last_used = LastUsedTracker(publishing, service="tests")
     first, last = NOW, NOW + timedelta(seconds=20)
 
     last_used.note("acct_a", first)

@@ -22,7 +22,7 @@ async def harness(database_url: str) -> AsyncIterator[DeliveryHarness]:
     harness = DeliveryHarness(database, f"1:{secret_32()}")
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(
-            "TRUNCATE endpoints, events, deliveries, delivery_due, flights, attempts, inbox, outbox"
+            "TRUNCATE endpoints, events, deliveries, delivery_due, flights, attempts, outbox"
         )
     yield harness
     await database.close()

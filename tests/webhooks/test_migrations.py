@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.api.cursors import Paging
 from shared.events import Event
 from shared.ids import from_uuid, new_id, to_uuid
-from shared.postgres.migrations import drift, migrate
+from shared.postgres.migrations import migrate
 from tests.support.receiver import Receiver
+from tests.support.schema_drift import drift
 from tests.support.stack import BackingStack
 from tests.support.webhooks import DeliveryHarness, incoming_event, job_created, migrated, open_database, secret_32
 from webhooks import signatures

@@ -31,11 +31,6 @@ def is_well_formed(key: str) -> bool:
     )
 
 
-def is_live(key: str) -> bool:
-    """Whether a well-formed key is for real data."""
-    return key.startswith("wbk_live_")
-
-
 def hint(key: str) -> str:
     """What may be shown of a key, for its owner to recognise it."""
     return f"{key[:9]}…{key[-4:]}"

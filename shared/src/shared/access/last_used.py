@@ -20,7 +20,7 @@ from shared.postgres.database import Database
 log = structlog.get_logger()
 
 WRITE_SECONDS = 5.0
-REPEAT_SECONDS = 60.0
+REPEAT_AFTER = timedelta(seconds=60)
 """A credential in steady use is told of no more often."""
 TRACKED_MAX = 50_000
 USES_PER_EVENT_MAX = 1000
@@ -43,14 +43,10 @@ class LastUsedTracker:
         database: Database,
         *,
         service: str,
-        write_seconds: float = WRITE_SECONDS,
-        repeat_seconds: float = REPEAT_SECONDS,
         tracked_max: int = TRACKED_MAX,
     ):
         self._database = database
         self._service = service
-        self._write_seconds = write_seconds
-        self._repeat_after = timedelta(seconds=repeat_seconds)
         self._tracked_max = tracked_max
         self._tracked: dict[str, _Use] = {}
 
@@ -65,7 +61,7 @@ class LastUsedTracker:
     async def run(self) -> None:
         """Write every few seconds until cancelled, and then the rest."""
         try:
-            await periodically(self._write_due, self._write_seconds)()
+            await periodically(self._write_due, WRITE_SECONDS)()
         except asyncio.CancelledError:
             try:
                 await self.write(datetime.now(UTC), rest=True)
@@ -82,7 +78,7 @@ class LastUsedTracker:
         due = [
             (credential_id, use, use.used_at)
             for credential_id, use in self._tracked.items()
-            if use.used_at > use.published_at and (rest or now - use.published_at >= self._repeat_after)
+            if use.used_at > use.published_at and (rest or now - use.published_at >= REPEAT_AFTER)
         ]
         if due:
             uses = [CredentialUse(credential_id=name, used_at=used_at) for name, _, used_at in due]
@@ -99,7 +95,7 @@ class LastUsedTracker:
 
     def _drop_published(self, now: datetime) -> None:
         # A full map makes room for others at once, at the price of telling sooner again.
-        kept = timedelta() if len(self._tracked) >= self._tracked_max else self._repeat_after
+        kept = timedelta() if len(self._tracked) >= self._tracked_max else REPEAT_AFTER
         self._tracked = {
             credential_id: use
             for credential_id, use in self._tracked.items()

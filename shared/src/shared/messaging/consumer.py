@@ -21,19 +21,12 @@ WATCH_SECONDS = 1.0
 class Consumers:
     """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
 
-    def __init__(
-        self,
-        broker: PrefetchingBroker,
-        subscriptions: Sequence[Subscription[Any]],
-        *,
-        stop_seconds: float = STOP_SECONDS,
-    ):
+    def __init__(self, broker: PrefetchingBroker, subscriptions: Sequence[Subscription[Any]]):
         ours = {subscription.group_id for subscription in subscriptions}
         if broker.has_others or broker.added_group_ids != ours:
             raise TypeError("the broker has subscribers that were not made by subscribe(): they may lose records")
         self._broker = broker
         self._subscriptions = list(subscriptions)
-        self._stop_seconds = stop_seconds
         self.ready = False
         """Whether all consumers have joined their groups."""
 
@@ -63,7 +56,7 @@ class Consumers:
 
     async def _stop(self) -> None:
         try:
-            async with asyncio.timeout(self._stop_seconds):
+            async with asyncio.timeout(STOP_SECONDS):
                 await self._broker.finish(DRAIN_SECONDS / 2)
                 await self._broker.stop()
         except Exception:
@@ -71,5 +64,5 @@ class Consumers:
             log.warning("consumers did not stop in order", exc_info=True)
         for subscription in self._subscriptions:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._stop_seconds):
+                async with asyncio.timeout(STOP_SECONDS):
                     await subscription.close()

@@ -49,12 +49,10 @@ class Producer:
         bootstrap_servers: str,
         *,
         client_id: str,
-        send_seconds: float = SEND_SECONDS,
         request_bytes_max: int = REQUEST_BYTES_MAX,
     ):
         self._bootstrap_servers = bootstrap_servers.split(",")
         self._client_id = client_id
-        self._send_seconds = send_seconds
         self._request_bytes_max = request_bytes_max
         self._client: AIOKafkaProducer | None = None
         self._known_topics: set[str] = set()
@@ -67,14 +65,14 @@ class Producer:
     async def send(self, records: Sequence[Record]) -> list[Exception | None]:
         """Send in order and wait for the acknowledgements: None for each record that Kafka has, else why it may not.
 
-        Ends within `send_seconds` (and the time to connect). Raises `KafkaError` or `TimeoutError` when Kafka is away.
+        Ends within `SEND_SECONDS` (and the time to connect). Raises `KafkaError` or `TimeoutError` when Kafka is away.
         """
         await self.connect()
         outcomes: list[Exception | None] = [NotSent() for _ in records]
         acknowledgements: dict[int, asyncio.Future[object]] = {}
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._send_seconds):
+                async with asyncio.timeout(SEND_SECONDS):
                     await self._queue(records, outcomes, acknowledgements)
                     if acknowledgements:
                         await asyncio.wait(acknowledgements.values())
@@ -110,7 +108,7 @@ class Producer:
             linger_ms=0,
             max_batch_size=BATCH_BYTES_MAX,
             max_request_size=self._request_bytes_max,
-            request_timeout_ms=int(self._send_seconds * 1000),
+            request_timeout_ms=int(SEND_SECONDS * 1000),
         )
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from shared.chassis.parts import Wakeup, periodically
 from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
-from shared.messaging.producer import SEND_SECONDS, Producer
+from shared.messaging.producer import Producer
 from shared.messaging.shard_publisher import SHARDS, Refusal, ShardPublisher, Turn
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -64,7 +64,6 @@ class Relay:
         rows_max: int = TURN_ROWS_MAX,
         bytes_max: int = TURN_BYTES_MAX,
         poll_seconds: float = POLL_SECONDS,
-        send_timeout_seconds: float = SEND_SECONDS,
     ):
         self._database = database
         self._metrics = metrics
@@ -73,7 +72,7 @@ class Relay:
 
         def publisher(name: str) -> ShardPublisher:
             client_id = f"{metrics.service}-{name}"
-            producer = Producer(bootstrap_servers, client_id=client_id, send_seconds=send_timeout_seconds)
+            producer = Producer(bootstrap_servers, client_id=client_id)
             return ShardPublisher(database, producer, metrics, bytes_max, prefix, name=client_id)
 
         self._publisher = publisher("relay")

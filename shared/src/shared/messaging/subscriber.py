@@ -2,7 +2,7 @@
 
 Offsets are committed after the transaction. A record that cannot be read, or whose handling is refused for good, goes to the dead letter
 topic before the offset is committed. Any other failure is transient: the batch is read again after a delay. Handlers must therefore
-accept repeats (an upsert guarded by version, or `shared.messaging.inbox`).
+accept repeats (an upsert guarded by version).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Alembic, run from inside a service's package, so that its image can migrate itself.
 
-The tables that every service has (outbox, inbox, idempotency, access) are defined once in `shared`; the SQL that makes them, and later
+The tables that every service has (outbox, idempotency, access) are defined once in `shared`; the SQL that makes them, and later
 changes them, is frozen per revision in `base_tables/`, because a migration must do tomorrow what it did today.
 """
 
@@ -9,9 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from alembic import command, context, op
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -46,11 +44,6 @@ def migrate(package: str, url: str, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def drift(url: str, metadata: MetaData) -> list[object]:
-    """What the tables of a migrated database have that the models don't, and the other way round. Blocks."""
-    return asyncio.run(_drift(url, metadata))
-
-
 def run(metadata: MetaData) -> None:
     """The whole of a service's `env.py`."""
     asyncio.run(_run(context.config.get_main_option("url") or "", metadata))
@@ -81,24 +74,3 @@ def _upgrade(connection: Connection, metadata: MetaData) -> None:
     context.configure(connection=connection, target_metadata=metadata)
     with context.begin_transaction():
         context.run_migrations()
-
-
-async def _drift(url: str, metadata: MetaData) -> list[object]:
-    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
-    async with engine.connect() as connection:
-        found = await connection.run_sync(lambda sync: compare_metadata(_compared(sync), metadata))
-    await engine.dispose()
-    return [entry for entry in found if "alembic_version" not in str(entry)]
-
-
-def _compared(connection: Connection) -> MigrationContext:
-    # Partitions come and go while a service runs; what they are partitions of is what the models describe.
-    partitions = set(connection.execute(text("SELECT relname FROM pg_class WHERE relispartition")).scalars())
-    return MigrationContext.configure(
-        connection,
-        opts={
-            "compare_type": True,
-            "compare_server_default": False,
-            "include_name": lambda name, kind, parents: not (kind == "table" and name in partitions),
-        },
-    )

@@ -4,7 +4,6 @@ A service's `app.py` makes one of these, adds its own routes, consumers and work
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -22,7 +21,7 @@ from shared.chassis.settings import ServiceSettings, parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import Vocabulary
-from shared.messaging import consumer, faststream_adapter, inbox, outbox, relay, subscriber
+from shared.messaging import consumer, faststream_adapter, outbox, relay, subscriber
 from shared.messaging.lag import LagMonitor
 from shared.observability import metrics
 from shared.postgres.database import Database
@@ -30,8 +29,6 @@ from shared.postgres.database import Database
 RecordT = TypeVar("RecordT")
 
 HOUSEKEEPING_SECONDS = 300.0
-INBOX_KEPT = timedelta(days=15)
-"""Longer than any topic that is consumed through the inbox keeps its records (14 days)."""
 
 
 class Service:
@@ -116,7 +113,6 @@ class Service:
         async def purge() -> None:
             async with self.database.transaction() as session:
                 await idempotency.purge(session, self.settings.idempotency_hours)
-            await inbox.purge(self.database, older_than=INBOX_KEPT)
 
         async def consuming() -> None:
             if "consumers" in self.settings.role_set and not consumers.ready:

@@ -4,10 +4,10 @@ from sqlalchemy import MetaData
 
 from shared.access import projection
 from shared.api import idempotency
-from shared.messaging import inbox, lag, outbox
+from shared.messaging import lag, outbox
 
 
 def add_base_tables(metadata: MetaData) -> None:
     """Make the tables that every service has part of one service's metadata."""
-    for module in (outbox, inbox, lag, idempotency, projection):
+    for module in (outbox, lag, idempotency, projection):
         module.add_tables(metadata)

@@ -1,0 +1,14 @@
+"""Drop the inbox, which no consumer used."""
+
+from shared.postgres.migrations import upgrade_base_tables
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    upgrade_base_tables(3)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations go forward only: put a mistake right with the next one")
