@@ -1,1 +1,1 @@
-"""Waybill's language (events) and plumbing; knows no service and no business rule of one."""
+"""What the services have in common. It knows no service and no business rule of one."""

@@ -1,7 +1,7 @@
-"""What can go wrong for good: each error says what is true, once, and carries its HTTP status.
+"""Permanent errors, each with its HTTP status.
 
-Everything raised from here is permanent: repeating the same call cannot help. Anything else (a lost connection, a time-out) is
-transient: the HTTP edge answers 5xx and a consumer tries again.
+Repeating a call that raised one of these cannot succeed; only `Unavailable` is different. Any other exception (a lost connection, a
+time-out) is transient: a request is answered with 5xx, and a consumer tries again.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing wrong with a request: where (JSON pointer into the body, or the name of a parameter), a code, a sentence."""
+    """One error in a request: its place (a JSON pointer into the body, or the name of a parameter), a code, a sentence."""
 
     pointer: str
     code: str
@@ -23,7 +23,7 @@ class Violation:
 
 
 class WaybillError(Exception):
-    """Base of all permanent errors; `extra` becomes additional members of the problem document (RFC 9457)."""
+    """Base of all permanent errors. `extra` becomes further members of the problem document (RFC 9457)."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -74,7 +74,7 @@ class UnsupportedMediaType(WaybillError):
 
 
 class Invalid(WaybillError):
-    """The request is readable but its content is not acceptable; `violations` lists all that is wrong."""
+    """The request can be read, but its content is not valid; `violations` lists all errors."""
 
     status, code, title = 422, "invalid", "Invalid request"
 
@@ -100,7 +100,7 @@ class TooManyRequests(WaybillError):
 
 
 class Unavailable(WaybillError):
-    """Not now: the caller may try again after `retry_after_seconds`. The one error here that a consumer treats as transient."""
+    """Not possible now: the caller may try again after `retry_after_seconds`. A consumer treats it as transient, unlike the others."""
 
     status, code, title = 503, "unavailable", "Service unavailable"
 

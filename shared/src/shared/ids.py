@@ -36,13 +36,13 @@ KINDS = {
 
 
 def new_id(prefix: str) -> str:
-    """A new id of that kind; ids made later in one process sort later."""
+    """A new id of this kind. Ids that one process makes later sort later."""
     assert prefix in KINDS, prefix
     return str(TypeID(prefix))
 
 
 def to_uuid(typed_id: str) -> uuid.UUID:
-    """The database form of a typed id. Raises `ValueError` when it is not one."""
+    """The `uuid` of a typed id. Raises `ValueError` when it is none."""
     try:
         return uuid.UUID(int=TypeID.from_string(typed_id).uuid.int)
     except (TypeIDException, ValueError) as error:
@@ -50,11 +50,11 @@ def to_uuid(typed_id: str) -> uuid.UUID:
 
 
 known_uuid: Callable[[str], uuid.UUID] = lru_cache(KNOWN_IDS_MAX)(to_uuid)
-"""The same for ids that come again and again on a hot path: tenants, merchants, locations."""
+"""`to_uuid` with a cache, for ids that are converted again and again: tenants, merchants, locations."""
 
 
 def from_uuid(prefix: str, value: uuid.UUID) -> str:
-    """The outside form of a database id."""
+    """The typed id of a `uuid`."""
     return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
 
 
@@ -66,7 +66,7 @@ def _validator(prefix: str) -> AfterValidator:
             raise PydanticCustomError(
                 "id_kind", "expected the id of a {kind} ({prefix}_…)", {"kind": kind, "prefix": prefix}
             )
-        # Of 26 digits of 5 bits the first has 3: so each has one spelling, and an upper-case one is none.
+        # 26 digits of 5 bits have 130: the first digit has only 3. So each id has one spelling, in lower case.
         if form.fullmatch(value) is None:
             raise PydanticCustomError("id_form", "not a well-formed {kind} id", {"kind": kind})
         return value

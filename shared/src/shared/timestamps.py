@@ -1,4 +1,4 @@
-"""Instants as clients send them: RFC 3339 with an offset and nothing looser, kept in UTC."""
+"""Timestamps in requests: RFC 3339 with an offset, converted to UTC."""
 
 import re
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz
 
 
 def _require_rfc_3339(value: object) -> object:
-    # Without this a number, or a text of digits, would pass as seconds since 1970.
+    # Without this, a number or a text of digits would be read as seconds since 1970.
     if isinstance(value, str) and _RFC_3339.fullmatch(value):
         return value
     raise PydanticCustomError(
@@ -23,7 +23,7 @@ def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
-        raise PydanticCustomError("instant_range", "this instant cannot be told in UTC") from error
+        raise PydanticCustomError("instant_range", "this instant cannot be expressed in UTC") from error
 
 
 Timestamp = Annotated[
@@ -32,4 +32,4 @@ Timestamp = Annotated[
     AfterValidator(_in_utc),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00Z"]}),
 ]
-"""Input type of every instant, in bodies and in queries."""
+"""The type of every timestamp in bodies and queries."""

@@ -1,11 +1,11 @@
-"""The language between services: CloudEvents 1.0 in Kafka's binary mode.
+"""The contract between services: events, as CloudEvents 1.0 in Kafka's binary mode.
 
-An event is a fact in the past tense that carries the whole current state of its aggregate (`data`) and the aggregate's version
-(`sequence`), so that a consumer needs no call back and an upsert guarded by version makes repeats and order mistakes harmless.
-Envelope fields travel as record headers, `data` as the JSON value, the aggregate's id as the record's key.
+An event says in the past tense what happened. It carries the whole state of its aggregate after that (`data`) and the aggregate's version
+(`sequence`). So a consumer never has to call the publisher, and an upsert guarded by version makes repeats and wrong order harmless.
+Envelope fields are record headers, `data` is the JSON value, and the id of the aggregate is the key of the record.
 
-Consumers are tolerant: unknown fields are ignored, unknown types are skipped, and what another product would make an enumeration is a
-plain string here, so that a new value never makes a record unreadable.
+Consumers are tolerant: they ignore unknown fields and skip unknown types. A field with a fixed set of values is a plain string, so that a
+new value never makes a record unreadable.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,13 +20,13 @@ SPEC_VERSION = "1.0"
 
 
 class State(BaseModel):
-    """Base of everything that events carry: immutable, and blind to fields that it does not know."""
+    """Base of the data of events: immutable; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Event(BaseModel):
-    """One fact. A subclass narrows `type` to one literal and `data` to one state."""
+    """One event. A subclass narrows `type` to one literal and `data` to one state."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -34,16 +34,16 @@ class Event(BaseModel):
     source: ClassVar[str]
 
     type: str
-    tenant_id: str | None = Field(description="Tenant that the fact belongs to; null for the platform's own.")
+    tenant_id: str | None = Field(description="Tenant of the event; null for events of the platform itself.")
     subject: str = Field(description="Id of the aggregate; also the record's key.")
-    sequence: int = Field(description="Version of the aggregate after this fact.")
+    sequence: int = Field(description="Version of the aggregate after this event.")
     id: str = Field(default_factory=lambda: new_id("evt"))
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
     data: Any
 
     @classmethod
     def type_name(cls) -> str:
-        """The published name, such as `job.created`."""
+        """The published name of this type, such as `job.created`."""
         return str(cls.model_fields["type"].default)
 
     def headers(self) -> list[tuple[str, bytes]]:
@@ -62,13 +62,13 @@ class Event(BaseModel):
         ]
 
     def value(self) -> bytes:
-        """The record's value."""
+        """The JSON value of the record."""
         data: BaseModel = self.data
         return data.__pydantic_serializer__.to_json(data)
 
     @classmethod
     def from_record(cls, headers: Mapping[str, str], value: bytes) -> Self:
-        """Read a record of this type. Raises `KeyError` or `ValueError` (pydantic's included) when it can't be read."""
+        """Read a record of this type. Raises `KeyError` or `ValueError` (also pydantic's) when that fails."""
         return cls(
             type=headers["ce_type"],
             tenant_id=headers.get("ce_tenantid"),
@@ -81,13 +81,13 @@ class Event(BaseModel):
 
 
 class Vocabulary:
-    """The event types that one reader understands."""
+    """The event types that one consumer reads."""
 
     def __init__(self, *types: type[Event]):
         self.types = {event_type.type_name(): event_type for event_type in types}
 
     def read(self, headers: Mapping[str, str], value: bytes) -> Event | None:
-        """The event in a record, or None when its type is not one of ours. Raises `KeyError` or `ValueError` when unreadable."""
+        """The event in a record, or None when its type is none of these. Raises `KeyError` or `ValueError` when unreadable."""
         event_type = self.types.get(headers["ce_type"])
         return None if event_type is None else event_type.from_record(headers, value)
 

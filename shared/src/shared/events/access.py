@@ -1,6 +1,6 @@
-"""What every service publishes on `access.usage.v1` (a day), for identity: the credentials that it has accepted lately.
+"""Every service publishes on `access.usage.v1` (kept for a day), for identity: credentials that it has accepted.
 
-Key: the service's name. It is no aggregate and has no version: of two uses of a credential the later one holds, whatever their order.
+Key: the name of the service. There is no aggregate and no version: of two uses of a credential the later one counts, in any order.
 """
 
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ class CredentialUse(State):
     credential_id: str
     """API Account ID (acct_…) or the id of an API key (key_…); never a key."""
     used_at: AwareDatetime
-    """The latest request that was accepted with it."""
+    """When the latest request with it was accepted."""
 
 
 class CredentialUses(State):
@@ -25,7 +25,7 @@ class CredentialUses(State):
 
 
 class CredentialUsed(Event):
-    """Credentials were accepted by a service, in requests since it last said so."""
+    """A service accepted these credentials in requests since its last event."""
 
     topic: ClassVar[str] = TOPIC
     source: ClassVar[str] = SOURCE

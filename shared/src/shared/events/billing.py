@@ -1,4 +1,4 @@
-"""What billing publishes on `billing.events.v1` (kept for ever). Key: the tenant's id, one subscription per tenant."""
+"""Billing publishes on `billing.events.v1` (kept for ever). Key: the tenant's id; a tenant has one subscription."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -10,7 +10,7 @@ SOURCE = "waybill/billing"
 
 
 class SubscriptionState(State):
-    """A tenant's right to use the API, complete enough to decide by one's own clock: see `shared.access.authorization.entitled`."""
+    """A tenant's right to use the API, with all instants that a service needs to decide: see `shared.access.authorization.entitled`."""
 
     tenant_id: str
     status: str
@@ -18,7 +18,7 @@ class SubscriptionState(State):
     plan: str | None = None
     trial_ends_at: datetime | None = None
     access_until: datetime | None = None
-    """First instant at which access is over; null while there is no end in sight."""
+    """First instant without access; null: no end is known."""
     current_period_end: datetime | None = None
     cancel_at_period_end: bool = False
 
@@ -40,7 +40,7 @@ class TrialExtended(BillingEvent):
 
 
 class TrialExpired(BillingEvent):
-    """Published exactly once for each end of trial that came to pass without a subscription."""
+    """Published exactly once for each trial that ended without a subscription."""
 
     type: Literal["trial.expired"] = "trial.expired"
 

@@ -1,4 +1,4 @@
-"""What identity publishes on `identity.events.v1` (kept for ever: any projection can be rebuilt from offset 0)."""
+"""Identity publishes on `identity.events.v1` (kept for ever: any projection can be rebuilt from offset 0)."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -18,9 +18,9 @@ class TenantState(State):
     timezone: str
     currency: str
     test: bool
-    """A test tenant: everything that it makes says `livemode: false`."""
+    """A test tenant: everything that it creates has `livemode: false`."""
     trial_days: int | None = None
-    """Length of the trial that was asked for; null: billing's own default."""
+    """Length of the trial; null: billing's default."""
     job_review: bool = False
     """Whether new jobs of merchants wait in `staging` until dispatch accepts them."""
     owner_id: str
@@ -38,7 +38,7 @@ class LocationState(State):
 
 
 class DigestState(State):
-    """One slot of a credential. The digest is an HMAC under a pepper that no event carries, so it is no secret."""
+    """One digest of a credential: an HMAC with a pepper that no event carries, so it is no secret."""
 
     digest: str
     """Hexadecimal."""
@@ -69,7 +69,7 @@ class MerchantState(State):
     sessions_valid_from: datetime
     """Session tokens issued before this instant are refused."""
     pair: PairState | None = None
-    """The latest pair, also after access ended; it opens something only while `api_access` is true."""
+    """The latest API credentials, also after access ended; they are valid only while `api_access` is true."""
 
 
 class UserState(State):
@@ -80,12 +80,12 @@ class UserState(State):
     status: str
     """invited | active | disabled"""
     permissions: list[str]
-    """Stored codes; an owner's full set is computed by whoever decides."""
+    """Stored codes. An owner has all permissions, whatever is stored."""
     sessions_valid_from: datetime
 
 
 class CredentialState(State):
-    """A user's or the platform's API key (merchant pairs travel with their merchant)."""
+    """An API key of a user or of the platform (a merchant's API credentials are part of the merchant)."""
 
     credential_id: str
     kind: str
@@ -195,13 +195,13 @@ class ApiAccessRevoked(MerchantEvent):
 
 
 class CredentialRevealed(MerchantEvent):
-    """A merchant looked at its own Auth Key."""
+    """A merchant revealed its own API Auth Key."""
 
     type: Literal["credential.revealed"] = "credential.revealed"
 
 
 class CredentialRotated(MerchantEvent):
-    """A merchant's pair has a new Auth Key; the former one may stay valid for an overlap."""
+    """A merchant's API credentials have a new API Auth Key; the former one may stay valid for an overlap."""
 
     type: Literal["credential.rotated"] = "credential.rotated"
 
@@ -239,7 +239,7 @@ class UserDisabled(UserEvent):
 
 
 class SessionRevoked(IdentityEvent):
-    """Running tokens of one subject end. Its instant only grows, so this fact needs no order."""
+    """The valid tokens of one subject end. The instant only grows, so this event needs no order."""
 
     type: Literal["session.revoked"] = "session.revoked"
     data: SubjectSessions

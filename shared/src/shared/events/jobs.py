@@ -1,6 +1,6 @@
-"""What jobs publishes on `jobs.events.v1` (14 days). Key: the job's id, so that the facts of one job keep their order.
+"""Jobs publishes on `jobs.events.v1` (kept for 14 days). Key: the job's id, so that the events of one job keep their order.
 
-`JobState` is also the shape of a job in the HTTP API, and `JobChange` (the value of each record) is, as it is, the `data` of a webhook.
+`JobState` is also the schema of a job in the HTTP API. `JobChange`, the value of each record, is also the `data` of a webhook.
 """
 
 from datetime import date, datetime
@@ -55,7 +55,7 @@ class StopState(State):
 
 
 class OutcomeState(State):
-    """What became of an action's units; the three add up to its quantity."""
+    """The result of an action: its units by result. The three numbers add up to its quantity."""
 
     completed: int = 0
     incomplete: int = 0
@@ -99,7 +99,9 @@ class JobState(State):
     """staging | new | in_progress | completed | partially_completed | incomplete | damaged | resolved | cancelled"""
     status_reason: str | None = Field(None, description="Why it was cancelled, failed, damaged or resolved.")
     status_changed_at: datetime | None = None
-    assigned_to: str | None = Field(None, description="Who carries it out: a name or number of the dispatcher's own.")
+    assigned_to: str | None = Field(
+        None, description="Who carries it out: a name or number that the dispatcher chooses."
+    )
     type: str
     short_description: str | None = None
     scheduled_date: date | None = None
@@ -135,9 +137,9 @@ class JobChange(State):
     sequence: int = Field(description="Counts the events of this job, from 1 without gaps.")
     livemode: bool
     changed_fields: list[str] = Field(
-        [], description="Fields that have another value than before: the action's in an action event, else the job's."
+        [], description="Fields whose value has changed: of the action in an action event, else of the job."
     )
-    action_id: str | None = Field(None, description="In an action event, which of the job's actions it is about.")
+    action_id: str | None = Field(None, description="In an action event, the id of the action.")
     job: JobState
 
 

@@ -1,4 +1,4 @@
-"""What webhooks publishes on `webhooks.events.v1`."""
+"""Webhooks publishes on `webhooks.events.v1`. Key: the endpoint's id."""
 
 from typing import ClassVar, Literal
 
@@ -37,7 +37,7 @@ class EndpointUpdated(EndpointEvent):
 
 
 class EndpointWarned(EndpointEvent):
-    """It has failed for half of the time after which it is disabled."""
+    """The endpoint has failed for half of the time after which it is disabled."""
 
     type: Literal["endpoint.warned"] = "endpoint.warned"
 

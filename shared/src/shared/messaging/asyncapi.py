@@ -1,4 +1,4 @@
-"""AsyncAPI 3.0: what a service publishes and consumes, generated from the event models themselves."""
+"""AsyncAPI 3.0: what a service publishes and consumes, generated from the event models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,20 +12,23 @@ _ENVELOPE: dict[str, Any] = {
     "required": ["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "ce_sequence"],
     "properties": {
         "ce_specversion": {"type": "string", "const": "1.0"},
-        "ce_id": {"type": "string", "description": "Unique id of the event (evt_…); repeats carry the same."},
+        "ce_id": {"type": "string", "description": "Unique id of the event (evt_…); a repeat has the same one."},
         "ce_type": {"type": "string"},
         "ce_source": {"type": "string"},
         "ce_time": {"type": "string", "format": "date-time"},
         "ce_subject": {"type": "string", "description": "Id of the aggregate; also the record's key."},
-        "ce_sequence": {"type": "string", "description": "Version of the aggregate after this fact, a decimal number."},
-        "ce_tenantid": {"type": "string", "description": "Tenant; absent for the platform's own facts."},
-        "traceparent": {"type": "string", "description": "W3C trace context of the request that caused it."},
+        "ce_sequence": {
+            "type": "string",
+            "description": "Version of the aggregate after this event, a decimal number.",
+        },
+        "ce_tenantid": {"type": "string", "description": "Tenant; absent in events of the platform itself."},
+        "traceparent": {"type": "string", "description": "W3C trace context of the request that caused the event."},
     },
 }
 
 
 def build_document(service: str, publishes: Sequence[type[Event]], consumes: Mapping[str, str]) -> dict[str, Any]:
-    """The document of one service. `consumes` maps each topic to what the service does with it."""
+    """The document of one service. `consumes` maps each topic to its use in the service."""
     own_topics = sorted({event.topic for event in publishes})
     channels: dict[str, Any] = {topic: {"address": topic, "messages": {}} for topic in [*own_topics, *sorted(consumes)]}
     messages: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The consumers of a process: started again while Kafka is away, stopped within a bound."""
+"""The consumers of a process: started again after a failure, stopped within a bound."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ WATCH_SECONDS = 1.0
 
 
 class Consumers:
-    """The consumers of a process: started again and again while Kafka is away, stopped within a bound."""
+    """All consumers of a process. They start, and start again, together."""
 
     def __init__(self, broker: PrefetchingBroker, subscriptions: Sequence[Subscription[Any]]):
         ours = {subscription.group_id for subscription in subscriptions}
@@ -28,10 +28,10 @@ class Consumers:
         self._broker = broker
         self._subscriptions = list(subscriptions)
         self.ready = False
-        """Whether all consumers have joined their groups."""
+        """All consumers have joined their groups."""
 
     async def run(self) -> None:
-        """Consume until cancelled; the batches under way then still have `DRAIN_SECONDS` to end."""
+        """Consume until cancelled; batches under way then have `DRAIN_SECONDS` to end."""
         failures = 0
         while True:
             try:
@@ -40,10 +40,10 @@ class Consumers:
                 self.ready = True
                 failures = 0
                 await self._until_one_ends()
-                log.error("a consumer ended by itself; all start again")
+                log.error("consumer_ended")
             except Exception:
                 failures += 1
-                log.warning("consumers could not start", failures=failures, exc_info=True)
+                log.warning("consumers_not_started", failures=failures, exc_info=True)
             finally:
                 self.ready = False
                 await self._stop()
@@ -51,7 +51,7 @@ class Consumers:
             await asyncio.sleep(pause)
 
     async def _until_one_ends(self) -> None:
-        while self._broker.is_consuming:  # noqa: ASYNC110 - FastStream tells nobody when one ends
+        while self._broker.is_consuming:  # noqa: ASYNC110 - FastStream has no event for its end
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _stop(self) -> None:
@@ -60,8 +60,8 @@ class Consumers:
                 await self._broker.finish(DRAIN_SECONDS / 2)
                 await self._broker.stop()
         except Exception:
-            # The group's session ends by itself then; what was not committed is read again by whoever takes over.
-            log.warning("consumers did not stop in order", exc_info=True)
+            # The session of the group ends by itself then; the next owner of the partitions reads again what was not committed.
+            log.warning("consumers_not_stopped", exc_info=True)
         for subscription in self._subscriptions:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):

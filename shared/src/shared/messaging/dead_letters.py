@@ -1,11 +1,11 @@
-"""Dead letters: records that a consumer could not handle, kept as they were in `<topic>.dlq` with origin and reason.
+"""Dead letters: records that a consumer could not handle, stored unchanged in `<topic>.dlq` with origin and reason.
 
     python -m shared.messaging.dead_letters list jobs.events.v1.dlq
     python -m shared.messaging.dead_letters resend jobs.events.v1.dlq --partition 0 --offset 17
     python -m shared.messaging.dead_letters resend jobs.events.v1.dlq --all
 
-`resend` puts records back into their topic, where every consumer sees them (again). What was sent again is remembered
-by a consumer group, so that a second `--all` only takes what has come since.
+`resend` sends records to their topic again, where every consumer gets them. A consumer group stores what `--all` has sent, so that a second
+`--all` sends only newer dead letters.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from shared.messaging.records import KafkaRecord
 
 SUFFIX = ".dlq"
 HEADER_PREFIX = "dlq_"
-# A record of the largest size that Kafka took the first time must still fit with its reason.
+# The largest record that Kafka accepted must still fit together with its reason.
 REQUEST_BYTES_MAX = 2 * 1024 * 1024
 
 LISTED_MAX = 50
@@ -35,13 +35,13 @@ QUIET_SECONDS = 10.0
 
 
 def topic_of(topic: str) -> str:
-    """Where dead letters of this topic are."""
+    """The dead letter topic of this topic."""
     return f"{topic}{SUFFIX}"
 
 
 def dead_letter(record: KafkaRecord, *, reason: str, consumer: str) -> Record:
-    """The dead letter of a record: key, value and headers as they were, and what happened to it."""
-    story = {
+    """The dead letter of a record: its key, value and headers, with origin and reason as further headers."""
+    details = {
         "origin_topic": record.topic,
         "origin_partition": str(record.partition),
         "origin_offset": str(record.offset),
@@ -49,8 +49,8 @@ def dead_letter(record: KafkaRecord, *, reason: str, consumer: str) -> Record:
         "consumer": consumer,
         "at": datetime.now(UTC).isoformat(),
     }
-    added = [(f"{HEADER_PREFIX}{name}", value.encode()) for name, value in story.items()]
-    # A record needs a key or a value; an empty value is as unreadable as none.
+    added = [(f"{HEADER_PREFIX}{name}", value.encode()) for name, value in details.items()]
+    # A record needs a key or a value. An empty value is as unreadable as none.
     value = b"" if record.key is None and record.value is None else record.value
     return Record(topic_of(record.topic), record.key, value, [*_original_headers(record), *added])
 
@@ -58,7 +58,7 @@ def dead_letter(record: KafkaRecord, *, reason: str, consumer: str) -> Record:
 async def list_dead_letters(
     bootstrap_servers: str, dead_letter_topic: str, *, limit: int = LISTED_MAX
 ) -> list[dict[str, object]]:
-    """The oldest dead letters that are kept: where, why, what; `resent` tells those that `resend_all` has dealt with."""
+    """The oldest dead letters: position, reason, record. `resent` is true for those that `resend_all` has sent."""
     found: list[dict[str, object]] = []
     async with _reader(bootstrap_servers, dead_letter_topic) as consumer:
         partitions = _partitions(consumer, dead_letter_topic)
@@ -70,7 +70,7 @@ async def list_dead_letters(
 
 
 async def resend_one(bootstrap_servers: str, dead_letter_topic: str, *, partition: int, offset: int) -> None:
-    """Put one dead letter back into its topic, whether or not that was done before. Raises `LookupError` if it's gone."""
+    """Send one dead letter to its topic, also when that was done before. Raises `LookupError` if Kafka no longer has it."""
     async with _reader(bootstrap_servers, dead_letter_topic) as consumer:
         place = TopicPartition(dead_letter_topic, partition)
         if place not in _partitions(consumer, dead_letter_topic):
@@ -85,13 +85,13 @@ async def resend_one(bootstrap_servers: str, dead_letter_topic: str, *, partitio
 
 
 async def resend_all(bootstrap_servers: str, dead_letter_topic: str) -> int:
-    """Put back all dead letters of this moment that were not put back by an earlier call; how many."""
+    """Send all dead letters that no earlier call has sent to their topic; how many."""
     count = 0
     async with _reader(bootstrap_servers, dead_letter_topic) as consumer, _sender(bootstrap_servers) as send:
         partitions = _partitions(consumer, dead_letter_topic)
         async for batch in _until_end(consumer, partitions, None):
             await send(batch)
-            # After Kafka has them: a crash on this very line sends this batch twice rather than never.
+            # After Kafka has them: a crash before this commit sends the batch twice, not never.
             await consumer.commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in batch})
             count += len(batch)
     return count
@@ -129,7 +129,7 @@ def _partitions(consumer: AIOKafkaConsumer, dead_letter_topic: str) -> list[Topi
 async def _until_end(
     consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], limit: int | None
 ) -> AsyncIterator[list[KafkaRecord]]:
-    """Batches from the consumer's position to what is the end now, `limit` records at most."""
+    """Batches from the consumer's position to the present end, at most `limit` records."""
     ends = await consumer.end_offsets(partitions)
     left = limit
     while left is None or left > 0:
@@ -187,7 +187,7 @@ def _description(record: KafkaRecord, resent: Mapping[TopicPartition, int]) -> d
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the process's exit status."""
+    """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m shared.messaging.dead_letters", description=__doc__.split("\n", 1)[0]
     )
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     list_command = commands.add_parser("list", help="print dead letters, one JSON line each")
     list_command.add_argument("topic")
     list_command.add_argument("--limit", type=int, default=LISTED_MAX)
-    resend_command = commands.add_parser("resend", help="put dead letters back into their topic")
+    resend_command = commands.add_parser("resend", help="send dead letters to their topic again")
     resend_command.add_argument("topic")
     resend_command.add_argument("--partition", type=int)
     resend_command.add_argument("--offset", type=int)

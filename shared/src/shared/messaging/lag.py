@@ -1,8 +1,8 @@
-"""Proof that a consumer has handled everything: what it projects may be trusted to be as new as that proof.
+"""Consumer lag, and the proof that a consumer has handled everything: its projection is as new as the latest proof.
 
-At one moment the end of every partition is read, then what the group has committed: when that is no less anywhere, all
-that had been published by that moment is in the consumer's database. No message of its own is needed, and a consumer
-that is stopped, stuck or cut off simply stops proving.
+The monitor reads the end of every partition, then the offsets that the group has committed. When no committed offset is less than the end,
+all that was published before is in the consumer's database. This needs no messages of its own. For a consumer that is stopped, stuck or cut
+off there are no new proofs.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ CHECK_SECONDS_MAX = 10.0
 PARTITIONS_KNOWN_SECONDS = 60.0
 CLOSE_SECONDS = 3.0
 
-# The database's clock alone, so that readers can compare with it. Processes may finish out of order: never go back.
+# The clock of the database, so that readers can compare with it. Processes may finish out of order: the instant never goes back.
 _PROVEN = text(
     """
     INSERT INTO consumer_progress (consumer, topic, caught_up_at, lag)
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class ConsumedTopic(Protocol):
-    """What is consumed by whom; `shared.messaging.subscriber.Subscription` is one."""
+    """A topic and its consumer, such as a `shared.messaging.subscriber.Subscription`."""
 
     topic: str
     kafka_topic: str
@@ -58,7 +58,7 @@ class _Watched:
 
 
 def add_tables(metadata: MetaData) -> None:
-    """Make the record of progress part of a service's own metadata."""
+    """Add the table of proofs to a service's metadata."""
     Table(
         "consumer_progress",
         metadata,
@@ -91,7 +91,7 @@ class LagMonitor:
         self._clients: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
 
     async def run(self) -> None:
-        """Look every `interval_seconds` until cancelled."""
+        """Check every `interval_seconds` until cancelled."""
         try:
             await periodically(self._look, self._interval_seconds)()
         finally:
@@ -171,17 +171,17 @@ class LagMonitor:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await close()
             except Exception:
-                log.debug("a progress client did not close in order", exc_info=True)
+                log.debug("lag_client_not_closed", exc_info=True)
 
 
 async def _lag(
     consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, watched: _Watched, ends: dict[TopicPartition, int]
 ) -> int:
-    """How many records the group had not committed, of those before `ends`. Asked after the ends were."""
+    """The number of records before `ends` that the group has not committed. To be called after the ends were read."""
     offsets = await admin.list_consumer_group_offsets(watched.subscription.group_id, partitions=watched.partitions)
     committed = {partition: offset.offset for partition, offset in offsets.items() if offset.offset >= 0}
     never = [partition for partition in watched.partitions if partition not in committed and ends[partition] > 0]
-    # Nothing was ever committed there: what retention has removed since is nobody's to handle any more.
+    # Nothing was ever committed there: the count begins with the oldest record that Kafka still has.
     starts = await consumer.beginning_offsets(never) if never else {}
     return sum(
         max(0, ends[partition] - committed.get(partition, starts.get(partition, 0))) for partition in watched.partitions

@@ -1,9 +1,9 @@
-"""The transactional outbox: a fact is written with the change that it tells of, and leaves for Kafka after the commit.
+"""The transactional outbox: an event is stored in the transaction of its change, and the relay sends it to Kafka after the commit.
 
-Invariants: a fact whose transaction committed reaches Kafka at least once; facts of one key reach it in the order of
-their commits. The second holds because a writer locks its aggregate first and inserts into the outbox last, because one
-relay at a time works on a shard (it locks the shard, never single facts), and because it reads a shard from the smallest
-id: a cursor over ids would jump over a fact whose transaction committed after one with a larger id.
+Invariants: an event whose transaction committed reaches Kafka at least once, and events of one key reach it in the order of their commits.
+The second holds for three reasons. A writer locks its aggregate first and inserts into the outbox last. One relay at a time works on a
+shard: it locks the shard, never single events. It reads a shard from the smallest id: a cursor over ids would skip an event whose
+transaction committed after one with a larger id.
 """
 
 import json
@@ -22,10 +22,10 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    event,
     func,
     text,
 )
+from sqlalchemy import event as sqlalchemy_events
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
@@ -44,7 +44,7 @@ _INSERT = """
     INSERT INTO outbox (shard, topic, key, headers, value)
     SELECT shard, topic, key, headers::jsonb, value
     FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::bytea[])
-        WITH ORDINALITY AS fact (shard, topic, key, headers, value, position)
+        WITH ORDINALITY AS event (shard, topic, key, headers, value, position)
     ORDER BY position
 """
 
@@ -70,7 +70,7 @@ def add_tables(metadata: MetaData) -> None:
 
 
 def attach(database: Database, wake: Callable[[], None] | None) -> None:
-    """Have every transaction of this database write its facts as its last statement, and wake the relay after the commit.
+    """Have every transaction of this database store its events with its last statement, and wake the relay after the commit.
 
     Call it after all other `before_commit` hooks were added. `wake` is None where the relay runs in another process.
     """
@@ -85,57 +85,57 @@ def attach(database: Database, wake: Callable[[], None] | None) -> None:
 
 
 def shard_of(key: str) -> int:
-    """Facts of one key share a shard."""
+    """The shard of a key: the events of one key share it."""
     return zlib.crc32(key.encode()) % SHARDS
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    fact: Event
+    event: Event
     trace: dict[str, str]
     savepoints: frozenset[SessionTransaction]
-    """Those that were open: when one of them is rolled back, what the fact tells of has not happened."""
+    """Those that were open: when one of them is rolled back, the event is not published."""
 
 
-def publish(session: AsyncSession, fact: Event) -> None:
-    """Tell this fact when (and only when) the transaction commits. The current span's context goes with it."""
+def publish(session: AsyncSession, event: Event) -> None:
+    """Publish this event if the transaction commits. It carries the context of the current span."""
     savepoints = _open_savepoints(session.sync_session)
     if savepoints and not session.info.get(_WATCHED):
         session.info[_WATCHED] = True
-        event.listen(session.sync_session, "after_soft_rollback", _forget_rolled_back)
-    session.info.setdefault(_QUEUE, []).append(_Pending(fact, traces.inject(), savepoints))
+        sqlalchemy_events.listen(session.sync_session, "after_soft_rollback", _forget_rolled_back)
+    session.info.setdefault(_QUEUE, []).append(_Pending(event, traces.inject(), savepoints))
 
 
 def pending(session: AsyncSession) -> list[Event]:
-    """The facts published in this transaction so far and not yet written."""
+    """The events published in this transaction so far and not yet stored."""
     queue: list[_Pending] = session.info.get(_QUEUE, [])
-    return [entry.fact for entry in queue]
+    return [entry.event for entry in queue]
 
 
 async def write_pending(session: AsyncSession) -> None:
-    """Insert what was published, in that order, with one statement; nothing when there is nothing."""
+    """Store what was published, in that order, with one statement."""
     queue: list[_Pending] | None = session.info.pop(_QUEUE, None)
     if not queue:
         return
-    facts = [entry.fact for entry in queue]
-    # asyncpg's own connection, within the session's transaction: this runs with every write, and costs half as much so.
+    events = [entry.event for entry in queue]
+    # Over asyncpg's own connection, within the session's transaction: this runs with every write, and takes half the time.
     driver = (await (await session.connection()).get_raw_connection()).driver_connection
     assert driver is not None
     if not driver.is_in_transaction():
         await session.execute(_BEGIN_TRANSACTION)
     await driver.execute(
         _INSERT,
-        [shard_of(fact.subject) for fact in facts],
-        [fact.topic for fact in facts],
-        [fact.subject for fact in facts],
+        [shard_of(event.subject) for event in events],
+        [event.topic for event in events],
+        [event.subject for event in events],
         [_headers(entry) for entry in queue],
-        [fact.value() for fact in facts],
+        [event.value() for event in events],
     )
     session.info[_WRITTEN] = True
 
 
 def _headers(entry: _Pending) -> str:
-    envelope: Sequence[tuple[str, str]] = [(name, value.decode()) for name, value in entry.fact.headers()]
+    envelope: Sequence[tuple[str, str]] = [(name, value.decode()) for name, value in entry.event.headers()]
     return json.dumps([*envelope, *entry.trace.items()], ensure_ascii=False)
 
 

@@ -1,9 +1,9 @@
-"""aiokafka's consumer for batches that should not wait, as FastStream uses it.
+"""aiokafka's consumer with three changes, for FastStream (docs/decisions/0006).
 
-FastStream sleeps after each empty poll, and a record that arrives meanwhile waits: here a poll only returns with records.
-FastStream waits for each commit of offsets before it polls again: here offsets are committed in the background, several batches at once.
-What is committed was handled before; after a crash at most `COMMIT_SECONDS` of work is done again.
-FastStream polls when the last batch is handled: a consumer with an `OnNewRecords` callback prefetches meanwhile.
+- A poll returns only with records. FastStream sleeps after an empty poll, and a record that arrives meanwhile would wait.
+- Offsets are committed in the background, for several batches at once. FastStream waits for each commit before it polls again. What is
+  committed was handled before; after a crash at most `COMMIT_SECONDS` of work is done again.
+- A consumer with an `OnNewRecords` callback prefetches while a batch is being handled. FastStream polls after it.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ COMMIT_SECONDS = 0.05
 LAST_COMMIT_SECONDS = 2.0
 CLOSE_SECONDS = 1.0
 PREFETCHED_RECORDS_MAX = 1000
-"""So many records wait in memory for the batch under way to end."""
+"""Records that wait in memory while a batch is being handled."""
 ANNOUNCED_RECORDS_MAX = 64
-"""Of a longer queue nobody is told: what waits in it has no time to gain."""
+"""With more records waiting, new ones are not announced: an announcement would save them no time."""
 READ_SECONDS = 1.0
 REVOKED_SECONDS = 2.0
-"""So long a partition is held on to while what was read of it is being handled."""
+"""Grace period on revoke, in which records that were read are handled."""
 
 OnNewRecords = Callable[[Sequence[KafkaRecord]], None]
 RecordsByPartition = Mapping[TopicPartition, Sequence[KafkaRecord]]
 
 
 class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no types
-    """A consumer whose `commit` says "all that was delivered is handled" and returns at once.
+    """A consumer whose `commit` records that all delivered records are handled, and returns at once.
 
-    `arrivals` says, by group, who is to be told of records as soon as they arrive, before they are delivered. Told of are only those that
-    were published while their partition was this consumer's, and each of them once: nobody else can have handled them.
+    `new_record_callbacks` holds by group who is called with records as soon as they arrive, before they are delivered. Only records
+    published while this consumer owned the partition are announced, each of them once: no other consumer can have handled them.
     """
 
     def __init__(self, *topics: str, new_record_callbacks: Mapping[str, OnNewRecords] | None = None, **options: Any):
@@ -53,11 +53,11 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         self._finishing = False
         self._prefetched: dict[TopicPartition, deque[KafkaRecord]] = {}
         self._moved = asyncio.Event()
-        """Something was put into `_ahead` or taken out, or the reading ended."""
+        """Set when records were added to `_prefetched` or taken out, or when reading ended."""
         self._new_from: dict[TopicPartition, int] = {}
-        """Offsets from which on records are news."""
+        """By partition, the first offset that is new."""
         self._unknown_start: set[TopicPartition] = set()
-        """Partitions of which it is not known yet where the news begin."""
+        """Partitions whose first new offset is not known yet."""
 
     def subscribe(
         self, topics: Sequence[str] = (), pattern: str | None = None, listener: ConsumerRebalanceListener | None = None
@@ -67,7 +67,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> RecordsByPartition:
-        """The next records, whenever they come. Raises `ConsumerStoppedError` after `stop`."""
+        """The next records; waits until there are some. Raises `ConsumerStoppedError` after `stop`."""
         found: RecordsByPartition = {}
         while not found:
             if self._on_new_records is None:
@@ -78,7 +78,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Read on from this offset; what was read of the partition before is read again."""
+        """Read the partition from this offset; records prefetched from it are dropped."""
         self._prefetched.pop(partition, None)
         super().seek(partition, offset)
 
@@ -88,12 +88,12 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
             self._committing = asyncio.create_task(self._commit_handled())
 
     async def finish(self, seconds: float) -> None:
-        """Read no more, and return when all that was read has been delivered, or after so many seconds."""
+        """Stop reading, and return when all prefetched records are delivered, or after so many seconds."""
         self._finishing = True
         await self.drain(seconds)
 
     async def drain(self, seconds: float) -> None:
-        """Return when all that was read has been delivered, or after so many seconds."""
+        """Return when all prefetched records are delivered, or after so many seconds."""
         if self._reading is not None:
             self._reading.cancel()
         with suppress(TimeoutError):
@@ -103,7 +103,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
                     await self._moved.wait()
 
     async def stop(self) -> None:
-        """Commit what was handled (for `LAST_COMMIT_SECONDS` at most), then leave the group."""
+        """Commit what was handled, within `LAST_COMMIT_SECONDS`, then leave the group."""
         self._finishing = True
         if self._reading is not None:
             self._reading.cancel()
@@ -113,14 +113,14 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         try:
             await super().stop()
         finally:
-            # Where Kafka is away it may not get so far, and would go on looking for Kafka.
+            # While Kafka is away `stop` may not close the client, which would go on connecting.
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._client.close()
             self._moved.set()
 
     def assigned(self, partitions: set[TopicPartition]) -> None:
-        """These partitions are ours from now on, and what was read before is of no use."""
+        """The consumer now owns these partitions; what it prefetched before is dropped."""
         self._prefetched.clear()
         self._unknown_start = set(partitions)
 
@@ -132,11 +132,11 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
                 if mine:
                     await super().commit(mine)
             except KafkaError as error:
-                # Another consumer has the partitions by now, and reads again what was handled here last.
-                log.warning("offsets not committed", error=repr(error), partitions=len(mine))
+                # Another consumer owns the partitions now, and reads again what was handled here last.
+                log.warning("offsets_not_committed", error=repr(error), partitions=len(mine))
             await asyncio.sleep(COMMIT_SECONDS)
 
-    # -- reading ahead -----------------------------------------------------------------------------------------------------
+    # -- prefetching -------------------------------------------------------------------------------------------------------
 
     async def _next_prefetched(self, records_max: int) -> RecordsByPartition:
         while not any(self._prefetched.values()):
@@ -148,7 +148,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
             if self._finishing and self._closed:
                 raise ConsumerStoppedError
             if self._reading is None and not self._finishing:
-                self._reading = asyncio.create_task(self._prefetch(), name="read-ahead")
+                self._reading = asyncio.create_task(self._prefetch(), name="prefetch")
                 self._reading.add_done_callback(lambda _: self._moved.set())
             self._moved.clear()
             await self._moved.wait()
@@ -162,7 +162,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         return found
 
     async def _prefetch(self) -> None:
-        """Until something goes wrong, which whoever polls next is told."""
+        """Prefetch until something fails; the next poll raises the error."""
         while True:
             while sum(map(len, self._prefetched.values())) >= PREFETCHED_RECORDS_MAX:
                 self._moved.clear()
@@ -176,13 +176,13 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
                 self._prefetched.setdefault(partition, deque()).extend(records)
                 new_records += self._new_records(partition, records)
             if new_records and sum(map(len, self._prefetched.values())) <= ANNOUNCED_RECORDS_MAX:
-                self._tell(new_records)
+                self._announce(new_records)
             if found:
                 self._moved.set()
 
     def _resolve_unknown_starts(self) -> None:
         for partition in list(self._unknown_start & self.assignment()):
-            # What had been published when it was first asked for may have been handled by whoever had the partition before.
+            # Records that were there at the first fetch may have been handled by the owner before.
             end = self.highwater(partition)
             if end is not None:
                 self._new_from[partition] = max(self._new_from.get(partition, 0), end)
@@ -195,17 +195,17 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         self._new_from[partition] = max(new_from, records[-1].offset + 1)
         return [record for record in records if record.offset >= new_from]
 
-    def _tell(self, new_records: Sequence[KafkaRecord]) -> None:
+    def _announce(self, new_records: Sequence[KafkaRecord]) -> None:
         assert self._on_new_records is not None
         try:
             self._on_new_records(new_records)
         except Exception:
-            # They are delivered all the same.
-            log.exception("arrivals not taken", records=len(new_records))
+            # They are delivered anyway.
+            log.exception("new_records_not_taken", records=len(new_records))
 
 
 class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
-    """Lets what was read be handled before partitions go, and has the reading begin anew with those that come."""
+    """Waits on revoke until prefetched records are handled, and starts prefetching again after an assignment."""
 
     def __init__(self, consumer: PrefetchingConsumer, then: ConsumerRebalanceListener | None):
         self._consumer = consumer

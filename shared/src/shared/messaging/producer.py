@@ -1,8 +1,8 @@
-"""Sending to Kafka so that "sent" means acknowledged by all in-sync replicas, and so that nothing waits for ever.
+"""Sends to Kafka: a record is sent when all in-sync replicas have acknowledged it, and every wait has a bound.
 
-An idempotent aiokafka producer never gives a record up while the broker is away, cannot go on after a gap in its
-sequence, and hangs when it is stopped in that state. So every wait has a bound, and after any failure the client is
-thrown away and built anew; what was not acknowledged is then sent again, in order, by whoever still holds it.
+An idempotent aiokafka producer never gives a record up while the broker is away, cannot continue after a gap in its sequence, and hangs
+when it is stopped in that state. So after any failure the client is discarded and a new one is made; the caller still has what was not
+acknowledged, and sends it again in order.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ REQUEST_BYTES_MAX = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is sent. Within one call, nothing of a lane is sent after a record of that lane was refused."""
+    """A record to send. Within one call, no record of a lane is sent after one of that lane was refused."""
 
     topic: str
     key: bytes | None
@@ -34,15 +34,15 @@ class Record:
 
 
 class NotSent(Exception):
-    """Never handed to Kafka, because a record before it in its lane was refused."""
+    """The record was not sent, because one before it in its lane was refused."""
 
 
 class NotAcknowledged(Exception):
-    """Kafka did not confirm the record in time; it may have it or not."""
+    """Kafka did not acknowledge the record in time. It may have the record or not."""
 
 
 class Producer:
-    """One connection to Kafka for sending, built when needed. For use by one task at a time."""
+    """One connection to Kafka for sending, made when it is needed. One task at a time may use it."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class Producer:
         self._known_topics: set[str] = set()
 
     async def connect(self) -> None:
-        """Be ready to send. Raises `KafkaError` or `TimeoutError` within `START_SECONDS` when Kafka is away."""
+        """Make the connection if there is none. Raises `KafkaError` or `TimeoutError` within `START_SECONDS` when Kafka is away."""
         if self._client is None:
             self._client = await self._started()
 
     async def send(self, records: Sequence[Record]) -> list[Exception | None]:
-        """Send in order and wait for the acknowledgements: None for each record that Kafka has, else why it may not.
+        """Send in order and wait for the acknowledgements. For each record: None if Kafka has it, else the error.
 
-        Ends within `SEND_SECONDS` (and the time to connect). Raises `KafkaError` or `TimeoutError` when Kafka is away.
+        Takes at most `SEND_SECONDS` and the time to connect. Raises `KafkaError` or `TimeoutError` when Kafka is away.
         """
         await self.connect()
         outcomes: list[Exception | None] = [NotSent() for _ in records]
@@ -86,17 +86,17 @@ class Producer:
         return outcomes
 
     async def discard(self) -> None:
-        """Throw the connection away, with what it has not sent, within 3 × `STOP_SECONDS`; the next call builds one."""
+        """Close the connection and drop what it has not sent, within 3 × `STOP_SECONDS`. The next call makes a new one."""
         client, self._client = self._client, None
         self._known_topics.clear()
         if client is None:
             return
-        # `stop` waits until everything was delivered, which may be never: first let it have nothing to wait for.
+        # `stop` waits until everything is delivered, which may be never: so everything fails first.
         client._message_accumulator.fail_all(ProducerClosed())
         await _stop(client)
 
     async def close(self) -> None:
-        """End in order. What `send` returned for is with Kafka already, so there is nothing to lose."""
+        """Close the connection. Kafka has all that `send` returned None for, so nothing is lost."""
         await self.discard()
 
     async def _started(self) -> AIOKafkaProducer:
@@ -139,7 +139,7 @@ class Producer:
                 refused_lanes.add(record.lane)
 
     async def _know_topic(self, topic: str) -> None:
-        """Returns once Kafka told where the topic lives: `send` itself would wait for an unknown one much longer."""
+        """Return when the topic's partitions are known: `send` itself would wait much longer for an unknown topic."""
         if topic in self._known_topics:
             return
         assert self._client is not None
@@ -163,8 +163,8 @@ async def _stop(client: AIOKafkaProducer) -> None:
         async with asyncio.timeout(STOP_SECONDS):
             await client.stop()
     except Exception:
-        # Kafka is away, or the client lost count of what it was told to forget. What it has running and its connections remain: end
-        # them, so that nothing it still holds can reach Kafka later, out of order.
+        # Kafka is away, or the client counts on records that have failed. Its tasks and connections are still there: they are closed,
+        # so that nothing that it still holds can reach Kafka later, out of order.
         for close in (client._sender.close, client.client.close):
             with suppress(Exception):
                 async with asyncio.timeout(STOP_SECONDS):

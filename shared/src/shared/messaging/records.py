@@ -1,11 +1,11 @@
-"""Kafka's records, as consumers get them."""
+"""Kafka's records as consumers get them."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 
 class KafkaRecord(Protocol):
-    """What is used of a record that aiokafka delivers."""
+    """The fields that are used of a record from aiokafka."""
 
     topic: str
     partition: int

@@ -1,7 +1,7 @@
-"""The relay: carries events from the outbox to Kafka. Every replica may run one; they share the work by shard.
+"""The relay: sends events from the outbox to Kafka. Every replica may run one; they share the work by shard.
 
-A shard whose next event Kafka does not take is blocked: it is retried alone, apart from the others, so that it never delays them. It is
-never dropped.
+A shard whose next event Kafka refuses is blocked: it is retried alone, over connections of its own, so that it never delays the others. Its
+events are never dropped.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ TURN_ROWS_MAX = 1000
 TURN_BYTES_MAX = 16 * 1024 * 1024
 POLL_SECONDS = 0.2
 CONTENTION_SECONDS = 0.005
-# A turn costs about the same for one fact as for twenty. Where many arrive, turns begin further apart, so that each has
-# more to carry: that halves the relay's work from about 1,500 facts a second on, and delays nobody below that.
+# A turn costs about the same for one event as for twenty. Where many arrive, turns begin further apart, so that each sends
+# more: that halves the relay's work from about 1,500 events a second on, and delays no event below that rate.
 SPACING_SECONDS = 0.0015
 SPACING_SECONDS_PER_ROW = 0.0004
 SPACING_SECONDS_MAX = 0.008
@@ -52,7 +52,7 @@ class _BlockedShard:
 
 
 class Relay:
-    """Carries events of one database to Kafka, to topics whose names begin with `prefix`, while `run` runs."""
+    """Sends the events of one database to Kafka, to topics whose names begin with `prefix`, while `run` runs."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class Relay:
         self._shard_blocked = Wakeup()
 
     def wake(self) -> None:
-        """Something was committed: look now rather than at the next poll."""
+        """Look for events now instead of at the next poll. Called after a commit that stored some."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Relay until cancelled; the turn under way then still has `CANCEL_GRACE_SECONDS` to end."""
+        """Relay until cancelled; a turn under way then has `CANCEL_GRACE_SECONDS` to end."""
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self._relay())
             parts.create_task(self._retry_blocked())
@@ -105,7 +105,7 @@ class Relay:
                     failures += 1
                     self._metrics.outbox_errors.inc()
                     if is_worth_logging(failures):
-                        log.warning("outbox relay failed", failures=failures, exc_info=True)
+                        log.warning("relay_turn_failed", failures=failures, exc_info=True)
                     await asyncio.sleep(
                         retry_delay_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
                     )
@@ -129,20 +129,20 @@ class Relay:
         return turn
 
     async def _last_turn(self) -> None:
-        """What was committed a moment before the end still leaves; else it waits for the next relay."""
+        """Send what was committed just before the end. If that fails, the next relay sends it."""
         with suppress(Exception):
             async with asyncio.timeout(CANCEL_GRACE_SECONDS):
                 await self._turn()
 
     async def _pause(self, contentions: int | None) -> None:
-        """Until woken or until the next poll; after contention a little only, because nobody wakes us when it ends."""
+        """Wait until woken or until the next poll; after contention only a little, because nothing wakes the relay when it ends."""
         if contentions is not None:
             longest = self._poll_seconds
             await asyncio.sleep(retry_delay_seconds(contentions + 1, first=CONTENTION_SECONDS, longest=longest))
             return
         await self._woken.wait(self._poll_seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
-    # -- Blocked shards ------------------------------------------------------------------------------------------------
+    # -- blocked shards ------------------------------------------------------------------------------------------------
 
     def _block(self, shard: int, refusal: Refusal) -> None:
         self._postpone(shard)
@@ -151,7 +151,7 @@ class Relay:
         failures = self._blocked[shard].failures
         if is_worth_logging(failures):
             log.error(
-                "Kafka does not take a fact; its shard waits",
+                "outbox_shard_blocked",
                 shard=shard,
                 outbox_id=refusal.outbox_id,
                 topic=refusal.topic,
@@ -169,7 +169,7 @@ class Relay:
         self._metrics.outbox_blocked_shards.set(len(self._blocked))
 
     async def _retry_blocked(self) -> None:
-        """Try shards that were held back, each alone and on connections of its own, until they flow again."""
+        """Retry blocked shards, each alone and over connections of their own, until Kafka takes their events again."""
         try:
             while True:
                 self._shard_blocked.clear()
@@ -178,7 +178,7 @@ class Relay:
                     await self._shard_blocked.wait()
                 shard = min(self._blocked, key=lambda blocked: self._blocked[blocked].retry_at)
                 await asyncio.sleep(max(0.0, self._blocked[shard].retry_at - time.monotonic()))
-                # Records that share a batch fail together; one at a time, those before the bad one get through.
+                # Records of one batch fail together. Sent one by one, those before the refused one are acknowledged.
                 rows_max = self._rows_max if self._blocked[shard].failures == 1 else 1
                 await self._retry_shard(shard, rows_max)
         finally:
@@ -190,7 +190,7 @@ class Relay:
         except Exception:
             self._metrics.outbox_errors.inc()
             if is_worth_logging(self._blocked[shard].failures):
-                log.warning("outbox relay failed for shards held back", shards=sorted(self._blocked), exc_info=True)
+                log.warning("blocked_shards_not_retried", shards=sorted(self._blocked), exc_info=True)
             for blocked in self._blocked:
                 self._postpone(blocked)
             return
@@ -199,10 +199,10 @@ class Relay:
         elif not turn.more:
             del self._blocked[shard]
             self._metrics.outbox_blocked_shards.set(len(self._blocked))
-            log.info("outbox shard flows again", shard=shard)
+            log.info("outbox_shard_unblocked", shard=shard)
             self._woken.set()
 
-    # -- Gauges --------------------------------------------------------------------------------------------------------
+    # -- metrics -------------------------------------------------------------------------------------------------------
 
     async def _report(self) -> None:
         async with asyncio.timeout(REPORT_SECONDS), self._database.reading() as session:
@@ -213,12 +213,12 @@ class Relay:
 
 
 def _spacing(sent: int) -> float:
-    """Seconds from the start of a turn that sent so many to the start of the next."""
+    """Seconds from the start of a turn that sent so many events to the start of the next."""
     return min(SPACING_SECONDS_MAX, SPACING_SECONDS + SPACING_SECONDS_PER_ROW * sent) if sent else 0.0
 
 
 async def _finish_despite_cancellation(turn: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Await it; when we are cancelled meanwhile, it still gets `CANCEL_GRACE_SECONDS` before it is cancelled, too."""
+    """Await a turn; when the caller is cancelled meanwhile, the turn has `CANCEL_GRACE_SECONDS` before it is cancelled, too."""
     task = asyncio.ensure_future(turn)
     try:
         return await asyncio.shield(task)
@@ -228,5 +228,5 @@ async def _finish_despite_cancellation(turn: Coroutine[Any, Any, ResultT]) -> Re
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # Seen: it would be logged as lost otherwise.
+            task.exception()  # Retrieved, so that asyncio does not log it as lost.
         raise

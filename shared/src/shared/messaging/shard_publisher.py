@@ -1,7 +1,7 @@
 """Publishes the events of outbox shards: one connection to PostgreSQL, one to Kafka, one transaction a turn.
 
-A turn locks the shards that have events and that nobody else works on, reads the smallest ids of each, sends them in order, waits for
-Kafka's acknowledgements, deletes, and commits. Whatever goes wrong, the rows stay and are sent again.
+A turn locks the shards that have events and that no other relay works on, reads the smallest ids of each, sends them in order, waits for
+Kafka's acknowledgements, deletes the rows, and commits. When anything fails, the rows stay and are sent again.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from shared.postgres.driver_connection import DriverConnection
 SHARDS = 16
 TURN_SECONDS_MAX = 60.0
 
-# Plans are made when the table is nearly empty and kept while a backlog grows: allow only those that stay good. And do
-# not wait for the disk: a turn only deletes what Kafka has, so one that a crash undoes is merely sent again.
+# Plans are made when the table is nearly empty and kept while a backlog grows: only those are allowed that stay good. A
+# commit does not wait for the disk: a turn only deletes what Kafka has, so after a crash it is merely sent again.
 _CONNECTION_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off", "synchronous_commit": "off"}
 
 _LOCK = """
@@ -33,14 +33,14 @@ _LOCK = """
     SELECT (SELECT array_agg(shard) FROM locked) AS locked, (SELECT count(*) FROM waiting) AS waiting
 """
 
-# A statement of its own: it sees the deletions of whoever held a shard until a moment ago, which the locking one need not.
+# A statement of its own: its snapshot sees the deletions of a relay that held the shard until now; that of the locking statement may not.
 _READ = """
     SELECT id, shard, topic, key, headers, value FROM (
         SELECT id, shard, topic, key, headers::text AS headers, value,
                sum(octet_length(value)) OVER (ORDER BY id) - octet_length(value) AS bytes_before
         FROM unnest($1::smallint[]) AS locked (locked_shard)
-        CROSS JOIN LATERAL (SELECT * FROM outbox WHERE shard = locked_shard ORDER BY id LIMIT $2) AS next_facts
-    ) AS fact
+        CROSS JOIN LATERAL (SELECT * FROM outbox WHERE shard = locked_shard ORDER BY id LIMIT $2) AS next_events
+    ) AS event
     WHERE bytes_before < $3
     ORDER BY id
 """
@@ -50,7 +50,7 @@ _DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The first fact of a shard that Kafka did not acknowledge."""
+    """The first event of a shard that Kafka did not acknowledge."""
 
     outbox_id: int
     topic: str
@@ -60,19 +60,18 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn did."""
+    """The result of one turn. `refused` is by shard."""
 
     sent: int = 0
     more: bool = False
-    """Read as much as it may: there is probably more."""
+    """It read as much as it may: there is probably more."""
     contended: bool = False
-    """Some shard has facts, but another relay works on it."""
+    """Some shard has events, but another relay works on it."""
     refused: Mapping[int, Refusal] = field(default_factory=dict)
-    """By shard."""
 
 
 class ShardPublisher:
-    """One connection to PostgreSQL and one to Kafka; takes turns for one task."""
+    """One connection to PostgreSQL and one to Kafka, for one task."""
 
     def __init__(
         self, database: Database, producer: Producer, metrics: Metrics, bytes_max: int, prefix: str, *, name: str
@@ -85,10 +84,10 @@ class ShardPublisher:
         self._prefix = prefix
 
     async def turn(self, shards: Sequence[int], rows_max: int) -> Turn:
-        """Relay what these shards have, up to `rows_max`. Raises what keeps it from doing so; nothing is lost then."""
+        """Send what these shards have, at most `rows_max` events. Whatever it raises, no event is lost."""
         try:
             async with asyncio.timeout(TURN_SECONDS_MAX):
-                # Before the transaction: it must not stay open while we wait for a connection to Kafka.
+                # Before the transaction begins: it must not stay open while the connection to Kafka is made.
                 await self._producer.connect()
                 await self._connection.connect()
                 return await self._publish(shards, rows_max)
@@ -97,7 +96,7 @@ class ShardPublisher:
             raise
 
     async def close(self) -> None:
-        """Give both connections up; an open transaction is rolled back. Bounded."""
+        """Close both connections, within a bound; an open transaction is rolled back."""
         await self._connection.close()
         await self._producer.close()
 
@@ -127,7 +126,10 @@ def _record(row: Mapping[str, Any], prefix: str) -> Record:
 def _settle(
     rows: Sequence[Mapping[str, Any]], outcomes: Sequence[Exception | None]
 ) -> tuple[list[Mapping[str, Any]], dict[int, Refusal]]:
-    """What to delete (of each shard, everything before its first failure: the rest is sent again, in order), and why not."""
+    """The rows to delete, and the refusals.
+
+    Of each shard only rows before its first failure are deleted; the rest is sent again, in order.
+    """
     sent = []
     refused: dict[int, Refusal] = {}
     for row, error in zip(rows, outcomes, strict=True):

@@ -1,8 +1,8 @@
-"""One consumer of one topic: batches, each handled in one database transaction, at least once, and never stuck on a bad record.
+"""One consumer of one topic: batches, each handled in one database transaction, at least once.
 
-Offsets are committed after the transaction. A record that cannot be read, or whose handling is refused for good, goes to the dead letter
-topic before the offset is committed. Any other failure is transient: the batch is read again after a delay. Handlers must therefore
-accept repeats (an upsert guarded by version).
+Offsets are committed after the transaction. A record that cannot be read, or that its handler refuses with a `WaybillError`, goes to the
+dead letter topic before its offset is committed, so it never blocks others. Any other failure is transient: the batch is read again after a
+delay. So handlers must accept repeats, for example with an upsert guarded by version.
 """
 
 import asyncio
@@ -61,9 +61,9 @@ def subscribe(
 
     `group` names the consumer (usually the service); its Kafka group is `<group>.<topic>`, so that a rebalance on one
     topic leaves the others alone. A replica that has a name of its own (`instance`) takes its partitions back at once after
-    a crash; without one they rest until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`). `arrived` is told of what was
-    published lately as soon as it is here, while an earlier batch may still be handled: each item once, before `handle` gets it.
-    In Kafka the names of the topic and of the group begin with `prefix`.
+    a crash; without one they wait until the session of the dead consumer ends (`SESSION_TIMEOUT_MS`). `on_new_records` gets items as soon
+    as they arrive, while an earlier batch may still be handled: each item once, before `handle` gets it. In Kafka the names of the topic
+    and of the group begin with `prefix`.
     """
     subscription = Subscription(
         topic=topic,
@@ -92,7 +92,7 @@ def subscribe(
     return subscription
 
 
-# Made for each record: a frozen one takes three times as long to make.
+# One is made for each record, and a frozen one takes three times as long.
 @dataclass(slots=True)
 class _ParsedRecord(Generic[ItemT]):
     record: KafkaRecord
@@ -130,7 +130,7 @@ class Subscription(Generic[ItemT]):
         self._handle = handle
         self._on_new_records = on_new_records
         self._preparsed: dict[tuple[int, int], _ParsedRecord[ItemT]] = {}
-        """What was read on arrival, by partition and offset."""
+        """Records that were parsed when they arrived, by partition and offset."""
         self._database = database
         self._dead_letter_producer = dead_letter_producer
         self._failures = 0
@@ -141,7 +141,7 @@ class Subscription(Generic[ItemT]):
         self._delay_seconds = metrics.consumer_delay_seconds.labels(*labels)
 
     async def on_batch(self, records: Sequence[KafkaRecord]) -> None:
-        """Handle what Kafka delivered. Returns when all of it is dealt with; else waits and has it delivered again."""
+        """Handle a batch. Returns when all of it is handled or a dead letter; else waits and raises `ReadAgain`."""
         try:
             await self._process(records)
         except Exception as error:
@@ -149,7 +149,7 @@ class Subscription(Generic[ItemT]):
             self._errors.inc()
             delay_seconds = retry_delay_seconds(self._failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
             log.warning(
-                "batch failed and will be read again",
+                "batch_failed",
                 topic=self.topic,
                 consumer=self.consumer,
                 records=len(records),
@@ -164,16 +164,16 @@ class Subscription(Generic[ItemT]):
         self._delay_seconds.observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
 
     def on_new(self, records: Sequence[KafkaRecord]) -> None:
-        """Records have arrived, which will be delivered as part of a batch."""
+        """Pass on records that have arrived and will be delivered in a batch."""
         assert self._on_new_records is not None
         if len(self._preparsed) > PREPARSED_RECORDS_MAX:
-            # Left over from partitions that went to another consumer.
+            # They are left from partitions that another consumer owns now.
             self._preparsed.clear()
         items: list[ItemT] = []
         for record in records:
             with suppress(Exception):
-                # What cannot be read is dealt with in its batch.
-                readable = self._readable(record)
+                # A record that cannot be read becomes a dead letter in its batch.
+                readable = self._parse(record)
                 if readable is not None:
                     self._preparsed[record.partition, record.offset] = readable
                     items.append(readable.item)
@@ -186,26 +186,26 @@ class Subscription(Generic[ItemT]):
         readable: list[_ParsedRecord[ItemT]] = []
         bad: list[_RefusedRecord] = []
         for record in records:
-            # Reading is pure, so whatever it raises is the record's fault, and would be again.
+            # Reading is pure: what it raises comes from the record, and would come again.
             try:
-                one = self._preparsed.pop((record.partition, record.offset), None) or self._readable(record)
+                one = self._preparsed.pop((record.partition, record.offset), None) or self._parse(record)
             except Exception as error:
                 bad.append(_RefusedRecord(record, _reason(error)))
                 continue
             if one is not None:
                 readable.append(one)
         bad.extend(await self._handle_all(readable))
-        # Last, because a batch that fails above is read again: its bad records would be set aside each time.
+        # Last, because a batch that fails above is read again: each time its bad records would become dead letters.
         if bad:
             await self._send_to_dead_letters(bad)
 
-    def _readable(self, record: KafkaRecord) -> _ParsedRecord[ItemT] | None:
+    def _parse(self, record: KafkaRecord) -> _ParsedRecord[ItemT] | None:
         headers = text_headers(record.headers)
         item = self._read(headers, record.value or b"")
         return None if item is None else _ParsedRecord(record, headers, item)
 
     async def _handle_all(self, readable: Sequence[_ParsedRecord[ItemT]]) -> list[_RefusedRecord]:
-        """Handle in one transaction; when that is refused for good, one by one. Returns those refused for good."""
+        """Handle in one transaction, or one by one when that is refused. Returns the records that were refused."""
         if not readable:
             return []
         try:
@@ -236,10 +236,10 @@ class Subscription(Generic[ItemT]):
                 await self._handle(session, [one.item for one in readable])
 
     async def _send_to_dead_letters(self, bad: Sequence[_RefusedRecord]) -> None:
-        """Put records into the dead letter topic, as they were, with origin and reason. Raises when Kafka does not confirm."""
+        """Send records to the dead letter topic, unchanged, with origin and reason. Raises when Kafka does not acknowledge."""
         for one in bad:
             log.error(
-                "record set aside",
+                "record_dead_lettered",
                 topic=self.topic,
                 consumer=self.consumer,
                 partition=one.record.partition,
@@ -256,7 +256,7 @@ class Subscription(Generic[ItemT]):
 
 @contextmanager
 def _span(topic: str, headers: Sequence[Mapping[str, str]]) -> Iterator[None]:
-    """A span that goes on with the trace of the records when they share one, and else links to theirs."""
+    """A span of the records' trace when they share one; else a new one with links to theirs."""
     parents = {one["traceparent"]: one for one in headers if "traceparent" in one}
     contexts = [traces.extract(parent) for parent in list(parents.values())[:LINKED_SPANS_MAX]]
     spans = [trace.get_current_span(context).get_span_context() for context in contexts]
@@ -271,7 +271,7 @@ def _span(topic: str, headers: Sequence[Mapping[str, str]]) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why, for people; without the values that a validation error would quote."""
+    """The reason as text, without the values that a validation error would quote."""
     if isinstance(error, ValidationError):
         violations = error.errors(include_url=False, include_input=False, include_context=False)
         places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in violations[:REASON_VIOLATIONS_MAX]]

@@ -1,10 +1,9 @@
-"""Topics: makes Kafka's the same as a file says. A step of its own, run before the services; safe to repeat.
+"""Topics: creates and configures Kafka's topics as a file says. Runs before the services; safe to repeat.
 
     python -m shared.messaging.topics deploy/kafka/topics.yaml --bootstrap localhost:9092
 
-Missing topics are created and settings are set. The number of partitions (and of replicas) of an existing topic is never
-changed: more partitions would send the keys of living aggregates elsewhere. Such a difference is reported, and the exit
-status is 1.
+It creates missing topics and applies settings. It never changes the number of partitions or replicas of an existing topic: with more
+partitions the keys of existing aggregates would move to others. Such a difference is reported, and the exit status is 1.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 TOPIC_SETTING_SOURCE = 1
-"""Kafka's code for a setting of the topic itself, as opposed to a default."""
+"""Kafka's code for a setting of the topic itself, not a default."""
 REQUEST_TIMEOUT_MS = 15_000
 VISIBLE_SECONDS = 15.0
 
@@ -47,14 +46,14 @@ class TopicsFile(BaseModel):
 
 @dataclass(slots=True)
 class Outcome:
-    """What `apply` did, and what it found but must not change; one sentence each."""
+    """What `apply` changed, and differences that it must not change; one sentence each."""
 
     changes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
 
 def load(path: Path) -> list[Topic]:
-    """The topics of a file. Raises `ValueError` that says what is wrong with it."""
+    """The topics of a file. Raises `ValueError` with the reason when the file is not valid."""
     topics = TopicsFile.model_validate(yaml.safe_load(path.read_text())).topics
     names = [topic.name for topic in topics]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -66,7 +65,7 @@ def load(path: Path) -> list[Topic]:
 async def apply(
     bootstrap_servers: str, topics: Sequence[Topic], *, replication_factor: int | None = None, prefix: str = ""
 ) -> Outcome:
-    """Create what is missing and set what differs. Raises `KafkaError`.
+    """Create missing topics and apply differing settings. Raises `KafkaError`.
 
     `replication_factor` overrides the file's; the names in Kafka begin with `prefix`.
     """
@@ -104,7 +103,7 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[s
     for name, code, *_ in answer.topic_errors:
         error = for_code(code)
         if error is TopicAlreadyExistsError:
-            continue  # Somebody else ran this step at the same time.
+            continue  # Another process created it at the same time.
         if code:
             raise error(f"{name}: {error.__name__}")
         changes.append(f"created {name}")
@@ -113,7 +112,7 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[s
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, names: set[str]) -> None:
-    """A created topic has no leader for a moment; who starts next should not have to know."""
+    """Wait until the topics have leaders: a new one has none for a moment, and the services start next."""
     async with asyncio.timeout(VISIBLE_SECONDS):
         while True:
             described = await admin.describe_topics(sorted(names))
@@ -145,7 +144,7 @@ async def _set(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]
         settings = current[topic.name]
         different = {name: value for name, value in topic.config.items() if settings.get(name) != value}
         if different:
-            # This call replaces all settings of a topic: those that the file does not name stay as they are.
+            # This call replaces all settings of a topic, so it includes those that the file does not name.
             wanted.append(ConfigResource(ConfigResourceType.TOPIC, topic.name, {**settings, **different}))
             changes += [f"{topic.name}: {name} = {value}" for name, value in sorted(different.items())]
     if wanted:
@@ -157,7 +156,7 @@ async def _set(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[str]
 
 
 async def _settings(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Mapping[str, dict[str, str]]:
-    """The settings that each topic has of its own."""
+    """The settings of each topic itself, without defaults."""
     found: dict[str, dict[str, str]] = {}
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
         for code, message, _, name, entries in answer.resources:
@@ -170,7 +169,7 @@ async def _settings(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Mapping
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the process's exit status: 0, 1 for a difference it must not change, 2 when it could not work."""
+    """The command line. Returns the exit status: 0, 1 for a difference that it must not change, 2 for a failure."""
     parser = argparse.ArgumentParser(prog="python -m shared.messaging.topics", description=__doc__.split("\n", 1)[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--bootstrap", default=os.environ.get("WAYBILL_KAFKA_BOOTSTRAP_SERVERS"), metavar="HOST:PORT")

@@ -1,1 +1,1 @@
-"""What a running service reports: metrics, logs, traces."""
+"""Metrics, logs and traces of a running service."""

@@ -9,9 +9,9 @@ from opentelemetry import trace
 
 from shared.observability.redaction import EventDict, redact_event
 
-# Libraries that tell at INFO, for every connection and rebalance, what only their authors need.
+# Libraries that log at INFO for every connection and rebalance.
 _QUIET_LOGGERS = ("aiokafka", "faststream", "asyncio", "uvicorn.access")
-# While Kafka is away each of its clients says so ten times a second.
+# While Kafka is away each of its clients logs that ten times a second.
 _TALKATIVE_LOGGERS = ("aiokafka", "faststream")
 TALKATIVE_SECONDS = 10.0
 _OWN_HANDLER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "faststream.access.kafka")
@@ -71,20 +71,20 @@ def configure_logging(service: str, level: str, *, json: bool = True) -> None:
 
 
 class _RepeatLimit(logging.Filter):
-    """Lets a talkative library say the same thing once in `TALKATIVE_SECONDS`; everybody else may say anything."""
+    """Lets a talkative library log the same message once in `TALKATIVE_SECONDS`. Other loggers are not limited."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at: dict[tuple[str, int], float] = {}
+        self._logged_at: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(_TALKATIVE_LOGGERS):
             return True
-        # The place in the code stands for the message: there are only so many, whatever is filled in.
+        # The line of code identifies the message, whatever its arguments.
         place, now = (record.name, record.lineno), time.monotonic()
-        if now - self._said_at.get(place, float("-inf")) < TALKATIVE_SECONDS:
+        if now - self._logged_at.get(place, float("-inf")) < TALKATIVE_SECONDS:
             return False
-        self._said_at[place] = now
+        self._logged_at[place] = now
         return True
 
 

@@ -23,16 +23,14 @@ from prometheus_client.utils import floatToGoString
 REQUEST_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DELAY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
-# -- Metrics -----------------------------------------------------------------------------------------------------------
-
 MetricT = TypeVar("MetricT", bound=Collector)
 
 
 class Metrics:
     """The metrics of one application, with a registry of its own.
 
-    What every service measures stands here as attributes; `counter`, `gauge` and `histogram` add a service's own and
-    return the same one when asked again by the same name.
+    The metrics of every service are attributes; `counter`, `gauge` and `histogram` add those of one service, and return the same
+    metric when called again with its name.
     """
 
     def __init__(self, service: str):
@@ -56,17 +54,17 @@ class Metrics:
         )
 
         self.outbox_waiting = self.gauge(
-            "waybill_outbox_waiting_rows", "Facts not yet in Kafka (counted up to a bound)."
+            "waybill_outbox_waiting_rows", "Events not yet in Kafka (counted up to a bound)."
         )
         self.outbox_oldest_seconds = self.gauge(
-            "waybill_outbox_oldest_seconds", "Age of the oldest fact not yet in Kafka."
+            "waybill_outbox_oldest_seconds", "Age of the oldest event not yet in Kafka."
         )
-        self.outbox_relayed = self.counter("waybill_outbox_relayed", "Facts that Kafka acknowledged.", ("topic",))
+        self.outbox_relayed = self.counter("waybill_outbox_relayed", "Events that Kafka acknowledged.", ("topic",))
         self.outbox_errors = self.counter(
             "waybill_outbox_relay_errors", "Relay turns that failed, in whole or for a shard."
         )
         self.outbox_blocked_shards = self.gauge(
-            "waybill_outbox_held_back_shards", "Shards whose next fact Kafka does not take."
+            "waybill_outbox_held_back_shards", "Shards whose next event Kafka refuses."
         )
 
         consumer = ("consumer", "topic")
@@ -83,7 +81,7 @@ class Metrics:
             "waybill_consumer_errors", "Batches that failed and are tried again.", consumer
         )
         self.dead_letters = self.counter(
-            "waybill_consumer_dead_letters", "Records set aside in the dead letter topic.", consumer
+            "waybill_consumer_dead_letters", "Records sent to the dead letter topic.", consumer
         )
         self.consumer_delay_seconds = self.histogram(
             "waybill_consumer_delay_seconds",
@@ -109,7 +107,7 @@ class Metrics:
         return self._once(name, lambda: Histogram(name, documentation, labels, registry=self.registry, buckets=buckets))
 
     def distribution(self, name: str, documentation: str) -> "Distribution":
-        """A histogram without labels, for values that come many at once."""
+        """A histogram without labels, for many values at once."""
         return self._once(name, lambda: Distribution(name, documentation, registry=self.registry))
 
     def exposition(self) -> tuple[bytes, str]:
@@ -123,7 +121,7 @@ class Metrics:
 
 
 class Distribution(Collector):
-    """A histogram that takes many values at once, in a fifth of the time. For use inside one event loop."""
+    """A histogram that counts many values at once, in a fifth of the time. Only one event loop may use it."""
 
     def __init__(
         self,

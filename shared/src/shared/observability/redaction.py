@@ -1,4 +1,4 @@
-"""Removes secrets from what is logged, and bounds it."""
+"""Removes secrets from log entries, and limits their size."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -10,20 +10,18 @@ LOGGED_DEPTH_MAX = 6
 LOGGED_ITEMS_MAX = 100
 
 
-# -- Logs --------------------------------------------------------------------------------------------------------------
-
 _SECRET_KEY = re.compile(
     r"(?:^|[_\-. ])(?:authorization|password|passwd|secret|token|cookie|pepper"
     r"|auth[_-]?key|api[_-]?key|private[_-]?key|sealing[_-]?key)s?$",
     re.IGNORECASE,
 )
 _SECRET_VALUES = (
-    # First, and not beyond the next scheme: whatever took that word away would leave what follows it.
+    # This pattern is first and ends before the next scheme: if another one removed that word, the credential after it would stay.
     (
         re.compile(r"\b(Bearer|Basic)\s+(?:(?!\b(?:Bearer|Basic)\s)[A-Za-z0-9._~+/=\-]){6,}", re.IGNORECASE),
         rf"\1 {REDACTED}",
     ),
-    # API keys and webhook secrets: what kind it was stays readable.
+    # API keys and webhook secrets: the kind stays readable.
     (re.compile(r"\b(wbk_(?:live_|test_)?)[A-Za-z0-9_\-]{6,}"), rf"\1{REDACTED}"),
     (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_\-]{6,}"), rf"\1{REDACTED}"),
     (re.compile(r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), REDACTED),
@@ -34,7 +32,7 @@ EventDict = MutableMapping[str, Any]
 
 
 def redact(value: object, depth: int = 0) -> object:
-    """The value without secrets, bounded: nothing under a telling key, nothing that looks like a key or a token."""
+    """The value without secrets and limited in size. It removes values of keys with a secret's name, and what looks like a key or token."""
     if isinstance(value, str):
         text = value if len(value) <= LOGGED_CHARACTERS_MAX else f"{value[:LOGGED_CHARACTERS_MAX]}…"
         for pattern, replacement in _SECRET_VALUES:

@@ -1,6 +1,6 @@
 """OpenTelemetry traces, and their context as W3C headers.
 
-Only the tracer in use is global, so that several applications can live in one process.
+Only the tracer in use is global, so that one process can contain several applications.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 OTLP_TIMEOUT_SECONDS = 5
 TRACER_NAME = "waybill"
-
-
-# -- Traces ------------------------------------------------------------------------------------------------------------
 
 _propagator = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
@@ -42,9 +39,9 @@ class Tracing:
 
 
 def configure_tracing(service: str, *, otlp_endpoint: str | None, sample_ratio: float) -> Tracing:
-    """Start tracing: a sampled caller is always followed, `sample_ratio` of the traces that begin here are recorded.
+    """Start tracing: the trace of a sampled caller is always recorded, and of traces that begin here the share `sample_ratio`.
 
-    Without a collector nothing is recorded, but ids are still made and handed on, so that logs can be joined.
+    Without a collector nothing is recorded, but trace ids are still made and passed on, so that logs can be joined.
     """
     global _provider, _tracer
     sampler: Sampler = ParentBased(TraceIdRatioBased(sample_ratio)) if otlp_endpoint or sample_ratio > 0 else ALWAYS_OFF
@@ -61,17 +58,17 @@ def configure_tracing(service: str, *, otlp_endpoint: str | None, sample_ratio: 
 
 
 def tracer() -> trace.Tracer:
-    """Makes spans; they go nowhere until `configure_tracing` was called."""
+    """The tracer in use. Before `configure_tracing` its spans are not recorded."""
     return _tracer
 
 
 def inject() -> dict[str, str]:
-    """The current span as W3C headers (`traceparent`, perhaps `tracestate`); empty outside of any."""
+    """The current span as W3C headers (`traceparent`, perhaps `tracestate`); empty without a span."""
     carrier: dict[str, str] = {}
     _propagator.inject(carrier)
     return carrier
 
 
 def extract(carrier: Mapping[str, str]) -> Context:
-    """The context that such headers describe: the parent of a span that goes on with them."""
+    """The context in such headers: the parent of a span that continues their trace."""
     return _propagator.extract(carrier, Context())

@@ -1,1 +1,1 @@
-"""PostgreSQL: connections and transactions, what tables are made with, migrations, and which errors pass."""
+"""PostgreSQL: transactions, advisory locks, LISTEN, partitions, column types, migrations."""

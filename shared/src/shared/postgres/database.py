@@ -1,7 +1,7 @@
-"""PostgreSQL: engine, pool, and the one place in the suite that commits.
+"""PostgreSQL: the connection pool, and the transaction in which an operation's changes are committed.
 
-An edge opens a transaction, hands the session down, and everything that the operation did becomes visible at once or not at all. Hooks
-run inside the transaction as its last statements (the outbox writes its rows there) and after a successful commit (the relay wakes up).
+An edge opens a transaction and passes the session down; all changes of the operation are committed together or not at all. Hooks run inside
+the transaction as its last statements (the outbox stores its events there) and after a successful commit (the relay is woken there).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +16,7 @@ POOL_WAIT_SECONDS = 5
 CONNECTION_LIFE_SECONDS = 1800
 SEARCHERS_MIN = 2
 SEARCHERS_SHARE = 4
-"""Of so many connections for everything else there is one more for searches."""
+"""Connections for everything else per connection for searches."""
 
 
 def driver_url(url: str) -> URL:
@@ -32,8 +32,7 @@ def plain_url(url: str, *, database: str | None = None) -> str:
 class Database:
     """A pool of connections to one service's database.
 
-    Time-outs are set for every connection, so that a stuck statement, a lock that never comes and a transaction whose owner has gone
-    silent all end by themselves.
+    Every connection has time-outs: for a statement, for waiting on a lock, and for a transaction that is open and idle.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Database:
             "lock_timeout": str(lock_timeout_ms),
             "idle_in_transaction_session_timeout": str(idle_in_transaction_timeout_ms),
             "timezone": "UTC",
-            # Compiling costs more than it saves on statements that take microseconds.
+            # Compiling takes longer than it saves on statements of microseconds.
             "jit": "off",
         }
         self.engine = _engine(url, pool_size, self.server_settings)
-        # Rows that are found one condition after the other (`http.lists`) have to come in this order.
+        # Rows that are found one condition after the other (`shared.api.pagination`) have to come in this order.
         planned = {
             **self.server_settings,
             "plan_cache_mode": "force_custom_plan",
@@ -72,10 +71,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends, rolled back when anything in it raises, the commit itself included."""
+        """One transaction: committed when the block ends, rolled back when the block, a hook or the commit raises."""
         async with self._sessions() as session:
             yield session
-            # It begins with the first use of the session: where there was none, there is nothing to end.
+            # It begins with the first use of the session: without one there is nothing to commit.
             if session.in_transaction():
                 await session.flush()
             for hook in self.before_commit:
@@ -87,22 +86,22 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session for reads alone: each statement sees what is committed when it starts; saves BEGIN and COMMIT."""
+        """A session for reads: each statement is a transaction of its own and sees what was committed before it. Saves BEGIN and COMMIT."""
         async with self._readers() as session:
             yield session
 
     @asynccontextmanager
     async def searching(self) -> AsyncIterator[AsyncSession]:
-        """A session for reads whose best plan depends on what is asked: each statement is planned for its values.
+        """A session for reads whose best plan depends on their values: each statement is planned for them.
 
-        Its connections are few and its own, so that no number of searches keeps other work from the database; settings of a session that a
-        search makes stay, and meet other searches alone.
+        It uses a small pool of its own, so that searches never take all connections of other work. A setting that a search makes for its
+        session stays on the connection, where only other searches see it.
         """
         async with self._searchers() as session:
             yield session
 
     async def ping(self) -> None:
-        """Raises whatever keeps us from PostgreSQL."""
+        """Raise if PostgreSQL does not answer."""
         async with self.reading() as session:
             await session.execute(text("SELECT 1"))
 
@@ -118,7 +117,7 @@ def _engine(url: str, pool_size: int, server_settings: dict[str, str]) -> AsyncE
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_recycle=CONNECTION_LIFE_SECONDS,
-        # Parameters are people's data: they have no place in an error's text.
+        # Parameters are personal data: they must not appear in the text of an error.
         hide_parameters=True,
         connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": server_settings},
     )

@@ -1,7 +1,7 @@
-"""Alembic, run from inside a service's package, so that its image can migrate itself.
+"""Alembic, run from a service's package, so that its image contains its migrations.
 
-The tables that every service has (outbox, idempotency, access) are defined once in `shared`; the SQL that makes them, and later
-changes them, is frozen per revision in `base_tables/`, because a migration must do tomorrow what it did today.
+The tables that every service has (outbox, idempotency, access) are defined once in `shared`. The SQL that creates and changes them is
+frozen in `base_tables/`, one file per revision, because a migration must always do the same.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ LOCK_TIMEOUT_MS = 5_000
 
 
 def base_table_statements(revision: int | None = None) -> list[str]:
-    """The SQL statements of one revision of those tables; None: of all of them in order, which make the tables as they are now."""
+    """The SQL statements of one revision of the base tables, or of all revisions in order: these make the present tables."""
     folder = resources.files("shared.postgres").joinpath("base_tables")
     names = [f"{revision:04}.sql"] if revision is not None else sorted(script.name for script in folder.iterdir())
     scripts = [folder.joinpath(name).read_text() for name in names]
@@ -28,24 +28,24 @@ def base_table_statements(revision: int | None = None) -> list[str]:
 
 
 def create_base_tables() -> None:
-    """Inside a service's first migration: create those tables."""
+    """In a service's first migration: create the base tables."""
     upgrade_base_tables(1)
 
 
 def upgrade_base_tables(revision: int) -> None:
-    """Inside a migration: bring those tables from the revision before to this one."""
+    """In a migration: change the base tables from the revision before to this one."""
     for statement in base_table_statements(revision):
         op.execute(text(statement))
 
 
 def migrate(package: str, url: str, revision: str = "head") -> None:
-    """Bring a service's database to its newest revision, or up to this one; replicas that start together take turns. Blocks."""
+    """Migrate a service's database to this revision; replicas that start together do it one after the other. Blocks."""
     config = _config(package, url)
     command.upgrade(config, revision)
 
 
 def run(metadata: MetaData) -> None:
-    """The whole of a service's `env.py`."""
+    """Run the migrations: all that a service's `env.py` does."""
     asyncio.run(_run(context.config.get_main_option("url") or "", metadata))
 
 
@@ -66,8 +66,8 @@ async def _run(url: str, metadata: MetaData) -> None:
 
 
 def _upgrade(connection: Connection, metadata: MetaData) -> None:
-    # A lock of the session, which ends with the connection: the next process finds its work done. Waiting for it has no time-out,
-    # waiting for a table has: a migration must not queue behind a long transaction and hold up everybody else.
+    # The lock is held until the connection ends; the next process then finds the migrations applied. Waiting for it has no time-out.
+    # Waiting for a table has one: a migration must not wait behind a long transaction and block all others.
     lock_connection(connection, AdvisoryLock.MIGRATIONS)
     connection.execute(text(f"SET lock_timeout = {LOCK_TIMEOUT_MS}"))
     connection.commit()

@@ -1,4 +1,4 @@
-"""Which errors come from a component that is away or busy, so that the same call may work later."""
+"""Errors after which the same call may succeed later, because a component was away or busy."""
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -7,7 +7,7 @@ _TRANSIENT_SQLSTATES = {"40001", "40P01", "55P03", "57014", "57P01", "57P02", "5
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a failure comes from a component that is away or busy, so that the same call may work later."""
+    """Whether the same call may succeed later: the database, or another component, was away or busy."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError | TimeoutError):
         return True
     if isinstance(error, DBAPIError):
