@@ -59,7 +59,7 @@ class Service:
             metrics=self.metrics,
             prefix=settings.kafka_prefix,
         )
-        # Own facts take effect in the own projection first; the outbox rows come last.
+        # The service's own events change its own projection first; the outbox rows come last.
         self.database.before_commit.append(self.access.apply_own_events)
         outbox.attach(self.database, self.relay.wake)
         self.database.after_commit.append(self.access.invalidate_after_own_events)
@@ -78,7 +78,7 @@ class Service:
         handle: Callable[[AsyncSession, list[RecordT]], Awaitable[None]],
         on_new_records: Callable[[Sequence[RecordT]], None] | None = None,
     ) -> None:
-        """Consume a topic: each batch is read record by record and handled in one transaction (and `arrived` is told of it before)."""
+        """Consume a topic: each batch is read record by record and handled in one transaction; `on_new_records` gets it before."""
         subscription = subscriber.subscribe(
             self._broker,
             topic=topic,
