@@ -34,7 +34,7 @@ async def test_facts_are_relayed_consumed_and_proven_under_the_prefix_alone(
 ) -> None:
     bootstrap, metrics = backing.kafka_bootstrap, Metrics("tests")
     seen: dict[str, list[str]] = {PREFIX: [], OTHER_PREFIX: []}
-    broker = faststream_adapter.create_broker(bootstrap, client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker(bootstrap, client_id="tests")
 
     def subscription(prefix: str) -> subscriber.Subscription[Noted]:
         async def handle(session: AsyncSession, facts: list[Noted]) -> None:
@@ -75,7 +75,7 @@ async def test_facts_are_relayed_consumed_and_proven_under_the_prefix_alone(
 async def test_dead_letters_stay_with_their_installation(backing: BackingStack, database: Database, name: str) -> None:
     async def handle(session: AsyncSession, facts: list[Noted]) -> None: ...
 
-    broker = faststream_adapter.create_broker(backing.kafka_bootstrap, client_id="tests")
+    broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
     subscription = subscriber.subscribe(
         broker,
         topic=name,
