@@ -48,7 +48,7 @@ async def require_free(
 ) -> None:
     """Raises `AlreadyExists` when `holder` selects the id of another record than `own_id`.
 
-    A lock of the caller must keep others from writing the same value, or a unique index must refuse it.
+    A lock that the caller holds, or a unique index, must prevent concurrent writes of the same value.
     """
     holder_id = await session.scalar(holder)
     if holder_id is not None and holder_id != own_id:

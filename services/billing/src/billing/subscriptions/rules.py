@@ -1,6 +1,6 @@
 """The rules of a subscription: when it entitles, and how a trial starts, is extended and ends.
 
-Access ends at the instant at which the trial ends, by the clock of whoever decides; no event is needed.
+Access ends at the instant at which the trial ends, by the clock of the service that decides; no event is needed.
 """
 
 from dataclasses import dataclass, replace

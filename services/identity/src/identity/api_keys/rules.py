@@ -21,5 +21,5 @@ def check_expiry(expires_at: datetime | None, now: datetime) -> None:
 def check_mode(livemode: bool | None, *, test: bool) -> None:
     """Raises `Invalid` when the key would have another mode than its tenant."""
     if livemode is not None and livemode is test:
-        message = "a tenant has keys of its own mode alone"
+        message = "a key has the mode of its tenant"
         raise Invalid(message, Violation("/livemode", "livemode_mismatch", message))

@@ -44,7 +44,7 @@ def record_person(
     action: str,
     target: str,
 ) -> None:
-    """Write what somebody did who is not a caller yet (a log-in), or an operator's command. `actor` is (id, kind, via)."""
+    """Write an action of a person without a caller (a log-in), or of an operator's command. `actor` is (id, kind, via)."""
     _add(session, origin, tenant_id=tenant_id, actor=actor, action=action, target=target, values=(None, None))
 
 

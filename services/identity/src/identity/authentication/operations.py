@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from identity import audit, logins, rows, sessions, users
 from identity.actors import Actor, Origin
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
-from identity.logins import Attempts, LoginRow, Passwords
+from identity.logins import Attempts, Passwords
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import Signer
 from identity.users import UserRow
@@ -158,9 +156,9 @@ async def reauthenticate(authenticator: Authenticator, actor: Actor, password: S
 async def accept_invitation(authenticator: Authenticator, origin: Origin, body: InvitationIn) -> AcceptedInvitation:
     """Set the first password with an invitation, once. Raises `NotFound`, `TooManyRequests`."""
     attempt = authenticator.attempts.begin(account=None, address=origin.address)
-    invited = select(LoginRow).where(col(LoginRow.invitation_digest) == logins.digest_token(body.token))
+    digest = logins.digest_token(body.token)
     async with authenticator.database.reading() as session:
-        login = (await session.execute(invited)).scalar_one_or_none()
+        login = await logins.get_by_invitation(session, digest)
     if login is None:
         raise _no_invitation()
     attempt.succeeded()
@@ -168,7 +166,7 @@ async def accept_invitation(authenticator: Authenticator, origin: Origin, body: 
     password_hash = await authenticator.passwords.hash(body.password)
     async with authenticator.database.transaction() as session:
         person = await lock_person(session, login)
-        login = (await session.execute(invited.with_for_update())).scalar_one_or_none()
+        login = await logins.get_by_invitation(session, digest, lock=True)
         now = datetime.now(UTC)
         if login is None or not rules.is_invitation_open(login.invitation_expires_at, now, person_status=person.status):
             raise _no_invitation()

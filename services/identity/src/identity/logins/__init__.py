@@ -2,7 +2,7 @@
 
 from identity.logins.operations import create, digest_token, hash_if_given, new_token, update_email
 from identity.logins.passwords import Attempts, Passwords
-from identity.logins.queries import get_by_email, get_by_subject
+from identity.logins.queries import get_by_email, get_by_invitation, get_by_subject
 from identity.logins.tables import LoginRow
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "create",
     "digest_token",
     "get_by_email",
+    "get_by_invitation",
     "get_by_subject",
     "hash_if_given",
     "new_token",

@@ -33,6 +33,12 @@ async def get_by_subject(session: AsyncSession, subject_id: str, *, lock: bool =
     return (await session.execute(statement)).scalar_one()
 
 
+async def get_by_invitation(session: AsyncSession, digest: bytes, *, lock: bool = False) -> LoginRow | None:
+    """The log-in whose invitation token has this digest; None for an unknown or used token."""
+    statement = select(LoginRow).where(col(LoginRow.invitation_digest) == digest)
+    return (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
+
+
 def _is_tenant_id(value: str) -> bool:
     try:
         return value.startswith("ten_") and from_uuid("ten", to_uuid(value)) == value

@@ -237,7 +237,7 @@ def _end_api_access(row: MerchantRow) -> type[events.MerchantEvent]:
 
 
 def _issue_credentials(row: MerchantRow, issuer: CredentialIssuer, now: datetime) -> None:
-    """Issue a new Auth Key; no former key works beside it. The Account ID is made once and stays."""
+    """Issue a new Auth Key; no former key is valid beside it. The API Account ID is created once and never changes."""
     row.account_id = row.account_id or new_id("acct")
     _forget_previous_key(row)
     _set_new_key(row, issuer, now)

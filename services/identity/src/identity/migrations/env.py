@@ -1,4 +1,4 @@
-"""How Alembic reaches identity's tables."""
+"""Run by Alembic for each migration of identity's database."""
 
 from identity.metadata import Base
 from shared.postgres import migrations

@@ -1,4 +1,4 @@
-"""Creates a tenant with its owner and its default location."""
+"""Onboarding: a new tenant with its owner and its default location."""
 
 from identity.onboarding.operations import create_tenant
 

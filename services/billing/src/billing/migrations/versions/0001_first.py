@@ -1,4 +1,4 @@
-"""Subscriptions, their timers, the trail of changes by hand."""
+"""Creates the tables of subscriptions, timers and audit events."""
 
 import sqlalchemy as sa
 from alembic import op

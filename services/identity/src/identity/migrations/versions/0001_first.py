@@ -1,4 +1,4 @@
-"""The first tables of identity."""
+"""Creates the first tables of identity."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Tenants may ask that their merchants' jobs are reviewed first."""
+"""Adds the job review of tenants."""
 
 import sqlalchemy as sa
 from alembic import op
