@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.chassis.settings import ServiceSettings
 from shared.postgres.advisory_locks import AdvisoryLock, KeyedAdvisoryLock
+from shared.service.settings import ServiceSettings
 from tests.support.compatibility import events
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ import webhooks.config
 from deploy.devstack import jars
 from deploy.devstack.broker import JARS, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
-from shared.chassis.settings import ServiceSettings
 from shared.messaging import topics
+from shared.service.settings import ServiceSettings
 from tests.support.images import Probe
 from tests.support.stack import KAFKA_IMAGE, POSTGRES_IMAGE
 

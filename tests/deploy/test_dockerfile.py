@@ -21,7 +21,7 @@ import identity.config
 import jobs.config
 import webhooks.config
 from deploy.devstack.settings import PORTS, SERVICES
-from shared.chassis.settings import ServiceSettings
+from shared.service.settings import ServiceSettings
 from tests.support.images import Probe
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,8 @@ import base64
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from shared.chassis.settings import ServiceSettings, load_settings, parse_keys
+from shared.chassis.settings import load_settings, parse_keys
+from shared.service.settings import ServiceSettings
 
 KEY = base64.b64encode(b"k" * 32).decode()
 COMPLETE = {

@@ -32,7 +32,6 @@ from shared.api import (
     public,
     requires,
 )
-from shared.chassis.settings import ServiceSettings
 from shared.errors import Conflict, NotFound
 from shared.events import Event, billing, identity
 from shared.ids import MerchantId, new_id
@@ -41,6 +40,7 @@ from shared.postgres.database import Database
 from shared.postgres.migrations import base_table_statements
 from shared.postgres.tables import NAMING_CONVENTION
 from shared.service.composition import Service
+from shared.service.settings import ServiceSettings
 
 PEPPER = base64.b64encode(b"p" * 32).decode()
 SECRET = base64.b64encode(b"s" * 32).decode()

@@ -4,7 +4,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX
-from shared.chassis.settings import ServiceSettings, VersionedKeys
+from shared.chassis.settings import VersionedKeys
+from shared.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

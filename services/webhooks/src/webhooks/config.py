@@ -6,7 +6,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.chassis.settings import ServiceSettings, VersionedKeys
+from shared.chassis.settings import VersionedKeys
+from shared.service.settings import ServiceSettings
 from webhooks.http_client import Network, parse_networks
 
 RETRIES_MAX = 50

@@ -126,8 +126,12 @@ class Access:
             return float("inf")
         return max((now - self._caught_up_at[topic]).total_seconds() for topic in self._topics) if self._topics else 0.0
 
+    def is_current(self, now: datetime) -> bool:
+        """True unless the last proof is too old to decide by."""
+        return self.staleness_seconds(now) <= self._max_staleness_seconds
+
     def _require_fresh(self, now: datetime) -> None:
-        if self.staleness_seconds(now) > self._max_staleness_seconds:
+        if not self.is_current(now):
             raise Unavailable("access data cannot be shown to be current", code="access_stale", retry_after_seconds=5)
 
     async def _identify(self, presented: PresentedCredentials, now: datetime) -> Caller:

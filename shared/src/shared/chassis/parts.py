@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI
 
 from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
-from shared.chassis.settings import Role, ServiceSettings
+from shared.chassis.settings import ProcessSettings, Role
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class Part:
 def lifespan(
     parts: Sequence[Part],
     *,
-    settings: ServiceSettings,
+    settings: ProcessSettings,
     before: Callable[[], Awaitable[None]],
     after: Callable[[], Awaitable[None]],
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -8,7 +8,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from shared.chassis.settings import ServiceSettings
+from shared.chassis.settings import ProcessSettings
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
-def serve(app: FastAPI, settings: ServiceSettings) -> None:
+def serve(app: FastAPI, settings: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT; returns when everything has stopped in order."""
     config = uvicorn.Config(
         app,

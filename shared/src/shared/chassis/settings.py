@@ -24,7 +24,7 @@ def _roles(value: str) -> str:
     return value
 
 
-def _secret_bytes(encoded: str) -> bytes:
+def _decode_secret(encoded: str) -> bytes:
     try:
         secret = base64.b64decode(encoded, validate=True)
     except ValueError as error:
@@ -41,12 +41,17 @@ def parse_keys(value: str) -> dict[int, bytes]:
         version, colon, encoded = entry.strip().partition(":")
         if not colon or not version.isdigit():
             raise ValueError("expected a comma-separated list of <version>:<base64 of 32 bytes>")
-        keys[int(version)] = _secret_bytes(encoded)
+        keys[int(version)] = _decode_secret(encoded)
     return keys
 
 
+def secret_bytes(value: SecretStr) -> bytes:
+    """The bytes of a `Secret32`. Raises `ValueError`."""
+    return _decode_secret(value.get_secret_value())
+
+
 def _check_secret(value: SecretStr) -> SecretStr:
-    _secret_bytes(value.get_secret_value())
+    secret_bytes(value)
     return value
 
 
@@ -55,90 +60,30 @@ def _check_keys(value: SecretStr) -> SecretStr:
     return value
 
 
+Secret32 = Annotated[SecretStr, AfterValidator(_check_secret)]
+"""Setting: 32 bytes in base64."""
 VersionedKeys = Annotated[SecretStr, AfterValidator(_check_keys)]
-"""Setting: `2:<base64 of 32 bytes>,1:<…>`; the highest version makes new values, the others still open old ones."""
+"""Setting: `2:<base64 of 32 bytes>,1:<…>`. The highest version encrypts new values; the others only decrypt."""
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs to know. Environment names: the service's prefix, or `WAYBILL_` where an alias says so."""
+class ProcessSettings(BaseSettings):
+    """The settings of a process that serves HTTP. Environment names: the service's prefix, or `WAYBILL_` where an alias says so."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
-    database_url: str = Field(description="PostgreSQL address, postgresql://user:password@host:port/database.")
-    database_pool_size: int = Field(
-        16, ge=2, le=200, description="Connections that the API and its workers share; a quarter more are for searches."
-    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(ge=1, le=65535, description="Port to listen on.")
     requests_in_flight_max: int = Field(
         512, ge=1, description="Requests under way at once; beyond, 503 with Retry-After."
     )
 
-    kafka_bootstrap_servers: str = Field(
-        validation_alias="WAYBILL_KAFKA_BOOTSTRAP_SERVERS", description="Kafka addresses, host:port, comma-separated."
-    )
-    kafka_prefix: str = Field(
-        "",
-        pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        validation_alias="WAYBILL_KAFKA_PREFIX",
-        description="Begins the name of every topic and consumer group, so that installations can share one Kafka.",
-    )
     roles: Annotated[str, NoDecode, AfterValidator(_roles)] = Field(
         "api,consumers,relay,worker",
         validation_alias="WAYBILL_ROLES",
         description="Which parts run in this process: a subset of api, consumers, relay, worker.",
     )
-    instance: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9._-]{1,100}$",
-        validation_alias="WAYBILL_INSTANCE",
-        description="Name of this replica, its own and the same after a restart: its consumers then take their partitions back at once.",
-    )
-    key_peppers: VersionedKeys = Field(
-        validation_alias="WAYBILL_KEY_PEPPERS",
-        description="Peppers of API key digests, <version>:<base64 of 32 bytes>, comma-separated. The same in every service.",
-    )
-    secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
-        validation_alias="WAYBILL_SECRET",
-        description="32 bytes, base64: signs list cursors and seals stored answers. The same in every replica of a service.",
-    )
-    access_max_staleness_seconds: float = Field(
-        300,
-        gt=0,
-        validation_alias="WAYBILL_ACCESS_MAX_STALENESS_SECONDS",
-        description="Seconds without proof that the access data are current, after which calls are refused with 503.",
-    )
-    access_cache_ttl_seconds: float = Field(
-        2.0,
-        gt=0,
-        le=2,
-        validation_alias="WAYBILL_ACCESS_CACHE_TTL_SECONDS",
-        description="Longest life of a cached access decision's data; changes are pushed much sooner.",
-    )
     body_bytes_max: int = Field(
         256 * 1024, ge=1024, validation_alias="WAYBILL_BODY_BYTES_MAX", description="Largest request body."
-    )
-    credential_rate_per_second: float = Field(
-        2000,
-        gt=0,
-        validation_alias="WAYBILL_CREDENTIAL_RATE_PER_SECOND",
-        description="Requests a second for one credential.",
-    )
-    tenant_rate_per_second: float = Field(
-        4000, gt=0, validation_alias="WAYBILL_TENANT_RATE_PER_SECOND", description="Requests a second for one tenant."
-    )
-    failed_authentications_per_minute: float = Field(
-        300,
-        gt=0,
-        validation_alias="WAYBILL_FAILED_AUTHENTICATIONS_PER_MINUTE",
-        description="Wrong credentials that one address may present in a minute before it gets 429.",
-    )
-    idempotency_hours: int = Field(
-        24,
-        ge=1,
-        le=168,
-        validation_alias="WAYBILL_IDEMPOTENCY_HOURS",
-        description="How long an Idempotency-Key is remembered.",
     )
     shutdown_seconds: float = Field(
         10, gt=0, validation_alias="WAYBILL_SHUTDOWN_SECONDS", description="Bound on each step of an orderly stop."
@@ -175,12 +120,8 @@ class ServiceSettings(BaseSettings):
     def role_set(self) -> frozenset[Role]:
         return frozenset(role for role in ALL_ROLES if role in {name.strip() for name in self.roles.split(",")})
 
-    @property
-    def secret_bytes(self) -> bytes:
-        return _secret_bytes(self.secret.get_secret_value())
 
-
-SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
 
 
 def load_settings(settings: type[SettingsT]) -> SettingsT:

@@ -6,10 +6,10 @@ from fastapi import FastAPI
 
 from shared.chassis import command_line
 from shared.chassis.command_line import Command
-from shared.chassis.settings import SettingsT
 from shared.events import Event, access
 from shared.messaging import asyncapi
 from shared.postgres.migrations import migrate
+from shared.service.settings import SettingsT
 
 
 def main(

@@ -15,9 +15,11 @@ from shared.access.credentials import Peppers
 from shared.access.last_used import LastUsedTracker
 from shared.api import idempotency
 from shared.api.app import create_app
+from shared.api.edge import Edge
+from shared.api.rate_limits import RateLimits
 from shared.api.routes import Router
 from shared.chassis.parts import Part, periodically
-from shared.chassis.settings import ServiceSettings, parse_keys
+from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import Vocabulary
@@ -25,6 +27,7 @@ from shared.messaging import consumer, faststream_adapter, outbox, relay, subscr
 from shared.messaging.lag import LagMonitor
 from shared.observability import metrics
 from shared.postgres.database import Database
+from shared.service.settings import ServiceSettings
 
 RecordT = TypeVar("RecordT")
 
@@ -122,9 +125,7 @@ class Service:
             service=self.name,
             description=self.description,
             settings=self.settings,
-            database=self.database,
-            access=self.access,
-            response_encryptor=self.response_encryptor,
+            edge=self._edge(),
             metrics=self.metrics,
             routers=routers,
             parts=[
@@ -136,4 +137,19 @@ class Service:
                 Part("consumers", consumers.run, role="consumers"),
             ],
             ready=[*ready, consuming],
+        )
+
+    def _edge(self) -> Edge:
+        settings = self.settings
+        return Edge(
+            database=self.database,
+            access=self.access,
+            limits=RateLimits(
+                credential_rate=settings.credential_rate_per_second,
+                tenant_rate=settings.tenant_rate_per_second,
+                failures_per_minute=settings.failed_authentications_per_minute,
+            ),
+            body_bytes_max=settings.body_bytes_max,
+            cursor_secret=settings.secret_bytes,
+            response_encryptor=self.response_encryptor,
         )

@@ -1,0 +1,47 @@
+"""An HTTP application with nothing but its parts, its health and its metrics: routes are added to it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import FastAPI
+
+from shared.chassis.health import Check, add_health_routes
+from shared.chassis.parts import Part, lifespan
+from shared.chassis.settings import ProcessSettings
+from shared.observability.metrics import Metrics
+
+_API_VERSION = "1.0.0"
+
+
+def create_app(
+    *,
+    name: str,
+    description: str,
+    settings: ProcessSettings,
+    metrics: Metrics,
+    parts: Sequence[Part] = (),
+    checks: Sequence[Check] = (),
+    after: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """The application. It is ready when no check raises; `after` runs when all parts have stopped."""
+
+    async def start() -> None:
+        app.state.draining = False
+
+    async def end() -> None:
+        if after is not None:
+            await after()
+
+    app = FastAPI(
+        title=f"Waybill {name}",
+        version=_API_VERSION,
+        description=description,
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        # The middleware of `shared.api` makes the spans and metrics of requests.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        lifespan=lifespan(parts, settings=settings, before=start, after=end),
+    )
+    app.state.draining = False
+    add_health_routes(app, metrics=metrics, metrics_path=settings.metrics_path, checks=checks)
+    return app
