@@ -1,1 +1,1 @@
-"""Jobs: the work that merchants order, and the actions that it consists of."""
+"""Jobs: work that merchants order, and the actions that it consists of. This service owns both, and imports of jobs."""

@@ -5,7 +5,7 @@ from jobs.config import Settings
 from shared.events import billing, identity, jobs
 from shared.service.command_line import main
 
-_PURPOSE = "Who may do what: projected into tables of its own, so that nobody is called to decide a request."
+_PURPOSE = "Who may do what: projected into own tables, so that no service is called to authorize a request."
 
 if __name__ == "__main__":
     main(

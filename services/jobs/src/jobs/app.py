@@ -1,7 +1,6 @@
 """Composition root: everything that the jobs service is made of."""
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs import jobs
 from jobs.actions import routes as actions_routes
@@ -14,28 +13,27 @@ from jobs.exports import routes as exports_routes
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
 from jobs.imports.worker import SWEEP_SECONDS, ImportWorker
-from jobs.job_store import JobIn
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
 from jobs.reports import routes as reports_routes
 from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
-from shared.access.principals import Caller
-from shared.api.group_commit import GroupCommit, Written
+from shared.api.group_commit import GroupCommit
 from shared.chassis.parts import Part, periodically
-from shared.errors import WaybillError
 from shared.events import billing, identity
 from shared.service.composition import Service
 
-DESCRIPTION = "Jobs and their actions. A merchant's key opens the routes that name `merchantPair`, on the merchant's own rows alone."
+DESCRIPTION = (
+    "Jobs and their actions. Routes with `merchantPair` accept the API credentials of a merchant, for its own rows."
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service in this process's roles."""
+    """The service, with the roles of this process."""
     service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     creations = GroupCommit(
-        service.database, service.response_encryptor, service.access.recheck_all, _create, status_code=201
+        service.database, service.response_encryptor, service.access.recheck_all, jobs.create, status_code=201
     )
     keep = retention_worker.retaining(
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
@@ -50,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
             jobs_routes.router(creations),
             history_routes.router(),
             lifecycle_routes.router(),
-            lifecycle_routes.ending_router(),
+            lifecycle_routes.completion_router(),
             actions_routes.router(),
             search_routes.router(),
             customers_routes.router(CustomerIds(settings.secret_bytes)),
@@ -60,10 +58,6 @@ def create_app(settings: Settings) -> FastAPI:
             Part("imports", importing.run, role="worker"),
             Part("import sweep", periodically(importing.sweep, SWEEP_SECONDS), role="worker"),
             Part("retention", keep, role="worker"),
-            Part("filing", search_worker.reindexing(service.database), role="worker"),
+            Part("reindexing", search_worker.reindexing(service.database), role="worker"),
         ],
     )
-
-
-async def _create(session: AsyncSession, items: list[tuple[Caller, JobIn]]) -> list[Written | WaybillError]:
-    return await jobs.create(session, [jobs.Order(caller, asked) for caller, asked in items])

@@ -41,10 +41,10 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One write that was done: what is answered, and the facts that it makes true."""
+    """A write that was done: the body of its response, and its events."""
 
     answer: BaseModel
-    facts: tuple[Event, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 Recheck = Callable[[AsyncSession, Sequence[Caller]], Awaitable[Sequence[Caller | WaybillError]]]
@@ -180,8 +180,8 @@ class GroupCommit(Generic[ItemT]):
         self, session: AsyncSession, pending: _Pending[ItemT], result: Written | WaybillError
     ) -> Response | WaybillError:
         if isinstance(result, Written):
-            for fact in result.facts:
-                pending.context.run(outbox.publish, session, fact)
+            for event in result.events:
+                pending.context.run(outbox.publish, session, event)
             return render(result.answer, self._status_code)
         if pending.claim is not None and isinstance(result, STORED_ERRORS):
             return problems.problem(result, pending.request_id)

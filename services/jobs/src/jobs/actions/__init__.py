@@ -1,4 +1,4 @@
-"""Actions: the units of work in a job."""
+"""Actions: the units of work of a job. Their table is in `job_store`."""
 
 from jobs.actions.operations import create, delete, record_outcome, update
 from jobs.actions.queries import get, list_actions

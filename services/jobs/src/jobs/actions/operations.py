@@ -32,23 +32,23 @@ from shared.errors import Violation, invalid
 from shared.events.jobs import ActionState
 
 ACTIONS_FIELD = frozenset({"actions"})
-"""What a job's status must allow to be edited before an action is added, changed or deleted."""
+"""The field of a job that its status must allow to change before an action is created, changed or deleted."""
 
 
-async def create(session: AsyncSession, caller: Caller, job_id: str, asked: ActionIn) -> ActionState:
-    """A new action in the job, after those that it has unless it says where.
+async def create(session: AsyncSession, caller: Caller, job_id: str, requested: ActionIn) -> ActionState:
+    """Create an action. Without a position it becomes the last one of the job.
 
     Raises `NotFound`, `Invalid`, `NotEditable` or `TooManyActions`.
     """
     locked = await lock_for_update(session, caller, job_id)
     row = locked.row
-    action = new_action(asked, job_id, row.type, _next_position(locked), locked.now)
+    action = new_action(requested, job_id, row.type, _next_position(locked), locked.now)
     _require_stop_allowed(action.type, action.stop)
     require_editable(row.status, ACTIONS_FIELD)
     if len(locked.actions) >= ACTIONS_MAX:
         raise TooManyActions
     stored = action.model_dump(mode="json", exclude_none=True, exclude={"object", "created_at", "updated_at"})
-    locked.actions[action.id] = added = ActionRow(
+    locked.actions[action.id] = created = ActionRow(
         **stored,
         tenant_id=row.tenant_id,
         merchant_id=row.merchant_id,
@@ -57,7 +57,7 @@ async def create(session: AsyncSession, caller: Caller, job_id: str, asked: Acti
         updated_at=locked.now,
     )
     await save(session, caller, locked, "action.created", action_id=action.id)
-    return view_action(added)
+    return view_action(created)
 
 
 async def update(
@@ -68,20 +68,20 @@ async def update(
     patch: Mapping[str, Any],
     if_match: IfMatch,
 ) -> ActionState:
-    """Apply a merge patch (`models.changes.ActionPatch`); one that changes nothing leaves the action as it is.
+    """Apply a merge patch (`ActionPatch`). A patch that changes nothing writes nothing.
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
     """
     locked = await lock_for_update(session, caller, job_id)
     action = locked.action(action_id, if_match)
-    asked = apply_patch(ActionIn, view_action(action), patch)
-    # Removed, these are what a new action has that says nothing of them.
-    if "type" in asked:
-        asked["type"] = asked["type"] or locked.row.type
-    if "position" in asked:
-        asked["position"] = asked["position"] or _next_position(locked, without=action_id)
-    _require_stop_allowed(asked.get("type", action.type), asked.get("stop", action.stop))
-    changed = {name: value for name, value in asked.items() if value != getattr(action, name)}
+    requested = apply_patch(ActionIn, view_action(action), patch)
+    # Null sets the default of a new action.
+    if "type" in requested:
+        requested["type"] = requested["type"] or locked.row.type
+    if "position" in requested:
+        requested["position"] = requested["position"] or _next_position(locked, without=action_id)
+    _require_stop_allowed(requested.get("type", action.type), requested.get("stop", action.stop))
+    changed = {name: value for name, value in requested.items() if value != getattr(action, name)}
     if changed:
         require_editable(locked.row.status, ACTIONS_FIELD)
     for name, value in changed.items():
@@ -91,7 +91,7 @@ async def update(
 
 
 async def delete(session: AsyncSession, caller: Caller, job_id: str, action_id: str, if_match: IfMatch) -> None:
-    """Delete an action of the job; nothing when that was done before. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
+    """Delete an action. A deleted action is left as it is. Raises `NotFound`, `PreconditionFailed` or `NotEditable`."""
     locked = await lock_for_update(session, caller, job_id)
     if action_id not in locked.actions:
         if await find(session, caller, job_id, action_id, deleted=True) is None:
@@ -111,7 +111,7 @@ async def record_outcome(
     outcome: OutcomeIn,
     if_match: IfMatch,
 ) -> ActionState:
-    """Record what became of an action's units, or correct it, while the job is in progress; the same again changes nothing.
+    """Record the outcome of an action, or correct it, while the job is in progress. The same outcome again writes nothing.
 
     Raises `NotFound`, `Invalid`, `PreconditionFailed` or `CommandNotAllowed`.
     """
@@ -119,7 +119,7 @@ async def record_outcome(
     action = locked.action(action_id)
     units = Units(outcome.completed, outcome.incomplete, outcome.damaged)
     if outcome.completed + outcome.incomplete + outcome.damaged != action.quantity:
-        message = f"completed, incomplete and damaged must add up to the action's quantity, which is {action.quantity}"
+        message = f"the sum of completed, incomplete and damaged must be the action's quantity, {action.quantity}"
         raise invalid(Violation("/completed", "outcome_sum", message))
     if_match.check(action.version)
     recorded = outcome.model_dump(exclude_none=True)
@@ -134,7 +134,7 @@ async def record_outcome(
 
 
 def _next_position(locked: LockedJob, *, without: str | None = None) -> int:
-    """The position after all actions of the job, this one excepted."""
+    """The position after all actions of the job except `without`."""
     last = max((action.position for action in locked.actions.values() if action.id != without), default=0)
     return min(last + 1, POSITION_MAX)
 

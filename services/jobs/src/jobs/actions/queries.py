@@ -10,7 +10,7 @@ from shared.events.jobs import ActionState
 
 
 async def list_actions(session: AsyncSession, caller: Caller, job_id: str, paging: Paging) -> Page[ActionState]:
-    """A page of the job's actions, in their order. Raises `NotFound`."""
+    """A page of the job's actions, in the order of their positions. Raises `NotFound`."""
     await require_job(session, caller, job_id)
     return await page(
         session,

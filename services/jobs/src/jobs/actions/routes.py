@@ -1,4 +1,4 @@
-"""The actions of one job."""
+"""HTTP routes of the actions of a job."""
 
 from jobs import actions
 from jobs.actions.schemas import ActionPatch
@@ -10,7 +10,7 @@ from shared.ids import ActionId, JobId
 
 
 def router() -> Router:
-    """The routes. Actions have versions of their own: `ETag` and `If-Match` are about the action, not its job."""
+    """The routes. An action has its own version: `ETag` and `If-Match` are those of the action, not of the job."""
     routes = Router(tags=["actions"])
 
     @routes.get("/v1/jobs/{job_id}/actions")
@@ -20,25 +20,27 @@ def router() -> Router:
     ) -> Page[ActionState]:
         """List the actions of a job.
 
-        In the order of their positions; the job itself shows all of them too.
+        In the order of their positions. The job contains all of them, too.
         """
         return await actions.list_actions(session, caller, job_id, paging)
 
     @routes.post("/v1/jobs/{job_id}/actions", status_code=201)
     @requires("orders.actions.write", api_credentials=True)
-    async def add_action(job_id: JobId, asked: ActionIn, session: Transaction, caller: CurrentCaller) -> ActionState:
+    async def add_action(
+        job_id: JobId, requested: ActionIn, session: Transaction, caller: CurrentCaller
+    ) -> ActionState:
         """Add an action to a job.
 
-        While the job is staging or new, up to 500 actions. It comes last unless it has a position.
+        While the status of the job is staging or new, up to 500 actions. Without a position the action becomes the last one.
         """
-        return await actions.create(session, caller, job_id, asked)
+        return await actions.create(session, caller, job_id, requested)
 
     @routes.get("/v1/jobs/{job_id}/actions/{action_id}")
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def get_action(job_id: JobId, action_id: ActionId, session: Reading, caller: CurrentCaller) -> ActionState:
         """Read one action.
 
-        404 when the job has none with this id.
+        404 if the job has no action with this id.
         """
         return await actions.get(session, caller, job_id, action_id)
 
@@ -54,7 +56,7 @@ def router() -> Router:
     ) -> ActionState:
         """Change an action.
 
-        A JSON Merge Patch (RFC 7396): what is left out stays, null removes. While the job is staging or new.
+        A JSON Merge Patch (RFC 7396): omitted members stay, null removes. While the status of the job is staging or new.
         """
         return await actions.update(session, caller, job_id, action_id, patch, if_match)
 
@@ -65,7 +67,7 @@ def router() -> Router:
     ) -> None:
         """Delete an action.
 
-        While the job is staging or new. 204 also when it was deleted before.
+        While the status of the job is staging or new. 204 also if it is deleted already.
         """
         await actions.delete(session, caller, job_id, action_id, if_match)
 

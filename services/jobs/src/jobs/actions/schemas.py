@@ -1,4 +1,4 @@
-"""A patch of an action, and an action's outcome."""
+"""The patch and the outcome of an action."""
 
 from typing import Annotated, Any
 
@@ -16,13 +16,15 @@ ActionPatch = Annotated[
         "ActionPatch", ActionIn, example={"quantity": 2, "stop": {"instructions": "Rear door"}}, instead={}, refused={}
     ),
 ]
-"""A patch of an action: the members that it names."""
+"""A merge patch of an action, as a mapping of the members that the client sent."""
 
 
 class OutcomeIn(Input):
-    """What became of an action's units; the three counters add up to its quantity."""
+    """The outcome of an action, in units; the sum of the three numbers is its quantity."""
 
-    completed: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were done, in `unit`.")
-    incomplete: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were not done, likewise.")
-    damaged: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were damaged, likewise.")
-    note: OptionalText = Field(None, max_length=NOTE_CHARS_MAX, description="What happened; up to 1000 characters.")
+    completed: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were completed.")
+    incomplete: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were not completed.")
+    damaged: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were damaged.")
+    note: OptionalText = Field(
+        None, max_length=NOTE_CHARS_MAX, description="Note about the outcome, up to 1000 characters."
+    )

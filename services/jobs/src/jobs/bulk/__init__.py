@@ -1,4 +1,4 @@
-"""Many jobs in one request."""
+"""Create many jobs with one request."""
 
 from jobs.bulk.operations import create
 

@@ -17,39 +17,39 @@ from shared.messaging import outbox
 
 
 class _AllOrNothing(Exception):
-    """Undoes what an atomic request has written."""
+    """Rolls back an atomic request."""
 
 
-async def create(session: AsyncSession, caller: Caller, asked: BulkIn, request_id: str) -> BulkResult:
-    """Create these jobs as their mode says; what became of each, in their order."""
+async def create(session: AsyncSession, caller: Caller, requested: BulkIn, request_id: str) -> BulkResult:
+    """Create these jobs according to the mode; returns the result of each, in their order."""
     try:
         async with session.begin_nested():
-            results = await _create_acceptable(session, caller, asked.items)
-            if asked.mode == "atomic" and not all(isinstance(result, Written) for result in results):
+            results = await _create_acceptable(session, caller, requested.items)
+            if requested.mode == "atomic" and not all(isinstance(result, Written) for result in results):
                 raise _AllOrNothing
     except _AllOrNothing:
         results = _none_created(results)
     for result in results:
         if isinstance(result, Written):
-            for fact in result.facts:
-                outbox.publish(session, fact)
+            for event in result.events:
+                outbox.publish(session, event)
     shown = [_view(index, result, request_id) for index, result in enumerate(results)]
     created = sum(item.id is not None for item in shown)
-    return BulkResult(mode=asked.mode, created=created, failed=len(shown) - created, results=shown)
+    return BulkResult(mode=requested.mode, created=created, failed=len(shown) - created, results=shown)
 
 
 async def _create_acceptable(
     session: AsyncSession, caller: Caller, items: Sequence[JobIn | WaybillError]
 ) -> list[Written | WaybillError]:
     acceptable = [item for item in items if isinstance(item, JobIn)]
-    orders = [jobs.Order(caller, item) for item in acceptable]
-    created = iter(await jobs.create(session, orders) if orders else [])
+    requests = [(caller, item) for item in acceptable]
+    created = iter(await jobs.create(session, requests) if requests else [])
     return [next(created) if isinstance(item, JobIn) else item for item in items]
 
 
 def _none_created(results: Sequence[Written | WaybillError]) -> list[Written | WaybillError]:
-    """What to say of each when nothing is kept. A reference that only an item of the same request had is nobody's now."""
-    places = {
+    """The results when nothing is created. A reference that another item of the request has used is reported with that item's index."""
+    indexes = {
         result.answer.id: index
         for index, result in enumerate(results)
         if isinstance(result, Written) and isinstance(result.answer, Job)
@@ -58,8 +58,8 @@ def _none_created(results: Sequence[Written | WaybillError]) -> list[Written | W
     for result in results:
         if isinstance(result, Written):
             shown.append(NotDone("another item cannot be created, so none was"))
-        elif isinstance(result, ReferenceTaken) and result.extra["existing_id"] in places:
-            index = places[str(result.extra["existing_id"])]
+        elif isinstance(result, ReferenceTaken) and result.extra["existing_id"] in indexes:
+            index = indexes[str(result.extra["existing_id"])]
             detail = f"item {index} of this request has the same reference_id"
             shown.append(Conflict(detail, code=result.problem_code, item_index=index))
         else:

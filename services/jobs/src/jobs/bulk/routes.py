@@ -1,4 +1,4 @@
-"""Many jobs in one request."""
+"""HTTP route that creates many jobs."""
 
 from fastapi import Request
 
@@ -9,19 +9,21 @@ from shared.api.problems import request_id_of
 
 
 def router(*, bytes_max: int) -> Router:
-    """The route. A request may have `bytes_max` bytes."""
+    """The route. `bytes_max` is the largest size of a body."""
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs/bulk", status_code=207)
     @requires("orders.jobs.write", api_credentials=True)
     @body(bytes_max=bytes_max, by_parts=True)
-    async def create_jobs(asked: BulkIn, session: Transaction, caller: CurrentCaller, request: Request) -> BulkResult:
+    async def create_jobs(
+        requested: BulkIn, session: Transaction, caller: CurrentCaller, request: Request
+    ) -> BulkResult:
         """Create up to 200 jobs.
 
-        207 whatever becomes of them: `results` says it of each, in the order of the request, as the same job alone would have been
-        answered. With `atomic` either all are created or none; those that could have been are then 424. Of two with the same reference the
-        second is 409. An Idempotency-Key repeats the whole answer; what failed for a passing reason (503) needs a new request.
+        Always 207: `results` has the result of each item in the order of the request, as `POST /v1/jobs` would answer. With `atomic`
+        all items are created or none; items that could have been created then have 424. Of two items with the same reference the second
+        has 409. An Idempotency-Key repeats the whole response; send items that failed temporarily (503) in a new request.
         """
-        return await bulk.create(session, caller, asked, request_id_of(request))
+        return await bulk.create(session, caller, requested, request_id_of(request))
 
     return routes

@@ -1,4 +1,4 @@
-"""Why an item was not created although it could have been."""
+"""The refusal of an item because of another item."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from shared.errors import WaybillError
 
 
 class NotDone(WaybillError):
-    """It could have been done; what it was to be done together with could not."""
+    """The item could have been created, but another item of an atomic request could not."""
 
     status: ClassVar[int] = 424
     code: ClassVar[str] = "not_done"

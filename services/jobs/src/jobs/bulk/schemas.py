@@ -1,4 +1,4 @@
-"""Many jobs in one request, and what became of each."""
+"""The body with many jobs, and the result of each."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,10 +12,11 @@ from shared.api.request_body import part
 from shared.errors import Invalid
 
 ITEMS_MAX = 200
+"""Jobs of one request."""
 
 
 def _parse_items(items: object) -> list[JobIn | Invalid]:
-    """The jobs that are asked for; in place of one that is not acceptable, why."""
+    """The valid jobs; in place of an invalid one its refusal."""
     if not isinstance(items, list) or not 0 < len(items) <= ITEMS_MAX:
         raise PydanticCustomError("items", "expected a list of 1 to {items_max} jobs", {"items_max": ITEMS_MAX})
     return [_parse_item(item) for item in items]
@@ -33,45 +34,45 @@ class BulkIn(Input):
 
     mode: Literal["partial", "atomic"] = Field(
         "partial",
-        description="`partial`: those that can be created are created. `atomic`: all of them, or none.",
+        description="`partial`: all items that can be created are created. `atomic`: all items are created, or none.",
     )
     items: Annotated[
         list[JobIn | Invalid],
         PlainValidator(
             _parse_items, json_schema_input_type=Annotated[list[JobIn], Field(min_length=1, max_length=ITEMS_MAX)]
         ),
-    ] = Field(description=f"1 to {ITEMS_MAX} jobs; each is judged by itself.")
+    ] = Field(description=f"1 to {ITEMS_MAX} jobs; each is checked on its own.")
 
 
 class ItemProblem(Problem):
-    """Why one item was not created; its pointers are relative to the item."""
+    """The problem of one item; its pointers are relative to the item."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class BulkItem(BaseModel):
-    """What became of one item."""
+    """The result of one item."""
 
-    index: int = Field(description="Its place in the request, from 0.")
+    index: int = Field(description="Place of the item in the request, from 0.")
     status: int = Field(
-        description="201 when it was created; else what the same job alone would have been answered, or 424 when it could have been "
-        "created and was not, because another could not."
+        description="201 if the job was created; else the status that `POST /v1/jobs` would have, or 424 if only another item "
+        "prevented the creation."
     )
-    id: str | None = Field(None, description="The new job's id.")
-    job: Job | None = Field(None, description="The new job.")
-    problem: ItemProblem | None = Field(None, description="Why it was not created.")
+    id: str | None = Field(None, description="Id of the created job.")
+    job: Job | None = Field(None, description="The created job.")
+    problem: ItemProblem | None = Field(None, description="Reason why the job was not created.")
 
 
 class BulkResult(BaseModel):
-    """What became of all of them, in the order of the request."""
+    """The results of all items, in the order of the request."""
 
     object: Literal["bulk_result"] = "bulk_result"
     mode: Literal["partial", "atomic"]
-    created: int = Field(description="Jobs created.")
-    failed: int = Field(description="Items that were not.")
+    created: int = Field(description="Number of created jobs.")
+    failed: int = Field(description="Number of items that were not created.")
     results: list[BulkItem]
 
 
 def problem_of(members: dict[str, Any]) -> ItemProblem:
-    """A problem document's members as part of a larger answer."""
+    """The members of a problem document as a part of the response."""
     return ItemProblem.model_validate(members)

@@ -1,89 +1,56 @@
-"""List customers. They have no table: a customer is what jobs with one `customer_key` have in common.
+"""List customers. They have no table: jobs with the same `customer_key` have the same customer.
 
-A page is read by skipping through the index from one key to the next, so its cost does not depend on the number of jobs.
+A page is read by index probes from one key to the next larger one, so its cost does not depend on the number of jobs.
 """
 
-import base64
-import binascii
-import hashlib
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from sqlalchemy import CTE, ColumnElement, Integer, Row, Select, cast, func, literal, literal_column, select, true
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from jobs import search_index
+from jobs.customers.rules import CustomerIds
 from jobs.customers.schemas import JOBS_COUNTED_MAX, Customer, CustomerFilters
 from jobs.job_store import JobRow, visible_to
 from jobs.search import as_tsquery, name_begins_with
 from shared.access.principals import Caller
 from shared.api import Page, Paging
-from shared.errors import Violation, invalid
 from shared.events.jobs import ContactState
 
-_PREFIX = "cus_"
-# Written into the statement: the plan of one with an unknown limit would be made for many rows.
+# Literals, because PostgreSQL plans a limit that is a parameter for many rows.
 _ONE = literal_column("1", Integer)
 _COUNTED_MAX = literal_column(str(JOBS_COUNTED_MAX), Integer)
-
-
-class CustomerIds:
-    """Ids of customers: a key, encrypted so that equal keys have equal ids. Nobody reads a phone number out of a URL."""
-
-    def __init__(self, secret: bytes):
-        self._cipher = AESSIV(hashlib.blake2b(secret, digest_size=64, person=b"customer-ids").digest())
-
-    def id_of(self, caller: Caller, key: str) -> str:
-        """The id under which the caller knows the customer with this key."""
-        sealed = self._cipher.encrypt(key.encode(), _bound_to(caller))
-        return _PREFIX + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
-
-    def key_of(self, caller: Caller, customer_id: str) -> str:
-        """The key behind an id. Raises `Invalid` for one that was not made for this tenant and mode."""
-        encoded = customer_id.removeprefix(_PREFIX)
-        try:
-            sealed = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-            key = self._cipher.decrypt(sealed, _bound_to(caller)).decode()
-            if self.id_of(caller, key) == customer_id:
-                return key
-        except (binascii.Error, ValueError, InvalidTag):
-            pass
-        violation = Violation("/customer_id", "customer_id_form", "not the id of a customer of this account")
-        raise invalid(violation)
-
-
-# -- listing ---------------------------------------------------------------------------------------------------------------
 
 
 async def list_customers(
     session: AsyncSession, caller: Caller, ids: CustomerIds, filters: CustomerFilters, paging: Paging
 ) -> Page[Customer]:
     """A page of customers, in the order of their keys."""
-    made_under = [caller.livemode, filters.model_dump(mode="json")]
-    position = paging.position(made_under)
-    after = "" if position is None else ids.key_of(caller, position[0])
+    shaped_by = [caller.livemode, filters.model_dump(mode="json")]
+    position = paging.position(shaped_by)
+    owner = caller.tenant_id, caller.livemode
+    after = "" if position is None else ids.key_of(position[0], owner)
     found = (await session.execute(page_statement(caller, filters, after, paging.limit + 1))).all()
     shown, has_more = found[: paging.limit], len(found) > paging.limit
-    # The position is an id, for a cursor is signed but not sealed, and stands in a URL.
-    cursor = paging.cursor_after([ids.id_of(caller, shown[-1].customer_key)], made_under) if has_more else None
-    data = [_view(row, ids.id_of(caller, row.customer_key)) for row in shown]
+    # The position in the cursor is an id and not a key: cursors are signed but not encrypted.
+    cursor = paging.cursor_after([ids.id_of(shown[-1].customer_key, owner)], shaped_by) if has_more else None
+    data = [_view(row, ids.id_of(row.customer_key, owner)) for row in shown]
     return Page(data=data, has_more=has_more, next_cursor=cursor)
 
 
 def page_statement(caller: Caller, filters: CustomerFilters, after: str, limit: int) -> Select[*tuple[Any, ...]]:
-    """The first `limit` customers after a key: one probe of the index finds the next key, three more what is shown of it."""
-    narrowed = any((filters.phone, filters.email, filters.name))
-    keys = _matching_keys(caller, filters, after, limit) if narrowed else _all_keys(caller, after, limit)
+    """The first `limit` customers after a key. Per customer, one index probe finds the key and three more read what is shown."""
+    filtered = any((filters.phone, filters.email, filters.name))
+    keys = _matching_keys(caller, filters, after, limit) if filtered else _all_keys(caller, after, limit)
     key = keys.c.customer_key
     jobs_of = visible_to(caller).where(col(JobRow.customer_key) == key)
     created_at, job_id = col(JobRow.created_at), col(JobRow.id)
-    last = jobs_of.with_only_columns(col(JobRow.contact), created_at).order_by(created_at.desc(), job_id.desc())
-    first = jobs_of.with_only_columns(created_at).order_by(created_at, job_id)
+    by_newest = jobs_of.with_only_columns(col(JobRow.contact), created_at).order_by(created_at.desc(), job_id.desc())
+    by_oldest = jobs_of.with_only_columns(created_at).order_by(created_at, job_id)
     counted = jobs_of.with_only_columns(job_id).limit(_COUNTED_MAX).correlate(keys).subquery()
-    newest, oldest = last.limit(_ONE).lateral("newest"), first.limit(_ONE).lateral("oldest")
+    newest, oldest = by_newest.limit(_ONE).lateral("newest"), by_oldest.limit(_ONE).lateral("oldest")
     count = select(func.count().label("jobs_count")).select_from(counted).lateral("count")
     return (
         select(
@@ -99,7 +66,7 @@ def page_statement(caller: Caller, filters: CustomerFilters, after: str, limit: 
 
 
 def _all_keys(caller: Caller, after: str, limit: int) -> CTE:
-    """The next keys, each found by one probe for what is larger than the one before."""
+    """The next keys: a recursive query, each step of which probes the index for the next larger key."""
     first = (
         _next_key(caller, literal(after)).add_columns(literal(1, Integer).label("place")).cte("keys", recursive=True)
     )
@@ -114,7 +81,7 @@ def _next_key(caller: Caller, after: ColumnElement[str]) -> Select[*tuple[Any, .
 
 
 def _matching_keys(caller: Caller, filters: CustomerFilters, after: str, limit: int) -> CTE:
-    """The next keys among the jobs that the filters find: this costs as much as there are such jobs."""
+    """The next keys of the jobs that match the filters; the cost grows with the number of such jobs."""
     key = col(JobRow.customer_key)
     found = visible_to(caller).with_only_columns(key).where(key > after)
     if filters.phone:
@@ -123,7 +90,7 @@ def _matching_keys(caller: Caller, filters: CustomerFilters, after: str, limit: 
         found = found.where(has_token("e", filters.email))
     if filters.name:
         found = found.where(name_begins_with(filters.name))
-    # Found first: or else the order of keys might be walked until enough of them match.
+    # Materialized, so that PostgreSQL does not scan all keys in order until enough of them match.
     matching = found.cte("matching").prefix_with("MATERIALIZED")
     return select(matching.c.customer_key).distinct().order_by(matching.c.customer_key).limit(limit).cte("keys")
 
@@ -139,14 +106,12 @@ def _view(row: Row[*tuple[Any, ...]], customer_id: str) -> Customer:
 
 
 def phone_key(phone: str) -> str:
+    """The key of a customer with this phone number."""
     return search_index.token("p", phone)
 
 
 def has_token(kind: search_index.TokenKind, value: str) -> ColumnElement[bool]:
+    """The condition that a job has the token of this value."""
     return col(JobRow.terms).op("@@", is_comparison=True)(
         cast(as_tsquery([[search_index.token(kind, value)]]), TSQUERY)
     )
-
-
-def _bound_to(caller: Caller) -> list[bytes]:
-    return [caller.tenant_id.encode(), b"live" if caller.livemode else b"test"]

@@ -1,4 +1,4 @@
-"""Customers: whom jobs visit, and the erasure of their personal data."""
+"""HTTP routes of customers, and of the erasure of their personal data."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transa
 
 
 def router(ids: customers.CustomerIds) -> Router:
-    """The routes, for administrators alone."""
+    """The routes; only for administrators."""
     routes = Router(tags=["customers"])
 
     @routes.get("/v1/customers")
@@ -20,21 +20,21 @@ def router(ids: customers.CustomerIds) -> Router:
     ) -> Page[Customer]:
         """List customers.
 
-        Those whom jobs visit, each once, in an order that stays the same. Jobs with one phone number have one customer; without a
-        phone number, those with one e-mail address; without that, those with one name. Deleted and erased jobs do not count.
+        The contacts of jobs, each once, in a stable order. Jobs with the same phone number have the same customer; without a phone
+        number, those with the same e-mail address; without both, those with the same name. Deleted and erased jobs do not count.
         """
         return await customers.list_customers(session, caller, ids, filters, paging)
 
     @routes.post("/v1/customers/erase")
     @requires("customers.erase")
-    async def erase_customer(asked: ErasureIn, session: Transaction, caller: CurrentCaller) -> Erasure:
+    async def erase_customer(requested: ErasureIn, session: Transaction, caller: CurrentCaller) -> Erasure:
         """Erase a customer's personal data.
 
-        It cannot be undone. In every job of this account and mode that matches, deleted ones included, and in the job's history:
-        contact, address but for region and country, geo, instructions, short description, reasons, stops of actions and notes of
-        outcomes. Numbers, tags, metadata, counts, dates and statuses stay. Each job is published as `job.updated` with `erased_at`.
-        One call erases up to 500 jobs: repeat it while `has_more` is true. Nothing that matches is no error.
+        It cannot be undone. In every job of this account and mode that matches, deleted ones included, and in the job's history it
+        erases contact, address except region and country, geo, instructions, short description, reasons, stops of actions and notes of
+        outcomes. Numbers, tags, metadata, counts, dates and statuses stay. Each job publishes `job.updated` with `erased_at`. One call
+        erases up to 500 jobs: repeat it while `has_more` is true. It is no error if no job matches.
         """
-        return await customers.erase(session, caller, ids, asked)
+        return await customers.erase(session, caller, ids, requested)
 
     return routes

@@ -1,4 +1,4 @@
-"""Customers: whom the jobs visit, told apart by phone number, else e-mail address, else name."""
+"""The customer as the API shows it, filters of the list, and erasures."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -13,38 +13,40 @@ from shared.api import Input
 from shared.events.jobs import ContactState
 
 JOBS_COUNTED_MAX = 1_000
+"""Largest number of jobs that a customer's count shows."""
 CUSTOMER_ID_CHARS_MAX = 1_000
 
 
 class Customer(BaseModel):
-    """Whom jobs visit: those with one phone number, else one e-mail address, else one name are the same customer."""
+    """The contact of one or more jobs. Jobs with the same phone number, else e-mail address, else name have the same customer."""
 
     object: Literal["customer"] = "customer"
     id: str = Field(
-        description="Opaque; the same whenever the customer is the same. It changes when the installation's secret does."
+        description="Opaque id, stable for a customer. It changes if the secret of the installation changes."
     )
-    contact: ContactState = Field(description="As the latest job has it.")
+    contact: ContactState = Field(description="Contact of the latest job.")
     jobs_count: int = Field(
-        le=JOBS_COUNTED_MAX, description=f"Jobs that are not deleted; {JOBS_COUNTED_MAX:,} means so many or more."
+        le=JOBS_COUNTED_MAX,
+        description=f"Number of jobs that are not deleted; {JOBS_COUNTED_MAX:,} means at least so many.",
     )
-    first_job_at: datetime = Field(description="When the first of these jobs was created.")
-    last_job_at: datetime = Field(description="When the latest of them was created.")
+    first_job_at: datetime = Field(description="Instant when the first of these jobs was created.")
+    last_job_at: datetime = Field(description="Instant when the last of these jobs was created.")
 
 
 class CustomerFilters(Input):
-    """Which customers a list shows; all conditions hold together, and for one and the same job."""
+    """Which customers a list contains: those with a job that matches all conditions."""
 
     phone: PhoneNumber = Field(
-        None, max_length=PHONE_CHARS_MAX, description="With this phone number, country code included."
+        None, max_length=PHONE_CHARS_MAX, description="With this phone number, with its country code."
     )
     email: EmailAddress = Field(
-        None, max_length=EMAIL_CHARS_MAX, description="With a job for this e-mail address, whatever its case."
+        None, max_length=EMAIL_CHARS_MAX, description="With a job for this e-mail address; case does not matter."
     )
     name: QueryText = Field(
         None,
         min_length=SUBSTRING_CHARS_MIN,
         max_length=COMPANY_CHARS_MAX,
-        description="With a job whose full name, family name or company begins so, whatever case and accents.",
+        description="With a job whose full name, family name or company begins with this text; case and accents do not matter.",
     )
 
     @model_validator(mode="before")
@@ -54,7 +56,7 @@ class CustomerFilters(Input):
 
 
 class ErasureIn(Input):
-    """Whose personal data to erase: every job that any of these names."""
+    """Whose personal data to erase: that of all jobs that match any of these."""
 
     model_config = {"json_schema_extra": {"examples": [{"phone": "+15145550100"}], "minProperties": 1}}
 
@@ -64,22 +66,24 @@ class ErasureIn(Input):
     email: EmailAddress = Field(
         None,
         max_length=EMAIL_CHARS_MAX,
-        description="All jobs whose contact has this e-mail address, whatever its case.",
+        description="All jobs whose contact has this e-mail address; case does not matter.",
     )
     customer_id: OptionalText = Field(
-        None, max_length=CUSTOMER_ID_CHARS_MAX, description="All jobs of this customer of `GET /v1/customers`."
+        None, max_length=CUSTOMER_ID_CHARS_MAX, description="All jobs of this customer; an id of `GET /v1/customers`."
     )
 
     @model_validator(mode="after")
-    def _names_somebody(self) -> "ErasureIn":
+    def _require_customer(self) -> "ErasureIn":
         if not any((self.phone, self.email, self.customer_id)):
-            raise PydanticCustomError("erasure_empty", "name a phone number, an e-mail address or a customer")
+            raise PydanticCustomError("erasure_empty", "expected a phone number, an e-mail address or a customer")
         return self
 
 
 class Erasure(BaseModel):
-    """What one call has erased."""
+    """The result of one call."""
 
     object: Literal["erasure"] = "erasure"
-    jobs_erased: int = Field(description="Jobs whose personal data this call has erased, deleted ones included.")
-    has_more: bool = Field(description="Whether there are more: repeat the call, with another Idempotency-Key if any.")
+    jobs_erased: int = Field(description="Number of jobs whose personal data this call erased, deleted ones included.")
+    has_more: bool = Field(
+        description="True if there are more: repeat the call, with a new Idempotency-Key if you use one."
+    )

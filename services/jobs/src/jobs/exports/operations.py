@@ -42,7 +42,7 @@ class Exports:
         self._at_once_max = at_once_max
         self._running = 0
 
-    async def begin(self, caller: Caller, asked: ExportQuery, cursors: Cursors) -> StreamingResponse:
+    async def begin(self, caller: Caller, requested: ExportQuery, cursors: Cursors) -> StreamingResponse:
         """The jobs of a list as a file, in the list's order. Raises what the list would, and `Unavailable` when too many are under way."""
         if self._running >= self._at_once_max:
             detail = "too many exports are under way"
@@ -50,34 +50,34 @@ class Exports:
         self._running += 1
         try:
             # Read before the answer begins, for what is wrong with the request to be answered.
-            first = await self._page(caller, asked, cursors, None)
+            first = await self._page(caller, requested, cursors, None)
         except BaseException:
             self._running -= 1
             raise
-        return _ExportResponse(self, self._content(caller, asked, cursors, first), asked.format)
+        return _ExportResponse(self, self._content(caller, requested, cursors, first), requested.format)
 
     def ended(self) -> None:
         """One of them is over, however it ended."""
         self._running -= 1
 
     async def _content(
-        self, caller: Caller, asked: ExportQuery, cursors: Cursors, page: Page[Job]
+        self, caller: Caller, requested: ExportQuery, cursors: Cursors, page: Page[Job]
     ) -> AsyncIterator[bytes]:
-        if asked.format == "csv":
+        if requested.format == "csv":
             yield file_formats.format_heading().encode()
         while True:
             for begins in range(0, len(page.data), YIELD_JOBS):
-                yield _format(page.data[begins : begins + YIELD_JOBS], asked.format)
+                yield _format(page.data[begins : begins + YIELD_JOBS], requested.format)
                 await asyncio.sleep(0)
             if page.next_cursor is None:
                 return
-            page = await self._page(caller, asked, cursors, page.next_cursor)
+            page = await self._page(caller, requested, cursors, page.next_cursor)
 
-    async def _page(self, caller: Caller, asked: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
+    async def _page(self, caller: Caller, requested: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
         async with self._database.searching() as session:
             # A file may take long: the access of whoever reads it may end meanwhile.
             current = await self._access.recheck(session, caller)
-            return await search.list_jobs(session, current, asked, cursors.paging(PAGE_JOBS, cursor))
+            return await search.list_jobs(session, current, requested, cursors.paging(PAGE_JOBS, cursor))
 
 
 class _ExportResponse(StreamingResponse):

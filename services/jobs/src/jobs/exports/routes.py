@@ -21,13 +21,13 @@ def router(exports: Exports) -> Router:
     )
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def export_jobs(
-        asked: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
+        requested: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
     ) -> Response:
         """Export jobs as a file.
 
         All jobs of the list with the same conditions and order, as CSV or as one JSON document a line; an import reads both. A file that
         cannot be completed breaks the connection instead of ending. 503 while too many exports are under way.
         """
-        return await exports.begin(caller, asked, cursors)
+        return await exports.begin(caller, requested, cursors)
 
     return routes

@@ -1,4 +1,4 @@
-"""The history of a job: what each change did, who caused it, and the event that was published."""
+"""The history of a job: its changes, each with its actor and its event. Retention of it: `retention.worker`."""
 
 from jobs.history.queries import list_events
 

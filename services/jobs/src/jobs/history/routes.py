@@ -7,7 +7,7 @@ from shared.ids import JobId
 
 
 def router() -> Router:
-    """What has become of a job, change by change."""
+    """The route of the changes of a job."""
     routes = Router(tags=["jobs"])
 
     @routes.get("/v1/jobs/{job_id}/events")
@@ -17,7 +17,7 @@ def router() -> Router:
     ) -> Page[JobHistoryEntry]:
         """List a job's events, oldest first.
 
-        Each says who changed what, from which value to which.
+        Each has the actor, and the values before and after the change.
         """
         return await history.list_events(session, caller, job_id, paging)
 

@@ -49,7 +49,7 @@ class FileRow:
     """One row of the file, and the job that it asks for, or why it asks for none."""
 
     record: Record
-    asked: JobIn | WaybillError
+    requested: JobIn | WaybillError
     reference_id: str | None = None
 
 
@@ -60,10 +60,10 @@ class _UndoDryRun(Exception):
 def parse_row(lease: Lease, record: Record) -> FileRow:
     """What a record asks for."""
     try:
-        asked = _parse_job(lease, record)
+        requested = _parse_job(lease, record)
     except (BadRequest, Invalid) as refusal:
         return FileRow(record, refusal, _reference_in(lease, record))
-    return FileRow(record, asked, asked.reference_id)
+    return FileRow(record, requested, requested.reference_id)
 
 
 async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]) -> None:
@@ -100,12 +100,12 @@ def _parse_job(lease: Lease, record: Record) -> JobIn:
         raise Invalid(_FAULTS[record.fault], code=record.fault)
     names_merchant = lease.row.merchant_id is None
     if lease.format == "csv":
-        asked = file_formats.CsvColumns(tuple(lease.row.columns)).job(record.cells, names_merchant=names_merchant)
+        requested = file_formats.CsvColumns(tuple(lease.row.columns)).job(record.cells, names_merchant=names_merchant)
     else:
-        asked = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
-    if asked.merchant_id is None:
-        asked.merchant_id = lease.row.for_merchant_id
-    return asked
+        requested = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
+    if requested.merchant_id is None:
+        requested.merchant_id = lease.row.for_merchant_id
+    return requested
 
 
 def _reference_in(lease: Lease, record: Record) -> str | None:
@@ -124,12 +124,12 @@ def _reference_in(lease: Lease, record: Record) -> str | None:
 async def _create(
     session: AsyncSession, caller: Caller, lease: Lease, rows: Sequence[FileRow]
 ) -> list[Written | WaybillError]:
-    orders = [jobs.Order(caller, one.asked) for one in rows if isinstance(one.asked, JobIn)]
+    requests = [(caller, one.requested) for one in rows if isinstance(one.requested, JobIn)]
     created: list[Written | WaybillError] = []
     try:
         async with session.begin_nested():
-            if orders:
-                created = await jobs.create(session, orders)
+            if requests:
+                created = await jobs.create(session, requests)
             if lease.row.dry_run:
                 raise _UndoDryRun
     except _UndoDryRun:
@@ -139,10 +139,10 @@ async def _create(
         if isinstance(result, Unavailable) and lease.row.failures < UNAVAILABLE_TURNS_MAX:
             raise result
         if isinstance(result, Written) and not lease.row.dry_run:
-            for fact in result.facts:
-                outbox.publish(session, fact)
+            for event in result.events:
+                outbox.publish(session, event)
     results = iter(created)
-    return [next(results) if isinstance(one.asked, JobIn) else one.asked for one in rows]
+    return [next(results) if isinstance(one.requested, JobIn) else one.requested for one in rows]
 
 
 async def _refuse_repeated_references(

@@ -43,14 +43,14 @@ class _FirstRow:
 
 
 async def receive(
-    database: Database, transactions: Transactions, caller: Caller, asked: ImportQuery, upload: Upload
+    database: Database, transactions: Transactions, caller: Caller, requested: ImportQuery, upload: Upload
 ) -> Response:
     """Take in a file and have its jobs created in the background; the answer shows the import.
 
     Raises `Invalid` (merchant, or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (empty,
     or it has not arrived completely).
     """
-    row = await _create_import(transactions, caller, asked, upload)
+    row = await _create_import(transactions, caller, requested, upload)
     try:
         beginning: _FirstRow | None = None
         bytes_total = 0
@@ -69,9 +69,11 @@ async def receive(
             await _discard(database, row.id)
 
 
-async def _create_import(transactions: Transactions, caller: Caller, asked: ImportQuery, upload: Upload) -> ImportRow:
+async def _create_import(
+    transactions: Transactions, caller: Caller, requested: ImportQuery, upload: Upload
+) -> ImportRow:
     async with transactions.begin() as session:
-        await _require_merchant(session, caller, asked.merchant_id)
+        await _require_merchant(session, caller, requested.merchant_id)
         await _require_quota(session, caller.tenant_id, UPLOADING_MAX, "uploading")
         if not upload.keyed:
             # A repeat gets the answer of the first, however many are waiting; whether it is one shows when it is complete.
@@ -82,11 +84,11 @@ async def _create_import(transactions: Transactions, caller: Caller, asked: Impo
             id=new_id("imp"),
             tenant_id=caller.tenant_id,
             merchant_id=caller.subject_id if caller.kind == "merchant" else None,
-            for_merchant_id=asked.merchant_id,
+            for_merchant_id=requested.merchant_id,
             livemode=caller.livemode,
             status="uploading",
             format=FORMATS[upload.media_type],
-            dry_run=asked.dry_run,
+            dry_run=requested.dry_run,
             via=caller.via,
             created_by=caller.actor,
             subject_id=principal.subject_id,

@@ -32,7 +32,7 @@ def router(database: Database, *, bytes_max: int) -> Router:
     @requires("orders.jobs.write", api_credentials=True)
     @streams(*FORMATS, bytes_max=bytes_max)
     async def import_jobs(
-        asked: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, caller: CurrentCaller
+        requested: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, caller: CurrentCaller
     ) -> Response:
         """Import a file of jobs.
 
@@ -41,7 +41,7 @@ def router(database: Database, *, bytes_max: int) -> Router:
         only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
         that is answered. Each row is judged by itself, as if it had been posted alone.
         """
-        return await file_intake.receive(database, transactions, caller, asked, upload)
+        return await file_intake.receive(database, transactions, caller, requested, upload)
 
     @routes.get("/v1/jobs/imports")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)

@@ -1,7 +1,8 @@
-"""A job with its actions and its history: the unit that is locked, changed and published as one.
+"""Stores jobs: a job with its actions and its history is the unit that is locked, changed and published.
 
-Everything else that jobs does with a job goes through here: who sees it (`visible_to`), how it is locked (`lock_for_update`) and how
-a change is written (`save`)."""
+All other nouns reach jobs through this one: who sees a job (`visible_to`), how it is inserted (`insert_jobs`), locked (`lock_for_update`)
+and saved (`save`).
+"""
 
 from jobs.job_store.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
 from jobs.job_store.queries import (

@@ -1,8 +1,8 @@
-"""How a job is inserted, and how it changes: it is locked, its row and actions are changed, and `save` writes the result.
+"""Insert jobs (`insert_jobs`), and change a job: lock it (`lock_for_update`), change its row and actions, write the result (`save`).
 
-An operation is one change, however many fields it touches: the version goes up by one, one line of history is written and one event
-is published with the version as its sequence. So the sequence of a job's events has no gaps, and an operation that changes nothing
-leaves no trace. Only the job's row is locked: its actions are changed only under this lock.
+An operation is one change, however many fields it changes: it increments the version, writes one row of history and publishes one event
+whose sequence is the version. So the events of a job are numbered without gaps, and an operation that changes nothing writes nothing.
+Only the row of the job is locked; its actions are changed only while this lock is held.
 """
 
 import json
@@ -37,12 +37,12 @@ from shared.messaging import outbox
 
 EVENT_TYPES: Mapping[str, type[JobEvent]] = {event.type_name(): event for event in EVENTS}
 _DERIVED_FIELDS = frozenset({"object", "allowed_transitions", "version", "updated_at", "status_changed_at"})
-"""Fields that follow from others, or that every change changes."""
+"""Fields that are no change by themselves: they follow from others, or every change sets them."""
 
 
 @dataclass(slots=True)
 class LockedJob:
-    """A job locked by this transaction, to be altered: its row, its actions by id, and what it was before."""
+    """A job locked by this transaction: its row and its actions by id, both to be changed, and the job as it was before."""
 
     row: JobRow
     actions: dict[str, ActionRow]
@@ -58,23 +58,23 @@ class LockedJob:
         return found
 
     def view(self) -> Job:
-        """The job as it is now."""
+        """The job with the changes made so far."""
         return _view(self.row, self.actions.values())
 
 
 async def lock_for_update(
     session: AsyncSession, caller: Caller, job_id: str, if_match: IfMatch = ANY_VERSION, *, deleted: bool = False
 ) -> LockedJob:
-    """Lock a job that the caller sees, for a change in this transaction.
+    """Lock a job that the caller may see, for a change in this transaction.
 
-    Raises `NotFound`, or `PreconditionFailed` when `if_match` names another version.
+    Raises `NotFound`, or `PreconditionFailed` if `if_match` names another version.
     """
     wanted = visible_to(caller, deleted=deleted).where(col(JobRow.id) == job_id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is None:
         raise job_not_found()
     if_match.check(row.version)
-    # Deleted with the job, when it is deleted; else those that are not.
+    # Of a deleted job: the actions that were deleted with it. Else: those that are not deleted.
     of_job = visible_actions_to(caller, deleted=deleted).where(
         col(ActionRow.job_id) == job_id, col(ActionRow.deleted_at).is_not_distinct_from(row.deleted_at)
     )
@@ -91,13 +91,13 @@ async def save(
     action_id: str | None = None,
     redacted: Collection[str] = (),
 ) -> Job:
-    """Write what was altered: row, history and event; the job as it is now. Nothing is written when nothing was altered.
+    """Write the changes of a locked job, its history and its event; returns the job. Writes nothing if nothing changed.
 
-    `event_type` is one of `EVENT_TYPES`; `action_id` says which action an `action.…` event is about. Of the `unkept` fields history
-    tells that they changed, and not from what to what.
+    `event_type` is one of `EVENT_TYPES`. `action_id` is the action of an `action.…` event. For `redacted` fields the history says that
+    they changed, but not their values.
     """
     row, before = locked.row, locked.before
-    altered = _changed_actions(session, locked)
+    changed_actions = _changed_actions(session, locked)
     changes = differences(before, locked.view())
     if not changes:
         return before
@@ -109,7 +109,7 @@ async def save(
     row.terms = as_tsvector(search_index.job_tokens(job, row.tenant_id))
     row.parts = search_index.job_parts(job)
     row.customer_key = search_index.customer_key(job.contact)
-    for action in altered:
+    for action in changed_actions:
         state = view_action(action)
         action.terms = as_tsvector(search_index.action_tokens(state, row.tenant_id, row.merchant_id))
         action.parts = search_index.action_parts(state)
@@ -148,7 +148,7 @@ async def save(
 
 
 def differences(before: Job | ActionState | None, after: Job | ActionState | None) -> dict[str, Any]:
-    """`{field: {"from", "to"}}` of the fields that differ, as JSON; of the actions in a job, those that differ."""
+    """`{field: {"from": …, "to": …}}` of the fields that differ, as JSON; `actions` contains only the actions that differ."""
     was = {} if before is None else before.model_dump(mode="json", exclude=set(_DERIVED_FIELDS))
     is_now = {} if after is None else after.model_dump(mode="json", exclude=set(_DERIVED_FIELDS))
     found: dict[str, Any] = {
@@ -161,14 +161,14 @@ def differences(before: Job | ActionState | None, after: Job | ActionState | Non
     return found
 
 
-def as_tsvector(found: Sequence[str]) -> Any:
-    """Terms as the column holds them."""
-    return func.array_to_tsvector(cast(list(found), ARRAY(Text)))
+def as_tsvector(tokens: Sequence[str]) -> Any:
+    """The tokens as a value of the column `terms`."""
+    return func.array_to_tsvector(cast(list(tokens), ARRAY(Text)))
 
 
 def _view(row: JobRow, actions: Iterable[ActionRow]) -> Job:
-    kept = sorted((one for one in actions if one.deleted_at == row.deleted_at), key=lambda one: (one.position, one.id))
-    return view_job(row, [view_action(action) for action in kept])
+    present = [action for action in actions if action.deleted_at == row.deleted_at]
+    return view_job(row, [view_action(action) for action in sorted(present, key=lambda one: (one.position, one.id))])
 
 
 def _find_action(job: Job, action_id: str) -> ActionState | None:
@@ -176,9 +176,9 @@ def _find_action(job: Job, action_id: str) -> ActionState | None:
 
 
 def _changed_actions(session: AsyncSession, locked: LockedJob) -> list[ActionRow]:
-    """The actions that are new or other than they were, each with its version raised."""
+    """The actions that are new or changed. Increments the version of changed ones and adds new ones to the session."""
     known = {action.id: action for action in locked.before.actions}
-    altered = []
+    changed = []
     for action in locked.actions.values():
         if action.id not in known:
             session.add(action)
@@ -187,8 +187,8 @@ def _changed_actions(session: AsyncSession, locked: LockedJob) -> list[ActionRow
         else:
             continue
         action.updated_at = locked.now
-        altered.append(action)
-    return altered
+        changed.append(action)
+    return changed
 
 
 def _differing_actions(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -204,12 +204,12 @@ def _comparable(action: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if action is None else {name: value for name, value in action.items() if name not in _DERIVED_FIELDS}
 
 
-# One statement for all jobs and actions of a group. It inserts no job unless its locations are active at this very moment and the
-# merchant's reference is free; references are taken in one order, so that two groups cannot wait for each other.
+# One statement for all jobs and actions of a group. It skips a job whose locations are not active at this moment, or whose reference the
+# merchant has used. It inserts references in one order, so that two groups cannot deadlock.
 _INSERT_JOBS = text(
     """
-    WITH asked AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS asked (
+    WITH input AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS input (
             id uuid, tenant_id uuid, merchant_id uuid, livemode boolean, reference_id text, status text, type text,
             location_id uuid, distribution_location_id uuid, scheduled_date date, timezone text, time_window jsonb,
             priority smallint, short_description text, contact jsonb, address jsonb, geo jsonb, balance_owed jsonb,
@@ -224,19 +224,19 @@ _INSERT_JOBS = text(
             status_changed_at, terms, parts, customer_key
         )
         SELECT
-            asked.id, asked.tenant_id, asked.merchant_id, asked.livemode, asked.reference_id, asked.status, asked.type,
-            asked.location_id, asked.distribution_location_id, asked.scheduled_date,
-            coalesce(asked.timezone, place.timezone), asked.time_window, asked.priority, asked.short_description,
-            asked.contact, asked.address, asked.geo, asked.balance_owed, asked.instructions, asked.invoices,
-            asked.barcodes, asked.tags, asked.metadata, asked.created_by, 1, asked.created_at, asked.created_at,
-            asked.created_at, array_to_tsvector(asked.terms), asked.parts, asked.customer_key
-        FROM asked
-        JOIN access_locations AS place ON place.location_id = asked.location_id AND place.active
-        WHERE asked.distribution_location_id IS NULL OR EXISTS (
-            SELECT FROM access_locations AS other
-            WHERE other.location_id = asked.distribution_location_id AND other.active
+            input.id, input.tenant_id, input.merchant_id, input.livemode, input.reference_id, input.status, input.type,
+            input.location_id, input.distribution_location_id, input.scheduled_date,
+            coalesce(input.timezone, location.timezone), input.time_window, input.priority, input.short_description,
+            input.contact, input.address, input.geo, input.balance_owed, input.instructions, input.invoices,
+            input.barcodes, input.tags, input.metadata, input.created_by, 1, input.created_at, input.created_at,
+            input.created_at, array_to_tsvector(input.terms), input.parts, input.customer_key
+        FROM input
+        JOIN access_locations AS location ON location.location_id = input.location_id AND location.active
+        WHERE input.distribution_location_id IS NULL OR EXISTS (
+            SELECT FROM access_locations AS distribution
+            WHERE distribution.location_id = input.distribution_location_id AND distribution.active
         )
-        ORDER BY asked.merchant_id, asked.livemode, asked.reference_id, asked.id
+        ORDER BY input.merchant_id, input.livemode, input.reference_id, input.id
         ON CONFLICT (merchant_id, livemode, reference_id) WHERE reference_id IS NOT NULL AND deleted_at IS NULL
         DO NOTHING
         RETURNING id, tenant_id, merchant_id, livemode, timezone, created_by, created_at
@@ -247,22 +247,22 @@ _INSERT_JOBS = text(
             status, version, created_at, updated_at, terms, parts
         )
         SELECT
-            asked.id, job.id, job.tenant_id, job.merchant_id, job.livemode, asked.type, asked.position, asked.sku,
-            asked.description, asked.quantity, asked.unit, asked.piece_count, asked.value, asked.weight_grams,
-            asked.volume_cubic_cm, asked.handling_seconds, asked.stop, asked.invoice_number, asked.barcode,
-            asked.external_reference_id, asked.status, 1, job.created_at, job.created_at,
-            array_to_tsvector(asked.terms), asked.parts
-        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS asked (
+            input.id, job.id, job.tenant_id, job.merchant_id, job.livemode, input.type, input.position, input.sku,
+            input.description, input.quantity, input.unit, input.piece_count, input.value, input.weight_grams,
+            input.volume_cubic_cm, input.handling_seconds, input.stop, input.invoice_number, input.barcode,
+            input.external_reference_id, input.status, 1, job.created_at, job.created_at,
+            array_to_tsvector(input.terms), input.parts
+        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS input (
             id uuid, job_id uuid, type text, position integer, sku text, description text, quantity integer, unit text,
             piece_count integer, value jsonb, weight_grams bigint, volume_cubic_cm bigint, handling_seconds integer,
             stop jsonb, invoice_number text, barcode text, external_reference_id text, status text, terms text[],
             parts text
         )
-        JOIN job ON job.id = asked.job_id
+        JOIN job ON job.id = input.job_id
     ), history AS (
         INSERT INTO job_history (job_id, sequence, occurred_at, event_id, type, actor, changed_fields, changes)
-        SELECT job.id, 1, job.created_at, asked.event_id, 'job.created', job.created_by, '{}', '{}'
-        FROM job JOIN asked ON asked.id = job.id
+        SELECT job.id, 1, job.created_at, input.event_id, 'job.created', job.created_by, '{}', '{}'
+        FROM job JOIN input ON input.id = job.id
     )
     SELECT id, timezone FROM job
     """
@@ -273,21 +273,21 @@ _ACTION_NOT_WRITTEN = {"object", "version", "created_at", "updated_at", "outcome
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that may be written, and the id of the event that will tell of it."""
+    """A validated job that is not stored yet, and the id of its event."""
 
     caller: Caller
     job: Job
     event_id: str
 
 
-def new_action(asked: ActionIn, job_id: str, job_type: JobType, place: int, now: datetime) -> ActionState:
-    """The action that was asked for; the job's type and the next place where it says nothing else."""
+def new_action(requested: ActionIn, job_id: str, job_type: JobType, position: int, now: datetime) -> ActionState:
+    """The action of a request. `job_type` and `position` apply if the request has none."""
     return ActionState(
-        **asked.model_dump(exclude={"type", "position"}),
+        **requested.model_dump(exclude={"type", "position"}),
         id=new_id("act"),
         job_id=job_id,
-        type=asked.type or job_type,
-        position=asked.position or place,
+        type=requested.type or job_type,
+        position=requested.position or position,
         status="undetermined",
         version=1,
         created_at=now,
@@ -296,22 +296,25 @@ def new_action(asked: ActionIn, job_id: str, job_type: JobType, place: int, now:
 
 
 async def insert_jobs(session: AsyncSession, drafts: Sequence[NewJob]) -> dict[str, str]:
-    """Write these jobs; the time zone of each that was written."""
+    """Insert these jobs; returns the time zone of each job that was inserted, by id.
+
+    A job is skipped if a location is not active or the merchant has another job with its reference.
+    """
     if not drafts:
         return {}
     actions = [_action_row(draft, action) for draft in drafts for action in draft.job.actions]
-    written = await session.execute(
+    inserted = await session.execute(
         _INSERT_JOBS,
         {
             "jobs": json.dumps([_job_row(draft) for draft in drafts], ensure_ascii=False),
             "actions": json.dumps(actions, ensure_ascii=False),
         },
     )
-    return {from_uuid("job", row.id): row.timezone for row in written}
+    return {from_uuid("job", row.id): row.timezone for row in inserted}
 
 
 def _job_row(draft: NewJob) -> dict[str, Any]:
-    """A job as the insert reads it."""
+    """A job as `_INSERT_JOBS` reads it."""
     job = draft.job
     distribution = job.distribution_location_id
     row = job.model_dump(mode="json", exclude_none=True, exclude=_NOT_WRITTEN)

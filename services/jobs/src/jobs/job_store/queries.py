@@ -1,4 +1,4 @@
-"""Visibility: which jobs and actions exist for a caller, and how a row is shown. Every query about them starts here."""
+"""Visibility: which jobs and actions a caller may see, and how rows become jobs and actions of the API. Every query starts here."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -31,16 +31,16 @@ _ACTIONS_OF_JOBS = (
 )
 
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
-"""Fields of a job that its row holds under their own names."""
+"""Fields of a job that are columns of the same name."""
 
 
 def visible_to(caller: Caller, *, deleted: bool = False) -> Select[JobRow]:
-    """The jobs that exist for this caller: its tenant's, of its mode, and a merchant's own alone. Deleted ones are a set of their own."""
+    """The jobs that the caller may see: those of its tenant and mode; for a merchant only its own. Either deleted ones or all others."""
     return _visible_rows(caller, JobRow, deleted)
 
 
 def visible_actions_to(caller: Caller, *, deleted: bool = False) -> Select[ActionRow]:
-    """The actions that exist for this caller, likewise."""
+    """The actions that the caller may see, by the same rule."""
     return _visible_rows(caller, ActionRow, deleted)
 
 
@@ -53,13 +53,13 @@ def action_not_found() -> NotFound:
 
 
 async def require_job(session: AsyncSession, caller: Caller, job_id: str, *, deleted: bool = False) -> None:
-    """Raises `NotFound` unless this job exists for the caller."""
+    """Raise `NotFound` unless the caller may see this job."""
     if not await session.scalar(select(visible_to(caller, deleted=deleted).where(col(JobRow.id) == job_id).exists())):
         raise job_not_found()
 
 
 async def with_actions(session: AsyncSession, rows: Sequence[JobRow]) -> list[Job]:
-    """These jobs as they look from outside. Actions are read as plain rows: a page can have thousands of them."""
+    """These jobs with their actions, as the API shows them. Actions are read as plain rows, since a page can have thousands."""
     if not rows:
         return []
     found = await session.execute(_ACTIONS_OF_JOBS, {"job_ids": [row.id for row in rows]})
@@ -67,7 +67,7 @@ async def with_actions(session: AsyncSession, rows: Sequence[JobRow]) -> list[Jo
     return [
         view_job(
             row,
-            # A deleted job still has the actions that it took with it, and those alone.
+            # A deleted job has the actions that were deleted with it.
             (
                 ActionState.model_validate(dict(action))
                 for action in by_job.get(row.id, [])
@@ -79,7 +79,7 @@ async def with_actions(session: AsyncSession, rows: Sequence[JobRow]) -> list[Jo
 
 
 def view_job(row: JobRow, actions: Iterable[ActionState]) -> Job:
-    """A job as it looks from outside."""
+    """A job as the API shows it."""
     return Job(
         **{name: getattr(row, name) for name in _FROM_ROW},
         metadata=row.metadata_,
@@ -89,12 +89,12 @@ def view_job(row: JobRow, actions: Iterable[ActionState]) -> Job:
 
 
 def view_action(row: ActionRow) -> ActionState:
-    """An action as it looks from outside."""
+    """An action as the API shows it."""
     return ActionState(**{column.key: getattr(row, column.key) for column in _ACTION_COLUMNS})
 
 
 def not_deleted(rows: type[RowT]) -> Select[RowT]:
-    """What is not deleted, whoever's it is: for queries that have a condition of their own on whose they want."""
+    """All rows that are not deleted, of all tenants: for queries that add their own condition on the owner."""
     return _deleted_or_not(rows, deleted=False)
 
 
@@ -105,6 +105,6 @@ def _visible_rows(caller: Caller, rows: type[RowT], deleted: bool) -> Select[Row
 
 
 def _deleted_or_not(rows: type[RowT], *, deleted: bool) -> Select[RowT]:
-    # Terms are for finding alone: they need not travel.
+    # The search columns are large and not shown, so they are not loaded.
     found = select(rows).options(*(defer(getattr(rows, name)) for name in ("terms", "parts")))
     return found.where(col(rows.deleted_at).is_not(None) if deleted else col(rows.deleted_at).is_(None))

@@ -1,6 +1,6 @@
-"""The rules of a job's status: which command leads from which status to which, and what may be changed in which status.
+"""Rules of a job: which command leads from which status to which (`TRANSITIONS`), and what may be changed in which status (`EDITABLE`).
 
-`partially_completed` is never requested: it is what `complete` results in when only part of the work was done.
+No command requests `partially_completed`: it is the result of `complete` if only part of the work was done.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,6 +25,9 @@ JobStatus = Literal[
 ]
 ActionStatus = Literal["undetermined", "completed", "incomplete", "damaged"]
 Command = Literal["accept", "assign", "start", "complete", "fail", "report_damage", "resolve", "cancel"]
+
+ACTIONS_MAX = 500
+"""Actions of one job, created with it or added later."""
 
 TRANSITIONS: Mapping[tuple[JobStatus, Command], JobStatus] = MappingProxyType(
     {
@@ -56,7 +59,7 @@ SATISFIED: Mapping[Command, frozenset[JobStatus]] = MappingProxyType(
         "cancel": frozenset({"cancelled"}),
     }
 )
-"""Statuses in which a command finds its work already done: repeating it changes nothing and is no error."""
+"""Statuses in which a command has nothing to do: it succeeds and changes nothing, so that it can be repeated."""
 
 EVERYTHING: frozenset[str] = frozenset({"*"})
 _OPEN = EVERYTHING
@@ -76,21 +79,21 @@ EDITABLE: Mapping[JobStatus, frozenset[str]] = MappingProxyType(
         "cancelled": _ENDED,
     }
 )
-"""Fields of a job that may be changed while it has this status. Its actions are one of them."""
+"""Fields that may be changed in each status. `actions` is one of the fields."""
 
 DELETABLE: frozenset[JobStatus] = frozenset({"staging", "new", "cancelled"})
-"""What was begun has happened: it is kept."""
+"""Statuses in which a job may be deleted: work has not begun, or was cancelled."""
 
 STOP_TYPES: frozenset[JobType] = frozenset({"pickup", "return", "exchange"})
-"""Types of actions that can have a stop of their own, where goods are fetched or taken."""
+"""Types of actions that can have a `stop`: another address where goods are picked up or delivered."""
 
 
 class CommandNotAllowed(Conflict):
-    """The job's status does not allow what was asked."""
+    """The job's status does not allow the command."""
 
     def __init__(self, status: JobStatus, requested: str, detail: str | None = None, code: str = "status_conflict"):
         super().__init__(
-            detail or f"a job that is {status} cannot do this: {requested}",
+            detail or f"a job with status {status} does not allow {requested}",
             code=code,
             current_status=status,
             requested=requested,
@@ -99,12 +102,12 @@ class CommandNotAllowed(Conflict):
 
 
 class NotEditable(Conflict):
-    """Fields were to be changed that the job's status keeps."""
+    """The job's status does not allow changes of these fields."""
 
     def __init__(self, status: JobStatus, fields: Iterable[str]):
         refused = sorted(fields)
         super().__init__(
-            f"while a job is {status} these cannot be changed: {', '.join(refused)}",
+            f"a job with status {status} does not allow changes of: {', '.join(refused)}",
             code="not_editable",
             current_status=status,
             fields=refused,
@@ -113,9 +116,28 @@ class NotEditable(Conflict):
         )
 
 
+class NotDeletable(Conflict):
+    """The job's status does not allow that it is deleted."""
+
+    def __init__(self, status: JobStatus):
+        super().__init__(
+            f"a job with status {status} cannot be deleted",
+            code="not_deletable",
+            current_status=status,
+            allowed_transitions=allowed_transitions(status),
+        )
+
+
+class TooManyActions(Conflict):
+    """The job has `ACTIONS_MAX` actions already."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a job has at most {ACTIONS_MAX} actions", code="too_many_actions", actions_max=ACTIONS_MAX)
+
+
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What became of an action's units."""
+    """The outcome of an action, in units."""
 
     completed: int = 0
     incomplete: int = 0
@@ -123,7 +145,7 @@ class Units:
 
     @property
     def status(self) -> ActionStatus:
-        """The action's status that follows: any damage shows, then anything that was not done."""
+        """The action's status: damaged if any unit is, else incomplete if any unit is, else completed."""
         if self.damaged:
             return "damaged"
         if self.incomplete:
@@ -132,15 +154,15 @@ class Units:
 
 
 def allowed_transitions(status: JobStatus) -> list[JobStatus]:
-    """The other statuses that a job can be moved to from this one."""
+    """The other statuses that a command can lead to from this one."""
     reached = (result for (origin, _), result in TRANSITIONS.items() if origin == status and result != status)
     return list(dict.fromkeys(reached))
 
 
 def next_status(status: JobStatus, command: Command, *, dispatches: bool) -> JobStatus:
-    """The status that a command leads to; the present one when its work is already done.
+    """The status that a command leads to; the present one if the command has nothing to do.
 
-    Only those who dispatch may cancel a job in progress. Raises `CommandNotAllowed`.
+    Only callers with `orders.dispatch` (`dispatches`) may cancel a job in progress. Raises `CommandNotAllowed`.
     """
     if status in SATISFIED[command]:
         return status
@@ -153,7 +175,7 @@ def next_status(status: JobStatus, command: Command, *, dispatches: bool) -> Job
 
 
 def require_editable(status: JobStatus, changed: Iterable[str]) -> None:
-    """Raises `NotEditable` when one of these fields may not be changed in this status."""
+    """Raise `NotEditable` if one of these fields may not be changed in this status."""
     allowed = EDITABLE[status]
     refused = set() if allowed == EVERYTHING else set(changed) - allowed
     if refused:
@@ -161,41 +183,18 @@ def require_editable(status: JobStatus, changed: Iterable[str]) -> None:
 
 
 def completed_status(outcomes: Iterable[Units]) -> JobStatus:
-    """What `complete` comes to, given the outcome of every action. Raises `CommandNotAllowed` when no work was done at all."""
+    """The status after `complete`, given the outcome of every action. Raises `CommandNotAllowed` if no unit was completed."""
     known = list(outcomes)
     if all(units.status == "completed" for units in known):
         return "completed"
     if any(units.completed for units in known):
         return "partially_completed"
-    detail = "none of the actions was completed: use fail or report-damage"
+    detail = "no unit of any action was completed: use fail or report-damage"
     raise CommandNotAllowed("in_progress", "complete", detail, code="nothing_completed")
 
 
 def locations_of(job: JobState) -> list[str]:
-    """The job's locations, each once."""
+    """The job's location and distribution location, each once."""
     return list(
         dict.fromkeys([job.location_id, *([job.distribution_location_id] if job.distribution_location_id else [])])
     )
-
-
-class NotDeletable(Conflict):
-    """The job has begun, so it is kept."""
-
-    def __init__(self, status: JobStatus):
-        super().__init__(
-            f"a job that is {status} cannot be deleted",
-            code="not_deletable",
-            current_status=status,
-            allowed_transitions=allowed_transitions(status),
-        )
-
-
-ACTIONS_MAX = 500
-"""Actions of one job, however they came."""
-
-
-class TooManyActions(Conflict):
-    """The job has as many actions as a job can have."""
-
-    def __init__(self) -> None:
-        super().__init__(f"a job has {ACTIONS_MAX} actions at most", code="too_many_actions", actions_max=ACTIONS_MAX)

@@ -1,4 +1,4 @@
-"""What creates a job and its actions, and the job that the API shows."""
+"""The body that creates a job with its actions, and the job as the API shows it."""
 
 from datetime import date
 from typing import Annotated
@@ -34,7 +34,7 @@ REFERENCE_CHARS_MAX = 255
 SHORT_DESCRIPTION_CHARS_MAX = 255
 INSTRUCTIONS_CHARS_MAX = 5_000
 NUMBER_CHARS_MAX = 100
-"""Invoice numbers, barcodes and SKUs."""
+"""Length of an invoice number, a barcode or a SKU."""
 INVOICES_MAX = 100
 BARCODES_MAX = 200
 TAG_CHARS_MAX = 50
@@ -50,8 +50,10 @@ VOLUME_CUBIC_CM_MAX = 10**12
 HANDLING_SECONDS_MAX = 7 * 24 * 3600
 AMOUNT_MAX = 10**12
 SCHEDULED_MAX = date(9000, 12, 31)
-"""Jobs without a date stand after all days that can be asked for."""
+"""Latest scheduled date. Lists show jobs without a date after all dates."""
 ACTIONS_INLINE_MAX = 200
+"""Actions that are created with a job."""
+ASSIGNEE_CHARS_MAX = 200
 
 STOP_MISPLACED = PydanticCustomError("stop_misplaced", "only a pickup, return or exchange has a stop of its own")
 
@@ -60,36 +62,34 @@ Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_CHARS_
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=TAG_CHARS_MAX)]
 
 
-# -- what is answered ------------------------------------------------------------------------------------------------------
-
-
 class Job(JobState):
     """Work that a merchant ordered, with its actions."""
 
-    allowed_transitions: list[JobStatus] = Field(description="Statuses that the job can be moved to from here.")
-
-
-# -- what clients send -----------------------------------------------------------------------------------------------------
+    allowed_transitions: list[JobStatus] = Field(description="Statuses to which a command can move the job now.")
 
 
 class ContactIn(Input):
-    """The person or company that is visited; at least one field."""
+    """The person or company at the address; at least one field."""
 
     first_name: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="Given name.")
     last_name: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="Family name.")
     company: OptionalText = Field(None, max_length=COMPANY_CHARS_MAX, description="Name of the company.")
-    phone: PhoneNumber = Field(None, max_length=PHONE_CHARS_MAX, description="With its country code; kept in E.164.")
+    phone: PhoneNumber = Field(
+        None, max_length=PHONE_CHARS_MAX, description="With its country code; stored in E.164 format."
+    )
     email: EmailAddress = Field(None, max_length=EMAIL_CHARS_MAX, description="E-mail address.")
 
     @model_validator(mode="after")
-    def _says_something(self) -> "ContactIn":
+    def _require_content(self) -> "ContactIn":
         if not any((self.first_name, self.last_name, self.company, self.phone, self.email)):
-            raise PydanticCustomError("contact_empty", "give a name, a company, a phone number or an e-mail address")
+            raise PydanticCustomError(
+                "contact_empty", "expected a name, a company, a phone number or an e-mail address"
+            )
         return self
 
 
 class AddressIn(Input):
-    """Where: as one text (`raw`), or in parts with at least `line1`."""
+    """An address: as one text (`raw`), or in parts with at least `line1`."""
 
     raw: OptionalText = Field(None, max_length=ADDRESS_CHARS_MAX, description="The address as one text.")
     line1: OptionalText = Field(
@@ -103,48 +103,52 @@ class AddressIn(Input):
 
     @field_validator("line1")
     @classmethod
-    def _raw_or_line1(cls, line1: str | None, info: ValidationInfo) -> str | None:
-        # A check of this field and not of the whole, so that it is reported together with other fields' faults.
+    def _require_raw_or_line1(cls, line1: str | None, info: ValidationInfo) -> str | None:
+        # A check of this field and not of the model, so that it is reported together with errors of other fields.
         if line1 is None and "raw" in info.data and info.data["raw"] is None:
-            raise PydanticCustomError("address_empty", "give raw, or line1 and what belongs to it")
+            raise PydanticCustomError("address_empty", "expected raw, or line1 and the other parts")
         return line1
 
 
 class GeoIn(Input):
-    """A point, WGS 84."""
+    """A geographic point, WGS 84."""
 
     latitude: float = Field(ge=-90, le=90, strict=True, description="Degrees, -90 to 90.")
     longitude: float = Field(ge=-180, le=180, strict=True, description="Degrees, -180 to 180.")
 
 
 class TimeWindowIn(Input):
-    """Within which hours of the day, in the job's time zone."""
+    """A range of hours of the day, in the job's time zone."""
 
     start: HourAndMinute = Field(description="HH:MM, 00:00 to 23:59.")
     end: HourAndMinute = Field(description="HH:MM, later than start.")
 
     @field_validator("end")
     @classmethod
-    def _ends_after_start(cls, end: str, info: ValidationInfo) -> str:
+    def _require_later_end(cls, end: str, info: ValidationInfo) -> str:
         if "start" in info.data and end <= info.data["start"]:
             raise PydanticCustomError("time_window_order", "must be later than start")
         return end
 
 
 class MoneyIn(Input):
-    """An amount in minor units."""
+    """An amount of money in minor units."""
 
     amount: int = Field(ge=0, le=AMOUNT_MAX, strict=True, description="Minor units, such as cents.")
     currency: Currency = Field(description="ISO 4217, in capitals.")
 
 
 class StopIn(Input):
-    """Another place that belongs to one action."""
+    """Another address, for one action."""
 
-    name: OptionalText = Field(None, max_length=COMPANY_CHARS_MAX, description="What is there, such as a warehouse.")
-    address: AddressIn = Field(description="Where.")
-    geo: GeoIn | None = Field(None, description="Where exactly, when it is known.")
-    instructions: OptionalText = Field(None, max_length=INSTRUCTIONS_CHARS_MAX, description="For those who go there.")
+    name: OptionalText = Field(
+        None, max_length=COMPANY_CHARS_MAX, description="Name of the place, such as a warehouse."
+    )
+    address: AddressIn = Field(description="Address of the stop.")
+    geo: GeoIn | None = Field(None, description="Coordinates of the stop, if known.")
+    instructions: OptionalText = Field(
+        None, max_length=INSTRUCTIONS_CHARS_MAX, description="Instructions for the stop."
+    )
 
 
 class ActionIn(Input):
@@ -158,28 +162,33 @@ class ActionIn(Input):
         ge=1,
         le=POSITION_MAX,
         strict=True,
-        description="Smaller comes first; equal ones keep the order given. The place in the list, from 1, when left out.",
+        description="Order within the job, smallest first; equal positions keep the given order. Default: the place in the list, from 1.",
     )
-    quantity: int = Field(1, ge=1, le=QUANTITY_MAX, strict=True, description="How many, in `unit`.")
-    unit: OptionalText = Field(None, max_length=UNIT_CHARS_MAX, description="What quantity counts, such as box.")
-    piece_count: int | None = Field(None, ge=1, le=PIECES_MAX, strict=True, description="Pieces to carry.")
-    value: MoneyIn | None = Field(None, description="What it is worth, all units together.")
+    quantity: int = Field(1, ge=1, le=QUANTITY_MAX, strict=True, description="Number of units, in `unit`.")
+    unit: OptionalText = Field(None, max_length=UNIT_CHARS_MAX, description="Unit of the quantity, such as box.")
+    piece_count: int | None = Field(None, ge=1, le=PIECES_MAX, strict=True, description="Number of pieces to carry.")
+    value: MoneyIn | None = Field(None, description="Value of all units together.")
     weight_grams: int | None = Field(
-        None, ge=0, le=WEIGHT_GRAMS_MAX, strict=True, description="Grams, all units together."
+        None, ge=0, le=WEIGHT_GRAMS_MAX, strict=True, description="Weight of all units together, in grams."
     )
     volume_cubic_cm: int | None = Field(
-        None, ge=0, le=VOLUME_CUBIC_CM_MAX, strict=True, description="Cubic centimetres, all units together."
+        None,
+        ge=0,
+        le=VOLUME_CUBIC_CM_MAX,
+        strict=True,
+        description="Volume of all units together, in cubic centimetres.",
     )
     handling_seconds: int | None = Field(
-        None, ge=0, le=HANDLING_SECONDS_MAX, strict=True, description="Seconds that it takes on the spot."
+        None, ge=0, le=HANDLING_SECONDS_MAX, strict=True, description="Time needed at the address, in seconds."
     )
     stop: StopIn | None = Field(
-        None, description="Where the goods are fetched or taken, when elsewhere; only for pickup, return and exchange."
+        None,
+        description="Another address where the goods are picked up or delivered; only for pickup, return and exchange.",
     )
-    invoice_number: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Invoice it belongs to.")
-    barcode: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="What a scanner reads from it.")
+    invoice_number: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Number of the invoice.")
+    barcode: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Barcode of the goods.")
     external_reference_id: OptionalText = Field(
-        None, max_length=REFERENCE_CHARS_MAX, description="Your own number for it."
+        None, max_length=REFERENCE_CHARS_MAX, description="Your own reference of the action."
     )
 
 
@@ -200,55 +209,59 @@ class JobIn(Input):
     }
 
     merchant_id: MerchantId | None = Field(
-        None, description="For whom. Required from administrators; a merchant creates for itself and may leave it out."
+        None,
+        description="The merchant that orders the job. Required for administrators; a merchant creates its own jobs and can omit it.",
     )
     reference_id: OptionalText = Field(
-        None, max_length=REFERENCE_CHARS_MAX, description="Your own number for it; unique among the merchant's jobs."
+        None,
+        max_length=REFERENCE_CHARS_MAX,
+        description="Your own reference of the job; unique among the merchant's jobs.",
     )
-    type: JobType = Field("delivery", description="What is done there.")
+    type: JobType = Field("delivery", description="Kind of work.")
     short_description: OptionalText = Field(
-        None, max_length=SHORT_DESCRIPTION_CHARS_MAX, description="One line for those who plan the day."
+        None, max_length=SHORT_DESCRIPTION_CHARS_MAX, description="One line for dispatch."
     )
     scheduled_date: CalendarDate | None = Field(
-        None, le=SCHEDULED_MAX, description="Day in the job's time zone, YYYY-MM-DD, until 9000-12-31."
+        None, le=SCHEDULED_MAX, description="Day in the job's time zone, YYYY-MM-DD, at most 9000-12-31."
     )
-    time_window: TimeWindowIn | None = Field(None, description="Hours of the day, in the job's time zone.")
+    time_window: TimeWindowIn | None = Field(None, description="Hours of the day in the job's time zone.")
     timezone: TimeZone = Field(
-        None, max_length=ZONE_CHARS_MAX, description="IANA time zone; the location's when left out."
+        None, max_length=ZONE_CHARS_MAX, description="IANA time zone. Default: that of the location."
     )
-    priority: int = Field(0, ge=0, le=PRIORITY_MAX, strict=True, description="Larger is more urgent, 0 to 100.")
-    contact: ContactIn = Field(description="Who is visited.")
-    address: AddressIn = Field(description="Where.")
-    geo: GeoIn | None = Field(None, description="Where exactly, when it is known.")
+    priority: int = Field(
+        0, ge=0, le=PRIORITY_MAX, strict=True, description="Priority, 0 to 100; larger is more urgent."
+    )
+    contact: ContactIn = Field(description="The person or company at the address.")
+    address: AddressIn = Field(description="Address of the job.")
+    geo: GeoIn | None = Field(None, description="Coordinates of the address, if known.")
     location_id: LocationId | None = Field(
-        None, description="One of the merchant's active locations; its default one when left out."
+        None, description="One of the merchant's active locations. Default: the merchant's default location."
     )
-    distribution_location_id: LocationId | None = Field(None, description="Where the goods come from, likewise.")
-    balance_owed: MoneyIn | None = Field(None, description="What is to be collected on the spot.")
+    distribution_location_id: LocationId | None = Field(
+        None, description="Origin of the goods: one of the merchant's active locations."
+    )
+    balance_owed: MoneyIn | None = Field(None, description="Amount to collect at the address.")
     instructions: OptionalText = Field(
-        None, max_length=INSTRUCTIONS_CHARS_MAX, description="For those who carry it out."
+        None, max_length=INSTRUCTIONS_CHARS_MAX, description="Instructions for those who do the work."
     )
     invoices: list[Number] = Field([], max_length=INVOICES_MAX, description="Invoice numbers.")
-    barcodes: list[Number] = Field([], max_length=BARCODES_MAX, description="What a scanner reads from the goods.")
+    barcodes: list[Number] = Field([], max_length=BARCODES_MAX, description="Barcodes of the goods.")
     tags: Annotated[list[Tag], EACH_ONCE] = Field(
-        [], max_length=TAGS_MAX, description="Words of your own; repeats are dropped."
+        [], max_length=TAGS_MAX, description="Your own labels; repeated ones are dropped."
     )
     metadata: Metadata = Field(
-        {}, description="Up to 50 keys of 40 characters, each with up to 500 characters of text."
+        {}, description="Up to 50 keys of 40 characters, each with a string of up to 500 characters."
     )
-    actions: list[ActionIn] = Field([], max_length=ACTIONS_INLINE_MAX, description="Units of work, up to 200.")
+    actions: list[ActionIn] = Field([], max_length=ACTIONS_INLINE_MAX, description="Actions of the job, up to 200.")
 
     @field_validator("actions")
     @classmethod
-    def _stops_belong(cls, actions: list[ActionIn], info: ValidationInfo) -> list[ActionIn]:
+    def _require_stops_allowed(cls, actions: list[ActionIn], info: ValidationInfo) -> list[ActionIn]:
         refused = [
-            InitErrorDetails(type=STOP_MISPLACED, loc=(place, "stop"), input=None)
-            for place, action in enumerate(actions)
+            InitErrorDetails(type=STOP_MISPLACED, loc=(index, "stop"), input=None)
+            for index, action in enumerate(actions)
             if action.stop is not None and (action.type or info.data.get("type")) not in STOP_TYPES
         ]
         if refused:
             raise ValidationError.from_exception_data("actions", refused)
         return actions
-
-
-ASSIGNEE_CHARS_MAX = 200

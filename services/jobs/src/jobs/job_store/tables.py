@@ -128,7 +128,7 @@ class JobRow(Base, table=True):
 
 
 class ActionRow(Base, table=True):
-    """A unit of work inside a job; the job is its aggregate."""
+    """A unit of work of a job."""
 
     __tablename__ = "actions"
     __table_args__ = (

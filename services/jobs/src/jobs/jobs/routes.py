@@ -13,25 +13,27 @@ from shared.ids import JobId
 
 
 def router(creations: GroupCommit[JobIn]) -> Router:
-    """The routes. `creations` commits together the jobs that are created at one moment."""
+    """The routes. `creations` calls `jobs.create` for all jobs that are requested at one moment, in one transaction."""
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs", status_code=201, response_model=Job)
     @requires("orders.jobs.write", api_credentials=True)
-    async def create_job(asked: JobIn, caller: CurrentCaller, claim: IdempotencyClaim, request: Request) -> Response:
+    async def create_job(
+        requested: JobIn, caller: CurrentCaller, claim: IdempotencyClaim, request: Request
+    ) -> Response:
         """Create a job.
 
-        A merchant's key creates for itself; others name the merchant. 409 with `existing_id` when the merchant already has a job
-        with this `reference_id`.
+        A merchant's key creates jobs of the merchant; other callers name the merchant. 409 with `existing_id` if the merchant has
+        another job with this `reference_id`.
         """
-        return await creations.submit(caller, asked, claim, request_id_of(request))
+        return await creations.submit(caller, requested, claim, request_id_of(request))
 
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def get_job(job_id: JobId, session: Reading, caller: CurrentCaller) -> Job:
         """Read one job.
 
-        404 when there is none with this id or when it is another merchant's.
+        404 if there is no job with this id, or if the caller may not see it.
         """
         return await jobs.get(session, caller, job_id)
 
@@ -42,9 +44,9 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     ) -> Job:
         """Change a job.
 
-        A JSON Merge Patch (RFC 7396): what is left out stays, null removes, lists are replaced. While the job is staging or new
-        everything can change, in_progress metadata and tags, afterwards metadata; else 409 `not_editable`. A `location_id` of null
-        means the merchant's default, a `timezone` of null the location's.
+        A JSON Merge Patch (RFC 7396): omitted members stay, null removes, lists are replaced. All fields can change while the status is
+        staging or new, `metadata` and `tags` while it is in_progress, and `metadata` in all others; else 409 `not_editable`. A null
+        `location_id` sets the merchant's default location, a null `timezone` that of the location.
         """
         return await jobs.update(session, caller, job_id, patch, if_match)
 
@@ -53,7 +55,7 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     async def delete_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> None:
         """Delete a job with its actions.
 
-        While it is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also when it was deleted before.
+        While the status is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also if it is deleted already.
         """
         await jobs.delete(session, caller, job_id, if_match)
 
@@ -62,7 +64,8 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     async def restore_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Restore a deleted job.
 
-        With the actions that it had. 409 `reference_id_taken` when another job has its reference by now; 200 when it is not deleted.
+        With the actions that were deleted with it. 409 `reference_id_taken` if another job has its reference now; 200 if it is not
+        deleted.
         """
         return await jobs.restore(session, caller, job_id, if_match)
 
@@ -71,10 +74,10 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     async def clone_job(
         job_id: JobId, session: Transaction, caller: CurrentCaller, patch: JobPatch | None = None
     ) -> Job:
-        """Create a job like this one.
+        """Create a copy of a job.
 
-        A new job with the same content and actions, in the status of a new one, and without the reference; what the body names is
-        patched. 409 `job_erased` when the customer's personal data was erased.
+        A new job with the same content and actions, with the status of a new job and without the reference. The body is a patch of the
+        copy. 409 `job_erased` if the customer's personal data was erased.
         """
         return await jobs.clone(session, caller, job_id, patch)
 

@@ -1,10 +1,10 @@
-"""Why a job cannot be created or changed as requested."""
+"""Refusals of a creation or change of a job."""
 
 from shared.errors import Conflict
 
 
 class ReferenceTaken(Conflict):
-    """The merchant already has a job with this reference."""
+    """The merchant has another job with this reference."""
 
     def __init__(self, reference_id: str, existing_id: str):
         super().__init__(
@@ -13,11 +13,11 @@ class ReferenceTaken(Conflict):
 
 
 PERSONAL_FIELDS = frozenset({"contact", "address", "geo"})
-"""Who and where: what an erasure has emptied for good."""
+"""Fields that an erasure has emptied; they cannot be set again."""
 
 
 class JobErased(Conflict):
-    """The personal data of the job's customer was erased, and with it what was asked for."""
+    """The personal data of the job's customer was erased, so the request is no longer possible."""
 
     def __init__(self, detail: str):
         super().__init__(detail, code="job_erased")

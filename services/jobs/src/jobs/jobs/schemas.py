@@ -1,4 +1,4 @@
-"""A patch of a job."""
+"""The patch of a job."""
 
 from typing import Annotated, Any
 
@@ -13,9 +13,9 @@ JobPatch = Annotated[
         example={"priority": 10, "contact": {"email": None}, "metadata": {"gate": "7"}},
         instead={"metadata": MetadataPatch},
         refused={
-            "merchant_id": "a job stays its merchant's: it cannot be changed",
-            "actions": "actions are changed one by one, under /v1/jobs/{job_id}/actions",
+            "merchant_id": "the merchant of a job cannot be changed",
+            "actions": "actions are changed individually, under /v1/jobs/{job_id}/actions",
         },
     ),
 ]
-"""A patch of a job: the members that it names."""
+"""A merge patch of a job, as a mapping of the members that the client sent."""

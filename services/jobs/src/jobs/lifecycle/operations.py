@@ -1,6 +1,6 @@
 """Run a command on a job. `job_store.rules` says which status follows which.
 
-A command whose work is already done returns the job as it is, so it can be repeated safely.
+A command that has nothing to do returns the job unchanged, so a client can repeat it safely.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from shared.api import IfMatch
 _DEFAULT_OUTCOMES: Mapping[Command, Literal["completed", "incomplete", "damaged"]] = MappingProxyType(
     {"complete": "completed", "fail": "incomplete", "report_damage": "damaged"}
 )
-"""What a command makes of actions whose outcome nobody has recorded, in full."""
+"""The outcome that a command sets for all units of actions without one."""
 
 _EVENT_TYPES: Mapping[JobStatus, str] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ _EVENT_TYPES: Mapping[JobStatus, str] = MappingProxyType(
         "cancelled": "job.cancelled",
     }
 )
-"""What is told of a job that has reached this status."""
+"""The event of a job that has reached a status; other statuses publish `job.updated`."""
 
 
 async def run_command(
@@ -50,9 +50,9 @@ async def run_command(
     job_id: str,
     command: Command,
     if_match: IfMatch,
-    given: Reason | None = None,
+    reason: Reason | None = None,
 ) -> Job:
-    """Carry out a command; a reason that is given becomes the job's. Raises `NotFound`, `PreconditionFailed`, `CommandNotAllowed`."""
+    """Run a command. A reason becomes the job's `status_reason`. Raises `NotFound`, `PreconditionFailed`, `CommandNotAllowed`."""
     locked = await lock_for_update(session, caller, job_id, if_match)
     row = locked.row
     status = next_status(row.status, command, dispatches=caller.may("orders.dispatch"))
@@ -67,22 +67,22 @@ async def run_command(
         for action_id, units in outcomes.items():
             _set_outcome(locked.actions[action_id], units)
     row.status = status
-    if given is not None and given.reason is not None:
-        row.status_reason = given.reason
+    if reason is not None and reason.reason is not None:
+        row.status_reason = reason.reason
     return await save(session, caller, locked, _EVENT_TYPES.get(status, "job.updated"))
 
 
 async def assign(session: AsyncSession, caller: Caller, job_id: str, assigned_to: str, if_match: IfMatch) -> Job:
-    """Say who carries the job out. Raises as `move` does."""
+    """Set who does the work of the job. Raises the same errors as `run_command`."""
     locked = await lock_for_update(session, caller, job_id, if_match)
     locked.row.status = next_status(locked.row.status, "assign", dispatches=caller.may("orders.dispatch"))
     locked.row.assigned_to = assigned_to
     return await save(session, caller, locked, "job.updated")
 
 
-def _outcome(action: ActionRow, fate: Literal["completed", "incomplete", "damaged"]) -> Units:
+def _outcome(action: ActionRow, default: Literal["completed", "incomplete", "damaged"]) -> Units:
     if action.outcome is None:
-        return Units(**{fate: action.quantity})
+        return Units(**{default: action.quantity})
     return Units(action.outcome["completed"], action.outcome["incomplete"], action.outcome["damaged"])
 
 

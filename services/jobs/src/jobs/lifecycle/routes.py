@@ -10,9 +10,9 @@ from shared.ids import ActionId, JobId
 
 
 def router() -> Router:
-    """The routes by which a job goes on.
+    """The commands accept, assign, start and cancel.
 
-    A command that the job's status does not allow is 409 and says what is allowed; one whose work is done is 200.
+    409 with `allowed_transitions` if the job's status does not allow the command; 200 without a change if it has nothing to do.
     """
     routes = Router(tags=["dispatch"])
 
@@ -21,7 +21,7 @@ def router() -> Router:
     async def accept_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Accept a job that waits for review.
 
-        From staging to new. 409 with `allowed_transitions` in any other status; 200 when it is new already.
+        From staging to new. 409 with `allowed_transitions` in any other status; 200 if the status is new already.
         """
         return await lifecycle.run_command(session, caller, job_id, "accept", if_match)
 
@@ -30,9 +30,9 @@ def router() -> Router:
     async def assign_job(
         job_id: JobId, body: Assignment, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> Job:
-        """Say who carries a job out.
+        """Assign a job.
 
-        While it is new or in_progress, as often as it changes; 409 afterwards.
+        While the status is new or in_progress, any number of times; else 409.
         """
         return await lifecycle.assign(session, caller, job_id, body.assigned_to, if_match)
 
@@ -41,26 +41,26 @@ def router() -> Router:
     async def start_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Start a job.
 
-        From new to in_progress: from here on outcomes are recorded, and only metadata and tags can be edited.
+        From new to in_progress. Now outcomes can be recorded, and only `metadata` and `tags` can be changed.
         """
         return await lifecycle.run_command(session, caller, job_id, "start", if_match)
 
     @routes.post("/v1/jobs/{job_id}/cancel")
     @requires("orders.jobs.cancel", api_credentials=True)
     async def cancel_job(
-        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, given: Reason | None = None
+        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, reason: Reason | None = None
     ) -> Job:
         """Cancel a job.
 
-        While it is staging or new; while it is in_progress only callers with `orders.dispatch` can.
+        While the status is staging or new; while it is in_progress, only callers with `orders.dispatch` can cancel.
         """
-        return await lifecycle.run_command(session, caller, job_id, "cancel", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "cancel", if_match, reason)
 
     return routes
 
 
-def ending_router() -> Router:
-    """The routes by which a job comes to its end, and the outcomes of its actions before."""
+def completion_router() -> Router:
+    """The outcome of an action, and the commands complete, fail, report-damage and resolve."""
     routes = Router(tags=["dispatch"])
 
     @routes.post("/v1/jobs/{job_id}/actions/{action_id}/outcome")
@@ -73,10 +73,10 @@ def ending_router() -> Router:
         caller: CurrentCaller,
         if_match: IfMatch,
     ) -> ActionState:
-        """Record what became of an action.
+        """Record the outcome of an action.
 
-        While the job is in_progress. The three counters add up to the action's quantity, else 422 `outcome_sum`. It can be corrected by
-        recording another; the same again changes nothing.
+        While the job is in_progress. The sum of the three numbers is the action's quantity, else 422 `outcome_sum`. Another outcome
+        replaces it; the same outcome again changes nothing.
         """
         return await actions.record_outcome(session, caller, job_id, action_id, outcome, if_match)
 
@@ -85,42 +85,42 @@ def ending_router() -> Router:
     async def complete_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Complete a job.
 
-        Actions without an outcome become completed in full. The job is completed when all units are, partially_completed when some are;
-        409 `nothing_completed` when none is.
+        All units of actions without an outcome become completed. The status becomes completed if all units are, partially_completed if
+        some are; 409 `nothing_completed` if none is.
         """
         return await lifecycle.run_command(session, caller, job_id, "complete", if_match)
 
     @routes.post("/v1/jobs/{job_id}/fail")
     @requires("orders.dispatch")
     async def fail_job(
-        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, given: Reason | None = None
+        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, reason: Reason | None = None
     ) -> Job:
-        """Say that a job could not be done.
+        """Report that a job could not be done.
 
-        From in_progress to incomplete; actions without an outcome become incomplete in full.
+        From in_progress to incomplete. All units of actions without an outcome become incomplete.
         """
-        return await lifecycle.run_command(session, caller, job_id, "fail", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "fail", if_match, reason)
 
     @routes.post("/v1/jobs/{job_id}/report-damage")
     @requires("orders.dispatch")
     async def report_damage(
-        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, given: Reason | None = None
+        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, reason: Reason | None = None
     ) -> Job:
-        """Say that goods were damaged.
+        """Report damaged goods.
 
-        From in_progress to damaged; actions without an outcome become damaged in full.
+        From in_progress to damaged. All units of actions without an outcome become damaged.
         """
-        return await lifecycle.run_command(session, caller, job_id, "report_damage", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "report_damage", if_match, reason)
 
     @routes.post("/v1/jobs/{job_id}/resolve")
     @requires("orders.dispatch")
     async def resolve_job(
-        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, given: Reason | None = None
+        job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch, reason: Reason | None = None
     ) -> Job:
-        """Close a job that did not end well.
+        """Resolve a job that was not completed in full.
 
         From partially_completed, incomplete or damaged to resolved.
         """
-        return await lifecycle.run_command(session, caller, job_id, "resolve", if_match, given)
+        return await lifecycle.run_command(session, caller, job_id, "resolve", if_match, reason)
 
     return routes

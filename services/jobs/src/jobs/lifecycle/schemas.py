@@ -12,16 +12,18 @@ REASON_CHARS_MAX = 1_000
 
 
 class Assignment(Input):
-    """Who is to carry a job out."""
+    """Who does the work of a job."""
 
     assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=ASSIGNEE_CHARS_MAX)] = Field(
-        description="A name or number of your own, 1 to 200 characters."
+        description="Your own name or number of the assignee, 1 to 200 characters."
     )
 
 
 class Reason(Input):
-    """Why a job is moved."""
+    """The reason of a command."""
 
     reason: OptionalText = Field(
-        None, max_length=REASON_CHARS_MAX, description="Kept as the job's `status_reason`; up to 1000 characters."
+        None,
+        max_length=REASON_CHARS_MAX,
+        description="Reason, stored as the job's `status_reason`; up to 1000 characters.",
     )

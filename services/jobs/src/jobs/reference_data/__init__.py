@@ -1,4 +1,4 @@
-"""Merchants and locations as identity published them."""
+"""Merchants and locations, from the events of identity."""
 
 from jobs.reference_data.queries import check_locations, get_merchants, get_time_zone
 from jobs.reference_data.rules import Merchant, MerchantInactive, choose_location, foreign_locations, not_allowed

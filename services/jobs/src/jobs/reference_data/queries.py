@@ -1,4 +1,4 @@
-"""Merchants, and the state and time zone of locations, from this service's projection."""
+"""Read merchants, and the status and time zone of locations, from the projection of identity's events."""
 
 from collections.abc import Collection
 
@@ -24,7 +24,7 @@ _ACTIVE = text(
 async def get_merchants(
     session: AsyncSession, merchant_ids: Collection[str | None]
 ) -> dict[tuple[str, str], rules.Merchant]:
-    """These merchants, as far as they are known, by tenant and id."""
+    """These merchants by tenant id and merchant id; unknown ones are missing."""
     named = [to_uuid(merchant_id) for merchant_id in merchant_ids if merchant_id is not None]
     if not named:
         return {}
@@ -43,17 +43,17 @@ async def get_merchants(
 async def check_locations(
     session: AsyncSession, location_id: str | None, distribution_location_id: str | None
 ) -> WaybillError | None:
-    """Why a job cannot be at these locations of its merchant at this moment; None when it can."""
-    asked = [location for location in (location_id, distribution_location_id) if location is not None]
-    rows = await session.execute(_ACTIVE, {"location_ids": [to_uuid(location) for location in asked]})
+    """The refusal of a job with these locations of its merchant: one of them is not active, or not known yet; None if both are active."""
+    requested = [location for location in (location_id, distribution_location_id) if location is not None]
+    rows = await session.execute(_ACTIVE, {"location_ids": [to_uuid(location) for location in requested]})
     active = {from_uuid("loc", row.location_id): row.active for row in rows}
-    if any(location not in active for location in asked):
-        # The merchant's facts name it, so it exists: its own are still on their way.
-        return Unavailable("a location of this merchant is not known here yet", code="access_not_ready")
+    if any(location not in active for location in requested):
+        # The merchant's events name it, so it exists: its own event has not been consumed yet.
+        return Unavailable("a location of this merchant is not known yet", code="access_not_ready")
     return rules.inactive_locations(location_id, distribution_location_id, active)
 
 
 async def get_time_zone(session: AsyncSession, location_id: str) -> str:
-    """The time zone of a location at which a job is."""
+    """The time zone of a location that a job has."""
     found = await session.execute(_TIME_ZONE, {"location_id": to_uuid(location_id)})
     return str(found.scalar_one())

@@ -1,4 +1,4 @@
-"""Count the jobs of a bounded range of time, in one pass."""
+"""Count the jobs of a bounded time range, in one pass."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,7 +23,7 @@ _LONGEST = timedelta(days=RANGE_DAYS_MAX)
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Which jobs count, and of which day each of them is: `place` is its place in `days`."""
+    """The jobs that are counted, and the day of each: `place` is its index in `days`."""
 
     since: datetime | date
     until: datetime | date
@@ -33,17 +33,17 @@ class _Range:
 
 
 async def summarize_jobs(session: AsyncSession, caller: Caller, filters: JobSummaryFilters) -> JobSummary:
-    """Counts by status, type, location and day. Raises `Invalid` for a range that is empty, too long or named twice."""
+    """Count jobs by status, type, location and day. Raises `Invalid` if the range is empty, too long or given twice."""
     by_schedule = filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None
     timezone = filters.timezone or "UTC"
     try:
         counted = _scheduled(filters) if by_schedule else _created(filters, ZoneInfo(timezone), datetime.now(UTC))
     except OverflowError as error:
         named = "scheduled_date_gte" if by_schedule else "created_gte"
-        raise _refused(named, "range_unknown", "the calendar does not reach so far") from error
+        raise _refused(named, "range_unknown", "the range is outside the calendar") from error
     found: dict[str, dict[Any, int]] = {"status": {}, "type": {}, "location_id": {}, "place": {}}
     for row in await session.execute(_counts(caller, filters, counted)):
-        # Of the four exactly one is there: it is what this row counts by.
+        # GROUPING SETS: exactly one of the four columns is not null, and the row counts by it.
         name = next(name for name in found if getattr(row, name) is not None)
         found[name][getattr(row, name)] = row.jobs
     days = found["place"]
@@ -66,7 +66,7 @@ def _created(filters: JobSummaryFilters, zone: ZoneInfo, now: datetime) -> _Rang
     _check(until - since, "created_gte", "created_lte")
     first, last = (instant.astimezone(zone).date() for instant in (since, until))
     days = _days(first, last)
-    # Where days begin is worked out here, so that one machine's knowledge of time zones decides.
+    # The beginnings of days are computed here and not by PostgreSQL, so that one time zone database decides.
     starts = [datetime.combine(day, time(), zone).astimezone(UTC) for day in days]
     created_at = col(JobRow.created_at)
     place = func.width_bucket(created_at, literal(starts, ARRAY(DateTime(timezone=True)))) - 1
@@ -75,7 +75,9 @@ def _created(filters: JobSummaryFilters, zone: ZoneInfo, now: datetime) -> _Rang
 
 def _scheduled(filters: JobSummaryFilters) -> _Range:
     if filters.created_gte is not None or filters.created_lte is not None:
-        raise _refused("scheduled_date_gte", "range_ambiguous", "name either when jobs were created or their days")
+        raise _refused(
+            "scheduled_date_gte", "range_ambiguous", "expected a range of created_at or of scheduled_date, not both"
+        )
     since, until = filters.scheduled_date_gte, filters.scheduled_date_lte
     if since is None:
         assert until is not None
@@ -105,7 +107,7 @@ def _check(length: timedelta, since: str, until: str) -> None:
     if length < timedelta():
         raise _refused(until, "range_empty", f"must not be before {since}")
     if length > _LONGEST:
-        raise _refused(since, "range_too_long", f"a range has {RANGE_DAYS_MAX} days at most")
+        raise _refused(since, "range_too_long", f"a range has at most {RANGE_DAYS_MAX} days")
 
 
 def _refused(parameter: str, code: str, message: str) -> Invalid:

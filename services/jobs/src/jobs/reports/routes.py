@@ -1,4 +1,4 @@
-"""Reports about jobs."""
+"""HTTP routes of reports."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from shared.api import CurrentCaller, Reading, Router, requires
 
 
 def router() -> Router:
-    """The routes, for administrators alone."""
+    """The routes; only for administrators."""
     routes = Router(tags=["reports"])
 
     @routes.get("/v1/reports/jobs/summary")
@@ -20,8 +20,8 @@ def router() -> Router:
     ) -> JobSummary:
         """Count jobs by status, type, location and day.
 
-        Over a range of at most 366 days: of their creation (the last 30 days unless told otherwise), or of the days for which they
-        are planned. Deleted jobs do not count.
+        In a range of at most 366 days, of creation instants (by default the last 30 days) or of scheduled dates. Deleted jobs do not
+        count.
         """
         return await reports.summarize_jobs(session, caller, filters)
 

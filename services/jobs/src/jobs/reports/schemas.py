@@ -1,4 +1,4 @@
-"""Summaries of jobs."""
+"""The filters and the result of a summary of jobs."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -17,40 +17,42 @@ LOCATIONS_MAX = 50
 
 
 class JobSummaryFilters(Input):
-    """Which jobs are counted: by their creation or by their date, not both; the last 30 days when no range is named."""
+    """Which jobs are counted: a range of creation instants or of scheduled dates, not both. Default: created in the last 30 days."""
 
     created_gte: Timestamp | None = Field(
-        None, description=f"Created at this instant or later; {RANGE_DAYS_DEFAULT} days before the end when left out."
+        None, description=f"Created at this instant or later. Default: {RANGE_DAYS_DEFAULT} days before the end."
     )
-    created_lte: Timestamp | None = Field(None, description="Created at this instant or earlier; now when left out.")
+    created_lte: Timestamp | None = Field(None, description="Created at this instant or earlier. Default: now.")
     scheduled_date_gte: CalendarDate | None = Field(
-        None, description=f"Planned for this day or later; {RANGE_DAYS_DEFAULT} days before the end when left out."
+        None, description=f"Scheduled for this day or later. Default: {RANGE_DAYS_DEFAULT} days before the end."
     )
     scheduled_date_lte: CalendarDate | None = Field(
-        None, description=f"Planned for this day or earlier; {RANGE_DAYS_DEFAULT} days after the start when left out."
+        None, description=f"Scheduled for this day or earlier. Default: {RANGE_DAYS_DEFAULT} days after the start."
     )
-    merchant_id: MerchantId | None = Field(None, description="Of this merchant alone.")
+    merchant_id: MerchantId | None = Field(None, description="Jobs of this merchant.")
     location_id: list[LocationId] = Field([], max_length=LOCATIONS_MAX, description="At any of these locations.")
-    timezone: TimeZone = Field(
-        "UTC", max_length=ZONE_CHARS_MAX, description="IANA time zone in which days of creation begin and end."
-    )
+    timezone: TimeZone = Field("UTC", max_length=ZONE_CHARS_MAX, description="IANA time zone of the days of creation.")
 
 
 class DayCount(BaseModel):
     date: date
-    count: int = Field(description="Jobs of this day.")
+    count: int = Field(description="Number of jobs of this day.")
 
 
 class JobSummary(BaseModel):
-    """How many jobs there are, deleted ones apart."""
+    """Numbers of jobs, without deleted ones."""
 
     object: Literal["job_summary"] = "job_summary"
-    counted_by: Literal["created_at", "scheduled_date"] = Field(description="Which day of a job counts.")
-    since: datetime | date = Field(description="First instant or, of planned jobs, first day that counts.")
-    until: datetime | date = Field(description="Last instant or day that counts.")
-    timezone: str = Field(description="Whose days of creation these are; planned days are each job's own.")
-    total: int = Field(description="Jobs in all.")
-    by_status: dict[str, int] = Field(description="Jobs by status; every status is named.")
-    by_type: dict[str, int] = Field(description="Jobs by type; every type is named.")
-    by_location: dict[str, int] = Field(description="Jobs by location id; locations without any are left out.")
-    by_day: list[DayCount] = Field(description=f"Every day of the range in its order, at most {RANGE_DAYS_MAX + 2}.")
+    counted_by: Literal["created_at", "scheduled_date"] = Field(description="Which day of a job is counted.")
+    since: datetime | date = Field(description="First instant of the range, or its first scheduled day.")
+    until: datetime | date = Field(description="Last instant of the range, or its last scheduled day.")
+    timezone: str = Field(
+        description="Time zone of the days of creation. Scheduled days are in the time zone of each job."
+    )
+    total: int = Field(description="Number of all jobs of the range.")
+    by_status: dict[str, int] = Field(description="Number of jobs by status, for every status.")
+    by_type: dict[str, int] = Field(description="Number of jobs by type, for every type.")
+    by_location: dict[str, int] = Field(description="Number of jobs by location id, for locations with jobs.")
+    by_day: list[DayCount] = Field(
+        description=f"Number of jobs of every day of the range, in order, at most {RANGE_DAYS_MAX + 2} days."
+    )

@@ -45,10 +45,10 @@ def _require_boolean(value: object) -> object:
 
 
 def _require_words(text: str) -> str:
-    asked = search_index.parse_free_text(text)
-    if not asked:
+    requested = search_index.parse_free_text(text)
+    if not requested:
         raise PydanticCustomError("no_word", "expected at least one letter or digit")
-    if any(len(words) > search_index.FREE_TEXT_WORDS_MAX for words in asked):
+    if any(len(words) > search_index.FREE_TEXT_WORDS_MAX for words in requested):
         raise PydanticCustomError(
             "words_many", "at most {words_max} words", {"words_max": search_index.FREE_TEXT_WORDS_MAX}
         )
