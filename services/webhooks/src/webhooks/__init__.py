@@ -1,1 +1,1 @@
-"""Webhooks: a tenant's endpoints, and the signed delivery of events to them, at least once and without one holding up another."""
+"""Webhooks: the endpoints of tenants, and signed delivery of events to them. At least once; no endpoint delays another."""

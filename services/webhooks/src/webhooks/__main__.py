@@ -5,7 +5,7 @@ from shared.service.command_line import main
 from webhooks.app import create_app
 from webhooks.config import Settings
 
-_ACCESS = "Who may do what, and which locations a tenant has: projected into tables of its own."
+_ACCESS = "Projected into tables of its own: who may do what, and which locations a tenant has."
 
 if __name__ == "__main__":
     main(
@@ -16,6 +16,6 @@ if __name__ == "__main__":
         consumes={
             identity.TOPIC: _ACCESS,
             billing.TOPIC: _ACCESS,
-            jobs.TOPIC: "Fanned out to the endpoints that subscribed: stored, matched, delivered.",
+            jobs.TOPIC: "Stored, matched and delivered to the endpoints that subscribed.",
         },
     )

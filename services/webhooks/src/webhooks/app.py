@@ -1,4 +1,4 @@
-"""Composition root: everything that webhooks is made of, in the order in which it is made."""
+"""Composition root: the parts of webhooks, in the order in which they are made."""
 
 from datetime import timedelta
 
@@ -24,11 +24,11 @@ from webhooks.replays import ReplayLimits
 from webhooks.replays import routes as replays_routes
 from webhooks.replays import worker as replays_worker
 
-DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: no merchant's credential opens any route."
+DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: merchants have no access to any route."
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Webhooks in the roles of this process."""
+    """The application of webhooks, in the roles of this process."""
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
     limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second)
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         group=events_consumer.CONSUMER_GROUP,
         read=events_consumer.read_event,
         on_new_records=events_consumer.on_new_events(endpoint_cache=endpoint_cache, dispatcher=dispatcher),
-        # A process that does not deliver leaves no room for anything: its deliveries are found in the queue.
+        # In a process without the role `worker` the dispatcher has no room: all deliveries go to the queue.
         handle=events_consumer.on_batch(
             endpoint_cache=endpoint_cache,
             dispatcher=dispatcher,

@@ -1,4 +1,4 @@
-"""Settings of webhooks; `README.md` lists them with their environment variables."""
+"""Settings of webhooks; `README.md` lists their environment variables."""
 
 import math
 from typing import Annotated, Self
@@ -17,7 +17,7 @@ RETENTION_DAYS_MIN = 15
 
 
 def parse_schedule(value: str) -> tuple[float, ...]:
-    """`5, 300, 1800` (brackets are accepted) → seconds between attempts. Raises `ValueError`."""
+    """Seconds between attempts, read from `5, 300, 1800` or `[5, 300, 1800]`. Raises `ValueError`."""
     schedule = tuple(float(entry) for entry in value.strip().strip("[]").split(",") if entry.strip())
     if len(schedule) > RETRIES_MAX:
         raise ValueError(f"at most {RETRIES_MAX} retries")
@@ -37,15 +37,15 @@ def _check_networks(value: str) -> str:
 
 
 class Settings(ServiceSettings):
-    """What webhooks needs to know beyond what every service does."""
+    """Settings of webhooks alone."""
 
     model_config = SettingsConfigDict(env_prefix="WEBHOOKS_")
 
     port: int = Field(8004, ge=1, le=65535, description="Port to listen on.")
     sealing_keys: VersionedKeys = Field(
-        description="Keys that seal endpoint secrets and headers in the database, <version>:<base64 of 32 bytes>, comma-separated."
+        description="Keys that encrypt endpoint secrets and headers in the database, <version>:<base64 of 32 bytes>, comma-separated."
     )
-    allow_http: bool = Field(False, description="Whether endpoints may use http; by default https alone.")
+    allow_http: bool = Field(False, description="Whether endpoints may use http; by default only https.")
     allowed_private_networks: Annotated[str, NoDecode, AfterValidator(_check_networks)] = Field(
         "", description="Networks (CIDR, comma-separated) that webhooks may reach although they are not public."
     )
@@ -54,58 +54,58 @@ class Settings(ServiceSettings):
         description="Seconds between the attempts of a delivery, comma-separated; each varies by 20 % either way.",
     )
     attempt_timeout_seconds: float = Field(
-        15.0, gt=0, le=60, description="Bound on a whole attempt: connection, request and complete answer."
+        15.0, gt=0, le=60, description="Time limit of a whole attempt: connection, request and complete response."
     )
-    dns_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Bound on looking up a receiver's name.")
-    connect_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Bound on making a connection, TLS included.")
+    dns_timeout_seconds: float = Field(5.0, gt=0, le=60, description="Time limit of the look-up of a receiver's name.")
+    connect_timeout_seconds: float = Field(
+        5.0, gt=0, le=60, description="Time limit of making a connection, including TLS."
+    )
     first_byte_timeout_seconds: float = Field(
-        10.0, gt=0, le=60, description="Bound on the time from the request to the first byte of the answer."
+        10.0, gt=0, le=60, description="Time limit from the request to the first byte of the response."
     )
     ca_file: FilePath | None = Field(
-        None, description="Certificate authorities (PEM) that receivers may have beside those that the system trusts."
+        None, description="Certificate authorities (PEM) that are trusted in addition to those of the system."
     )
     in_flight_max: int = Field(
         2048,
         ge=4,
         le=20_000,
-        description="Attempts under way at once in a process; a quarter of them is kept for retries.",
+        description="Attempts in flight at once in a process; a quarter of them is reserved for retries.",
     )
     endpoint_in_flight_max: int = Field(
         768,
         ge=1,
         le=5000,
-        description="First attempts under way at once to one endpoint, from one process, if it answers fast enough; fewer retries.",
+        description="First attempts in flight at once to one endpoint, from one process, if it answers in time; fewer retries.",
     )
     lease_seconds: float = Field(
         6.0,
         ge=LEASE_SECONDS_MIN,
         le=300,
-        description="After so many seconds without a sign of life from its worker, a delivery is taken up by another.",
+        description="Seconds for which a worker holds a delivery without renewing its lease; then another worker takes it over.",
     )
-    poll_seconds: float = Field(
-        0.2, gt=0, le=10, description="Seconds between two looks for deliveries that have become due."
-    )
+    poll_seconds: float = Field(0.2, gt=0, le=10, description="Seconds between two checks for due deliveries.")
     retention_days: int = Field(
         30,
         ge=RETENTION_DAYS_MIN,
         le=3650,
-        description="Days for which events, deliveries and attempts are kept: longer than Kafka keeps events.",
+        description="Days for which events, deliveries and attempts are kept; must be longer than Kafka keeps events.",
     )
     disable_after_seconds: float = Field(
         432_000.0,
         gt=0,
-        description="An endpoint without a success for so long is disabled, if enough attempts have failed; warned of at half.",
+        description="An endpoint without a success for this time is disabled, if enough attempts have failed; it is warned at half of it.",
     )
     disable_failures_min: int = Field(
-        20, ge=1, description="So many attempts at least have failed before an endpoint is disabled."
+        20, ge=1, description="Attempts that must have failed before an endpoint is disabled."
     )
     breaker_failures: int = Field(
-        10, ge=1, le=1000, description="After so many failures in a row nothing but probes is sent to an endpoint."
+        10, ge=1, le=1000, description="Failures in a row after which only probes are sent to an endpoint."
     )
     endpoints_max: int = Field(50, ge=1, le=1000, description="Endpoints that one tenant may have.")
-    replays_max: int = Field(10, ge=1, le=1000, description="Replays of one tenant that may be running.")
+    replays_max: int = Field(10, ge=1, le=1000, description="Replays of one tenant that may run at once.")
     replay_rate_per_second: float = Field(
-        100.0, gt=0, le=5000, description="Deliveries per second that a replay queues when it names no rate of its own."
+        100.0, gt=0, le=5000, description="Deliveries per second that a replay queues if it sets no rate of its own."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Who changed what; written in the transaction of the change."""
+"""The audit trail: who changed what, written in the transaction of the change."""
 
 from webhooks.audit.operations import record
 from webhooks.audit.tables import AuditRow

@@ -1,4 +1,4 @@
-"""Records who did what, in the transaction of the change."""
+"""Writes the audit trail."""
 
 from datetime import datetime
 
@@ -9,5 +9,5 @@ from webhooks.audit.tables import AuditRow
 
 
 def record(session: AsyncSession, caller: Caller, action: str, subject: str, now: datetime) -> None:
-    """Put on record who did what."""
+    """Store who did what to which subject, in the transaction of the change."""
     session.add(AuditRow(tenant_id=caller.tenant_id, actor=caller.actor, action=action, subject=subject, at=now))

@@ -1,4 +1,4 @@
-"""Test events: made up, sent at once to one endpoint, enabled or not, and forgotten. The answer tells what the attempt met."""
+"""Test events: sent at once to one endpoint, enabled or not, and not stored. The response of the API describes the attempt."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -21,35 +21,38 @@ from webhooks.events import TEST_EVENT, TestState
 from webhooks.http_client import DeliveryTarget, Message, Outcome
 
 AT_ONCE_MAX = 16
-"""Tests that one process makes at a time: each holds a connection to somebody's server for up to the whole attempt's bound."""
+"""Tests under way at once in a process: each may hold a connection until the attempt times out."""
 
 Send = Callable[[DeliveryTarget, Message], Awaitable[Outcome]]
-"""Makes one attempt, signed and guarded like every other."""
+"""Makes one attempt, signed and guarded like all others."""
 
-# As the dispatcher reads it: ids as they are in the database.
+# Raw columns, as the endpoint cache reads them: ids are UUIDs.
 _ROW = text("SELECT * FROM endpoints WHERE id = :id")
 
 
 class EndpointTester:
-    """Tests endpoints, whose secrets `ring` opens; `answers` seals what is kept for repeats. For use inside one event loop."""
+    """Sends test events.
 
-    def __init__(self, database: Database, encryptor: Encryptor, answers: Encryptor, send: Send):
+    `encryptor` decrypts secrets of endpoints; `response_encryptor` encrypts the responses that are kept for idempotency.
+    """
+
+    def __init__(self, database: Database, encryptor: Encryptor, response_encryptor: Encryptor, send: Send):
         self._database = database
         self._encryptor = encryptor
-        self._answers = answers
+        self._response_encryptor = response_encryptor
         self._send = send
         self._under_way = 0
 
     async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
-        """What became of a test event, an `EndpointTest`. Raises `NotFound`, or `TooManyRequests` while many tests are under way.
+        """Send a test event and respond with an `EndpointTest`.
 
-        No connection to the database is held while the receiver takes its time.
+        Raises `NotFound`, or `TooManyRequests` while `AT_ONCE_MAX` tests are under way. No database connection is held during the attempt.
         """
 
         async def attempt() -> Response:
             return render(await self._attempt(caller, endpoint_id, now), 200)
 
-        return await idempotency.run_outside_transaction(self._database, claim, self._answers, attempt)
+        return await idempotency.run_outside_transaction(self._database, claim, self._response_encryptor, attempt)
 
     async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
         async with self._database.reading() as session:

@@ -17,9 +17,9 @@ from webhooks.events import EventRow
 
 
 async def resend(session: AsyncSession, caller: Caller, delivery_id: str, now: datetime) -> Delivery:
-    """The delivery, due at once whatever became of it, with a schedule that begins anew.
+    """Make a delivery due at once, whatever its status, with a new retry schedule.
 
-    Raises `NotFound`, or `Conflict`: its endpoint is off or deleted, its event is not kept any more, or it is under way at this moment.
+    Raises `NotFound`, or `Conflict` if its endpoint is disabled or deleted, its event is no longer stored, or it is under way.
     """
     row = await get_row(session, caller, delivery_id)
     endpoint = await session.get_one(EndpointRow, row.endpoint_id)

@@ -26,9 +26,9 @@ from webhooks.postgres import first_id_at, first_id_of_day, made_at
 
 ATTEMPTS_SHOWN_MAX = 200
 STRETCHES = (250, 1_000, 3_750)
-"""So many deliveries are looked at, stretch by stretch, for those that no index finds; then the page ends as it is."""
+"""Deliveries that a page with unindexed filters examines, step by step; after the last step the page ends as it is."""
 SPAN_DAYS = (0, 7)
-"""Before the day on which a page begins: it is read from that day, then from these before it, then from all."""
+"""Days before the first day of a page. A page reads the partitions of its first day, then those of these days before it, then all."""
 
 
 async def list_deliveries(
@@ -44,16 +44,16 @@ async def list_deliveries(
     created_before: datetime | None,
     now: datetime,
 ) -> Page[Delivery]:
-    """The caller's deliveries, newest first, `created_from` (included) to `created_before` (excluded).
+    """The caller's deliveries, newest first, from `created_from` (inclusive) to `created_before` (exclusive).
 
-    Endpoint, span of time and what is not delivered have indexes in this order. By the rest what lies along it is looked through, so far
-    and no further: a page may be short, or empty, and have a next one.
+    Endpoint, time range and the statuses `pending` and `failed` have indexes in this order. The other filters examine a limited number of
+    deliveries for each page: a page may be short or empty and still have a next one.
     """
     among = [visible_to(caller, DeliveryRow)]
     if endpoint_id is not None:
         among.append(col(DeliveryRow.endpoint_id) == endpoint_id)
     if status is not None and status != "delivered":
-        # For the sake of its index the condition of that index is named, too.
+        # Repeats the condition of the partial index, so that PostgreSQL uses it.
         among += [col(DeliveryRow.status) == status, col(DeliveryRow.status) != literal_column("'delivered'")]
     if created_from is not None:
         among.append(col(DeliveryRow.event_id) >= from_uuid("evt", first_id_at(created_from)))
@@ -93,7 +93,10 @@ async def get(session: AsyncSession, caller: Caller, delivery_id: str) -> Delive
 
 
 async def get_row(session: AsyncSession, caller: Caller, delivery_id: str) -> DeliveryRow:
-    """The row behind a public id: it begins with the event's millisecond, and the rest is a digest of the pair."""
+    """The row with this public id. Raises `NotFound`.
+
+    The id begins with the millisecond of the event, and the rest is a digest of event and endpoint: the row is found by both.
+    """
     wanted = to_uuid(delivery_id)
     first = wanted.int >> 80
     statement = select(DeliveryRow).where(
@@ -134,7 +137,7 @@ def view(row: DeliveryRow) -> Delivery:
 
 
 def _last_attempt(row: DeliveryRow) -> list[Attempt]:
-    """The last attempt stands in the delivery's own row."""
+    """The last attempt, which is stored in the delivery's own row; none before the first."""
     if row.started_at is None or row.latency_ms is None:
         return []
     last = AttemptRow(
@@ -170,24 +173,24 @@ def _attempt(row: AttemptRow) -> Attempt:
     )
 
 
-# -- along the list ------------------------------------------------------------------------------------------------------------
+# -- lists ---------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Some days of the list: planning for the partitions of all days takes longer than reading a page."""
+    """A range of days of the list: to plan for the partitions of all days takes longer than to read a page."""
 
     begin: UUID | None
     end: UUID | None
 
     def holds(self, event_id: Any) -> ColumnElement[bool]:
-        """The events of these days."""
+        """The condition that an event is of these days."""
         begins = true() if self.begin is None else event_id >= literal(self.begin, Uuid())
         return and_(begins, true() if self.end is None else event_id < literal(self.end, Uuid()))
 
 
 def _spans(newest: datetime) -> Iterator[_Span]:
-    """The day of this instant and all later ones, the days before it, all that is older."""
+    """The day of this instant and all later ones, then `SPAN_DAYS` before it, then all older days."""
     end = None
     for days in SPAN_DAYS:
         begin = first_id_of_day(newest, days_before=days)
@@ -203,21 +206,21 @@ async def _parts(newest: datetime, first: str | None) -> AsyncGenerator[ColumnEl
 
 @dataclass(frozen=True, slots=True)
 class _UnindexedFilters:
-    """What no index has in the order of the list."""
+    """Filters for which there is no index in the order of the list."""
 
     event_type: str | None = None
     delivered: bool = False
     location_id: UUID | None = None
 
     def of(self, looked_at: CTE, span: _Span) -> list[ColumnElement[bool]]:
-        """As conditions of what is looked at."""
+        """The filters as conditions on the examined rows."""
         conditions: list[ColumnElement[bool]] = []
         if self.event_type is not None:
             conditions.append(looked_at.c.event_type == self.event_type)
         if self.delivered:
             conditions.append(looked_at.c.status == "delivered")
         if self.location_id is not None:
-            # By the event's key, one by one: as a join it could be read from all events there are.
+            # By the key of the event, for each row: as a join PostgreSQL might read all events.
             event_id = col(EventRow.id)
             at_location = select(literal(self.location_id) == any_(col(EventRow.location_ids)))
             of_event = at_location.where(event_id == looked_at.c.event_id, span.holds(event_id)).limit(1)
@@ -233,7 +236,7 @@ async def _look_through(
     filters: object,
     newest: datetime,
 ) -> Page[Delivery]:
-    """A page of those `among` the caller's that are wanted: filled as far as the stretches reach, which the next page goes on from."""
+    """A page of the `wanted` deliveries `among` the caller's. It examines `STRETCHES` rows; the next page continues there."""
     asked = [filters, True]
     position = paging.position(asked)
     spans = _spans(newest if position is None else made_at(to_uuid(position[0])))
@@ -267,14 +270,17 @@ def _beyond(position: Sequence[str] | None) -> list[ColumnElement[bool]]:
         return []
     keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
     values = (literal(position[0], TypedId("evt")), literal(position[1], TypedId("ep")))
-    # The first of the two leaves out the days that are over.
+    # The first condition lets PostgreSQL leave out the partitions of later days.
     return [keys[0] <= values[0], tuple_(*keys) < tuple_(*values)]
 
 
 def _stretch(
     among: Sequence[ColumnElement[bool]], span: _Span, wanted: _UnindexedFilters, rows_max: int, found_max: int
 ) -> Select[Any]:
-    """The first `rows_max` of a span: how many there are, the last of them, and beside these each that is wanted."""
+    """Examines the first `rows_max` rows of a span.
+
+    Each row of the result has the number of examined rows, the last one, and a wanted one.
+    """
     keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
     first_ones = select(*keys, col(DeliveryRow.event_type), col(DeliveryRow.status)).where(*among, span.holds(keys[0]))
     looked_at = _fixed(first_ones.order_by(*(key.desc() for key in keys)).limit(rows_max), "looked_at")
@@ -295,5 +301,5 @@ def _stretch(
 
 
 def _fixed(statement: Select[*tuple[Any, ...]], name: str) -> CTE:
-    """Made before anything is done with it: nothing may lead PostgreSQL to read more than it says."""
+    """The statement as a materialized CTE, so that PostgreSQL reads no more rows than its limit."""
     return statement.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")

@@ -1,4 +1,4 @@
-"""Records results of attempts in groups: one statement for each group, fenced by the token of the lease."""
+"""Records results of attempts in groups: one statement for each group, fenced by the tokens of the leases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,8 @@ from webhooks.http_client import Outcome
 from webhooks.postgres import NO_VALUES, AutocommitConnection, Statement, array_literal, sparse_array_literal
 from webhooks.queue import HELD_BATCHES, LeasedDelivery, LeaseKey, batches_left
 
-# Arrays come as literals: the driver's own encoding of arrays looks at each element several times, and costs more than all the rest of an
-# attempt's record. Where all of a column is null, its array is empty, and `unnest` fills up with nulls; in the list of columns it makes
-# rows as they are asked for, and writes none aside.
+# Arrays are passed as literals (`webhooks.postgres.array_literals`). An empty array stands for a column of nulls. `unnest` in the list of
+# columns makes rows one by one; in FROM it would write them all to a temporary store first.
 _RESULTS = """
     SELECT r.*, k.tenant_id, k.livemode, k.event_type FROM (
         SELECT unnest(CAST(CAST(:event_ids AS text) AS uuid[])) AS event_id,
@@ -30,7 +29,7 @@ _RESULTS = """
         ) AS r JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
             WITH ORDINALITY AS k (tenant_id, livemode, event_type, kind) USING (kind)
 """
-# A delivery's row as its last attempt left it; without a number it was the first.
+# The row of a delivery after its last attempt. An attempt without a number is the first.
 _WRITE = """
     INSERT INTO deliveries (
         event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
@@ -44,7 +43,7 @@ _WRITE = """
 """
 # Results of first attempts under batch leases. Those of a lease that is not held any more are dropped.
 _HELD_RESULTS = f"{_RESULTS} WHERE r.token IN (SELECT token FROM held_batches)"  # noqa: S608 - fixed text
-# Where all were delivered, and none has a row yet: the usual group, for two thirds of what the next statement takes.
+# The usual group: all were delivered and none has a row yet. It takes two thirds of the time of the next statement.
 _RECORD_DELIVERED = Statement(
     f"WITH {HELD_BATCHES}, written AS ({_WRITE} FROM ({_HELD_RESULTS}) AS result) SELECT token FROM held_batches"  # noqa: S608
 )
@@ -60,7 +59,7 @@ _RECORD_FIRST = Statement(
     SELECT token FROM held_batches
     """  # noqa: S608 - fixed text
 )
-# Results of what was leased out of the queue: the row's last attempt moves to the log, and this one takes its place.
+# Results of deliveries that were leased from the queue: the previous attempt moves from the delivery's row to the log.
 _RECORD_LEASED = Statement(
     f"""
     WITH result AS MATERIALIZED (
@@ -111,7 +110,7 @@ _RECORD_LEASED = Statement(
 
 @dataclass(slots=True)
 class AttemptResult:
-    """An attempt that was made, and what follows from it."""
+    """The outcome of an attempt, and the decision that follows from it."""
 
     leased: LeasedDelivery
     outcome: Outcome
@@ -121,7 +120,7 @@ class AttemptResult:
 async def record_first_attempts(
     source: AsyncSession | AutocommitConnection, results: Sequence[AttemptResult]
 ) -> set[int]:
-    """Write down first attempts out of flights; the tokens of those flights that were still ours."""
+    """Record first attempts under batch leases; return the tokens of the leases that were still held."""
     values = {**_columns(results), "numbers": NO_VALUES, **batches_left([result.leased for result in results])}
     all_delivered = values["causes"] == NO_VALUES
     rows = await _RECORD_DELIVERED.rows_if_new(source, values) if all_delivered else None
@@ -146,7 +145,7 @@ def _columns(results: Sequence[AttemptResult]) -> Mapping[str, object]:
     leased = [result.leased for result in results]
     outcomes = [result.outcome for result in results]
     timings = [outcome.timings for outcome in outcomes]
-    # Few in a group differ in these three, and an event's type is not ours to put into a literal.
+    # A group has few different values of these three, and the type of an event would have to be quoted in a literal.
     numbers: dict[tuple[UUID, bool, str], int] = {}
     kinds = [
         numbers.setdefault((one.event.tenant_id, one.event.livemode, one.event.type), len(numbers) + 1)
@@ -175,5 +174,5 @@ def _columns(results: Sequence[AttemptResult]) -> Mapping[str, object]:
 
 
 def _texts(values: Sequence[str | None]) -> Sequence[str | None]:
-    """What strangers wrote goes by the driver's own encoding."""
+    """Texts from receivers are encoded by the driver, never by us; an empty list if all are None."""
     return values if any(value is not None for value in values) else []

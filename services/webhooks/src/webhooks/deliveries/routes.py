@@ -1,4 +1,4 @@
-"""Deliveries: looked at, sent again."""
+"""Routes of deliveries."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -23,19 +23,20 @@ def router() -> Router:
         session: Searching,
         caller: CurrentCaller,
         paging: PageRequest,
-        endpoint_id: Annotated[EndpointId | None, Query(description="Of this endpoint.")] = None,
+        endpoint_id: Annotated[EndpointId | None, Query(description="Only to this endpoint.")] = None,
         event_type: Annotated[
-            str | None, Query(max_length=PATTERN_LENGTH_MAX, description="Of this type, such as job.created.")
+            str | None,
+            Query(max_length=PATTERN_LENGTH_MAX, description="Only of this event type, such as job.created."),
         ] = None,
-        status: Annotated[DeliveryStatus | None, Query(description="In this status.")] = None,
-        location_id: Annotated[LocationId | None, Query(description="Of events of this location.")] = None,
-        created_from: Annotated[Timestamp | None, Query(description="Made at or after this instant.")] = None,
-        created_before: Annotated[Timestamp | None, Query(description="Made before this instant.")] = None,
+        status: Annotated[DeliveryStatus | None, Query(description="Only with this status.")] = None,
+        location_id: Annotated[LocationId | None, Query(description="Only of events of this location.")] = None,
+        created_from: Annotated[Timestamp | None, Query(description="Only of events at or after this instant.")] = None,
+        created_before: Annotated[Timestamp | None, Query(description="Only of events before this instant.")] = None,
     ) -> Page[Delivery]:
         """List deliveries, newest first.
 
-        By `event_type`, `location_id` and `status=delivered` 5,000 deliveries are looked through for a page: it may be short, even empty,
-        and not the last. Go on with `next_cursor` while `has_more`.
+        With `event_type`, `location_id` or `status=delivered` a page examines 5,000 deliveries: it may be short or empty and still not be
+        the last. Continue with `next_cursor` while `has_more`.
         """
         return await deliveries.list_deliveries(
             session,
@@ -53,15 +54,15 @@ def router() -> Router:
     @routes.get("/v1/deliveries/{delivery_id}")
     @requires(READ)
     async def get_delivery(delivery_id: DeliveryId, session: Reading, caller: CurrentCaller) -> DeliveryDetail:
-        """Read a delivery with everything that was tried."""
+        """Read a delivery with its attempts."""
         return await deliveries.get(session, caller, delivery_id)
 
     @routes.post("/v1/deliveries/{delivery_id}/resend", status_code=202)
     @requires(REPLAY)
     async def resend_delivery(delivery_id: DeliveryId, session: Transaction, caller: CurrentCaller) -> Delivery:
-        """Send a delivery again, whatever became of it; one that waits for its retry is tried at once.
+        """Send a delivery again, whatever its status; one that waits for a retry is attempted at once.
 
-        409 while it is under way, when its endpoint is disabled or deleted, and when its event is not kept any more.
+        409 while it is under way, if its endpoint is disabled or deleted, and if its event is no longer stored.
         """
         return await deliveries.resend(session, caller, delivery_id, datetime.now(UTC))
 

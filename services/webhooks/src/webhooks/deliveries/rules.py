@@ -12,7 +12,7 @@ from webhooks.http_client import Outcome
 
 
 def delivery_id(event_id: UUID, endpoint_id: UUID) -> UUID:
-    """The public id of a delivery: of version 7, the event's millisecond, and a digest of the pair."""
+    """The public id of a delivery: a UUID of version 7 with the millisecond of the event and a digest of event and endpoint."""
     digest = int.from_bytes(hashlib.sha256(event_id.bytes + endpoint_id.bytes).digest()[:10])
     return UUID(int=event_id.int >> 80 << 80 | digest & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)
 
@@ -27,7 +27,7 @@ _RETRY_AFTER_LENGTH_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`retry_seconds` None and `failure` None: delivered."""
+    """Delivered if `retry_seconds` and `failure` are both None; retried after `retry_seconds`; or given up because of `failure`."""
 
     retry_seconds: float | None = None
     failure: Failure | None = None
@@ -38,7 +38,10 @@ class Decision:
 
 
 def decide(outcome: Outcome, *, attempt: int, schedule: Sequence[float], now: datetime, chance: float) -> Decision:
-    """What to do after attempt number `attempt` (from 1). `schedule` holds the seconds between attempts; `chance` is in [0, 1)."""
+    """The decision after attempt number `attempt` (from 1).
+
+    `schedule` has the seconds between attempts; `chance` in [0, 1) sets the jitter.
+    """
     if outcome.cause is None:
         return Decision()
     if outcome.response_status == GONE_STATUS:
@@ -46,12 +49,12 @@ def decide(outcome: Outcome, *, attempt: int, schedule: Sequence[float], now: da
     if attempt > len(schedule):
         return Decision(failure="exhausted")
     delay_seconds = schedule[attempt - 1] * (1 - JITTER + 2 * JITTER * chance)
-    # A receiver that names a time is not asked before it; jitter comes only on our own schedule.
+    # `Retry-After` only ever delays, and gets no jitter: a receiver is not asked before the time that it named.
     return Decision(retry_seconds=max(delay_seconds, retry_after_seconds(outcome.retry_after, now)))
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float:
-    """Seconds that a `Retry-After` (seconds or HTTP date) asks for, 24 hours at most; 0 for none or nonsense."""
+    """The seconds of a `Retry-After` header (seconds or HTTP date), 24 hours at most; 0 if it is missing or malformed."""
     if value is None or len(value) > _RETRY_AFTER_LENGTH_MAX:
         return 0.0
     text = value.strip()

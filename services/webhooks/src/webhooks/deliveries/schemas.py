@@ -15,12 +15,12 @@ class Delivery(BaseModel):
     object: Literal["delivery"] = "delivery"
     id: str
     endpoint_id: str
-    event_id: str = ApiField(description="Sent as `webhook-id`, the same with each attempt.")
+    event_id: str = ApiField(description="Sent as `webhook-id`, the same for each attempt.")
     event_type: str
-    status: DeliveryStatus = ApiField(description="`pending` until it was accepted or given up.")
+    status: DeliveryStatus = ApiField(description="`pending` until it is delivered or given up.")
     attempts_made: int
     response_status: int | None = ApiField(
-        description="HTTP status of the last attempt; null when there was no answer."
+        description="HTTP status of the last attempt; null if there was no response."
     )
     cause: str | None = ApiField(
         description="Why the last attempt failed: dns, tls, connect, timeout, blocked, too_large, status, protocol, "
@@ -43,27 +43,27 @@ class Attempt(BaseModel):
     object: Literal["delivery_attempt"] = "delivery_attempt"
     number: int
     started_at: datetime
-    latency_ms: int = ApiField(description="Milliseconds in all.")
-    dns_ms: int | None = ApiField(description="Milliseconds for the name; null when it was known.")
-    connect_ms: int | None = ApiField(description="Milliseconds for the connection; null when one was kept.")
-    tls_ms: int | None = ApiField(description="Milliseconds for TLS; null without it, or when a connection was kept.")
-    first_byte_ms: int | None = ApiField(description="Milliseconds from the request to the first byte of the answer.")
+    latency_ms: int = ApiField(description="Milliseconds of the whole attempt.")
+    dns_ms: int | None = ApiField(description="Milliseconds of the DNS look-up; null if the name was cached.")
+    connect_ms: int | None = ApiField(description="Milliseconds to connect; null if an open connection was used.")
+    tls_ms: int | None = ApiField(
+        description="Milliseconds of the TLS handshake; null without TLS or if an open connection was used."
+    )
+    first_byte_ms: int | None = ApiField(description="Milliseconds from the request to the first byte of the response.")
     result: Literal["delivered", "failed"]
     response_status: int | None
     cause: str | None
-    response_body: str | None = ApiField(
-        description="Beginning of what the receiver answered, 4,096 characters at most."
-    )
+    response_body: str | None = ApiField(description="Beginning of the response body, 4,096 characters at most.")
 
 
 class DeliveryDetail(Delivery):
-    """A delivery with everything that was tried."""
+    """A delivery with its attempts."""
 
-    attempts: list[Attempt] = ApiField(description="In the order in which they were made, the last 200 of them.")
+    attempts: list[Attempt] = ApiField(description="The last 200 attempts, oldest first.")
 
 
 class EndpointTest(BaseModel):
-    """What became of a test event: sent at once, not kept, not tried again."""
+    """The result of a test event, which is sent at once, not stored and not retried."""
 
     object: Literal["webhook_endpoint_test"] = "webhook_endpoint_test"
     endpoint_id: str

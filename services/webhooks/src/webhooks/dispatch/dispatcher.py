@@ -1,7 +1,8 @@
-"""The dispatcher: takes first attempts from the fan-out and what is due from the queue, has it attempted, and gives back what it cannot do.
+"""The dispatcher: takes first attempts from the fan-out and due deliveries from the queue, and has them attempted and recorded.
 
-Killed at any line it loses nothing: what it held is due again when its leases end. Stopped in order it finishes what is under way and
-gives the rest back at once. No task stands for an attempt: the sender calls back, and one writer records.
+If it is killed nothing is lost: its deliveries are due again when their leases expire. If it is stopped in order it finishes the attempts
+in flight and releases the other deliveries at once. An attempt has no task of its own: the sender calls back, and one result writer
+records.
 """
 
 import asyncio
@@ -32,19 +33,20 @@ from webhooks.http_client import IDLE_MAX, Outcome, Sender
 from webhooks.queue import FIRST_ENDPOINT, LeasedDelivery
 
 SLOTS_PER_RETRY_SLOT = 4
-"""One place in so many is kept for retries."""
+"""One slot in this many is reserved for retries."""
 RETRY_ENDPOINTS = 8
-"""So many endpoints at least share the retries' places."""
+"""One retry slot in this many is the most that one endpoint has."""
 CLAIM_MAX = 500
 CLAIM_GAP_SECONDS = 0.005
 CLAIM_REST_SECONDS = 0.025
 RENEWALS_PER_LEASE = 3
 CHECK_SECONDS = 1.0
 SLOW_SECONDS = 2.0
-"""A first attempt that takes longer is shown as pending."""
+"""A first attempt that takes longer moves to the queue, where its delivery is shown as pending."""
 WAITING_SECONDS_MAX = 5.0
-"""What waits for longer goes back to the queue."""
+"""Deliveries that have waited longer in memory go back to the queue."""
 PRESSURE_MAX = 1500
+"""With more deliveries waiting the fan-out pauses before its next batch, `PRESSURE_SECONDS_MAX` at most."""
 PRESSURE_STEP_SECONDS = 0.02
 PRESSURE_SECONDS_MAX = 2.0
 HEALTH_SECONDS = 5.0
@@ -58,7 +60,7 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Delivers what is due, in this process."""
+    """Attempts deliveries in this process."""
 
     def __init__(
         self,
@@ -106,7 +108,7 @@ class Dispatcher:
         self.prestore = PrestoreDispatch(self._first, endpoint_cache)
         self._wakers = {scheduler: Wakeup() for scheduler in self._schedulers}
         self._starved: set[Scheduler] = set()
-        """Those that left something in the queue for lack of room."""
+        """Schedulers that may have left due deliveries in the queue because they had too few free slots."""
         self._filling: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         endpoint_cache.on_change.append(self._on_change)
@@ -117,11 +119,11 @@ class Dispatcher:
     # -- for the fan-out -------------------------------------------------------------------------------------------------------
 
     def room(self, endpoint_id: UUID) -> int:
-        """How many first attempts for this endpoint can be taken on at once."""
+        """How many more first attempts to this endpoint can be accepted."""
         return self._first.room(endpoint_id)
 
     async def make_room(self) -> None:
-        """Returns when what waits for a place, and will get one soon, is little enough for another batch."""
+        """Wait until few enough deliveries wait for a slot, so that another batch may be taken."""
         until = time.monotonic() + PRESSURE_SECONDS_MAX
         while self._first.waiting_count > PRESSURE_MAX and self._first.pressure() > PRESSURE_MAX:
             if time.monotonic() > until:
@@ -129,7 +131,7 @@ class Dispatcher:
             await asyncio.sleep(PRESSURE_STEP_SECONDS)
 
     def accept(self, found: FanOutResult) -> None:
-        """Make the first attempts of a batch; its flight is real (committed)."""
+        """Make the first attempts of a batch, whose lease is committed."""
         if found.leased or found.begun:
             self._result_writer.batch_leases[found.lease.token] = found.lease
         for result in self.prestore.stored(found.event_ids, found.begun, found.lease):
@@ -140,7 +142,7 @@ class Dispatcher:
             self.wake()
 
     def wake(self) -> None:
-        """Something has been added to the queue."""
+        """Look for due deliveries at once: something was added to the queue."""
         for waker in self._wakers.values():
             waker.set()
 
@@ -185,7 +187,7 @@ class Dispatcher:
         self._sender.send(endpoint_queue.target, leased.event.message, partial(self._ended, leased, endpoint_queue))
 
     def _ended(self, leased: LeasedDelivery, endpoint_queue: EndpointQueue, outcome: Outcome) -> None:
-        """An attempt has its outcome: decide, have it recorded, let others have the place."""
+        """Handle the outcome of an attempt: decide, pass the result to the result writer, free the slot."""
         now = time.monotonic()
         throttle = endpoint_queue.throttle
         if outcome.cause is None:
@@ -226,10 +228,10 @@ class Dispatcher:
             chance=random.random(),  # noqa: S311 - jitter
         )
 
-    # -- turns -----------------------------------------------------------------------------------------------------------------
+    # -- slots -----------------------------------------------------------------------------------------------------------------
 
     def _fill_soon(self) -> None:
-        """Once for all outcomes that a turn of the loop brings, and never from within a sender's call."""
+        """Fill free slots in the next turn of the event loop: once for all outcomes of this turn, and outside the sender's callback."""
         if self._filling is None:
             self._filling = asyncio.get_running_loop().call_soon(self._fill)
 
@@ -267,7 +269,7 @@ class Dispatcher:
     # -- the queue -------------------------------------------------------------------------------------------------------------
 
     async def _claim(self, scheduler: Scheduler, *, retry: bool) -> None:
-        """Keep a lane filled from the queue: at once while there is more, else when there may be something."""
+        """Claim due deliveries for a scheduler until cancelled: again at once while there are more, else after `wake` or `_look`."""
         after = FIRST_ENDPOINT
         waker = self._wakers[scheduler]
         while True:
@@ -282,13 +284,13 @@ class Dispatcher:
             await asyncio.sleep(CLAIM_GAP_SECONDS if found else CLAIM_REST_SECONDS)
 
     async def _look(self) -> None:
-        """Wake the lanes for which something is in the queue."""
+        """Wake the schedulers for which there are rows in the queue."""
         for scheduler, holds in zip(self._schedulers, await queue.peek(self._result_writer.autocommit), strict=True):
             if holds:
                 self._wakers[scheduler].set()
 
     async def _claim_once(self, scheduler: Scheduler, *, retry: bool, after: UUID) -> tuple[int, UUID]:
-        """How many were claimed, and the endpoint after which to look next."""
+        """Claim once. Returns how many deliveries were claimed, and the endpoint after which to claim next."""
         rows_max = min(scheduler.free, CLAIM_MAX)
         self._starved.add(scheduler)
         if rows_max == 0:
@@ -309,10 +311,10 @@ class Dispatcher:
         self._take_on(scheduler, leased)
         return len(leased), after
 
-    # -- keeping watch ---------------------------------------------------------------------------------------------------------
+    # -- maintenance -----------------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        """Keep alive the leases of everything that is held for longer than one step."""
+        """Renew the leases of deliveries that are held for longer than one step."""
         await self._result_writer.renew()
         held_until = time.monotonic() + self._lease_seconds
         step_seconds = self._lease_seconds / RENEWALS_PER_LEASE
@@ -328,11 +330,11 @@ class Dispatcher:
             async with self._database.transaction() as session:
                 ours = await queue.renew(session, some, self._lease_seconds)
             for one in some:
-                # What is not ours any more does not begin; what is under way ends by itself, and its record changes nothing.
+                # With an expired lease a waiting delivery does not begin, and the result of an attempt in flight changes nothing.
                 one.lease.held_until = held_until if one.key in ours else 0.0
 
     async def _check(self) -> None:
-        """Show what takes long, give back what waits for long, measure."""
+        """Move slow first attempts to the queue, release deliveries that have waited for long, and measure rates."""
         now = time.monotonic()
         slow_seconds = min(SLOW_SECONDS, self._lease_seconds / RENEWALS_PER_LEASE)
         for scheduler in self._schedulers:
@@ -370,18 +372,18 @@ class Dispatcher:
             await self._metrics.look(session)
 
     async def _stop(self) -> None:
-        """Give back what waits, let what is under way end, break off and give back the rest."""
+        """Release waiting deliveries, let attempts in flight end, abort and release the rest."""
         for scheduler in self._schedulers:
             self._result_writer.release(scheduler.close())
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                while any(scheduler.in_flight for scheduler in self._schedulers):  # noqa: ASYNC110 - two lanes, and none of them empty for long
+                while any(scheduler.in_flight for scheduler in self._schedulers):  # noqa: ASYNC110 - polled for `STOP_SECONDS` at most
                     await asyncio.sleep(CLAIM_GAP_SECONDS)
-        broken_off = [one for scheduler in self._schedulers for one in scheduler.under_way]
+        aborted = [one for scheduler in self._schedulers for one in scheduler.under_way]
         await self._sender.close()
-        # What has begun early is still in Kafka, too.
-        self._result_writer.release([one for one in broken_off if not one.ended and one.lease.token != NOT_STORED])
+        # An event that is not stored yet is still in Kafka.
+        self._result_writer.release([one for one in aborted if not one.ended and one.lease.token != NOT_STORED])
         with suppress(TimeoutError):
-            # What is not written by then is due when its lease ends.
+            # A delivery whose result is not written by then is due when its lease expires.
             async with asyncio.timeout(RECORD_SECONDS):
                 await self._result_writer.drain()

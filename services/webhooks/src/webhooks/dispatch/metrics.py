@@ -1,4 +1,4 @@
-"""What a worker shows of itself: attempts, what waits, what is under way, breakers."""
+"""Metrics of the dispatcher: attempts, the queue, deliveries in memory, circuit breakers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,30 +36,34 @@ class DispatchMetrics:
         self._attempts = metrics.counter(
             "waybill_webhook_attempts", "Attempts by result: delivered, or the cause of the failure.", ("result",)
         )
-        self._given_up = metrics.counter("waybill_webhook_given_up", "Deliveries given up, by reason.", ("failure",))
+        self._given_up = metrics.counter(
+            "waybill_webhook_given_up", "Deliveries that were given up, by reason.", ("failure",)
+        )
         self._delivery_seconds = metrics.distribution(
             "waybill_webhook_delivery_seconds", "Seconds from the event to the receiver's acceptance."
         )
-        self._due = metrics.gauge("waybill_webhook_due", "Deliveries in the queue (counted up to a bound).")
+        self._due = metrics.gauge("waybill_webhook_due", "Deliveries in the queue, counted up to a limit.")
         self._oldest_seconds = metrics.gauge(
-            "waybill_webhook_oldest_due_seconds", "How long the oldest delivery of the queue has been due."
+            "waybill_webhook_oldest_due_seconds", "Seconds for which the oldest delivery in the queue has been due."
         )
-        in_flight = metrics.gauge("waybill_webhook_in_flight", "Attempts under way.", ("lane",))
-        waiting = metrics.gauge("waybill_webhook_waiting", "Deliveries in memory that wait for a place.", ("lane",))
+        in_flight = metrics.gauge("waybill_webhook_in_flight", "Attempts in flight.", ("lane",))
+        waiting = metrics.gauge("waybill_webhook_waiting", "Deliveries in memory that wait for a slot.", ("lane",))
         for name, scheduler in schedulers.items():
             in_flight.labels(name).set_function(partial(_in_flight, scheduler))
             waiting.labels(name).set_function(partial(_waiting, scheduler))
-        open_breakers = metrics.gauge("waybill_webhook_open_breakers", "Endpoints to which nothing is sent but probes.")
+        open_breakers = metrics.gauge("waybill_webhook_open_breakers", "Endpoints whose circuit breaker is open.")
         open_breakers.set_function(throttles.open_count)
         batch_leases = metrics.gauge(
-            "waybill_webhook_flights", "Batches of first attempts that are not recorded in full."
+            "waybill_webhook_flights", "Batch leases with deliveries that are not recorded yet."
         )
         batch_leases.set_function(lambda: len(result_writer.batch_leases))
-        stale = metrics.gauge("waybill_webhook_stale_results", "Results that came after their lease was lost, so far.")
+        stale = metrics.gauge(
+            "waybill_webhook_stale_results", "Results that came after their lease had expired, so far."
+        )
         stale.set_function(lambda: result_writer.stale)
 
     def count(self, results: Sequence[AttemptResult]) -> None:
-        """These were recorded."""
+        """Count results that were recorded."""
         met = Counter([result.outcome.cause or "delivered" for result in results])
         for cause, count in met.items():
             self._attempts.labels(cause).inc(count)
@@ -72,7 +76,7 @@ class DispatchMetrics:
                     self._given_up.labels(failure).inc(count)
 
     async def look(self, session: AsyncSession) -> None:
-        """How the queue is at the moment."""
+        """Measure the queue."""
         row = (await session.execute(_QUEUE, {"rows_max": REPORTED_ROWS_MAX})).one()
         self._due.set(row.depth)
         self._oldest_seconds.set(max(0.0, float(row.oldest_seconds or 0)))

@@ -1,4 +1,4 @@
-"""What a process needs that has thousands of attempts under way."""
+"""Settings of a process with thousands of attempts in flight."""
 
 import gc
 import resource
@@ -7,13 +7,13 @@ import structlog
 
 FILES_BESIDES = 512
 COLLECTED_AFTER = (20_000, 20, 50)
-"""Objects, and collections of the younger generations."""
+"""Thresholds of the garbage collector: new objects, and collections of the two younger generations."""
 
 log = structlog.get_logger()
 
 
 def allow_files(wanted: int) -> None:
-    """Each attempt and each connection kept is an open file: raise this process's soft limit as far as the hard limit lets us."""
+    """Raise the soft limit of open files to `wanted` or to the hard limit: each attempt and each idle connection is an open file."""
     wanted += FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -25,5 +25,5 @@ def allow_files(wanted: int) -> None:
 
 
 def collect_seldom() -> None:
-    """Thousands of deliveries wait in memory, and none of them is part of a cycle: looking for cycles took a quarter of the time."""
+    """Collect garbage less often: thousands of deliveries wait in memory without cycles, and the search took a quarter of the time."""
     gc.set_threshold(*COLLECTED_AFTER)

@@ -1,7 +1,7 @@
-"""Everything that a worker writes about what it holds, one group after the other: results, what is given back, what takes long.
+"""The result writer: writes, group by group, the results of attempts, released deliveries, and slow first attempts.
 
-No delivery pays for a transaction of its own, and none waits for more than a few milliseconds. Because there is one writer, a delivery is
-never moved to the queue while its result is being written. While the database is away everything waits, and with it new attempts.
+A delivery needs no transaction of its own, and waits only some milliseconds. There is one writer, so a delivery never moves to the queue
+while its result is being written. While the database is unavailable results wait, and with `UNRECORDED_MAX` of them no attempt begins.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from webhooks.queue import Lease, LeasedDelivery, new_token
 
 GROUP_MAX = 500
 UNRECORDED_MAX = 8192
-"""With so many results unrecorded nothing new begins."""
+"""Unrecorded results with which no new attempt begins."""
 GATHER_SECONDS = 0.02
 BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 2.0
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class ResultWriter:
-    """Writes until cancelled. `recorded` is called after each group, with those results that were still ours."""
+    """Writes until cancelled. `recorded` is called after each group with the results whose lease was still held."""
 
     def __init__(
         self, database: Database, *, lease_seconds: float, recorded: Callable[[Sequence[AttemptResult]], None]
@@ -48,28 +48,28 @@ class ResultWriter:
         self._arrived = Wakeup()
         self._writing = False
         self.batch_leases: dict[int, Lease] = {}
-        """Those of this process that are not recorded in full."""
+        """Batch leases of this process with unrecorded deliveries, by token."""
         self.stale = 0
-        """Results that came after their lease was lost, so far."""
+        """Results that came after their lease had expired, so far."""
 
     @property
     def is_behind(self) -> bool:
         return len(self._results) >= UNRECORDED_MAX
 
     def add(self, result: AttemptResult) -> None:
-        """Have a result written."""
+        """Write this result with the next group."""
         result.leased.ended = True
         self._results.append(result)
         self._arrived.set()
 
     def release(self, held: Collection[LeasedDelivery]) -> None:
-        """Have deliveries, of which no attempt is under way, made due for anybody."""
+        """Make deliveries without an attempt in flight due for any worker."""
         if held:
             self._returned.extend(held)
             self._arrived.set()
 
     def move_to_queue(self, slow: Collection[LeasedDelivery]) -> None:
-        """Have first attempts that take long moved from their flights to the queue, where they are seen; they stay ours."""
+        """Move slow first attempts from their batch lease to the queue, where they are shown as pending. This worker keeps them."""
         if slow:
             self._slow.extend(slow)
             self._arrived.set()
@@ -85,16 +85,16 @@ class ResultWriter:
                 await self._write_all()
 
     async def close(self) -> None:
-        """After `run` has ended."""
+        """Close the connection, after `run` has ended."""
         await self.autocommit.close()
 
     async def drain(self) -> None:
-        """Returns when everything is written."""
+        """Wait until everything is written."""
         while self._results or self._returned or self._slow or self._writing:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(GATHER_SECONDS)
 
     async def renew(self) -> None:
-        """Keep alive the flights that are not recorded in full."""
+        """Renew the batch leases that have unrecorded deliveries."""
         held_until = time.monotonic() + self._lease_seconds
         aging = [
             token
@@ -134,7 +134,7 @@ class ResultWriter:
     async def _until_done(
         self, write: Callable[[], Awaitable[None]], otherwise: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Until it is written. What cannot be written at all is left to the end of its lease."""
+        """Retry until it is written. What can never be written is given to `otherwise`, or left until its lease expires."""
         failures = 0
         while True:
             try:
@@ -158,13 +158,13 @@ class ResultWriter:
         else:
             kept = await self._write_all_kinds(of_batches, [one for one in results if not one.leased.lease.is_batch])
         self.stale += len(results) - len(kept)
-        self._count_recorded(result.leased for result in of_batches)
+        self._count_down(result.leased for result in of_batches)
         self._recorded(kept)
 
     async def _write_all_kinds(
         self, of_batches: Sequence[AttemptResult], leased: Sequence[AttemptResult]
     ) -> list[AttemptResult]:
-        """Those results that were still ours."""
+        """Record both kinds of results; return those whose lease was still held."""
         kept: list[AttemptResult] = []
         async with self._database.transaction() as session:
             if leased:
@@ -179,7 +179,10 @@ class ResultWriter:
         return kept
 
     async def _write_singly(self, results: Sequence[AttemptResult]) -> None:
-        """One result that cannot be written must not hold up the others; it is attempted again after its lease."""
+        """Write each result by itself, so that one that cannot be written does not block the others.
+
+        It is attempted again after its lease.
+        """
         for result in results:
             try:
                 await self._write_results([result])
@@ -187,7 +190,7 @@ class ResultWriter:
                 log.exception(
                     "result_lost", event_id=str(result.leased.event.id), endpoint_id=str(result.leased.endpoint_id)
                 )
-                # Its flight is not renewed any more, so it is broken up.
+                # Its batch lease is not renewed any more, so it expires and is released.
                 self.batch_leases.pop(result.leased.lease.token, None)
 
     async def _write_slow(self, slow: Sequence[LeasedDelivery]) -> None:
@@ -196,7 +199,7 @@ class ResultWriter:
         token, held_until = new_token(), time.monotonic() + self._lease_seconds
         async with self._database.transaction() as session:
             ours = await queue.move_to_queue(session, slow, token=token, lease_seconds=self._lease_seconds)
-        self._count_recorded(slow)
+        self._count_down(slow)
         for one in slow:
             if (one.event.id, one.endpoint_id) in ours:
                 one.lease = Lease(token, held_until)
@@ -209,9 +212,9 @@ class ResultWriter:
             if of_batches:
                 await queue.move_to_queue(session, of_batches, token=None, lease_seconds=0.0)
             await queue.release(session, [one for one in returned if not one.lease.is_batch])
-        self._count_recorded(of_batches)
+        self._count_down(of_batches)
 
-    def _count_recorded(self, leaving: Iterable[LeasedDelivery]) -> None:
+    def _count_down(self, leaving: Iterable[LeasedDelivery]) -> None:
         for one in leaving:
             one.lease.unrecorded -= 1
             if one.lease.unrecorded <= 0:

@@ -1,8 +1,8 @@
-"""Slots for attempts under way, shared fairly, and what waits for a slot.
+"""Slots for attempts in flight, shared fairly, and the deliveries that wait for a slot.
 
-First attempts and retries have a scheduler each. Tenants take turns, and the endpoints of a tenant among themselves; no endpoint has more
-than its window, nor more than what is still free for all others together, so that however many hang, there are slots left. What waits
-behind an endpoint beyond a bound, or for too long, goes back to the queue in the database.
+First attempts and retries have a scheduler each. Tenants take turns, and so do the endpoints of a tenant. No endpoint has more attempts in
+flight than its window, nor more than there are free slots: so there are slots left however many endpoints hang. Deliveries beyond a limit
+per endpoint, or that wait for too long, go back to the queue in the database.
 """
 
 import heapq
@@ -21,16 +21,19 @@ WAITING_BYTES_MAX = 64 * 1024 * 1024
 WAITING_OF_ENDPOINT_MAX = 2048
 WAITING_PER_SLOT = 8
 ROOM_SECONDS = 1.0
-"""What is limited in time keeps no more in memory than what can begin so soon."""
+"""An endpoint with a rate keeps no more deliveries in memory than may begin within this time."""
 IDLE_KEPT_SECONDS = 60.0
 TURN_MAX = 64
-"""So many begin in one turn of the event loop; answers come in between. Receivers that are quick need no more connections than that."""
+"""Attempts that begin in one turn of the event loop; responses are read in between.
+
+So fast receivers need no more connections than this.
+"""
 
 _Tenant = UUID | None
 
 
 class EndpointQueue:
-    """One endpoint's part of a lane."""
+    """The deliveries of one endpoint in a scheduler."""
 
     __slots__ = (
         "done",
@@ -51,15 +54,15 @@ class EndpointQueue:
         self.waiting: deque[LeasedDelivery] = deque()
         self.in_flight = 0
         self.is_enqueued = False
-        """It has its place among those that are ready, or held back, or waiting for their time."""
+        """It is in one of the scheduler's lists: ready, held back, or timed."""
         self.used_at = now
         self.done = 0
         self.done_before = 0
-        """Attempts that ended in this second, and in the one before."""
+        """Attempts that ended in this second (`done`) and in the one before."""
 
 
 class Scheduler:
-    """`places` attempts at once, `endpoint_places` of one endpoint at most. `begin` starts one and must not fail."""
+    """`slots` attempts in flight at once, `endpoint_slots` of one endpoint at most. `begin` starts an attempt and must not raise."""
 
     def __init__(
         self,
@@ -84,9 +87,9 @@ class Scheduler:
         self._waiting_bytes = 0
         self._open = False
         self.is_blocked: Callable[[], bool] = lambda: False
-        """Says that nothing may begin for now, whatever is free."""
+        """Returns True while no attempt may begin, whatever is free."""
 
-    # -- what is there ---------------------------------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
@@ -102,7 +105,7 @@ class Scheduler:
 
     @property
     def free(self) -> int:
-        """Places that nothing is waiting for."""
+        """Slots that are free and for which no delivery waits."""
         return max(0, self._slots - len(self._under_way) - self._waiting) if self._open else 0
 
     @property
@@ -118,7 +121,7 @@ class Scheduler:
         return set(self._endpoint_queues)
 
     def room(self, endpoint_id: UUID) -> int:
-        """How many more of this endpoint can be accepted."""
+        """How many more deliveries to this endpoint can be accepted."""
         if not self._open or self._waiting_bytes >= WAITING_BYTES_MAX:
             return 0
         free = (WAITING_MAX - self._waiting) // 2
@@ -139,7 +142,7 @@ class Scheduler:
         return max(0, min(mine - waiting, free))
 
     def full(self) -> list[UUID]:
-        """Endpoints for which nothing should be claimed now: held by their pace, or with more than half of their window in use."""
+        """Endpoints for which nothing should be claimed now: held by their throttle, or with more than half of their window in use."""
         now = time.monotonic()
         busy = [
             endpoint_id
@@ -150,8 +153,8 @@ class Scheduler:
         return list({*busy, *self._throttles.held(now)})
 
     def pressure(self) -> int:
-        """How many of those that wait will be under way within a second, at the rate of the last one."""
-        # What has not shown its rate yet counts in full.
+        """How many waiting deliveries will begin within a second, estimated from the attempts of the last one."""
+        # All deliveries count of an endpoint whose rate is not known yet.
         now = time.monotonic()
         return sum(
             len(endpoint_queue.waiting)
@@ -162,21 +165,21 @@ class Scheduler:
             for endpoint_queue in self._endpoint_queues.values()
         )
 
-    # -- what comes and goes ---------------------------------------------------------------------------------------------------
+    # -- deliveries ------------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Take deliveries from now on."""
+        """Accept deliveries from now on."""
         self._open = True
 
     def close(self) -> list[LeasedDelivery]:
-        """Take no more; what was waiting is handed back."""
+        """Accept no more; return the waiting deliveries."""
         self._open = False
         return self.withdraw(list(self._endpoint_queues))
 
     def accept(
         self, leased: Sequence[LeasedDelivery], targets: Callable[[UUID], DeliveryTarget | None]
     ) -> Sequence[LeasedDelivery]:
-        """Attempt these when it is their turn (`fill`); those that have no target any more come back."""
+        """Attempt these when it is their turn (`fill`). Returns those whose endpoint is not enabled any more."""
         if not self._open:
             return leased
         now = time.monotonic()
@@ -195,7 +198,7 @@ class Scheduler:
         return refused
 
     def begin_now(self, leased: LeasedDelivery, targets: Callable[[UUID], DeliveryTarget | None]) -> bool:
-        """Attempt this one at once; False: there is no place for it, or others have waited for longer."""
+        """Attempt this delivery at once. False if there is no free slot or others have waited for longer."""
         now = time.monotonic()
         free = self._slots - len(self._under_way)
         if not self._open or self._ready or free <= 0 or self.is_blocked():
@@ -209,7 +212,7 @@ class Scheduler:
         return True
 
     def ended(self, leased: LeasedDelivery, now: float) -> None:
-        """The place of this attempt is free again. What it met is known to the pace already."""
+        """Free the slot of this attempt. The throttle has its result already."""
         endpoint_queue = self._under_way.pop(leased)
         endpoint_queue.in_flight -= 1
         endpoint_queue.done += 1
@@ -219,13 +222,13 @@ class Scheduler:
             self._enqueue(endpoint_queue, now)
 
     def nudge(self, endpoint_id: UUID) -> None:
-        """The pace of this endpoint has changed: look at what waits for it again."""
+        """Enqueue an endpoint again, because its throttle lets attempts begin earlier now."""
         endpoint_queue = self._endpoint_queues.get(endpoint_id)
         if endpoint_queue is not None and endpoint_queue.waiting and not endpoint_queue.is_enqueued:
             self._enqueue(endpoint_queue, time.monotonic())
 
     def withdraw(self, endpoint_ids: Iterable[UUID]) -> list[LeasedDelivery]:
-        """Take back what waits for these endpoints."""
+        """Remove and return the waiting deliveries of these endpoints."""
         taken: list[LeasedDelivery] = []
         for endpoint_id in endpoint_ids:
             endpoint_queue = self._endpoint_queues.get(endpoint_id)
@@ -234,7 +237,7 @@ class Scheduler:
         return taken
 
     def withdraw_old(self, before: float) -> list[LeasedDelivery]:
-        """Take back what has been waiting since before that instant."""
+        """Remove and return deliveries that have waited since before this instant."""
         taken: list[LeasedDelivery] = []
         for endpoint_queue in self._endpoint_queues.values():
             while endpoint_queue.waiting and endpoint_queue.waiting[0].since < before:
@@ -244,7 +247,7 @@ class Scheduler:
     def retarget(
         self, endpoint_ids: Iterable[UUID], targets: Callable[[UUID], DeliveryTarget | None]
     ) -> list[LeasedDelivery]:
-        """Endpoints have changed: what waits goes where they are now; what waits for one that is not enabled any more comes back."""
+        """Use the present targets of changed endpoints. Returns the waiting deliveries of those that are not enabled any more."""
         gone = []
         for endpoint_id in endpoint_ids:
             endpoint_queue = self._endpoint_queues.get(endpoint_id)
@@ -259,7 +262,7 @@ class Scheduler:
         return self.withdraw(gone)
 
     def tick(self) -> None:
-        """Once a second: measure, and forget who has not been here for long."""
+        """Once a second: measure rates, and remove endpoints that have been idle for long."""
         now = time.monotonic()
         for endpoint_id, endpoint_queue in list(self._endpoint_queues.items()):
             if endpoint_queue.done or endpoint_queue.waiting or endpoint_queue.in_flight:
@@ -272,10 +275,13 @@ class Scheduler:
             else:
                 endpoint_queue.done_before = 0
 
-    # -- turns -----------------------------------------------------------------------------------------------------------------
+    # -- slots -----------------------------------------------------------------------------------------------------------------
 
     def fill(self) -> float | None:
-        """Begin what can begin, one of each endpoint in turn and `TURN_MAX` altogether; the next instant at which time lets more begin."""
+        """Begin attempts, one of each endpoint in turn and at most `TURN_MAX`.
+
+        Returns when to call again, or None if nothing waits for time.
+        """
         now = time.monotonic()
         while self._timed and self._timed[0][0] <= now:
             self._make_ready(heapq.heappop(self._timed)[2])
@@ -293,14 +299,14 @@ class Scheduler:
         return self._timed[0][0] if self._timed else None
 
     def _give_turn(self, endpoint_queue: EndpointQueue, now: float) -> None:
-        """Begin one of this endpoint if that can be; then it queues up again, or waits for what it needs.
+        """Begin one attempt of this endpoint if it may, then enqueue it again.
 
-        Where nobody else is ready, its next turn comes at once.
+        If no other endpoint is ready it has its next turn at once.
         """
         if not self._open:
             return
         limit = min(endpoint_queue.throttle.window, self.endpoint_slots)
-        # One that has its window full is listed again when one of its own ends.
+        # An endpoint whose window is full is enqueued again when one of its attempts ends.
         while endpoint_queue.waiting and endpoint_queue.in_flight < limit:
             if endpoint_queue.in_flight >= max(1, self._slots - len(self._under_way)):
                 endpoint_queue.is_enqueued = True
@@ -338,7 +344,7 @@ class Scheduler:
         return endpoint_queue
 
     def _enqueue(self, endpoint_queue: EndpointQueue, now: float) -> None:
-        """Queue a share up for its turn, or for the instant of it."""
+        """Enqueue an endpoint for its next turn: now, or at the instant that its throttle allows."""
         at = endpoint_queue.throttle.begin_at(now)
         if at <= now:
             self._make_ready(endpoint_queue)

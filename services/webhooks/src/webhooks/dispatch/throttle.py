@@ -1,8 +1,8 @@
-"""How fast an endpoint may be sent to: a window of attempts at once, a rate, and a circuit breaker.
+"""Throttles: how fast an endpoint is sent to, by a window of attempts in flight, a rate, and a circuit breaker.
 
-The window begins small, grows with every answer in time and is halved by every time-out, so that a receiver that hangs holds one or
-two slots. Failures in a row open the breaker: nothing is sent for a while, then one attempt is let through as a probe, and each
-probe that fails doubles the pause. 429 and 503 hold the whole endpoint for as long as `Retry-After` says, and halve its rate, which then
+The window starts small, grows by one with every success and is halved by every time-out, so that a receiver that hangs holds one or two
+slots. Failures in a row open the circuit breaker: nothing is sent during a pause, then one attempt as a probe. A probe that succeeds closes
+the breaker; one that fails doubles the pause. 429 and 503 hold the endpoint for as long as `Retry-After` says and halve its rate, which
 recovers a little every second.
 """
 
@@ -18,22 +18,22 @@ BREAKER_FAILURES = 10
 PAUSE_SECONDS_MIN = 5.0
 PAUSE_SECONDS_MAX = 300.0
 BURST_SECONDS = 0.1
-"""So much of its rate an endpoint may have at once after a rest."""
+"""An idle endpoint may be sent at once as many requests as its rate allows in this time."""
 SLOWED_RATE_MIN = 1.0
 SLOWED_SHARE = 0.5
 RECOVERY_PER_SECOND = 1.25
 RECOVERED = 4.0
-"""Slowing down is over when the rate is so many times what it was slowed down to at first."""
+"""The lowered rate ends when it has grown to this many times its first value."""
 SLOWED_ONCE_SECONDS = 1.0
-"""A burst of refusals is one refusal."""
+"""Further 429 and 503 within this time do not lower the rate again."""
 
 ResultClass = Literal["accepted", "refused", "busy", "unanswered"]
-"""2xx; another answer, or no connection; 429 or 503; nothing in time."""
+"""2xx; another response, or no connection; 429 or 503; a time-out."""
 BUSY_STATUSES = (429, 503)
 
 
 def result_class_of(outcome: Outcome) -> ResultClass:
-    """How an attempt that was not accepted counts."""
+    """The class of a failed attempt."""
     if outcome.cause == "timeout":
         return "unanswered"
     return "busy" if outcome.response_status in BUSY_STATUSES else "refused"
@@ -41,7 +41,7 @@ def result_class_of(outcome: Outcome) -> ResultClass:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleLimits:
-    """What holds for every endpoint, unless its own rate is lower."""
+    """Limits of all endpoints."""
 
     window_max: int
     breaker_failures: int = BREAKER_FAILURES
@@ -50,7 +50,7 @@ class ThrottleLimits:
 
 
 class EndpointThrottle:
-    """The pace of one endpoint in one process. Instants are of one monotonic clock."""
+    """The throttle of one endpoint in one process. Instants are of the monotonic clock."""
 
     __slots__ = (
         "_allowed_at",
@@ -71,7 +71,7 @@ class EndpointThrottle:
         self._limits = limits
         self._rate = rate_per_second
         self._allowed_at = -math.inf
-        """When the next attempt may begin at this rate (the bucket's level, as an instant)."""
+        """When the next attempt may begin by the rate: a token bucket, kept as an instant."""
         self._pause_seconds = limits.pause_seconds
         self._probing = False
         self._slowed_rate: float | None = None
@@ -79,35 +79,35 @@ class EndpointThrottle:
         self._slowed_at = -math.inf
         self.window = min(WINDOW_FIRST, limits.window_max)
         self.failures = 0
-        """In a row."""
+        """Failures in a row."""
         self.is_open = False
-        """The breaker's state: nothing but a probe, and that after `held_until`."""
+        """The circuit breaker is open: only a probe may begin, after `held_until`."""
         self.held_until = -math.inf
 
     def set_rate(self, rate_per_second: float | None) -> None:
-        """The endpoint's own limit, from now on."""
+        """Set the endpoint's own rate limit."""
         self._rate = rate_per_second
 
     @property
     def rate(self) -> float | None:
-        """Attempts per second at the moment; None: no limit."""
+        """Attempts per second now; None: no limit."""
         if self._slowed_rate is None:
             return self._rate
         return self._slowed_rate if self._rate is None else min(self._rate, self._slowed_rate)
 
     def is_held(self, now: float) -> bool:
-        """Whether nothing may begin, by the breaker or by `Retry-After`."""
+        """True if no attempt may begin, because of the circuit breaker or `Retry-After`."""
         return now < self.held_until or self._probing
 
     def begin_at(self, now: float) -> float:
-        """When another attempt may begin, as far as time decides: `now` or earlier for at once, infinity while a probe is under way."""
+        """When the next attempt may begin; at once if this is not after `now`. Infinity while a probe is in flight."""
         if self._probing:
             return math.inf
         rate = self.rate
         return self.held_until if rate is None else max(self.held_until, self._allowed_at)
 
     def room(self, now: float, seconds: float) -> int | None:
-        """How many may begin within so many seconds; None: time sets no limit."""
+        """How many attempts may begin within so many seconds; None: no limit."""
         if self.is_held(now):
             return 0
         if self.is_open:
@@ -127,7 +127,7 @@ class EndpointThrottle:
     def ended(
         self, now: float, result_class: ResultClass, *, retry_after_seconds: float = 0.0, recent_rate: float = 0.0
     ) -> None:
-        """An attempt has ended. `recent_rate` is what the endpoint has been getting lately, per second."""
+        """An attempt has ended. `recent_rate`: attempts per second to this endpoint lately."""
         if result_class == "accepted":
             self._accepted(now)
             return
@@ -173,7 +173,7 @@ class EndpointThrottle:
 
 
 class EndpointThrottles:
-    """The paces of endpoints, which both lanes share."""
+    """The throttles of all endpoints, shared by both schedulers."""
 
     def __init__(self, limits: ThrottleLimits):
         self.limits = limits
@@ -189,18 +189,18 @@ class EndpointThrottles:
         return self._kept.get(endpoint_id)
 
     def held(self, now: float) -> list[UUID]:
-        """Endpoints to which nothing may be sent at the moment."""
+        """Endpoints to which nothing may be sent now."""
         return [endpoint_id for endpoint_id, throttle in self._kept.items() if throttle.is_held(now)]
 
     def open_count(self) -> int:
         return sum(throttle.is_open for throttle in self._kept.values())
 
     def keep_only(self, endpoint_ids: set[UUID], now: float) -> None:
-        """Forget those that have nothing to remember and are in no lane."""
+        """Remove throttles of endpoints other than these, unless they are held or their breaker is open."""
         for endpoint_id, throttle in list(self._kept.items()):
             if endpoint_id not in endpoint_ids and not throttle.is_open and not throttle.is_held(now):
                 del self._kept[endpoint_id]
 
     def forget(self, endpoint_id: UUID) -> None:
-        """The endpoint is not there any more."""
+        """Remove the throttle of an endpoint that was disabled or deleted."""
         self._kept.pop(endpoint_id, None)

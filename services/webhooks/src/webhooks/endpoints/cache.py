@@ -1,8 +1,9 @@
-"""The enabled endpoints of all tenants, compiled for matching and unsealed for sending, in memory.
+"""The enabled endpoints of all tenants in memory: compiled for matching, with decrypted secrets for sending.
 
-The database tells of each change as it is committed (NOTIFY by a trigger); what was changed lately is read again every second in case a
-notice was lost. The fan-out names the last change that it knows of, and does nothing with an older view: an event that is published after
-an endpoint's change was answered meets the endpoint as it is by then. What is attempted before it is stored goes by `is_current`.
+A trigger notifies of each change when it is committed (NOTIFY); recent changes are read again every second, in case a notification was
+lost. Each change has a number. The fan-out passes the last number that is known here, and stores nothing if there is a later one: an event
+that is published after an endpoint was changed is matched with the changed endpoint. First attempts that begin before their event is stored
+need `is_current`.
 """
 
 import asyncio
@@ -27,10 +28,10 @@ CHANNEL = "webhooks_endpoints"
 TARGETS_KEPT_MAX = 10_000
 REFRESH_SECONDS = 1.0
 RECENT_SECONDS = 60.0
-"""Longer than any transaction that changes an endpoint is open."""
+"""Changes of this time are read again: longer than any transaction that changes an endpoint."""
 GATHER_SECONDS = 0.02
 UNSETTLED = -1
-"""No number of a change: somebody was changing an endpoint when the view was taken."""
+"""Instead of the number of the last change: a transaction that changes an endpoint was open, so the cache may be stale."""
 
 _COLUMNS = """
     id, version, tenant_id, livemode, event_types, location_ids, enabled, deleted_at, url, headers_sealed, secret_sealed,
@@ -41,7 +42,7 @@ _SOME = text(f"SELECT {_COLUMNS} FROM endpoints WHERE id = ANY(CAST(:ids AS uuid
 _RECENT = text(  # fixed text
     f"SELECT {_COLUMNS} FROM endpoints WHERE updated_at > now() - make_interval(secs => :seconds)"  # noqa: S608
 )
-# Whoever changes an endpoint draws a number, and holds this lock (shared) from before that until the transaction ends.
+# A transaction that changes an endpoint takes this lock (shared) until its end, and then the next number. `settled`: there is none.
 _LAST_CHANGE = text(
     f"SELECT last_value AS number, {is_free(AdvisoryLock.WEBHOOKS_ENDPOINT_CHANGES)} AS settled FROM endpoint_changes"  # noqa: S608
 )
@@ -50,7 +51,7 @@ CachedRow = Row[tuple[object, ...]]
 
 
 class EndpointCache:
-    """Who wants what, and where it goes. For use inside one event loop."""
+    """The enabled endpoints: which events they want, and their delivery targets. For use inside one event loop."""
 
     def __init__(self, encryptor: Encryptor):
         self._encryptor = encryptor
@@ -61,24 +62,24 @@ class EndpointCache:
         self._key_ends: dict[UUID, datetime] = {}
         self._loading = asyncio.Lock()
         self.last_change: int | None = None
-        """Number of the last change that is known here with all before it; None: nothing was loaded yet."""
+        """The number of the last change up to which all are known here; `UNSETTLED`; None: nothing is loaded yet."""
         self._is_behind = True
-        """Something has changed, or may have, that is not known here."""
+        """There is, or may be, a change that is not known here."""
         self._changes: dict[UUID, int] = {}
-        """Endpoints that have changed and are not read again yet, with the numbers of the changes."""
+        """Changed endpoints that are to be read again, with the numbers of the changes."""
         self._notified = Wakeup()
         self.on_change: list[Callable[[Collection[UUID]], None]] = []
-        """Called with the endpoints that are different from now on."""
+        """Called with the endpoints that have changed here."""
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the view of a moment ago, as far as the database has told: no older than `REFRESH_SECONDS` at worst."""
+        """True if no endpoint change is pending. If a notification was lost, this may be wrong for `REFRESH_SECONDS`."""
         return self.last_change is not None and not self._is_behind
 
     def matching_endpoints(
         self, tenant_id: UUID, livemode: bool, event_type: str, location_ids: Sequence[UUID]
     ) -> Sequence[UUID]:
-        """The endpoints that hear of an event."""
+        """The endpoints that want an event."""
         key = tenant_id, livemode
         matcher = self._matchers.get(key)
         if matcher is None:
@@ -89,22 +90,22 @@ class EndpointCache:
         return matcher.matching_endpoints(event_type, location_ids)
 
     def target(self, endpoint_id: UUID) -> DeliveryTarget | None:
-        """Where to send and how to sign; None for an endpoint that is not enabled."""
+        """The delivery target of an endpoint; None if it is not enabled."""
         target = self._targets.get(endpoint_id)
         if target is None:
             row = self._rows.get(endpoint_id)
             if row is None:
                 return None
             if len(self._targets) >= TARGETS_KEPT_MAX:
-                # The one that was unsealed first.
+                # The one that was decrypted first.
                 del self._targets[next(iter(self._targets))]
             target = self._targets[endpoint_id] = to_delivery_target(self._encryptor, row, datetime.now(UTC))
         return target
 
     async def load(self, session: AsyncSession) -> None:
-        """Read what has changed since the last look; everything with the first."""
+        """Read recent changes; the first time read all enabled endpoints."""
         async with self._loading:
-            # First the number, then the rows: what is changed in between is read again.
+            # First the number, then the rows: a change in between is read again.
             last = (await session.execute(_LAST_CHANGE)).one()
             if self.last_change is None:
                 rows = (await session.execute(_ALL)).all()
@@ -113,17 +114,17 @@ class EndpointCache:
                 rows = (await session.execute(_RECENT, {"seconds": RECENT_SECONDS})).all()
                 gone = set()
             self._take(rows, gone)
-            # While a change is not committed, no view is the latest.
+            # While a change is not committed, it is not known whether the rows are the latest.
             self.last_change = last.number if last.settled else UNSETTLED
 
     async def load_some(self, session: AsyncSession, endpoint_ids: Collection[UUID]) -> None:
-        """Read these endpoints anew."""
+        """Read these endpoints again."""
         async with self._loading:
             rows = (await session.execute(_SOME, {"ids": list(endpoint_ids)})).all()
             self._take(rows, set())
 
     async def run(self, database: Database) -> None:
-        """Keep up with changes until cancelled; a lost connection is made anew, and everything read again."""
+        """Follow changes until cancelled. After a lost connection all endpoints are read again."""
         await Listener(
             database,
             CHANNEL,
@@ -175,7 +176,7 @@ class EndpointCache:
         for endpoint_id in [one for one, until in self._key_ends.items() if until <= now]:
             del self._key_ends[endpoint_id]
             self._targets.pop(endpoint_id, None)
-            self._tell({endpoint_id})
+            self._announce({endpoint_id})
 
     def _take(self, rows: Sequence[CachedRow], gone: Collection[UUID]) -> None:
         changed = set(gone)
@@ -197,7 +198,7 @@ class EndpointCache:
                 if row.previous_secret_until is not None:
                     self._key_ends[row.id] = row.previous_secret_until
         if changed:
-            self._tell(changed)
+            self._announce(changed)
 
     def _forget(self, endpoint_id: UUID) -> None:
         self._targets.pop(endpoint_id, None)
@@ -211,7 +212,7 @@ class EndpointCache:
             if not mine:
                 del self._of_tenant[key]
 
-    def _tell(self, endpoint_ids: Collection[UUID]) -> None:
+    def _announce(self, endpoint_ids: Collection[UUID]) -> None:
         for listener in self.on_change:
             listener(endpoint_ids)
 

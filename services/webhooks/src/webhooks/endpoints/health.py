@@ -1,7 +1,7 @@
-"""How endpoints fare: since when one has had no success, how often it has failed since, and what follows from that.
+"""Health of endpoints: since when an endpoint has only failed, how often, and when it is warned and disabled.
 
-Every worker counts in memory and writes every few seconds, and only about endpoints of which there is something new: one that is well is
-not touched at all. Instants are of the database's clock.
+Each worker counts in memory and writes every few seconds. The row of an endpoint without failures is never written. Instants are of the
+database's clock.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from shared.ids import from_uuid
 from webhooks.endpoints import operations
 from webhooks.endpoints.rules import DisablePolicy, verdict
 
-# A success of another worker in the same seconds counts: the streak begins anew with what failed after it.
+# A success in any worker ends the streak; failures after it begin a new one.
 _RESET = text(
     """
     UPDATE endpoints SET failing_since = NULL, failures_since = 0, warned_at = NULL
@@ -36,15 +36,15 @@ _COUNT = text(
 
 @dataclass(slots=True)
 class FailureStreak:
-    """What happened at an endpoint since the last look."""
+    """Results of an endpoint that are not written yet."""
 
     succeeded: bool = False
     failures: int = 0
-    """After the last success."""
+    """Failures after the last success."""
 
 
 class FailureStreaks:
-    """Successes and failures that are not written yet."""
+    """The failure streaks of all endpoints that are not written yet."""
 
     def __init__(self) -> None:
         self._streaks: dict[UUID, FailureStreak] = {}
@@ -59,12 +59,12 @@ class FailureStreaks:
             streak.failures += 1
 
     def take(self) -> Mapping[UUID, FailureStreak]:
-        """All that was noted, and forget it."""
+        """Return and clear the streaks."""
         taken, self._streaks = self._streaks, {}
         return taken
 
     def put_back(self, streaks: Mapping[UUID, FailureStreak]) -> None:
-        """They could not be written: what was noted meanwhile goes on from them."""
+        """Merge streaks that could not be written with the later ones."""
         for endpoint_id, before in streaks.items():
             after = self._streaks.get(endpoint_id)
             if after is None:
@@ -76,11 +76,11 @@ class FailureStreaks:
 async def write_streaks(
     session: AsyncSession, streaks: Mapping[UUID, FailureStreak], disable_policy: DisablePolicy
 ) -> None:
-    """Write down what was noted; warn of, and disable, what has failed for too long."""
-    well = sorted(endpoint_id for endpoint_id, streak in streaks.items() if streak.succeeded)
+    """Write the streaks; warn and disable endpoints that have failed for too long."""
+    succeeded = sorted(endpoint_id for endpoint_id, streak in streaks.items() if streak.succeeded)
     failing = sorted((endpoint_id, streak.failures) for endpoint_id, streak in streaks.items() if streak.failures)
-    if well:
-        await session.execute(_RESET, {"ids": well})
+    if succeeded:
+        await session.execute(_RESET, {"ids": succeeded})
     if not failing:
         return
     values = {"ids": [endpoint_id for endpoint_id, _ in failing], "failures": [count for _, count in failing]}

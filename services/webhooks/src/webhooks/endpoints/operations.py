@@ -1,4 +1,4 @@
-"""Endpoints: created, updated, enabled, disabled and deleted by administrators, and disabled for what their receivers do.
+"""Endpoints: created, updated, enabled, disabled and deleted by administrators, and disabled automatically when their receivers fail.
 
 Invariants: an endpoint's secret and headers are encrypted in the database; it names only locations of its own tenant; each change
 raises its version and is published.
@@ -40,7 +40,7 @@ from webhooks.endpoints.tables import EndpointRow
 
 
 def bump_version(row: EndpointRow, now: datetime) -> None:
-    """Give the row its next version."""
+    """Raise the version of the row."""
     row.version += 1
     row.updated_at = now
 
@@ -67,7 +67,7 @@ def publish(session: AsyncSession, event_type: type[EndpointEvent], row: Endpoin
 async def reveal_secret(
     session: AsyncSession, encryptor: Encryptor, caller: Caller, endpoint_id: str, now: datetime
 ) -> EndpointSecret:
-    """The endpoint's secret; that it was looked at stays on record. Raises `NotFound`."""
+    """The endpoint's secret. The audit trail says who read it. Raises `NotFound`."""
     row = await queries.get_row(session, caller, endpoint_id)
     assert row.secret_sealed is not None
     key = encryptor.decrypt(row.secret_sealed, associated_data=row.id)
@@ -106,12 +106,13 @@ def _view_secret(row: EndpointRow, key: bytes, now: datetime) -> EndpointSecret:
 REQUESTED = "requested"
 GONE = "gone"
 FAILING = "failing"
+"""Reasons for which an endpoint is disabled: by an administrator; its receiver responded 410; it has failed for too long."""
 
 
 async def create(
     session: AsyncSession, policy: EndpointPolicy, caller: Caller, wanted: EndpointIn, now: datetime
 ) -> EndpointWithSecret:
-    """A new endpoint with its secret. Raises `Invalid` with all that is wrong, `Conflict` beyond the tenant's limit."""
+    """Create an endpoint; return it with its secret. Raises `Invalid` with all violations, `Conflict` at the tenant's limit."""
     violations = [
         *http_client.url_violations(wanted.url, allow_http=policy.allow_http, allowed=policy.allowed_networks),
         *http_client.header_violations(wanted.headers),
@@ -216,7 +217,7 @@ async def _update(
 async def disable(
     session: AsyncSession, policy: EndpointPolicy, caller: Caller, endpoint_id: str, now: datetime
 ) -> Endpoint:
-    """The endpoint, disabled. Raises `NotFound`."""
+    """Disable an endpoint. Raises `NotFound`."""
     row = await lock_for_update(session, caller, endpoint_id)
     return await _update(session, policy, caller, row, EndpointPatch(enabled=False), now)
 
@@ -237,7 +238,7 @@ async def delete(session: AsyncSession, caller: Caller, endpoint_id: str, if_mat
 
 
 async def disable_automatically(session: AsyncSession, endpoint_ids: Sequence[str], reason: str, now: datetime) -> None:
-    """Disable endpoints for what their receivers did (`GONE`, `FAILING`); those that are disabled already stay as they are."""
+    """Disable endpoints for a reason of their receivers (`GONE`, `FAILING`); those that are disabled already keep their reason."""
     for row in await _lock_enabled(session, endpoint_ids):
         row.enabled = False
         row.disabled_reason = reason
@@ -246,7 +247,7 @@ async def disable_automatically(session: AsyncSession, endpoint_ids: Sequence[st
 
 
 async def warn(session: AsyncSession, endpoint_ids: Sequence[str], now: datetime) -> None:
-    """Tell that endpoints will be disabled if they go on failing; once for each streak of failures."""
+    """Publish that endpoints will be disabled if they go on failing, once for each failure streak."""
     for row in await _lock_enabled(session, endpoint_ids):
         if row.warned_at is None:
             row.warned_at = now
@@ -267,7 +268,7 @@ async def _lock_enabled(session: AsyncSession, endpoint_ids: Sequence[str]) -> S
 async def _unknown_locations(
     session: AsyncSession, tenant_id: str, location_ids: Sequence[str] | None
 ) -> list[Violation]:
-    """A violation for each location that is not (or not yet known to be) the tenant's."""
+    """A violation for each location that is not the tenant's, or not yet known to be."""
     if not location_ids:
         return []
     table = projection.LOCATIONS
@@ -276,7 +277,7 @@ async def _unknown_locations(
     )
     known = set((await session.execute(statement)).scalars())
     return [
-        Violation(f"/location_ids/{index}", "location_unknown", "no location of yours that is known here has this id")
+        Violation(f"/location_ids/{index}", "location_unknown", "you have no location with this id")
         for index, location_id in enumerate(location_ids)
         if to_uuid(location_id) not in known
     ]
@@ -293,7 +294,7 @@ async def _require_room(session: AsyncSession, policy: EndpointPolicy, tenant_id
 
 
 def _merge_headers(headers: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
-    """Names are the same in upper and lower case; the latest spelling stays."""
+    """Names are case-insensitive; the latest spelling is kept."""
     changed = {name.lower() for name in changes}
     kept = {name: value for name, value in headers.items() if name.lower() not in changed}
     return {**kept, **{name: value for name, value in changes.items() if value is not None}}
@@ -304,7 +305,7 @@ def _distinct(values: Sequence[str]) -> list[str]:
 
 
 def _update_sending(encryptor: Encryptor, row: EndpointRow, wanted: EndpointPatch) -> None:
-    """How requests are made: schedule, rate, order, signature."""
+    """Update how requests are sent: schedule, rate, order, signature."""
     if "retry_schedule_seconds" in wanted.model_fields_set:
         row.retry_schedule_seconds = wanted.retry_schedule_seconds
     if "rate_limit_per_second" in wanted.model_fields_set:
@@ -316,7 +317,7 @@ def _update_sending(encryptor: Encryptor, row: EndpointRow, wanted: EndpointPatc
 
 
 def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
-    """On (`reason` None), with a record that begins anew; or off. What is off already keeps its reason and its instant."""
+    """Enable the row (`reason` None), without its failure streak; or disable it. A disabled row keeps its first reason and instant."""
     if reason is None and not row.enabled:
         row.failing_since = None
         row.failures_since = 0
@@ -327,7 +328,7 @@ def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
 
 
 def _changeable_values(row: EndpointRow) -> tuple[object, ...]:
-    """Everything that a change can change; `enabled` last."""
+    """All values that an update may change; `enabled` is the last."""
     locations = None if row.location_ids is None else tuple(row.location_ids)
     schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
     sending = (schedule, row.rate_limit_per_second, row.ordered_by_job, row.signing_key_sealed, row.headers_sealed)

@@ -47,7 +47,7 @@ async def get_row(
 async def lock_for_update(
     session: AsyncSession, caller: Caller, endpoint_id: str, if_match: IfMatch = ANY_VERSION
 ) -> EndpointRow:
-    """The row, locked. Raises `NotFound`, or `PreconditionFailed` when `if_match` names another version."""
+    """The row, locked until the transaction ends. Raises `NotFound`, or `PreconditionFailed` if it has another version than `if_match`."""
     row = await get_row(session, caller, endpoint_id, for_update=True)
     if_match.check(row.version)
     return row
@@ -56,7 +56,7 @@ async def lock_for_update(
 async def get_public_key(
     session: AsyncSession, encryptor: Encryptor, caller: Caller, endpoint_id: str
 ) -> EndpointPublicKey:
-    """What `v1a` is verified with. Raises `NotFound`, also for an endpoint whose requests are not signed that way."""
+    """The public key with which `v1a` is verified. Raises `NotFound`, also if the endpoint does not sign with `v1a`."""
     row = await get_row(session, caller, endpoint_id)
     if row.signing_key_sealed is None:
         raise NotFound("this endpoint does not sign with v1a: set sign_v1a", code="public_key_not_found")

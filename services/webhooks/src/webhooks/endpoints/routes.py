@@ -1,4 +1,4 @@
-"""Webhook endpoints: made, changed, switched, tested, their keys and their figures."""
+"""Routes of webhook endpoints, their secrets, tests and statistics."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -41,9 +41,9 @@ def router(policy: EndpointPolicy, limits: ReplayLimits, tester: EndpointTester)
     """The routes."""
     routes = Router(tags=["webhook endpoints"])
     _add_endpoints(routes, policy)
-    _add_switches(routes, policy, limits)
-    _add_keys(routes, policy)
-    _add_looks(routes, tester)
+    _add_commands(routes, policy, limits)
+    _add_secrets(routes, policy)
+    _add_tests_and_statistics(routes, tester)
     return routes
 
 
@@ -59,7 +59,7 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
     async def create_webhook_endpoint(
         wanted: EndpointIn, session: Transaction, caller: CurrentCaller
     ) -> EndpointCreated:
-        """Create a webhook endpoint; the answer holds its secret."""
+        """Create a webhook endpoint; the response has its secret."""
         return await endpoints.create(session, policy, caller, wanted, datetime.now(UTC))
 
     @routes.get("/v1/webhook-endpoints/{endpoint_id}")
@@ -73,7 +73,7 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
     async def update_webhook_endpoint(
         endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> Endpoint:
-        """Change a webhook endpoint; what is left out stays."""
+        """Update a webhook endpoint; fields that are left out stay as they are."""
         return await endpoints.update(session, policy, caller, endpoint_id, if_match, wanted, datetime.now(UTC))
 
     @routes.delete("/v1/webhook-endpoints/{endpoint_id}", status_code=204)
@@ -81,11 +81,11 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
     async def delete_webhook_endpoint(
         endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> None:
-        """Delete a webhook endpoint; its unfinished deliveries are given up."""
+        """Delete a webhook endpoint; its pending deliveries are given up."""
         await endpoints.delete(session, caller, endpoint_id, if_match, datetime.now(UTC))
 
 
-def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) -> None:
+def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) -> None:
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/enable")
     @requires(WRITE)
     async def enable_webhook_endpoint(
@@ -95,7 +95,7 @@ def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
         replay_missed: Annotated[
             bool,
             Query(
-                description="Whether what happened while it was off is sent as well, as a replay; needs `settings.webhooks.replay`."
+                description="Whether events that it missed while disabled are sent as well, as a replay; needs `settings.webhooks.replay`."
             ),
         ] = False,
     ) -> EndpointEnabled:
@@ -109,17 +109,17 @@ def _add_switches(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
     async def disable_webhook_endpoint(
         endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
     ) -> Endpoint:
-        """Disable a webhook endpoint: no new deliveries, unfinished ones are given up when they come due."""
+        """Disable a webhook endpoint: it gets no new deliveries, and pending ones are given up when they are due."""
         return await endpoints.disable(session, policy, caller, endpoint_id, datetime.now(UTC))
 
 
-def _add_keys(routes: Router, policy: EndpointPolicy) -> None:
+def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/secret")
     @requires(WRITE)
     async def get_webhook_endpoint_secret(
         endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
     ) -> EndpointSecret:
-        """Read an endpoint's signing secret; who did stays on record."""
+        """Read an endpoint's signing secret; the audit trail says who did."""
         return await endpoints.reveal_secret(session, policy.encryptor, caller, endpoint_id, datetime.now(UTC))
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
@@ -127,9 +127,9 @@ def _add_keys(routes: Router, policy: EndpointPolicy) -> None:
     async def rotate_webhook_endpoint_secret(
         endpoint_id: EndpointId, wanted: RotationIn, session: Transaction, caller: CurrentCaller, if_match: IfMatch
     ) -> EndpointSecret:
-        """Replace an endpoint's signing secret; for a while requests are signed with both.
+        """Replace an endpoint's signing secret; for a while requests are signed with both secrets.
 
-        The answer holds the new one and is never kept: sent again, even with its Idempotency-Key, the request makes another.
+        The response has the new secret and is never stored: the same request sent again, even with the same Idempotency-Key, makes another.
         """
         return await endpoints.rotate_secret(
             session,
@@ -146,19 +146,19 @@ def _add_keys(routes: Router, policy: EndpointPolicy) -> None:
     async def get_webhook_endpoint_public_key(
         endpoint_id: EndpointId, session: Reading, caller: CurrentCaller
     ) -> EndpointPublicKey:
-        """Read what an endpoint's `v1a` signatures are verified with; 404 unless it has `sign_v1a`."""
+        """Read the public key of an endpoint's `v1a` signatures; 404 unless it has `sign_v1a`."""
         return await endpoints.get_public_key(session, policy.encryptor, caller, endpoint_id)
 
 
-def _add_looks(routes: Router, tester: EndpointTester) -> None:
+def _add_tests_and_statistics(routes: Router, tester: EndpointTester) -> None:
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/test", response_model=EndpointTest)
     @requires(WRITE)
     async def test_webhook_endpoint(
         endpoint_id: EndpointId, caller: CurrentCaller, claim: IdempotencyClaim
     ) -> Response:
-        """Send a `webhook.test` event at once, also to an endpoint that is disabled, and answer what became of it.
+        """Send a `webhook.test` event at once, also to a disabled endpoint, and respond with the result.
 
-        The event is neither kept nor tried again.
+        The event is neither stored nor retried.
         """
         return await tester.test(caller, endpoint_id, claim, datetime.now(UTC))
 
@@ -169,10 +169,11 @@ def _add_looks(routes: Router, tester: EndpointTester) -> None:
         session: Reading,
         caller: CurrentCaller,
         since: Annotated[
-            Timestamp | None, Query(description="Events made from here on; 24 buckets unless given.")
+            Timestamp | None,
+            Query(description="Only events at or after this instant; by default 24 buckets before `until`."),
         ] = None,
         until: Annotated[
-            Timestamp | None, Query(description="Events made before this instant; now unless given.")
+            Timestamp | None, Query(description="Only events before this instant; by default now.")
         ] = None,
         bucket_seconds: Annotated[
             int,
@@ -183,7 +184,7 @@ def _add_looks(routes: Router, tester: EndpointTester) -> None:
             ),
         ] = 3600,
     ) -> EndpointStats:
-        """Read how an endpoint is doing: deliveries by status, causes, latencies, for each stretch of time."""
+        """Read statistics of an endpoint: deliveries by status, causes of failures and latencies, for each bucket of time."""
         return await stats.get_stats(
             session,
             caller,

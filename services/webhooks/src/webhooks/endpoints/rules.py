@@ -29,7 +29,7 @@ class Subscription:
 
 
 def is_pattern(value: str) -> bool:
-    """A type (`job.created`), everything below a word (`job.*`), or everything (`*`)."""
+    """True for a type (`job.created`), a prefix (`job.*`) and `*`."""
     return len(value) <= PATTERN_LENGTH_MAX and _PATTERN.fullmatch(value) is not None
 
 
@@ -41,14 +41,14 @@ def wants_type(patterns: Sequence[str], event_type: str) -> bool:
 
 
 class Matcher:
-    """The endpoints of one tenant in one mode, sorted by what they want: a look-up instead of a search for each event."""
+    """The endpoints of one tenant in one mode, indexed by the events that they want."""
 
     def __init__(self, subscriptions: Sequence[Subscription]):
         self._subscriptions = tuple(subscriptions)
         self._by_type: dict[str, tuple[tuple[UUID, ...], dict[UUID, tuple[UUID, ...]]]] = {}
 
     def matching_endpoints(self, event_type: str, location_ids: Sequence[UUID]) -> Sequence[UUID]:
-        """The endpoints that hear of an event of this type and these locations, each once."""
+        """The endpoints that want an event of this type and these locations, each once."""
         found = self._by_type.get(event_type)
         if found is None:
             found = self._compile(event_type)
@@ -58,7 +58,7 @@ class Matcher:
         some = [by_location[one] for one in location_ids if one in by_location]
         if len(some) <= 1:
             return everywhere + some[0] if some else everywhere
-        # A job that moved has two locations, and an endpoint may have asked for both.
+        # A job that moved has two locations, and an endpoint may want both.
         return [*everywhere, *dict.fromkeys(endpoint_id for group in some for endpoint_id in group)]
 
     def _compile(self, event_type: str) -> tuple[tuple[UUID, ...], dict[UUID, tuple[UUID, ...]]]:
@@ -79,7 +79,7 @@ Verdict = Literal["warn", "disable"]
 
 @dataclass(frozen=True, slots=True)
 class DisablePolicy:
-    """What it takes to be disabled: both."""
+    """An endpoint is disabled after so many seconds without a success and so many failures, both."""
 
     seconds: float
     failures: int
@@ -88,7 +88,7 @@ class DisablePolicy:
 def verdict(
     disable_policy: DisablePolicy, *, failing_since: datetime, failures: int, warned_at: datetime | None, now: datetime
 ) -> Verdict | None:
-    """What is due for an endpoint that has had no success since `failing_since`; None: nothing yet, or nothing more."""
+    """Whether to warn or disable an endpoint that has had no success since `failing_since`; None: neither now."""
     failing = now - failing_since
     if failing >= timedelta(seconds=disable_policy.seconds) and failures >= disable_policy.failures:
         return "disable"
@@ -97,7 +97,7 @@ def verdict(
 
 
 def require_valid(violations: Iterable[Violation], what: str) -> None:
-    """Raises `Invalid` with all that is wrong."""
+    """Raise `Invalid` with these violations, if there are any."""
     found = list(violations)
     if found:
-        raise Invalid(f"the {what} is not acceptable: see errors", *found)
+        raise Invalid(f"the {what} is invalid: see errors", *found)

@@ -1,4 +1,4 @@
-"""Endpoints, their keys and their statistics as the API takes and shows them."""
+"""Endpoints, their secrets and statistics as the API takes and shows them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ DESCRIPTION_LENGTH_MAX = 500
 RETRIES_MAX = 50
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_TOTAL_MAX = 10 * 24 * 3600.0
-"""With jitter still shorter than deliveries are kept."""
+"""Even with jitter shorter than deliveries are kept."""
 RATE_PER_SECOND_MIN = 0.01
 RATE_PER_SECOND_MAX = 10_000.0
 OVERLAP_SECONDS_MAX = 7 * 24 * 3600
@@ -34,7 +34,7 @@ def _check_pattern(value: object) -> object:
 
 
 def _read_locations(value: object) -> object:
-    """`"*"` is None from here on; null itself is refused, so that nobody subscribes to everything by leaving something out."""
+    """Turn `"*"` into None. Null itself is refused, so that nobody subscribes to all locations by mistake."""
     if value is None:
         raise PydanticCustomError("locations_missing", 'expected a list of location ids, or "*" for all')
     return None if value == EVERYTHING else value
@@ -44,7 +44,7 @@ def _check_total(seconds: list[float]) -> list[float]:
     if sum(seconds) > RETRY_SECONDS_TOTAL_MAX:
         raise PydanticCustomError(
             "schedule_too_long",
-            "retries may go on for {seconds} seconds in all",
+            "the delays may add up to {seconds} seconds at most",
             {"seconds": int(RETRY_SECONDS_TOTAL_MAX)},
         )
     return seconds
@@ -55,7 +55,7 @@ _ALL_OR_LIST = {
         {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": LOCATIONS_MAX},
         {"const": EVERYTHING},
     ],
-    "description": 'Locations whose events are wanted, or "*" for all.',
+    "description": 'Only events of these locations, or "*" for all.',
     "examples": [EVERYTHING, ["loc_01h455vb4pex5vsknk084sn02q"]],
 }
 
@@ -66,7 +66,7 @@ EventTypePattern = Annotated[
 ]
 EventTypes = Annotated[
     list[EventTypePattern],
-    ApiField(min_length=1, max_length=EVENT_TYPES_MAX, description="Types, prefixes (`job.*`), or `*` for everything."),
+    ApiField(min_length=1, max_length=EVENT_TYPES_MAX, description="Event types, prefixes (`job.*`), or `*` for all."),
 ]
 LocationsIn = Annotated[
     Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCATIONS_MAX)] | None,
@@ -82,11 +82,12 @@ Url = Annotated[
         examples=["https://example.com/hooks"],
     ),
 ]
-Description = Annotated[str, ApiField(max_length=DESCRIPTION_LENGTH_MAX, description="For people.")]
+Description = Annotated[str, ApiField(max_length=DESCRIPTION_LENGTH_MAX, description="A note for people.")]
 Headers = Annotated[
     dict[str, str],
     ApiField(
-        description="Sent with each request, 20 at most; sealed in the database.", examples=[{"X-Source": "waybill"}]
+        description="Headers that are sent with each request, 20 at most; encrypted in the database.",
+        examples=[{"X-Source": "waybill"}],
     ),
 ]
 HeadersPatch = Annotated[dict[str, str | None], ApiField(description="Headers to set, or to remove with null.")]
@@ -98,8 +99,8 @@ RetrySchedule = Annotated[
     ]
     | None,
     ApiField(
-        description="Seconds between the attempts of a delivery, each 1 or more, 864,000 (ten days) in all; an empty list: one attempt. "
-        "Null: as the operator has set it.",
+        description="Seconds between the attempts of a delivery, each 1 or more, 864,000 (ten days) together; an empty list: one attempt. "
+        "Null: the operator's schedule.",
         examples=[[5, 300, 1800]],
     ),
 ]
@@ -112,13 +113,13 @@ RateLimit = Annotated[
 OrderedByJob = Annotated[
     bool,
     ApiField(
-        description="Whether the next event of a job waits until the one before was delivered or given up; other jobs go on."
+        description="Whether the next event of a job waits until the one before is delivered or given up. Other jobs do not wait."
     ),
 ]
 SignV1a = Annotated[
     bool,
     ApiField(
-        description="Whether requests are signed with an Ed25519 key as well (`v1a`), so that a receiver needs no secret to verify."
+        description="Whether requests are also signed with an Ed25519 key (`v1a`), so that a receiver can verify without a secret."
     ),
 ]
 
@@ -139,7 +140,7 @@ class EndpointIn(Input):
 
 
 class EndpointPatch(Input):
-    """What of an endpoint shall change (JSON Merge Patch: what is left out stays, a header set to null goes)."""
+    """Changes of an endpoint (JSON Merge Patch: fields that are left out stay, a header set to null is removed)."""
 
     url: Url = ""
     description: Description = ""
@@ -154,7 +155,7 @@ class EndpointPatch(Input):
 
 
 class Endpoint(BaseModel):
-    """An endpoint; values of custom headers are shown to those alone who may change them."""
+    """An endpoint. Values of custom headers are shown only to callers who may change them."""
 
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     id: str
@@ -170,11 +171,11 @@ class Endpoint(BaseModel):
     sign_v1a: bool
     enabled: bool
     disabled_reason: str | None = ApiField(
-        description="`requested`, `gone` when the receiver answered 410, `failing` when nothing had succeeded for too long."
+        description="`requested`; `gone` after the receiver responded 410; `failing` after too long without a success."
     )
     disabled_at: datetime | None
     failing_since: datetime | None = ApiField(
-        description="The first failure after the last success; written some seconds late. Null while it goes well."
+        description="The first failure after the last success, written some seconds late. Null if there is none."
     )
     created_by: str
     created_at: datetime
@@ -186,76 +187,78 @@ class EndpointCreated(Endpoint):
     """A new endpoint with its secret."""
 
     secret: str = ApiField(
-        description="Signs every request (Standard Webhooks): `whsec_…`. Keep it where the receiver verifies."
+        description="The secret that signs every request (Standard Webhooks): `whsec_…`. Your receiver verifies with it."
     )
 
 
 class EndpointEnabled(Endpoint):
-    """An endpoint that hears of events again."""
+    """An endpoint that gets events again."""
 
-    replay_id: str | None = ApiField(description="The replay of what was missed, where it was asked for.")
+    replay_id: str | None = ApiField(description="The replay of missed events, if `replay_missed` was set.")
 
 
 class RotationIn(Input):
-    """How a secret is to be replaced."""
+    """How a secret is replaced."""
 
     overlap_seconds: Annotated[
         int,
         ApiField(
             ge=0,
             le=OVERLAP_SECONDS_MAX,
-            description="How long requests are signed with the old secret as well: time for the receiver to change over. "
+            description="For how long requests are signed with the old secret as well, until the receiver has changed over. "
             "0: not at all, for a secret that has leaked.",
         ),
     ] = OVERLAP_SECONDS_DEFAULT
 
 
 class EndpointSecret(Secret):
-    """What signs the requests to an endpoint."""
+    """The secret that signs the requests to an endpoint."""
 
     object: Literal["webhook_endpoint_secret"] = "webhook_endpoint_secret"
     endpoint_id: str
     secret: str
     previous_secret_until: datetime | None = ApiField(
-        description="Until then requests are signed with the secret before this one as well."
+        description="Until then requests are also signed with the previous secret."
     )
 
 
 class EndpointPublicKey(BaseModel):
-    """What `v1a` signatures of an endpoint's requests are verified with."""
+    """The public key with which `v1a` signatures of an endpoint are verified."""
 
     object: Literal["webhook_endpoint_public_key"] = "webhook_endpoint_public_key"
     endpoint_id: str
     algorithm: Literal["ed25519"] = "ed25519"
-    public_key: str = ApiField(description="`whpk_…`: the raw key of 32 bytes in base64 after the prefix.")
+    public_key: str = ApiField(description="`whpk_` and the raw key of 32 bytes in base64.")
 
 
 class StatsBucket(BaseModel):
-    """Deliveries of the events of one stretch of time."""
+    """Deliveries of the events of one bucket of time."""
 
     starts_at: datetime
     deliveries: int
     delivered: int
     failed: int
     pending: int
-    attempts: int = ApiField(description="Requests that were made for them.")
-    causes: dict[str, int] = ApiField(description="Why the last attempts of those that are not delivered failed.")
-    latency_ms_p50: int | None = ApiField(description="Of the last attempts, in milliseconds.")
+    attempts: int = ApiField(description="Attempts of these deliveries.")
+    causes: dict[str, int] = ApiField(
+        description="Causes of the last attempts of deliveries that are not delivered, with their counts."
+    )
+    latency_ms_p50: int | None = ApiField(description="Median latency of the last attempts, in milliseconds.")
     latency_ms_p95: int | None
     is_partial: bool = ApiField(
-        description="More deliveries than one request counts (200,000, shared by all buckets): the figures are those of so many of them."
+        description="True if there are more deliveries than one request counts (200,000 in all buckets): the figures are of a part of them."
     )
 
 
 class EndpointStats(BaseModel):
-    """How an endpoint is doing."""
+    """Statistics of an endpoint."""
 
     object: Literal["webhook_endpoint_stats"] = "webhook_endpoint_stats"
     endpoint_id: str
     since: datetime
     until: datetime
     bucket_seconds: int
-    waiting: int = ApiField(description="Deliveries that wait for an attempt at this moment, counted up to 10,000.")
-    oldest_due_seconds: float = ApiField(description="For how long the one that is due for longest has been due.")
+    waiting: int = ApiField(description="Deliveries that wait for an attempt now, counted up to 10,000.")
+    oldest_due_seconds: float = ApiField(description="Seconds for which the oldest due delivery has been due.")
     failing_since: datetime | None
-    buckets: list[StatsBucket] = ApiField(description="Without gaps, oldest first.")
+    buckets: list[StatsBucket] = ApiField(description="Buckets of time without gaps, oldest first.")

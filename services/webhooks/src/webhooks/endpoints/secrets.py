@@ -1,4 +1,4 @@
-"""How an endpoint's secrets and headers are encrypted and decrypted, and the delivery target made of them."""
+"""Encryption and decryption of an endpoint's secrets and headers, and its delivery target."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 def to_delivery_target(encryptor: Encryptor, row: Row[Any], now: datetime) -> DeliveryTarget:
-    """The target of an endpoint's row (all columns of `endpoints` that it names)."""
+    """The delivery target of a row of `endpoints` with the columns that are used here. Without keys if the secrets cannot be decrypted."""
     name = from_uuid("ep", row.id)
     schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
     headers: tuple[tuple[str, str], ...] = ()
@@ -27,16 +27,16 @@ def to_delivery_target(encryptor: Encryptor, row: Row[Any], now: datetime) -> De
     signing_key: Ed25519PrivateKey | None = None
     try:
         headers = tuple(decrypt_headers(encryptor, name, row.headers_sealed).items())
-        sealed = [row.secret_sealed]
+        encrypted = [row.secret_sealed]
         if row.previous_secret_until is not None and row.previous_secret_until > now:
-            sealed.append(row.previous_secret_sealed)
+            encrypted.append(row.previous_secret_sealed)
         if row.signing_key_sealed is not None:
             signing_key = signatures.signing_key(
                 encryptor.decrypt(row.signing_key_sealed, associated_data=signing_key_context(name))
             )
-        keys = tuple(encryptor.decrypt(one, associated_data=name) for one in sealed)
+        keys = tuple(encryptor.decrypt(one, associated_data=name) for one in encrypted)
     except DecryptionFailed:
-        # Its attempts say so in the log that the tenant sees; others are not to suffer from it.
+        # The attempts of this endpoint fail as `secret_unreadable`, which the tenant sees; other endpoints are not affected.
         log.exception("endpoint_secret_unreadable", endpoint_id=name)
     return DeliveryTarget(
         endpoint_id=row.id,
@@ -53,7 +53,7 @@ def to_delivery_target(encryptor: Encryptor, row: Row[Any], now: datetime) -> De
 
 
 def new_signing_key(encryptor: Encryptor, endpoint_id: str) -> bytes:
-    """A new key for `v1a`, sealed."""
+    """A new signing key for `v1a`, encrypted."""
     return encryptor.encrypt(signatures.new_signing_key(), associated_data=signing_key_context(endpoint_id))
 
 
@@ -68,7 +68,7 @@ def _headers_context(endpoint_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """What the operator allows, and the keys under which secrets are sealed."""
+    """What the operator allows, and the encryptor of secrets."""
 
     encryptor: Encryptor
     allow_http: bool
@@ -76,11 +76,11 @@ class EndpointPolicy:
     endpoints_max: int
 
 
-def decrypt_headers(encryptor: Encryptor, endpoint_id: str, sealed: bytes | None) -> dict[str, str]:
-    """Custom headers as they are sent. Raises `SealBroken`."""
-    if sealed is None:
+def decrypt_headers(encryptor: Encryptor, endpoint_id: str, encrypted: bytes | None) -> dict[str, str]:
+    """Custom headers as they are sent. Raises `DecryptionFailed`."""
+    if encrypted is None:
         return {}
-    headers: dict[str, str] = json.loads(encryptor.decrypt(sealed, associated_data=_headers_context(endpoint_id)))
+    headers: dict[str, str] = json.loads(encryptor.decrypt(encrypted, associated_data=_headers_context(endpoint_id)))
     return headers
 
 

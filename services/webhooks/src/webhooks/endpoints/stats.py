@@ -1,7 +1,7 @@
-"""How an endpoint is doing, in figures over time, for a chart.
+"""Statistics of an endpoint over time.
 
-Deliveries are counted from their own rows, by the instant of their events. A stretch of time with very many of them is counted in part,
-and says so: what one request reads is bounded.
+Deliveries are counted from their rows, by the instant of their events. What one request reads is bounded: a bucket with more deliveries is
+counted in part and marked `is_partial`.
 """
 
 import math
@@ -23,10 +23,10 @@ BUCKET_SECONDS_MIN = 10
 BUCKET_SECONDS_MAX = 24 * 3600
 BUCKETS_MAX = 200
 COUNTED_MAX = 200_000
-"""Deliveries that one request reads, spread over its buckets."""
+"""Deliveries that one request reads, divided among its buckets."""
 WAITING_COUNTED_MAX = 10_000
 
-# Without an order: in one, all of a stretch of time would be read and sorted before the first of them are counted.
+# Without ORDER BY: with it, all rows of a bucket would be read and sorted before the limit applies.
 _BUCKETS = text(
     """
     SELECT bucket.number, c.*
@@ -42,7 +42,8 @@ _BUCKETS = text(
     ) c
     """
 )
-# Each half in the order of its index; the limits stand in the text, for a plan that is kept for a limit yet unknown sorts everything.
+# Each half in the order of its index. The limits are part of the text: with a parameter PostgreSQL would keep a generic plan that sorts
+# all.
 _WAITING = text(
     f"""
     SELECT count(*) AS waiting,
@@ -71,16 +72,16 @@ async def get_stats(
     bucket_seconds: int,
     now: datetime,
 ) -> EndpointStats:
-    """Figures from `since` (24 buckets before `until` unless given) to `until` (now unless given), widened to whole buckets.
+    """Statistics from `since` (default: 24 buckets before `until`) to `until` (default: now), widened to whole buckets.
 
-    Raises `NotFound`, or `Invalid` for a stretch of time that is empty or has more than `BUCKETS_MAX` buckets.
+    Raises `NotFound`, or `Invalid` for a time range that is empty or has more than `BUCKETS_MAX` buckets.
     """
     row = await queries.get_row(session, caller, endpoint_id)
     end = math.ceil((until or now).timestamp() / bucket_seconds)
     begin = end - 24 if since is None else math.floor(since.timestamp() / bucket_seconds)
     if not 0 < end - begin <= BUCKETS_MAX:
         message = f"from since to until there must be 1 to {BUCKETS_MAX} buckets"
-        rules.require_valid([Violation("", "range", message, parameter="since")], "stretch of time")
+        rules.require_valid([Violation("", "range", message, parameter="since")], "time range")
     starts = [datetime.fromtimestamp(number * bucket_seconds, now.tzinfo) for number in range(begin, end)]
     width = timedelta(seconds=bucket_seconds)
     rows_max = COUNTED_MAX // len(starts)

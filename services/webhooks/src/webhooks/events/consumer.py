@@ -1,6 +1,6 @@
-"""What webhooks does with events of other services: it routes them to the endpoints that subscribed.
+"""Consumes events of jobs and routes them to the endpoints that subscribed.
 
-Nothing here knows what a job is: an event is its type, its tenant, its locations, and bytes that are passed on unchanged.
+Nothing here knows what a job is: an event has a type, a tenant, locations, and a body that is passed on unchanged.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ from webhooks.queue import Event, LeasedDelivery
 CONSUMER_GROUP = "webhooks.fan-out"
 
 EVENT_ID_LENGTH = 30
-# Ids are written in Crockford's alphabet, which leaves out four letters that Python's own base 32 has. "!" is a digit in neither.
+# Ids use Crockford's base 32, which leaves out four letters that `int(…, 32)` accepts: digits are translated. "!" is a digit in neither.
 _CROCKFORD, _BASE_32 = b"0123456789abcdefghjkmnpqrstvwxyz", b"0123456789abcdefghijklmnopqrstuv"
 _DIGITS = bytes(_BASE_32[_CROCKFORD.index(byte)] if byte in _CROCKFORD else ord("!") for byte in range(256))
-# As our own services write it; anything else is converted.
+# The form that our services write; any other form is converted.
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00", re.ASCII)
 
 GATHER_SECONDS = 0.02
 GATHERED_MAX = 100
-"""Nobody waits for events to be stored whose deliveries have begun: while fewer than this have come, more are gathered."""
+"""A batch of fewer events waits `GATHER_SECONDS` for more, if all its first attempts have begun already and so nothing else waits."""
 
 HANDED_OVER = "webhooks_spread"
-"""Key under which a transaction's session carries what its commit will make real."""
+"""Key in `session.info` of the result of the fan-out, which the dispatcher gets after the commit."""
 
 
 class Prestore(Protocol):
-    """Who begins attempts before their event is stored."""
+    """Begins first attempts before their event is stored."""
 
     def begin(self, event: Event, endpoint_ids: Sequence[UUID]) -> None: ...
 
@@ -52,7 +52,7 @@ class Prestore(Protocol):
 
 
 class AttemptDispatcher(Protocol):
-    """Who makes first attempts: the dispatcher of this process (one that does not run has no room for any)."""
+    """Makes first attempts: the dispatcher of this process. One that does not run has no room."""
 
     @property
     def prestore(self) -> Prestore: ...
@@ -65,18 +65,18 @@ class AttemptDispatcher(Protocol):
 
 
 class _Addressed(TypedDict):
-    """The part of an event's data that decides who hears of it."""
+    """The part of an event's data that decides which endpoints get it."""
 
     location_ids: list[str]
     livemode: bool
 
 
-# Reads the whole of a document, so that none that is broken is passed on, but keeps nothing else of it.
+# Parses the whole document, so that no malformed one is passed on, but keeps only these fields.
 _ADDRESSED = TypeAdapter(_Addressed).validator
 
 
 def read_event(headers: Mapping[str, str], value: bytes) -> IncomingEvent | None:
-    """One record; None for a fact that belongs to no tenant. Raises `KeyError` or `ValueError` when unreadable."""
+    """The event of a record; None if it belongs to no tenant. Raises `KeyError` or `ValueError` for one that cannot be read."""
     tenant_id = headers.get("ce_tenantid")
     if tenant_id is None:
         return None
@@ -87,7 +87,7 @@ def read_event(headers: Mapping[str, str], value: bytes) -> IncomingEvent | None
     if _INSTANT.fullmatch(time) is None:
         occurred_at = occurred_at.astimezone(UTC)
         time = occurred_at.isoformat()
-    # The body of every attempt, byte for byte: it is what is signed.
+    # The body of every attempt, byte for byte: this is what is signed.
     body = b"".join((_beginning(event_type), time[:-6].encode(), b'Z","data":', value, b"}"))
     message = Message(event_id, body, headers.get("traceparent"), occurred_at)
     return IncomingEvent(
@@ -100,7 +100,7 @@ def read_event(headers: Mapping[str, str], value: bytes) -> IncomingEvent | None
 def on_new_events(
     *, endpoint_cache: EndpointCache, dispatcher: AttemptDispatcher
 ) -> Callable[[Sequence[IncomingEvent]], None]:
-    """What happens with facts as they arrive: whoever can be sent to at once, is, before the facts are stored."""
+    """The handler of new events, before they are stored: begins first attempts for which there is a free slot."""
 
     def arrived(incoming_events: Sequence[IncomingEvent]) -> None:
         if not endpoint_cache.is_current:
@@ -122,10 +122,10 @@ def on_batch(
     autocommit: AutocommitConnection,
     lease_seconds: float,
 ) -> Callable[[AsyncSession, list[IncomingEvent]], Awaitable[None]]:
-    """The handler that fans facts out. What this process takes on waits in the session for the commit."""
+    """The handler of a batch: stores and routes it. Its result stays in the session until the commit."""
 
     async def handle(session: AsyncSession, incoming_events: list[IncomingEvent]) -> None:
-        # Nothing is open yet: the session takes a connection with its first statement.
+        # No transaction is open yet: the session takes a connection with its first statement.
         await dispatcher.make_room()
         if len(incoming_events) < GATHERED_MAX and dispatcher.prestore.is_whole(
             [incoming.event.id for incoming in incoming_events]
@@ -145,7 +145,7 @@ def on_batch(
 
 
 def hand_over_after_commit(dispatcher: AttemptDispatcher) -> Callable[[AsyncSession], None]:
-    """A hook for after the commit: gives what it made real to the dispatcher."""
+    """A hook that runs after the commit and gives the committed result of the fan-out to the dispatcher."""
 
     def hand_over(session: AsyncSession) -> None:
         found: FanOutResult | None = session.info.pop(HANDED_OVER, None)
@@ -157,20 +157,20 @@ def hand_over_after_commit(dispatcher: AttemptDispatcher) -> Callable[[AsyncSess
 
 @lru_cache(KNOWN_IDS_MAX)
 def _known_uuid(typed_id: str) -> UUID:
-    """The id of a tenant or a place, of which there are few. Raises `ValueError`."""
+    """The UUID of a tenant or a location; there are few of them, so they are cached. Raises `ValueError`."""
     return cast(UUID, DriverUuid(to_uuid(typed_id).bytes))
 
 
 def _event_uuid(event_id: str) -> UUID:
-    """The id of an event as the database has it. Raises `ValueError`.
+    """The UUID of an event. Raises `ValueError`.
 
-    Each event has one of its own, so none is found in a cache: read by hand, and kept in the driver's own type, which is made, compared
-    and written ten times as fast.
+    Event ids never repeat, so no cache helps: they are parsed here, into the driver's own type, which is created, compared and written ten
+    times as fast.
     """
     try:
         if len(event_id) != EVENT_ID_LENGTH or not event_id.startswith("evt_"):
             raise ValueError
-        # Of 26 digits of 5 bits the first has 3: what is larger has no place in 16 bytes.
+        # 26 digits of 5 bits are 130 bits: a first digit above 7 does not fit into 16 bytes.
         return cast(UUID, DriverUuid(int(event_id[4:].encode().translate(_DIGITS), 32).to_bytes(16)))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{event_id!r} is not an id") from error
@@ -178,5 +178,5 @@ def _event_uuid(event_id: str) -> UUID:
 
 @lru_cache(TYPES_KEPT_MAX)
 def _beginning(event_type: str) -> bytes:
-    """Of a body, as far as its timestamp."""
+    """The beginning of a body, up to its timestamp."""
     return b'{"type":%s,"timestamp":"' % json.dumps(event_type).encode()

@@ -1,6 +1,6 @@
-"""The types of events: what each says, as a JSON Schema, and an example of each that the schema admits.
+"""Event types: a JSON Schema and an example of each.
 
-Both are made from the models that the events are published with, so they cannot say anything else.
+Both are generated from the models that the events are published with.
 """
 
 from datetime import UTC, datetime
@@ -22,40 +22,40 @@ _ACTION = "act_01h455vb4pex5vsknk084sn02q"
 _ENDPOINT = "ep_01h455vb4pex5vsknk084sn02q"
 
 _DESCRIPTIONS = {
-    "job.created": ("A job was made.", "new", []),
-    "job.updated": ("Something about a job has changed; `changed_fields` names it.", "new", ["instructions"]),
+    "job.created": ("A job was created.", "new", []),
+    "job.updated": ("A job has changed; `changed_fields` names what.", "new", ["instructions"]),
     "job.started": ("Work on a job has begun.", "in_progress", ["status", "status_changed_at"]),
     "job.completed": ("All units of a job are done.", "completed", ["status", "status_changed_at"]),
     "job.partially_completed": (
-        "A job has ended, and some of its units are done.",
+        "A job has ended with some of its units done.",
         "partially_completed",
         ["status", "status_changed_at"],
     ),
     "job.incomplete": ("A job has ended with none of its units done.", "incomplete", ["status", "status_changed_at"]),
-    "job.damaged": ("A job has ended, and units of it are damaged.", "damaged", ["status", "status_changed_at"]),
-    "job.resolved": ("What was wrong with a job has been dealt with.", "resolved", ["status", "status_changed_at"]),
-    "job.cancelled": ("A job will not be done.", "cancelled", ["status", "status_changed_at", "status_reason"]),
+    "job.damaged": ("A job has ended with damaged units.", "damaged", ["status", "status_changed_at"]),
+    "job.resolved": ("The problem of a job was resolved.", "resolved", ["status", "status_changed_at"]),
+    "job.cancelled": ("A job was cancelled.", "cancelled", ["status", "status_changed_at", "status_reason"]),
     "job.deleted": ("A job was deleted; it can be restored.", "new", ["deleted_at"]),
     "job.restored": ("A deleted job is back.", "new", ["deleted_at"]),
     "action.created": ("An action was added to a job; `action_id` names it.", "new", []),
     "action.updated": ("An action of a job has changed; `action_id` names it.", "new", ["quantity"]),
-    "action.deleted": ("An action was taken from a job; `action_id` names it.", "new", []),
+    "action.deleted": ("An action was deleted from a job; `action_id` names it.", "new", []),
     "action.outcome_recorded": (
-        "What became of an action's units was recorded; `action_id` names it.",
+        "The outcome of an action's units was recorded; `action_id` names it.",
         "in_progress",
         ["outcome", "status"],
     ),
-    "endpoint.created": ("A webhook endpoint was made.", "", []),
-    "endpoint.updated": ("A webhook endpoint was changed or enabled.", "", []),
-    "endpoint.warned": ("A webhook endpoint will be disabled if nothing succeeds.", "", []),
+    "endpoint.created": ("A webhook endpoint was created.", "", []),
+    "endpoint.updated": ("A webhook endpoint was updated or enabled.", "", []),
+    "endpoint.warned": ("A webhook endpoint will be disabled if deliveries go on failing.", "", []),
     "endpoint.disabled": ("A webhook endpoint was disabled; `reason` says why.", "", []),
     "endpoint.deleted": ("A webhook endpoint was deleted.", "", []),
 }
-"""For each type: a sentence, the status of a job in its example, and what has changed in it."""
+"""For each type: its description, and the job's status and `changed_fields` in its example."""
 
 
 class TestState(State):
-    """What a test event carries."""
+    """The data of a test event."""
 
     tenant_id: str
     location_ids: list[str] = []
@@ -66,10 +66,10 @@ class TestState(State):
 
 @cache
 def list_event_types() -> Page[EventType]:
-    """All types: those that endpoints can have first."""
+    """All event types; those that endpoints can subscribe to come first."""
     test = EventType(
         name=TEST_EVENT,
-        description="Sent by `POST /v1/webhook-endpoints/{id}/test` and at no other time.",
+        description="Sent only by `POST /v1/webhook-endpoints/{id}/test`.",
         is_delivered=True,
         topic=None,
         json_schema=_delivered_schema(TEST_EVENT, TestState),
@@ -80,7 +80,7 @@ def list_event_types() -> Page[EventType]:
 
 
 def event_body(name: str, at: datetime, state: State) -> dict[str, Any]:
-    """An event as receivers get it."""
+    """The body of an event as receivers get it."""
     return {"type": name, "timestamp": at.isoformat().replace("+00:00", "Z"), "data": state.model_dump(mode="json")}
 
 
@@ -123,7 +123,7 @@ def _description(event: type[Event]) -> str:
 
 
 def _delivered_schema(name: str, state: type[State]) -> dict[str, Any]:
-    """Of the whole body as it is sent."""
+    """The JSON Schema of a delivered body."""
     content = state.model_json_schema(mode="serialization")
     definitions = content.pop("$defs", {})
     return {

@@ -1,7 +1,7 @@
-"""Stores events and routes them: one delivery for each endpoint that wants the event, in the transaction that takes it.
+"""Stores events and routes them: one delivery for each endpoint that wants the event, in one transaction.
 
-Invariant: an event is stored, matched and given to a batch lease or to the queue at once or not at all, and only the first time that it is
-seen. Its row is the proof.
+Invariant: an event is stored and its deliveries are put into a batch lease or the queue in one transaction, once. The row of an event says
+that this has happened.
 """
 
 import time
@@ -18,20 +18,24 @@ from webhooks.postgres import NO_VALUES, AutocommitConnection, Statement, array_
 from webhooks.queue import Event, Lease, LeasedDelivery, new_token
 
 POSITIONS_PER_TRANSACTION = 65_536
+"""Positions that one transaction has for its events: an event's position is the number of its transaction times this, plus its place in the
+batch. So positions grow with transactions, and a batch may have as many events."""
 STALE_VIEWS_MAX = 3
+"""Plans that may turn out to be made with stale endpoints; the next one is carried out whatever has changed."""
 TEXTS_KEPT_MAX = 10_000
-_IN_ORDER = -1
-"""In the place of how much room there is: all of this endpoint's goes through the queue."""
+_ORDERED_BY_JOB = -1
+"""Instead of the room for an endpoint: it is ordered by job, so all its deliveries go through the queue."""
 
 Room = Callable[[UUID], int]
-"""How many more deliveries of an endpoint this process can take on at once."""
+"""How many more deliveries to an endpoint this process can hold."""
 Begun = Callable[[UUID], Sequence[LeasedDelivery]]
-"""Of an event: those deliveries that this process began to attempt when it arrived."""
+"""The deliveries of an event that this process began to attempt when the event arrived."""
 
 SETTLED = f"(pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {POSITIONS_PER_TRANSACTION})"
-"""SQL: events with a position below this are all there are, whoever is writing: the feed shows no others."""
+"""SQL: the first position of the oldest open transaction. No event will ever be added below it, so the feed shows only events below it."""
 
-# Nothing happens when an endpoint has changed since the view that the plan was made with (`known`); null: whatever it was.
+# `current` is false if an endpoint has changed since the change `known`, with which the plan was made: then nothing is stored. With `known`
+# null the check is left out.
 _VIEW = f"""
     view AS MATERIALIZED (
         SELECT last_value = coalesce(CAST(:known AS bigint), last_value) AS current,
@@ -54,7 +58,7 @@ _STORED = """
     ) AS event
     WHERE view.current
 """
-# Of events that are new, all of whose deliveries fly: the usual batch, for two thirds of what the next statement takes.
+# The usual batch: all events are new, and this process holds all their deliveries. It takes two thirds of the time of the next statement.
 _STORE_NEW = Statement(
     f"""
     WITH {_VIEW}, stored AS ({_STORED}),
@@ -108,7 +112,7 @@ _STORE = Statement(
 
 @dataclass(slots=True)
 class IncomingEvent:
-    """An event of another service, read as far as matching needs it; the message is what receivers get."""
+    """An event of another service: what matching needs of it, and the message that receivers get."""
 
     event: Event
     subject: str
@@ -117,27 +121,27 @@ class IncomingEvent:
 
 @dataclass(frozen=True, slots=True)
 class FanOutResult:
-    """What became of a batch."""
+    """What the fan-out did with a batch."""
 
     event_ids: Collection[UUID]
-    """All of it, whether new or not."""
+    """All events of the batch, new or not."""
     lease: Lease
-    """The flight's, which is real after the commit."""
+    """The batch lease, which is valid after the commit."""
     leased: list[LeasedDelivery]
-    """To be attempted by this process then."""
+    """Deliveries that this process is to attempt after the commit."""
     begun: list[LeasedDelivery]
-    """What began before; it is part of the flight."""
+    """Deliveries whose attempts began before; they are part of the batch lease."""
     queued: int
-    """In the queue, for any worker."""
+    """Number of deliveries that were put into the queue, for any worker."""
 
 
 @dataclass(slots=True)
 class _Plan:
     taken: list[LeasedDelivery] = field(default_factory=list)
-    """By this process, at once."""
+    """Deliveries that this process takes."""
     begun: list[LeasedDelivery] = field(default_factory=list)
     waiting: list[tuple[Event, UUID, bool]] = field(default_factory=list)
-    """In the queue; the last says whether in the order of its subject."""
+    """Deliveries for the queue: event, endpoint, and whether the endpoint is ordered by job."""
 
 
 async def store_and_route(
@@ -150,11 +154,11 @@ async def store_and_route(
     begun: Begun = lambda _: (),
     autocommit: AutocommitConnection | None = None,
 ) -> FanOutResult:
-    """Store new facts with their deliveries: as many in the hands of this process as it has room for, and what has begun already.
+    """Store new events with their deliveries. This process takes as many as it has room for, and those that it has begun already.
 
-    All of it is one statement, which goes over the `wire` where there is one, unless the order of jobs asks for locks before it.
+    This is one statement. It uses `autocommit` if that is given, unless endpoints ordered by job have to be locked before it.
     """
-    # A batch may hold a record twice; the first of them stands for both.
+    # A batch may hold a record twice: the first is used.
     unique = {incoming.event.id: incoming for incoming in reversed(incoming_events)}
     in_turn = list(unique.values())[::-1]
     for looks in range(STALE_VIEWS_MAX + 1):
@@ -171,19 +175,22 @@ async def store_and_route(
         stored = None if plan.waiting else await _store_new(source, values, unique.keys())
         if stored is None:
             stored = {row[0] for row in await _STORE.rows(source, values)}
-        # None among them: the view was not the latest, and nothing was done.
+        # With None among them the endpoints were stale, and nothing was stored.
         if None not in stored:
             leased = plan.taken if len(stored) == len(unique) else [one for one in plan.taken if one.event.id in stored]
-            flying = [one for one in plan.begun if one.event.id in stored]
-            lease.unrecorded = len(leased) + len(flying)
-            return FanOutResult(unique.keys(), lease, leased, flying, len(plan.waiting))
-    raise AssertionError("the last look takes whatever there is")
+            already_begun = [one for one in plan.begun if one.event.id in stored]
+            lease.unrecorded = len(leased) + len(already_begun)
+            return FanOutResult(unique.keys(), lease, leased, already_begun, len(plan.waiting))
+    raise AssertionError("the last plan is carried out whatever has changed")
 
 
 async def _store_new(
     source: AsyncSession | AutocommitConnection, values: Mapping[str, object], event_ids: Collection[UUID]
 ) -> Collection[UUID | None] | None:
-    """What was stored: all, or nothing for an old view (None in it); None when it has to be found out which events are new."""
+    """The stored events: all of them, or {None} if the endpoints were stale.
+
+    None if an event was stored before: `_STORE` finds out which.
+    """
     rows = await _STORE_NEW.rows_if_new(source, values)
     if rows is None:
         return None
@@ -193,9 +200,12 @@ async def _store_new(
 def _plan(
     incoming_events: Sequence[IncomingEvent], endpoint_cache: EndpointCache, room: Room, begun: Begun, lease: Lease
 ) -> _Plan:
-    """Who gets what, and what of it this process has room for. What has begun is part of it, even if its endpoint has changed since."""
+    """Match events and endpoints, and divide the deliveries between this process and the queue.
+
+    Deliveries that have begun are part of the plan even if their endpoint has changed since.
+    """
     plan = _Plan()
-    places: dict[UUID, int] = {}
+    rooms: dict[UUID, int] = {}
     for incoming in incoming_events:
         event = incoming.event
         under_way = begun(event.id)
@@ -205,31 +215,31 @@ def _plan(
         ):
             if under_way and any(one.endpoint_id == endpoint_id for one in under_way):
                 continue
-            left = places.get(endpoint_id)
+            left = rooms.get(endpoint_id)
             if left is None:
                 target = endpoint_cache.target(endpoint_id)
                 in_order = target is not None and target.ordered_by_job
-                left = _IN_ORDER if in_order else room(endpoint_id)
+                left = _ORDERED_BY_JOB if in_order else room(endpoint_id)
             if left > 0:
-                places[endpoint_id] = left - 1
+                rooms[endpoint_id] = left - 1
                 plan.taken.append(LeasedDelivery(event, endpoint_id, lease))
             else:
-                places[endpoint_id] = left
-                plan.waiting.append((event, endpoint_id, left == _IN_ORDER))
+                rooms[endpoint_id] = left
+                plan.waiting.append((event, endpoint_id, left == _ORDERED_BY_JOB))
     return plan
 
 
 def _values(
     incoming_events: Sequence[IncomingEvent], plan: _Plan, lease: Lease, known: int | None, lease_seconds: float
 ) -> dict[str, object]:
-    flying = [*plan.taken, *plan.begun]
+    held = [*plan.taken, *plan.begun]
     return {
         **_events(incoming_events),
         "known": known,
         "token": lease.token,
         "lease_seconds": lease_seconds,
-        "taken_event_ids": array_literal([one.event.id for one in flying]),
-        "taken_endpoint_ids": array_literal([_text(one.endpoint_id) for one in flying]),
+        "taken_event_ids": array_literal([one.event.id for one in held]),
+        "taken_endpoint_ids": array_literal([_text(one.endpoint_id) for one in held]),
         "waiting_event_ids": array_literal(event.id for event, _, _ in plan.waiting),
         "waiting_endpoint_ids": array_literal(endpoint_id for _, endpoint_id, _ in plan.waiting),
         "waiting_ordered": array_literal(in_order for _, _, in_order in plan.waiting),
@@ -237,8 +247,8 @@ def _values(
 
 
 def _events(incoming_events: Sequence[IncomingEvent]) -> dict[str, object]:
-    # In the order of the key, so that two consumers that meet the same events wait for each other instead of deadlocking; `places` keep
-    # the order of publication.
+    # Ordered by key, so that two consumers of the same events wait for each other instead of deadlocking; `places` have the order of
+    # publication.
     placed = sorted(enumerate(incoming_events), key=lambda one: one[1].event.id)
     ordered = [incoming for _, incoming in placed]
     traceparents = [incoming.event.message.traceparent for incoming in ordered]
@@ -258,6 +268,6 @@ def _events(incoming_events: Sequence[IncomingEvent]) -> dict[str, object]:
     }
 
 
-# The same few tenants and places come again and again.
+# There are few tenants and locations, so their texts are cached.
 _text: Callable[[UUID], str] = lru_cache(TEXTS_KEPT_MAX)(str)
 _literal: Callable[[tuple[UUID, ...]], str] = lru_cache(TEXTS_KEPT_MAX)(array_literal)

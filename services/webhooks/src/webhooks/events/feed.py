@@ -1,7 +1,7 @@
-"""The catch-up feed: everything that happened, in the order of its publication, for receivers that want to be sure.
+"""The feed: all events in the order of their publication, for receivers that want to catch up.
 
-Only what lies below the oldest open transaction is shown, so no event ever appears before one that was shown already. A cursor is good for
-as long as events are kept, and one that is older is refused: whoever reads on without an error has missed nothing.
+It shows only events below the oldest open transaction, so no event ever appears before one that was shown already. A cursor is valid for as
+long as events are kept; an older one is refused. So a reader that gets no error has missed nothing.
 """
 
 import json
@@ -22,12 +22,11 @@ from webhooks.events.schemas import Feed, FeedEvent
 from webhooks.postgres import first_id_at, first_id_of_day, made_at
 
 EXAMINED_MAX = 5_000
-"""Events that one request looks through when it asks for some of them only."""
+"""Events that one request with filters examines."""
 
-# Of `created_from` its day leaves out the partitions of all days before. The instant itself is a matter of each event: as a condition of
-# what is looked at it would have a day be read from its beginning, however many events that has.
-# Bodies are read for what is shown alone. The limit of what is looked at stands in the text: a plan that is kept for a limit yet unknown
-# reads and sorts everything.
+# The day of `created_from` leaves out the partitions of earlier days. The instant itself is a condition on each examined event: as a
+# condition of `looked_at` it would have no index, and a whole day might be read. Bodies are read only for events that are shown. The limit
+# of `looked_at` is part of the text: with a parameter PostgreSQL would keep a generic plan that reads and sorts everything.
 _READ = f"""
     WITH looked_at AS MATERIALIZED (
         SELECT id, position, type, location_ids FROM events
@@ -71,17 +70,17 @@ async def read_feed(
     retention: timedelta,
     now: datetime,
 ) -> Feed:
-    """Events of the caller's tenant and mode after the cursor; without one from the oldest that is kept, or from `created_from`.
+    """Events of the caller's tenant and mode after the cursor; without a cursor from `created_from` or the oldest event.
 
-    `event_type` is a type, a prefix (`job.*`) or `*`. Raises `BadRequest` for a cursor that is not ours, was made under other filters, or
-    is so old that events after it are gone.
+    `event_type` is a type, a prefix (`job.*`) or `*`. Raises `BadRequest` for a cursor that is malformed, belongs to other filters, or is
+    so old that events after it were deleted.
     """
     filters = {"event_type": event_type, "location_id": location_id, "livemode": caller.livemode}
     begin = paging.position(filters)
     after = 0 if begin is None else int(begin[0])
     if begin is not None and datetime.fromisoformat(begin[1]) < now - retention:
         raise BadRequest(
-            "events that followed this cursor are not kept any more: begin anew, without a cursor",
+            "events after this cursor were deleted: start again without a cursor",
             code="cursor_expired",
         )
     pattern = None if event_type == EVERYTHING else event_type
@@ -110,8 +109,8 @@ async def read_feed(
     elif reach.examined == examined_max:
         reached, read_until, has_more = reach.last_position, made_at(reach.last_id), True
     else:
-        # What was looked at and is not wanted need not be looked at again. A cursor rests on an event: numbers of transactions that left
-        # nothing are given once more after a crash.
+        # Examined events that did not match are not examined again. A cursor has the position of an event, never a bare transaction number:
+        # after a crash PostgreSQL reuses the numbers of transactions that stored nothing.
         reached, read_until, has_more = reach.last_position or reach.newest or after, now, False
     return Feed(
         data=[_view(row, livemode=caller.livemode) for row in found],

@@ -1,4 +1,4 @@
-"""Events: the catch-up feed, and the catalogue of types."""
+"""Routes of the event feed and of event types."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -14,7 +14,7 @@ from webhooks.events.schemas import EventType, Feed
 
 
 def router(retention: timedelta) -> Router:
-    """The routes. Events are kept for `retention`."""
+    """The routes. `retention`: how long events are kept."""
     routes = Router(tags=["events"])
 
     @routes.get("/v1/events")
@@ -24,19 +24,19 @@ def router(retention: timedelta) -> Router:
         caller: CurrentCaller,
         paging: PageRequest,
         event_type: Annotated[
-            EventTypePattern | None, Query(description="Of this type, or with this prefix (`job.*`).")
+            EventTypePattern | None, Query(description="Only of this type, or with this prefix (`job.*`).")
         ] = None,
-        location_id: Annotated[LocationId | None, Query(description="Of this location.")] = None,
+        location_id: Annotated[LocationId | None, Query(description="Only of this location.")] = None,
         created_from: Annotated[
             Timestamp | None,
-            Query(description="Made at or after this instant; by default from the oldest that is kept."),
+            Query(description="Only events at or after this instant; by default from the oldest that is stored."),
         ] = None,
     ) -> Feed:
-        """Catch up on events, in the order of their publication: oldest first, and none is ever put in before one you have seen.
+        """List events in the order of their publication, oldest first. No event is ever added before one that you have seen.
 
-        With filters 5,000 events are looked through for an answer: it may be short, even empty, and have more.
-        Go on with `next_cursor`: at once while `has_more`, later for what will have happened by then. A cursor that is older than what
-        is kept is refused (400, `cursor_expired`), so whoever reads on has missed nothing.
+        With filters a request examines 5,000 events: its page may be short or empty and still have more.
+        Continue with `next_cursor`: at once while `has_more`, later for new events. A cursor is refused (400, `cursor_expired`) if events
+        after it were deleted, so without an error you have missed nothing.
         """
         return await feed.read_feed(
             session,
@@ -52,7 +52,7 @@ def router(retention: timedelta) -> Router:
     @routes.get("/v1/event-types")
     @requires(READ)
     async def list_event_types(caller: CurrentCaller) -> Page[EventType]:
-        """List the types of events, each with its JSON Schema and an example."""
+        """List the event types, each with its JSON Schema and an example."""
         return event_types.list_event_types()
 
     return routes

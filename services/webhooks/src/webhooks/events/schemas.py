@@ -1,4 +1,4 @@
-"""Events, and the catalogue of their types, as the API shows them."""
+"""Events and event types as the API shows them."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -8,10 +8,10 @@ from pydantic import Field as ApiField
 
 
 class FeedEvent(BaseModel):
-    """An event as endpoints get it."""
+    """An event as it is delivered to endpoints."""
 
     object: Literal["event"] = "event"
-    id: str = ApiField(description="What deliveries of it have as `webhook-id`.")
+    id: str = ApiField(description="The `webhook-id` of its deliveries.")
     livemode: bool
     location_ids: list[str]
     type: str
@@ -25,23 +25,23 @@ class Feed(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[FeedEvent]
-    has_more: bool = ApiField(description="Whether to ask again at once; else ask again when it suits you.")
+    has_more: bool = ApiField(description="Whether there are more events now; otherwise ask again later.")
     next_cursor: str = ApiField(
-        description="Where to go on, with the same filters; there is always one. Keep it when what came before it is safe with you."
+        description="Where to continue, with the same filters; never null. Store it after you have processed the events before it."
     )
 
 
 class EventType(BaseModel):
-    """One type of event."""
+    """An event type."""
 
     object: Literal["event_type"] = "event_type"
     name: str
     description: str
     is_delivered: bool = ApiField(
-        description="Whether endpoints can have it. Others are published to Kafka alone, for systems of the operator's."
+        description="Whether endpoints can subscribe to it. Other types are published only to Kafka, for the operator's systems."
     )
-    topic: str | None = ApiField(description="Kafka topic that it is published to.")
+    topic: str | None = ApiField(description="Kafka topic to which it is published.")
     json_schema: dict[str, Any] = ApiField(
-        description="JSON Schema (2020-12) of the delivered body, or of the record's value where it is not delivered."
+        description="JSON Schema (2020-12) of the delivered body, or of the record's value if it is not delivered."
     )
     example: dict[str, Any]

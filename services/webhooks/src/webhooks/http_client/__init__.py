@@ -1,4 +1,7 @@
-"""The HTTP client that sends deliveries: a message and a target in, an outcome out. It decides nothing and knows no database."""
+"""The HTTP client that sends deliveries: it takes a message and a target and returns an outcome.
+
+It makes no decisions and uses no database.
+"""
 
 from webhooks.http_client.connection_pool import IDLE_MAX
 from webhooks.http_client.requests import DeliveryTarget, Message

@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection to one checked address: a request, its whole answer, and again.
+"""One HTTP/1.1 connection to one checked address, for one exchange of request and response after another.
 
-Everything that a stranger can send has a bound here (head, headers, interim answers, body, framing), and nothing is believed that does not
-parse strictly. An answer that does not end where it says, or anything that comes unasked, ends the connection: what one exchange leaves
-behind must never be taken for the answer of the next.
+Everything that a receiver can send has a limit here: head, number of headers, interim responses, body, framing. Parsing is strict. A
+response with surplus bytes, and bytes without a request, end the connection: they must never be taken for the response to another request.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from webhooks.http_client.responses import BODY_BYTES_MAX, RETRY_AFTER_LENGTH_MA
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
-# An answer with its framing: chunks of one byte take six.
+# A response with its framing: a chunk of one byte takes six.
 RECEIVED_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
 _HEADER_FRAMING_BYTES = 4
 ANSWER_KEPT_BYTES_MAX = 1024
@@ -26,12 +25,12 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class Connection(asyncio.Protocol):
-    """A connection that is ready for `begin`; one exchange at a time.
+    """A connection for one exchange at a time, started by `begin`.
 
-    `closed` is called once it has ended, for whatever reason, after the exchange under way has.
+    `closed` is called once when the connection has ended for any reason, after the end of its exchange.
     """
 
-    # Of the present exchange, or of the last: `_reset` begins anew.
+    # State of the present exchange, or of the last one: `_reset` clears it.
     _status: int | None
     _retry_after: bytes
     _coding: bytes
@@ -50,12 +49,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, address: str, closed: Callable[["Connection"], None]):
         self.address = address
         self.reusable = False
-        """Whether another exchange may follow the one that has ended."""
+        """True if another exchange may follow the one that has ended."""
         self.first_byte: float | None = None
-        """When the answer of the present exchange, or of the last, began (on `time.monotonic`)."""
+        """When the response of the present exchange, or of the last one, began (`time.monotonic`)."""
         self._closed = closed
         self._lost = False
-        self._unasked = False
+        self._unsolicited = False
         self._ended: Callable[[Response], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -65,41 +64,41 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     def begin(self, request: bytes, ended: Callable[[Response], None]) -> None:
-        """Send a request. `ended` is called exactly once with the answer, unless `abort` comes first; never before this returns."""
+        """Send a request. `ended` is called exactly once with the response, after this has returned, unless `abort` is called first."""
         assert self._ended is None
         self._reset()
         self._ended = ended
         if self._lost:
-            asyncio.get_running_loop().call_soon(self._break_off, self._cause_of_end())
+            asyncio.get_running_loop().call_soon(self._end_with, self._cause_of_end())
         elif self._transport is not None:
-            # If it is ending already, `connection_lost` is on its way.
+            # If the transport is closing, `connection_lost` will follow.
             self._transport.write(request)
 
     def so_far(self, cause: Cause) -> Response:
-        """What has come of an answer that will not be waited for, because of `cause`."""
+        """The response as far as it was received, ended for this cause."""
         return Response(cause, self._status, self._kept_retry_after(), untouched=self.first_byte is None)
 
     def close(self) -> None:
-        """End a connection that nobody uses."""
+        """Close an idle connection."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """End it at once; an exchange under way is forgotten."""
+        """Close the connection at once; the exchange in progress gets no response."""
         self._ended = None
         if self._transport is not None:
             self._transport.abort()
 
-    # -- what the event loop tells
+    # -- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one, but not by inheritance.
+        # The transport of uvloop is one, but not a subclass.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._ended is None:
-            # It could pass for the answer to the next request.
-            self._unasked = True
+            # These bytes could be taken for the response to the next request.
+            self._unsolicited = True
             self.abort()
             return
         if self.first_byte is None:
@@ -110,14 +109,14 @@ class Connection(asyncio.Protocol):
                 self._finish(self._known_answer)
                 return
             if not _BEGINNING.startswith(data[: len(_BEGINNING)]):
-                # The parser would take other protocols that look like this one.
-                self._break_off("protocol")
+                # The parser accepts other protocols that look like HTTP.
+                self._end_with("protocol")
                 return
         self._received_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # After the end it is surplus, which is not ours to judge.
+            # After the end of the response the bytes are surplus, whatever they are.
             if not self._complete:
                 self._refusal = self._refusal or "protocol"
             self._surplus = True
@@ -125,31 +124,31 @@ class Connection(asyncio.Protocol):
         if self._received_bytes > received_max or self._head_bytes > HEAD_BYTES_MAX:
             self._refusal = self._refusal or "too_large"
         if self._refusal is not None:
-            self._break_off(self._refusal)
+            self._end_with(self._refusal)
         elif self._complete:
-            answer = self._answer()
+            response = self._response()
             whole = len(data) == self._received_bytes <= ANSWER_KEPT_BYTES_MAX
             if whole and self._keep_alive and not self._surplus:
-                self._known, self._known_answer = data, answer
-            self._finish(answer)
+                self._known, self._known_answer = data, response
+            self._finish(response)
 
     def eof_received(self) -> None:
         if self._ended is None:
             return
         if self._head_complete and not self._delimited and self._refusal is None:
-            # An answer without a length is as long as its connection.
+            # A response without a length ends with its connection.
             self._complete = True
-            self._finish(self._answer())
+            self._finish(self._response())
         else:
-            self._break_off(self._cause_of_end())
+            self._end_with(self._cause_of_end())
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
         if self._ended is not None:
-            self._break_off(self._cause_of_end())
+            self._end_with(self._cause_of_end())
         self._closed(self)
 
-    # -- what the parser tells
+    # -- called by the parser
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -161,7 +160,7 @@ class Connection(asyncio.Protocol):
         if self._headers > HEADERS_MAX:
             self._refusal = "too_large"
         if self._head_complete or self._surplus:
-            # A trailer: it may not say anything that counts.
+            # Trailers are ignored.
             return
         match name.lower():
             case b"content-length":
@@ -181,7 +180,8 @@ class Connection(asyncio.Protocol):
         if odd or self._parser.get_http_version() not in _VERSIONS:
             self._refusal = "protocol"
         elif status < 200:
-            # Interim: the answer is still to come. Their heads count together, so that not even these can go on for ever.
+            # An interim response: the final one follows. Their heads count together towards `HEAD_BYTES_MAX`, so that they cannot go on for
+            # ever.
             self._coding, self._retry_after, self._delimited = b"", b"", False
         else:
             self._head_complete = True
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
 
-    # -- one exchange
+    # -- the exchange
 
     def _reset(self) -> None:
         self.first_byte = None
@@ -214,28 +214,28 @@ class Connection(asyncio.Protocol):
         self._head_complete = self._delimited = self._complete = self._surplus = self._keep_alive = False
         self._refusal = None
 
-    def _answer(self) -> Response:
+    def _response(self) -> Response:
         return Response(None, self._status, self._kept_retry_after(), self._coding, b"".join(self._parts))
 
-    def _finish(self, answer: Response) -> None:
+    def _finish(self, response: Response) -> None:
         assert self._transport is not None
-        # A receiver that answered before it had read everything would read the rest as the next request.
+        # A receiver that responded before it had read the whole request would read the rest as the next request.
         unread = self._transport.get_write_buffer_size()
         self.reusable = self._keep_alive and not self._surplus and not unread and not self._transport.is_closing()
-        self._end(answer)
+        self._end(response)
 
-    def _break_off(self, cause: Cause) -> None:
+    def _end_with(self, cause: Cause) -> None:
         self._end(self.so_far(cause))
 
     def _cause_of_end(self) -> Cause:
-        return "connect" if self.first_byte is None and not self._unasked else "protocol"
+        return "connect" if self.first_byte is None and not self._unsolicited else "protocol"
 
-    def _end(self, answer: Response) -> None:
+    def _end(self, response: Response) -> None:
         ended, self._ended = self._ended, None
         if not self.reusable and self._transport is not None:
             self._transport.abort()
         if ended is not None:
-            ended(answer)
+            ended(response)
 
     def _kept_retry_after(self) -> str | None:
         return self._retry_after[:RETRY_AFTER_LENGTH_MAX].decode("ascii", "replace") if self._retry_after else None

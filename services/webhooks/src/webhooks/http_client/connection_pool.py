@@ -1,4 +1,4 @@
-"""Connections that wait for their next request, by the origin that they lead to."""
+"""Idle connections, by origin."""
 
 import time
 from collections.abc import Collection
@@ -6,16 +6,16 @@ from collections.abc import Collection
 from webhooks.http_client.connection import Connection
 from webhooks.http_client.deadlines import Deadlines
 
-# Shorter than what common servers grant an idle connection: one that the receiver is about to close is not used again.
+# Shorter than the keep-alive of common servers, so that no connection is used that the receiver is about to close.
 IDLE_SECONDS_MAX = 4.0
 IDLE_MAX = 2048
 
 Origin = tuple[str, str, int]
-"""Scheme, host, port: connections of different names are never shared, though their addresses be the same."""
+"""Scheme, host, port: connections of different hosts are never shared, even if they have the same address."""
 
 
 class ConnectionPool:
-    """Idle connections: each for `IDLE_SECONDS_MAX` at most, `IDLE_MAX` altogether. For use inside one event loop."""
+    """At most `IDLE_MAX` idle connections, each for `IDLE_SECONDS_MAX`. For use inside one event loop."""
 
     def __init__(self) -> None:
         self._by_origin: dict[Origin, list[Connection]] = {}
@@ -23,7 +23,7 @@ class ConnectionPool:
         self._waiting = Deadlines[Connection](IDLE_SECONDS_MAX, self._drop)
 
     def take(self, origin: Origin, addresses: Collection[str]) -> Connection | None:
-        """The connection that was used last, out of those that lead to one of `addresses`; the others are closed."""
+        """Take the connection that was used last and leads to one of `addresses`; connections to other addresses are closed."""
         waiting = self._by_origin.get(origin)
         while waiting:
             connection = waiting.pop()
@@ -33,12 +33,12 @@ class ConnectionPool:
                 del self._by_origin[origin]
             if connection.address in addresses:
                 return connection
-            # The name leads elsewhere by now.
+            # The name has another address now.
             connection.close()
         return None
 
     def put(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection that is reusable."""
+        """Keep a reusable connection."""
         if len(self._waiting) >= IDLE_MAX:
             self._drop(self._waiting.oldest())
         self._by_origin.setdefault(origin, []).append(connection)
@@ -46,7 +46,7 @@ class ConnectionPool:
         self._waiting.start(connection, time.monotonic())
 
     def forget(self, connection: Connection) -> None:
-        """One that has ended, if it is here."""
+        """Remove a connection that has ended, if it is here."""
         origin = self._origins.pop(connection, None)
         if origin is None:
             return
@@ -57,7 +57,7 @@ class ConnectionPool:
             del self._by_origin[origin]
 
     def close(self) -> None:
-        """Close all."""
+        """Close all idle connections."""
         for connection in list(self._origins):
             self._drop(connection)
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Makes connections: name → checked address → TCP → TLS under the name that the URL has, each step under its own deadline."""
+"""Makes connections: DNS, check of the address, TCP, TLS with the host name of the URL. Each step has its own deadline."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ from webhooks.http_client.dns_cache import DnsCache, LookUp
 from webhooks.http_client.egress_guard import NotConnected, connected_socket
 from webhooks.http_client.rules import Destination, Network
 
-# A name may have more; those that are not tried now may come first another time.
+# A name may have more addresses; the others may come first another time.
 ADDRESSES_TRIED_MAX = 4
 TLS_SHUTDOWN_SECONDS = 1.0
 FILES_WAIT_SECONDS = 0.05
@@ -22,7 +22,7 @@ _NO_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class Phases:
-    """Seconds that the steps of making one connection took, so far; None for one that was not needed."""
+    """Seconds that the phases of making one connection have taken so far; None for a phase that was not needed."""
 
     __slots__ = ("_began", "_now", "connect", "dns", "tls")
 
@@ -34,12 +34,12 @@ class Phases:
         self._began = 0.0
 
     def enter(self, phase: Literal["dns", "connect", "tls"]) -> None:
-        """The former step is over."""
+        """End the former phase and begin this one."""
         self.leave()
         self._now, self._began = phase, time.monotonic()
 
     def leave(self) -> None:
-        """No step is under way any more."""
+        """End the present phase."""
         if self._now is not None:
             taken = getattr(self, self._now) or 0.0
             setattr(self, self._now, taken + time.monotonic() - self._began)
@@ -47,9 +47,10 @@ class Phases:
 
 
 class Connector:
-    """Makes connections to where webhooks may go, and nowhere else.
+    """Makes connections to allowed addresses and no others.
 
-    `closed` hears of each connection that has ended; `no_files` is to free some when this process has none left for a connection.
+    `closed` is called with each connection that has ended. `no_files` is called when the process has no free file descriptor; it has to
+    free some.
     """
 
     def __init__(
@@ -71,13 +72,13 @@ class Connector:
         self._no_files = no_files
 
     def known(self, destination: Destination, now: float) -> tuple[str, ...]:
-        """The addresses of a destination, as far as they are known without asking (`now` on `time.monotonic`)."""
+        """The addresses of a destination if they are known without a look-up, else none (`now` on `time.monotonic`)."""
         if destination.is_address:
             return (destination.host,)
         return self._dns_cache.known(destination.host, now)
 
     async def resolve(self, destination: Destination, phases: Phases) -> tuple[str, ...]:
-        """The addresses of a destination. Raises `NoConnection`, `TimeoutError`."""
+        """The addresses of a destination. Raises `NotConnected`, `TimeoutError`."""
         known = self.known(destination, time.monotonic())
         if known:
             return known
@@ -87,12 +88,12 @@ class Connector:
         return found
 
     async def connect(self, destination: Destination, found: Sequence[str], phases: Phases) -> Connection:
-        """A new connection to one of these addresses. Raises `NoConnection`, `TimeoutError`."""
+        """A new connection to one of these addresses. Raises `NotConnected`, `TimeoutError`."""
         deadline = time.monotonic() + self._connect_timeout_seconds
         failed: Exception = NotConnected("connect", "no address")
         tried = found[:ADDRESSES_TRIED_MAX]
         for position, address in enumerate(tried):
-            # What is left is shared by the addresses that are left: one that swallows packets does not cost the others their turn.
+            # The remaining time is divided among the remaining addresses, so that one that does not respond leaves time for the others.
             share_seconds = (deadline - time.monotonic()) / (len(tried) - position)
             try:
                 async with asyncio.timeout(share_seconds):
@@ -129,7 +130,7 @@ class Connector:
                 ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
             )
         except (OSError, ValueError) as error:
-            # `SSLError` is an `OSError`, like a connection that ends in the middle of the handshake.
+            # `SSLError` is an `OSError`, and so is a connection that ends during the handshake.
             connected.close()
             raise NotConnected("tls", str(error)) from error
         phases.leave()
@@ -141,14 +142,14 @@ class Connector:
         except OSError as error:
             if error.errno not in _NO_FILES:
                 raise
-        # Our own shortage is not the receiver's failure: idle connections are given up for it.
+        # A lack of file descriptors here is no failure of the receiver: idle connections are closed to get one.
         self._no_files()
         await asyncio.sleep(FILES_WAIT_SECONDS)
         return await connected_socket(address, port, self._allowed)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """What the system trusts, and the authorities in `ca_file` besides."""
+    """A context that trusts the authorities of the system and those in `ca_file`."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -1,11 +1,11 @@
-"""Deadlines that are all equally long: what began first ends first, so one timer serves any number of them."""
+"""Deadlines of equal length. The item that started first ends first, so one timer serves any number of items."""
 
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-# An event loop's timer may come a little early; asking again in less than this would be a busy wait.
+# A timer of the event loop may fire a little early; a shorter timer would be a busy wait.
 _TIMER_SECONDS_MIN = 0.001
 
 Item = TypeVar("Item", bound=Hashable)
@@ -27,21 +27,21 @@ class Deadlines(Generic[Item]):
         return iter(self._ends)
 
     def oldest(self) -> Item:
-        """The item that ends next. Raises `StopIteration` when there is none."""
+        """The item that ends next. Raises `StopIteration` if there is none."""
         return next(iter(self._ends))
 
     def start(self, item: Item, now: float) -> None:
-        """Watch an item that is not watched yet; `now` is on `time.monotonic`."""
+        """Start the deadline of a new item; `now` is on `time.monotonic`."""
         self._ends[item] = now + self._seconds
         if self._timer is None:
             self._set(self._seconds)
 
     def stop(self, item: Item) -> None:
-        """Watch it no more, if it was watched at all."""
+        """Stop the deadline of an item, if it has one."""
         self._ends.pop(item, None)
 
     def clear(self) -> None:
-        """Watch nothing."""
+        """Stop all deadlines."""
         self._ends.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -57,7 +57,7 @@ class Deadlines(Generic[Item]):
         while self._ends:
             item, end = next(iter(self._ends.items()))
             if end > now:
-                # One that was started meanwhile may have set the timer already.
+                # An item that was started meanwhile may have set the timer already.
                 if self._timer is None:
                     self._set(end - now)
                 return

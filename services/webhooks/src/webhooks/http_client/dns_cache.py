@@ -1,7 +1,7 @@
-"""Names to addresses: looked up at most once at a time for each name, remembered for half a minute, refreshed before that is over.
+"""A DNS cache: one look-up at a time for each name, kept for `KEPT_SECONDS`, refreshed before that.
 
-An answer is believed for `KEPT_SECONDS` and no longer, so a name that is moved takes its kept connections with it. A name whose server
-keeps us waiting occupies one thread, and from the second time on one of a few that are set apart for its like: it holds up no other name.
+Addresses are used for `KEPT_SECONDS` and no longer, so idle connections to a former address are dropped with them. A look-up occupies one
+thread. A name whose look-up was slow uses a separate small pool from then on, so that it delays no other name.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ SLOW_THREADS = 8
 SLOW_SECONDS = 1.0
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
-"""The addresses of a name as text. Raises `OSError` when there are none."""
+"""Returns the addresses of a name as text. Raises `OSError` if there are none."""
 
 
 class _CachedName:
-    """What is known of one name."""
+    """The state of one name."""
 
     __slots__ = ("addresses", "failed_until", "fresh_until", "known_until", "looking_up", "refusal", "slow")
 
@@ -41,7 +41,7 @@ class _CachedName:
 
 
 class DnsCache:
-    """Resolves, and refuses a name of which any address is refused: a mixture is how names are rebound."""
+    """Resolves names. A name is refused if any of its addresses is: DNS rebinding mixes allowed and forbidden ones."""
 
     def __init__(self, allowed: Sequence[Network], *, timeout_seconds: float, look_up: LookUp | None = None):
         self._allowed = allowed
@@ -52,7 +52,7 @@ class DnsCache:
         self._slow_threads = ThreadPoolExecutor(SLOW_THREADS, thread_name_prefix="dns-slow")
 
     def known(self, host: str, now: float) -> tuple[str, ...]:
-        """The addresses of a name that has been looked up lately; none if it must be (`now` on `time.monotonic`)."""
+        """The cached addresses of a name; none if it must be looked up (`now` on `time.monotonic`)."""
         name = self._names.get(host)
         if name is None or now >= name.known_until:
             return ()
@@ -61,7 +61,7 @@ class DnsCache:
         return name.addresses
 
     async def resolve(self, host: str) -> tuple[str, ...]:
-        """The addresses of a name, in the order of preference. Raises `NoConnection`, `TimeoutError` after `timeout_seconds`."""
+        """The addresses of a name, in order of preference. Raises `NotConnected`, or `TimeoutError` after `timeout_seconds`."""
         if rules.is_local_name(host) and not any(network.is_loopback for network in self._allowed):
             raise NotConnected("blocked", f"{host} is this machine")
         now = time.monotonic()
@@ -72,14 +72,14 @@ class DnsCache:
         if name.refusal is None or now >= name.failed_until:
             looking_up = name.looking_up or self._begin(host, name)
             async with asyncio.timeout(self._timeout_seconds):
-                # Others wait for it, too.
+                # Shielded, because others may wait for the same look-up.
                 await asyncio.shield(looking_up)
         if name.refusal is not None:
             raise NotConnected(name.refusal.cause, str(name.refusal))
         return name.addresses
 
     def close(self) -> None:
-        """Stop looking up; threads that a name server keeps waiting end by themselves."""
+        """Stop all look-ups; threads that wait for a name server end by themselves."""
         for name in self._names.values():
             if name.looking_up is not None:
                 name.looking_up.cancel()
@@ -105,7 +105,7 @@ class DnsCache:
         return name.looking_up
 
     async def _refresh(self, host: str, name: _CachedName) -> None:
-        """Write down what there is to know now; never raises but for cancellation."""
+        """Look the name up and store the result. Raises nothing but a cancellation."""
         began = time.monotonic()
         try:
             found = await self._found(host, slow=name.slow)
@@ -125,7 +125,7 @@ class DnsCache:
             return
         name.failed_until = now + FAILURE_KEPT_SECONDS
         if name.refusal.cause == "blocked":
-            # It has been pointed at what it must not reach: what was known before does not count any more.
+            # The name has a forbidden address now: the cached ones are dropped.
             name.known_until = 0.0
         else:
             name.fresh_until = name.failed_until
@@ -144,6 +144,6 @@ class DnsCache:
 
 
 def _resolve_by_system(host: str) -> list[str]:
-    # As bytes, so that no other form of the name than this one is asked for.
+    # As bytes, so that exactly this form of the name is looked up.
     answers = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
     return [str(target[0]) for _, _, _, _, target in answers]

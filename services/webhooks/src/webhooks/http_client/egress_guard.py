@@ -1,7 +1,7 @@
-"""The one way out: every connection of a delivery is made here, to the exact address that was checked a line before.
+"""The egress guard: the only place that opens sockets for deliveries. It checks the exact address that it then connects to.
 
-A check of the URL would not do: names resolve to private addresses, may resolve differently the next time, and addresses have more
-spellings than a parser knows. Here the address is what the operating system is given.
+A check of the URL is not enough: a name may resolve to a private address, or to another one the next time, and addresses have more
+spellings than a parser knows. Here the checked address is the one that the operating system gets.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ ADDRESSES_PARSED_MAX = 4096
 
 
 class NotConnected(Exception):
-    """No connection was made; why, as the log of attempts has it."""
+    """No connection was made. `cause` is the cause in the attempt log."""
 
     def __init__(self, cause: Cause, reason: str):
         super().__init__(reason)
@@ -26,19 +26,19 @@ class NotConnected(Exception):
 
 
 def check(host: str, port: int, allowed: Sequence[Network]) -> None:
-    """Raises `NoConnection` unless this port of this numeric address may be connected to."""
+    """Raise `NotConnected` unless deliveries may connect to this port of this numeric address."""
     if not rules.may_connect(_parse(host), port, allowed):
         raise NotConnected("blocked", f"{host} port {port} is not open to webhooks")
 
 
 def check_address(host: str, allowed: Sequence[Network]) -> None:
-    """Raises `NoConnection` unless there are ports of this numeric address that may be connected to."""
+    """Raise `NotConnected` unless deliveries may connect to any port of this numeric address."""
     if not rules.may_reach(_parse(host), allowed):
         raise NotConnected("blocked", f"{host} is not open to webhooks")
 
 
 async def connected_socket(host: str, port: int, allowed: Sequence[Network]) -> socket.socket:
-    """A connected socket of this numeric address. Raises `NoConnection`, `OSError`; its time is the caller's bound."""
+    """A socket that is connected to this numeric address. Raises `NotConnected`, `OSError`. The caller sets the time limit."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:

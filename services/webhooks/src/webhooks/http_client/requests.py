@@ -1,4 +1,4 @@
-"""Messages, their targets, and the bytes of a request: what is the same for all requests to an endpoint is built once."""
+"""Messages, delivery targets and the bytes of requests. What is the same in all requests to an endpoint is built once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from webhooks.http_client.rules import Destination, header_violations, parse_des
 from webhooks.signatures import Signer
 
 
-# Made for each event or attempt: a frozen one takes three times as long to make.
+# Not frozen, because one is made for each event: a frozen one takes three times as long.
 @dataclass(slots=True)
 class Message:
-    """An event as it is sent. `webhook_id` and `body` are the same with every attempt."""
+    """An event as it is sent. `webhook_id` and `body` are the same in every attempt."""
 
     webhook_id: str
     body: bytes
@@ -27,20 +27,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTarget:
-    """Where to send and how to sign. Without `keys` the secret could not be opened: nothing may be sent."""
+    """Where an endpoint is sent to and how requests are signed. Without `keys` the secret could not be decrypted, and nothing is sent."""
 
     endpoint_id: UUID
     version: int
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     keys: tuple[bytes, ...] = field(repr=False)
-    """One, or two while a secret is being rotated; the newer first."""
+    """One secret, or two during a rotation, the newer first."""
     signing_key: Ed25519PrivateKey | None = field(default=None, repr=False)
-    """Signs `v1a` as well."""
+    """The key for `v1a`, if requests are signed with it."""
     rate_limit_per_second: float | None = None
     ordered_by_job: bool = False
     retry_schedule: tuple[float, ...] | None = None
-    """Seconds between attempts; None: as the operator has set it."""
+    """Seconds between attempts; None: the operator's schedule."""
     tenant_id: UUID | None = None
 
 
@@ -49,12 +49,12 @@ TEMPLATES_KEPT_MAX = 10_000
 
 
 class RequestTemplate:
-    """The way to one endpoint in one version."""
+    """What is the same in all requests to one version of an endpoint."""
 
     __slots__ = ("_confidential", "_head", "_last_body", "_last_legible", "_signer", "_target", "destination", "origin")
 
     def __init__(self, target: DeliveryTarget):
-        """Raises `NoConnection` for a URL or headers that no endpoint may have."""
+        """Raises `NotConnected` for a URL or headers that no endpoint may have."""
         found = parse_destination(target.url)
         if found is None:
             raise NotConnected("blocked", "the URL may be understood in more ways than one")
@@ -70,7 +70,7 @@ class RequestTemplate:
         self._last_legible: str | None = None
 
     def is_for(self, target: DeliveryTarget) -> bool:
-        """Whether this is the way to this very version."""
+        """True if this template was made for this version of the endpoint."""
         return self._target is target or self._target == target
 
     def request(self, message: Message, timestamp: int) -> bytes:
@@ -86,8 +86,8 @@ class RequestTemplate:
         return b"".join((self._head, head.encode("ascii"), body))
 
     def legible(self, body: bytes) -> str | None:
-        """What is kept of an answer, without what the endpoint's custom headers hold."""
-        # Most receivers say the same every time.
+        """A response body as it is stored, without the values of the endpoint's custom headers."""
+        # Most receivers send the same body every time.
         if body != self._last_body:
             self._last_legible = legible(body, self._confidential)
             self._last_body = body
@@ -95,13 +95,13 @@ class RequestTemplate:
 
 
 class RequestTemplates:
-    """The ways to the endpoints that were sent to lately."""
+    """The templates of endpoints that were sent to lately."""
 
     def __init__(self) -> None:
         self._templates: dict[object, RequestTemplate] = {}
 
     def of(self, target: DeliveryTarget) -> RequestTemplate:
-        """The way to this endpoint. Raises `NoConnection`."""
+        """The template of an endpoint. Raises `NotConnected`."""
         template = self._templates.get(target.endpoint_id)
         if template is None or not template.is_for(target):
             if len(self._templates) >= TEMPLATES_KEPT_MAX:

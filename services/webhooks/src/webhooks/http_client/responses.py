@@ -1,4 +1,4 @@
-"""What comes back from a receiver, and what is kept of it: bounded, printable, without the endpoint's custom headers."""
+"""Responses of receivers and outcomes of attempts. What is stored of a body is bounded, printable and free of confidential values."""
 
 import re
 import zlib
@@ -11,29 +11,29 @@ Cause = Literal["dns", "tls", "connect", "timeout", "blocked", "too_large", "sta
 
 
 class Timings(NamedTuple):
-    """Milliseconds that the phases of one attempt took; None where there was no such phase (kept connection, known name).
+    """Milliseconds of the phases of one attempt; None for a phase that was not needed (open connection, cached name).
 
-    A phase that failed has its time until then, so the last one that is there tells where a deadline passed.
+    A phase that failed has its time until then, so the last phase with a time is the one in which a deadline passed.
     """
 
     dns_ms: int | None = None
     connect_ms: int | None = None
     tls_ms: int | None = None
     first_byte_ms: int | None = None
-    """From the request's first byte out to the answer's first byte in."""
+    """From the first byte of the request to the first byte of the response."""
     total_ms: int | None = None
 
 
 _UNTIMED = Timings()
 
 
-# Made for each attempt: a frozen one takes three times as long to make.
+# Not frozen, because one is made for each attempt: a frozen one takes three times as long.
 @dataclass(slots=True)
 class Outcome:
-    """What one attempt met. `cause` None: the receiver accepted (2xx, complete answer, in time)."""
+    """The outcome of one attempt. `cause` None: the receiver accepted it, with a complete 2xx response in time."""
 
     started_us: int
-    """When it began: microseconds since 1970."""
+    """When the attempt began, in microseconds since 1970."""
     latency_ms: int
     cause: Cause | None
     response_status: int | None = None
@@ -46,15 +46,15 @@ BODY_BYTES_MAX = 64 * 1024
 BODY_CHARACTERS_KEPT = 4096
 RETRY_AFTER_LENGTH_MAX = 100
 HIDDEN = "[redacted]"
-# A shorter one would hide half of an innocent answer.
+# A shorter value would hide too much of a harmless body.
 _HIDDEN_VALUE_LENGTH_MIN = 4
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _COMPRESSED = (b"gzip", b"x-gzip", b"deflate")
-_AS_IT_IS = (b"", b"identity")
+_UNCOMPRESSED = (b"", b"identity")
 
 
 class Response(NamedTuple):
-    """An answer, whole (`cause` None) or as far as it came."""
+    """A response: complete (`cause` None), or as far as it was received."""
 
     cause: Cause | None
     status: int | None = None
@@ -62,36 +62,36 @@ class Response(NamedTuple):
     coding: bytes = b""
     body: bytes = b""
     untouched: bool = False
-    """Not a byte came before the connection ended."""
+    """The connection ended before any byte was received."""
 
 
-def decompress(answer: Response) -> Response:
-    """A whole answer as it was before compression; with a cause when it expands beyond `BODY_BYTES_MAX` or is not what it says.
+def decompress(response: Response) -> Response:
+    """A complete response with its body decompressed; with a cause if it is longer than `BODY_BYTES_MAX` or malformed.
 
-    Unknown codings are not read: such a body is left out.
+    A body with an unknown coding is left out.
     """
-    coding = answer.coding.strip().lower()
-    if coding in _AS_IT_IS or not answer.body:
-        return answer
+    coding = response.coding.strip().lower()
+    if coding in _UNCOMPRESSED or not response.body:
+        return response
     if coding not in _COMPRESSED:
-        return answer._replace(body=b"")
+        return response._replace(body=b"")
     try:
-        body = _decompress(answer.body, zlib.MAX_WBITS | 32)
+        body = _decompress(response.body, zlib.MAX_WBITS | 32)
     except zlib.error:
         if coding != b"deflate":
-            return answer._replace(cause="protocol", body=b"")
+            return response._replace(cause="protocol", body=b"")
         try:
-            # Some leave out the wrapping that this coding should have.
-            body = _decompress(answer.body, -zlib.MAX_WBITS)
+            # Some servers leave out the zlib header of this coding.
+            body = _decompress(response.body, -zlib.MAX_WBITS)
         except zlib.error:
-            return answer._replace(cause="protocol", body=b"")
+            return response._replace(cause="protocol", body=b"")
     if len(body) > BODY_BYTES_MAX:
-        return answer._replace(cause="too_large", body=b"")
-    return answer._replace(body=body)
+        return response._replace(cause="too_large", body=b"")
+    return response._replace(body=body)
 
 
 def legible(body: bytes, confidential: tuple[str, ...]) -> str | None:
-    """What is kept of a body: its beginning, as text that PostgreSQL and a browser can hold, without the values named."""
+    """The beginning of a body as text that PostgreSQL and a browser accept, without the confidential values. None if it is empty."""
     if not body:
         return None
     text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", body.decode("utf-8", "replace").replace("\r\n", "\n"))
@@ -102,5 +102,5 @@ def legible(body: bytes, confidential: tuple[str, ...]) -> str | None:
 
 
 def _decompress(body: bytes, wbits: int) -> bytes:
-    # One byte beyond the limit is asked for, and never more: a bomb is not inflated to find out that it is one.
+    # Decompresses at most one byte more than the limit, so that a decompression bomb is never expanded.
     return zlib.decompressobj(wbits).decompress(body, BODY_BYTES_MAX + 1)

@@ -1,8 +1,8 @@
 """Which addresses a webhook may reach, and which URLs and custom headers an endpoint may have.
 
-Addresses: public unicast by an explicit allow rule, and what the operator opened. `ipaddress.is_global` is no such rule: it passes
-translated and tunnelled forms of private addresses (NAT64, 6to4, `::127.0.0.1`).
-A name that resolves to a private address passes the check of the URL: the egress guard checks each address when a connection is made.
+Allowed addresses are public unicast, by an explicit rule, and the networks that the operator opened. `ipaddress.is_global` is not enough:
+it accepts translated and tunnelled forms of private addresses (NAT64, 6to4, `::127.0.0.1`). A name that resolves to a private address
+passes the check of the URL; the egress guard checks each address when a connection is made.
 """
 
 import re
@@ -18,8 +18,8 @@ from shared.errors import Violation
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# IANA special-purpose registries, multicast and class E: everything in IPv4 that is not somebody's public unicast address. And one that
-# is: under 168.63.129.16 every machine of a large cloud finds its own host's agent.
+# Everything in IPv4 that is not public unicast: the IANA special-purpose registry, multicast and class E. And 168.63.129.16, which is
+# public unicast, but the address of the host's agent on every machine of a large cloud.
 _IPV4_REFUSED = tuple(
     IPv4Network(network)
     for network in (
@@ -44,16 +44,16 @@ _IPV4_REFUSED = tuple(
         "240.0.0.0/4",
     )
 )
-# Global unicast is what IANA hands out of 2000::/3, without its own protocol blocks (Teredo, ORCHID), documentation and 6to4.
+# Global unicast is 2000::/3 without the blocks of IANA protocols (Teredo, ORCHID), documentation and 6to4.
 _IPV6_GLOBAL_UNICAST = IPv6Network("2000::/3")
 _IPV6_REFUSED = tuple(
     IPv6Network(network)
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20")
 )
-# The last 64 bits of an ISATAP address begin so (RFC 5214) and end in the IPv4 address that it is a tunnel to.
+# The last 64 bits of an ISATAP address begin with one of these (RFC 5214) and end with the IPv4 address to which it is a tunnel.
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
-# Ports of services that are not HTTP and that an HTTP request can disturb or be abused for: mail, shells, stores, brokers.
+# Ports of other protocols, whose services an HTTP request could disturb or abuse: mail, shells, databases, brokers.
 # fmt: off
 BLOCKED_PORTS = frozenset((
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
@@ -70,24 +70,24 @@ _LOCAL_NAMES = ("localhost", "localhost.localdomain")
 
 
 def parse_networks(value: str) -> tuple[Network, ...]:
-    """`10.1.0.0/16, fd00::/8` → networks. Raises `ValueError`."""
+    """Networks from text such as `10.1.0.0/16, fd00::/8`. Raises `ValueError`."""
     return tuple(ip_network(entry.strip()) for entry in value.split(",") if entry.strip())
 
 
 def may_connect(address: Address, port: int, allowed: Sequence[Network]) -> bool:
-    """Whether a delivery may open a connection there; `allowed` are networks opened beyond the public ones."""
+    """True if a delivery may connect to this address and port. `allowed`: networks in addition to the public ones."""
     return port not in BLOCKED_PORTS and may_reach(address, allowed)
 
 
 def may_reach(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether deliveries may go to this address at all, on the ports that are open to them."""
+    """True if a delivery may connect to this address on any port."""
     return is_public_unicast(address) or any(address in network for network in allowed)
 
 
 def is_public_unicast(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _IPV4_REFUSED)
-    # A scope (`fe80::1%eth0`) names an interface of this machine.
+    # A scope id (`fe80::1%eth0`) names an interface of this machine.
     return (
         address.scope_id is None
         and address in _IPV6_GLOBAL_UNICAST
@@ -97,7 +97,7 @@ def is_public_unicast(address: Address) -> bool:
 
 
 def parse_address(host: str) -> Address | None:
-    """The address that a host name spells, in any notation that an operating system reads; None for a name.
+    """The address that a host spells, in any notation that an operating system accepts; None for a name.
 
     `127.1`, `0x7f000001`, `2130706433` and `0177.0.0.1` are all 127.0.0.1 to `getaddrinfo`.
     """
@@ -113,13 +113,13 @@ def parse_address(host: str) -> Address | None:
 
 
 def is_numeric_name(host: str) -> bool:
-    """Whether a name ends in a number, so that one reader takes it for an address and another for a name (`1.2.3`, `host.0x7f`)."""
+    """True if the last label is a number, so that one parser reads an address and another a name (`1.2.3`, `host.0x7f`)."""
     last = host.rstrip(".").rpartition(".")[2]
     return last.isdigit() or _HEX.fullmatch(last) is not None
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a name means this very machine, whatever a name server says (RFC 6761)."""
+    """True if a name always means this machine (RFC 6761)."""
     name = host.lower().rstrip(".")
     return name in _LOCAL_NAMES or name.endswith(".localhost")
 
@@ -165,25 +165,25 @@ _RESERVED_PREFIXES = ("webhook-", "proxy-", "sec-")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A URL taken apart. `host` is in lower case; an IPv6 address stands without its brackets."""
+    """The parts of a URL. `host` is in lower case; an IPv6 address has no brackets."""
 
     scheme: Literal["http", "https"]
     host: str
     port: int
     path: str
-    """With the query: what the request line names."""
+    """The path with the query, as in the request line."""
     is_address: bool
-    """Whether `host` is an address: no name server is asked."""
+    """True if `host` is an address, so that no look-up is needed."""
 
     @property
     def authority(self) -> str:
-        """What the header `Host` says."""
+        """The value of the header `Host`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def parse_destination(url: str) -> Destination | None:
-    """Where a URL leads; None for one that is not a URL of an endpoint, or that two readers may understand differently."""
+    """The destination of a URL; None if no endpoint may have it, or if two parsers may read it differently."""
     if len(url) > URL_LENGTH_MAX or not _URL.fullmatch(url) or "#" in url:
         return None
     try:
@@ -205,10 +205,11 @@ def parse_destination(url: str) -> Destination | None:
 
 
 def url_violations(url: str, *, allow_http: bool, allowed: Sequence[Network]) -> Iterable[Violation]:
-    """Everything that is wrong with an endpoint's URL."""
+    """All violations of an endpoint's URL."""
     if len(url) > URL_LENGTH_MAX or not _URL.fullmatch(url):
         yield _url_violation(
-            "url_form", f"at most {URL_LENGTH_MAX} characters, without spaces; percent-encode what a URL cannot hold"
+            "url_form",
+            f"at most {URL_LENGTH_MAX} characters, without spaces; percent-encode characters that a URL cannot have",
         )
         return
     try:
@@ -221,22 +222,22 @@ def url_violations(url: str, *, allow_http: bool, allowed: Sequence[Network]) ->
     if parts.scheme not in _DEFAULT_PORTS or (parts.scheme == "http" and not allow_http):
         yield _url_violation("url_scheme", "the scheme must be https" + (" or http" if allow_http else ""))
     if "@" in parts.netloc:
-        yield _url_violation("url_userinfo", "put credentials into a custom header, not into the URL")
+        yield _url_violation("url_userinfo", "a URL may not have credentials: use a custom header")
     if parts.fragment or "#" in url:
-        yield _url_violation("url_fragment", "a fragment never reaches a server: leave it out")
+        yield _url_violation("url_fragment", "a URL may not have a fragment: it is never sent to a server")
     if not host or (":" not in host and not _HOST.fullmatch(host)):
         yield _url_violation("url_host", "a host name or address is required")
         return
     if port == 0 or (port or _DEFAULT_PORTS.get(parts.scheme)) in BLOCKED_PORTS:
         yield _url_violation("url_port", "this port is not open to webhooks")
     elif not _may_be_public(host, allowed):
-        yield _url_violation("url_not_public", "webhooks go to public addresses")
+        yield _url_violation("url_not_public", "webhooks are sent only to public addresses")
     elif not _is_host(host):
-        yield _url_violation("url_host", "a host name, or an address in its usual form")
+        yield _url_violation("url_host", "a host name, or an address in its usual notation")
 
 
 def header_violations(headers: Mapping[str, str]) -> Iterable[Violation]:
-    """Everything that is wrong with an endpoint's custom headers."""
+    """All violations of an endpoint's custom headers."""
     if len(headers) > HEADERS_MAX:
         yield Violation("/headers", "too_many", f"at most {HEADERS_MAX} headers")
         return
@@ -249,14 +250,14 @@ def header_violations(headers: Mapping[str, str]) -> Iterable[Violation]:
         elif lowered in _RESERVED_HEADERS or lowered.startswith(_RESERVED_PREFIXES):
             yield Violation(pointer, "header_reserved", "this header is set by Waybill or by the connection")
         elif lowered in seen:
-            yield Violation(pointer, "header_twice", "header names are the same in upper and lower case")
+            yield Violation(pointer, "header_twice", "header names are case-insensitive: this one is there twice")
         if len(value) > HEADER_VALUE_LENGTH_MAX or not _HEADER_VALUE.fullmatch(value):
             yield Violation(pointer, "header_value", f"1 to {HEADER_VALUE_LENGTH_MAX} printable ASCII characters")
         seen.add(lowered)
 
 
 def _is_host(host: str) -> bool:
-    """A host name, or an address as everybody writes it: no other spelling of one, and no scope of this machine's."""
+    """True for a host name and for an address in its usual notation, without a scope id."""
     if ":" in host:
         return "%" not in host and parse_address(host) is not None
     if len(host) > HOST_LENGTH_MAX or not _HOST.fullmatch(host):

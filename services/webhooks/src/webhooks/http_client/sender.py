@@ -1,7 +1,7 @@
-"""One attempt: a signed request and its whole answer, under deadlines, as a value. It decides nothing and touches no database.
+"""The sender makes attempts: a signed request and its complete response, under deadlines.
 
-An attempt over a kept connection has no task and no timer of its own: it is a few callbacks of the connection. A task is made only where
-there is a connection to make.
+An attempt over an idle connection has no task and no timer of its own, only callbacks of the connection. A task is made only if a
+connection has to be made.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ log = structlog.get_logger()
 
 
 class _Attempt:
-    """One attempt under way: `began` and `sent` are on `time.monotonic`."""
+    """An attempt in flight; `began` and `sent` are on `time.monotonic`."""
 
-    __slots__ = ("began", "connecting", "connection", "done", "kept", "phases", "request", "sent", "started_us")
+    __slots__ = ("began", "connecting", "connection", "done", "is_reused", "phases", "request", "sent", "started_us")
 
     def __init__(self, done: Callable[[Outcome], None], started_us: int, began: float):
         # None once the attempt has ended.
@@ -45,16 +45,16 @@ class _Attempt:
         self.began = began
         self.request = b""
         self.connection: Connection | None = None
-        self.kept = False
+        self.is_reused = False
         self.connecting: asyncio.Task[None] | None = None
         self.phases: Phases | None = None
         self.sent: float | None = None
 
 
 class Sender:
-    """Makes attempts, with connections kept alive between them. For use inside one event loop.
+    """Makes attempts and keeps connections alive between them. For use inside one event loop.
 
-    `look_up` stands in for the operating system's resolver; `ca_file` holds authorities that are trusted beside the system's.
+    `look_up` replaces the resolver of the operating system. `ca_file`: authorities that are trusted in addition to those of the system.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class Sender:
             no_files=self._pool.close,
         )
         self._under_way = Deadlines[_Attempt](timeout_seconds, self._time_out)
-        self._unanswered = Deadlines[_Attempt](first_byte_timeout_seconds or timeout_seconds, self._check_answering)
+        self._unanswered = Deadlines[_Attempt](first_byte_timeout_seconds or timeout_seconds, self._check_first_byte)
         self._connections: set[Connection] = set()
         self._waiters: set[asyncio.Future[Outcome]] = set()
         self._all_gone = asyncio.Event()
         self._closed = False
 
     def send(self, target: DeliveryTarget, message: Message, done: Callable[[Outcome], None]) -> None:
-        """Sign and send once. `done` is called exactly once, later and inside the loop, unless `close` breaks the attempt off.
+        """Make one attempt. `done` is called exactly once, after this has returned, unless `close` aborts the attempt.
 
-        Whatever receivers, networks or names do is the outcome, never an error here.
+        All failures of receivers, networks and names are outcomes, never errors here.
         """
         if self._closed:
             raise RuntimeError("this sender is closed")
@@ -109,11 +109,11 @@ class Sender:
         if connection is None:
             self._start_connecting(attempt, template, fresh=False)
         else:
-            attempt.kept = True
+            attempt.is_reused = True
             self._begin(attempt, template, connection)
 
     async def attempt(self, target: DeliveryTarget, message: Message) -> Outcome:
-        """The outcome of one attempt. Cancelled when `close` breaks it off."""
+        """Make one attempt and return its outcome. Cancelled if `close` aborts it."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiters.add(outcome)
         outcome.add_done_callback(self._waiters.discard)
@@ -121,13 +121,13 @@ class Sender:
         return await outcome
 
     async def close(self) -> None:
-        """Break off what is under way, without an outcome, and close all connections."""
+        """Abort the attempts in flight, without outcomes, and close all connections."""
         self._closed = True
         attempts = list(self._under_way)
         connecting = [attempt.connecting for attempt in attempts if attempt.connecting is not None]
         for attempt in attempts:
             attempt.done = None
-            self._let_go(attempt)
+            self._abort(attempt)
         for waiter in list(self._waiters):
             waiter.cancel()
         for deadlines in (self._under_way, self._unanswered):
@@ -144,19 +144,19 @@ class Sender:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._all_gone.wait()
 
-    # -- a connection for the attempt
+    # -- connecting
 
     def _start_connecting(self, attempt: _Attempt, template: RequestTemplate, *, fresh: bool) -> None:
-        attempt.kept, attempt.sent = False, None
+        attempt.is_reused, attempt.sent = False, None
         attempt.phases = Phases()
         attempt.connecting = asyncio.create_task(self._connect(attempt, attempt.phases, template, fresh=fresh))
 
     async def _connect(self, attempt: _Attempt, phases: Phases, template: RequestTemplate, *, fresh: bool) -> None:
         try:
             found = await self._connector.resolve(template.destination, phases)
-            # Its name had to be looked up anew, or somebody else's attempt has ended meanwhile.
+            # A connection may have become idle since: while the name was looked up, or when another attempt ended.
             connection = None if fresh else self._pool.take(template.origin, found)
-            attempt.kept = connection is not None
+            attempt.is_reused = connection is not None
             if connection is None:
                 connection = await self._connector.connect(template.destination, found, phases)
                 self._connections.add(connection)
@@ -165,7 +165,7 @@ class Sender:
         except TimeoutError:
             self._end(attempt, None, _TIMEOUT)
         except Exception:
-            # Not one that the network can cause: worth a look, and no reason to lose the delivery.
+            # No failure of the network: a defect to look into, but the delivery must not be lost.
             log.exception("attempt_failed_unexpectedly")
             self._end(attempt, None, _UNEXPECTED)
         else:
@@ -184,40 +184,40 @@ class Sender:
         attempt.connection = connection
         attempt.sent = time.monotonic()
         self._unanswered.start(attempt, attempt.sent)
-        connection.begin(attempt.request, partial(self._answered, attempt, template))
+        connection.begin(attempt.request, partial(self._on_response, attempt, template))
 
-    def _answered(self, attempt: _Attempt, template: RequestTemplate, answer: Response) -> None:
+    def _on_response(self, attempt: _Attempt, template: RequestTemplate, response: Response) -> None:
         connection = attempt.connection
         if attempt.done is None or connection is None:
             return
-        if answer.untouched and attempt.kept:
-            # A kept connection that the receiver had closed already: once more on a new one, under the same deadline.
+        if response.untouched and attempt.is_reused:
+            # The receiver had closed this idle connection: try once more on a new one, under the same deadline.
             attempt.connection = None
             self._unanswered.stop(attempt)
             self._start_connecting(attempt, template, fresh=True)
             return
         if connection.reusable:
-            # Before the outcome is told: whoever hears of it may send the next at once.
+            # Before `done` is called, because that may send the next request at once.
             self._pool.put(template.origin, connection)
         else:
             self._connections.discard(connection)
-        self._end(attempt, template, answer)
+        self._end(attempt, template, response)
 
-    def _check_answering(self, attempt: _Attempt) -> None:
+    def _check_first_byte(self, attempt: _Attempt) -> None:
         if attempt.connection is not None and attempt.connection.first_byte is None:
             self._time_out(attempt)
 
     def _time_out(self, attempt: _Attempt) -> None:
-        answer = attempt.connection.so_far("timeout") if attempt.connection is not None else _TIMEOUT
-        self._end(attempt, None, answer)
+        response = attempt.connection.so_far("timeout") if attempt.connection is not None else _TIMEOUT
+        self._end(attempt, None, response)
 
     # -- the outcome
 
-    def _end_soon(self, attempt: _Attempt, answer: Response) -> None:
-        asyncio.get_running_loop().call_soon(self._end, attempt, None, answer)
+    def _end_soon(self, attempt: _Attempt, response: Response) -> None:
+        asyncio.get_running_loop().call_soon(self._end, attempt, None, response)
 
-    def _end(self, attempt: _Attempt, template: RequestTemplate | None, answer: Response) -> None:
-        """`route` is that of a whole answer."""
+    def _end(self, attempt: _Attempt, template: RequestTemplate | None, response: Response) -> None:
+        """End the attempt with this response. `template` is given if the response is complete."""
         done, attempt.done = attempt.done, None
         if done is None:
             return
@@ -225,31 +225,33 @@ class Sender:
         self._unanswered.stop(attempt)
         timings = _timings(attempt)
         if template is None:
-            self._let_go(attempt)
-        outcome = _outcome(attempt, template, answer, timings)
+            self._abort(attempt)
+        outcome = _outcome(attempt, template, response, timings)
         try:
             done(outcome)
         except Exception:
             log.exception("outcome_not_taken")
 
-    def _let_go(self, attempt: _Attempt) -> None:
-        """Stop what the attempt has going on."""
+    def _abort(self, attempt: _Attempt) -> None:
+        """Stop connecting, or abort the connection."""
         if attempt.connecting is not None and attempt.connecting is not asyncio.current_task():
             attempt.connecting.cancel()
         if attempt.connection is not None:
             attempt.connection.abort()
 
 
-def _outcome(attempt: _Attempt, template: RequestTemplate | None, answer: Response, timings: Timings) -> Outcome:
+def _outcome(attempt: _Attempt, template: RequestTemplate | None, response: Response, timings: Timings) -> Outcome:
     body: str | None = None
-    if answer.cause is None and template is not None:
-        if answer.coding:
-            answer = decompress(answer)
-        body = template.legible(answer.body)
-    cause = answer.cause
-    if cause is None and (answer.status is None or not 200 <= answer.status < 300):
+    if response.cause is None and template is not None:
+        if response.coding:
+            response = decompress(response)
+        body = template.legible(response.body)
+    cause = response.cause
+    if cause is None and (response.status is None or not 200 <= response.status < 300):
         cause = "status"
-    return Outcome(attempt.started_us, timings.total_ms or 0, cause, answer.status, body, answer.retry_after, timings)
+    return Outcome(
+        attempt.started_us, timings.total_ms or 0, cause, response.status, body, response.retry_after, timings
+    )
 
 
 def _timings(attempt: _Attempt) -> Timings:

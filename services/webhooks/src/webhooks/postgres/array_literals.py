@@ -1,13 +1,14 @@
-"""Array literals: the driver's own encoding of arrays costs more than the rest of an attempt's record."""
+"""Array literals. The driver's own encoding of arrays takes longer than everything else about storing a result."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
 
 NO_VALUES = "{}"
+"""An empty array, for a column in which all values are null: `unnest` fills it up with nulls beside the longer arrays."""
 
 
 def array_literal(values: Iterable[object]) -> str:
-    """An array literal of values that need no quotes (numbers, ids, our own words)."""
+    """An array literal of values that need no quotes: numbers, ids, fixed words."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
@@ -23,7 +24,7 @@ def text_array_literal(values: Sequence[str | None]) -> str:
 
 
 def sparse_array_literal(values: Sequence[object]) -> str:
-    """The same for values of which some, or all, are missing."""
+    """`array_literal` for values of which some are None; `NO_VALUES` if all are."""
     missing = values.count(None)
     if missing == len(values):
         return NO_VALUES

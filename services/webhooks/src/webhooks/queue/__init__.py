@@ -1,8 +1,9 @@
-"""The queue: rows that are due, and leases of single deliveries and of batches.
+"""The queue: due deliveries, and leases of single deliveries and of batches.
 
-Invariant: a delivery that is not finished is part of a batch lease or has a row in `delivery_due`. A lease has a token and an instant
-at which it ends; when its holder goes silent the deliveries are due again, and a late result of the old holder changes nothing.
-Instants come from the database's clock, which all workers share."""
+Invariant: a delivery that has not ended is part of a batch lease or has a row in `delivery_due`. A lease has a token and expires at an
+instant of the database's clock, which all workers share. When a lease expires its deliveries are due again, and a late result of its former
+holder changes nothing.
+"""
 
 from webhooks.queue.batch_leases import (
     HELD_BATCHES,

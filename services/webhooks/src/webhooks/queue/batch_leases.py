@@ -1,7 +1,7 @@
-"""Flights: first attempts that went straight from Kafka into a worker's memory, with one row for all of a batch.
+"""Batch leases: first attempts of one batch that a worker holds in memory, with one row of `flights` for all of them.
 
-A flight ends with the last of its results. Attempts that take long, and what cannot be attempted here, leave it for the queue; the flight
-of a worker that has gone silent is broken up by whoever notices first, and what it had not recorded is due at once.
+A batch lease ends when the last of its deliveries is recorded. Slow attempts, and deliveries that this worker cannot attempt, move to the
+queue. The first worker that finds an expired batch lease releases it: its unrecorded deliveries are due at once.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ _RENEW = text(
     RETURNING token
     """
 )
-# A delivery that leaves with a token stays ours, under a lease of its own; without one it is due for anybody.
+# With a token the delivery stays leased to this worker, by itself; without one any worker may claim it.
 _MOVE_TO_QUEUE = text(
     f"""
     WITH {HELD_BATCHES},
@@ -51,18 +51,18 @@ _MOVE_TO_QUEUE = text(
     RETURNING event_id, endpoint_id
     """  # noqa: S608 - fixed text
 )
-# A flight that is being recorded at this moment is locked, and skipped: its worker lives.
+# A batch lease whose results are being recorded is locked and skipped: its worker is alive.
 _EXPIRED = text(
     """
     SELECT token FROM flights WHERE lease_until < now() AND token <> ALL(CAST(:mine AS bigint[]))
     ORDER BY lease_until LIMIT :batches_max FOR UPDATE SKIP LOCKED
     """
 )
-# A statement of its own: it sees what was recorded before the lock was ours.
+# A separate statement, because its snapshot includes what was recorded before the rows were locked.
 _RELEASE = text(
     """
-    WITH silent AS (DELETE FROM flights WHERE token = ANY(CAST(:tokens AS bigint[])) RETURNING event_ids, endpoint_ids),
-    pair AS MATERIALIZED (SELECT p.* FROM silent, unnest(event_ids, endpoint_ids) AS p (event_id, endpoint_id)),
+    WITH released AS (DELETE FROM flights WHERE token = ANY(CAST(:tokens AS bigint[])) RETURNING event_ids, endpoint_ids),
+    pair AS MATERIALIZED (SELECT p.* FROM released, unnest(event_ids, endpoint_ids) AS p (event_id, endpoint_id)),
     unfinished AS MATERIALIZED (
         SELECT pair.* FROM pair WHERE NOT EXISTS (
             SELECT FROM deliveries d
@@ -92,7 +92,7 @@ def batches_left(leaving: Collection[LeasedDelivery]) -> dict[str, list[int]]:
 
 
 async def renew_batches(session: AsyncSession, tokens: Collection[int], lease_seconds: float) -> set[int]:
-    """Make these flights last anew; those that are still ours."""
+    """Renew these leases; return the tokens of those that are still held."""
     rows = await session.execute(_RENEW, {"tokens": sorted(tokens), "lease_seconds": lease_seconds})
     return set(rows.scalars())
 
@@ -100,7 +100,10 @@ async def renew_batches(session: AsyncSession, tokens: Collection[int], lease_se
 async def move_to_queue(
     session: AsyncSession, leaving: Sequence[LeasedDelivery], *, token: int | None, lease_seconds: float
 ) -> set[tuple[UUID, UUID]]:
-    """Move deliveries from their flights into the queue: leased with `token`, or due for anybody. The pairs that were still ours."""
+    """Move deliveries from their batch leases to the queue: leased under `token`, or due at once if it is None.
+
+    Returns event and endpoint of those whose batch lease was still held.
+    """
     values = {
         "event_ids": [one.event.id for one in leaving],
         "endpoint_ids": [one.endpoint_id for one in leaving],
@@ -117,7 +120,7 @@ async def move_to_queue(
 
 
 async def release_expired_batches(session: AsyncSession, *, mine: Collection[int]) -> int:
-    """Break up flights whose workers have gone silent, `SWEPT_MAX` at most; how many it was. `mine` are known to be alive."""
+    """Release at most `RELEASED_MAX` expired batch leases, except `mine`, those of this process. Returns how many."""
     values = {"mine": sorted(mine), "batches_max": RELEASED_MAX}
     tokens = list((await session.execute(_EXPIRED, values)).scalars())
     if tokens:

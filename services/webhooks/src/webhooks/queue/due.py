@@ -1,7 +1,8 @@
-"""The queue of what must wait: retries, first attempts for which there was no room, what is sent again, and the jobs of ordered endpoints.
+"""Due deliveries: retries, first attempts for which there was no room, deliveries that are sent again, and those of ordered endpoints.
 
-For an endpoint that is ordered by job the rows of one job form a chain by position: only its first row is ever due, the others wait at
-infinity until the one before them has ended. Whoever adds to a chain and whoever ends one of its deliveries holds the endpoint's lock.
+An endpoint that is ordered by job has a chain of rows for each job, ordered by position. Only the first row of a chain is ever due; the
+others are `BLOCKED` until the row before them has gone. Every transaction that adds to a chain or removes from it locks the endpoint's job
+order.
 """
 
 import time
@@ -21,14 +22,15 @@ from webhooks.postgres import AutocommitConnection, Statement
 from webhooks.queue.leases import BLOCKED, Event, Lease, LeasedDelivery, LeaseKey, key_arrays, new_token
 
 FIRST_ENDPOINT = UUID(int=0)
+"""Sorts before the id of every endpoint."""
 
 _PEEK = Statement(
     """
     SELECT EXISTS (SELECT FROM delivery_due WHERE NOT retry) AS first, EXISTS (SELECT FROM delivery_due WHERE retry) AS retries
     """
 )
-# One index probe per endpoint that has something in the queue, then the earliest of each: a thousand deliveries that wait for a hanging
-# endpoint cost the others nothing, and nobody is served before everybody had a turn.
+# One index probe for each endpoint that has rows in the queue, then the earliest rows of each. So a thousand deliveries that wait for a
+# hanging endpoint cost the others nothing, and all endpoints have their turn before one has its second.
 _CLAIM = text(
     """
     WITH RECURSIVE queued AS (
@@ -107,7 +109,7 @@ _UNBLOCK_ALL = text(
     )
     """  # noqa: S608 - fixed text
 )
-# Retries' lane: what an operator sends again does not take the places of what has just happened.
+# `retry` is true: deliveries that are sent again do not take the slots of first attempts.
 _ENQUEUE = text(
     f"""
     WITH wanted AS MATERIALIZED (
@@ -149,7 +151,7 @@ _EXPEDITE = text(
 
 
 async def peek(autocommit: AutocommitConnection) -> tuple[bool, bool]:
-    """Whether the queue holds any first attempts, and any others; due or not."""
+    """Whether the queue holds any first attempts, and any retries, due or not."""
     ((first, retries),) = await _PEEK.rows(autocommit, {})
     return first, retries
 
@@ -165,9 +167,10 @@ async def claim(
     rows_max: int,
     lease_seconds: float,
 ) -> tuple[list[LeasedDelivery], UUID, bool]:
-    """What is due, at most `each` of an endpoint, none of the `full` ones; the endpoint after which to look next; whether any was left out.
+    """Lease due deliveries: at most `each` of an endpoint, and none of the `full` endpoints.
 
-    Deliveries whose endpoint is disabled or deleted are given up on the way.
+    Returns the deliveries, the endpoint to pass as `after` next time, and whether any due delivery may have been left out. Deliveries to
+    disabled or deleted endpoints are given up.
     """
     held_until = time.monotonic() + lease_seconds
     token = new_token()
@@ -180,7 +183,7 @@ async def claim(
     await _abandon(session, deleted, "endpoint_deleted")
     await _abandon(session, disabled, "endpoint_disabled")
     await _refresh(session, endpoint_cache, [row for row in rows if row.enabled])
-    # A full page ends somewhere in the order of endpoints: the next look begins behind it, so that all get a turn.
+    # A full page ends somewhere in the order of endpoints. The next claim continues after it, so that all endpoints get a turn.
     reached = (
         max((row.endpoint_id for row in rows), default=FIRST_ENDPOINT) if len(rows) >= rows_max else FIRST_ENDPOINT
     )
@@ -195,35 +198,36 @@ async def renew(session: AsyncSession, held: Sequence[LeasedDelivery], lease_sec
 
 
 async def release(session: AsyncSession, held: Sequence[LeasedDelivery]) -> None:
-    """Give up leases without an attempt: due at once, for anybody."""
+    """End leases without an attempt: any worker may claim these deliveries at once."""
     if held:
         await session.execute(_RELEASE, key_arrays(held))
 
 
 async def lock_job_order(session: AsyncSession, endpoint_ids: Iterable[UUID]) -> None:
-    """Be the only one to add to, or take from, the chains of these endpoints, until the transaction ends. The first statement in it."""
+    """Lock the chains of these endpoints until the transaction ends. Must be the first statement of the transaction."""
     await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_JOB_ORDER, endpoint_ids)
 
 
 async def unblock(session: AsyncSession, chains: Collection[tuple[UUID, str]]) -> None:
-    """After deliveries of these (endpoint, subject) have ended: make the next of each due. Their locks are held."""
+    """Make the first delivery of each chain (endpoint, subject) due, after the one before it has ended. The caller holds their locks."""
     if chains:
         values = {"endpoint_ids": [endpoint_id for endpoint_id, _ in chains], "subjects": [one for _, one in chains]}
         await session.execute(_UNBLOCK, values)
 
 
 async def unblock_all(session: AsyncSession) -> None:
-    """After deliveries were taken out of the queue wherever they stood: make the first of each chain due."""
+    """Make the first delivery of every chain due, after rows were deleted from the queue."""
     await session.execute(_UNBLOCK_ALL)
 
 
 async def enqueue(
     session: AsyncSession, endpoint_id: UUID, event_ids: Sequence[UUID], *, again: Collection[str] = ()
 ) -> int:
-    """Queue these events for an endpoint, due now, with a schedule that begins anew; how many were queued.
+    """Queue these events for an endpoint, due now, with a new retry schedule. Returns how many were queued.
 
-    Pairs that never had a delivery get one. Of those that have one only the statuses in `again` (`failed`, `delivered`) are sent again:
-    their earlier attempts stay in the log. Events of other tenants or of the other mode are left out. Doing it twice queues nothing twice.
+    An event that has no delivery to this endpoint gets one. An existing delivery is sent again only if its status is in `again` (`failed`,
+    `delivered`); its earlier attempts stay in the log. Events of other tenants or of the other mode are left out. A repeated call queues
+    nothing twice.
     """
     await lock_job_order(session, [endpoint_id])
     values = {"endpoint_id": endpoint_id, "event_ids": list(event_ids), "again": list(again)}
@@ -231,7 +235,7 @@ async def enqueue(
 
 
 async def resend(session: AsyncSession, event_id: UUID, endpoint_id: UUID) -> bool:
-    """Send one delivery again, whatever became of it; one that waits for its retry is due now. False when it is under way already."""
+    """Send one delivery again, whatever its status; one that waits for a retry is due now. False if it is leased or blocked."""
     if await enqueue(session, endpoint_id, [event_id], again=("failed", "delivered")):
         return True
     rows = await session.execute(_EXPEDITE, {"event_id": event_id, "endpoint_id": endpoint_id})
@@ -251,7 +255,7 @@ async def _abandon(
 
 
 async def _refresh(session: AsyncSession, endpoint_cache: EndpointCache, rows: Sequence[Row[Any]]) -> None:
-    """Make sure that the directory knows these endpoints as they are."""
+    """Load those of these endpoints that the cache does not have in their current version."""
     if endpoint_cache.last_change is None:
         await endpoint_cache.load(session)
     unknown = set()

@@ -1,4 +1,4 @@
-"""Leases, and the deliveries that a worker holds by them."""
+"""Leases, and the deliveries that a worker holds under them."""
 
 import secrets
 from collections.abc import Collection
@@ -21,12 +21,12 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """Who may attempt something, and until when (`held_until` is on the monotonic clock); renewed while it is held."""
+    """The right to attempt deliveries until `held_until` (monotonic clock). It is renewed while it is held."""
 
     token: int
     held_until: float
     unrecorded: int = 1
-    """Deliveries that are not recorded yet."""
+    """Deliveries whose results are not recorded yet."""
     is_batch: bool = False
 
 
@@ -47,13 +47,13 @@ class LeasedDelivery:
     lease: Lease
     attempts_made: int = 0
     attempts_before: int = 0
-    """Attempts of earlier rounds."""
+    """Attempts of earlier rounds: the retry schedule starts again when a delivery is sent again."""
     subject: str | None = None
-    """Of an endpoint that is ordered by job: the next of this subject waits for this one."""
+    """Set if the endpoint is ordered by job: the next delivery of this subject waits for this one."""
     since: float = 0.0
-    """When it was accepted, and then when its attempt began (on the monotonic clock)."""
+    """When the scheduler accepted it; later, when its attempt began (monotonic clock)."""
     ended: bool = False
-    """It has an outcome."""
+    """Its attempt has an outcome."""
 
     @property
     def key(self) -> LeaseKey:
@@ -62,12 +62,12 @@ class LeasedDelivery:
 
 
 def new_token() -> int:
-    """A token for the leases of one batch; no other batch ever has it."""
+    """A unique token for a lease."""
     return secrets.randbits(62) + 1
 
 
 def key_arrays(held: Collection[LeasedDelivery]) -> dict[str, list[object]]:
-    """Arrays that name these deliveries, in the order of their keys, with their tokens."""
+    """Parameters that name these deliveries with their tokens, ordered by key so that concurrent statements do not deadlock."""
     ordered = sorted(held, key=lambda leased: (leased.event.id, leased.endpoint_id))
     return {
         "event_ids": [leased.event.id for leased in ordered],

@@ -1,4 +1,4 @@
-"""Replays: events of a time range that an endpoint gets again, or for the first time."""
+"""Replays: events of a time range that are sent to an endpoint again, or for the first time."""
 
 from webhooks.replays.operations import ReplayLimits, cancel, create, enable_endpoint, get, list_replays
 from webhooks.replays.tables import ReplayRow

@@ -1,6 +1,6 @@
-"""Replays as administrators order, watch and cancel them; `webhooks.replays.worker` does the work.
+"""Replays: created, listed and cancelled by administrators; `webhooks.replays.worker` carries them out.
 
-A replay is a row that says how far it has come. What it queues becomes ordinary deliveries: cancelling it leaves those in the queue.
+The row of a replay has its progress. It queues ordinary deliveries: cancelling a replay leaves those in the queue.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,11 @@ from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
 from webhooks.replays.tables import ReplayRow
 
 OVERHANG = timedelta(seconds=5)
-"""What was missed while an endpoint was off ends a little after it is on again: events that are stored at this very moment may still
-have been matched without it. Those that were not are not missing."""
+"""A replay of missed events starts this long before the endpoint was disabled and ends this long after it was enabled: events that were
+stored at those moments may have been matched without it. Events that were matched with it have a delivery and are not sent again."""
 SWITCHED_OFF = ("endpoint_disabled", "gone")
-"""Failures that say nothing of what the receiver thinks of the event: for `missing` they count as never tried."""
+"""Failures because the endpoint was disabled or its receiver gone, not because of the event: a replay of `missing` events sends these
+deliveries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,18 @@ class ReplayLimits:
     """What the operator allows."""
 
     running_max: int
-    """Of one tenant."""
+    """Replays of one tenant that may run at once."""
     rate_per_second: float
-    """Of a replay that names none."""
+    """Deliveries per second of a replay that sets no rate."""
 
 
 async def create(
     session: AsyncSession, limits: ReplayLimits, caller: Caller, wanted: ReplayIn, now: datetime
 ) -> Replay:
-    """A new replay, which begins by itself. Raises `NotFound`, `Invalid`, or `Conflict` (endpoint off, too many running)."""
+    """Create a replay, which starts in the background.
+
+    Raises `NotFound`, `Invalid`, or `Conflict` (endpoint disabled, too many replays).
+    """
     endpoint = await endpoints.get_row(session, caller, wanted.endpoint_id)
     until = min(wanted.until or now, now)
     if wanted.since >= until:
@@ -68,7 +72,7 @@ async def create(
 async def replay_missed(
     session: AsyncSession, limits: ReplayLimits, caller: Caller, endpoint_id: str, since: datetime, now: datetime
 ) -> Replay:
-    """A replay of what an endpoint missed while it was off. Raises `Forbidden` for callers who may not replay, or `Conflict`."""
+    """Create a replay of the events that an endpoint missed while it was disabled. Raises `Forbidden` without permission, or `Conflict`."""
     if not caller.may(REPLAY):
         raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=REPLAY)
     row = _new(
@@ -135,12 +139,12 @@ async def list_replays(
 
 
 async def get(session: AsyncSession, caller: Caller, replay_id: str) -> Replay:
-    """One replay and how far it has come. Raises `NotFound`."""
+    """One replay with its progress. Raises `NotFound`."""
     return _view(await _get_row(session, caller, replay_id))
 
 
 async def cancel(session: AsyncSession, caller: Caller, replay_id: str, now: datetime) -> Replay:
-    """The replay, which queues nothing more; again is no mistake. Raises `NotFound`, or `Conflict` for one that has ended otherwise."""
+    """Cancel a replay; repeating this changes nothing. Raises `NotFound`, or `Conflict` if it has completed or failed."""
     row = await _get_row(session, caller, replay_id, for_update=True)
     if row.status == "cancelled":
         return _view(row)
@@ -155,7 +159,7 @@ async def cancel(session: AsyncSession, caller: Caller, replay_id: str, now: dat
 
 
 def finish(row: ReplayRow, status: ReplayStatus, now: datetime, failure: str | None = None) -> None:
-    """Nothing more is done."""
+    """End a replay with this status."""
     row.status = status
     row.failure = failure
     row.finished_at = now
@@ -177,7 +181,7 @@ async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, ro
 
 
 async def _first_abandoned(session: AsyncSession, endpoint_id: str, since: datetime) -> datetime | None:
-    """The earliest event whose retries came due while the endpoint was off: it may be from before."""
+    """The instant of the earliest event whose delivery was given up while the endpoint was disabled; it may be older than `since`."""
     statement = (
         select(col(DeliveryRow.event_id))
         .where(

@@ -1,4 +1,4 @@
-"""Replays: ordered, watched, cancelled."""
+"""Routes of replays."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -20,9 +20,9 @@ def router(limits: ReplayLimits) -> Router:
     @routes.post("/v1/replays", status_code=201)
     @requires(REPLAY)
     async def create_replay(wanted: ReplayIn, session: Transaction, caller: CurrentCaller) -> Replay:
-        """Have events sent to an endpoint again, or for the first time; it goes on in the background.
+        """Send events to an endpoint again, or for the first time. This happens in the background.
 
-        With `dry_run` nothing is sent: the counts say what would be.
+        With `dry_run` nothing is sent: the counts say what would be sent.
         """
         return await replays.create(session, limits, caller, wanted, datetime.now(UTC))
 
@@ -32,8 +32,8 @@ def router(limits: ReplayLimits) -> Router:
         session: Reading,
         caller: CurrentCaller,
         paging: PageRequest,
-        endpoint_id: Annotated[EndpointId | None, Query(description="To this endpoint.")] = None,
-        status: Annotated[ReplayStatus | None, Query(description="In this status.")] = None,
+        endpoint_id: Annotated[EndpointId | None, Query(description="Only to this endpoint.")] = None,
+        status: Annotated[ReplayStatus | None, Query(description="Only with this status.")] = None,
     ) -> Page[Replay]:
         """List replays, newest first."""
         return await replays.list_replays(session, caller, paging, endpoint_id=endpoint_id, status=status)
@@ -41,13 +41,13 @@ def router(limits: ReplayLimits) -> Router:
     @routes.get("/v1/replays/{replay_id}")
     @requires(REPLAY)
     async def get_replay(replay_id: ReplayId, session: Reading, caller: CurrentCaller) -> Replay:
-        """Read a replay and how far it has come."""
+        """Read a replay with its progress."""
         return await replays.get(session, caller, replay_id)
 
     @routes.post("/v1/replays/{replay_id}/cancel")
     @requires(REPLAY)
     async def cancel_replay(replay_id: ReplayId, session: Transaction, caller: CurrentCaller) -> Replay:
-        """Stop a replay; what it has queued is delivered all the same. 409 when it has ended otherwise."""
+        """Cancel a replay; deliveries that it has queued are still sent. 409 if it has completed or failed."""
         return await replays.cancel(session, caller, replay_id, datetime.now(UTC))
 
     return routes

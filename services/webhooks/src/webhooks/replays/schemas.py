@@ -18,30 +18,31 @@ ReplayStatus = Literal["running", "completed", "cancelled", "failed"]
 
 
 class ReplayIn(Input):
-    """Events of a stretch of time that an endpoint shall get, or get again."""
+    """Events of a time range that are to be sent to an endpoint."""
 
-    endpoint_id: Annotated[EndpointId, ApiField(description="Who gets them.")]
+    endpoint_id: Annotated[EndpointId, ApiField(description="The endpoint that gets them.")]
     kind: Annotated[
         ReplayKind,
         ApiField(
-            description="`failed`: what was given up. `missing`: what the endpoint wants and never had an attempt that counts: no "
-            "delivery was made, or it was given up because the endpoint was off. `filter`: everything that matches, delivered or not."
+            description="`failed`: deliveries that were given up. `missing`: events that the endpoint wants and was never sent: there is "
+            "no delivery, or it was given up because the endpoint was disabled. `filter`: all events that match, delivered or not."
         ),
     ]
-    since: Annotated[Timestamp, ApiField(description="Events made at or after this instant.")]
-    until: Annotated[Timestamp | None, ApiField(description="Events made before this instant; null: until now.")] = None
+    since: Annotated[Timestamp, ApiField(description="Only events at or after this instant.")]
+    until: Annotated[Timestamp | None, ApiField(description="Only events before this instant; null: until now.")] = None
     event_types: Annotated[
-        EventTypes | None, ApiField(description="Of these types alone; null: of all that the endpoint wants.")
+        EventTypes | None,
+        ApiField(description="Only events of these types; null: of all types that the endpoint wants."),
     ] = None
     rate_per_second: Annotated[
         Annotated[float, ApiField(ge=0.1, le=REPLAY_RATE_PER_SECOND_MAX)] | None,
-        ApiField(description="So many deliveries per second at most are queued. Null: as the operator has set it."),
+        ApiField(description="Deliveries per second that are queued at most. Null: the operator's rate."),
     ] = None
     dry_run: Annotated[bool, ApiField(description="Count what would be sent, and send nothing.")] = False
 
 
 class Replay(BaseModel):
-    """A replay, which goes on in the background. What it queued is delivered like everything else."""
+    """A replay. It runs in the background and queues ordinary deliveries."""
 
     object: Literal["replay"] = "replay"
     id: str
@@ -54,11 +55,11 @@ class Replay(BaseModel):
     rate_per_second: float
     dry_run: bool
     status: ReplayStatus
-    failure: str | None = ApiField(description="Why it stopped: endpoint_disabled, endpoint_deleted.")
-    progress: float = ApiField(description="Share of the stretch of time that is done, 0 to 1.")
-    examined: int = ApiField(description="Events or deliveries that were looked at.")
-    matched: int = ApiField(description="Those of them that are to be sent.")
-    queued: int = ApiField(description="Those of them that were queued; what is pending anyway is not queued again.")
+    failure: str | None = ApiField(description="Why it failed: endpoint_disabled, endpoint_deleted.")
+    progress: float = ApiField(description="Part of the time range that is done, 0 to 1.")
+    examined: int = ApiField(description="Events or deliveries that were examined.")
+    matched: int = ApiField(description="Those of them that match.")
+    queued: int = ApiField(description="Those of them that were queued; pending deliveries are not queued again.")
     created_by: str
     created_at: datetime
     updated_at: datetime

@@ -1,8 +1,7 @@
-"""The work of replays: step by step, each a transaction that queues some deliveries and notes how far it has come.
+"""Carries out replays in steps. A step is one transaction: it queues some deliveries and stores the progress of the replay.
 
-Any worker takes the next step of any replay; whoever holds the row does. Killed within a step, nothing of it has happened; and what was
-queued before is not queued twice, because there is one delivery for an event and an endpoint. No event goes to an endpoint that does not
-want it by now: type and locations are matched anew.
+Any worker may take the next step of any replay; it locks the row. A step that is killed has done nothing. Nothing is queued twice, because
+there is one delivery for an event and an endpoint. Type and locations are matched with the endpoint as it is now.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,11 +28,11 @@ from webhooks.replays.tables import ReplayRow
 POLL_SECONDS = 0.25
 JITTER = 0.5
 EXAMINED_MAX = 500
-"""In one step."""
+"""Rows that one step examines."""
 STEP_SECONDS = 0.5
-"""A step queues what the rate allows in so much time."""
+"""A step queues as many deliveries as the rate allows in this time."""
 WAITING_MAX = 5_000
-"""So many deliveries of an endpoint may wait: beyond, replays leave it time, and its own retries their turn."""
+"""Deliveries to an endpoint that may wait in the queue: with more, its replays pause and leave the slots to its retries."""
 WAIT_SECONDS = 1.0
 SETTLING_SECONDS = 0.2
 FAILURE_SECONDS = 10.0
@@ -43,7 +42,7 @@ PURGED_MAX = 1_000
 
 _FAILED = text(
     f"""
-    SELECT d.event_id, d.event_type AS type, e.location_ids, 'failed' AS status, d.failure, true AS settled, false AS flying,
+    SELECT d.event_id, d.event_type AS type, e.location_ids, 'failed' AS status, d.failure, true AS settled, false AS in_flight,
         CAST(:after_position AS bigint) AS position
     FROM (
         SELECT event_id, event_type, failure FROM deliveries
@@ -54,16 +53,16 @@ _FAILED = text(
     ORDER BY d.event_id
     """  # noqa: S608 - our own number
 )
-# Limits stand in the text: a plan that is kept for a limit yet unknown reads and sorts everything.
-# One statement, one view of the world: what has neither a delivery nor a place in a flight was never begun.
+# Limits are part of the text: with a parameter PostgreSQL would keep a generic plan that reads and sorts everything.
+# One statement has one snapshot: an event with neither a delivery nor a batch lease for this endpoint was never sent to it.
 _EVENTS = text(
     f"""
-    WITH flying AS MATERIALIZED (
+    WITH held AS MATERIALIZED (
         SELECT pair.event_id FROM flights, unnest(event_ids, endpoint_ids) AS pair (event_id, endpoint_id)
         WHERE pair.endpoint_id = :endpoint_id
     )
     SELECT e.id AS event_id, e.position, e.type, e.location_ids, e.position < {SETTLED} AS settled, d.status, d.failure,
-        e.id IN (SELECT event_id FROM flying) AS flying
+        e.id IN (SELECT event_id FROM held) AS in_flight
     FROM (
         SELECT id, position, type, location_ids FROM events
         WHERE tenant_id = :tenant_id AND livemode = :livemode AND position > :after_position AND id >= :first AND id < :last
@@ -93,13 +92,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What a step has looked at: `examined` rows up to `last`, of which these `event_ids` are to be sent."""
+    """The rows of a step: `examined` rows up to `last`, and the events among them that are to be sent."""
 
     examined: int
     last: Row[Any] | None
     event_ids: list[UUID]
     is_all: bool
-    """Nothing lies behind it."""
+    """There are no further rows."""
 
 
 def replaying(database: Database) -> Callable[[], Awaitable[None]]:
@@ -122,7 +121,7 @@ def purging(database: Database) -> Callable[[], Awaitable[None]]:
 
 
 async def step(database: Database) -> bool:
-    """Take the step that is due for longest, by the database's clock; whether there was one."""
+    """Take the step that has been due for longest, by the database's clock. False if none is due."""
     replay_id: str | None = None
     try:
         async with database.transaction() as session:
@@ -214,7 +213,7 @@ async def _read_chunk(session: AsyncSession, row: ReplayRow, endpoint: EndpointR
 
 
 def _take(rows: Sequence[Row[Any]], row: ReplayRow, endpoint: EndpointRow, room: int) -> list[Row[Any]]:
-    """As far as everything is settled, and no further than so many that are meant."""
+    """The rows up to the first one that is not settled, with at most `room` that are to be sent."""
     taken: list[Row[Any]] = []
     for one in rows:
         if not one.settled or room == 0:
@@ -225,7 +224,7 @@ def _take(rows: Sequence[Row[Any]], row: ReplayRow, endpoint: EndpointRow, room:
 
 
 def _is_selected(one: Row[Any], row: ReplayRow, endpoint: EndpointRow) -> bool:
-    if one.flying or one.location_ids is None or not wants_type(endpoint.event_types, one.type):
+    if one.in_flight or one.location_ids is None or not wants_type(endpoint.event_types, one.type):
         return False
     if row.event_types is not None and not wants_type(row.event_types, one.type):
         return False
@@ -244,7 +243,7 @@ def _statuses_to_resend(row: ReplayRow) -> tuple[str, ...]:
 
 
 async def _postpone(database: Database, replay_id: str) -> None:
-    """Let others have their turn before what could not be done is tried again."""
+    """Delay the next step of a replay whose step has failed, so that others have their turn."""
     later = func.now() + timedelta(seconds=FAILURE_SECONDS)
     statement = update(ReplayRow).where(col(ReplayRow.id) == replay_id).values(next_step_at=later)
     async with database.transaction() as session:

@@ -1,7 +1,7 @@
-"""Standard Webhooks: how a message is signed, and how the keys are written down for their owners.
+"""Standard Webhooks: how a message is signed, and the text form of keys.
 
-`v1` is HMAC-SHA256 over `id.timestamp.body` with the bytes behind `whsec_`; `v1a` is Ed25519 over the same content, for receivers that want
-to verify with a public key (`whpk_`) and hold no secret of ours.
+`v1` is HMAC-SHA256 over `id.timestamp.body` with the secret (`whsec_…`). `v1a` is Ed25519 over the same content, for receivers that verify
+with a public key (`whpk_…`) and need no secret.
 """
 
 import base64
@@ -19,32 +19,32 @@ SIGNING_KEY_BYTES = 32
 
 
 def new_secret() -> bytes:
-    """Key bytes for a new endpoint."""
+    """The secret of a new endpoint."""
     return secrets.token_bytes(SECRET_BYTES)
 
 
 def format_secret(key: bytes) -> str:
-    """A key as its owner sees it: `whsec_…`."""
+    """A secret as the API shows it: `whsec_…`."""
     return SECRET_PREFIX + base64.b64encode(key).decode()
 
 
 def new_signing_key() -> bytes:
-    """The private key (an Ed25519 seed) of an endpoint that wants `v1a`."""
+    """A new private key for `v1a`, as its Ed25519 seed."""
     return secrets.token_bytes(SIGNING_KEY_BYTES)
 
 
 def signing_key(seed: bytes) -> Ed25519PrivateKey:
-    """What `signature` signs `v1a` with."""
+    """The private key of a seed."""
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def format_public_key(seed: bytes) -> str:
-    """What receivers verify `v1a` with: `whpk_…`."""
+    """The public key of a seed, with which receivers verify `v1a`: `whpk_…`."""
     return PUBLIC_KEY_PREFIX + base64.b64encode(signing_key(seed).public_key().public_bytes_raw()).decode()
 
 
 class Signer:
-    """Signs messages with the same keys again and again: what of a signature depends on its key alone is worked out once."""
+    """Signs messages with the same keys. The part of the HMAC that depends only on the key is computed once."""
 
     __slots__ = ("_keyed", "_signing_key")
 
@@ -53,7 +53,7 @@ class Signer:
         self._signing_key = signing_key
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """Value of `webhook-signature`: one `v1,…` for each key (several while a secret is being rotated), and `v1a,…` if asked for."""
+        """The value of `webhook-signature`: `v1,…` for each secret (two during a rotation), and `v1a,…` if there is a signing key."""
         beginning = f"{message_id}.{timestamp}.".encode()
         signed = []
         for keyed in self._keyed:
