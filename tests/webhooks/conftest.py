@@ -1,4 +1,4 @@
-"""Wiring only: a database with a dispatcher's desk, the whole service for one module of tests, a receiver."""
+"""Wiring only: a database with a delivery harness, the whole service for one module of tests, a receiver."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, migrated, 
 
 @pytest.fixture(scope="session")
 async def database_url(backing: BackingStack) -> str:
-    """A database of webhooks from which nothing relays."""
+    """A database of webhooks without a relay."""
     return await migrated(backing)
 
 
@@ -30,7 +30,7 @@ async def harness(database_url: str) -> AsyncIterator[DeliveryHarness]:
 
 @pytest.fixture(scope="module")
 async def service(backing: BackingStack) -> AsyncIterator[Webhooks]:
-    """The service with a database of its own. It ends with the module: its consumer group must not share facts with another."""
+    """The service with a database of its own. It ends with the module: its consumer group must not share events with another."""
     async with running(backing) as webhooks:
         yield webhooks
 

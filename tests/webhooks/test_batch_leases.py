@@ -1,4 +1,4 @@
-"""Flights: first attempts without rows of their own. Nothing of them is lost, and whoever has lost one changes nothing any more."""
+"""Batch leases: first attempts without rows of their own. None is lost, and a result under an expired lease changes nothing."""
 
 import asyncio
 import time
@@ -28,17 +28,17 @@ def accepted(leased: LeasedDelivery) -> AttemptResult:
 
 
 async def take(harness: DeliveryHarness, count: int = 1) -> list[LeasedDelivery]:
-    """First attempts in the hands of a worker that does nothing with them."""
+    """First attempts held by a worker that does nothing with them."""
     return await harness.publish(*(job_created(harness.tenant_id) for _ in range(count)), room=lambda _: 1000)
 
 
-async def break_up(harness: DeliveryHarness) -> int:
+async def release(harness: DeliveryHarness) -> int:
     await harness.rows("UPDATE flights SET lease_until = now() - interval '1 second' RETURNING 1")
     async with harness.database.transaction() as session:
         return await batch_leases.release_expired_batches(session, mine=())
 
 
-async def test_a_success_at_first_writes_one_row_and_leaves_no_flight(
+async def test_a_success_at_first_writes_one_row_and_leaves_no_batch_lease(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     await harness.endpoint(receiver.url("/a"))
@@ -53,14 +53,14 @@ async def test_a_success_at_first_writes_one_row_and_leaves_no_flight(
     assert await harness.rows("SELECT 1 FROM attempts") == []
 
 
-async def test_over_a_wire_what_has_a_row_already_keeps_it(harness: DeliveryHarness) -> None:
+async def test_over_an_autocommit_connection_a_delivery_with_a_row_keeps_it(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     first, second, third = await take(harness, 3)
     autocommit = AutocommitConnection(harness.database, "test")
 
     try:
         ours = [await results.record_first_attempts(autocommit, [accepted(first)])]
-        # Once a row was there already, and once soon after.
+        # Once with a row that exists, and once soon after that.
         ours += [
             await results.record_first_attempts(autocommit, [accepted(first), accepted(one)]) for one in (second, third)
         ]
@@ -72,7 +72,7 @@ async def test_over_a_wire_what_has_a_row_already_keeps_it(harness: DeliveryHarn
     assert [tuple(row) for row in rows] == [(one.event.id, "delivered", 1) for one in (first, second, third)]
 
 
-async def test_a_flight_ends_with_the_last_of_its_results(harness: DeliveryHarness) -> None:
+async def test_a_batch_lease_ends_with_the_last_of_its_results(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     first, *others = await take(harness, 3)
 
@@ -88,13 +88,13 @@ async def test_a_flight_ends_with_the_last_of_its_results(harness: DeliveryHarne
     assert await all_delivered(harness, 3)
 
 
-async def test_the_flight_of_a_silent_worker_becomes_due(harness: DeliveryHarness) -> None:
+async def test_the_deliveries_of_an_expired_batch_lease_become_due(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     first, *others = await take(harness, 3)
     async with harness.database.transaction() as session:
         await results.record_first_attempts(session, [accepted(first)])
 
-    assert await break_up(harness) == 1
+    assert await release(harness) == 1
 
     queued = await harness.queued()
     assert {row.event_id for row in queued} == {one.event.id for one in others}
@@ -103,10 +103,10 @@ async def test_the_flight_of_a_silent_worker_becomes_due(harness: DeliveryHarnes
     assert Counter(row.status for row in statuses) == {"delivered": 1, "pending": 2}
 
 
-async def test_a_late_result_of_a_flight_that_was_broken_up_changes_nothing(harness: DeliveryHarness) -> None:
+async def test_a_late_result_under_a_released_batch_lease_changes_nothing(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     (leased,) = await take(harness)
-    await break_up(harness)
+    await release(harness)
 
     async with harness.database.transaction() as session:
         ours = await results.record_first_attempts(session, [accepted(leased)])
@@ -117,7 +117,7 @@ async def test_a_late_result_of_a_flight_that_was_broken_up_changes_nothing(harn
     assert len(await harness.queued()) == 1
 
 
-async def test_a_flight_that_is_alive_is_left_alone(harness: DeliveryHarness) -> None:
+async def test_a_batch_lease_that_has_not_expired_is_not_released(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     await take(harness)
 
@@ -146,7 +146,7 @@ async def test_a_first_attempt_that_takes_long_is_shown_and_made_once(harness: D
         await eventually(shown, what="the delivery is shown")
         pending = await harness.delivery(event_id)
         in_flight = await harness.batch_leases()
-        # Longer than a lease: it is renewed as part of the queue now.
+        # Longer than a lease, which is renewed in the queue now.
         await asyncio.sleep(3.2)
         release.set()
         delivery = await harness.finished(event_id)

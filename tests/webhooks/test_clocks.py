@@ -1,4 +1,4 @@
-"""Clocks that jump, the workers' and the database's: nothing is lost, nothing is sent too often, and nobody takes what another holds."""
+"""Clocks of workers and of the database that jump: no delivery is lost or repeated, and no worker takes what another holds."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ STEPS = (timedelta(days=400), -timedelta(days=400), HOUR, -HOUR, timedelta())
 
 
 class WallClock:
-    """What the service takes for the time of day; its monotonic clock goes on as it is."""
+    """The wall clock of the service; its monotonic clock is the real one."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -34,7 +34,7 @@ class WallClock:
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """The wall clock of all that webhooks does in this process."""
+    """The wall clock of webhooks in this process."""
     clock = WallClock()
 
     class Stepped(datetime):
@@ -78,7 +78,7 @@ async def test_a_wall_clock_that_jumps_loses_no_delivery_and_repeats_none(
             events = [job_created(harness.tenant_id) for _ in range(6)]
             await harness.publish(*events, dispatcher=worker if number % 2 else None)
             published += [event.id for event in events]
-            # Leases, and when something is due, are of the database's clock, whatever the worker's tells.
+            # Leases and due instants are of the database's clock, whatever the worker's clock says.
             for row in await harness.rows("SELECT abs(extract(epoch FROM due_at - now())) AS away FROM delivery_due"):
                 assert row.away < 60
             await asyncio.sleep(0.15)
@@ -123,7 +123,7 @@ async def test_the_lease_of_a_worker_with_a_wrong_clock_is_kept(harness: Deliver
 
 
 @pytest.mark.parametrize("ahead", [30 * 24 * HOUR, -30 * 24 * HOUR])
-async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
+async def test_a_retry_after_date_delays_by_a_day_at_most(
     harness: DeliveryHarness, wall: WallClock, ahead: timedelta
 ) -> None:
     wall.ahead = ahead
@@ -150,7 +150,7 @@ async def test_a_date_to_wait_for_is_never_waited_for_longer_than_a_day(
 async def test_a_database_whose_clock_jumps_loses_nothing(
     harness: DeliveryHarness, receiver: Receiver, ahead: timedelta
 ) -> None:
-    # What a jump does to what is stored: all of it is earlier, or later, by as much.
+    # A jump of the clock moves all stored instants relative to it.
     receiver.answer = lambda _: 500 if receiver.count <= EVENTS // 2 else 200
     await harness.endpoint(receiver.url())
 
@@ -164,7 +164,7 @@ async def test_a_database_whose_clock_jumps_loses_nothing(
                 text("UPDATE flights SET lease_until = lease_until - CAST(:ahead AS interval)"), values
             )
         if ahead < timedelta():
-            # Retries are later by that jump, and no more than that: the hour passes.
+            # Retries are delayed by that jump and no more: the hour passes.
             await asyncio.sleep(1)
             await harness.rows(
                 "UPDATE delivery_due SET due_at = due_at - interval '1 hour' WHERE lease_token IS NULL RETURNING 1"
@@ -175,7 +175,7 @@ async def test_a_database_whose_clock_jumps_loses_nothing(
     assert Counter(row.status for row in rows) == {"delivered": EVENTS}
 
 
-async def test_a_replay_goes_on_by_the_clock_of_the_database(harness: DeliveryHarness, wall: WallClock) -> None:
+async def test_a_replay_runs_by_the_clock_of_the_database(harness: DeliveryHarness, wall: WallClock) -> None:
     await harness.rows("DELETE FROM replays RETURNING 1")
     await harness.publish(*(job_created(harness.tenant_id) for _ in range(5)))
     endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")

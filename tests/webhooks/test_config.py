@@ -1,4 +1,4 @@
-"""Settings of webhooks: the retry schedule, private networks and what is closed by default."""
+"""Settings of webhooks: the retry schedule, private networks and defaults that allow nothing private."""
 
 import pytest
 from pydantic import ValidationError

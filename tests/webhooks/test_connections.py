@@ -1,4 +1,4 @@
-"""What attempts leave behind and share: kept connections, names, TLS, the end of an attempt and of a sender."""
+"""What attempts share: idle connections, DNS, TLS, the end of an attempt and of a sender."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from webhooks.http_client.responses import Outcome
 SOON_SECONDS = 15.0
 
 
-# -- connections that are kept -------------------------------------------------------------------------------------------
+# -- idle connections ---------------------------------------------------------------------------------------------------
 
 
 async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
@@ -33,7 +33,7 @@ async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
             assert (await read_request(reader))[1] == BODY
             writer.write(OK)
             await writer.drain()
-        # The third request is read, and the connection closed in its face.
+        # The third request is read, and its connection closed without a response.
         await reader.readuntil(b"\r\n\r\n")
 
     async with speaking(close_after_two) as url, sending() as sender:
@@ -41,7 +41,7 @@ async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
 
     assert [outcome.cause for outcome in outcomes] == [None, None, None]
     assert connections == 2
-    # The second one needed no connection; the third needed a new one.
+    # The second request used the open connection; the third needed a new one.
     assert [outcome.timings.connect_ms is None for outcome in outcomes] == [False, True, False]
 
 
@@ -81,7 +81,7 @@ async def test_a_connection_is_kept_only_if_nothing_is_left_on_it(said: bytes, r
     assert connections == (1 if reused else 3)
 
 
-async def test_an_answer_like_the_last_one_is_read_as_it_was_and_another_one_anew() -> None:
+async def test_a_repeated_response_and_a_different_one_are_both_read_as_they_are() -> None:
     gone = b"HTTP/1.1 410 Gone\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\ngone"
     said = [OK, OK, gone, gone, OK + b"HTTP/1.1 200 OK\r\n", OK, OK]
     connections = 0
@@ -102,11 +102,11 @@ async def test_an_answer_like_the_last_one_is_read_as_it_was_and_another_one_ane
     assert [outcome.retry_after for outcome in outcomes[2:5]] == ["7", "7", None]
     assert outcomes[2].response_body == outcomes[3].response_body == "gone"
     assert outcomes[0].response_body == outcomes[1].response_body == outcomes[6].response_body
-    # What followed upon the fifth answer ended its connection.
+    # Surplus bytes after the fifth response ended its connection.
     assert connections == 2
 
 
-async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unsolicited_response_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhooks.http_client.connection_pool.IDLE_SECONDS_MAX", 60.0)
     answered, dropped = asyncio.Event(), asyncio.Event()
 
@@ -205,10 +205,10 @@ async def test_many_attempts_at_once_each_get_their_own_answer() -> None:
     assert [outcome.response_body for outcome in outcomes] == [each.webhook_id for each in sent]
 
 
-# -- names ---------------------------------------------------------------------------------------------------------------
+# -- DNS -----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_kept_connection_is_used_only_while_its_name_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_is_used_only_while_its_name_has_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhooks.http_client.dns_cache.KEPT_SECONDS", 0.2)
     monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.2)
     connections: list[str] = []
@@ -238,14 +238,14 @@ async def test_a_kept_connection_is_used_only_while_its_name_leads_to_it(monkeyp
     assert connections == ["127.0.0.1", "127.0.0.2"]
 
 
-async def test_a_name_is_looked_up_anew_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_is_looked_up_again_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.1)
     asked = 0
 
     async def look_up(host: str) -> Sequence[str]:
         nonlocal asked
         asked += 1
-        # Slow enough to be noticed, if anybody waited for it.
+        # So slow that a request that waited for it would be noticed.
         await asyncio.sleep(0 if asked == 1 else 0.3)
         return ["127.0.0.1"]
 
@@ -279,7 +279,7 @@ async def test_a_name_server_that_fails_is_not_asked_at_every_attempt(monkeypatc
 async def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
     async with speaking(saying(OK)) as url:
         with socket.socket() as silent:
-            # Nobody else has an address of this kind, so that this port is free there.
+            # No other process uses this address, so the port is free there.
             port = int(url.rpartition(":")[2])
             silent.bind(("127.0.0.3", port))
             silent.listen(0)
@@ -317,7 +317,7 @@ async def accept(_: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
-async def test_a_receiver_whom_a_trusted_authority_vouches_for_is_reached_under_its_name(authority: Authority) -> None:
+async def test_a_receiver_with_a_certificate_of_a_trusted_authority_is_reached_by_name(authority: Authority) -> None:
     asked_for: list[str | None] = []
     context = authority.server("receiver.example.com")
     context.sni_callback = lambda _socket, name, _context: asked_for.append(name)
@@ -342,7 +342,7 @@ async def test_a_certificate_for_an_address_serves_that_address(authority: Autho
         assert (await attempt(url, ca_file=authority.file)).cause is None
 
 
-async def test_a_certificate_that_does_not_hold_is_a_tls_error(authority: Authority) -> None:
+async def test_an_invalid_certificate_is_a_tls_error(authority: Authority) -> None:
     received = 0
 
     async def count(_: web.Request) -> web.Response:
@@ -393,10 +393,10 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> N
         assert (await attempt(url.replace("http:", "https:"))).cause == "tls"
 
 
-# -- how it ends ---------------------------------------------------------------------------------------------------------
+# -- the end -------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_outcome_is_told_once_and_never_before_send_returns() -> None:
+async def test_an_outcome_comes_once_and_never_before_send_returns() -> None:
     async with speaking(saying(OK)) as url, sending() as sender:
         told: list[Outcome] = []
         all_told = asyncio.Event()
@@ -417,7 +417,7 @@ async def test_an_outcome_is_told_once_and_never_before_send_returns() -> None:
     assert len(told) == 3
 
 
-async def test_one_who_fails_to_take_an_outcome_harms_nobody_else() -> None:
+async def test_a_callback_that_raises_affects_no_other_attempt() -> None:
     async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_request(reader)
@@ -431,7 +431,7 @@ async def test_one_who_fails_to_take_an_outcome_harms_nobody_else() -> None:
         assert [(await sender.attempt(target(url), message())).cause for _ in range(2)] == [None, None]
 
 
-async def test_closing_breaks_off_what_is_under_way_without_an_outcome() -> None:
+async def test_closing_aborts_attempts_in_flight_without_an_outcome() -> None:
     arrived, left = asyncio.Event(), asyncio.Event()
 
     async def think(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -459,7 +459,7 @@ async def test_closing_breaks_off_what_is_under_way_without_an_outcome() -> None
         sender.send(target(url), message(), told.append)
 
 
-async def test_a_process_without_files_left_gives_up_idle_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_without_free_files_closes_idle_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket
     refusals = 1
 
@@ -469,7 +469,7 @@ async def test_a_process_without_files_left_gives_up_idle_connections(monkeypatc
             writer.write(OK)
 
     class Scarce(real):  # type: ignore[valid-type,misc]
-        """The operating system at its limit, once."""
+        """Fails once, as the operating system does at its limit of open files."""
 
         def __init__(self, *arguments: Any, **more: Any):
             nonlocal refusals

@@ -1,4 +1,4 @@
-"""From the queue to the receiver: at least once, recorded once, and nobody held up by somebody else."""
+"""From the queue to the receiver: sent at least once, recorded once, and no endpoint delayed by another."""
 
 import asyncio
 import time
@@ -85,7 +85,7 @@ async def test_a_receiver_that_names_a_time_is_not_asked_before(harness: Deliver
         await harness.endpoint(url)
         await harness.finished(await harness.publish_job(dispatcher))
 
-    # A date has no fractions of a second: of two seconds it leaves more than one.
+    # A date has no fractions of a second: two seconds may become a little more than one.
     assert arrivals[1] - arrivals[0] >= 1.0
     assert arrivals[2] - arrivals[1] >= 0.9
 
@@ -144,7 +144,7 @@ async def test_two_workers_share_the_queue_without_sending_twice(harness: Delive
     assert len({request.webhook_id for request in receiver.requests}) == 300
 
 
-async def test_a_hanging_receiver_slows_nobody_else(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_a_hanging_receiver_delays_no_other(harness: DeliveryHarness, receiver: Receiver) -> None:
     async def hang(_: web.Request) -> web.Response:
         await asyncio.sleep(60)
         return web.Response()
@@ -152,7 +152,7 @@ async def test_a_hanging_receiver_slows_nobody_else(harness: DeliveryHarness, re
     async with serving(hang) as hanging, harness.delivering(timeout_seconds=30) as dispatcher:
         await harness.endpoint(hanging)
         await harness.endpoint(receiver.url())
-        # Far more than all places together: without shares the hanging endpoint would hold every one of them until its time-outs.
+        # Far more than there are slots: without a limit for each endpoint the hanging one would hold all of them until its time-outs.
         for round_number in range(1, 31):
             events = [job_created(harness.tenant_id) for _ in range(10)]
             await harness.publish(*events, dispatcher=dispatcher)
@@ -161,7 +161,7 @@ async def test_a_hanging_receiver_slows_nobody_else(harness: DeliveryHarness, re
     assert receiver.count == 300
 
 
-async def test_retries_do_not_take_the_places_of_first_attempts(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_retries_do_not_take_the_slots_of_first_attempts(harness: DeliveryHarness, receiver: Receiver) -> None:
     release = asyncio.Event()
 
     async def first_fail_then_hang(request: web.Request) -> web.Response:
@@ -183,7 +183,7 @@ async def test_retries_do_not_take_the_places_of_first_attempts(harness: Deliver
         await eventually(lambda: asyncio.sleep(0, len(seen) == 40), what="each had its first attempt")
         await harness.endpoint(receiver.url())
         await harness.publish(job_created(harness.tenant_id), dispatcher=worker)
-        # The retries hang until they are released, or for longer than this waits.
+        # The retries hang until they are released, or longer than this test waits.
         await receiver.next_request(timeout_seconds=15)
         release.set()
         await eventually(lambda: nothing_queued(harness), what="all retries were made")
@@ -222,7 +222,7 @@ async def test_a_worker_killed_in_flight_loses_nothing(
     assert answered == [event_id]
 
 
-async def test_a_worker_stopped_in_order_finishes_what_is_under_way(
+async def test_a_worker_stopped_in_order_finishes_attempts_in_flight(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhooks.dispatch.dispatcher.RECORD_SECONDS", 30.0)
@@ -242,7 +242,7 @@ async def test_a_worker_stopped_in_order_finishes_what_is_under_way(
     assert (await harness.delivery(event_id)).status == "delivered"
 
 
-async def test_a_worker_stopped_in_order_gives_back_what_waits(
+async def test_a_worker_stopped_in_order_releases_waiting_deliveries(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhooks.dispatch.dispatcher.RECORD_SECONDS", 30.0)
@@ -251,7 +251,7 @@ async def test_a_worker_stopped_in_order_gives_back_what_waits(
     async def slow(_: web.Request) -> web.Response:
         arrived.set()
         await eventually(
-            lambda: asyncio.sleep(0, dispatcher.room(endpoint_id) == 0), what="it takes nothing on any more"
+            lambda: asyncio.sleep(0, dispatcher.room(endpoint_id) == 0), what="it accepts nothing any more"
         )
         return web.Response()
 
@@ -287,7 +287,7 @@ async def test_a_long_attempt_keeps_its_lease(harness: DeliveryHarness) -> None:
             async def over() -> list[Any] | None:
                 return await harness.rows("SELECT 1 WHERE now() > :until", until=first.due_at) or None
 
-            await eventually(over, what="the time of its first lease is over")
+            await eventually(over, what="its first lease would have expired")
             release.set()
             delivery = await harness.finished(event_id)
 
@@ -351,7 +351,7 @@ async def test_only_the_present_lease_of_a_delivery_is_renewed(harness: Delivery
     assert ours == {second.key}
 
 
-async def test_results_wait_for_a_database_that_is_away(harness: DeliveryHarness) -> None:
+async def test_results_wait_for_an_unavailable_database(harness: DeliveryHarness) -> None:
     requests = 0
     locked = asyncio.Event()
     arrived = asyncio.Event()
@@ -378,7 +378,7 @@ async def test_results_wait_for_a_database_that_is_away(harness: DeliveryHarness
     assert (delivery.attempts_made, requests) == (1, 1)
 
 
-async def test_an_endpoint_whose_secret_cannot_be_opened_fails_alone(
+async def test_an_endpoint_whose_secret_cannot_be_decrypted_fails_alone(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     await harness.endpoint(receiver.url("/sealed"))
@@ -439,7 +439,7 @@ async def nothing_open(harness: DeliveryHarness) -> bool:
 
 
 async def cut_off(harness: DeliveryHarness, logged: list[Any]) -> bool:
-    """End the connection on which results wait to be written; whether that has happened twice."""
+    """Terminate the connection on which results wait to be written. True once that has happened twice."""
     await harness.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'webhooks-result-writer' AND wait_event_type = 'Lock'"

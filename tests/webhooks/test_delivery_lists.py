@@ -1,4 +1,4 @@
-"""What is shown of deliveries over midnight, after their endpoint was deleted, and after their event was dropped."""
+"""What lists show of deliveries over midnight, after their endpoint was deleted, and after their event was deleted."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,7 +38,7 @@ CONDITIONS = ("endpoint_id", "event_type", "status", "location_id", "created_fro
 
 
 def event_at(tenant_id: str, at: datetime) -> Any:
-    """A fact of that instant."""
+    """An event of that instant."""
     event = job_created(tenant_id)
     random_bits = to_uuid(event.id).int & ((1 << 80) - 1)
     return event.model_copy(update={"id": from_uuid("evt", UUID(int=first_id_at(at).int | random_bits))})
@@ -106,7 +106,7 @@ async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: B
     await harness.database.close()
 
 
-async def test_a_page_goes_on_over_midnight(backing: BackingStack) -> None:
+async def test_pages_continue_over_midnight(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     now = datetime.now(UTC)
     maintenance = partition_maintenance(harness.database)
@@ -114,7 +114,7 @@ async def test_a_page_goes_on_over_midnight(backing: BackingStack) -> None:
         assert await maintenance.run_once(now - back * DAY, kept=30)
     await harness.endpoint("http://127.0.0.1:9999/a")
     await harness.endpoint("http://127.0.0.1:9999/b")
-    # Of each of 14 days, two more of an age that has no partition, and some that are ahead of this clock.
+    # One for each of 14 days, two that are too old for a partition, and some that are ahead of this clock.
     instants = [now - n * DAY / 2 for n in range(28)] + [now - 25 * DAY, now + DAY / 2, now + 10 * DAY]
     events = [event_at(harness.tenant_id, at) for at in instants]
     await harness.publish(*events)
@@ -147,7 +147,7 @@ async def test_any_instant_can_be_asked_for(tenant: Tenant, receiver: Receiver, 
     assert len(before) == (1 if instant.startswith("9") else 0)
 
 
-async def test_deliveries_of_a_deleted_endpoint_are_kept_for_those_who_look(tenant: Tenant, receiver: Receiver) -> None:
+async def test_deliveries_of_a_deleted_endpoint_are_still_shown(tenant: Tenant, receiver: Receiver) -> None:
     made = await tenant.endpoint(receiver.url())
     await tenant.publish_job()
     (delivery,) = await tenant.delivered(1)
@@ -206,11 +206,11 @@ async def test_a_delivery_outlives_its_event(harness: DeliveryHarness, receiver:
     assert await harness.queued() == []
 
 
-async def test_what_waits_longer_than_its_event_is_kept_holds_nothing_up(backing: BackingStack) -> None:
+async def test_a_delivery_that_waits_longer_than_its_event_is_stored_blocks_no_other(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     now = datetime.now(UTC)
     await harness.endpoint("http://127.0.0.1:9999/never", ordered_by_job=True)
-    # So old that no day is kept for it: it waits in the default partition, and the next one of its job waits for it.
+    # Too old for a partition of its own: it is in the default partition, and the next delivery of its job waits for it.
     old = event_at(harness.tenant_id, now - 40 * DAY)
     young = job_created(harness.tenant_id).model_copy(update={"subject": old.subject})
     await harness.publish(old)

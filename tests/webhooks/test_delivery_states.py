@@ -1,4 +1,4 @@
-"""Whatever happens to a delivery, in whatever order: what must be true of it at the end."""
+"""What must be true of a delivery at its end, whatever has happened to it in whatever order."""
 
 import asyncio
 import random
@@ -20,12 +20,12 @@ SCHEDULE = (0.02, 0.05, 0.05)
 
 
 class Moody:
-    """A receiver that answers, refuses or says nothing in time, as a seed has it."""
+    """A receiver that accepts, refuses or times out, by a random seed."""
 
     def __init__(self, seed: int):
         self._random = random.Random(seed)
         self.met: dict[str, list[int]] = defaultdict(list)
-        """By event and path: the answers that went out in time."""
+        """Statuses of the responses that were sent in time, by event and path."""
 
     async def answer(self, request: web.Request) -> web.Response:
         status = self._random.choice([200, 200, 204, 204, 500, 502, 0])
@@ -38,7 +38,7 @@ class Moody:
 
 
 async def disturb(harness: DeliveryHarness, chance: random.Random) -> None:
-    """Now and then declare what is held as abandoned, though its holder lives; send something again."""
+    """Now and then expire leases of workers that are alive, and send a delivery again."""
     while True:
         await asyncio.sleep(0.2)
         async with harness.database.transaction() as session:
@@ -94,7 +94,7 @@ async def test_every_delivery_ends_with_a_complete_log_and_true_to_what_was_answ
         accepted = any(200 <= status < 300 for status in answers)
         assert row.status in ("delivered", "failed")
         assert (row.failure == "exhausted") == (row.status == "failed")
-        # The log has every attempt that was recorded, without gaps; a receiver may have met more, but never fewer answers.
+        # The log has every recorded attempt, without gaps. A receiver may have got more requests, but never fewer.
         assert logged[(row.event_id, row.endpoint_id)] == row.attempts_made - 1
         assert row.status == "failed" or accepted, (row, answers)
         assert row.attempts_made <= (len(SCHEDULE) + 1) * 20

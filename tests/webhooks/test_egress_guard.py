@@ -1,7 +1,7 @@
-"""Where deliveries do not go: every trick that is known for making a server call itself or its neighbours, refused when connecting.
+"""The egress guard: all known tricks to make a server call itself or its neighbours are refused when connecting.
 
-The table goes past the rules for writing URLs on purpose: what is tested is the last line of defence, alone. That no connection was even
-tried is what the interpreter's own audit events say.
+The addresses do not pass through the rules for URLs on purpose: this tests the last line of defence alone. Audit events of the interpreter
+prove that no connection was even tried.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from tests.support.servers import read_request, serving, speaking
 from webhooks.http_client import rules
 from webhooks.http_client.rules import parse_networks
 
-# One of these is in each URL where it does not matter.
+# Each URL has one of these paths, which makes no difference.
 PUBLIC = "8.8.8.8"
 
-# Spellings of addresses that are not public, as they may stand in a URL.
+# Notations of addresses that are not public, as in a URL.
 SPELLINGS = [
     "127.0.0.1",
     "127.0.0.1.",
@@ -99,7 +99,7 @@ SPELLINGS = [
     "anything.localhost",
 ]
 
-# Names and URLs that one reader takes for something else than another, or for nothing at all.
+# Names and URLs that parsers read differently, or not at all.
 DISGUISES = [
     f"http://{PUBLIC}@127.0.0.1/",
     f"http://127.0.0.1@{PUBLIC}/",
@@ -154,7 +154,7 @@ DISGUISES = [
     "http://receiver.0x7f/",
 ]
 
-# What a name server may say of a name, with a port that is open.
+# Addresses that a name server may return, with an allowed port.
 ANSWERS = [
     ["127.0.0.1"],
     ["::1"],
@@ -182,7 +182,7 @@ PORTS = [0, 1, 22, 23, 25, 53, 110, 143, 445, 587, 2375, 3306, 5432, 5672, 6379,
 
 
 class Watch:
-    """What senders of this process try to connect to, as long as it is on; services of other tests have connections of their own."""
+    """The addresses to which this process tries to connect while it is switched on."""
 
     def __init__(self) -> None:
         self.on = False
@@ -205,7 +205,7 @@ def _is_sending() -> bool:
     return frame is not None
 
 
-# An audit hook cannot be taken away again: there is one, and it is switched.
+# An audit hook cannot be removed, so there is one that is switched on and off.
 _WATCH = Watch()
 sys.addaudithook(_WATCH)
 
@@ -254,7 +254,7 @@ async def test_no_url_that_can_be_misread_is_connected_to(url: str, watch: Watch
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: ",".join(answer)[:40])
-async def test_no_name_that_leads_to_such_an_address_is_connected_to(answer: Sequence[str], watch: Watch) -> None:
+async def test_no_name_with_such_an_address_is_connected_to(answer: Sequence[str], watch: Watch) -> None:
     outcome = await attempt("https://receiver.example.com/", allowed_networks=(), look_up=names(answer))
 
     assert outcome.cause == "blocked"
@@ -310,7 +310,7 @@ async def test_a_redirect_to_this_machine_is_not_followed(watch: Watch) -> None:
 
 
 async def test_a_name_that_is_rebound_between_check_and_connection_finds_no_gap(watch: Watch) -> None:
-    # There is one look-up for both: the second answer is never asked for.
+    # One look-up serves both, so the second answer is never requested.
     async with speaking(answering_once) as url:
         look_up = names(["127.0.0.1"], ["127.0.0.9"])
         outcome = await attempt(of_name(url), look_up=look_up)
@@ -319,7 +319,7 @@ async def test_a_name_that_is_rebound_between_check_and_connection_finds_no_gap(
     assert [address[0] for address in watch.connected] == ["127.0.0.1"]
 
 
-async def test_a_kept_connection_does_not_outlive_a_name_that_turns_bad(
+async def test_an_idle_connection_is_not_used_after_its_name_gets_a_forbidden_address(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhooks.http_client.dns_cache.KEPT_SECONDS", 0.1)
@@ -339,7 +339,7 @@ async def test_a_kept_connection_does_not_outlive_a_name_that_turns_bad(
     assert len(watch.connected) == 1
 
 
-async def test_a_name_that_turns_bad_is_dropped_by_the_look_up_ahead_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_with_a_forbidden_address_is_dropped_by_the_early_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhooks.http_client.dns_cache.REFRESH_SECONDS", 0.05)
 
     async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -351,7 +351,7 @@ async def test_a_name_that_turns_bad_is_dropped_by_the_look_up_ahead_of_time(mon
         one = target(of_name(url))
         first = await sender.attempt(one, message())
         await asyncio.sleep(0.1)
-        # Still under the former answer; it sets off the look-up that finds the new one.
+        # This request uses the former addresses and starts the look-up that finds the new one.
         await sender.attempt(one, message())
         await asyncio.sleep(0.05)
         third = await sender.attempt(one, message())

@@ -1,4 +1,4 @@
-"""What a worker knows of endpoints: at once what its fan-out needs, within a second what others changed."""
+"""The endpoint cache: the fan-out never uses stale endpoints, and changes of other processes are known within a second."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,9 +39,7 @@ def matching_endpoints(harness: DeliveryHarness, endpoint_cache: EndpointCache) 
     return list(endpoint_cache.matching_endpoints(to_uuid(harness.tenant_id), True, "job.created", ()))
 
 
-async def test_a_change_is_known_without_looking_for_it(
-    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_change_is_known_by_its_notification(harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "REFRESH_SECONDS", 60.0)
     async with listening(harness) as endpoint_cache:
         endpoint_id = to_uuid(await harness.endpoint("http://127.0.0.1:9999/a"))
@@ -60,7 +58,7 @@ async def test_a_change_is_known_without_looking_for_it(
         assert endpoint_cache.target(endpoint_id) is None
 
 
-async def test_how_an_endpoint_fares_is_no_change(harness: DeliveryHarness) -> None:
+async def test_a_failure_streak_is_no_change_of_the_endpoint(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/a")
     (before,) = await harness.rows("SELECT last_value FROM endpoint_changes")
     await harness.rows("UPDATE endpoints SET failing_since = now(), failures_since = 3, warned_at = now() RETURNING 1")
@@ -69,7 +67,7 @@ async def test_how_an_endpoint_fares_is_no_change(harness: DeliveryHarness) -> N
     assert before == after
 
 
-async def test_a_lost_connection_is_made_anew(harness: DeliveryHarness) -> None:
+async def test_a_lost_connection_is_made_again(harness: DeliveryHarness) -> None:
     async with listening(harness) as endpoint_cache:
         await harness.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'webhooks-endpoints'"
@@ -80,8 +78,8 @@ async def test_a_lost_connection_is_made_anew(harness: DeliveryHarness) -> None:
         )
 
 
-async def test_the_fan_out_never_uses_an_older_view(harness: DeliveryHarness, receiver: Receiver) -> None:
-    # Nobody tells this directory: each event follows a change that was answered.
+async def test_the_fan_out_never_uses_stale_endpoints(harness: DeliveryHarness, receiver: Receiver) -> None:
+    # This cache gets no notifications, and each event follows a committed change.
     for number in range(5):
         await harness.endpoint(receiver.url(f"/{number}"))
         await harness.publish_job()
@@ -90,11 +88,11 @@ async def test_the_fan_out_never_uses_an_older_view(harness: DeliveryHarness, re
     assert row.deliveries == 1 + 2 + 3 + 4 + 5
 
 
-async def test_a_change_that_is_being_made_makes_every_view_old(harness: DeliveryHarness) -> None:
+async def test_an_open_transaction_that_changes_an_endpoint_makes_the_cache_stale(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/a")
     async with harness.database.engine.connect() as other:
         await other.exec_driver_sql("UPDATE endpoints SET url = 'http://127.0.0.1:9999/b'")
-        # Its number is drawn already, but nobody can see what it stands for.
+        # The change has its number already, but is not visible yet.
         await harness.know_endpoints()
         before = await harness.publish(job_created(harness.tenant_id), room=lambda _: 1)
         await other.commit()
@@ -106,7 +104,7 @@ async def test_a_change_that_is_being_made_makes_every_view_old(harness: Deliver
     assert target.url.endswith("/b")
 
 
-async def test_a_replaced_secret_signs_until_its_time_is_over(
+async def test_a_replaced_secret_signs_until_its_overlap_ends(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint_id = to_uuid(await harness.endpoint("http://127.0.0.1:9999/a"))
@@ -168,35 +166,37 @@ async def test_tenant_mode_type_and_location_must_all_agree(harness: DeliveryHar
     await harness.know_endpoints()
     tenant_id = to_uuid(harness.tenant_id)
 
-    def heard(*location_ids: UUID, tenant_id: UUID = tenant_id, livemode: bool = True) -> set[UUID]:
+    def matched(*location_ids: UUID, tenant_id: UUID = tenant_id, livemode: bool = True) -> set[UUID]:
         return set(harness.endpoint_cache.matching_endpoints(tenant_id, livemode, "job.created", location_ids))
 
-    assert heard(montreal) == {here, everywhere}
-    assert heard(toronto, montreal) == {here, everywhere}
-    assert heard(toronto) == {everywhere}
-    assert heard(montreal, livemode=False) == set()
-    assert heard(montreal, tenant_id=uuid4()) == set()
+    assert matched(montreal) == {here, everywhere}
+    assert matched(toronto, montreal) == {here, everywhere}
+    assert matched(toronto) == {everywhere}
+    assert matched(montreal, livemode=False) == set()
+    assert matched(montreal, tenant_id=uuid4()) == set()
 
 
 def test_matching_is_by_type_and_location_and_names_no_endpoint_twice() -> None:
-    wishes: dict[str, tuple[tuple[str, ...], frozenset[UUID] | None]] = {
+    subscriptions: dict[str, tuple[tuple[str, ...], frozenset[UUID] | None]] = {
         "all": (("*",), None),
         "prefix": (("job.*",), None),
         "exact": (("job.created",), frozenset({MONTREAL})),
         "both": (("job.created", "job.*"), frozenset({MONTREAL, TORONTO})),
         "other": (("endpoint.*", "job.deleted"), None),
     }
-    ids = {name: uuid4() for name in wishes}
-    matcher = Matcher([Subscription(ids[name], types, places) for name, (types, places) in wishes.items()])
+    ids = {name: uuid4() for name in subscriptions}
+    matcher = Matcher(
+        [Subscription(ids[name], types, location_ids) for name, (types, location_ids) in subscriptions.items()]
+    )
 
-    def heard(event_type: str, *places: UUID) -> list[str]:
+    def matched(event_type: str, *location_ids: UUID) -> list[str]:
         names = {endpoint_id: name for name, endpoint_id in ids.items()}
-        return sorted(names[one] for one in matcher.matching_endpoints(event_type, places))
+        return sorted(names[one] for one in matcher.matching_endpoints(event_type, location_ids))
 
-    assert heard("job.created", MONTREAL) == ["all", "both", "exact", "prefix"]
-    assert heard("job.created", MONTREAL, TORONTO) == ["all", "both", "exact", "prefix"]
-    assert heard("job.created", TORONTO, QUEBEC) == ["all", "both", "prefix"]
-    assert heard("job.created", QUEBEC) == ["all", "prefix"]
-    assert heard("job.created") == ["all", "prefix"]
-    assert heard("job.deleted", QUEBEC) == ["all", "other", "prefix"]
-    assert heard("jobs.created", MONTREAL) == ["all"]
+    assert matched("job.created", MONTREAL) == ["all", "both", "exact", "prefix"]
+    assert matched("job.created", MONTREAL, TORONTO) == ["all", "both", "exact", "prefix"]
+    assert matched("job.created", TORONTO, QUEBEC) == ["all", "both", "prefix"]
+    assert matched("job.created", QUEBEC) == ["all", "prefix"]
+    assert matched("job.created") == ["all", "prefix"]
+    assert matched("job.deleted", QUEBEC) == ["all", "other", "prefix"]
+    assert matched("jobs.created", MONTREAL) == ["all"]

@@ -1,4 +1,4 @@
-"""Endpoints through the API: who may, what is accepted, what is shown, what is published."""
+"""Endpoints through the API: permissions, validation, what is shown and what is published."""
 
 import json
 import re
@@ -121,7 +121,7 @@ async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
         ({"secret": "whsec_x"}, "/secret", "extra_forbidden"),
     ],
 )
-async def test_what_is_not_acceptable_is_named(tenant: Tenant, change: dict[str, Any], pointer: str, code: str) -> None:
+async def test_every_violation_is_named(tenant: Tenant, change: dict[str, Any], pointer: str, code: str) -> None:
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
     refused = await tenant.call("POST", PATH, json={**body, **change})
     endpoint = await tenant.endpoint()
@@ -139,7 +139,7 @@ async def test_locations_must_be_named_or_explicitly_all(tenant: Tenant) -> None
     assert answer.json()["errors"][0]["pointer"] == "/location_ids"
 
 
-async def test_a_location_of_somebody_else_is_unknown(service: Webhooks, tenant: Tenant) -> None:
+async def test_a_location_of_another_tenant_is_unknown(service: Webhooks, tenant: Tenant) -> None:
     own = await tenant.location()
     foreign = await (await service.tenant()).location()
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": [own, foreign, new_id("loc")]}
@@ -186,7 +186,7 @@ async def test_a_repeated_creation_makes_one_endpoint(tenant: Tenant) -> None:
     assert len((await tenant.call("GET", PATH)).json()["data"]) == 1
 
 
-async def test_a_secret_is_shown_to_those_who_may_write_and_that_is_on_record(tenant: Tenant) -> None:
+async def test_a_secret_is_shown_to_those_who_may_write_and_the_audit_trail_says_so(tenant: Tenant) -> None:
     made = await tenant.endpoint()
     reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
     writer = await tenant.service.person(tenant.id, permissions=["settings.webhooks.write"])
@@ -216,7 +216,7 @@ async def test_values_of_headers_are_hidden_from_readers(tenant: Tenant) -> None
     assert seen["headers"] == {"Authorization": "[hidden]"}
 
 
-async def test_secrets_are_sealed_in_the_database_and_in_no_log_and_no_event(tenant: Tenant) -> None:
+async def test_secrets_are_encrypted_in_the_database_and_in_no_log_and_no_event(tenant: Tenant) -> None:
     with capture_logs() as logged:
         made = await tenant.endpoint(headers={"X-Token": "sesame-open-sesame"})
         await tenant.call("PATCH", f"{PATH}/{made['id']}", json={"description": "changed"})
@@ -233,7 +233,7 @@ async def test_secrets_are_sealed_in_the_database_and_in_no_log_and_no_event(ten
     assert "sesame" not in everything
 
 
-async def test_no_merchant_comes_in(service: Webhooks, tenant: Tenant) -> None:
+async def test_merchants_have_no_access(service: Webhooks, tenant: Tenant) -> None:
     location = await tenant.location()
     endpoint = await tenant.endpoint()
     pair, session = await service.merchant(tenant.id, location)

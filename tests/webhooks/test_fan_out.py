@@ -1,4 +1,4 @@
-"""From Kafka to receivers: who hears of what, exactly one delivery each, whatever Kafka repeats."""
+"""From Kafka to receivers: each matching endpoint gets exactly one delivery, even if Kafka repeats a record."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -34,11 +34,11 @@ async def test_a_job_arrives_signed_with_its_own_data(tenant: Tenant, receiver: 
     assert datetime.fromisoformat(verified["timestamp"]) == event.time
     assert verified["data"] == json.loads(event.value())
     assert verified["data"]["location_ids"] == [location]
-    # The data are passed on as they came, byte for byte.
+    # The data are passed on unchanged, byte for byte.
     assert request.body.endswith(b'"data":' + event.value() + b"}")
 
 
-async def test_an_endpoint_hears_of_its_own_locations_types_and_tenant_alone(
+async def test_an_endpoint_gets_events_only_of_its_locations_types_and_tenant(
     service: Webhooks, tenant: Tenant, receiver: Receiver
 ) -> None:
     montreal, toronto = await tenant.location(), await tenant.location()
@@ -70,7 +70,7 @@ async def test_a_record_that_kafka_repeats_makes_one_delivery(tenant: Tenant, re
     await tenant.service.tell(event, event)
     await receiver.next_request()
     await tenant.service.tell(event)
-    # Behind the repetition, in the same partition.
+    # After the repeated record, in the same partition.
     marker = job_created(tenant.id)
     await tenant.service.tell_raw(jobs.TOPIC, event.subject, marker.headers(), marker.value())
     await receiver.wait_for(lambda: any(request.webhook_id == marker.id for request in receiver.requests))
@@ -93,7 +93,9 @@ async def test_a_batch_in_one_transaction_holds_each_event_once(harness: Deliver
     assert tuple(counts) == (50, 100, 100)
 
 
-async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by_then(harness: DeliveryHarness) -> None:
+async def test_over_an_autocommit_connection_only_new_events_go_to_the_endpoints_of_that_moment(
+    harness: DeliveryHarness,
+) -> None:
     await harness.endpoint("http://127.0.0.1:9999/a")
     events = [job_created(harness.tenant_id) for _ in range(5)]
     autocommit = AutocommitConnection(harness.database, "test")
@@ -127,7 +129,7 @@ async def test_over_a_wire_only_what_is_new_is_taken_on_and_for_whom_there_is_by
     assert sorted(flying) == sorted([*ids, ids[4]])
 
 
-async def test_an_event_that_nobody_wants_is_kept(harness: DeliveryHarness) -> None:
+async def test_an_event_without_a_matching_endpoint_is_stored(harness: DeliveryHarness) -> None:
     event = job_created(harness.tenant_id)
 
     await harness.publish(event)
@@ -153,7 +155,7 @@ async def test_a_test_event_goes_to_test_endpoints_alone(service: Webhooks, tena
     assert [one["event_id"] for one in await tenant.delivered(1)] == [live.id]
 
 
-async def test_a_trace_goes_on_to_the_receiver(tenant: Tenant, receiver: Receiver) -> None:
+async def test_the_trace_context_reaches_the_receiver(tenant: Tenant, receiver: Receiver) -> None:
     await tenant.endpoint(receiver.url())
     event = job_created(tenant.id)
 
@@ -163,7 +165,9 @@ async def test_a_trace_goes_on_to_the_receiver(tenant: Tenant, receiver: Receive
     assert (await receiver.next_request()).headers["traceparent"] == TRACEPARENT
 
 
-async def test_an_unreadable_record_is_set_aside_and_holds_nothing_up(tenant: Tenant, receiver: Receiver) -> None:
+async def test_an_unreadable_record_becomes_a_dead_letter_and_blocks_nothing(
+    tenant: Tenant, receiver: Receiver
+) -> None:
     await tenant.endpoint(receiver.url())
     broken = job_created(tenant.id)
 
@@ -180,7 +184,7 @@ async def test_an_unreadable_record_is_set_aside_and_holds_nothing_up(tenant: Te
     ("header", "value"),
     [("ce_tenantid", b"nobody"), ("ce_id", b"evt_"), ("ce_time", b"yesterday"), ("ce_id", b"x")],
 )
-def test_an_envelope_that_makes_no_sense_is_refused(header: str, value: bytes) -> None:
+def test_a_malformed_envelope_is_refused(header: str, value: bytes) -> None:
     event = job_created(new_id("ten"))
     headers = {name: content.decode() for name, content in event.headers()} | {header: value.decode()}
 
@@ -188,7 +192,7 @@ def test_an_envelope_that_makes_no_sense_is_refused(header: str, value: bytes) -
         consumer.read_event(headers, event.value())
 
 
-async def test_a_refused_delivery_shows_every_attempt(tenant: Tenant, receiver: Receiver) -> None:
+async def test_a_failing_delivery_shows_every_attempt(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500 if receiver.count < 3 else 200
     endpoint = await tenant.endpoint(receiver.url())
     before = datetime.now(UTC)
@@ -267,14 +271,14 @@ async def test_another_tenants_delivery_does_not_exist(service: Webhooks, tenant
 def test_an_event_is_read_with_its_instant_and_its_id(time: str, shown: str) -> None:
     event = job_created(new_id("ten"))
 
-    fact = consumer.read_event({**headers_of(event), "ce_time": time}, event.value())
+    incoming = consumer.read_event({**headers_of(event), "ce_time": time}, event.value())
 
-    assert fact is not None
-    document = json.loads(fact.event.message.body)
+    assert incoming is not None
+    document = json.loads(incoming.event.message.body)
     assert (document["timestamp"], document["type"]) == (shown, "job.created")
     assert document["data"] == json.loads(event.value())
-    assert fact.event.message.occurred_at == datetime.fromisoformat(shown)
-    assert fact.event.id == to_uuid(event.id)
+    assert incoming.event.message.occurred_at == datetime.fromisoformat(shown)
+    assert incoming.event.id == to_uuid(event.id)
 
 
 @pytest.mark.parametrize("suffix", ["8" + "0" * 25, "0" * 25, "0" * 27, "0" * 25 + "I", "0" * 25 + "u", "0" * 25 + "_"])

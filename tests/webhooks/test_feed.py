@@ -1,4 +1,4 @@
-"""The catch-up feed: all events, in the order of their publication, whoever is writing."""
+"""The feed: all events in the order of their publication, with any number of writers."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ from webhooks.events.schemas import Feed
 
 
 async def read_on(tenant: Tenant, query: str = "", *, count: int) -> tuple[list[dict[str, Any]], str]:
-    """So many events from the feed, and the cursor behind them."""
+    """That many events of the feed, and the cursor after them."""
     found: list[dict[str, Any]] = []
     cursor = ""
 
@@ -39,7 +39,7 @@ async def read_on(tenant: Tenant, query: str = "", *, count: int) -> tuple[list[
     return found, cursor
 
 
-async def test_the_feed_goes_on_where_it_was_left(tenant: Tenant) -> None:
+async def test_the_feed_continues_after_its_cursor(tenant: Tenant) -> None:
     published = [await tenant.publish_job() for _ in range(5)]
 
     first, cursor = await read_on(tenant, "limit=2", count=5)
@@ -51,7 +51,7 @@ async def test_the_feed_goes_on_where_it_was_left(tenant: Tenant) -> None:
         return found or None
 
     (last,) = await eventually(one_more, what="the new one is there")
-    # Events of one job keep their order; jobs lie in partitions of their own.
+    # Events of one job keep their order; different jobs may be in different partitions.
     assert {one["id"] for one in first} == {event.id for event in published}
     assert (nothing["data"], nothing["has_more"]) == ([], False)
     assert last["id"] == more.id
@@ -79,7 +79,7 @@ async def test_the_feed_is_filtered_by_location_and_type(tenant: Tenant) -> None
     assert odd.status_code == 422
 
 
-async def test_nobody_reads_the_events_of_others(service: Webhooks, tenant: Tenant) -> None:
+async def test_a_tenant_reads_only_its_own_events(service: Webhooks, tenant: Tenant) -> None:
     await tenant.publish_job()
     await tenant.publish_job(livemode=False)
     (only,), cursor = await read_on(tenant, count=1)
@@ -105,7 +105,7 @@ async def test_what_a_slow_writer_commits_late_is_not_missed(tenant: Tenant) -> 
     _, cursor = await read_on(tenant, count=1)
     database = open_database(tenant.service.settings.database_url)
     async with database.engine.connect() as slow:
-        # A transaction that has its number, and with it the positions of its events, long before it commits.
+        # A transaction that has its number, and so the positions of its events, long before it commits.
         number = (await slow.execute(text("SELECT pg_current_xact_id()::text::bigint"))).scalar_one()
         late = await tenant.publish_job()
         row = None
@@ -131,7 +131,7 @@ async def test_what_a_slow_writer_commits_late_is_not_missed(tenant: Tenant) -> 
         page = (await tenant.call("GET", f"/v1/events?cursor={hidden['next_cursor']}")).json()["data"]
         return [one["id"] for one in page] if len(page) >= 2 else None
 
-    seen = await eventually(both, what="the feed goes on")
+    seen = await eventually(both, what="the feed continues")
     await database.close()
     assert (hidden["data"], hidden["has_more"]) == ([], False)
     assert len(seen) == 2
@@ -158,7 +158,7 @@ async def test_a_reader_beside_many_writers_misses_nothing(tenant: Tenant) -> No
     assert sorted(seen) == sorted(task.result().id for task in writing)
 
 
-async def test_a_cursor_from_before_what_is_kept_is_refused(harness: DeliveryHarness) -> None:
+async def test_a_cursor_older_than_stored_events_is_refused(harness: DeliveryHarness) -> None:
     await harness.publish_job()
     now = datetime.now(UTC)
 
@@ -177,7 +177,7 @@ async def test_a_cursor_from_before_what_is_kept_is_refused(harness: DeliveryHar
             )
 
     async def with_the_event() -> Feed | None:
-        # Nothing is shown that lies above the oldest open transaction, whosever it is.
+        # No event at or above the oldest open transaction of the server is shown.
         found = await read(None, now)
         return found if found.data else None
 
@@ -188,12 +188,12 @@ async def test_a_cursor_from_before_what_is_kept_is_refused(harness: DeliveryHar
 
     assert (len(first.data), in_time.data) == (1, [])
     assert refused.value.problem_code == "cursor_expired"
-    # Whoever has looked since then may go on.
+    # A reader that has read since then may continue.
     await read(in_time.next_cursor, now + timedelta(days=58))
 
 
-async def test_a_cursor_rests_on_an_event(tenant: Tenant) -> None:
-    # Numbers of transactions that left nothing are given once more after a crash: a cursor beyond them would hide what comes then.
+async def test_a_cursor_has_the_position_of_an_event(tenant: Tenant) -> None:
+    # After a crash PostgreSQL reuses the numbers of transactions that stored nothing: a cursor beyond them would hide later events.
     event = await tenant.publish_job()
     await read_on(tenant, count=1)
     database = open_database(tenant.service.settings.database_url)

@@ -1,4 +1,4 @@
-"""Nothing goes to the wrong tenant, mode or location, whatever changes while events flow: compared with a model of who wants what."""
+"""No event reaches the wrong tenant, mode or location while endpoints change: compared with a model of their subscriptions."""
 
 import asyncio
 import random
@@ -25,8 +25,8 @@ from webhooks.endpoints.secrets import EndpointPolicy
 from webhooks.queue import due
 
 TENANTS = 3
-PLACES = 4
-"""Of each tenant."""
+LOCATIONS = 4
+"""Endpoints of each tenant."""
 STEPS = 120
 EVENTS_AT_ONCE = 4
 WISHES = (["*"], ["job.*"], ["job.created"], ["job.updated", "job.cancelled"], ["endpoint.*"])
@@ -34,13 +34,13 @@ KINDS = (jobs.JobCreated, jobs.JobUpdated, jobs.JobCancelled)
 
 
 @dataclass
-class Wish:
-    """What an endpoint wants at this moment, in the words of the documentation."""
+class Subscription:
+    """The subscription of an endpoint now, as the documentation describes it."""
 
     tenant_id: str
     livemode: bool
     event_types: list[str]
-    places: frozenset[str] | None
+    locations: frozenset[str] | None
     is_on: bool = True
 
     def meets(self, event: jobs.JobEvent) -> bool:
@@ -49,45 +49,45 @@ class Wish:
             and self.tenant_id == event.tenant_id
             and self.livemode == event.data.livemode
             and wants_type(self.event_types, event.type)
-            and (self.places is None or not self.places.isdisjoint(event.data.location_ids))
+            and (self.locations is None or not self.locations.isdisjoint(event.data.location_ids))
         )
 
 
 @dataclass
 class World:
-    """Tenants, their places, and endpoints that anybody may change at any time."""
+    """Tenants, their locations, and endpoints that change at any time."""
 
     harness: DeliveryHarness
     receiver: Receiver
     chance: random.Random
-    places: dict[str, list[str]] = field(default_factory=dict)
-    wishes: dict[str, Wish] = field(default_factory=dict)
-    """By endpoint id, as they are."""
+    locations: dict[str, list[str]] = field(default_factory=dict)
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    """The present subscriptions, by endpoint id."""
     events: dict[str, jobs.JobEvent] = field(default_factory=dict)
     must: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By event: the endpoints that have to get it."""
+    """The endpoints that must get an event, by event."""
     may: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By event: those that are allowed to, because they changed at the same time."""
+    """The endpoints that may get an event, because they changed at the same time."""
 
     def some_places(self, tenant_id: str) -> list[str]:
-        return self.chance.sample(self.places[tenant_id], self.chance.choice([1, 1, 2]))
+        return self.chance.sample(self.locations[tenant_id], self.chance.choice([1, 1, 2]))
 
     async def add_endpoint(self) -> None:
-        tenant_id = self.chance.choice(list(self.places))
-        wish = Wish(tenant_id, self.chance.random() < 0.8, self.chance.choice(WISHES), self.some_wish(tenant_id))
+        tenant_id = self.chance.choice(list(self.locations))
+        subscription = Subscription(tenant_id, self.chance.random() < 0.8, self.chance.choice(WISHES), self.some_wish(tenant_id))
         caller = Caller(
-            "owner", "session", Principal(tenant_id=tenant_id, subject_id=new_id("usr")), OWNER, livemode=wish.livemode
+            "owner", "session", Principal(tenant_id=tenant_id, subject_id=new_id("usr")), OWNER, livemode=subscription.livemode
         )
-        path = f"/{len(self.wishes)}"
+        path = f"/{len(self.subscriptions)}"
         values = {
             "url": self.receiver.url(path),
-            "event_types": wish.event_types,
-            "location_ids": "*" if wish.places is None else sorted(wish.places),
+            "event_types": subscription.event_types,
+            "location_ids": "*" if subscription.locations is None else sorted(subscription.locations),
             "ordered_by_job": self.chance.random() < 0.2,
         }
         policy = EndpointPolicy(self.harness.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=500)
         async with self.harness.database.transaction() as session:
-            # Places are known to the service by identity's facts, which nobody sends here: they are put in behind its back.
+            # The service learns locations from events of identity, which nothing publishes here: they are inserted directly.
             made = await operations.create(
                 session,
                 policy,
@@ -95,41 +95,41 @@ class World:
                 EndpointIn.model_validate({**values, "location_ids": "*"}),
                 datetime.now(UTC),
             )
-        self.wishes[made.id] = Wish(tenant_id, wish.livemode, wish.event_types, None)
-        await self.change(made.id, wish)
+        self.subscriptions[made.id] = Subscription(tenant_id, subscription.livemode, subscription.event_types, None)
+        await self.change(made.id, subscription)
 
     def some_wish(self, tenant_id: str) -> frozenset[str] | None:
         return None if self.chance.random() < 0.25 else frozenset(self.some_places(tenant_id))
 
-    async def change(self, endpoint_id: str, wish: Wish) -> None:
-        """Have an endpoint want this from now on."""
+    async def change(self, endpoint_id: str, subscription: Subscription) -> None:
+        """Change the subscription of an endpoint to this."""
         await self.harness.rows(
-            "UPDATE endpoints SET event_types = :types, location_ids = :places, enabled = :is_on, version = version + 1,"
+            "UPDATE endpoints SET event_types = :types, location_ids = :locations, enabled = :is_on, version = version + 1,"
             " updated_at = now(), disabled_reason = CASE WHEN :is_on THEN NULL ELSE 'requested' END WHERE id = :id RETURNING 1",
             id=to_uuid(endpoint_id),
-            types=wish.event_types,
-            places=None if wish.places is None else [to_uuid(place) for place in wish.places],
-            is_on=wish.is_on,
+            types=subscription.event_types,
+            locations=None if subscription.locations is None else [to_uuid(location) for location in subscription.locations],
+            is_on=subscription.is_on,
         )
-        self.wishes[endpoint_id] = wish
+        self.subscriptions[endpoint_id] = subscription
 
     async def change_one(self) -> None:
-        endpoint_id = self.chance.choice(list(self.wishes))
-        now = self.wishes[endpoint_id]
-        wish = Wish(
+        endpoint_id = self.chance.choice(list(self.subscriptions))
+        now = self.subscriptions[endpoint_id]
+        subscription = Subscription(
             now.tenant_id,
             now.livemode,
             self.chance.choice(WISHES),
             self.some_wish(now.tenant_id),
             is_on=self.chance.random() < 0.8,
         )
-        await self.change(endpoint_id, wish)
+        await self.change(endpoint_id, subscription)
 
     def some_events(self) -> list[jobs.JobEvent]:
-        """Facts of jobs of any tenant; one with two places has moved, or has a distribution centre."""
+        """Events of jobs of any tenant. A job with two locations has moved, or has a distribution centre."""
         made: list[jobs.JobEvent] = []
         for _ in range(EVENTS_AT_ONCE):
-            tenant_id = self.chance.choice(list(self.places))
+            tenant_id = self.chance.choice(list(self.locations))
             livemode = self.chance.random() < 0.8
             job = job_created(tenant_id, *self.some_places(tenant_id), livemode=livemode)
             kind = self.chance.choice(KINDS)
@@ -151,7 +151,7 @@ class World:
             self.may[event.id] = before[event.id] | after
 
     def matching_endpoints(self, event: jobs.JobEvent) -> set[str]:
-        return {endpoint_id for endpoint_id, wish in self.wishes.items() if wish.meets(event)}
+        return {endpoint_id for endpoint_id, subscription in self.subscriptions.items() if subscription.meets(event)}
 
     async def send_again(self) -> None:
         rows = await self.harness.rows(
@@ -165,12 +165,12 @@ class World:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("seed", seeds(3))
-async def test_everything_goes_where_it_belongs_and_nowhere_else(
+async def test_every_event_reaches_its_endpoints_and_no_others(
     harness: DeliveryHarness, receiver: Receiver, seed: int
 ) -> None:
     chance = random.Random(seed)
     world = World(harness, receiver, chance)
-    world.places = {new_id("ten"): [new_id("loc") for _ in range(PLACES)] for _ in range(TENANTS)}
+    world.locations = {new_id("ten"): [new_id("loc") for _ in range(LOCATIONS)] for _ in range(TENANTS)}
     receiver.answer = lambda _: 500 if chance.random() < 0.15 else 200
     other_replica = DeliveryHarness(harness.database, harness.sealing_keys)
     schedule = (0.02,) * 30
@@ -198,12 +198,12 @@ async def test_everything_goes_where_it_belongs_and_nowhere_else(
 
 
 async def check_rows(world: World) -> None:
-    """Each event has a delivery for each endpoint that wanted it, and for no other; what was given up was given up for its endpoint."""
+    """Each event has a delivery to each endpoint that wanted it and to no other; failed ones failed because of their endpoint."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in await world.harness.rows("SELECT * FROM deliveries"):
         event_id, endpoint_id = typed("evt", row.event_id), typed("ep", row.endpoint_id)
         found[event_id].add(endpoint_id)
-        assert typed("ten", row.tenant_id) == world.events[event_id].tenant_id == world.wishes[endpoint_id].tenant_id
+        assert typed("ten", row.tenant_id) == world.events[event_id].tenant_id == world.subscriptions[endpoint_id].tenant_id
         assert row.status == "delivered" or row.failure == "endpoint_disabled", row
     assert sum(map(len, world.must.values())) > STEPS
     for event_id in world.events:
@@ -211,14 +211,14 @@ async def check_rows(world: World) -> None:
 
 
 def check_requests(world: World, endpoint_ids: dict[str, UUID]) -> None:
-    """Each request went to an endpoint of the tenant and the places in its own body."""
+    """Each request went to an endpoint of the tenant and the locations in its body."""
     assert len(world.receiver.requests) > STEPS
     for request in world.receiver.requests:
         endpoint_id = typed("ep", endpoint_ids[request.path.rpartition("/")[2]])
         event, body = world.events[request.webhook_id], data_of(request)
         assert endpoint_id in world.may[event.id]
-        assert body["tenant_id"] == world.wishes[endpoint_id].tenant_id
-        assert body["livemode"] == world.wishes[endpoint_id].livemode
+        assert body["tenant_id"] == world.subscriptions[endpoint_id].tenant_id
+        assert body["livemode"] == world.subscriptions[endpoint_id].livemode
         assert body["location_ids"] == event.data.location_ids
         assert body["job"]["id"] == event.subject
 

@@ -1,4 +1,4 @@
-"""Databases of earlier revisions become those that the models describe, and nothing in them is lost."""
+"""Databases of earlier revisions are migrated to the present models without loss."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def execute(session: AsyncSession, table: str, **values: Any) -> None:
 
 
 async def add_endpoint(session: AsyncSession, harness: DeliveryHarness, url: str, *, enabled: bool = True) -> str:
-    """An endpoint as it was before it had a pace, an order and a health."""
+    """An endpoint before it had a rate, an order and a failure streak."""
     endpoint_id = new_id("ep")
     await execute(
         session,
@@ -68,7 +68,7 @@ async def add_endpoint(session: AsyncSession, harness: DeliveryHarness, url: str
 
 
 async def add_event(session: AsyncSession, event: Event) -> None:
-    """An event as it was stored before it had a place in the feed."""
+    """An event before it had a position in the feed."""
     found = incoming_event(event).event
     await execute(
         session,
@@ -93,7 +93,7 @@ async def add_delivery(
     lease_token: int | None = None,
     **ended: Any,
 ) -> None:
-    """A delivery with these attempts (status, cause), which waits in the queue unless it has ended."""
+    """A delivery with these attempts (status, cause); it is in the queue unless it has ended."""
     delivery_id = new_id("dlv")
     status, cause = attempts[-1] if attempts else (None, None)
     await execute(
@@ -158,13 +158,13 @@ async def detail(harness: DeliveryHarness, event: Event, endpoint_id: str) -> De
 async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
     url = await migrated(backing)
 
-    # A second run finds its work done.
+    # A second run has nothing to do.
     await asyncio.to_thread(migrate, "webhooks", url)
 
     assert await asyncio.to_thread(drift, url, Base.metadata) == []
 
 
-async def test_what_was_there_before_partitions_is_carried_over(earlier: DeliveryHarness, receiver: Receiver) -> None:
+async def test_rows_from_before_partitions_are_kept(earlier: DeliveryHarness, receiver: Receiver) -> None:
     harness, url = earlier, earlier.database.url
     accepted, refused, retried, held, unwanted = events = [job_created(harness.tenant_id) for _ in range(5)]
     async with harness.database.transaction() as session:
@@ -175,7 +175,7 @@ async def test_what_was_there_before_partitions_is_carried_over(earlier: Deliver
         await add_delivery(session, harness, accepted, endpoint_id, (500, "status"), (200, None), delivered_at=NOW)
         await add_delivery(session, harness, refused, off, (410, "status"), failed_at=NOW, failure="gone")
         await add_delivery(session, harness, retried, endpoint_id, (None, "timeout"), due_at=NOW)
-        # Under way in a worker that is gone by now: due when its lease ends.
+        # In flight in a worker that is gone: due when its lease expires.
         await add_delivery(session, harness, held, endpoint_id, due_at=NOW + timedelta(seconds=1), lease_token=7)
 
     await asyncio.to_thread(migrate, "webhooks", url)
@@ -198,7 +198,7 @@ async def test_what_was_there_before_partitions_is_carried_over(earlier: Deliver
     }
 
     async with harness.delivering() as worker:
-        # Kafka may bring again what was taken before.
+        # Kafka may deliver again what was handled before.
         await harness.publish(*events, dispatcher=worker)
         for event in (retried, held):
             assert (await harness.finished(event.id)).status == "delivered"

@@ -1,4 +1,4 @@
-"""Receivers that fail, hang, are busy or want little at a time: what it costs them, and that it costs nobody else."""
+"""Receivers that fail, hang, are busy or have a rate limit: how they are sent to, and that no other endpoint is delayed."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ async def test_an_open_breaker_keeps_deliveries_and_their_attempts(
         receiver.answer = lambda _: 200
         await eventually(lambda: delivered(harness, 60), what="all are delivered after the probe")
 
-    # What was under way when it opened, and after that a probe at most.
+    # The attempts in flight when the breaker opened, and after that one probe at most.
     assert while_open < 60
 
 
@@ -60,12 +60,12 @@ async def test_a_breaker_probes_with_one_attempt(harness: DeliveryHarness, recei
         await harness.publish(*(job_created(harness.tenant_id) for _ in range(30)), dispatcher=worker)
         await receiver.wait_for(lambda: receiver.count >= 8)
 
-    # Beside the first failure so many were under way at most; each of the others waited until the one before had failed.
+    # Besides the first failure at most this many were in flight; each further attempt waited until the one before had failed.
     probes = arrivals[3:]
     assert all(later - earlier >= 0.2 for earlier, later in pairwise(probes))
 
 
-async def test_an_open_breaker_harms_no_other_endpoint(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_an_open_breaker_affects_no_other_endpoint(harness: DeliveryHarness, receiver: Receiver) -> None:
     receiver.answer = lambda request: 500 if request.path == "/down" else 200
     await harness.endpoint(receiver.url("/down"))
     await harness.endpoint(receiver.url("/up"))
@@ -100,11 +100,11 @@ async def test_a_rate_limit_is_kept(harness: DeliveryHarness, receiver: Receiver
 
     assert limited_meanwhile < 60
     assert limited_seconds > 2.7
-    # In the second in which nothing else kept it back.
+    # In the second in which only the rate limited it.
     assert min(later - earlier for earlier, later in zip(arrivals, arrivals[20:], strict=False)) < 1.5
 
 
-async def test_a_busy_receiver_is_left_alone_as_a_whole(harness: DeliveryHarness) -> None:
+async def test_a_busy_receiver_gets_no_request_until_retry_after(harness: DeliveryHarness) -> None:
     arrivals: list[float] = []
 
     async def busy(_: web.Request) -> web.Response:
@@ -135,7 +135,7 @@ async def test_an_endpoint_may_have_a_schedule_of_its_own(harness: DeliveryHarne
     assert (await harness.delivery(event_id, other)).attempts_made == 4
 
 
-async def test_a_redelivery_begins_the_schedule_anew_and_goes_on_counting(
+async def test_a_redelivery_restarts_the_schedule_and_continues_to_count(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     receiver.answer = lambda _: 500
@@ -179,7 +179,7 @@ async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(harne
     async with serving(refuse) as url, harness.delivering(**options, breaker_failures=1000) as worker:
         endpoint_id = await harness.endpoint(url)
         event_id = await harness.publish_job(worker)
-        await eventually(failing_for_half, what="half of the time is over")
+        await eventually(failing_for_half, what="half of the time has passed")
         half_is_over.set()
         await eventually(warned, what="it is warned after half of the failures")
         was_warned.set()
@@ -200,14 +200,14 @@ async def test_a_success_ends_a_streak_of_failures(harness: DeliveryHarness, rec
 
     async with harness.delivering(health_seconds=0.05, schedule=(0.2,) * 500, breaker_failures=1000) as worker:
         await harness.publish_job(worker)
-        await eventually(lambda: failing(harness), what="that it fails is noted")
+        await eventually(lambda: failing(harness), what="the failure is counted")
         receiver.answer = lambda _: 200
         await eventually(lambda: delivered(harness, 1), what="it is delivered")
 
         async def well() -> bool:
             return not await failing(harness)
 
-        await eventually(well, what="that it is well is noted")
+        await eventually(well, what="the streak is reset")
 
     (endpoint,) = await harness.rows("SELECT failures_since, warned_at, enabled FROM endpoints")
     assert tuple(endpoint) == (0, None, True)
@@ -264,7 +264,7 @@ async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(harness: Deliver
     assert list(per_job.values()) == [[1, 2, 3, 4, 5, 6]] * 4
 
 
-async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(harness: DeliveryHarness) -> None:
+async def test_a_blocked_job_delays_only_its_own_events(harness: DeliveryHarness) -> None:
     received: list[tuple[str, int]] = []
 
     refused = 0
@@ -282,7 +282,7 @@ async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(harness: Delive
         return web.Response()
 
     stuck, other = job_created(harness.tenant_id), job_created(harness.tenant_id)
-    # Its last attempt lasts until the other job is through.
+    # Its last attempt lasts until the other job is delivered.
     options = {"schedule": (0.3, 0.3), "breaker_failures": 1000, "timeout_seconds": 30}
     async with serving(answer) as url, harness.delivering(**options) as worker:
         await harness.endpoint(url, ordered_by_job=True)
@@ -296,8 +296,8 @@ async def test_a_job_that_is_stuck_holds_up_its_own_events_alone(harness: Delive
         await eventually(lambda: asyncio.sleep(0, len(received) == 2), what="the other job is delivered")
         at_first = list(received)
         others_are_here.set()
-        # Given up after its schedule: then the next one goes.
-        await eventually(lambda: asyncio.sleep(0, len(received) == 3), what="the stuck job goes on")
+        # Given up after its schedule: then the next one is sent.
+        await eventually(lambda: asyncio.sleep(0, len(received) == 3), what="the blocked job continues")
 
     assert at_first == [(other.subject, 1), (other.subject, 2)]
     assert received[2] == (stuck.subject, 2)

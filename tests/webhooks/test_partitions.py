@@ -1,4 +1,4 @@
-"""Days are made ahead of time and dropped when they are old; what fits no day is not lost."""
+"""Daily partitions are made in advance and dropped when they are old; rows without a partition are not lost."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ async def days(harness: DeliveryHarness, table: str) -> list[str]:
 
 
 async def store(harness: DeliveryHarness, at: datetime) -> UUID:
-    """An event of that instant with a delivery that waits."""
+    """An event of that instant with a pending delivery."""
     event_id = UUID(int=first_id_at(at).int | 7)
     async with harness.database.transaction() as session:
         values = {"id": event_id, "at": at, "endpoint_id": UUID(int=5)}
@@ -50,10 +50,10 @@ async def where(harness: DeliveryHarness, table: str, event_id: UUID) -> str:
     return str(row.name)
 
 
-async def test_days_come_and_go(backing: BackingStack) -> None:
+async def test_daily_partitions_are_made_and_dropped(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     maintenance = partition_maintenance(harness.database)
-    # Long after the days that the migrations made, whichever those were.
+    # Long after the days for which the migrations made partitions.
     now = datetime.now(UTC) + 60 * DAY
     old = await store(harness, now)
 
@@ -73,7 +73,7 @@ async def test_days_come_and_go(backing: BackingStack) -> None:
     await harness.database.close()
 
 
-async def test_what_fits_no_day_moves_when_its_day_is_made(backing: BackingStack) -> None:
+async def test_rows_of_the_default_partition_move_when_their_day_is_made(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     maintenance = partition_maintenance(harness.database)
     ahead = datetime.now(UTC) + 10 * DAY
@@ -87,7 +87,7 @@ async def test_what_fits_no_day_moves_when_its_day_is_made(backing: BackingStack
     await harness.database.close()
 
 
-async def test_strays_that_are_too_old_are_deleted(backing: BackingStack) -> None:
+async def test_rows_of_the_default_partition_that_are_too_old_are_deleted(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     maintenance = partition_maintenance(harness.database)
     now = datetime.now(UTC)
@@ -100,7 +100,7 @@ async def test_strays_that_are_too_old_are_deleted(backing: BackingStack) -> Non
     await harness.database.close()
 
 
-async def test_a_busy_table_is_asked_again_later(backing: BackingStack) -> None:
+async def test_a_busy_table_is_tried_again_later(backing: BackingStack) -> None:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
     maintenance = partition_maintenance(harness.database)
     later = datetime.now(UTC) + 32 * DAY
@@ -114,7 +114,7 @@ async def test_a_busy_table_is_asked_again_later(backing: BackingStack) -> None:
     await harness.database.close()
 
 
-async def test_an_event_of_a_dropped_day_is_still_taken(harness: DeliveryHarness) -> None:
+async def test_an_event_of_a_dropped_day_is_still_stored(harness: DeliveryHarness) -> None:
     await harness.endpoint("http://127.0.0.1:9999/never")
     event = job_created(harness.tenant_id)
     await harness.publish(event.model_copy(update={"id": "evt_" + "0" * 26}))

@@ -1,4 +1,4 @@
-"""Attempts that begin before their event is stored: recorded as any other, made once, and left to Kafka when their worker dies."""
+"""Attempts that begin before their event is stored: made once and recorded like all others; if the worker dies Kafka has the event."""
 
 import asyncio
 from collections import Counter
@@ -44,7 +44,7 @@ async def test_an_attempt_begins_before_its_event_is_stored_and_is_recorded_afte
     assert await harness.queued() == []
 
 
-async def test_an_attempt_that_lasts_beyond_the_storing_is_recorded_when_it_ends(harness: DeliveryHarness) -> None:
+async def test_an_attempt_that_ends_after_its_event_is_stored_is_recorded(harness: DeliveryHarness) -> None:
     release = asyncio.Event()
     requests = 0
 
@@ -59,7 +59,7 @@ async def test_an_attempt_that_lasts_beyond_the_storing_is_recorded_when_it_ends
         await harness.endpoint(url)
         await harness.arrive(event, dispatcher=worker)
         await until(lambda: requests == 1, what="the attempt is under way")
-        # Longer than what lasts is left in a flight for, and than a lease.
+        # Longer than a slow attempt stays in a batch lease, and longer than a lease.
         await asyncio.sleep(3.2)
         await harness.publish(event, dispatcher=worker)
 
@@ -73,7 +73,7 @@ async def test_an_attempt_that_lasts_beyond_the_storing_is_recorded_when_it_ends
     assert (delivery.status, delivery.attempts_made, requests) == ("delivered", 1, 1)
 
 
-async def test_a_failure_before_the_storing_is_followed_by_retries_after_it(
+async def test_a_failure_before_the_event_is_stored_is_retried_after_it(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     receiver.answer = lambda _: 500 if receiver.count < 2 else 200
@@ -90,7 +90,7 @@ async def test_a_failure_before_the_storing_is_followed_by_retries_after_it(
     assert receiver.count == 2
 
 
-async def test_an_event_that_kafka_holds_twice_is_sent_once(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_an_event_that_kafka_has_twice_is_sent_once(harness: DeliveryHarness, receiver: Receiver) -> None:
     await harness.endpoint(receiver.url())
     event = job_created(harness.tenant_id)
 
@@ -104,7 +104,7 @@ async def test_an_event_that_kafka_holds_twice_is_sent_once(harness: DeliveryHar
     assert receiver.count == 1
 
 
-async def test_an_event_that_others_have_stored_keeps_its_one_record(
+async def test_an_event_that_another_process_has_stored_keeps_its_record(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     await harness.endpoint(receiver.url())
@@ -122,7 +122,7 @@ async def test_an_event_that_others_have_stored_keeps_its_one_record(
     assert await harness.batch_leases() == []
 
 
-async def test_what_is_never_stored_here_is_forgotten_and_changes_nothing(
+async def test_an_event_that_is_never_stored_here_is_forgotten(
     harness: DeliveryHarness, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.endpoint(receiver.url())
@@ -141,7 +141,7 @@ async def test_what_is_never_stored_here_is_forgotten_and_changes_nothing(
     assert (delivery.status, delivery.attempts_made, receiver.count) == ("delivered", 1, 2)
 
 
-async def test_only_as_many_begin_as_there_are_places_and_each_is_made_once(
+async def test_only_as_many_begin_as_there_are_slots_and_each_is_made_once(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     endpoints = [await harness.endpoint(receiver.url(f"/{number}")) for number in range(3)]
@@ -159,7 +159,9 @@ async def test_only_as_many_begin_as_there_are_places_and_each_is_made_once(
     assert len(arrived) == len(events) * len(endpoints)
 
 
-async def test_in_the_order_of_jobs_nothing_begins_early(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_nothing_begins_before_its_event_is_stored_for_an_ordered_endpoint(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
     await harness.endpoint(receiver.url("/in-order"), ordered_by_job=True)
     await harness.endpoint(receiver.url("/any"))
     event = job_created(harness.tenant_id)
@@ -176,7 +178,7 @@ async def test_in_the_order_of_jobs_nothing_begins_early(harness: DeliveryHarnes
     assert (len(receiver.at("/in-order")), len(receiver.at("/any"))) == (1, 1)
 
 
-async def test_what_was_sent_is_recorded_whatever_became_of_the_endpoints_meanwhile(
+async def test_a_sent_delivery_is_recorded_even_if_its_endpoint_has_changed(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
     gone = await harness.endpoint(receiver.url("/gone"))
@@ -198,13 +200,15 @@ async def test_what_was_sent_is_recorded_whatever_became_of_the_endpoints_meanwh
     )
 
 
-async def test_nothing_begins_early_while_a_change_is_on_its_way(harness: DeliveryHarness, receiver: Receiver) -> None:
+async def test_nothing_begins_early_while_an_endpoint_change_is_pending(
+    harness: DeliveryHarness, receiver: Receiver
+) -> None:
     endpoint_id = to_uuid(await harness.endpoint(receiver.url()))
     event = job_created(harness.tenant_id)
 
     async with harness.delivering() as worker:
-        await until(lambda: harness.endpoint_cache.is_current, what="the directory is current")
-        # Whoever reads the endpoints waits for this transaction; the notice of a change comes all the same.
+        await until(lambda: harness.endpoint_cache.is_current, what="the endpoint cache is current")
+        # Readers of the table wait for this transaction, but the notification of the change comes.
         async with harness.database.engine.begin() as connection:
             await connection.execute(text("LOCK TABLE endpoints IN ACCESS EXCLUSIVE MODE"))
             await harness.rows(
@@ -212,7 +216,7 @@ async def test_nothing_begins_early_while_a_change_is_on_its_way(harness: Delive
                 channel=CHANNEL,
                 endpoint_id=str(endpoint_id),
             )
-            await until(lambda: not harness.endpoint_cache.is_current, what="the notice has come")
+            await until(lambda: not harness.endpoint_cache.is_current, what="the notification has come")
             consumer.on_new_events(endpoint_cache=harness.endpoint_cache, dispatcher=worker)([incoming_event(event)])
             assert worker.prestore.begun(to_uuid(event.id)) == ()
         await harness.arrive(event, dispatcher=worker)
@@ -244,7 +248,7 @@ async def test_a_worker_that_stops_leaves_the_event_to_others(harness: DeliveryH
     assert (delivery.status, requests) == ("delivered", 2)
 
 
-async def test_receivers_have_an_event_although_it_cannot_be_stored_for_a_while(
+async def test_receivers_get_an_event_that_cannot_be_stored_for_a_while(
     service: Webhooks, tenant: Tenant, receiver: Receiver
 ) -> None:
     await tenant.endpoint(receiver.url())
@@ -252,13 +256,13 @@ async def test_receivers_have_an_event_although_it_cannot_be_stored_for_a_while(
     published: list[str] = []
 
     async def another_arrived() -> bool:
-        # Of what is published while partitions are being handed out nobody knows whether it is new.
+        # It is unknown whether records published during a rebalance are new.
         published.append((await tenant.publish_job()).id)
         await asyncio.sleep(0.1)
         return receiver.count > 0
 
     try:
-        # Other tests may have left much in the topic.
+        # Other tests may have left many records in the topic.
         await eventually(lambda: _caught_up(database, datetime.now(UTC)), seconds=60, what="the consumer has caught up")
         async with database.engine.begin() as connection:
             await connection.execute(text("LOCK TABLE events IN EXCLUSIVE MODE"))

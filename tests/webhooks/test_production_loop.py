@@ -1,4 +1,4 @@
-"""Every test of the client runs on the event loop that serves in production: it calls protocols a little differently."""
+"""All tests of the HTTP client run on uvloop, the event loop of production, which calls protocols a little differently."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""What lists read of many stored events and deliveries: a bounded number of rows by an index, whatever is asked for.
+"""Lists of many events and deliveries read a bounded number of rows by an index, whatever their filters.
 
-What is explained are the statements that the service sends, with the values that it sends.
+EXPLAIN gets the statements and values that the service sends.
 """
 
 import json
@@ -28,13 +28,13 @@ from webhooks.replays import operations
 DAYS = 12
 EVENTS = 36_000
 READ_MAX = 2 * 5_000 + 1_500
-"""Of what is looked through each delivery, and its event where that is asked for; beside it a page and the first of each partition."""
+"""Rows that a page may read: the examined deliveries, their events if the filter needs them, a page, and one row of each partition."""
 SORTED_MAX = 5_000
 OFTEN, SELDOM = UUID(int=0xA1), UUID(int=0xA2)
 """Locations."""
 MIDDLE = timedelta(days=7)
 
-# Newest first; the tenant has nine of ten. Every 12,000th is of a rare type, at a rare location.
+# Newest first. The tenant has nine of ten events. Every 12,000th has a rare type and a rare location.
 _EVENTS = """
     INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, location_ids, body)
     SELECT (lpad(to_hex(ms), 12, '0') || substr(md5(n::text), 13))::uuid, CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE :tenant END,
@@ -70,7 +70,7 @@ _REPLAYS = """
 
 @dataclass
 class Store:
-    """A tenant with many events and deliveries, some of which are rare."""
+    """A tenant with many events and deliveries, a few of which have a rare type and location."""
 
     harness: DeliveryHarness
     endpoint_id: str
@@ -80,7 +80,7 @@ class Store:
 @pytest.fixture(scope="module")
 async def store(backing: BackingStack) -> AsyncIterator[Store]:
     harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
-    # Always at the same hour: of a day that has hardly begun a plan may well read the whole small table.
+    # Always at the same hour: early in a day PostgreSQL may read the whole small partition.
     now = datetime.now(UTC).replace(hour=20, minute=0) - timedelta(days=1)
     maintenance = partition_maintenance(harness.database)
     for back in range(DAYS, 0, -3):
@@ -110,7 +110,7 @@ async def store(backing: BackingStack) -> AsyncIterator[Store]:
 
 @contextmanager
 def statements(harness: DeliveryHarness) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
-    """What is asked of the database meanwhile, with the values."""
+    """The statements that are sent to the database meanwhile, with their values."""
     asked: list[tuple[str, tuple[Any, ...]]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -127,7 +127,7 @@ def statements(harness: DeliveryHarness) -> Iterator[list[tuple[str, tuple[Any, 
 
 
 async def cost(harness: DeliveryHarness, asked: list[tuple[str, tuple[Any, ...]]]) -> tuple[int, set[str]]:
-    """How many rows of tables were read, kept or not, and how; nothing may be sorted that is more than what is looked through."""
+    """How many rows were read and how. No sort may have more rows than are examined."""
     read, ways = 0, set()
     connection = await asyncpg.connect(harness.database.url, server_settings={"jit": "off"})
     try:
@@ -212,7 +212,7 @@ async def test_a_page_of_deliveries_reads_a_bounded_number_of_them(store: Store,
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-async def test_pages_together_hold_each_delivery_that_matches_once(store: Store, condition: str) -> None:
+async def test_pages_together_have_each_matching_delivery_once(store: Store, condition: str) -> None:
     asked = CONDITIONS[condition][0](store)
     conditions: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "endpoint_id": ("d.endpoint_id = :endpoint_id", to_uuid),
@@ -288,7 +288,7 @@ async def test_the_feed_reads_a_bounded_number_of_events(store: Store, asked: di
 
 
 @pytest.mark.parametrize("bucket_seconds", [3600, 24 * 3600])
-async def test_figures_of_an_endpoint_read_a_bounded_number_of_deliveries(
+async def test_statistics_of_an_endpoint_read_a_bounded_number_of_deliveries(
     store: Store, bucket_seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stats, "COUNTED_MAX", 1_200)
@@ -299,11 +299,11 @@ async def test_figures_of_an_endpoint_read_a_bounded_number_of_deliveries(
     assert found.waiting == stats.WAITING_COUNTED_MAX
     assert found.oldest_due_seconds >= 29_999
     assert any(bucket.is_partial for bucket in found.buckets)
-    # A partition that is read to its end for one bucket more than that, and what waits, of each lane.
+    # One more bucket, in which a partition is read to its end, and the waiting deliveries: first attempts and retries.
     await costs_little(store.harness, sent, read_max=1_200 + 2 * stats.WAITING_COUNTED_MAX + 100)
 
 
-async def test_figures_are_those_of_all_deliveries_where_they_can_be(store: Store) -> None:
+async def test_statistics_count_all_deliveries_up_to_the_limit(store: Store) -> None:
     found = await of_endpoint(store, 24 * 3600)
 
     (row,) = await store.harness.rows(

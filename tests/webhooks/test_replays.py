@@ -1,4 +1,4 @@
-"""Sending again: one delivery, or what failed, was missed or matches, as a job that goes on in the background."""
+"""Sending again: one delivery, or a replay of failed, missed or matching events in the background."""
 
 import asyncio
 from collections import Counter
@@ -52,7 +52,7 @@ async def listed(tenant: Tenant, query: str, count: int) -> list[dict[str, Any]]
 
 
 async def stored(tenant: Tenant, count: int) -> None:
-    """Returns when there are so many events."""
+    """Wait until that many events are stored."""
 
     async def look() -> bool:
         return len((await tenant.call("GET", "/v1/events")).json()["data"]) == count
@@ -67,7 +67,7 @@ def has_received(receiver: Receiver, count: int) -> bool:
 # -- one delivery --------------------------------------------------------------------------------------------------------
 
 
-async def test_one_delivery_is_sent_again_whatever_became_of_it(tenant: Tenant, receiver: Receiver) -> None:
+async def test_one_delivery_is_sent_again_whatever_its_status(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 200 if receiver.count > 1 else 500
     made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
     await tenant.publish_job()
@@ -279,7 +279,7 @@ async def test_a_replay_ends_with_its_endpoint(tenant: Tenant, receiver: Receive
         ({"endpoint_id": "job_01h455vb4pex5vsknk084sn02q"}, "/endpoint_id", "id_kind"),
     ],
 )
-async def test_a_replay_that_cannot_be_is_named(
+async def test_an_impossible_replay_is_refused_with_its_reason(
     tenant: Tenant, change: dict[str, Any], pointer: str, code: str
 ) -> None:
     made = await tenant.endpoint()
@@ -319,7 +319,7 @@ async def test_replays_are_for_those_who_may_replay(service: Webhooks, tenant: T
 async def test_a_tenant_has_a_limit_of_running_replays(tenant: Tenant, receiver: Receiver) -> None:
     made = await tenant.endpoint(receiver.url())
     limit = tenant.service.settings.replays_max
-    # Each replay makes one of them pending, and passes by those that others have: more than that, and none comes to its end.
+    # Each replay makes one of them pending and passes by those of others: with more, none completes.
     for _ in range(2 * limit):
         await tenant.publish_job()
     await listed(tenant, "?status=delivered", 2 * limit)
@@ -350,7 +350,7 @@ async def seen(harness: DeliveryHarness, replay: Replay) -> Replay:
 
 
 async def stepped(harness: DeliveryHarness, replay: Replay) -> Replay:
-    """The replay once it has ended. Events wait to be looked at while anybody writes, in whatever database of this server."""
+    """The replay once it has ended. It waits while any transaction is open in any database of this server."""
 
     async def ended() -> Replay | None:
         await worker.step(harness.database)
@@ -412,7 +412,7 @@ async def test_what_is_in_flight_is_not_missing(harness: DeliveryHarness, receiv
     endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     await harness.know_endpoints()
     dispatcher = harness.dispatcher()
-    # A dispatcher that does not run: it takes what it has room for, and that stays in its flight.
+    # A dispatcher that does not run: the deliveries that it accepts stay in its batch lease.
     dispatcher._first.open()
     event_id = await harness.publish_job(dispatcher)
     assert len(await harness.batch_leases()) == 1
@@ -423,7 +423,7 @@ async def test_what_is_in_flight_is_not_missing(harness: DeliveryHarness, receiv
     assert await harness.delivery(event_id) is None
 
 
-async def test_a_long_queue_makes_a_replay_wait(harness: DeliveryHarness) -> None:
+async def test_a_replay_waits_while_the_queue_is_long(harness: DeliveryHarness) -> None:
     await harness.rows("DELETE FROM replays RETURNING 1")
     endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     await harness.rows(

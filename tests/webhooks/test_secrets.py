@@ -1,4 +1,4 @@
-"""What endpoints are signed with, how they are tested, and how their requests are made, through the API."""
+"""Secrets and public keys, test events, retry schedules, event types and statistics through the API."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ PATH = "/v1/webhook-endpoints"
 
 
 def signed_by(request: Received, *secrets: str) -> list[bool]:
-    """For each of these secrets whether it is one that the request was signed with."""
+    """For each of these secrets whether the request was signed with it."""
     keys = [b64decode(secret.removeprefix("whsec_")) for secret in secrets]
     present = request.headers["webhook-signature"].split()
     message_id, timestamp = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
@@ -32,16 +32,16 @@ def signed_by(request: Received, *secrets: str) -> list[bool]:
 
 
 async def signed_so(tenant: Tenant, receiver: Receiver, wanted: dict[str, bool]) -> None:
-    """Waits for an event that is signed with those of these secrets, and no others: attempts may go by what was so a moment ago."""
+    """Wait for an event that is signed with exactly these secrets: attempts may use the former ones for a moment."""
 
     async def found() -> bool:
         await tenant.publish_job()
         return signed_by(await receiver.next_request(), *wanted) == list(wanted.values())
 
-    await eventually(found, what="events are signed so")
+    await eventually(found, what="events are signed with these secrets")
 
 
-async def test_a_rotated_secret_signs_beside_the_new_one_until_its_time_is_over(
+async def test_a_rotated_secret_signs_beside_the_new_one_until_its_overlap_ends(
     tenant: Tenant, receiver: Receiver
 ) -> None:
     made = await tenant.endpoint(receiver.url())
@@ -71,7 +71,7 @@ async def test_an_overlap_ends_by_itself(tenant: Tenant, receiver: Receiver) -> 
     await signed_so(tenant, receiver, {made["secret"]: False, rotated.json()["secret"]: True})
 
 
-async def test_a_rotation_is_refused_for_an_older_version_and_on_record(tenant: Tenant) -> None:
+async def test_a_rotation_is_refused_for_an_older_version_and_audited(tenant: Tenant) -> None:
     made = await tenant.endpoint()
     path = f"{PATH}/{made['id']}/rotate-secret"
 
@@ -128,7 +128,7 @@ async def test_a_test_event_is_sent_at_once_and_its_attempt_shown(tenant: Tenant
     assert await tenant.deliveries() == []
 
 
-async def test_a_test_event_tells_why_it_failed(tenant: Tenant) -> None:
+async def test_a_test_event_shows_why_it_failed(tenant: Tenant) -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=403, text="who are you?")
 
@@ -172,7 +172,7 @@ async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> No
     assert requests == 2
 
 
-async def test_a_test_that_was_broken_off_is_made_by_a_repeat(tenant: Tenant) -> None:
+async def test_a_test_that_was_interrupted_is_made_by_a_repeated_request(tenant: Tenant) -> None:
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def hang_once(_: web.Request) -> web.Response:
@@ -186,7 +186,7 @@ async def test_a_test_that_was_broken_off_is_made_by_a_repeat(tenant: Tenant) ->
         path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
         lost = asyncio.create_task(tenant.call("POST", path, headers=key))
         await begun.wait()
-        # As if it had begun long ago, in a process that is gone.
+        # As if it had begun long ago in a process that was killed.
         database = open_database(tenant.service.settings.database_url)
         async with database.transaction() as session:
             await session.execute(
@@ -211,7 +211,7 @@ async def test_a_test_that_was_refused_can_be_made_with_the_same_key(tenant: Ten
     assert [one.status_code for one in (*refused, other)] == [404, 404, 200]
 
 
-async def test_how_requests_are_made_is_a_matter_of_the_endpoint(tenant: Tenant) -> None:
+async def test_an_endpoint_decides_how_requests_are_sent(tenant: Tenant) -> None:
     made = await tenant.endpoint(retry_schedule_seconds=[5, 60.5], rate_limit_per_second=20, ordered_by_job=True)
     path = f"{PATH}/{made['id']}"
     ways = ("retry_schedule_seconds", "rate_limit_per_second", "ordered_by_job", "sign_v1a")
@@ -234,7 +234,7 @@ async def test_how_requests_are_made_is_a_matter_of_the_endpoint(tenant: Tenant)
         ({"ordered_by_job": "perhaps"}, "/ordered_by_job", "bool_parsing"),
     ],
 )
-async def test_a_way_of_sending_that_cannot_be_is_named(
+async def test_invalid_sending_options_are_named(
     tenant: Tenant, change: dict[str, Any], pointer: str, code: str
 ) -> None:
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
@@ -259,7 +259,7 @@ async def test_an_endpoints_own_schedule_is_followed(tenant: Tenant, receiver: R
     await eventually(given_up, what="given up after one attempt")
 
 
-async def test_the_catalogue_describes_what_is_delivered(tenant: Tenant, receiver: Receiver) -> None:
+async def test_event_types_describe_what_is_delivered(tenant: Tenant, receiver: Receiver) -> None:
     answer = await tenant.call("GET", "/v1/event-types")
     assert answer.status_code == 200, answer.text
     types = {one["name"]: one for one in answer.json()["data"]}
@@ -278,7 +278,7 @@ async def test_the_catalogue_describes_what_is_delivered(tenant: Tenant, receive
     assert list(Draft202012Validator(types["job.created"]["json_schema"]).iter_errors(body)) == []
 
 
-async def test_stats_count_what_happened_in_each_stretch_of_time(tenant: Tenant, receiver: Receiver) -> None:
+async def test_statistics_count_the_deliveries_of_each_bucket(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 200 if receiver.count % 3 else 500
     made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
     for _ in range(6):
@@ -301,7 +301,7 @@ async def test_stats_count_what_happened_in_each_stretch_of_time(tenant: Tenant,
     assert (wide.status_code, wide.json()["errors"][0]["parameter"]) == (422, "since")
 
 
-async def test_what_is_new_here_is_not_for_merchants_nor_for_others(service: Webhooks, tenant: Tenant) -> None:
+async def test_these_routes_are_not_for_merchants_or_other_tenants(service: Webhooks, tenant: Tenant) -> None:
     location = await tenant.location()
     made = await tenant.endpoint()
     pair, session = await service.merchant(tenant.id, location)

