@@ -1,4 +1,4 @@
-"""What the same machine gives without the service, a process of its own: its HTTP client alone, and the way through Kafka alone."""
+"""Ceilings on the same machine without the service, in a process of its own: the HTTP client alone, and Kafka alone."""
 
 import asyncio
 import secrets
@@ -23,13 +23,13 @@ SECRET_BYTES = 32
 
 
 async def prepare(command: Document) -> Document:
-    """Make Kafka's topics. Long before they are needed: a new one has no leaders for a moment."""
+    """Create the topics in Kafka, before they are needed: a new topic has no leaders for a moment."""
     await create_topics(command["bootstrap_servers"])
     return {}
 
 
 async def deliver(command: Document) -> Document:
-    """Sign and send `count` events like the samples to `urls` in turn, `in_flight` at once; the rate, and its processor time for one."""
+    """Sign and send `count` events like the samples to `urls` in turn, `in_flight` at once. Returns rate and processor time of one."""
     targets = [
         DeliveryTarget(endpoint_id=uuid4(), version=1, url=url, headers=(), keys=(secrets.token_bytes(SECRET_BYTES),))
         for url in command["urls"]

@@ -1,4 +1,4 @@
-"""What takes long: minutes at a steady rate, a million deliveries due at once, millions of deliveries stored."""
+"""Long phases: minutes at a steady rate, a million deliveries due at once, millions of stored deliveries."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ import psutil
 from bench.cpu import Usage
 from bench.figures import percentile
 from bench.webhook_phases import Backlog, Plan, from_backlog, latencies_ms
-from bench.webhook_stage import ANSWER_SECONDS, ENDPOINTS_PER_TENANT, BenchFailed, Place, Stage, say
+from bench.webhook_stage import ANSWER_SECONDS, ENDPOINTS_PER_TENANT, BenchFailed, Source, Stage, say
 from bench.webhook_stock import make_days, write_delivered, write_due
 
 MEMORY_MIB_AIM = 300.0
@@ -25,36 +25,36 @@ STORED_FIRST = 10_000
 STORED_ROUNDS = 3
 STORED_EVENTS_MAX = 30_000
 NUMBERS_OF_STOCK = 1_000_000_000
-"""Far from those of the publisher."""
+"""Numbers that the publisher does not use."""
 FRESH_RATE = 50
 DUE_PARTS = 6
 SHARES = (0.5, 0.99)
 
 
 class Watcher:
-    """Looks at the service's memory again and again."""
+    """Measures the memory of the service repeatedly."""
 
     def __init__(self, pid: int):
         self._process = psutil.Process(pid)
         self.most_mib = 0.0
 
     async def run(self) -> None:
-        """Look until cancelled, or the process has gone."""
+        """Measure until cancelled or the process has ended."""
         with suppress(psutil.NoSuchProcess):
             while True:
                 self.most_mib = max(self.most_mib, self._process.memory_info().rss / 2**20)
                 await asyncio.sleep(LOOK_SECONDS)
 
     def take(self) -> float:
-        """The most since the last time."""
+        """The maximum since the last call."""
         most, self.most_mib = self.most_mib, 0.0
         return most
 
 
 async def soak(stage: Stage, plan: Plan) -> None:
-    """Minutes at a steady rate: memory and latency of the last beside those of the first."""
-    places = await stage.endpoints([f"/ok/soak-{number}" for number in range(ENDPOINTS)])
-    await stage.publish_to(places)
+    """Minutes at a steady rate: memory and latency of the last minute compared with the first."""
+    sources = await stage.endpoints([f"/ok/soak-{number}" for number in range(ENDPOINTS)])
+    await stage.publish_to(sources)
     warm = await stage.publish_at_rate(plan.soak_rate, min(SOAK_WARM_SECONDS, plan.soak_minute_seconds))
     await stage.arrived(warm["count"])
     watcher = Watcher(stage.pid)
@@ -102,7 +102,7 @@ async def soak(stage: Stage, plan: Plan) -> None:
 
 
 async def _minute(stage: Stage, seen: set[int]) -> list[float]:
-    """Latencies of what has arrived since the last time; `seen` gets its numbers."""
+    """Latencies of the events that have arrived since the last call; `seen` gets their numbers."""
     taken = await stage.sink.ask("take", seconds=ANSWER_SECONDS)
     for numbers, _ in taken["paths"].values():
         seen.update(numbers)
@@ -110,12 +110,12 @@ async def _minute(stage: Stage, seen: set[int]) -> list[float]:
 
 
 async def due(stage: Stage, plan: Plan) -> None:
-    """A million deliveries due, and one worker that starts: its memory, its rate, and what happens to events of others meanwhile."""
-    places = await stage.endpoints([f"/ok/due-{number}" for number in range(ENDPOINTS_PER_TENANT)])
+    """A million deliveries due when a worker starts: its memory, its rate, and the latency of events of other tenants meanwhile."""
+    sources = await stage.endpoints([f"/ok/due-{number}" for number in range(ENDPOINTS_PER_TENANT)])
     endpoint_ids = await _enabled(stage)
     await stage.stop()
     say("  writing what is due")
-    await write_due(stage, places[0], endpoint_ids, NUMBERS_OF_STOCK, plan.due // len(endpoint_ids))
+    await write_due(stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK, plan.due // len(endpoint_ids))
     fresh = await _one_more(stage, "/ok/fresh")
     await stage.publish_to([fresh])
     stage.process.start()
@@ -127,7 +127,7 @@ async def due(stage: Stage, plan: Plan) -> None:
         parts: list[_Part] = []
         for _ in range(DUE_PARTS):
             part = await _part(stage, plan.due_seconds / DUE_PARTS)
-            # The one in which the queue ran empty says nothing.
+            # The part in which the queue became empty is left out.
             if not parts or await stage.watch("SELECT EXISTS (SELECT FROM delivery_due)"):
                 parts.append(part)
         sent = await publishing
@@ -175,7 +175,7 @@ async def due(stage: Stage, plan: Plan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What was delivered in some seconds, and what that cost."""
+    """What was delivered in some seconds, and its cost."""
 
     deliveries: int
     per_second: float
@@ -193,19 +193,19 @@ async def _part(stage: Stage, seconds: float) -> _Part:
 
 
 async def stored(stage: Stage, plan: Plan) -> None:
-    """What a delivery costs among ten thousand, and among millions, of earlier ones."""
+    """The cost of a delivery with ten thousand and with millions of stored ones."""
     await stage.clear()
     await make_days(stage)
     paths = [f"/ok/stored-{number}" for number in range(ENDPOINTS)]
-    places = await stage.endpoints(paths)
+    sources = await stage.endpoints(paths)
     endpoint_ids = await _enabled(stage)
-    await write_delivered(stage, places[0], endpoint_ids, NUMBERS_OF_STOCK, STORED_FIRST)
-    few = await _rounds(stage, plan, places)
+    await write_delivered(stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK, STORED_FIRST)
+    few = await _rounds(stage, plan, sources)
     say(f"  writing {plan.stored:,} deliveries")
     await write_delivered(
-        stage, places[0], endpoint_ids, NUMBERS_OF_STOCK + STORED_FIRST, max(0, plan.stored - STORED_FIRST)
+        stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK + STORED_FIRST, max(0, plan.stored - STORED_FIRST)
     )
-    many = await _rounds(stage, plan, places)
+    many = await _rounds(stage, plan, sources)
     stage.add(
         f"processor time per delivery with {plan.stored:,} stored",
         "µs",
@@ -228,21 +228,21 @@ async def stored(stage: Stage, plan: Plan) -> None:
     await stage.clear()
 
 
-async def _rounds(stage: Stage, plan: Plan, places: Sequence[Place]) -> list[Backlog]:
+async def _rounds(stage: Stage, plan: Plan, sources: Sequence[Source]) -> list[Backlog]:
     events = min(plan.events, STORED_EVENTS_MAX)
-    return [await from_backlog(stage, places, events) for _ in range(STORED_ROUNDS)]
+    return [await from_backlog(stage, sources, events) for _ in range(STORED_ROUNDS)]
 
 
 async def _enabled(stage: Stage) -> list[UUID]:
     return [row.id for row in await stage.harness.rows("SELECT id FROM endpoints WHERE enabled ORDER BY id")]
 
 
-async def _one_more(stage: Stage, path: str) -> Place:
-    """An endpoint in a new tenant, beside those that are enabled."""
+async def _one_more(stage: Stage, path: str) -> Source:
+    """Create an endpoint of a new tenant; others stay enabled."""
     kept = await _enabled(stage)
-    (place,) = await stage.endpoints([path])
+    (source,) = await stage.endpoints([path])
     await stage.harness.rows(
         "UPDATE endpoints SET enabled = true, disabled_reason = NULL, updated_at = now() WHERE id = ANY(:ids) RETURNING 1",
         ids=kept,
     )
-    return place
+    return source

@@ -1,4 +1,4 @@
-"""The service, Kafka and PostgreSQL killed at full load and started again: nothing is lost, and how long until all has arrived."""
+"""The service, Kafka and PostgreSQL are killed at full load and started again: nothing is lost. Measures how long until all has arrived."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ class _Rounds:
 
 
 async def kill(stage: Stage, plan: Plan) -> None:
-    """`kill -9` at full load, and a new start at once."""
+    """Kill the service (`kill -9`) at full load and start it again at once."""
     paths = [f"/ok/kill-{number}" for number in range(ENDPOINTS)]
     await stage.publish_to(await stage.endpoints(paths))
     rounds = _Rounds()
@@ -50,7 +50,7 @@ async def kill(stage: Stage, plan: Plan) -> None:
 
 
 async def restarts(stage: Stage, plan: Plan) -> None:
-    """Kafka, then PostgreSQL, killed under load and started again while the service goes on."""
+    """Kill Kafka, then PostgreSQL, under load and start them again while the service runs."""
     backing = stage.backing
     await _outage(stage, plan, "Kafka", backing.kill9_kafka, backing.restart_kafka, publish_meanwhile=False)
     await _outage(stage, plan, "PostgreSQL", backing.kill9_postgres, backing.restart_postgres, publish_meanwhile=True)
@@ -88,7 +88,7 @@ async def _outage(
 
 
 async def _finish(stage: Stage, rounds: _Rounds, count: int, since_ns: int) -> None:
-    """Wait for what is missing. Raises when some of it does not come."""
+    """Wait for missing events. Raises if some do not arrive."""
     await stage.wait(count, patience_seconds=ARRIVAL_SECONDS_MAX)
     await stage.recorded()
     taken = await stage.sink.ask("take", seconds=ANSWER_SECONDS)
@@ -107,5 +107,5 @@ def _add(stage: Stage, name: str, rounds: _Rounds) -> None:
 
 
 def _worst_first(rounds: Sequence[float]) -> Sequence[float]:
-    """Of losses not the median counts."""
+    """The worst sample: for losses a median would be wrong."""
     return [max(rounds)]

@@ -1,4 +1,4 @@
-"""What a usual run measures, phase by phase: cost and rate from a backlog, slow receivers, latency, statements, isolation."""
+"""The phases of a usual run: cost and rate from a backlog, slow receivers, latency, statements, isolation."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from bench.webhook_stage import (
     ENDPOINTS_PER_TENANT,
     PATIENCE_SECONDS,
     BenchFailed,
-    Place,
+    Source,
     Stage,
     samples,
 )
@@ -35,7 +35,7 @@ ENDPOINTS_OF_LATENCY = 10
 WARM_SECONDS = 2.0
 IN_FLIGHT_OF_CEILING = 128
 IN_FLIGHT_OF_SLOW = 768
-"""As many as the service has under way at once to one endpoint."""
+"""As many attempts as the service has in flight to one endpoint."""
 CLIENT_ALONE = "the service's client alone"
 KAFKA_ALONE = "Kafka alone"
 LONE_RATE = 10
@@ -46,7 +46,7 @@ STOP, CONTINUE = 19, 18
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much, how long, how often."""
+    """Sizes, durations and rounds of a run."""
 
     events: int
     latency_seconds: float
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What one backlog showed."""
+    """The measurements of one backlog."""
 
     per_second: float
     deliveries: int
@@ -85,13 +85,13 @@ class Backlog:
 
 
 async def backlog(stage: Stage, plan: Plan) -> None:
-    """Deliveries from a backlog, to 1, 50 and 1,000 endpoints, and each event to 50 of them."""
+    """Deliveries from a backlog to 1, 50 and 1,000 endpoints, and of each event to 50 endpoints."""
     found = {}
     for count in (1, 50, 1000):
         paths = [f"/ok/{count}-{number}" for number in range(count)]
-        places = await stage.endpoints(paths)
-        found[count] = await from_backlog(stage, places, plan.events)
-        alone = await client_alone(stage, places, paths, plan.events)
+        sources = await stage.endpoints(paths)
+        found[count] = await from_backlog(stage, sources, plan.events)
+        alone = await client_alone(stage, sources, paths, plan.events)
         _add_backlog(stage, f"from a backlog to {count:,} endpoint{'s' * (count > 1)}", found[count], alone)
     one = found[1]
     allowed = BYTES_PER_PAYLOAD_BYTE_AIM * one.payload_bytes + BYTES_BESIDES_AIM
@@ -103,10 +103,10 @@ async def backlog(stage: Stage, plan: Plan) -> None:
         at_most=allowed,
     )
     paths = [f"/ok/fan-{number}" for number in range(ENDPOINTS_PER_TENANT)]
-    places = await stage.endpoints(paths)
+    sources = await stage.endpoints(paths)
     await stage.harness.rows("UPDATE endpoints SET location_ids = NULL, updated_at = now() WHERE enabled RETURNING 1")
-    fanned = await from_backlog(stage, places[:1], plan.events // 25, fan_out=ENDPOINTS_PER_TENANT)
-    alone = await client_alone(stage, places, paths, plan.events)
+    fanned = await from_backlog(stage, sources[:1], plan.events // 25, fan_out=ENDPOINTS_PER_TENANT)
+    alone = await client_alone(stage, sources, paths, plan.events)
     _add_backlog(stage, f"from a backlog, each event to {ENDPOINTS_PER_TENANT} endpoints", fanned, alone)
 
 
@@ -114,17 +114,17 @@ async def slow(stage: Stage, plan: Plan) -> None:
     """Receivers that take 100 ms."""
     for count in (1, 10):
         paths = [f"/slow/100/{count}-{number}" for number in range(count)]
-        places = await stage.endpoints(paths)
-        found = await from_backlog(stage, places, plan.events // 2)
-        alone = await client_alone(stage, places, paths, plan.events // 2, IN_FLIGHT_OF_SLOW * min(count, 2))
+        sources = await stage.endpoints(paths)
+        found = await from_backlog(stage, sources, plan.events // 2)
+        alone = await client_alone(stage, sources, paths, plan.events // 2, IN_FLIGHT_OF_SLOW * min(count, 2))
         name = f"to {count} receiver{'s' * (count > 1)} that take{'s' * (count == 1)} 100 ms"
         _add_backlog(stage, name, found, alone, rate_aim=SLOW_RATE_AIM)
 
 
-async def from_backlog(stage: Stage, places: Sequence[Place], events: int, *, fan_out: int = 1) -> Backlog:
-    """The service stands still while the backlog is made; counted is what happens between 10 % and 90 % of the arrivals."""
-    payload_bytes = await stage.publish_to(places)
-    warm = max(len(places), events // 10)
+async def from_backlog(stage: Stage, sources: Sequence[Source], events: int, *, fan_out: int = 1) -> Backlog:
+    """The service is stopped while the backlog is made. Measured from 10 % to 90 % of the arrivals."""
+    payload_bytes = await stage.publish_to(sources)
+    warm = max(len(sources), events // 10)
     await stage.publish(warm)
     await stage.arrived(warm * fan_out)
     await stage.recorded()
@@ -153,14 +153,14 @@ async def from_backlog(stage: Stage, places: Sequence[Place], events: int, *, fa
 
 
 async def client_alone(
-    stage: Stage, places: Sequence[Place], paths: Sequence[str], count: int, in_flight: int = IN_FLIGHT_OF_CEILING
+    stage: Stage, sources: Sequence[Source], paths: Sequence[str], count: int, in_flight: int = IN_FLIGHT_OF_CEILING
 ) -> Mapping[str, float]:
-    """The service's HTTP client signs and sends the same bodies to the same receivers: no Kafka, no database."""
+    """The ceiling: the service's HTTP client signs and sends the same bodies to the same receivers, without Kafka and database."""
     found = await stage.ceilings.ask(
         "deliver",
         seconds=ANSWER_SECONDS,
         urls=[f"http://{LOOPBACK}:{stage.port}{path}" for path in paths],
-        samples=samples(places[:1]),
+        samples=samples(sources[:1]),
         count=count,
         in_flight=in_flight,
     )
@@ -191,14 +191,14 @@ def _add_backlog(
         stage.results.remarks.append(f"delivered {name}: {found.repeated} arrived twice")
 
 
-# -- latency, and events that come alone -------------------------------------------------------------------------------------
+# -- latency, and single events --------------------------------------------------------------------------------------------
 
 
 async def latency(stage: Stage, plan: Plan) -> None:
-    """Published → received, at fixed rates."""
+    """From publication to receipt, at fixed rates."""
     for rate in plan.latency_rates:
-        places = await stage.endpoints([f"/ok/latency-{rate}-{number}" for number in range(ENDPOINTS_OF_LATENCY)])
-        await stage.publish_to(places)
+        sources = await stage.endpoints([f"/ok/latency-{rate}-{number}" for number in range(ENDPOINTS_OF_LATENCY)])
+        await stage.publish_to(sources)
         warm = await stage.publish_at_rate(rate, WARM_SECONDS)
         await stage.arrived(warm["count"])
         account = stage.account()
@@ -212,7 +212,7 @@ async def latency(stage: Stage, plan: Plan) -> None:
             bootstrap_servers=stage.backing.kafka_bootstrap,
             rate=rate,
             duration_seconds=plan.latency_seconds,
-            sample={"value": samples(places[:1])[0][1]},
+            sample={"value": samples(sources[:1])[0][1]},
         )
         hop_ms = [ns / 1e6 for ns in hop["latencies_ns"]]
         aims = {0.5: LATENCY_P50_MS_AIM, 0.99: LATENCY_P99_MS_AIM} if rate == LATENCY_RATE_OF_AIM else {}
@@ -232,9 +232,9 @@ async def latency(stage: Stage, plan: Plan) -> None:
 
 
 async def statements(stage: Stage, plan: Plan) -> None:
-    """What one event alone asks of the database, beside what the service asks when nothing happens."""
-    places = await stage.endpoints(["/ok/lone"])
-    await stage.publish_to(places)
+    """Statements for a single event, without those of an idle service."""
+    sources = await stage.endpoints(["/ok/lone"])
+    await stage.publish_to(sources)
     await stage.publish(1)
     await stage.arrived(1)
     await stage.recorded()
@@ -255,7 +255,7 @@ async def statements(stage: Stage, plan: Plan) -> None:
 
 
 def latencies_ms(paths: Mapping[str, Sequence[Sequence[int]]], only: Sequence[str] = ()) -> list[float]:
-    """Of all arrivals (at these paths), from the event's sending on."""
+    """Latencies of all arrivals (at these paths), from the publication of the event."""
     return [ns / 1e6 for path in only or paths for ns in (paths[path][1] if path in paths else ())]
 
 
@@ -263,7 +263,7 @@ def latencies_ms(paths: Mapping[str, Sequence[Sequence[int]]], only: Sequence[st
 
 
 async def isolation(stage: Stage, plan: Plan) -> None:
-    """Ten endpoints at a steady rate; then one of them hangs, one refuses, one drips."""
+    """Ten endpoints at a steady rate; then one hangs, one refuses, and one responds byte by byte."""
     healthy = [f"/ok/isolation-{number}" for number in range(HEALTHY)]
     undisturbed = await _healthy_ms(stage, plan, healthy, ["/ok/x", "/ok/y", "/ok/z"])
     disturbed = await _healthy_ms(stage, plan, healthy, ["/hang/0", "/refuse/0", "/drip/0"])
@@ -276,20 +276,20 @@ async def isolation(stage: Stage, plan: Plan) -> None:
             ceiling_name="all ten healthy",
             times=ISOLATION_TIMES_AIM if share == 0.95 else None,
         )
-    # What the bad ones have left in the queue would go on beside the phases that follow.
+    # Deliveries of the bad endpoints that are still queued would disturb the next phases.
     await stage.clear()
 
 
 async def _healthy_ms(stage: Stage, plan: Plan, healthy: Sequence[str], others: Sequence[str]) -> list[float]:
-    """Latencies at the healthy endpoints, after some seconds of warming. Raises when any delivery to them is missing."""
-    places = await stage.endpoints([*healthy, *others])
-    await stage.publish_to(places)
+    """Latencies at the healthy endpoints, after some seconds of warm-up. Raises if a delivery to them is missing."""
+    sources = await stage.endpoints([*healthy, *others])
+    await stage.publish_to(sources)
     await stage.publish_at_rate(plan.isolation_rate, WARM_SECONDS)
     await stage.wait(10**9, patience_seconds=WARM_SECONDS, paths=healthy)
     await stage.sink.ask("take", seconds=ANSWER_SECONDS)
     sent = await stage.publish_at_rate(plan.isolation_rate, plan.isolation_seconds)
-    # Events take turns: each place has its share, but for the remainder.
-    due = sent["count"] * len(healthy) // len(places) - len(healthy)
+    # Events of the sources take turns: each source has an equal share, except for the remainder.
+    due = sent["count"] * len(healthy) // len(sources) - len(healthy)
     arrived = await stage.wait(due, patience_seconds=PATIENCE_SECONDS, paths=healthy)
     await stage.wait(10**9, patience_seconds=1.0, paths=healthy)
     if arrived["count"] < due:

@@ -1,6 +1,6 @@
-"""Receivers of webhooks, a process of its own: many paths with manners of their own, and when each event arrived at each of them.
+"""Receivers of webhooks, in a process of its own. Each path has its behaviour, and the first arrival of each event is recorded.
 
-`/ok/<n>` answers 204 at once, `/slow/<milliseconds>/<n>` later, `/hang/<n>` never, `/refuse/<n>` with 500, `/drip/<n>` a byte a second.
+`/ok/<n>` responds 204 at once, `/slow/<milliseconds>/<n>` later, `/hang/<n>` never, `/refuse/<n>` with 500, `/drip/<n>` a byte a second.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ SENT = b'"sent_ns":'
 
 
 class Arrivals:
-    """What arrived since the last `take`."""
+    """Arrivals since the last `take`."""
 
     def __init__(self) -> None:
         self.first: dict[bytes, dict[int, int]] = {}
-        """By path and number of the event: nanoseconds from the event's sending to its first arrival."""
+        """Nanoseconds from the publication of an event to its first arrival, by path and number of the event."""
         self.count = 0
         self.repeated = 0
         self.last_ns = 0
 
     def at(self, paths: Sequence[bytes]) -> int:
-        """How many have arrived at these paths; at all of them when none is named."""
+        """How many have arrived at these paths, or at all."""
         return sum(len(self.first.get(path, ())) for path in paths) if paths else self.count
 
     def note(self, path: bytes, body: bytes) -> None:
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one, but not by inheritance.
+        # The transport of uvloop is one, but not a subclass.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -101,21 +101,21 @@ class Connection(asyncio.Protocol):
 
 
 class Receivers:
-    """The commands that the bench gives."""
+    """Handles the commands of the bench."""
 
     def __init__(self) -> None:
         self._arrivals = Arrivals()
         self._server: asyncio.Server | None = None
 
     async def listen(self, _: Document) -> Document:
-        """Listen on a free port of loopback; which one."""
+        """Listen on a free port of loopback; return it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self._arrivals), "127.0.0.1", 0, backlog=4096)
         port: int = self._server.sockets[0].getsockname()[1]
         return {"port": port}
 
     async def wait(self, command: Document) -> Document:
-        """Wait until `count` have arrived (at `paths`, if any are named), or none has for `patience_seconds`; how many have."""
+        """Wait until `count` have arrived (at `paths`, if given), or none has for `patience_seconds`. Returns how many have."""
         patience_ns = round(command["patience_seconds"] * 1e9)
         paths = [path.encode() for path in command["paths"]]
         arrived, changed_ns = self._arrivals.at(paths), time.monotonic_ns()
@@ -131,7 +131,7 @@ class Receivers:
         return {"count": self._arrivals.count}
 
     async def take(self, _: Document) -> Document:
-        """What has arrived, and forget it: for each path the numbers of the events and their latencies, in order of arrival."""
+        """Return and clear the arrivals: for each path the numbers of the events and their latencies, in order of arrival."""
         arrivals = self._arrivals
         taken = {
             "count": arrivals.count,

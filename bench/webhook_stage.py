@@ -1,4 +1,4 @@
-"""The stage of the bench of webhooks: PostgreSQL, Kafka, the service, publisher, receivers and ceilings, each a process of its own."""
+"""The stage of the bench: PostgreSQL, Kafka, the service, publisher, receivers and ceilings, each in a process of its own."""
 
 import asyncio
 import secrets
@@ -29,10 +29,10 @@ PATIENCE_SECONDS = 15.0
 RECORDED_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 COUNTED = ("webhooks", "postgres", "kafka")
-"""Whose processor time is the cost of a delivery; the publisher's and the receivers' is shown beside it."""
+"""Processes whose processor time is the cost of a delivery; that of publisher and receivers is shown apart."""
 
-Place = tuple[str, str]
-"""A tenant and a location: where an event is from."""
+Source = tuple[str, str]
+"""A tenant and a location: the source of an event."""
 
 _OPEN = """
     SELECT (SELECT count(*) FROM flights)
@@ -46,7 +46,7 @@ _IN_FLIGHT = """
 _TABLE_BYTES = """
     SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relname ~ '^(events|deliveries|attempts)_'
 """
-# Of the service's role alone: the bench looks on as another. What only begins and ends transactions asks for nothing.
+# Only statements of the service's role, without those that begin and end transactions: the bench uses another role.
 _STATEMENTS = """
     SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE toplevel AND userid = $1::text::regrole
         AND query !~* '^\\s*(begin|start|commit|rollback|savepoint|release|set|reset|show|listen|unlisten|deallocate|close)\\M'
@@ -54,12 +54,12 @@ _STATEMENTS = """
 
 
 class BenchFailed(Exception):
-    """What was measured is not what should have been measured."""
+    """The run did not measure what it should have."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """Everything that a phase works with."""
+    """What a phase works with."""
 
     home: Path
     backing: BackingStack
@@ -72,7 +72,7 @@ class Stage:
     database_url: str
     results: Results
     watching: dict[str, asyncpg.Connection] = field(default_factory=dict)
-    """Connections of the superuser, by database."""
+    """Connections as the superuser, by database."""
 
     # -- figures ---------------------------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Stage:
         at_least: float | None = None,
         times: float | None = None,
     ) -> None:
-        """One more figure; `at_most` and `at_least` are its aims, `times` that of its ratio to the ceiling."""
+        """Add a figure. `at_most` and `at_least` are its aims; `times` is the aim of its ratio to the ceiling."""
         aims, met = [], []
         figure = Figure(name, unit, rounds, ceiling, ceiling_name)
         if at_most is not None:
@@ -106,7 +106,7 @@ class Stage:
         say(f"{name}: {whole.value:,.1f} {unit}{beside} {whole.aim}{verdict}")
 
     def add_cost(self, name: str, usage: Usage, operations: int) -> float:
-        """What one operation has cost, by process; microseconds of those that count."""
+        """Add the cost of one operation, by process. Returns microseconds of the processes that count."""
         costs = usage.per_operation_us(operations)
         total = round(sum(costs[counted] for counted in COUNTED), 1)
         del costs["total"]
@@ -124,11 +124,11 @@ class Stage:
 
     @property
     def memory_mib(self) -> float:
-        """What of the service is resident."""
+        """Resident memory of the service."""
         return psutil.Process(self.pid).memory_info().rss / 2**20
 
     def account(self) -> Account:
-        """Processor time from now on."""
+        """Measure processor time from now on."""
         processes = {"webhooks": psutil.Process(self.pid)}
         for name in ("postgres", "kafka"):
             found = find(self.home / f"{name}.pid")
@@ -138,7 +138,7 @@ class Stage:
         return Account({**processes, "publisher": self.publisher.measured, "receivers": self.sink.measured})
 
     async def stop(self) -> None:
-        """Stop the service in order."""
+        """Stop the service in order (SIGTERM)."""
         await asyncio.to_thread(self.process.stop)
 
     async def start(self) -> None:
@@ -147,18 +147,18 @@ class Stage:
         await self.process.ready()
 
     async def clear(self) -> None:
-        """Forget all events and deliveries, and what of them the service has in its memory."""
+        """Delete all events and deliveries, and those in the memory of the service."""
         await self.stop()
         await self.watch("TRUNCATE events, deliveries, attempts, delivery_due, flights")
         await self.start()
         await self.sink.ask("take", seconds=ANSWER_SECONDS)
 
-    # -- what the service is asked to do ---------------------------------------------------------------------------------------
+    # -- endpoints and events ------------------------------------------------------------------------------------------------
 
-    async def endpoints(self, paths: Sequence[str]) -> list[Place]:
-        """New endpoints in new tenants, one location for each path, and none but these; the places whose events they hear."""
+    async def endpoints(self, paths: Sequence[str]) -> list[Source]:
+        """Replace all endpoints by new ones in new tenants, one location for each path. Returns the sources of their events."""
         await self.harness.rows("UPDATE endpoints SET enabled = false, updated_at = now() WHERE enabled RETURNING 1")
-        places = []
+        sources = []
         for number, path in enumerate(paths):
             if number % ENDPOINTS_PER_TENANT == 0:
                 self.harness.tenant_id = new_id("ten")
@@ -169,17 +169,17 @@ class Stage:
                 location_id=to_uuid(location_id),
                 id=to_uuid(endpoint_id),
             )
-            places.append((self.harness.tenant_id, location_id))
-        return places
+            sources.append((self.harness.tenant_id, location_id))
+        return sources
 
-    async def publish_to(self, places: Sequence[Place]) -> int:
-        """From now on events are of these places, in turn; the bytes of one body as it is sent."""
+    async def publish_to(self, sources: Sequence[Source]) -> int:
+        """Publish events of these sources in turn from now on. Returns the length of one body in bytes."""
         prepared = await self.publisher.ask(
             "prepare",
             seconds=ANSWER_SECONDS,
             bootstrap_servers=self.backing.kafka_bootstrap,
             topic=jobs.TOPIC,
-            samples=samples(places),
+            samples=samples(sources),
         )
         return int(prepared["payload_bytes"])
 
@@ -194,23 +194,23 @@ class Stage:
     async def wait(
         self, count: int, *, patience_seconds: float = PATIENCE_SECONDS, paths: Sequence[str] = ()
     ) -> Document:
-        """Wait until so many deliveries have arrived (at these paths), or none has for a while; how many have."""
+        """Wait until `count` deliveries have arrived (at these paths), or none has for a while. Returns how many have."""
         return await self.sink.ask(
             "wait", seconds=ANSWER_SECONDS * 5, count=count, patience_seconds=patience_seconds, paths=list(paths)
         )
 
     async def arrived(self, count: int, *, patience_seconds: float = PATIENCE_SECONDS) -> Document:
-        """Wait until so many deliveries have arrived; what arrived. Raises when some are missing."""
+        """Wait until `count` deliveries have arrived; return them. Raises if some are missing."""
         await self.wait(count, patience_seconds=patience_seconds)
         taken = await self.sink.ask("take", seconds=ANSWER_SECONDS)
         if taken["count"] < count:
             raise BenchFailed(f"{taken['count']} of {count} deliveries arrived")
         return taken
 
-    # -- what the database has -------------------------------------------------------------------------------------------------
+    # -- the database ----------------------------------------------------------------------------------------------------------
 
     async def watch(self, query: str, *values: object, database: str = "") -> Any:
-        """The first value that a query finds, asked as the superuser."""
+        """The first value of a query, as the superuser."""
         connection = self.watching.get(database)
         if connection is None or connection.is_closed():
             url = self.backing.postgres_admin_url
@@ -220,7 +220,7 @@ class Stage:
         return await connection.fetchval(query, *values)
 
     async def recorded(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no delivery is in flight or queued."""
         for _ in range(round(RECORDED_SECONDS / LOOK_SECONDS)):
             if await self.watch(_OPEN) == 0:
                 return
@@ -228,15 +228,15 @@ class Stage:
         raise BenchFailed("not everything was recorded")
 
     async def in_flight(self) -> int:
-        """Deliveries that a worker has taken and nobody has recorded."""
+        """Deliveries that are leased and not recorded."""
         return int(await self.watch(_IN_FLIGHT))
 
     async def table_bytes(self) -> int:
-        """What events, deliveries and attempts take on the disk, with their indexes."""
+        """Bytes of events, deliveries and attempts on the disk, with their indexes."""
         return int(await self.watch(_TABLE_BYTES))
 
     async def statements(self) -> int:
-        """Statements of the service so far."""
+        """Number of statements of the service so far."""
         role = urlsplit(self.database_url).username
         return int(await self.watch(_STATEMENTS, role, database="postgres"))
 
@@ -245,9 +245,9 @@ class Stage:
             connection.terminate()
 
 
-def samples(places: Sequence[Place]) -> list[list[object]]:
-    """An event of each place: its headers and its value."""
-    events = [job_created(tenant_id, location_id) for tenant_id, location_id in places]
+def samples(sources: Sequence[Source]) -> list[list[object]]:
+    """An event of each source: its headers and its value."""
+    events = [job_created(tenant_id, location_id) for tenant_id, location_id in sources]
     return [[list(headers_of(event).items()), event.value().decode()] for event in events]
 
 
@@ -258,7 +258,7 @@ def say(text: str) -> None:
 
 @asynccontextmanager
 async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
-    """The stage, ready; everything that was started is stopped, however the block ends."""
+    """The stage, ready. Everything that was started is stopped at the end of the block."""
     async with AsyncExitStack() as cleanup:
         backing = start_private_stack(home)
         cleanup.push_async_callback(asyncio.to_thread, backing.stop)
@@ -279,7 +279,7 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
             "WAYBILL_KEY_PEPPERS": f"1:{secret_32()}",
             "WAYBILL_SECRET": secret_32(),
             "WAYBILL_LOG_LEVEL": "WARNING",
-            # A replica that dies and comes back takes its partitions up at once.
+            # A replica that is killed and started again gets its partitions at once.
             "WAYBILL_INSTANCE": f"bench-{secrets.token_hex(4)}",
         }
         process = Process("webhooks", environment, home / "webhooks.log", f"http://{LOOPBACK}:{port}")
@@ -302,7 +302,7 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
 
 
 async def _count_statements(backing: BackingStack) -> None:
-    """Have PostgreSQL count statements: a module that it loads when it starts."""
+    """Make PostgreSQL count statements, by a module that it loads when it starts."""
     connection = await asyncpg.connect(backing.postgres_admin_url)
     await connection.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
     await connection.close()

@@ -1,10 +1,10 @@
-"""Events and deliveries as the service would have left them, written by SQL: millions that are done, or a million that are due."""
+"""Events and deliveries written by SQL as the service would have: millions that have ended, or a million that are due."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from bench.webhook_stage import Place, Stage, samples, say
+from bench.webhook_stage import Source, Stage, samples, say
 from shared.ids import to_uuid
 from webhooks.events.fan_out import POSITIONS_PER_TRANSACTION
 from webhooks.events.worker import partition_maintenance
@@ -12,9 +12,9 @@ from webhooks.events.worker import partition_maintenance
 CHUNK_EVENTS = 50_000
 DAYS = 29
 LAST_BEFORE_NOW = timedelta(minutes=2)
-"""Not in the way of what is being delivered meanwhile."""
+"""Small, so that deliveries in progress are not disturbed."""
 
-# Ids as they are made: the millisecond in front, and (in place of chance) a number that no other has.
+# Ids of version 7: the millisecond first, then a unique number instead of random bits.
 _EVENTS = f"""
     made AS MATERIALIZED (
         SELECT n, at, (
@@ -35,7 +35,7 @@ _EVENTS = f"""
         FROM made
     )
 """
-# Each event was delivered with the first try, to the endpoints in turn.
+# Each event was delivered by the first attempt, to the endpoints in turn.
 _DELIVERED = f"""
     WITH {_EVENTS}
     INSERT INTO deliveries (
@@ -44,7 +44,7 @@ _DELIVERED = f"""
     )
     SELECT id, ($8::uuid[])[n % cardinality($8) + 1], $5, true, 'job.created', 'delivered', 1, at, 3, 3, 204, at FROM made
 """
-# Each event is due at all of the endpoints: every other one for the first time, for lack of room, the rest after a failure.
+# Each event is due at all endpoints: one half as first attempts without room, the other half as retries.
 _DUE = f"""
     WITH {_EVENTS},
     pair AS MATERIALIZED (SELECT id, at, n % 2 = 1 AS retry, endpoint_id FROM made, unnest($8::uuid[]) AS endpoint_id),
@@ -62,35 +62,35 @@ _DUE = f"""
 
 
 async def make_days(stage: Stage) -> None:
-    """The partitions of the days that are past, as the service would have made them in time."""
+    """Make the partitions of past days, as the service would have."""
     maintenance = partition_maintenance(stage.harness.database)
     for ago in range(DAYS, 0, -1):
         await maintenance.run_once(datetime.now(UTC) - timedelta(days=ago), kept=DAYS + 1)
 
 
-async def write_delivered(stage: Stage, place: Place, endpoint_ids: Sequence[UUID], first: int, count: int) -> None:
-    """`count` events with a delivery each, numbered from `first` on: half of them of today, half of the days before."""
+async def write_delivered(stage: Stage, source: Source, endpoint_ids: Sequence[UUID], first: int, count: int) -> None:
+    """Store `count` events with a delivery each, numbered from `first`: half of them today, half on earlier days."""
     now = datetime.now(UTC) - LAST_BEFORE_NOW
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     older = count // 2
     await _write(
-        stage, _DELIVERED, place, endpoint_ids, (first, older), (midnight - timedelta(days=DAYS - 1), midnight)
+        stage, _DELIVERED, source, endpoint_ids, (first, older), (midnight - timedelta(days=DAYS - 1), midnight)
     )
-    await _write(stage, _DELIVERED, place, endpoint_ids, (first + older, count - older), (midnight, now))
+    await _write(stage, _DELIVERED, source, endpoint_ids, (first + older, count - older), (midnight, now))
     await settle(stage)
 
 
-async def write_due(stage: Stage, place: Place, endpoint_ids: Sequence[UUID], first: int, events: int) -> None:
-    """So many events of the last minutes, due at all of these endpoints."""
+async def write_due(stage: Stage, source: Source, endpoint_ids: Sequence[UUID], first: int, events: int) -> None:
+    """Store that many events of the last minutes, due at all of these endpoints."""
     now = datetime.now(UTC) - LAST_BEFORE_NOW
     await _write(
-        stage, _DUE, place, endpoint_ids, (first, events), (now - timedelta(minutes=10), now), each=len(endpoint_ids)
+        stage, _DUE, source, endpoint_ids, (first, events), (now - timedelta(minutes=10), now), each=len(endpoint_ids)
     )
     await settle(stage)
 
 
 async def settle(stage: Stage) -> None:
-    """What PostgreSQL would have done by itself in the meantime."""
+    """Vacuum and analyze, as PostgreSQL would have by itself."""
     for table in ("events", "deliveries", "delivery_due"):
         await stage.watch(f"VACUUM ANALYZE {table}")
     await stage.watch("CHECKPOINT")
@@ -99,16 +99,16 @@ async def settle(stage: Stage) -> None:
 async def _write(
     stage: Stage,
     statement: str,
-    place: Place,
+    source: Source,
     endpoint_ids: Sequence[UUID],
     numbers: tuple[int, int],
     span: tuple[datetime, datetime],
     *,
     each: int = 1,
 ) -> None:
-    """`numbers` are the first and how many, spread over `span`."""
-    tenant_id, location_id = place
-    value = str(samples([place])[0][1])
+    """`numbers`: the first one and the count. The events are spread over `span`."""
+    tenant_id, location_id = source
+    value = str(samples([source])[0][1])
     rest = value.removeprefix("{")
     first, count = numbers
     began, ended = span

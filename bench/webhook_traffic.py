@@ -1,4 +1,4 @@
-"""The publisher of events for the bench of webhooks, a process of its own: facts of jobs, as the jobs service writes them to Kafka."""
+"""The publisher of the bench, in a process of its own: events of jobs, as the jobs service writes them to Kafka."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from bench.children import Document, obey
 from shared.ids import new_id
 
 ENVELOPE_BYTES = len('{"type":"job.created","timestamp":"2026-01-01T00:00:00.000000Z","data":}')
-"""What the service puts around an event's value."""
+"""What a delivered body has around the value of the event."""
 SEND_ROUND_SECONDS = 0.001
 BATCH_BYTES = 128 * 1024
 WAITING_MAX = 5000
@@ -20,7 +20,7 @@ WAITING_MAX = 5000
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An event of one tenant at one location, but for its id, its number and its instants."""
+    """An event of one tenant at one location, without its id, its number and its instants."""
 
     headers: tuple[tuple[str, bytes], ...]
     rest: bytes
@@ -28,7 +28,7 @@ class Template:
     @classmethod
     def of(cls, headers: Sequence[Sequence[str]], value: str) -> "Template":
         kept = tuple((name, content.encode()) for name, content in headers if name != "ce_id")
-        # Publishers may write their fields in any order; a number and an instant in front are found at once by the receiver.
+        # Fields may have any order: with the number and the instant first the receiver finds them at once.
         return cls(kept, value.removeprefix("{").encode())
 
     def record(self, number: int) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
@@ -37,7 +37,7 @@ class Template:
 
 
 class Publisher:
-    """The commands that the bench gives."""
+    """Handles the commands of the bench."""
 
     def __init__(self) -> None:
         self._producer: AIOKafkaProducer | None = None
@@ -46,7 +46,7 @@ class Publisher:
         self._number = 0
 
     async def prepare(self, command: Document) -> Document:
-        """Connect; `samples` are events (headers and value) of the places that take turns."""
+        """Connect. `samples` are events (headers and value) of the sources, which take turns."""
         if self._producer is None:
             self._producer = AIOKafkaProducer(
                 bootstrap_servers=command["bootstrap_servers"], acks="all", linger_ms=0, max_batch_size=BATCH_BYTES
@@ -57,7 +57,7 @@ class Publisher:
         return {"payload_bytes": len(self._templates[0].record(0)[1]) + ENVELOPE_BYTES}
 
     async def publish(self, command: Document) -> Document:
-        """`count` events as fast as Kafka takes them."""
+        """Publish `count` events as fast as Kafka accepts them."""
         assert self._producer is not None
         waiting = []
         first = self._number
@@ -70,7 +70,7 @@ class Publisher:
         return {"first": first, "count": command["count"]}
 
     async def publish_at_rate(self, command: Document) -> Document:
-        """`rate` events a second for `duration_seconds`, whatever becomes of them."""
+        """Publish `rate` events a second for `duration_seconds`, without waiting for acknowledgements."""
         rate, seconds = command["rate"], command["duration_seconds"]
         began, sent, first = time.monotonic(), 0, self._number
         late = 0.0
@@ -96,7 +96,7 @@ class Publisher:
 
 
 def _unfinished(waiting: "Sequence[asyncio.Future[object]]") -> "list[asyncio.Future[object]]":
-    """Those that Kafka has not confirmed yet. Raises what went wrong with any of the others."""
+    """Events that Kafka has not acknowledged yet. Raises the error of any other one."""
     for one in waiting:
         if one.done():
             one.result()
@@ -104,7 +104,7 @@ def _unfinished(waiting: "Sequence[asyncio.Future[object]]") -> "list[asyncio.Fu
 
 
 if __name__ == "__main__":
-    # That Kafka is away for a while is meant to be; what could not be published is raised where it is awaited.
+    # Kafka is killed on purpose; an event that could not be published raises where it is awaited.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     publisher = Publisher()
     obey({"prepare": publisher.prepare, "publish": publisher.publish, "publish_at_rate": publisher.publish_at_rate})

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m bench.webhooks [--quick] [--all | --only backlog,slow,…] [--stored 10000000] [--minutes 10] …
 
-Processor time is that of the service, PostgreSQL and Kafka, from the operating system's accounts; publisher and receivers are processes of
-their own and shown beside it. Every phase fails loudly when a delivery is missing. `README.md` says what each phase does; a whole run keeps
-its figures there and in `results/webhooks.json`, and each of the long phases in `results/webhooks-<phase>.json`.
+Processor time is that of the service, PostgreSQL and Kafka, as the operating system counts it; that of publisher and receivers is shown
+apart. Every phase fails if a delivery is missing. `README.md` describes the phases. A whole run stores its figures in
+`results/webhooks.json`, each long phase in `results/webhooks-<phase>.json`.
 """
 
 import argparse
@@ -70,7 +70,7 @@ QUICK = replace(
 
 
 async def measure(phases: Sequence[str], plan: Plan, *, quick: bool) -> Mapping[str, Results]:
-    """These phases on a stage of their own; what they found, the usual ones together, each long one by itself."""
+    """Run these phases on a stage of their own. Returns the results: the usual phases together, each long one by itself."""
     found: dict[str, Results] = {}
     usual = Results(quick)
     began = time.monotonic()
@@ -86,7 +86,7 @@ async def measure(phases: Sequence[str], plan: Plan, *, quick: bool) -> Mapping[
 
 
 async def _run(phases: Sequence[str], plan: Plan, *, quick: bool) -> Mapping[str, Results]:
-    # However the run is ended, its processes are.
+    # However the run ends, its processes are stopped.
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -95,7 +95,7 @@ async def _run(phases: Sequence[str], plan: Plan, *, quick: bool) -> Mapping[str
 
 
 def main() -> int:
-    """Run the bench; 0 when it could measure everything, whatever it found."""
+    """Run the bench. Returns 0 if it could measure everything, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description="Load test of webhooks alone.")
     parser.add_argument("--quick", action="store_true", help="everything short")
     chosen = parser.add_mutually_exclusive_group()
@@ -123,7 +123,7 @@ def main() -> int:
         QUICK if options.quick else FULL, **{name: value for name, value in asked.items() if value is not None}
     )
     for name, results in asyncio.run(_run(phases, plan, quick=options.quick)).items():
-        # Part of a usual run must not take the place of a whole one.
+        # A part of a usual run must not replace the results of a whole one.
         if name != "webhooks" or set(USUAL) <= set(phases):
             keep(results, name)
         sys.stdout.write(f"\n{table(results)}\n")
