@@ -74,9 +74,15 @@ class World:
 
     async def add_endpoint(self) -> None:
         tenant_id = self.chance.choice(list(self.locations))
-        subscription = Subscription(tenant_id, self.chance.random() < 0.8, self.chance.choice(WISHES), self.some_wish(tenant_id))
+        subscription = Subscription(
+            tenant_id, self.chance.random() < 0.8, self.chance.choice(WISHES), self.some_wish(tenant_id)
+        )
         caller = Caller(
-            "owner", "session", Principal(tenant_id=tenant_id, subject_id=new_id("usr")), OWNER, livemode=subscription.livemode
+            "owner",
+            "session",
+            Principal(tenant_id=tenant_id, subject_id=new_id("usr")),
+            OWNER,
+            livemode=subscription.livemode,
         )
         path = f"/{len(self.subscriptions)}"
         values = {
@@ -108,7 +114,9 @@ class World:
             " updated_at = now(), disabled_reason = CASE WHEN :is_on THEN NULL ELSE 'requested' END WHERE id = :id RETURNING 1",
             id=to_uuid(endpoint_id),
             types=subscription.event_types,
-            locations=None if subscription.locations is None else [to_uuid(location) for location in subscription.locations],
+            locations=None
+            if subscription.locations is None
+            else [to_uuid(location) for location in subscription.locations],
             is_on=subscription.is_on,
         )
         self.subscriptions[endpoint_id] = subscription
@@ -203,7 +211,11 @@ async def check_rows(world: World) -> None:
     for row in await world.harness.rows("SELECT * FROM deliveries"):
         event_id, endpoint_id = typed("evt", row.event_id), typed("ep", row.endpoint_id)
         found[event_id].add(endpoint_id)
-        assert typed("ten", row.tenant_id) == world.events[event_id].tenant_id == world.subscriptions[endpoint_id].tenant_id
+        assert (
+            typed("ten", row.tenant_id)
+            == world.events[event_id].tenant_id
+            == world.subscriptions[endpoint_id].tenant_id
+        )
         assert row.status == "delivered" or row.failure == "endpoint_disabled", row
     assert sum(map(len, world.must.values())) > STEPS
     for event_id in world.events:

@@ -1,8 +1,7 @@
-"""Statements that are transactions by themselves, over a connection of the driver's own.
+"""Autocommit connections: each statement is a transaction by itself, over a connection of the driver.
 
-Two statements make up nearly all of this service's work: the one that takes a batch of events, and the one that records a group of
-attempts. Over the pool each costs a session, a BEGIN and a COMMIT; here it is one round trip. Anything that needs more than one statement
-at once belongs into a session.
+Two statements are nearly all of this service's work: one stores a batch of events, the other records a group of results. With a session
+each would also take a BEGIN and a COMMIT; here it is one round trip. A transaction of more than one statement needs a session.
 """
 
 import asyncio
@@ -19,15 +18,15 @@ from shared.postgres.database import Database
 from shared.postgres.driver_connection import DriverConnection
 from shared.postgres.transient_errors import is_transient as is_transient_in_pool
 
-ANSWER_SECONDS = 20.0
+RESULT_SECONDS = 20.0
 CAUTIOUS_SECONDS = 60.0
-"""So long after a row that was there already, others may be there, too."""
+"""After a statement that expects new rows was refused, it is not tried again for this time: repeated events come in groups."""
 
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 
 class Statement:
-    """A statement with named parameters (each with its type: `CAST(:x AS …)`), for a session or a wire."""
+    """A statement with named parameters, each with its type (`CAST(:x AS …)`), for a session or an autocommit connection."""
 
     def __init__(self, sql: str):
         names: dict[str, int] = {}
@@ -38,7 +37,7 @@ class Statement:
     async def rows(
         self, source: "AsyncSession | AutocommitConnection", values: Mapping[str, object]
     ) -> Sequence[Sequence[Any]]:
-        """All rows of the answer; in a session as part of its transaction, over a wire as one of its own."""
+        """The rows of the result. In a session the statement is part of its transaction, else it is one by itself."""
         if isinstance(source, AsyncSession):
             return (await source.execute(self._text, values)).all()
         return await source.fetch(self, values)
@@ -46,9 +45,9 @@ class Statement:
     async def rows_if_new(
         self, source: "AsyncSession | AutocommitConnection", values: Mapping[str, object]
     ) -> Sequence[Sequence[Any]] | None:
-        """All rows of the answer of a statement that is refused where a row is there already (`Wire.fetch_new`).
+        """The rows of a statement that expects its rows to be new; see `AutocommitConnection.fetch_new`.
 
-        None in a session, too: a refusal would end its transaction.
+        None without trying in a session, because a refused statement would abort its transaction.
         """
         return await source.fetch_new(self, values) if isinstance(source, AutocommitConnection) else None
 
@@ -62,16 +61,17 @@ class AutocommitConnection:
         self._cautious_until = 0.0
 
     async def fetch(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Run one statement. Raises what the driver raises; whatever it was, the next call finds a connection that is whole."""
+        """Run one statement. Raises what the driver raises; the next call has a working connection in any case."""
         async with self._turn:
             return await self._connection.fetch(
-                statement.positional, *(values[name] for name in statement.names), timeout=ANSWER_SECONDS
+                statement.positional, *(values[name] for name in statement.names), timeout=RESULT_SECONDS
             )
 
     async def fetch_new(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]] | None:
-        """Run one statement that is refused where a row is there already.
+        """Run one statement that fails if any of its rows exists already.
 
-        None when it was, or another was lately: nothing was done, and it takes a statement that looks at each row.
+        None if it failed for this reason, or one did within `CAUTIOUS_SECONDS`: nothing was stored, and the caller has to use a statement
+        with ON CONFLICT.
         """
         if time.monotonic() < self._cautious_until:
             return None
@@ -94,7 +94,7 @@ class AutocommitConnection:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same statement may work later."""
+    """True if the same statement may succeed later."""
     if isinstance(error, asyncpg.PostgresError):
         return not isinstance(
             error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError | asyncpg.SyntaxOrAccessError
