@@ -18,7 +18,6 @@ HEADERS_MAX = 100
 # A response with its framing: a chunk of one byte takes six.
 RECEIVED_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
 _HEADER_FRAMING_BYTES = 4
-ANSWER_KEPT_BYTES_MAX = 1024
 _BEGINNING = b"HTTP/"
 _VERSIONS = ("1.1", "1.0")
 _SWITCHING_PROTOCOLS = 101
@@ -58,9 +57,6 @@ class Connection(asyncio.Protocol):
         self._ended: Callable[[Response], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._known = b""
-        """A whole answer that came in one piece and left the connection reusable; `_known_answer` is what it says."""
-        self._known_answer = Response("protocol")
         self._reset()
 
     def begin(self, request: bytes, ended: Callable[[Response], None]) -> None:
@@ -103,11 +99,6 @@ class Connection(asyncio.Protocol):
             return
         if self.first_byte is None:
             self.first_byte = time.monotonic()
-            if data == self._known:
-                # The parser stands at the beginning of an answer, where it stood with the same bytes the last time.
-                self._keep_alive = self._complete = True
-                self._finish(self._known_answer)
-                return
             if not _BEGINNING.startswith(data[: len(_BEGINNING)]):
                 # The parser accepts other protocols that look like HTTP.
                 self._end_with("protocol")
@@ -126,11 +117,7 @@ class Connection(asyncio.Protocol):
         if self._refusal is not None:
             self._end_with(self._refusal)
         elif self._complete:
-            response = self._response()
-            whole = len(data) == self._received_bytes <= ANSWER_KEPT_BYTES_MAX
-            if whole and self._keep_alive and not self._surplus:
-                self._known, self._known_answer = data, response
-            self._finish(response)
+            self._finish(self._response())
 
     def eof_received(self) -> None:
         if self._ended is None:
