@@ -1,6 +1,6 @@
-"""Streams jobs as a file: pages are read in short reads and written as they are read, never whole in memory.
+"""Streams jobs as a file. One page after the other is read, each in its own short transaction, and written; the file is never in memory.
 
-A file that cannot be completed breaks the connection, so that nobody takes a part for the whole.
+If the file cannot be completed, the connection is broken, so that no client takes a part for the whole file.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from shared.postgres.database import Database
 log = structlog.get_logger(__name__)
 
 PAGE_JOBS = 200
-"""Few enough to be made in a moment: nothing else in this process runs meanwhile."""
+"""Jobs of one page: few, because no other task runs while they are parsed."""
 YIELD_JOBS = 50
-"""Jobs that are written in one go; then whatever else runs in this process has its turn."""
+"""Jobs that are written before other tasks of this process run."""
 RETRY_AFTER_SECONDS = 5
 _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
 
 class Exports:
-    """The exports of one process: so many at once, each a page in memory."""
+    """The exports of one process, at most `at_once_max` at the same time, each with one page in memory."""
 
     def __init__(self, database: Database, access: Access, *, at_once_max: int):
         self._database = database
@@ -43,13 +43,13 @@ class Exports:
         self._running = 0
 
     async def begin(self, caller: Caller, requested: ExportQuery, cursors: Cursors) -> StreamingResponse:
-        """The jobs of a list as a file, in the list's order. Raises what the list would, and `Unavailable` when too many are under way."""
+        """The jobs of a list as a file, in the order of the list. Raises as the list does, and `Unavailable` if too many exports run."""
         if self._running >= self._at_once_max:
-            detail = "too many exports are under way"
+            detail = "too many exports are running"
             raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
         self._running += 1
         try:
-            # Read before the answer begins, for what is wrong with the request to be answered.
+            # The first page is read before the response begins, so that errors of the request have a status.
             first = await self._page(caller, requested, cursors, None)
         except BaseException:
             self._running -= 1
@@ -57,7 +57,7 @@ class Exports:
         return _ExportResponse(self, self._content(caller, requested, cursors, first), requested.format)
 
     def ended(self) -> None:
-        """One of them is over, however it ended."""
+        """Called when an export has ended, completed or not."""
         self._running -= 1
 
     async def _content(
@@ -66,8 +66,8 @@ class Exports:
         if requested.format == "csv":
             yield file_formats.format_heading().encode()
         while True:
-            for begins in range(0, len(page.data), YIELD_JOBS):
-                yield _format(page.data[begins : begins + YIELD_JOBS], requested.format)
+            for offset in range(0, len(page.data), YIELD_JOBS):
+                yield _format(page.data[offset : offset + YIELD_JOBS], requested.format)
                 await asyncio.sleep(0)
             if page.next_cursor is None:
                 return
@@ -75,18 +75,18 @@ class Exports:
 
     async def _page(self, caller: Caller, requested: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
         async with self._database.searching() as session:
-            # A file may take long: the access of whoever reads it may end meanwhile.
+            # An export can take long, and the caller can lose access meanwhile.
             current = await self._access.recheck(session, caller)
             return await search.list_jobs(session, current, requested, cursors.paging(PAGE_JOBS, cursor))
 
 
 class _ExportResponse(StreamingResponse):
-    """An answer that gives its place to another export when it is over, sent or not."""
+    """A response that calls `Exports.ended` at its end, sent completely or not."""
 
-    def __init__(self, exports: Exports, content: AsyncIterator[bytes], form: Format):
-        name = f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"
+    def __init__(self, exports: Exports, content: AsyncIterator[bytes], file_format: Format):
+        name = f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{file_format}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        super().__init__(content, headers=headers, media_type=_MEDIA_TYPES[form])
+        super().__init__(content, headers=headers, media_type=_MEDIA_TYPES[file_format])
         self._exports = exports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ class _ExportResponse(StreamingResponse):
             self._exports.ended()
 
 
-def _format(jobs: list[Job], form: Format) -> bytes:
-    if form == "csv":
+def _format(jobs: list[Job], file_format: Format) -> bytes:
+    if file_format == "csv":
         return file_formats.format_rows(jobs).encode()
     return b"".join(job.__pydantic_serializer__.to_json(job) + b"\n" for job in jobs)

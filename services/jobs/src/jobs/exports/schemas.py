@@ -1,4 +1,4 @@
-"""Which jobs are exported, and in which format."""
+"""The parameters of an export."""
 
 from typing import Literal
 
@@ -8,8 +8,8 @@ from jobs.search import JobFilters
 
 
 class ExportQuery(JobFilters):
-    """Which jobs, in which form."""
+    """Which jobs are exported, and in which format."""
 
     format: Literal["csv", "ndjson"] = Field(
-        "csv", description="`csv`: one row a job; `ndjson`: one JSON document a line."
+        "csv", description="`csv`: one row per job. `ndjson`: one JSON document per line."
     )

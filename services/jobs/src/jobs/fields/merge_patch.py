@@ -1,8 +1,8 @@
-"""JSON Merge Patch (RFC 7396) of a model: a named member replaces, null removes, objects are patched recursively.
+"""JSON Merge Patch (RFC 7396) of a model: a member replaces, null removes, objects are patched recursively.
 
-A patch is checked twice. First each named value must be one that the model's field could hold, whatever the resource is. Then the named
-members, as they would be after the patch, must be accepted by the model. Members that the patch leaves out are not checked, so what was
-accepted once never blocks a change elsewhere.
+A patch is validated twice. First, each member must be valid for the field of the model, independent of the resource (`patch_schema`).
+Then the patched members must be accepted by the model (`apply_patch`). Members that the patch omits are not validated, so a stored value
+that is no longer valid does not block other changes.
 """
 
 import types
@@ -63,7 +63,7 @@ MetadataPatch = Annotated[
         }
     ),
 ]
-"""Keys to set, and with null those to remove."""
+"""Metadata keys to set; null removes a key."""
 
 
 def patch_schema(
@@ -74,9 +74,9 @@ def patch_schema(
     instead: Mapping[str, Any],
     refused: Mapping[str, str],
 ) -> GetPydanticSchema:
-    """Makes a `dict` field hold a patch of this model, published under this name: the members named, each in its stored form or null.
+    """The schema of a patch of this model, with `name` in OpenAPI. A `dict` field with it holds the members in their stored form.
 
-    `instead` gives other types for some members; `refused` are members that no patch may name, each with the reason that is told.
+    `instead` has other types for some members. `refused` has members that no patch may contain, each with the message of the refusal.
     """
     fields: dict[str, Any] = {
         member: (instead.get(member) or _patch_type(field), _patch_field(field))
@@ -88,7 +88,7 @@ def patch_schema(
     patch = create_model(
         name,
         __base__=Input,
-        __doc__="What is to change: a member that is left out stays, null removes it, an object is patched member by member.",
+        __doc__="A patch: an omitted member stays, null removes it, an object is patched member by member.",
         __cls_kwargs__={"json_schema_extra": {"examples": [dict(example)]}},
         **fields,
     )
@@ -98,16 +98,16 @@ def patch_schema(
 
 
 def merge_patch_body(name: str) -> dict[str, Any]:
-    """For the `openapi_extra` of a route whose body is the patch of this name: that its own media type is accepted, too."""
+    """The `openapi_extra` of a route whose body is this patch: its own media type is accepted, too."""
     return {"requestBody": {"content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}}
 
 
-def apply_patch(model: type[Input], known: BaseModel, patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that the patch names as they are to be stored, once it is applied to what is known.
+def apply_patch(model: type[Input], present: BaseModel, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply a patch to the present value; returns the patched members in their stored form.
 
-    A member that is removed becomes what the model has for one that is left out. Raises `Invalid` with all that the model refuses.
+    A removed member gets the default of the model. Raises `Invalid` with all violations.
     """
-    merged = merge(as_document(model, known), patch)
+    merged = merge(as_document(model, present), patch)
     checked = model.model_construct()
     violations = []
     for member in patch:
@@ -123,16 +123,16 @@ def apply_patch(model: type[Input], known: BaseModel, patch: Mapping[str, Any]) 
 
 
 def parse_document(model: type[InputT], document: Mapping[str, Any]) -> InputT:
-    """What a document asks for. Raises `Invalid` with all that the model refuses."""
+    """Validate a document. Raises `Invalid` with all violations."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise invalid(*_violations(error)) from error
 
 
-def as_document(model: type[Input], known: BaseModel) -> dict[str, Any]:
-    """What is known, as a client would ask for it."""
-    return known.model_dump(mode="json", exclude_none=True, include=set(model.model_fields))
+def as_document(model: type[Input], present: BaseModel) -> dict[str, Any]:
+    """The present value as a document that the model accepts."""
+    return present.model_dump(mode="json", exclude_none=True, include=set(model.model_fields))
 
 
 def merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _stored(value: object) -> object:
 
 
 def _patch_type(field: FieldInfo) -> Any:
-    """The type of a member in a patch: what its field holds, or null where the field can be left out."""
+    """The type of a member in a patch: that of its field, or null unless the field is required."""
     kind = _nested_patch_type(field.annotation)
     if field.metadata:
         kind = Annotated.__class_getitem__((kind, *field.metadata))  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ def _patch_type(field: FieldInfo) -> Any:
 
 
 def _nested_patch_type(annotation: Any) -> Any:
-    """The annotation with patches of models in place of the models themselves."""
+    """The annotation, with models replaced by their patch models."""
     if isinstance(annotation, type) and issubclass(annotation, Input):
         return _patch_model(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
@@ -188,7 +188,7 @@ def _patch_model(model: type[Input]) -> type[Input]:
 
 
 def _patch_field(field: FieldInfo) -> Any:
-    # A factory, so that no default is published: what is left out is not null but stays as it is.
+    # A factory, so that OpenAPI shows no default: an omitted member is not null, it stays.
     return Field(default_factory=_absent, description=field.description)
 
 

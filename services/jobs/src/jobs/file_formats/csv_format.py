@@ -1,7 +1,7 @@
 """Jobs as CSV rows, in both directions: an import reads the columns that an export writes.
 
-A column is named by the path of its field (`contact.phone`). Lists, metadata and actions are JSON in one cell. Text that a spreadsheet
-would take for a formula is written with a leading apostrophe, which is dropped when it is read.
+The name of a column is the path of its field (`contact.phone`). Lists, metadata and actions are JSON in one cell. Text that a
+spreadsheet would interpret as a formula is written with a leading apostrophe, which the import removes.
 """
 
 import csv
@@ -21,6 +21,7 @@ from shared.errors import BadRequest, Invalid, Violation
 from shared.events.jobs import ActionState
 
 NAME_SHOWN_MAX = 100
+"""Characters of an unknown column name that a violation shows."""
 
 CellKind = Literal["text", "integer", "number", "json"]
 
@@ -38,8 +39,7 @@ _KINDS: Mapping[str, CellKind] = MappingProxyType(
     }
 )
 _EXPORT_ONLY = ("id", "status", "version", "created_at", "updated_at")
-"""Columns that an export adds and an import passes over."""
-
+"""Columns that an export adds and an import ignores."""
 _IMPORTED = tuple(
     path
     for name in JobIn.model_fields
@@ -61,14 +61,14 @@ _DECIMAL = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?",
 
 @dataclass(frozen=True, slots=True)
 class CsvColumns:
-    """The columns of one file, in its order."""
+    """The columns of one file, in their order."""
 
     names: tuple[str, ...]
 
-    def job(self, cells: Sequence[str], *, names_merchant: bool) -> JobIn:
-        """The job that a row asks for. Raises `Invalid`."""
+    def parse_job(self, cells: Sequence[str], *, names_merchant: bool) -> JobIn:
+        """The job of a row. Raises `Invalid`."""
         if len(cells) != len(self.names):
-            message = f"expected {len(self.names)} cells as in the first row, found {len(cells)}"
+            message = f"expected {len(self.names)} cells, as in the first row; found {len(cells)}"
             raise _refused(Violation("", "cells_count", message))
         document: dict[str, Any] = {}
         violations = []
@@ -85,35 +85,35 @@ class CsvColumns:
 
 
 def parse_heading(cells: Sequence[str]) -> CsvColumns:
-    """The columns that a file's first row names. Raises `Invalid`: column_unknown, column_twice, column_missing."""
+    """The columns that the first row of a file names. Raises `Invalid`: column_unknown, column_twice, column_missing."""
     names = tuple(cell.strip() for cell in cells)
     violations = [
-        Violation("", "column_unknown", f"column {place}: there is nothing named {name[:NAME_SHOWN_MAX]!r}")
+        Violation("", "column_unknown", f"column {place}: no field has the name {name[:NAME_SHOWN_MAX]!r}")
         for place, name in enumerate(names, start=1)
         if name not in COLUMNS
     ]
     violations += [
-        Violation("", "column_twice", f"the column {name} stands there twice")
+        Violation("", "column_twice", f"the column {name} is named twice")
         for place, name in enumerate(names)
         if name in COLUMNS and name in names[:place]
     ]
     if not violations and not any(name in _IMPORTED for name in names):
-        violations.append(Violation("", "column_missing", "there is no column that says anything of a job"))
+        violations.append(Violation("", "column_missing", "no column is a field of a job"))
     if violations:
         raise Invalid(
-            "the first row has to name the columns: see errors", *violations, code="columns_invalid", columns=COLUMNS
+            "the first row must name the columns: see errors", *violations, code="columns_invalid", columns=COLUMNS
         )
     return CsvColumns(names)
 
 
 def parse_job(document: Any, *, names_merchant: bool) -> JobIn:
-    """The job that a document asks for, whether it was written for us or exported by us. Raises `Invalid`.
+    """The job of a JSON document, which may be an exported job. Raises `Invalid`.
 
-    What only an answer says is passed over, and the merchant too, unless the one who asks may name it.
+    Read-only fields are ignored, and `merchant_id` too unless the caller may name a merchant (`names_merchant`).
     """
     if isinstance(document, dict):
-        unread = _IGNORED if names_merchant else _IGNORED | {"merchant_id"}
-        document = {name: value for name, value in document.items() if name not in unread}
+        ignored = _IGNORED if names_merchant else _IGNORED | {"merchant_id"}
+        document = {name: value for name, value in document.items() if name not in ignored}
         actions = document.get("actions")
         if isinstance(actions, list):
             document["actions"] = [_as_input(action) for action in actions]
@@ -145,7 +145,7 @@ def _as_input(action: Any) -> Any:
 
 
 def _parse_cell(kind: CellKind, cell: str) -> Any:
-    """What a cell says. Raises `BadRequest` when it is to be JSON and is not; other faults are found with the job's."""
+    """The value of a cell. Raises `BadRequest` for malformed JSON; other errors are found when the job is validated."""
     if kind == "json":
         return parse(cell.encode(), by_parts=True)
     text = cell[1:] if cell[0] == "'" and _FORMULA.match(cell) else cell

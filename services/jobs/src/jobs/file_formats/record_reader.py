@@ -1,7 +1,7 @@
-"""Cuts a file that arrives in pieces into records: rows of CSV (RFC 4180), or lines of JSON.
+"""Splits a file that is read in pieces into records: rows of CSV (RFC 4180), or lines of JSON.
 
-Every record knows its first line and the position after it, so reading can resume there. A record that cannot be read carries the
-reason; a fault never costs more than one line.
+Every record has its first line and the position after it, so that reading can continue there. A record that cannot be read has a
+`fault`, which never affects more than one line.
 """
 
 import csv
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 RECORD_BYTES_MAX = 256 * 1024
+"""Largest size of a record; a larger one has the fault `too_long`."""
 BOM = b"\xef\xbb\xbf"
 
 Fault = Literal["encoding", "too_long", "csv_malformed"]
@@ -17,68 +18,68 @@ Fault = Literal["encoding", "too_long", "csv_malformed"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: `cells` of a row, `text` of a line, or the `fault` for which it cannot be read."""
+    """One record: the `cells` of a CSV row, the `text` of a JSON line, or the `fault` that prevents reading."""
 
     line: int
-    """The line on which it begins, from 1."""
+    """Its first line in the file, from 1."""
     next_line: int
     """The line after it."""
     end: int
-    """Bytes of the file up to and including it."""
+    """Bytes of the file before and including it."""
     cells: tuple[str, ...] = ()
     text: str = ""
     fault: Fault | None = None
 
 
 class RecordReader(Protocol):
-    """What cuts a file into records; blank lines are none."""
+    """Splits a file into records. Blank lines are skipped."""
 
     def feed(self, piece: bytes) -> Iterator[Record]:
         """The records that this piece completes."""
 
     def finish(self) -> Iterator[Record]:
-        """The last record, when the file does not end with a line break."""
+        """The last record, if the file does not end with a line break."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line with its break; without content when it is too long to be looked at."""
+    """A line with its line break; the content is None if it is too long."""
 
     content: bytes | None
     size: int
 
 
 class _LineSplitter:
-    """Cuts pieces into lines, and holds no more of an endless one than the longest that is read."""
+    """Splits pieces into lines. Of a line that is too long it holds at most `RECORD_BYTES_MAX` bytes."""
 
     def __init__(self) -> None:
-        self._begun = b""
-        self._dropped = 0
+        self._partial = b""
+        self._dropped_bytes = 0
 
     def feed(self, piece: bytes) -> list[_Line]:
         whole, line_break, rest = piece.rpartition(b"\n")
         if not line_break:
-            self._begin(rest)
+            self._append(rest)
             return []
         lines = [content + line_break for content in whole.split(line_break)]
-        found = [self._completed(lines[0]), *(_line(content) for content in lines[1:])]
-        self._begin(rest)
+        found = [self._complete(lines[0]), *(_line(content) for content in lines[1:])]
+        self._append(rest)
         return found
 
     def finish(self) -> list[_Line]:
-        return [self._completed(b"")] if self._begun or self._dropped else []
+        return [self._complete(b"")] if self._partial or self._dropped_bytes else []
 
-    def _begin(self, content: bytes) -> None:
-        self._begun += content
-        if len(self._begun) > RECORD_BYTES_MAX:
-            self._dropped += len(self._begun)
-            self._begun = b""
+    def _append(self, content: bytes) -> None:
+        self._partial += content
+        if len(self._partial) > RECORD_BYTES_MAX:
+            self._dropped_bytes += len(self._partial)
+            self._partial = b""
 
-    def _completed(self, content: bytes) -> _Line:
-        line = _line(self._begun + content)
-        if self._dropped:
-            line = _Line(None, self._dropped + line.size)
-        self._begun, self._dropped = b"", 0
+    def _complete(self, content: bytes) -> _Line:
+        line = _line(self._partial + content)
+        if self._dropped_bytes:
+            line = _Line(None, self._dropped_bytes + line.size)
+        self._partial, self._dropped_bytes = b"", 0
         return line
 
 
@@ -87,7 +88,7 @@ def _line(content: bytes) -> _Line:
 
 
 class LineReader:
-    """Records that are lines."""
+    """Reads each line as a record."""
 
     def __init__(self, *, position: int = 0, line: int = 1):
         self._lines = _LineSplitter()
@@ -120,14 +121,14 @@ def _decoded(line: _Line) -> tuple[str, Fault | None]:
 
 
 class CsvReader:
-    """Records that are rows of a CSV file; a quoted cell may hold line breaks.
+    """Reads each row of a CSV file as a record; a quoted cell can contain line breaks.
 
-    A quote that is never closed would swallow the rest of the file. So where a row cannot be read only its first line is given up, and
-    the next line is taken for the beginning of a row.
+    A quote that is not closed would consume the rest of the file. So if a row cannot be read, only its first line is a faulty record,
+    and the next line is read as the beginning of a row.
     """
 
     def __init__(self, *, position: int = 0, line: int = 1):
-        # One limit for the whole process, which `RECORD_BYTES_MAX` is meant to be the only one of.
+        # The limit of the csv module is global and smaller by default; `RECORD_BYTES_MAX` is checked here.
         csv.field_size_limit(RECORD_BYTES_MAX)
         self._lines = _LineSplitter()
         self._waiting: list[_Line] = []
@@ -154,7 +155,7 @@ class CsvReader:
                         yield row
             except csv.Error:
                 if source.exhausted and not at_end:
-                    # Within a quoted cell: the rest of the row is still to come.
+                    # Inside a quoted cell: the rest of the row is in the next piece.
                     break
                 yield self._record(lines[taken : taken + 1], fault="csv_malformed")
                 taken += 1
@@ -171,7 +172,7 @@ class CsvReader:
 
 
 class _Unreadable(Exception):
-    """A line of a row cannot be read."""
+    """A line of a row cannot be read, for this fault."""
 
     def __init__(self, fault: Fault):
         super().__init__(fault)
@@ -179,13 +180,13 @@ class _Unreadable(Exception):
 
 
 class _CsvSource:
-    """Hands lines to the csv module, which takes one after the other until a row is complete."""
+    """Iterates over lines for the csv module, which reads as many as a row has."""
 
     def __init__(self, lines: list[_Line], first: int):
         self._all = lines
         self.next = first
         self.size = 0
-        """Bytes of the row so far."""
+        """Bytes of the row that were read so far."""
         self.exhausted = False
 
     def __iter__(self) -> "_CsvSource":

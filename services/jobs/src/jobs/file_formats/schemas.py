@@ -1,8 +1,8 @@
-"""The formats of files, by media type."""
+"""The file formats and their media types."""
 
 from typing import Literal
 
 Format = Literal["csv", "ndjson"]
 
 FORMATS: dict[str, Format] = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
-"""By the media type of the file."""
+"""The format of each media type."""

@@ -1,6 +1,6 @@
 """Batch writer: writes the jobs and errors of a batch of rows, together with the position reached.
 
-A row becomes either a job or an error, and is read once: the next worker continues after the last row that was written.
+Each row results in a job or an error, exactly once: the next turn continues after the last row that was written.
 """
 
 from collections.abc import Sequence
@@ -35,18 +35,19 @@ from shared.errors import (
 from shared.messaging import outbox
 
 DETAIL_CHARS_MAX = 1_000
+"""Stored length of the detail of an error."""
 UNAVAILABLE_TURNS_MAX = 8
-"""Turns in a row that may end because something is not known here yet; then the row is an error."""
+"""Turns in a row that `Unavailable` may end, while events of identity are delayed; then the row is an error."""
 _FAULTS: dict[Fault, str] = {
-    "encoding": "this is not UTF-8",
-    "too_long": f"a row may have {RECORD_BYTES_MAX} bytes at most; is there a quote that is never closed?",
-    "csv_malformed": "this is no row of a CSV file: a quote is missing, or stands where none may stand",
+    "encoding": "the row is not UTF-8",
+    "too_long": f"a row can have at most {RECORD_BYTES_MAX} bytes; probably a quote is not closed",
+    "csv_malformed": "the row is not valid CSV: a quote is missing or misplaced",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row of the file, and the job that it asks for, or why it asks for none."""
+    """One row of the file, and its job or the refusal."""
 
     record: Record
     requested: JobIn | WaybillError
@@ -54,11 +55,11 @@ class FileRow:
 
 
 class _UndoDryRun(Exception):
-    """Ends a dry run."""
+    """Rolls back the jobs of a dry run."""
 
 
 def parse_row(lease: Lease, record: Record) -> FileRow:
-    """What a record asks for."""
+    """Parse and check a record."""
     try:
         requested = _parse_job(lease, record)
     except (BadRequest, Invalid) as refusal:
@@ -67,9 +68,9 @@ def parse_row(lease: Lease, record: Record) -> FileRow:
 
 
 async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]) -> None:
-    """Create the jobs that these rows ask for, as whoever asked for the import; the import fails when they may not any more.
+    """Create the jobs of these rows for the caller that requested the import. The import fails if that caller has lost access.
 
-    Raises `LeaseLost`, or `Unavailable` when the rows should be tried again later.
+    Raises `LeaseLost`, or `Unavailable` if the rows must be retried later.
     """
     row = await operations.lock_for_update(session, lease)
     try:
@@ -89,7 +90,7 @@ async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows:
 
 
 async def finish_import(session: AsyncSession, lease: Lease) -> None:
-    """All rows are done. Raises `LeaseLost`."""
+    """End an import whose rows are all handled. Raises `LeaseLost`."""
     row = await operations.lock_for_update(session, lease)
     row.bytes_done = row.bytes_total
     await operations.end_import(session, row, "succeeded")
@@ -100,7 +101,9 @@ def _parse_job(lease: Lease, record: Record) -> JobIn:
         raise Invalid(_FAULTS[record.fault], code=record.fault)
     names_merchant = lease.row.merchant_id is None
     if lease.format == "csv":
-        requested = file_formats.CsvColumns(tuple(lease.row.columns)).job(record.cells, names_merchant=names_merchant)
+        requested = file_formats.CsvColumns(tuple(lease.row.columns)).parse_job(
+            record.cells, names_merchant=names_merchant
+        )
     else:
         requested = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
     if requested.merchant_id is None:
@@ -109,7 +112,7 @@ def _parse_job(lease: Lease, record: Record) -> JobIn:
 
 
 def _reference_in(lease: Lease, record: Record) -> str | None:
-    """The reference of a row that asks for no job, as far as it can be read."""
+    """The reference of a refused row, if it can be read."""
     if record.cells:
         document: object = dict(zip(lease.row.columns, record.cells, strict=False))
     else:
@@ -133,7 +136,7 @@ async def _create(
             if lease.row.dry_run:
                 raise _UndoDryRun
     except _UndoDryRun:
-        # A dry run has seen what would become of these rows, and keeps no more than what the next ones have to know.
+        # Of a dry run only the references of its rows are stored, to refuse later rows that repeat them.
         created = await _refuse_repeated_references(session, lease, created)
     for result in created:
         if isinstance(result, Unavailable) and lease.row.failures < UNAVAILABLE_TURNS_MAX:
@@ -148,26 +151,28 @@ async def _create(
 async def _refuse_repeated_references(
     session: AsyncSession, lease: Lease, results: Sequence[Written | WaybillError]
 ) -> list[Written | WaybillError]:
-    """What would become of these in a dry run, given the references of the rows before."""
-    met = {
-        place: (one.answer.merchant_id, one.answer.reference_id)
-        for place, one in enumerate(results)
+    """The results of a dry run, with a refusal for each reference that an earlier row has used."""
+    references = {
+        index: (one.answer.merchant_id, one.answer.reference_id)
+        for index, one in enumerate(results)
         if isinstance(one, Written) and isinstance(one.answer, Job) and one.answer.reference_id is not None
     }
-    if not met:
+    if not references:
         return list(results)
-    known = [
+    rows = [
         {"import_id": lease.id, "merchant_id": merchant_id, "reference_id": reference_id}
-        for merchant_id, reference_id in met.values()
+        for merchant_id, reference_id in references.values()
     ]
     columns = (col(ImportReferenceRow.merchant_id), col(ImportReferenceRow.reference_id))
-    kept = await session.execute(insert(ImportReferenceRow).values(known).on_conflict_do_nothing().returning(*columns))
-    new = {(row.merchant_id, row.reference_id) for row in kept}
+    inserted = await session.execute(
+        insert(ImportReferenceRow).values(rows).on_conflict_do_nothing().returning(*columns)
+    )
+    new = {(row.merchant_id, row.reference_id) for row in inserted}
     return [
         Conflict("an earlier row of this file has the same reference_id", code="reference_id_taken")
-        if place in met and met[place] not in new
+        if index in references and references[index] not in new
         else one
-        for place, one in enumerate(results)
+        for index, one in enumerate(results)
     ]
 
 

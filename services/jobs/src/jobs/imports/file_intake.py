@@ -1,6 +1,6 @@
 """File intake: stores the file of an import piece by piece, never whole in memory.
 
-Until the file is complete, the import is neither shown nor worked on; it is deleted when the client goes away.
+Until the file is complete, the import is neither shown nor handled; it is deleted if the client disconnects.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from shared.ids import new_id
 from shared.postgres.database import Database
 
 UPLOADING_MAX = 10
-"""Files of one tenant that are arriving at once."""
+"""Files of one tenant that are being received at the same time."""
 WAITING_MAX = 20
 """Imports of one tenant that have not ended yet."""
 RETRY_AFTER_SECONDS = 30
@@ -35,7 +35,7 @@ ACCEPTED = 202
 
 @dataclass(frozen=True, slots=True)
 class _FirstRow:
-    """Where the first row begins, and what the columns are called."""
+    """The position of the first row, and the columns of a CSV file."""
 
     position: int
     line: int
@@ -45,26 +45,26 @@ class _FirstRow:
 async def receive(
     database: Database, transactions: Transactions, caller: Caller, requested: ImportQuery, upload: Upload
 ) -> Response:
-    """Take in a file and have its jobs created in the background; the answer shows the import.
+    """Store a file, so that the worker creates its jobs. The response shows the import.
 
-    Raises `Invalid` (merchant, or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (empty,
-    or it has not arrived completely).
+    Raises `Invalid` (merchant or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (the file
+    is empty or incomplete).
     """
     row = await _create_import(transactions, caller, requested, upload)
     try:
-        beginning: _FirstRow | None = None
+        first_row: _FirstRow | None = None
         bytes_total = 0
         async for piece in upload.pieces(PIECE_BYTES):
-            if beginning is None:
-                beginning = _find_first_row(piece, FORMATS[upload.media_type])
+            if first_row is None:
+                first_row = _find_first_row(piece, FORMATS[upload.media_type])
             await _store_piece(database, row.id, bytes_total // PIECE_BYTES, piece)
             bytes_total += len(piece)
-        if beginning is None:
+        if first_row is None:
             raise BadRequest("the file is empty", code="body_missing")
-        queue = partial(_enqueue, import_id=row.id, beginning=beginning, bytes_total=bytes_total)
+        queue = partial(_enqueue, import_id=row.id, first_row=first_row, bytes_total=bytes_total)
         return await upload.accept(queue, ACCEPTED)
     finally:
-        # Nothing is left of a file that was not accepted; should that fail here, it is swept away later.
+        # Deletes the file unless it was accepted. If this fails, the sweep of the worker deletes it.
         with suppress(Exception):
             await _discard(database, row.id)
 
@@ -76,7 +76,7 @@ async def _create_import(
         await _require_merchant(session, caller, requested.merchant_id)
         await _require_quota(session, caller.tenant_id, UPLOADING_MAX, "uploading")
         if not upload.keyed:
-            # A repeat gets the answer of the first, however many are waiting; whether it is one shows when it is complete.
+            # With an Idempotency-Key this can be a repetition, which must get the first response; that is known when the file is complete.
             await _require_quota(session, caller.tenant_id, WAITING_MAX, "queued", "running")
         now = datetime.now(UTC)
         principal = caller.principal
@@ -115,7 +115,7 @@ async def _require_merchant(session: AsyncSession, caller: Caller, merchant_id: 
         return
     if caller.kind == "merchant":
         if merchant_id != caller.subject_id:
-            raise _wrong_merchant("merchant_not_yours", "a merchant imports for itself alone: leave this out")
+            raise _wrong_merchant("merchant_not_yours", "a merchant imports only its own jobs: omit this")
     elif (caller.tenant_id, merchant_id) not in await reference_data.get_merchants(session, {merchant_id}):
         raise _wrong_merchant("merchant_unknown", "no merchant of this tenant has this id")
 
@@ -135,14 +135,14 @@ async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int
 
 
 def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
-    """Where the rows begin, from the first piece of a file. Raises `Invalid` unless the first row of a CSV file names columns."""
+    """Find the first row in the first piece of a file. Raises `Invalid` unless a CSV file begins with a row that names columns."""
     position = len(BOM) if piece.startswith(BOM) else 0
     if file_format == "ndjson":
         return _FirstRow(position, 1)
     rows = CsvReader(position=position)
     heading = next(rows.feed(piece[position:]), None) or next(rows.finish(), None)
     if heading is None or heading.fault is not None:
-        raise Invalid("the first row has to name the columns, in UTF-8", code="columns_unreadable")
+        raise Invalid("the first row must name the columns, in UTF-8", code="columns_unreadable")
     named = file_formats.parse_heading(heading.cells)
     return _FirstRow(heading.end, heading.next_line, named.names)
 
@@ -150,21 +150,21 @@ def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
 async def _store_piece(database: Database, import_id: str, number: int, piece: bytes) -> None:
     async with database.transaction() as session:
         await session.execute(insert(PieceRow).values(import_id=import_id, number=number, content=piece))
-        arriving = update(ImportRow).where(col(ImportRow.id) == import_id)
-        await session.execute(arriving.values(touched_at=func.now()))
+        uploading = update(ImportRow).where(col(ImportRow.id) == import_id)
+        await session.execute(uploading.values(touched_at=func.now()))
 
 
-async def _enqueue(session: AsyncSession, *, import_id: str, beginning: _FirstRow, bytes_total: int) -> Import:
-    """The file is complete: have it worked on."""
-    arriving = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
-    row = (await session.execute(arriving)).scalar_one()
+async def _enqueue(session: AsyncSession, *, import_id: str, first_row: _FirstRow, bytes_total: int) -> Import:
+    """Queue an import whose file is complete."""
+    uploading = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
+    row = (await session.execute(uploading)).scalar_one()
     await _require_quota(session, row.tenant_id, WAITING_MAX, "queued", "running")
     row.status = "queued"
-    row.columns = list(beginning.columns)
-    row.bytes_done, row.next_line = beginning.position, beginning.line
+    row.columns = list(first_row.columns)
+    row.bytes_done, row.next_line = first_row.position, first_row.line
     row.bytes_total = bytes_total
     await session.flush()
-    # Its turn is reckoned by the database's clock.
+    # Turns are compared by the clock of the database.
     await session.execute(update(ImportRow).where(col(ImportRow.id) == import_id).values(turn_at=func.now()))
     operations.announce_work(session)
     return queries.view(row)
@@ -172,5 +172,5 @@ async def _enqueue(session: AsyncSession, *, import_id: str, beginning: _FirstRo
 
 async def _discard(database: Database, import_id: str) -> None:
     async with database.transaction() as session:
-        arriving = col(ImportRow.status) == "uploading"
-        await session.execute(delete(ImportRow).where(col(ImportRow.id) == import_id, arriving))
+        uploading = col(ImportRow.status) == "uploading"
+        await session.execute(delete(ImportRow).where(col(ImportRow.id) == import_id, uploading))

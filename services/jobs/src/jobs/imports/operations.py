@@ -1,8 +1,7 @@
-"""Imports and their leases: which import is worked on, by which worker, until when.
+"""Imports and their leases: which worker handles an import, and until when.
 
-A worker holds the lease of an import and works in short turns, so that a small import need not wait for a large one. The results of a
-turn are written together with the position reached, and only while the lease is held: a worker that dies, or is slower than it
-believes, neither loses a row nor repeats one.
+A worker holds the lease of an import for a short turn, so that a small import does not wait for a large one. Each transaction writes
+results together with the position reached, and only while the lease is held: a worker that dies or is slow neither loses nor repeats a row.
 """
 
 from dataclasses import dataclass
@@ -24,10 +23,13 @@ from shared.errors import Conflict, WaybillError
 
 PERMISSION = "orders.jobs.write"
 LEASE_SECONDS = 10
+"""Seconds after which another worker can claim the import, unless the lease is renewed."""
 ABANDONED_HOURS = 1
-"""A file of which nothing has arrived for so long will never be complete."""
+"""Hours without a new piece after which a file is deleted."""
 KEPT_DAYS = 90
+"""Days after which an ended import is deleted."""
 STALE_DELETED_MAX = 10
+"""Imports deleted by one statement."""
 _ROUTE = RouteAccess("requires", PERMISSION, ADMINISTRATION | {"pair"})
 _UNFINISHED = ("queued", "running")
 _WORK_ANNOUNCED = "imports_announced"
@@ -53,12 +55,12 @@ _DELETE_STALE = (
 
 
 class LeaseLost(Exception):
-    """The import is not this worker's any more: it was cancelled, or another has taken it over."""
+    """This worker no longer holds the lease: the import was cancelled, or another worker has claimed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An import that one worker works on, as it was when its turn began."""
+    """An import that a worker holds, as it was when the turn began."""
 
     row: ImportRow
     token: UUID
@@ -72,7 +74,7 @@ class Lease:
         return "csv" if self.row.format == "csv" else "ndjson"
 
     def caller(self) -> Caller:
-        """The caller who asked for it, as far as `Access.recheck` needs it."""
+        """The caller that requested the import, with the fields that `Access.recheck` needs."""
         row = self.row
         principal = Principal(
             credential_id=row.credential_id,
@@ -85,7 +87,7 @@ class Lease:
 
 
 async def cancel(session: AsyncSession, caller: Caller, import_id: str) -> Import:
-    """End an import after the rows that are under way; what it has created stays. Raises `NotFound` or `Conflict`."""
+    """Cancel an import. The jobs that it has created stay. Raises `NotFound`, or `Conflict` if it has ended in another way."""
     row = await get_row(session, visible_to(caller).with_for_update(), import_id)
     if row.status in _UNFINISHED:
         await end_import(session, row, "cancelled")
@@ -95,20 +97,17 @@ async def cancel(session: AsyncSession, caller: Caller, import_id: str) -> Impor
 
 
 def announce_work(session: AsyncSession) -> None:
-    """Say in this session's transaction that there is work, for a worker of this very process to notice."""
+    """Mark this transaction as one that queued an import, so that the worker of this process starts after the commit."""
     session.info[_WORK_ANNOUNCED] = True
 
 
 def take_announcement(session: AsyncSession) -> bool:
-    """Whether this session's transaction has brought work."""
+    """True if the transaction was marked by `announce_work`. Removes the mark."""
     return bool(session.info.pop(_WORK_ANNOUNCED, False))
 
 
-# -- their turns -----------------------------------------------------------------------------------------------------------
-
-
 async def claim(session: AsyncSession) -> Lease | None:
-    """The import that has waited longest for its turn; None when there is nothing to do."""
+    """Take the lease of the import that has waited longest for a turn; None if no import waits."""
     free = or_(col(ImportRow.leased_until).is_(None), col(ImportRow.leased_until) < func.now())
     due = (
         select(ImportRow)
@@ -129,7 +128,7 @@ async def claim(session: AsyncSession) -> Lease | None:
 
 
 async def lock_for_update(session: AsyncSession, lease: Lease) -> ImportRow:
-    """The import, locked for a change by the holder of its lease, which is renewed. Raises `LeaseLost`."""
+    """Lock the import of a lease for a change, and renew the lease. Raises `LeaseLost`."""
     wanted = select(ImportRow).where(col(ImportRow.id) == lease.id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is None or row.lease_token != lease.token or row.status != "running":
@@ -139,24 +138,24 @@ async def lock_for_update(session: AsyncSession, lease: Lease) -> ImportRow:
 
 
 async def release(session: AsyncSession, lease: Lease, *, delay_seconds: float, failed: bool) -> None:
-    """Give the lease back: the import waits for its next turn, at least so long. Nothing happens when it is not held any more."""
-    held = update(ImportRow).where(
+    """Release the lease. The next turn comes after at least `delay_seconds`. Does nothing if the lease is no longer held."""
+    leased = update(ImportRow).where(
         col(ImportRow.id) == lease.id, col(ImportRow.lease_token) == lease.token, col(ImportRow.status) == "running"
     )
     turn_at = func.now() + timedelta(seconds=delay_seconds)
     failures = col(ImportRow.failures) + int(failed)
-    await session.execute(held.values(lease_token=None, leased_until=None, turn_at=turn_at, failures=failures))
+    await session.execute(leased.values(lease_token=None, leased_until=None, turn_at=turn_at, failures=failures))
 
 
 async def _renew(session: AsyncSession, row: ImportRow) -> None:
-    # By the database's clock: those of the workers need not agree.
+    # The clock of the database, since clocks of workers can differ.
     renewed = update(ImportRow).where(col(ImportRow.id) == row.id)
     await session.flush()
     await session.execute(renewed.values(leased_until=func.now() + timedelta(seconds=LEASE_SECONDS)))
 
 
 async def end_import(session: AsyncSession, row: ImportRow, status: str, reason: WaybillError | None = None) -> None:
-    """The import is over: its file is thrown away, the list of its errors stays."""
+    """Set the final status of an import and delete its file. Its errors stay."""
     row.status = status
     row.finished_at = datetime.now(UTC)
     row.lease_token = row.leased_until = None
@@ -168,12 +167,12 @@ async def end_import(session: AsyncSession, row: ImportRow, status: str, reason:
 
 
 async def drop_pieces(session: AsyncSession, import_id: str, *, before: int | None = None) -> None:
-    """Throw away the file of an import, or the pieces of it that are done."""
+    """Delete the file of an import, or only its pieces before number `before`."""
     unneeded = delete(PieceRow).where(col(PieceRow.import_id) == import_id)
     await session.execute(unneeded if before is None else unneeded.where(col(PieceRow.number) < before))
 
 
 async def delete_stale(session: AsyncSession) -> None:
-    """Forget files that will never be complete, and imports that ended long ago; a bounded number at a time."""
+    """Delete abandoned files and imports that ended long ago; a bounded number of each."""
     for statement in _DELETE_STALE:
         await session.execute(statement)

@@ -10,8 +10,6 @@ from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.errors import NotFound
 
-# -- as their owners see them ----------------------------------------------------------------------------------------------
-
 
 async def list_imports(session: AsyncSession, caller: Caller, paging: Paging) -> Page[Import]:
     """A page of imports, newest first."""
@@ -31,7 +29,7 @@ async def get(session: AsyncSession, caller: Caller, import_id: str) -> Import:
 
 
 async def list_errors(session: AsyncSession, caller: Caller, import_id: str, paging: Paging) -> Page[ImportProblem]:
-    """A page of the rows that are no jobs, in the order of the file. Raises `NotFound`."""
+    """A page of the refused rows of an import, in the order of the file. Raises `NotFound`."""
     found = await get_row(session, visible_to(caller), import_id)
     return await page(
         session,
@@ -45,13 +43,13 @@ async def list_errors(session: AsyncSession, caller: Caller, import_id: str, pag
 
 
 def view(row: ImportRow) -> Import:
-    """An import as it looks from outside."""
+    """An import as the API shows it."""
     shown = {name: getattr(row, name) for name in Import.model_fields if name not in ("object", "merchant_id")}
     return Import(**shown, merchant_id=row.for_merchant_id or row.merchant_id)
 
 
 def visible_to(caller: Caller) -> Select[ImportRow]:
-    """The imports that exist for this caller; one whose file is still arriving does not exist yet."""
+    """The imports that the caller may see, without those whose file is being received."""
     found = select(ImportRow).where(
         col(ImportRow.tenant_id) == caller.tenant_id,
         col(ImportRow.livemode) == caller.livemode,
@@ -61,6 +59,7 @@ def visible_to(caller: Caller) -> Select[ImportRow]:
 
 
 async def get_row(session: AsyncSession, visible: Select[ImportRow], import_id: str) -> ImportRow:
+    """One of the visible imports. Raises `NotFound`."""
     row = (await session.execute(visible.where(col(ImportRow.id) == import_id))).scalar_one_or_none()
     if row is None:
         raise NotFound("no such import", code="import_not_found")

@@ -25,7 +25,7 @@ from shared.postgres.database import Database
 
 
 def router(database: Database, *, bytes_max: int) -> Router:
-    """The routes. A file may have `bytes_max` bytes."""
+    """The routes. `bytes_max` is the largest size of a file."""
     routes = Router(tags=["files"])
 
     @routes.post("/v1/jobs/import", status_code=202, response_model=Import)
@@ -36,10 +36,10 @@ def router(database: Database, *, bytes_max: int) -> Router:
     ) -> Response:
         """Import a file of jobs.
 
-        CSV (RFC 4180, UTF-8, the first row names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata`
-        and `actions` are JSON in one cell) or one JSON document a line. A file that `GET /v1/jobs/export` wrote can be read again: what
-        only an answer says is passed over, and for merchants `merchant_id` too. The jobs are created in the background; poll the import
-        that is answered. Each row is judged by itself, as if it had been posted alone.
+        CSV (RFC 4180, UTF-8) or one JSON document per line. The first row of a CSV file names the columns by the paths of a job's
+        fields, such as `contact.phone`; lists, `metadata` and `actions` are JSON in one cell. A file of `GET /v1/jobs/export` can be
+        imported: read-only fields are ignored, and for merchants `merchant_id`, too. The jobs are created in the background; poll the
+        import of the response. Each row is checked on its own, as if it were sent to `POST /v1/jobs`.
         """
         return await file_intake.receive(database, transactions, caller, requested, upload)
 
@@ -48,14 +48,14 @@ def router(database: Database, *, bytes_max: int) -> Router:
     async def list_imports(paging: PageRequest, session: Reading, caller: CurrentCaller) -> Page[Import]:
         """List imports, newest first.
 
-        Merchants see their own, administrators those of the tenant.
+        Merchants see their own imports, administrators those of the tenant.
         """
         return await imports.list_imports(session, caller, paging)
 
     @routes.get("/v1/jobs/imports/{import_id}")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def get_import(import_id: ImportId, session: Reading, caller: CurrentCaller) -> Import:
-        """Read one import: how far it is, what has become of its rows."""
+        """Read one import: its progress and its results."""
         return await imports.get(session, caller, import_id)
 
     @routes.get("/v1/jobs/imports/{import_id}/errors")
@@ -63,18 +63,18 @@ def router(database: Database, *, bytes_max: int) -> Router:
     async def list_import_errors(
         import_id: ImportId, paging: PageRequest, session: Reading, caller: CurrentCaller
     ) -> Page[ImportProblem]:
-        """List the rows of an import that are no jobs, in the order of the file.
+        """List the refused rows of an import, in the order of the file.
 
-        The first 10,000 are kept; `rows_failed` counts all of them.
+        The first 10,000 are stored; `rows_failed` counts all of them.
         """
         return await imports.list_errors(session, caller, import_id, paging)
 
     @routes.post("/v1/jobs/imports/{import_id}/cancel")
     @requires("orders.jobs.write", api_credentials=True)
     async def cancel_import(import_id: ImportId, session: Transaction, caller: CurrentCaller) -> Import:
-        """End an import before its file is done.
+        """Cancel an import.
 
-        What it has created stays. 409 when it has ended already in another way.
+        The jobs that it has created stay. 409 if it has ended in another way.
         """
         return await imports.cancel(session, caller, import_id)
 

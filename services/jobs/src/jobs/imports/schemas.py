@@ -1,4 +1,4 @@
-"""How an import is requested and shown, and its limits."""
+"""The parameters of an import, the import as the API shows it, and its limits."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,39 +11,41 @@ from shared.api.problems import ProblemError
 from shared.ids import MerchantId
 
 ROWS_MAX = 1_000_000
+"""Rows of one file."""
 ERRORS_KEPT_MAX = 10_000
+"""Refused rows of one import that are stored."""
 ImportStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class ImportQuery(Input):
-    """How a file is to be taken."""
+    """The parameters of an import."""
 
-    dry_run: bool = Field(False, description="Only say what would become of each row; nothing is created.")
+    dry_run: bool = Field(False, description="True: only check the rows; no jobs are created.")
     merchant_id: MerchantId | None = Field(
-        None, description="Whose jobs they are where a row names no merchant. Administrators only."
+        None, description="Merchant of the rows that name none. Administrators only."
     )
 
 
 class Import(BaseModel):
-    """A file of jobs that is worked off in the background."""
+    """A file of jobs that is read in the background."""
 
     object: Literal["import"] = "import"
     id: str
     status: ImportStatus
     format: Format
-    dry_run: bool = Field(description="Whether it only says what would become of each row.")
-    merchant_id: str | None = Field(description="Whose jobs they are where a row names no merchant.")
-    rows_total: int | None = Field(description="Rows of the file; null until they are counted.")
-    rows_done: int = Field(description="Rows that were looked at so far.")
-    jobs_created: int = Field(description="Jobs created so far; none in a dry run.")
+    dry_run: bool = Field(description="True if rows are only checked.")
+    merchant_id: str | None = Field(description="Merchant of the rows that name none.")
+    rows_total: int | None = Field(description="Number of rows of the file; null until they are counted.")
+    rows_done: int = Field(description="Number of rows handled so far.")
+    jobs_created: int = Field(description="Number of jobs created so far; 0 in a dry run.")
     rows_failed: int = Field(
-        description=f"Rows that are no jobs; the first {ERRORS_KEPT_MAX} of them are listed under `errors`."
+        description=f"Number of refused rows; the first {ERRORS_KEPT_MAX} are listed under `errors`."
     )
-    bytes_total: int = Field(description="Bytes of the file.")
-    bytes_done: int = Field(description="Bytes of the file that are done.")
-    reason: str | None = Field(description="Why it failed.")
-    reason_code: str | None = Field(description="The same, as a code.")
-    created_by: str = Field(description="Id of the principal that asked for it.")
+    bytes_total: int = Field(description="Size of the file in bytes.")
+    bytes_done: int = Field(description="Bytes of the file that were handled.")
+    reason: str | None = Field(description="Why the import failed.")
+    reason_code: str | None = Field(description="Code of the reason.")
+    created_by: str = Field(description="Id of the principal that requested the import.")
     livemode: bool
     created_at: datetime
     started_at: datetime | None
@@ -51,12 +53,12 @@ class Import(BaseModel):
 
 
 class ImportProblem(BaseModel):
-    """Why one row of a file is no job."""
+    """Why one row of a file was refused."""
 
     object: Literal["import_error"] = "import_error"
-    line: int = Field(description="The line of the file on which the row begins, from 1.")
-    reference_id: str | None = Field(description="The row's reference, as far as it could be read.")
-    status: int = Field(description="What the same job alone would have been answered.")
+    line: int = Field(description="First line of the row in the file, from 1.")
+    reference_id: str | None = Field(description="Reference of the row, if it could be read.")
+    status: int = Field(description="Status that `POST /v1/jobs` would have.")
     code: str
     detail: str
-    errors: list[ProblemError] = Field(description="All that is wrong with the row, with pointers into the job.")
+    errors: list[ProblemError] = Field(description="Violations of the row, with pointers into the job.")

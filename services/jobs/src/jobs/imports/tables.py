@@ -11,6 +11,9 @@ from jobs.registry import Base
 from shared.id_columns import ImportId, MerchantId, TenantId
 from shared.postgres.column_types import BigInt, Instant, SmallInt, Text, TextArray
 
+PIECE_BYTES = 1024 * 1024
+"""Size of every piece of a file but the last."""
+
 
 class ImportRow(Base, table=True):
     """A file of jobs, its actor, and the progress of the import. The worker that handles it holds its lease."""
@@ -102,6 +105,3 @@ class ImportReferenceRow(Base, table=True):
     import_id: ImportId = Field(foreign_key="imports.id", ondelete="CASCADE")
     merchant_id: MerchantId
     reference_id: Text
-
-
-PIECE_BYTES = 1024 * 1024

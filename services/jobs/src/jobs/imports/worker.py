@@ -1,6 +1,6 @@
-"""The worker of imports: takes one import after the other, each for a short turn, and creates its jobs batch by batch.
+"""The worker of imports: claims one import after the other, each for a short turn, and creates its jobs batch by batch.
 
-Any number of workers share the imports of a database. A turn needs no memory of those before: it reads the file from the position
+Any number of workers share the imports of a database. A worker keeps no state between turns: each turn reads the file from the position
 after the last batch that was written.
 """
 
@@ -32,15 +32,17 @@ from shared.postgres.transient_errors import is_transient
 log = structlog.get_logger(__name__)
 
 TURN_SECONDS = 2.0
-"""Others wait no longer than this for each that is before them."""
+"""Length of a turn: an import waits at most this long for each import before it."""
 BATCH_ROWS = 100
 BATCH_BYTES = 1024 * 1024
+"""Rows and bytes of the file in one transaction."""
 YIELD_ROWS = 20
 YIELD_BYTES = 64 * 1024
-"""What is read in one go; then whatever else runs in this process has its turn."""
+"""Rows and bytes that are read before other tasks of this process run."""
 RENEW_SECONDS = 5.0
+"""Interval at which the lease is renewed while rows are counted."""
 FAILURES_MAX = 500
-"""Turns in a row that may come to nothing: hours, in which whatever is out of order can be put right."""
+"""Failed turns in a row after which an import fails: with the delays between turns, some hours in which the cause can be repaired."""
 POLL_SECONDS = 0.5
 SWEEP_SECONDS = 60.0
 DELAY_SECONDS_MIN = 0.5
@@ -49,21 +51,21 @@ STOP_SECONDS = 3.0
 
 
 class ImportWorker:
-    """One replica's worker."""
+    """The worker of one process."""
 
     def __init__(self, database: Database, access: Access, metrics: Metrics):
         self._database = database
         self._access = access
         self._arrived = Wakeup()
-        self._rows = metrics.counter("waybill_jobs_import_rows_total", "Rows of imports that were looked at.")
+        self._rows = metrics.counter("waybill_jobs_import_rows_total", "Rows of imports that were handled.")
         database.after_commit.append(self._notice)
 
     async def run(self) -> None:
-        """Work until cancelled; what was under way is then undone, and somebody else's at once."""
+        """Work until cancelled. The batch in progress is then rolled back, and the lease is released."""
         await periodically(self._next_turn, POLL_SECONDS, wakeup=self._arrived)()
 
     async def sweep(self) -> None:
-        """Delete what stale imports have left."""
+        """Delete abandoned files and old imports."""
         async with self._database.transaction() as session:
             await imports.delete_stale(session)
 
@@ -82,18 +84,16 @@ class ImportWorker:
         except LeaseLost:
             log.info("import_lease_lost", import_id=lease.id)
         except Exception as error:
-            # It stays where the last batch has left it, and is tried again, later each time.
+            # The import keeps the position after its last batch; the next turn comes after an increasing delay.
             failed = True
             failures = lease.row.failures + 1
             delay_seconds = retry_delay_seconds(failures, first=DELAY_SECONDS_MIN, longest=DELAY_SECONDS_MAX)
             expected = isinstance(error, Unavailable) or is_transient(error)
             log.warning("import_delayed", import_id=lease.id, error=repr(error), exc_info=not expected)
             if failures >= FAILURES_MAX:
-                await self._fail(
-                    lease, WaybillError("this could not be done, however often it was tried", code="gave_up")
-                )
+                await self._fail(lease, WaybillError("the import failed too many times in a row", code="gave_up"))
         finally:
-            # Without this it would only be free when the lease has run out.
+            # Otherwise the import would be free only after the lease has expired.
             with suppress(Exception):
                 async with asyncio.timeout(STOP_SECONDS), self._database.transaction() as session:
                     await imports.release(session, lease, delay_seconds=delay_seconds, failed=failed)
@@ -111,16 +111,16 @@ class ImportWorker:
         log.info("import_done", import_id=lease.id)
 
     async def _count(self, lease: Lease) -> bool:
-        """Count the rows before the first job is created; whether there are few enough."""
-        rows_total, held_at = 0, time.monotonic()
+        """Count the rows of the file, before any job is created. Returns False, and fails the import, if there are too many."""
+        rows_total, renewed_at = 0, time.monotonic()
         async for records in self._records(lease):
             rows_total += len(records)
             if rows_total > ROWS_MAX:
-                refusal = Invalid(f"a file may have {ROWS_MAX:,} rows at most: split it", code="too_many_rows")
+                refusal = Invalid(f"a file can have at most {ROWS_MAX:,} rows: split it", code="too_many_rows")
                 await self._fail(lease, refusal)
                 return False
-            if time.monotonic() - held_at > RENEW_SECONDS:
-                held_at = time.monotonic()
+            if time.monotonic() - renewed_at > RENEW_SECONDS:
+                renewed_at = time.monotonic()
                 async with self._database.transaction() as session:
                     await imports.lock_for_update(session, lease)
         async with self._database.transaction() as session:
@@ -133,20 +133,20 @@ class ImportWorker:
 
     async def _batches(self, lease: Lease) -> AsyncIterator[list[FileRow]]:
         batch: list[FileRow] = []
-        begun_at = lease.row.bytes_done
+        batch_begin = lease.row.bytes_done
         async for records in self._records(lease):
             for record in records:
                 batch.append(batch_writer.parse_row(lease, record))
                 if len(batch) % YIELD_ROWS == 0:
                     await asyncio.sleep(0)
-                if len(batch) >= BATCH_ROWS or record.end - begun_at >= BATCH_BYTES:
+                if len(batch) >= BATCH_ROWS or record.end - batch_begin >= BATCH_BYTES:
                     yield batch
-                    batch, begun_at = [], record.end
+                    batch, batch_begin = [], record.end
         if batch:
             yield batch
 
     async def _records(self, lease: Lease) -> AsyncIterator[Sequence[Record]]:
-        """The records that are left, some at a time."""
+        """The records after the position of the import, some at a time."""
         position, line = lease.row.bytes_done, lease.row.next_line
         reader: RecordReader = CsvReader(position=position, line=line)
         if lease.format == "ndjson":
@@ -154,14 +154,14 @@ class ImportWorker:
         while position < lease.row.bytes_total:
             piece = await self._piece(lease, position)
             position += len(piece)
-            for begins in range(0, len(piece), YIELD_BYTES):
-                yield list(reader.feed(piece[begins : begins + YIELD_BYTES]))
+            for offset in range(0, len(piece), YIELD_BYTES):
+                yield list(reader.feed(piece[offset : offset + YIELD_BYTES]))
                 await asyncio.sleep(0)
         yield list(reader.finish())
 
     async def _piece(self, lease: Lease, position: int) -> bytes:
-        """The rest of the piece in which this place of the file is. Raises `LeaseLost` when the file was thrown away."""
-        number, begins = divmod(position, PIECE_BYTES)
+        """The content from this position to the end of its piece. Raises `LeaseLost` if the file was deleted."""
+        number, offset = divmod(position, PIECE_BYTES)
         wanted = select(col(PieceRow.content)).where(
             col(PieceRow.import_id) == lease.id, col(PieceRow.number) == number
         )
@@ -169,7 +169,7 @@ class ImportWorker:
             content = (await session.execute(wanted)).scalar_one_or_none()
         if content is None:
             raise LeaseLost
-        return bytes(content[begins:])
+        return bytes(content[offset:])
 
     async def _write(self, lease: Lease, rows: list[FileRow]) -> None:
         try:
@@ -179,7 +179,7 @@ class ImportWorker:
         except Exception as error:
             if is_transient(error):
                 raise
-            # One row for which the fault is ours must not keep the others from being created.
+            # An unexpected error in one row must not prevent the jobs of the others: write each row in its own transaction.
             log.exception("import_batch_failed", import_id=lease.id, rows=len(rows), line=rows[0].record.line)
             for row in rows:
                 await self._write_alone(lease, row)
@@ -193,14 +193,14 @@ class ImportWorker:
             if is_transient(error):
                 raise
             log.exception("import_row_failed", import_id=lease.id, line=row.record.line)
-            ours = WaybillError("something went wrong")
-            await self._write_together(lease, [FileRow(row.record, ours, row.reference_id)])
+            internal = WaybillError("something went wrong")
+            await self._write_together(lease, [FileRow(row.record, internal, row.reference_id)])
 
     async def _write_together(self, lease: Lease, rows: list[FileRow]) -> None:
         async with self._database.transaction() as session:
             await batch_writer.write_batch(session, self._access, lease, rows)
 
     def _notice(self, session: AsyncSession) -> None:
-        """Hook after a commit of this process."""
+        """Called after each commit of this process."""
         if imports.take_announcement(session):
             self._arrived.set()

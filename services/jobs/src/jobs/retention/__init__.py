@@ -1,1 +1,1 @@
-"""Retention: how long history and deleted jobs are kept."""
+"""Retention of history and of deleted jobs."""

@@ -1,4 +1,4 @@
-"""Deletes what is past its retention: monthly partitions of history, deleted jobs and actions. Makes the partitions of coming months."""
+"""Deletes monthly partitions of history, and deleted jobs and actions, after their retention. Creates the partitions of coming months."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ _PURGE_ACTIONS = text(
 
 
 def retaining(database: Database, *, history_months: int, deleted_days: int) -> Callable[[], Awaitable[None]]:
-    """A part's `run`: keep retention until cancelled."""
+    """The `run` of a background part: applies retention until cancelled."""
 
     async def work() -> float | None:
         now = datetime.now(UTC)
@@ -52,9 +52,9 @@ def retaining(database: Database, *, history_months: int, deleted_days: int) -> 
 
 
 async def run_once(database: Database, now: datetime, *, history_months: int, deleted_days: int) -> bool:
-    """Do all that is due at this instant; False when something has to be tried again.
+    """Delete everything that is due at `now`; returns False if a step must be retried.
 
-    History of this month and of `history_months` full months before it is kept; a deleted job and its history for `deleted_days`.
+    History is kept for the current month and `history_months` full months before it, a deleted job with its history for `deleted_days`.
     """
     maintenance = PartitionMaintenance(database, AdvisoryLock.JOBS_RETENTION, [HISTORY], MONTHS, ahead=MONTHS_AHEAD)
     deleted_before = now - timedelta(days=deleted_days)
@@ -69,7 +69,7 @@ async def run_once(database: Database, now: datetime, *, history_months: int, de
 
 def _purging_jobs(before: datetime) -> Step:
     async def step(session: AsyncSession) -> bool:
-        # Skipping those that somebody holds: they may be about to be restored.
+        # Locked jobs are skipped: they can be about to be restored.
         found = await session.execute(_FIND_DELETED_JOBS, {"before": before, "jobs_max": PURGED_JOBS_MAX})
         job_ids = list(found.scalars())
         for purge in _PURGE_JOBS if job_ids else ():
