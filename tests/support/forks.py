@@ -181,8 +181,9 @@ def _become(command: list[str], environment: dict[str, str], files: list[str]) -
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = command
-    for imported in (command[0], f"{command[0]}.__main__"):  # it runs anew, as the main program
-        sys.modules.pop(imported, None)
+    # It runs anew, as the main program.
+    main = f"{command[0]}.__main__"
+    sys.modules.pop(main if main in sys.modules else command[0], None)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
     sys.exit()
 

@@ -165,7 +165,7 @@ def _patch_type(field: FieldInfo) -> Any:
     """The type of a member in a patch: that of its field, or null unless the field is required."""
     kind = _nested_patch_type(field.annotation)
     if field.metadata:
-        kind = Annotated.__class_getitem__((kind, *field.metadata))  # type: ignore[attr-defined]
+        kind = Annotated[kind, *field.metadata]
     return Annotated[kind, BeforeValidator(_require_value)] if field.is_required() else kind | None
 
 
