@@ -148,6 +148,8 @@ async def test_one_fault_is_one_violation(merchant: Merchant, more: dict[str, An
         (b'{"reference_id": "a\x00b"}', 400, "json_malformed"),
         (b'{"reference_id": "a\\u0000b"}', 422, "invalid"),
         (b'{"reference_id": "\\ud800"}', 422, "invalid"),
+        (b'{"reference_id": "a\x7fb"}', 422, "invalid"),
+        (b'{"reference_id": "a\\u007fb"}', 422, "invalid"),
         (b"null", 422, "invalid"),
         (b"[]", 422, "invalid"),
         (b'"job"', 422, "invalid"),

@@ -124,7 +124,7 @@ def parse(content: bytes, *, by_parts: bool = False) -> Any:
         raise BadRequest("the JSON is nested too deeply", code="json_too_deep") from error
     except ValueError as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="json_malformed") from error
-    if b"\\" in content or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
+    if b"\\" in content or b"\x7f" in content or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
         violations = _unclean(document)
         if violations and not by_parts:
             raise invalid(*violations)
@@ -156,7 +156,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _unclean(document: Any) -> list[Violation]:
     """Where text is that PostgreSQL or UTF-8 cannot hold. Raises `BadRequest` for too much depth.
 
-    Of JSON only documents with escapes or much structure can have either.
+    Of JSON only documents with escapes, DEL (which JSON allows as it is) or much structure can have either.
     """
     violations: list[Violation] = []
     waiting: list[tuple[Any, tuple[object, ...]]] = [(document, ())]

@@ -9,6 +9,7 @@ from pydantic import Field as ApiField
 from identity import fields
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX
 from shared.api import Input, Secret
+from shared.fields.numbers import OptionalInteger
 
 
 class ApiAccount(BaseModel):
@@ -48,7 +49,7 @@ class RotateIn(Input):
     """The merchant's password, given again, and how long the former key stays valid."""
 
     password: fields.PasswordTry
-    overlap_seconds: int | None = ApiField(
+    overlap_seconds: OptionalInteger = ApiField(
         None,
         ge=0,
         le=KEY_OVERLAP_SECONDS_MAX,

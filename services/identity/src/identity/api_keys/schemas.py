@@ -8,18 +8,20 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
+from shared.fields.numbers import Flag
+from shared.fields.text import Name
 from shared.timestamps import Timestamp
 
 
 class ApiKeyIn(Input):
     """A user API key to create. It has at most the permissions of its owner."""
 
-    name: fields.Name = ApiField(examples=["ERP"])
+    name: Name = ApiField(examples=["ERP"])
     scopes: fields.PermissionCodes = ApiField(
         min_length=1, description="Only permissions that you hold.", examples=[["orders"]]
     )
     expires_at: Timestamp | None = ApiField(None, description="Null: valid until it is revoked.")
-    livemode: bool | None = ApiField(
+    livemode: Flag | None = ApiField(
         None, description="The mode of the tenant, which is the default; another value is refused."
     )
 

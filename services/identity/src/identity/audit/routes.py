@@ -8,6 +8,7 @@ from identity import audit
 from identity.actors import CurrentActor
 from identity.audit.schemas import AuditEvent, AuditFilters
 from shared.api import Page, PageRequest, Reading, Router, requires
+from shared.fields.text import QueryText
 from shared.timestamps import Timestamp
 
 TEXT_LENGTH_MAX = 100
@@ -23,11 +24,11 @@ def router() -> Router:
         session: Reading,
         requester: CurrentActor,
         paging: PageRequest,
-        actor: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the actor.")] = None,
+        actor: Annotated[QueryText, Query(max_length=TEXT_LENGTH_MAX, description="Id of the actor.")] = None,
         action: Annotated[
-            str | None, Query(max_length=TEXT_LENGTH_MAX, description="For example merchant.updated.")
+            QueryText, Query(max_length=TEXT_LENGTH_MAX, description="For example merchant.updated.")
         ] = None,
-        target: Annotated[str | None, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
+        target: Annotated[QueryText, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
         created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
         created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:

@@ -8,6 +8,8 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input, Secret
+from shared.fields.contact import EMAIL_CHARS_MAX
+from shared.fields.text import Name
 
 TOKEN_LENGTH_MAX = 128
 
@@ -15,11 +17,9 @@ TOKEN_LENGTH_MAX = 128
 class SessionIn(Input):
     """A log-in."""
 
-    email: Annotated[str, StringConstraints(min_length=1, max_length=254)]
+    email: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_CHARS_MAX)]
     password: fields.PasswordTry
-    tenant: Annotated[str, StringConstraints(min_length=1, max_length=120)] = ApiField(
-        description="Id or name of the tenant."
-    )
+    tenant: Name = ApiField(description="Id or name of the tenant.")
 
 
 class RefreshIn(Input):

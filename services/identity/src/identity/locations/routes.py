@@ -8,6 +8,7 @@ from identity import locations
 from identity.actors import CurrentActor
 from identity.locations.schemas import Location, LocationIn, LocationPatch
 from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.fields.numbers import QueryFlag
 from shared.ids import LocationId
 
 
@@ -21,7 +22,7 @@ def router(*, locations_max: int, list_stranded_merchants: locations.ListStrande
         session: Reading,
         actor: CurrentActor,
         paging: PageRequest,
-        active: Annotated[bool | None, Query(description="Only active ones, or only those that are not.")] = None,
+        active: Annotated[QueryFlag | None, Query(description="Only active ones, or only those that are not.")] = None,
     ) -> Page[Location]:
         """List locations."""
         return await locations.list_locations(session, actor, paging, active=active)

@@ -8,6 +8,8 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
+from shared.fields.places import AddressIn, GeoIn, OptionalTimeZone, TimeZone
+from shared.fields.text import Name, OptionalReferenceId
 
 LocationType = Literal["branch", "warehouse"]
 
@@ -16,22 +18,22 @@ class LocationIn(Input):
     """A location to create."""
 
     type: LocationType = "branch"
-    name: fields.Name = ApiField(examples=["Montréal"])
-    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own id of it, unique in the tenant.")
-    address: fields.Address | None = None
-    geo: fields.GeoPoint | None = None
-    timezone: fields.Timezone | None = ApiField(None, description="Null: the tenant's.")
+    name: Name = ApiField(examples=["Montréal"])
+    reference_id: OptionalReferenceId = ApiField(None, description="Your own id of it, unique in the tenant.")
+    address: AddressIn | None = None
+    geo: GeoIn | None = None
+    timezone: OptionalTimeZone = ApiField(None, description="Null: the tenant's.")
 
 
 class LocationPatch(Input):
     """Fields of a location to change."""
 
     type: Annotated[LocationType | None, fields.KEPT_IF_ABSENT] = None
-    name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = None
-    reference_id: fields.ReferenceId | None = None
-    address: fields.Address | None = None
-    geo: fields.GeoPoint | None = None
-    timezone: Annotated[fields.Timezone | None, fields.KEPT_IF_ABSENT] = None
+    name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
+    reference_id: OptionalReferenceId = None
+    address: AddressIn | None = None
+    geo: GeoIn | None = None
+    timezone: Annotated[TimeZone | None, fields.KEPT_IF_ABSENT] = None
 
 
 class Location(BaseModel):

@@ -10,6 +10,8 @@ from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
 from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
 from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.fields.numbers import QueryFlag
+from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import MerchantId
 
 MerchantStatus = Literal["active", "disabled"]
@@ -27,9 +29,9 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         paging: PageRequest,
         level: Annotated[int | None, Query(ge=1, le=2, description="Only merchants of this level.")] = None,
         status: Annotated[MerchantStatus | None, Query(description="Only merchants in this status.")] = None,
-        api_access: Annotated[bool | None, Query(description="Only with API access, or only without.")] = None,
+        api_access: Annotated[QueryFlag | None, Query(description="Only with API access, or only without.")] = None,
         reference_id: Annotated[
-            str | None, Query(max_length=100, description="Only the one with this reference.")
+            QueryText, Query(max_length=REFERENCE_CHARS_MAX, description="Only the one with this reference.")
         ] = None,
     ) -> Page[Merchant]:
         """List merchants."""

@@ -3,52 +3,57 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
+from shared.fields.contact import Email, OptionalEmail, OptionalPhone
+from shared.fields.metadata import Metadata
+from shared.fields.numbers import Flag, require_whole_number
+from shared.fields.places import AddressIn
+from shared.fields.text import Name, OptionalReferenceId
 from shared.ids import LocationId
 
 LOCATIONS_OF_MERCHANT_MAX = 200
 
-MerchantLevel = Literal[1, 2]
+MerchantLevel = Annotated[Literal[1, 2], BeforeValidator(require_whole_number)]
 LocationIds = Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCATIONS_OF_MERCHANT_MAX)]
 
 
 class MerchantIn(Input):
     """A merchant to create. Without a password the answer has an invitation token."""
 
-    business_name: fields.Name = ApiField(examples=["Boulangerie Ada"])
-    login_email: fields.Email
-    contact_email: fields.Email | None = None
-    phone: fields.Phone | None = None
-    address: fields.Address | None = None
+    business_name: Name = ApiField(examples=["Boulangerie Ada"])
+    login_email: Email
+    contact_email: OptionalEmail = None
+    phone: OptionalPhone = None
+    address: AddressIn | None = None
     level: MerchantLevel
-    api_access: bool = ApiField(
+    api_access: Flag = ApiField(
         False, description="Only for level 2. It needs the permission settings.merchants.api_access too."
     )
     location_ids: LocationIds
     default_location_id: LocationId | None = ApiField(None, description="One of location_ids.")
-    reference_id: fields.ReferenceId | None = ApiField(None, description="Your own id of it, unique in the tenant.")
-    metadata: fields.Metadata = {}
+    reference_id: OptionalReferenceId = ApiField(None, description="Your own id of it, unique in the tenant.")
+    metadata: Metadata = {}
     password: fields.Password | None = None
 
 
 class MerchantPatch(Input):
     """Fields of a merchant to change. Level 1 ends its API access."""
 
-    business_name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = None
-    login_email: Annotated[fields.Email | None, fields.KEPT_IF_ABSENT] = None
-    contact_email: fields.Email | None = None
-    phone: fields.Phone | None = None
-    address: fields.Address | None = None
+    business_name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
+    login_email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
+    contact_email: OptionalEmail = None
+    phone: OptionalPhone = None
+    address: AddressIn | None = None
     level: Annotated[MerchantLevel | None, fields.KEPT_IF_ABSENT] = None
-    api_access: Annotated[bool | None, fields.KEPT_IF_ABSENT] = None
+    api_access: Annotated[Flag | None, fields.KEPT_IF_ABSENT] = None
     location_ids: Annotated[LocationIds | None, fields.KEPT_IF_ABSENT] = None
     default_location_id: LocationId | None = None
-    reference_id: fields.ReferenceId | None = None
-    metadata: Annotated[fields.Metadata | None, fields.KEPT_IF_ABSENT] = None
+    reference_id: OptionalReferenceId = None
+    metadata: Annotated[Metadata | None, fields.KEPT_IF_ABSENT] = None
 
 
 class Merchant(BaseModel):

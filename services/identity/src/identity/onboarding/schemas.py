@@ -9,32 +9,37 @@ from identity.locations import Location
 from identity.tenants import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.users import User
 from shared.api import Input
+from shared.fields.contact import Email
+from shared.fields.money import Currency
+from shared.fields.numbers import Flag, OptionalInteger
+from shared.fields.places import Country, TimeZone
+from shared.fields.text import Name, PersonName
 
 
 class OwnerIn(Input):
     """The owner of a new tenant. Without a password the answer has an invitation token."""
 
-    email: fields.Email
-    first_name: fields.PersonName
-    last_name: fields.PersonName
+    email: Email
+    first_name: PersonName
+    last_name: PersonName
     password: fields.Password | None = None
 
 
 class TenantIn(Input):
     """A tenant to create."""
 
-    name: fields.Name = ApiField(description="Unique, in any case.", examples=["Livraisons Laurier"])
-    country: fields.Country
-    timezone: fields.Timezone
-    currency: fields.Currency
+    name: Name = ApiField(description="Unique, in any case.", examples=["Livraisons Laurier"])
+    country: Country
+    timezone: TimeZone
+    currency: Currency
     owner: OwnerIn
-    trial_days: int | None = ApiField(
+    trial_days: OptionalInteger = ApiField(
         None, ge=1, le=365, description="Length of the trial in days; null: the default of billing."
     )
-    test: bool | None = ApiField(
+    test: Flag | None = ApiField(
         None, description="A test tenant: all its records have `livemode: false`. Default: true for a test key."
     )
-    job_review: bool = ApiField(False, description=JOB_REVIEW_DESCRIPTION)
+    job_review: Flag = ApiField(False, description=JOB_REVIEW_DESCRIPTION)
 
 
 class NewTenant(Tenant):

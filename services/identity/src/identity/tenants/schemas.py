@@ -8,6 +8,9 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
+from shared.fields.numbers import Flag
+from shared.fields.places import TimeZone
+from shared.fields.text import Name
 
 JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 
@@ -15,13 +18,13 @@ JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until 
 class TenantPatch(Input):
     """Fields of a tenant to change."""
 
-    name: Annotated[fields.Name | None, fields.KEPT_IF_ABSENT] = ApiField(
+    name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = ApiField(
         None, description="Unique, in any case.", examples=["Livraisons Laurier"]
     )
-    timezone: Annotated[fields.Timezone | None, fields.KEPT_IF_ABSENT] = ApiField(
+    timezone: Annotated[TimeZone | None, fields.KEPT_IF_ABSENT] = ApiField(
         None, description="For new locations; existing locations keep theirs."
     )
-    job_review: Annotated[bool | None, fields.KEPT_IF_ABSENT] = ApiField(
+    job_review: Annotated[Flag | None, fields.KEPT_IF_ABSENT] = ApiField(
         None, description=f"{JOB_REVIEW_DESCRIPTION} Existing jobs stay as they are."
     )
 

@@ -8,14 +8,16 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
+from shared.fields.contact import Email
+from shared.fields.text import PersonName
 
 
 class StaffIn(Input):
     """A member of staff to create. Without a password the answer has an invitation token."""
 
-    email: fields.Email
-    first_name: fields.PersonName
-    last_name: fields.PersonName
+    email: Email
+    first_name: PersonName
+    last_name: PersonName
     permissions: fields.PermissionCodes = ApiField(description="Only permissions that you hold.", examples=[["orders"]])
     password: fields.Password | None = None
 
@@ -23,9 +25,9 @@ class StaffIn(Input):
 class StaffPatch(Input):
     """Fields of a member of staff to change. Permissions have their own route."""
 
-    email: Annotated[fields.Email | None, fields.KEPT_IF_ABSENT] = None
-    first_name: Annotated[fields.PersonName | None, fields.KEPT_IF_ABSENT] = None
-    last_name: Annotated[fields.PersonName | None, fields.KEPT_IF_ABSENT] = None
+    email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
+    first_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
+    last_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
 
 
 class StaffPermissionsIn(Input):

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from jobs.fields import OptionalText, patch_schema
+from jobs.fields import patch_schema
 from jobs.job_store import QUANTITY_MAX, ActionIn
 from shared.api import Input
+from shared.fields.numbers import Integer
+from shared.fields.text import OptionalText
 
 NOTE_CHARS_MAX = 1_000
 
@@ -22,9 +24,9 @@ ActionPatch = Annotated[
 class OutcomeIn(Input):
     """The outcome of an action, in units; the sum of the three numbers is its quantity."""
 
-    completed: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were completed.")
-    incomplete: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were not completed.")
-    damaged: int = Field(0, ge=0, le=QUANTITY_MAX, strict=True, description="Units that were damaged.")
+    completed: Integer = Field(0, ge=0, le=QUANTITY_MAX, description="Units that were completed.")
+    incomplete: Integer = Field(0, ge=0, le=QUANTITY_MAX, description="Units that were not completed.")
+    damaged: Integer = Field(0, ge=0, le=QUANTITY_MAX, description="Units that were damaged.")
     note: OptionalText = Field(
         None, max_length=NOTE_CHARS_MAX, description="Note about the outcome, up to 1000 characters."
     )

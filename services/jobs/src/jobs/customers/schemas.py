@@ -6,11 +6,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.fields import EmailAddress, OptionalText, PhoneNumber, QueryText
-from jobs.job_store import COMPANY_CHARS_MAX, EMAIL_CHARS_MAX, PHONE_CHARS_MAX
 from jobs.search_index import SUBSTRING_CHARS_MIN
 from shared.api import Input
 from shared.events.jobs import ContactState
+from shared.fields.contact import OptionalEmail, OptionalPhone
+from shared.fields.text import NAME_CHARS_MAX, OptionalText, QueryText
 
 JOBS_COUNTED_MAX = 1_000
 """Largest number of jobs that a customer's count shows."""
@@ -36,16 +36,12 @@ class Customer(BaseModel):
 class CustomerFilters(Input):
     """Which customers a list contains: those with a job that matches all conditions."""
 
-    phone: PhoneNumber = Field(
-        None, max_length=PHONE_CHARS_MAX, description="With this phone number, with its country code."
-    )
-    email: EmailAddress = Field(
-        None, max_length=EMAIL_CHARS_MAX, description="With a job for this e-mail address; case does not matter."
-    )
+    phone: OptionalPhone = Field(None, description="With this phone number, with its country code.")
+    email: OptionalEmail = Field(None, description="With a job for this e-mail address; case does not matter.")
     name: QueryText = Field(
         None,
         min_length=SUBSTRING_CHARS_MIN,
-        max_length=COMPANY_CHARS_MAX,
+        max_length=NAME_CHARS_MAX,
         description="With a job whose full name, family name or company begins with this text; case and accents do not matter.",
     )
 
@@ -60,12 +56,9 @@ class ErasureIn(Input):
 
     model_config = {"json_schema_extra": {"examples": [{"phone": "+15145550100"}], "minProperties": 1}}
 
-    phone: PhoneNumber = Field(
-        None, max_length=PHONE_CHARS_MAX, description="All jobs whose contact has this phone number."
-    )
-    email: EmailAddress = Field(
+    phone: OptionalPhone = Field(None, description="All jobs whose contact has this phone number.")
+    email: OptionalEmail = Field(
         None,
-        max_length=EMAIL_CHARS_MAX,
         description="All jobs whose contact has this e-mail address; case does not matter.",
     )
     customer_id: OptionalText = Field(

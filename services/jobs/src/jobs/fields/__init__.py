@@ -9,31 +9,13 @@ from jobs.fields.merge_patch import (
     parse_document,
     patch_schema,
 )
-from jobs.fields.schemas import (
-    EACH_ONCE,
-    CalendarDate,
-    Country,
-    Currency,
-    EmailAddress,
-    Metadata,
-    OptionalText,
-    PhoneNumber,
-    QueryText,
-    TimeZone,
-)
+from jobs.fields.schemas import EACH_ONCE, CalendarDate, OptionalCalendarDate
 
 __all__ = [
     "EACH_ONCE",
     "CalendarDate",
-    "Country",
-    "Currency",
-    "EmailAddress",
-    "Metadata",
     "MetadataPatch",
-    "OptionalText",
-    "PhoneNumber",
-    "QueryText",
-    "TimeZone",
+    "OptionalCalendarDate",
     "apply_patch",
     "as_document",
     "merge",

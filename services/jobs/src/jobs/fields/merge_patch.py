@@ -25,10 +25,10 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
-from jobs.fields.schemas import METADATA_KEY_CHARS_MAX, METADATA_KEYS_MAX, METADATA_VALUE_CHARS_MAX, Metadata
 from shared.api import Input
 from shared.api.problems import pointer
 from shared.errors import Violation, invalid
+from shared.fields.metadata import METADATA_KEY_CHARS_MAX, METADATA_KEYS_MAX, METADATA_VALUE_CHARS_MAX, Metadata
 
 MEDIA_TYPE = "application/merge-patch+json"
 

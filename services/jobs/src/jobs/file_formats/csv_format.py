@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from jobs.job_store import ActionIn, AddressIn, ContactIn, GeoIn, Job, JobIn, MoneyIn, TimeWindowIn
+from jobs.job_store import ActionIn, ContactIn, Job, JobIn, MoneyIn, TimeWindowIn
 from shared.api import Input
 from shared.api.problems import pointer
 from shared.api.request_body import parse, part
 from shared.errors import BadRequest, Invalid, Violation
 from shared.events.jobs import ActionState
+from shared.fields.places import AddressIn, GeoIn
 
 NAME_SHOWN_MAX = 100
 """Characters of an unknown column name that a violation shows."""

@@ -16,7 +16,7 @@ from jobs.imports import operations
 from jobs.imports.operations import Lease
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from jobs.imports.tables import PIECE_BYTES, ImportErrorRow, ImportReferenceRow, ImportRow
-from jobs.job_store import REFERENCE_CHARS_MAX, Job, JobIn
+from jobs.job_store import Job, JobIn
 from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api.group_commit import Written
@@ -32,6 +32,7 @@ from shared.errors import (
     Unavailable,
     WaybillError,
 )
+from shared.fields.text import REFERENCE_CHARS_MAX
 from shared.messaging import outbox
 
 DETAIL_CHARS_MAX = 1_000

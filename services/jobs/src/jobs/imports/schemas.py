@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from jobs.file_formats import Format
 from shared.api import Input
 from shared.api.problems import ProblemError
+from shared.fields.numbers import QueryFlag
 from shared.ids import MerchantId
 
 ROWS_MAX = 1_000_000
@@ -20,7 +21,7 @@ ImportStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 class ImportQuery(Input):
     """The parameters of an import."""
 
-    dry_run: bool = Field(False, description="True: only check the rows; no jobs are created.")
+    dry_run: QueryFlag = Field(False, description="True: only check the rows; no jobs are created.")
     merchant_id: MerchantId | None = Field(
         None, description="Merchant of the rows that name none. Administrators only."
     )

@@ -6,31 +6,18 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from jobs.fields import (
-    EACH_ONCE,
-    CalendarDate,
-    Country,
-    Currency,
-    EmailAddress,
-    Metadata,
-    OptionalText,
-    PhoneNumber,
-    TimeZone,
-)
+from jobs.fields import EACH_ONCE, OptionalCalendarDate
 from jobs.job_store.rules import STOP_TYPES, JobStatus, JobType
 from shared.api import Input
 from shared.events.jobs import JobState
+from shared.fields.contact import OptionalEmail, OptionalPhone
+from shared.fields.metadata import Metadata
+from shared.fields.money import Currency
+from shared.fields.numbers import Integer, OptionalInteger
+from shared.fields.places import AddressIn, GeoIn, OptionalTimeZone
+from shared.fields.text import OptionalName, OptionalPersonName, OptionalReferenceId, OptionalText
 from shared.ids import LocationId, MerchantId
 
-NAME_CHARS_MAX = 100
-COMPANY_CHARS_MAX = 200
-PHONE_CHARS_MAX = 40
-EMAIL_CHARS_MAX = 254
-ADDRESS_CHARS_MAX = 500
-ADDRESS_LINE_CHARS_MAX = 200
-POSTAL_CODE_CHARS_MAX = 20
-ZONE_CHARS_MAX = 64
-REFERENCE_CHARS_MAX = 255
 SHORT_DESCRIPTION_CHARS_MAX = 255
 INSTRUCTIONS_CHARS_MAX = 5_000
 NUMBER_CHARS_MAX = 100
@@ -71,13 +58,11 @@ class Job(JobState):
 class ContactIn(Input):
     """The person or company at the address; at least one field."""
 
-    first_name: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="Given name.")
-    last_name: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="Family name.")
-    company: OptionalText = Field(None, max_length=COMPANY_CHARS_MAX, description="Name of the company.")
-    phone: PhoneNumber = Field(
-        None, max_length=PHONE_CHARS_MAX, description="With its country code; stored in E.164 format."
-    )
-    email: EmailAddress = Field(None, max_length=EMAIL_CHARS_MAX, description="E-mail address.")
+    first_name: OptionalPersonName = Field(None, description="Given name.")
+    last_name: OptionalPersonName = Field(None, description="Family name.")
+    company: OptionalName = Field(None, description="Name of the company.")
+    phone: OptionalPhone = Field(None, description="With its country code; stored in E.164 format.")
+    email: OptionalEmail = Field(None, description="E-mail address.")
 
     @model_validator(mode="after")
     def _require_content(self) -> "ContactIn":
@@ -86,35 +71,6 @@ class ContactIn(Input):
                 "contact_empty", "expected a name, a company, a phone number or an e-mail address"
             )
         return self
-
-
-class AddressIn(Input):
-    """An address: as one text (`raw`), or in parts with at least `line1`."""
-
-    raw: OptionalText = Field(None, max_length=ADDRESS_CHARS_MAX, description="The address as one text.")
-    line1: OptionalText = Field(
-        None, max_length=ADDRESS_LINE_CHARS_MAX, validate_default=True, description="Number and street."
-    )
-    line2: OptionalText = Field(None, max_length=ADDRESS_LINE_CHARS_MAX, description="Floor, suite or entrance.")
-    city: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="City or town.")
-    region: OptionalText = Field(None, max_length=NAME_CHARS_MAX, description="Province, state or department.")
-    postal_code: OptionalText = Field(None, max_length=POSTAL_CODE_CHARS_MAX, description="Postal code.")
-    country: Country = Field(None, max_length=2, description="ISO 3166-1 alpha-2, in capitals.")
-
-    @field_validator("line1")
-    @classmethod
-    def _require_raw_or_line1(cls, line1: str | None, info: ValidationInfo) -> str | None:
-        # A check of this field and not of the model, so that it is reported together with errors of other fields.
-        if line1 is None and "raw" in info.data and info.data["raw"] is None:
-            raise PydanticCustomError("address_empty", "expected raw, or line1 and the other parts")
-        return line1
-
-
-class GeoIn(Input):
-    """A geographic point, WGS 84."""
-
-    latitude: float = Field(ge=-90, le=90, strict=True, description="Degrees, -90 to 90.")
-    longitude: float = Field(ge=-180, le=180, strict=True, description="Degrees, -180 to 180.")
 
 
 class TimeWindowIn(Input):
@@ -134,16 +90,14 @@ class TimeWindowIn(Input):
 class MoneyIn(Input):
     """An amount of money in minor units."""
 
-    amount: int = Field(ge=0, le=AMOUNT_MAX, strict=True, description="Minor units, such as cents.")
+    amount: Integer = Field(ge=0, le=AMOUNT_MAX, description="Minor units, such as cents.")
     currency: Currency = Field(description="ISO 4217, in capitals.")
 
 
 class StopIn(Input):
     """Another address, for one action."""
 
-    name: OptionalText = Field(
-        None, max_length=COMPANY_CHARS_MAX, description="Name of the place, such as a warehouse."
-    )
+    name: OptionalName = Field(None, description="Name of the place, such as a warehouse.")
     address: AddressIn = Field(description="Address of the stop.")
     geo: GeoIn | None = Field(None, description="Coordinates of the stop, if known.")
     instructions: OptionalText = Field(
@@ -157,29 +111,27 @@ class ActionIn(Input):
     type: JobType | None = Field(None, description="What is done; the job's type when left out.")
     sku: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Stock-keeping unit.")
     description: OptionalText = Field(None, max_length=DESCRIPTION_CHARS_MAX, description="What it is.")
-    position: int | None = Field(
+    position: OptionalInteger = Field(
         None,
         ge=1,
         le=POSITION_MAX,
-        strict=True,
         description="Order within the job, smallest first; equal positions keep the given order. Default: the place in the list, from 1.",
     )
-    quantity: int = Field(1, ge=1, le=QUANTITY_MAX, strict=True, description="Number of units, in `unit`.")
+    quantity: Integer = Field(1, ge=1, le=QUANTITY_MAX, description="Number of units, in `unit`.")
     unit: OptionalText = Field(None, max_length=UNIT_CHARS_MAX, description="Unit of the quantity, such as box.")
-    piece_count: int | None = Field(None, ge=1, le=PIECES_MAX, strict=True, description="Number of pieces to carry.")
+    piece_count: OptionalInteger = Field(None, ge=1, le=PIECES_MAX, description="Number of pieces to carry.")
     value: MoneyIn | None = Field(None, description="Value of all units together.")
-    weight_grams: int | None = Field(
-        None, ge=0, le=WEIGHT_GRAMS_MAX, strict=True, description="Weight of all units together, in grams."
+    weight_grams: OptionalInteger = Field(
+        None, ge=0, le=WEIGHT_GRAMS_MAX, description="Weight of all units together, in grams."
     )
-    volume_cubic_cm: int | None = Field(
+    volume_cubic_cm: OptionalInteger = Field(
         None,
         ge=0,
         le=VOLUME_CUBIC_CM_MAX,
-        strict=True,
         description="Volume of all units together, in cubic centimetres.",
     )
-    handling_seconds: int | None = Field(
-        None, ge=0, le=HANDLING_SECONDS_MAX, strict=True, description="Time needed at the address, in seconds."
+    handling_seconds: OptionalInteger = Field(
+        None, ge=0, le=HANDLING_SECONDS_MAX, description="Time needed at the address, in seconds."
     )
     stop: StopIn | None = Field(
         None,
@@ -187,9 +139,7 @@ class ActionIn(Input):
     )
     invoice_number: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Number of the invoice.")
     barcode: OptionalText = Field(None, max_length=NUMBER_CHARS_MAX, description="Barcode of the goods.")
-    external_reference_id: OptionalText = Field(
-        None, max_length=REFERENCE_CHARS_MAX, description="Your own reference of the action."
-    )
+    external_reference_id: OptionalReferenceId = Field(None, description="Your own reference of the action.")
 
 
 class JobIn(Input):
@@ -212,25 +162,20 @@ class JobIn(Input):
         None,
         description="The merchant that orders the job. Required for administrators; a merchant creates its own jobs and can omit it.",
     )
-    reference_id: OptionalText = Field(
+    reference_id: OptionalReferenceId = Field(
         None,
-        max_length=REFERENCE_CHARS_MAX,
         description="Your own reference of the job; unique among the merchant's jobs.",
     )
     type: JobType = Field("delivery", description="Kind of work.")
     short_description: OptionalText = Field(
         None, max_length=SHORT_DESCRIPTION_CHARS_MAX, description="One line for dispatch."
     )
-    scheduled_date: CalendarDate | None = Field(
+    scheduled_date: OptionalCalendarDate = Field(
         None, le=SCHEDULED_MAX, description="Day in the job's time zone, YYYY-MM-DD, at most 9000-12-31."
     )
     time_window: TimeWindowIn | None = Field(None, description="Hours of the day in the job's time zone.")
-    timezone: TimeZone = Field(
-        None, max_length=ZONE_CHARS_MAX, description="IANA time zone. Default: that of the location."
-    )
-    priority: int = Field(
-        0, ge=0, le=PRIORITY_MAX, strict=True, description="Priority, 0 to 100; larger is more urgent."
-    )
+    timezone: OptionalTimeZone = Field(None, description="IANA time zone. Default: that of the location.")
+    priority: Integer = Field(0, ge=0, le=PRIORITY_MAX, description="Priority, 0 to 100; larger is more urgent.")
     contact: ContactIn = Field(description="The person or company at the address.")
     address: AddressIn = Field(description="Address of the job.")
     geo: GeoIn | None = Field(None, description="Coordinates of the address, if known.")

@@ -1,12 +1,10 @@
 """The bodies of commands."""
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import Field, StringConstraints
-
-from jobs.fields import OptionalText
 from jobs.job_store import ASSIGNEE_CHARS_MAX
 from shared.api import Input
+from shared.fields.text import OptionalText, RequiredText
 
 REASON_CHARS_MAX = 1_000
 
@@ -14,8 +12,8 @@ REASON_CHARS_MAX = 1_000
 class Assignment(Input):
     """Who does the work of a job."""
 
-    assigned_to: Annotated[str, StringConstraints(min_length=1, max_length=ASSIGNEE_CHARS_MAX)] = Field(
-        description="Your own name or number of the assignee, 1 to 200 characters."
+    assigned_to: RequiredText = Field(
+        max_length=ASSIGNEE_CHARS_MAX, description="Your own name or number of the assignee, 1 to 200 characters."
     )
 
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.fields import CalendarDate, TimeZone
-from jobs.job_store import ZONE_CHARS_MAX
+from jobs.fields import CalendarDate
 from shared.api import Input
+from shared.fields.places import OptionalTimeZone
 from shared.ids import LocationId, MerchantId
 from shared.timestamps import Timestamp
 
@@ -31,7 +31,7 @@ class JobSummaryFilters(Input):
     )
     merchant_id: MerchantId | None = Field(None, description="Jobs of this merchant.")
     location_id: list[LocationId] = Field([], max_length=LOCATIONS_MAX, description="At any of these locations.")
-    timezone: TimeZone = Field("UTC", max_length=ZONE_CHARS_MAX, description="IANA time zone of the days of creation.")
+    timezone: OptionalTimeZone = Field("UTC", description="IANA time zone of the days of creation.")
 
 
 class DayCount(BaseModel):

@@ -1,21 +1,15 @@
 """The conditions of lists and searches: query parameters, or members of the same names in a body."""
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from jobs import search_index
-from jobs.fields import CalendarDate, EmailAddress, Metadata, PhoneNumber
+from jobs.fields import CalendarDate
 from jobs.job_store import (
     ASSIGNEE_CHARS_MAX,
-    COMPANY_CHARS_MAX,
-    EMAIL_CHARS_MAX,
     NUMBER_CHARS_MAX,
-    PHONE_CHARS_MAX,
-    POSTAL_CODE_CHARS_MAX,
-    REFERENCE_CHARS_MAX,
     ActionStatus,
     JobStatus,
     JobType,
@@ -24,6 +18,11 @@ from jobs.job_store import (
 from shared.api import Input
 from shared.api.cursors import CURSOR_LENGTH_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from shared.errors import Violation
+from shared.fields.contact import OptionalEmail, OptionalPhone
+from shared.fields.metadata import Metadata
+from shared.fields.numbers import Integer, QueryFlag
+from shared.fields.places import POSTAL_CODE_CHARS_MAX
+from shared.fields.text import NAME_CHARS_MAX, REFERENCE_CHARS_MAX, refuse_control_characters
 from shared.ids import JobId, LocationId, MerchantId
 from shared.timestamps import Timestamp
 
@@ -33,15 +32,6 @@ FREE_TEXT_CHARS_MAX = 200
 
 JobSort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "scheduled_date", "-scheduled_date"]
 ActionSort = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _require_boolean(value: object) -> object:
-    # Pydantic alone would also accept 1, "yes" and "on".
-    if isinstance(value, bool) or value in ("true", "false"):
-        return value
-    raise PydanticCustomError("bool_form", "expected true or false")
 
 
 def _require_words(text: str) -> str:
@@ -79,8 +69,7 @@ class Filters(Input):
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not text.strip():
                 raise PydanticCustomError("blank", "a condition cannot be blank: omit it")
-            if isinstance(text, str) and _CONTROL.search(text):
-                raise PydanticCustomError("control_character", "control characters are not allowed")
+            refuse_control_characters(text)
         return value
 
     @field_validator(
@@ -126,15 +115,11 @@ class JobFilters(Filters):
     contact_name: str | None = Field(
         None,
         min_length=1,
-        max_length=COMPANY_CHARS_MAX,
+        max_length=NAME_CHARS_MAX,
         description="The full name, the family name or the company begins with this text; case and accents do not matter.",
     )
-    phone: PhoneNumber = Field(
-        None, max_length=PHONE_CHARS_MAX, description="With this phone number, with its country code, in any format."
-    )
-    email: EmailAddress = Field(
-        None, max_length=EMAIL_CHARS_MAX, description="With this e-mail address; case does not matter."
-    )
+    phone: OptionalPhone = Field(None, description="With this phone number, with its country code, in any format.")
+    email: OptionalEmail = Field(None, description="With this e-mail address; case does not matter.")
     postal_code: str | None = Field(
         None,
         min_length=1,
@@ -171,9 +156,7 @@ class JobFilters(Filters):
         max_length=ASSIGNEE_CHARS_MAX,
         description="Assigned to this name or number; case and accents do not matter.",
     )
-    deleted: Annotated[bool, BeforeValidator(_require_boolean)] = Field(
-        False, description="True: deleted jobs. False: all others."
-    )
+    deleted: QueryFlag = Field(False, description="True: deleted jobs. False: all others.")
     sort: JobSort = Field(
         "-created_at",
         description="Order; `-` means latest first. Jobs without a scheduled date are after all others.",
@@ -223,8 +206,8 @@ class InQuery(Input):
 class InBody(Input):
     """Conditions in a body, with `limit` and `cursor`."""
 
-    limit: int = Field(
-        LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, strict=True, description="Largest number of rows of the page, 1 to 200."
+    limit: Integer = Field(
+        LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="Largest number of rows of the page, 1 to 200."
     )
     cursor: str | None = Field(
         None, min_length=1, max_length=CURSOR_LENGTH_MAX, description="`next_cursor` of the previous page."

@@ -16,6 +16,7 @@ from shared.api import (
     Transaction,
     requires,
 )
+from shared.fields.numbers import QueryFlag
 from shared.ids import EndpointId
 from shared.timestamps import Timestamp
 from webhooks import endpoints, replays
@@ -93,7 +94,7 @@ def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
         session: Transaction,
         caller: CurrentCaller,
         replay_missed: Annotated[
-            bool,
+            QueryFlag,
             Query(
                 description="Whether events that it missed while disabled are sent as well, as a replay; needs `settings.webhooks.replay`."
             ),

@@ -8,6 +8,7 @@ from pydantic import Field as ApiField
 from pydantic_core import PydanticCustomError
 
 from shared.api import Input, Secret
+from shared.fields.numbers import Flag, Integer, Number
 from shared.ids import LocationId
 from webhooks.endpoints.rules import EVERYTHING, is_pattern
 from webhooks.http_client import URL_LENGTH_MAX
@@ -93,7 +94,7 @@ Headers = Annotated[
 HeadersPatch = Annotated[dict[str, str | None], ApiField(description="Headers to set, or to remove with null.")]
 RetrySchedule = Annotated[
     Annotated[
-        list[Annotated[float, ApiField(ge=RETRY_SECONDS_MIN)]],
+        list[Annotated[Number, ApiField(ge=RETRY_SECONDS_MIN)]],
         ApiField(max_length=RETRIES_MAX),
         AfterValidator(_check_total),
     ]
@@ -105,19 +106,19 @@ RetrySchedule = Annotated[
     ),
 ]
 RateLimit = Annotated[
-    Annotated[float, ApiField(ge=RATE_PER_SECOND_MIN, le=RATE_PER_SECOND_MAX)] | None,
+    Annotated[Number, ApiField(ge=RATE_PER_SECOND_MIN, le=RATE_PER_SECOND_MAX)] | None,
     ApiField(
         description="Requests per second at most, from each replica of the sender. Null: no limit.", examples=[50]
     ),
 ]
 OrderedByJob = Annotated[
-    bool,
+    Flag,
     ApiField(
         description="Whether the next event of a job waits until the one before is delivered or given up. Other jobs do not wait."
     ),
 ]
 SignV1a = Annotated[
-    bool,
+    Flag,
     ApiField(
         description="Whether requests are also signed with an Ed25519 key (`v1a`), so that a receiver can verify without a secret."
     ),
@@ -136,7 +137,7 @@ class EndpointIn(Input):
     rate_limit_per_second: RateLimit = None
     ordered_by_job: OrderedByJob = False
     sign_v1a: SignV1a = False
-    enabled: bool = True
+    enabled: Flag = True
 
 
 class EndpointPatch(Input):
@@ -151,7 +152,7 @@ class EndpointPatch(Input):
     rate_limit_per_second: RateLimit = None
     ordered_by_job: OrderedByJob = False
     sign_v1a: SignV1a = False
-    enabled: bool = True
+    enabled: Flag = True
 
 
 class Endpoint(BaseModel):
@@ -200,15 +201,13 @@ class EndpointEnabled(Endpoint):
 class RotationIn(Input):
     """How a secret is replaced."""
 
-    overlap_seconds: Annotated[
-        int,
-        ApiField(
-            ge=0,
-            le=OVERLAP_SECONDS_MAX,
-            description="For how long requests are signed with the old secret as well, until the receiver has changed over. "
-            "0: not at all, for a secret that has leaked.",
-        ),
-    ] = OVERLAP_SECONDS_DEFAULT
+    overlap_seconds: Integer = ApiField(
+        OVERLAP_SECONDS_DEFAULT,
+        ge=0,
+        le=OVERLAP_SECONDS_MAX,
+        description="For how long requests are signed with the old secret as well, until the receiver has changed over. "
+        "0: not at all, for a secret that has leaked.",
+    )
 
 
 class EndpointSecret(Secret):

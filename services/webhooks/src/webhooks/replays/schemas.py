@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from shared.api import Input
+from shared.fields.numbers import Flag, Number
 from shared.ids import EndpointId
 from shared.timestamps import Timestamp
 from webhooks.endpoints import EventTypes
@@ -35,10 +36,10 @@ class ReplayIn(Input):
         ApiField(description="Only events of these types; null: of all types that the endpoint wants."),
     ] = None
     rate_per_second: Annotated[
-        Annotated[float, ApiField(ge=0.1, le=REPLAY_RATE_PER_SECOND_MAX)] | None,
+        Annotated[Number, ApiField(ge=0.1, le=REPLAY_RATE_PER_SECOND_MAX)] | None,
         ApiField(description="Deliveries per second that are queued at most. Null: the operator's rate."),
     ] = None
-    dry_run: Annotated[bool, ApiField(description="Count what would be sent, and send nothing.")] = False
+    dry_run: Annotated[Flag, ApiField(description="Count what would be sent, and send nothing.")] = False
 
 
 class Replay(BaseModel):

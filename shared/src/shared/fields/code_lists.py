@@ -1,4 +1,7 @@
-"""Code lists: currencies and countries."""
+"""Code lists: currencies, countries and time zones."""
+
+import zoneinfo
+from functools import cache
 
 _CURRENCIES = (
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP CRC CUP CVE "
@@ -8,7 +11,7 @@ _CURRENCIES = (
     "TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG"
 )
 CURRENCIES = frozenset(_CURRENCIES.split())
-"""ISO 4217: the currencies that people pay with (no metals, funds or test codes)."""
+"""ISO 4217: currencies that people pay with; no metals, funds or test codes."""
 
 _COUNTRIES = (
     "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH "
@@ -20,3 +23,12 @@ _COUNTRIES = (
 )
 COUNTRIES = frozenset(_COUNTRIES.split())
 """ISO 3166-1 alpha-2."""
+
+_NOT_ZONES = frozenset({"Factory", "localtime", "posixrules"})
+"""Names that the time zone database has, but that are no zones."""
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The IANA time zones of this machine's time zone database."""
+    return frozenset(zoneinfo.available_timezones() - _NOT_ZONES)
