@@ -5,10 +5,10 @@ from shared.api.declarations import authenticated, merchant_only, public, requir
 from shared.api.dependencies import CurrentCaller, IdempotencyClaim, Reading, Searching, Transaction
 from shared.api.entity_tags import ANY_VERSION, IfMatch
 from shared.api.file_intake import Upload
-from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page
+from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page, page_of, where_equal
 from shared.api.request_body import body, streams
 from shared.api.routes import Router
-from shared.api.schemas import Input, Secret
+from shared.api.schemas import Input, ListQuery, Secret
 from shared.api.transactions import Transactions
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "IdempotencyClaim",
     "IfMatch",
     "Input",
+    "ListQuery",
     "OneOfValues",
     "Page",
     "PageRequest",
@@ -34,8 +35,10 @@ __all__ = [
     "body",
     "merchant_only",
     "page",
+    "page_of",
     "public",
     "requires",
     "session_only",
     "streams",
+    "where_equal",
 ]

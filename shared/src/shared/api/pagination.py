@@ -1,6 +1,6 @@
 """Keyset pages: never OFFSET, stable under inserts, no totals."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -34,6 +34,7 @@ from shared.errors import BadRequest
 ItemT = TypeVar("ItemT")
 
 RowT = TypeVar("RowT")
+FoundT = TypeVar("FoundT")
 
 Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
 """A condition; or several of them, all looked at by one statement, one after the other as far as that is needed."""
@@ -113,10 +114,35 @@ async def page(
                 found += await session.execute(_of_part(statement, part, by[-1], wanted - len(found), expensive_filter))
                 if len(found) == wanted:
                     break
-    has_more = len(found) > request.limit
-    shown = found[: request.limit]
-    cursor = request.cursor_after(shown[-1][1:], [filters, descending]) if has_more else None
-    return Page(data=[view(row[0]) for row in shown], has_more=has_more, next_cursor=cursor)
+    return page_of(
+        found,
+        request,
+        view=lambda row: view(row[0]),
+        position=lambda row: row[1:],
+        filters=[filters, descending],
+    )
+
+
+def page_of(
+    found: Sequence[FoundT],
+    request: Paging,
+    *,
+    view: Callable[[FoundT], ItemT],
+    position: Callable[[FoundT], Sequence[Any]],
+    filters: object,
+) -> Page[ItemT]:
+    """The page of these rows. The caller has read one row more than the page has, if there is one: then another page follows.
+
+    `position` is where the next page begins, after this row; `filters` as for `page`.
+    """
+    shown, has_more = found[: request.limit], len(found) > request.limit
+    cursor = request.cursor_after(position(shown[-1]), filters) if has_more else None
+    return Page(data=[view(row) for row in shown], has_more=has_more, next_cursor=cursor)
+
+
+def where_equal(statement: Select[RowT], values: Mapping[Any, object]) -> Select[RowT]:
+    """The statement with the condition `column = value` for each value that is not None."""
+    return statement.where(*(column == value for column, value in values.items() if value is not None))
 
 
 def _of_part(

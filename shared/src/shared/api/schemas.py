@@ -1,14 +1,24 @@
 """Bases of what clients send and of answers that hold a secret."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Input(BaseModel):
     """Base of what clients send: unknown fields are refused, text is stripped, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+
+class ListQuery(Input):
+    """Base of the conditions of a list that are query parameters, beside `limit` and `cursor`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_paging(cls, given: Any) -> Any:
+        # Other unknown names are refused: they are probably misspelt conditions.
+        return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
 
 
 class Secret(BaseModel):

@@ -7,18 +7,18 @@ from sqlmodel import col
 from identity.actors import Actor
 from identity.audit.schemas import AuditEvent, AuditFilters
 from identity.audit.tables import AuditRow
-from shared.api import Page, Paging, page
+from shared.api import Page, Paging, page, where_equal
 
 
 async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:
     """The audit events of the actor's tenant, newest first."""
-    statement = select(AuditRow).where(col(AuditRow.tenant_id) == actor.tenant_id)
-    if filters.actor is not None:
-        statement = statement.where(col(AuditRow.actor) == filters.actor)
-    if filters.action is not None:
-        statement = statement.where(col(AuditRow.action) == filters.action)
-    if filters.target is not None:
-        statement = statement.where(col(AuditRow.target) == filters.target)
+    equal = {
+        col(AuditRow.tenant_id): actor.tenant_id,
+        col(AuditRow.actor): filters.actor,
+        col(AuditRow.action): filters.action,
+        col(AuditRow.target): filters.target,
+    }
+    statement = where_equal(select(AuditRow), equal)
     if filters.created_at_gte is not None:
         statement = statement.where(col(AuditRow.created_at) >= filters.created_at_gte)
     if filters.created_at_lte is not None:

@@ -8,15 +8,13 @@ from identity import fields, rows, tenants
 from identity.actors import Actor
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.errors import NotFound
 
 
 async def list_locations(session: AsyncSession, actor: Actor, paging: Paging, *, active: bool | None) -> Page[Location]:
     """The tenant's locations, newest first."""
-    statement = _visible_rows(actor)
-    if active is not None:
-        statement = statement.where(col(LocationRow.active) == active)
+    statement = where_equal(_visible_rows(actor), {col(LocationRow.active): active})
     order = (col(LocationRow.created_at), col(LocationRow.location_id))
     return await page(session, statement, paging, by=order, view=view, filters=[active])
 

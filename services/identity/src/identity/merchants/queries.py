@@ -9,7 +9,7 @@ from identity.actors import Actor
 from identity.locations import LocationRow
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.errors import NotFound
 
 STRANDED_MAX = 20
@@ -27,18 +27,15 @@ async def list_merchants(
     reference_id: str | None,
 ) -> Page[Merchant]:
     """The tenant's merchants, newest first."""
-    statement = _visible_rows(actor)
-    if level is not None:
-        statement = statement.where(col(MerchantRow.level) == level)
-    if status is not None:
-        statement = statement.where(col(MerchantRow.status) == status)
-    if api_access is not None:
-        statement = statement.where(col(MerchantRow.api_access) == api_access)
-    if reference_id is not None:
-        statement = statement.where(col(MerchantRow.reference_id) == reference_id)
+    equal = {
+        col(MerchantRow.level): level,
+        col(MerchantRow.status): status,
+        col(MerchantRow.api_access): api_access,
+        col(MerchantRow.reference_id): reference_id,
+    }
+    statement = where_equal(_visible_rows(actor), equal)
     order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    filters = [level, status, api_access, reference_id]
-    return await page(session, statement, paging, by=order, view=view, filters=filters)
+    return await page(session, statement, paging, by=order, view=view, filters=list(equal.values()))
 
 
 async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:

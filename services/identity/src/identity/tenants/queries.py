@@ -9,16 +9,14 @@ from identity.actors import Actor
 from identity.tenants import rules
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.errors import NotFound
 from shared.postgres.advisory_locks import AdvisoryLock, lock
 
 
 async def list_tenants(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[Tenant]:
     """The tenants that the actor's key may see, newest first: all, or the test tenants only."""
-    statement = _visible_rows(actor)
-    if status is not None:
-        statement = statement.where(col(TenantRow.status) == status)
+    statement = where_equal(_visible_rows(actor), {col(TenantRow.status): status})
     order = (col(TenantRow.created_at), col(TenantRow.tenant_id))
     return await page(session, statement, paging, by=order, view=view, filters=[status, actor.livemode])
 

@@ -9,15 +9,13 @@ from identity.actors import Actor
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.errors import NotFound
 
 
 async def list_users(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[User]:
     """The tenant's owner and members of staff, newest first."""
-    statement = _visible_rows(actor)
-    if status is not None:
-        statement = statement.where(col(UserRow.status) == status)
+    statement = where_equal(_visible_rows(actor), {col(UserRow.status): status})
     order = (col(UserRow.created_at), col(UserRow.user_id))
     return await page(session, statement, paging, by=order, view=view, filters=[status])
 

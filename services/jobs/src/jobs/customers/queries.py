@@ -16,7 +16,7 @@ from jobs.customers.schemas import JOBS_COUNTED_MAX, Customer, CustomerFilters
 from jobs.job_store import JobRow, visible_to
 from jobs.search import as_tsquery, name_begins_with
 from shared.access.principals import Caller
-from shared.api import Page, Paging
+from shared.api import Page, Paging, page_of
 from shared.events.jobs import ContactState
 
 # Literals, because PostgreSQL plans a limit that is a parameter for many rows.
@@ -33,11 +33,14 @@ async def list_customers(
     owner = caller.tenant_id, caller.livemode
     after = "" if position is None else ids.key_of(position[0], owner)
     found = (await session.execute(page_statement(caller, filters, after, paging.limit + 1))).all()
-    shown, has_more = found[: paging.limit], len(found) > paging.limit
-    # The position in the cursor is an id and not a key: cursors are signed but not encrypted.
-    cursor = paging.cursor_after([ids.id_of(shown[-1].customer_key, owner)], shaped_by) if has_more else None
-    data = [_view(row, ids.id_of(row.customer_key, owner)) for row in shown]
-    return Page(data=data, has_more=has_more, next_cursor=cursor)
+    return page_of(
+        found,
+        paging,
+        view=lambda row: _view(row, ids.id_of(row.customer_key, owner)),
+        # An id and not a key: cursors are signed but not encrypted.
+        position=lambda row: [ids.id_of(row.customer_key, owner)],
+        filters=shaped_by,
+    )
 
 
 def page_statement(caller: Caller, filters: CustomerFilters, after: str, limit: int) -> Select[*tuple[Any, ...]]:

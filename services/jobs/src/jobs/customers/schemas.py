@@ -1,13 +1,13 @@
 """The customer as the API shows it, filters of the list, and erasures."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.search_index import SUBSTRING_CHARS_MIN
-from shared.api import Input
+from shared.api import Input, ListQuery
 from shared.events.jobs import ContactState
 from shared.fields.contact import OptionalEmail, OptionalPhone
 from shared.fields.text import NAME_CHARS_MAX, OptionalText, QueryText
@@ -33,7 +33,7 @@ class Customer(BaseModel):
     last_job_at: datetime = Field(description="Instant when the last of these jobs was created.")
 
 
-class CustomerFilters(Input):
+class CustomerFilters(ListQuery):
     """Which customers a list contains: those with a job that matches all conditions."""
 
     phone: OptionalPhone = Field(None, description="With this phone number, with its country code.")
@@ -44,11 +44,6 @@ class CustomerFilters(Input):
         max_length=NAME_CHARS_MAX,
         description="With a job whose full name, family name or company begins with this text; case and accents do not matter.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_paging(cls, given: Any) -> Any:
-        return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
 
 
 class ErasureIn(Input):

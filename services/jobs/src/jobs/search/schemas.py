@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from jobs import search_index
@@ -15,7 +15,7 @@ from jobs.job_store import (
     JobType,
     Tag,
 )
-from shared.api import Input
+from shared.api import Input, ListQuery
 from shared.api.cursors import CURSOR_LENGTH_MAX, LIMIT_DEFAULT, LIMIT_MAX
 from shared.errors import Violation
 from shared.fields.contact import OptionalEmail, OptionalPhone
@@ -193,16 +193,6 @@ class ActionFilters(Filters):
     sort: ActionSort = Field("-created_at", description="Order; `-` means latest first.")
 
 
-class InQuery(Input):
-    """Conditions as query parameters, beside `limit` and `cursor`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_paging(cls, given: Any) -> Any:
-        # Other unknown names are refused: they are probably misspelt conditions.
-        return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
-
-
 class InBody(Input):
     """Conditions in a body, with `limit` and `cursor`."""
 
@@ -218,7 +208,7 @@ class InBody(Input):
         return Violation(f"/{name}", code, message)
 
 
-class JobQuery(InQuery, JobFilters):
+class JobQuery(ListQuery, JobFilters):
     """Which jobs a list contains, and in which order."""
 
 
@@ -244,7 +234,7 @@ class JobSearch(InBody, JobFilters):
         return value
 
 
-class ActionQuery(InQuery, ActionFilters):
+class ActionQuery(ListQuery, ActionFilters):
     """Which actions a list contains, and in which order."""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from shared.access.principals import Caller
-from shared.api import Page, Paging, page
+from shared.api import Page, Paging, page, where_equal
 from shared.errors import Conflict, Forbidden, NotFound, Violation
 from shared.ids import new_id, to_uuid
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
@@ -129,11 +129,8 @@ async def list_replays(
     session: AsyncSession, caller: Caller, paging: Paging, *, endpoint_id: str | None, status: ReplayStatus | None
 ) -> Page[Replay]:
     """The caller's replays, newest first."""
-    statement = select(ReplayRow).where(visible_to(caller, ReplayRow))
-    if endpoint_id is not None:
-        statement = statement.where(col(ReplayRow.endpoint_id) == endpoint_id)
-    if status is not None:
-        statement = statement.where(col(ReplayRow.status) == status)
+    equal = {col(ReplayRow.endpoint_id): endpoint_id, col(ReplayRow.status): status}
+    statement = where_equal(select(ReplayRow).where(visible_to(caller, ReplayRow)), equal)
     filters = {"endpoint_id": endpoint_id, "status": status, "livemode": caller.livemode}
     return await page(session, statement, paging, by=(col(ReplayRow.id),), view=_view, filters=filters)
 
