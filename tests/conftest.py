@@ -36,9 +36,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Services run on uvloop; what is tested in the tests' own process does too."""
-    return {"uvloop": uvloop.new_event_loop}
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Services run on uvloop, which calls protocols a little differently: tests that say so run on it alone."""
+    production = item.get_closest_marker("production_loop")
+    return {"uvloop": uvloop.new_event_loop} if production else {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -19,6 +19,18 @@ from cryptography.x509.oid import NameOID
 
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
+OF_AUTHORITIES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What the certificate of an authority must say, since Python 3.13 asks for it."""
 STREAM_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -104,6 +116,7 @@ class Authority:
         self.certificate = (
             self._builder(self._name, self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(OF_AUTHORITIES, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )

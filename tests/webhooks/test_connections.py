@@ -17,6 +17,8 @@ from tests.support.suite import eventually
 from webhooks.http_client.requests import DeliveryTarget
 from webhooks.http_client.responses import Outcome
 
+pytestmark = pytest.mark.production_loop
+
 SOON_SECONDS = 15.0
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
 import uvloop
+
+pytestmark = pytest.mark.production_loop
 
 
 async def test_every_attempt_is_made_on_the_loop_of_production() -> None:

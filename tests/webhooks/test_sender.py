@@ -19,6 +19,8 @@ from webhooks.http_client.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVE
 from webhooks.http_client.requests import DeliveryTarget
 from webhooks.http_client.responses import BODY_BYTES_MAX, BODY_CHARACTERS_KEPT
 
+pytestmark = pytest.mark.production_loop
+
 SOON_SECONDS = 8.0
 """Earlier than any deadline that a test does not set."""
 EARLY_MS = 20
