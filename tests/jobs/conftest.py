@@ -1,4 +1,4 @@
-"""Wiring only: the jobs service for one module of tests."""
+"""Fixtures: the jobs service, one per module of tests."""
 
 from collections.abc import AsyncIterator
 
@@ -10,12 +10,12 @@ from tests.support.stack import BackingStack
 
 @pytest.fixture(scope="module")
 async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
-    """The service with a database of its own. It ends with the module: its consumer group must not share facts with another."""
+    """The service with its own database. It stops with the module, so that its consumer group shares no events with another."""
     async with running(backing) as jobs:
         yield jobs
 
 
 @pytest.fixture
 async def tenant(service: Jobs) -> Tenant:
-    """A tenant that no other test uses."""
+    """A tenant for one test."""
     return await service.tenant()

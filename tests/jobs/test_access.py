@@ -1,4 +1,4 @@
-"""Who is let in: the decision order, the end of access, and what a merchant's pair opens."""
+"""Access: the decision order, the end of access, and the routes that API credentials of a merchant open."""
 
 import base64
 import re
@@ -33,7 +33,7 @@ UNREADABLE: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "appl
 
 
 async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **options: Any) -> tuple[int, str]:
-    """Status and code of the answer."""
+    """Status and problem code of the response."""
     if method == "POST" and not options:
         options = {"json": smallest()}
     answer = await api.request(method, path, **options)
@@ -41,7 +41,7 @@ async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **opti
 
 
 async def becomes(api: Api, expected: tuple[int, str], *, seconds: float = SETTLE_SECONDS, **options: Any) -> None:
-    """Wait until a call has this outcome."""
+    """Wait until a call has this status and code."""
 
     async def seen() -> bool:
         return await outcome(api, **options) == expected
@@ -75,7 +75,7 @@ async def test_a_wrong_key_of_a_known_account_is_401(service: Jobs, tenant: Tena
 
     for wrong in (other.key, new_api_key(livemode=True), merchant.key[:-1] + ("0" if merchant.key[-1] != "0" else "1")):
         assert await outcome(Api(service.client, basic(merchant.account_id, wrong))) == (401, "credentials_wrong")
-    # A merchant's key is no API key.
+    # A merchant's API Auth Key is not an API key.
     assert await outcome(Api(service.client, {"X-Api-Key": merchant.key})) == (401, "credentials_wrong")
 
 
@@ -93,19 +93,19 @@ async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, te
         415,
         "unsupported_media_type",
     )
-    # 403 for want of a permission before the body is looked at.
+    # 403 for a missing permission before the body is read.
     assert await outcome(reader, **UNREADABLE) == (403, "permission_missing")
-    # 402 before that 403.
+    # 402 before this 403.
     await tenant.subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
     await becomes(reader, (402, "subscription_required"), **UNREADABLE)
     await becomes(merchant.api, (402, "subscription_required"), **UNREADABLE)
-    # 403 for API access that is off, or a tenant that is suspended, before 402.
+    # 403 for disabled API access or a suspended tenant before 402.
     await merchant.becomes(api_access=False)
     await becomes(merchant.api, (403, "api_access_off"), **UNREADABLE)
     await tenant.becomes("suspended")
     await becomes(reader, (403, "tenant_suspended"), **UNREADABLE)
     await becomes(merchant.api, (403, "tenant_suspended"), **UNREADABLE)
-    # 401 before everything.
+    # 401 before all others.
     assert await outcome(wrong, **UNREADABLE) == (401, "credentials_wrong")
 
 
@@ -118,7 +118,7 @@ async def test_invalid_comes_before_not_found(tenant: Tenant) -> None:
 
 async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
-    # Whatever the news takes to get here, the last of these trials is still under way by then.
+    # However long the event takes, the last of these trials has not ended when it arrives.
     for seconds in (1.5, 6, 24):
         ends_at = datetime.now(UTC) + timedelta(seconds=seconds)
         await tenant.subscription("trialing", access_until=ends_at)
@@ -169,7 +169,7 @@ async def test_a_merchants_session_reads_and_does_not_write(tenant: Tenant) -> N
     assert await outcome(merchant.session()) == (403, "credential_not_admitted")
 
 
-async def test_level_one_and_switched_off_pairs_open_nothing(tenant: Tenant) -> None:
+async def test_credentials_of_level_one_or_without_access_open_nothing(tenant: Tenant) -> None:
     level_one = await tenant.merchant(level=1, api_access=False)
     disabled = await tenant.merchant(status="disabled")
 
@@ -178,14 +178,14 @@ async def test_level_one_and_switched_off_pairs_open_nothing(tenant: Tenant) -> 
             assert await outcome(merchant.api, method) == (403, "api_access_off")
 
 
-async def test_a_pair_opens_only_routes_that_are_marked_for_it(service: Jobs, tenant: Tenant) -> None:
+async def test_api_credentials_open_only_routes_marked_for_them(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     for route, method in routes(service):
         path = re.sub(r"\{(job|action|import)_id\}", lambda found: new_id(found[1][:3]), route.path)
         answer = await merchant.api.request(method, path, json=smallest() if method == "POST" else None)
         assert ("pair" in route.access.admits) == (answer.status_code not in (401, 403)), path
-        # What a merchant may do at all; the routes of every service need no permission.
+        # The permissions of merchants; the routes that all services have need none.
         permission = route.access.permission
         expected = permission is None or MERCHANTS_MAY.match(permission) is not None
         assert ("pair" in route.access.admits) == expected, path
@@ -220,7 +220,7 @@ async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Te
         (END_SUBSCRIPTION, (402, "subscription_required")),
     ],
 )
-async def test_a_write_looks_again_inside_its_transaction(
+async def test_a_write_checks_access_again_in_its_transaction(
     service: Jobs, tenant: Tenant, change: str, expected: tuple[int, str]
 ) -> None:
     merchant = await tenant.merchant()
@@ -237,7 +237,7 @@ async def test_a_write_looks_again_inside_its_transaction(
     assert await service.count(merchant) == 0
 
 
-async def test_every_kind_of_write_looks_again(service: Jobs, tenant: Tenant) -> None:
+async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     job = f"/v1/jobs/{(await merchant.api.create())['id']}"
     action = (await merchant.api.post(f"{job}/actions", {"description": "a box"})).json()
@@ -322,7 +322,7 @@ def _admits(kinds: list[str]) -> tuple[str, str]:
 
 
 def routes(service: Jobs) -> Iterator[tuple[GuardedRoute, str]]:
-    """Every route of the API with each of its methods."""
+    """Every route of the API, once per method."""
     for route in service.app.routes:
         if isinstance(route, APIRoute):
             assert isinstance(route, GuardedRoute)

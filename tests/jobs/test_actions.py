@@ -1,4 +1,4 @@
-"""The actions of a job, one by one: added, read, changed, deleted, and what became of them."""
+"""Actions: create, read, update, delete, and outcomes."""
 
 import asyncio
 from typing import Any
@@ -61,7 +61,7 @@ async def added(actors: JobActors, job: dict[str, Any], **more: Any) -> dict[str
     return document
 
 
-async def test_an_action_is_added_with_all_that_it_can_have(actors: JobActors) -> None:
+async def test_an_action_is_added_with_all_fields(actors: JobActors) -> None:
     job = await actors.order(actions=[])
 
     answer = await actors.dispatch.post(path(job), WHOLE)
@@ -78,7 +78,7 @@ async def test_an_action_is_added_with_all_that_it_can_have(actors: JobActors) -
     assert (after["actions"], after["version"]) == ([action], 2)
 
 
-async def test_an_action_comes_last_unless_it_says_where(actors: JobActors) -> None:
+async def test_a_new_action_without_a_position_becomes_the_last(actors: JobActors) -> None:
     job = await actors.order(type="pickup", actions=[{"sku": "A", "position": 5}])
 
     last, first = await added(actors, job, sku="B"), await added(actors, job, sku="C", position=1)
@@ -117,7 +117,7 @@ async def test_a_list_of_actions_is_read_page_by_page(actors: JobActors) -> None
         ({"description": " ", "unit": ""}, {"description": None, "unit": None}),
     ],
 )
-async def test_a_patch_changes_what_it_names(
+async def test_a_patch_changes_only_its_members(
     actors: JobActors, patch: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     job = await actors.order(actions=[WHOLE, {"sku": "Z"}])
@@ -132,7 +132,7 @@ async def test_a_patch_changes_what_it_names(
     assert (await actors.history(job))[-1]["type"] == "action.updated"
 
 
-async def test_an_action_without_a_position_goes_last(actors: JobActors) -> None:
+async def test_a_null_position_makes_an_action_the_last(actors: JobActors) -> None:
     job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
 
     moved = await actors.dispatch.patch(path(job, job["actions"][0]), {"position": None})
@@ -142,7 +142,7 @@ async def test_an_action_without_a_position_goes_last(actors: JobActors) -> None
     assert [action["sku"] for action in (await actors.read(job))["actions"]] == ["B", "C", "A"]
 
 
-async def test_a_nested_patch_reaches_into_the_stop(actors: JobActors) -> None:
+async def test_a_nested_patch_changes_members_of_the_stop(actors: JobActors) -> None:
     job = await actors.order(actions=[WHOLE])
     action = job["actions"][0]
 
@@ -172,7 +172,7 @@ async def test_a_nested_patch_reaches_into_the_stop(actors: JobActors) -> None:
         ({"type": None}, ["/stop"]),
     ],
 )
-async def test_a_wrong_patch_is_refused_with_all_that_is_wrong(
+async def test_an_invalid_patch_is_refused_with_all_violations(
     actors: JobActors, patch: dict[str, Any], expected: list[str]
 ) -> None:
     job = await actors.order(actions=[WHOLE])
@@ -199,7 +199,7 @@ async def test_only_some_types_have_a_stop(actors: JobActors) -> None:
     assert both.status_code == 200
 
 
-async def test_a_change_of_nothing_leaves_no_trace(actors: JobActors) -> None:
+async def test_a_patch_without_a_change_writes_nothing(actors: JobActors) -> None:
     job = await actors.order(actions=[WHOLE])
     action = job["actions"][0]
 
@@ -251,7 +251,7 @@ async def test_deleting_twice_is_the_same_as_once(actors: JobActors) -> None:
     assert (await actors.dispatch.patch(path(job, action), {})).json()["code"] == "action_not_found"
 
 
-async def test_an_action_is_not_there_under_another_job(actors: JobActors) -> None:
+async def test_an_action_of_another_job_is_404(actors: JobActors) -> None:
     job, other = await actors.job("in_progress"), await actors.job("in_progress")
     action = job["actions"][0]
 
@@ -266,7 +266,7 @@ async def test_an_action_is_not_there_under_another_job(actors: JobActors) -> No
     assert (await actors.dispatch.get(path(nowhere))).json()["code"] == "job_not_found"
 
 
-async def test_a_merchant_works_on_its_own_actions_alone(actors: JobActors) -> None:
+async def test_a_merchant_changes_only_its_own_actions(actors: JobActors) -> None:
     job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     action = job["actions"][0]
     own, other, session = actors.merchant.api, (await actors.tenant.merchant()).api, actors.merchant.session()
@@ -291,7 +291,7 @@ async def test_a_merchant_works_on_its_own_actions_alone(actors: JobActors) -> N
 async def test_a_job_has_no_more_than_five_hundred_actions(actors: JobActors) -> None:
     job = await actors.order(actions=[{}] * 200)
     async with actors.tenant.service.database.transaction() as session:
-        # As 299 more requests would have left it.
+        # The state after 299 more requests.
         await session.execute(_MORE_ACTIONS, {"job_id": to_uuid(job["id"])})
 
     answers = [await actors.dispatch.post(path(job), {}) for _ in range(3)]
@@ -306,7 +306,7 @@ async def test_a_job_has_no_more_than_five_hundred_actions(actors: JobActors) ->
     assert (await actors.dispatch.post(path(job), {})).status_code == 201
 
 
-async def test_an_etag_is_the_actions_own(actors: JobActors) -> None:
+async def test_the_etag_is_that_of_the_action(actors: JobActors) -> None:
     job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     first, second = job["actions"]
     await actors.dispatch.patch(path(job, first), {"quantity": 2})
@@ -394,7 +394,7 @@ async def test_outcomes_are_recorded_only_while_work_is_in_progress(actors: JobA
         ({"completed": 2, "note": "x" * 1001}, [("/note", "string_too_long")]),
     ],
 )
-async def test_a_wrong_outcome_is_refused(
+async def test_an_invalid_outcome_is_refused(
     actors: JobActors, outcome: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     job = await actors.job("in_progress")
@@ -429,7 +429,7 @@ async def test_changes_of_actions_are_published_with_the_job(service: Jobs, tena
     assert events[2].data.job.actions[0].sku == "S-1"
 
 
-async def test_actions_added_at_once_are_all_there(actors: JobActors) -> None:
+async def test_concurrently_added_actions_are_all_stored(actors: JobActors) -> None:
     job = await actors.order(actions=[])
 
     answers = await asyncio.gather(*(actors.dispatch.post(path(job), {"sku": f"S-{place}"}) for place in range(10)))
@@ -441,7 +441,7 @@ async def test_actions_added_at_once_are_all_there(actors: JobActors) -> None:
     assert after["version"] == 11
 
 
-async def test_an_outcome_and_the_end_of_the_job_do_not_mix(actors: JobActors) -> None:
+async def test_a_concurrent_outcome_and_command_run_one_after_the_other(actors: JobActors) -> None:
     for _ in range(8):
         job = await actors.job("in_progress")
         outcome = path(job, job["actions"][0], "/outcome")
@@ -452,7 +452,7 @@ async def test_an_outcome_and_the_end_of_the_job_do_not_mix(actors: JobActors) -
 
         after = await actors.read(job)
         assert completed.status_code == 200
-        # Either it was recorded before the end, or it came too late and changed nothing.
+        # The outcome was recorded before the end of the job, or it was too late and changed nothing.
         expected = ("partially_completed", "damaged") if settled.status_code == 200 else ("completed", "completed")
         assert settled.status_code in (200, 409)
         assert (after["status"], after["actions"][0]["status"]) == expected

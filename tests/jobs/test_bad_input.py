@@ -1,4 +1,4 @@
-"""What is refused, with which status, and that all of it is said at once."""
+"""Invalid requests: statuses and codes, and that all violations are reported together."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.jobs import Jobs, Merchant, smallest
 
 @pytest.fixture(scope="module")
 async def merchant(service: Jobs) -> Merchant:
-    """A merchant that makes mistakes."""
+    """The merchant that sends invalid requests."""
     return await (await service.tenant()).merchant()
 
 
@@ -71,7 +71,7 @@ async def test_all_violations_are_reported_at_once(merchant: Merchant) -> None:
     )
 
 
-async def test_what_is_missing_is_named(merchant: Merchant) -> None:
+async def test_missing_members_are_named(merchant: Merchant) -> None:
     assert await refused(merchant, {}) == [("/address", "missing"), ("/contact", "missing")]
     empty = {"contact": {"first_name": "  "}, "address": {}}
     assert await refused(merchant, empty) == [("/address/line1", "address_empty"), ("/contact", "contact_empty")]
@@ -121,7 +121,7 @@ async def test_what_is_missing_is_named(merchant: Merchant) -> None:
     ],
 )
 async def test_one_fault_is_one_violation(merchant: Merchant, more: dict[str, Any], pointer: str, code: str) -> None:
-    # json writes infinity as a name that is no JSON; 1e400 is how a client can send it.
+    # Python writes infinity as `Infinity`, which is not JSON; a client can send it as 1e400.
     content = json.dumps(smallest(**more)).replace("Infinity", "1e400")
 
     answer = await merchant.api.request(
@@ -156,7 +156,9 @@ async def test_one_fault_is_one_violation(merchant: Merchant, more: dict[str, An
         (b'{"instructions": "' + b"x" * 300_000 + b'"}', 413, "payload_too_large"),
     ],
 )
-async def test_a_body_that_cannot_be_read_says_why(merchant: Merchant, content: bytes, status: int, code: str) -> None:
+async def test_an_unreadable_body_is_refused_with_a_code(
+    merchant: Merchant, content: bytes, status: int, code: str
+) -> None:
     answer = await merchant.api.request(
         "POST", "/v1/jobs", content=content, headers={"Content-Type": "application/json"}
     )
@@ -164,7 +166,7 @@ async def test_a_body_that_cannot_be_read_says_why(merchant: Merchant, content: 
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
-async def test_a_body_must_say_that_it_is_json(merchant: Merchant) -> None:
+async def test_a_body_must_have_a_json_media_type(merchant: Merchant) -> None:
     content = json.dumps(smallest())
 
     answer = await merchant.api.request("POST", "/v1/jobs", content=content, headers={"Content-Type": "text/plain"})
@@ -192,7 +194,7 @@ async def test_a_body_must_say_that_it_is_json(merchant: Merchant) -> None:
         ("&".join(["status=new"] * 51), "status"),
     ],
 )
-async def test_a_list_refuses_what_it_does_not_understand(merchant: Merchant, query: str, parameter: str) -> None:
+async def test_a_list_refuses_invalid_parameters(merchant: Merchant, query: str, parameter: str) -> None:
     answer = await merchant.api.get(f"/v1/jobs?{query}")
 
     assert answer.status_code == 422, answer.text
@@ -209,7 +211,7 @@ async def test_a_forged_cursor_is_refused(merchant: Merchant, cursor: str) -> No
 @pytest.mark.parametrize(
     "job_id", ["7", "mer_01h455vb4pex5vsknk084sn02q", "job_", "job_" + "z" * 26, "job_%00", "j" * 500]
 )
-async def test_the_wrong_kind_of_id_is_said_to_be_wrong(merchant: Merchant, job_id: str) -> None:
+async def test_an_id_of_the_wrong_kind_is_refused(merchant: Merchant, job_id: str) -> None:
     answer = await merchant.api.get(f"/v1/jobs/{job_id}")
 
     assert answer.status_code == 422, answer.text

@@ -1,4 +1,4 @@
-"""Many jobs in one request: each is judged by itself, and each is accounted for."""
+"""Many jobs in one request: each is checked on its own and has a result."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ async def results(api: Api, *items: object, mode: str | None = None) -> list[dic
     return found
 
 
-async def test_jobs_are_created_in_the_order_asked(tenant: Tenant) -> None:
+async def test_jobs_are_created_in_the_order_of_the_request(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     found = await results(merchant.api, *(smallest(reference_id=f"R-{number}") for number in range(200)))
@@ -36,7 +36,7 @@ async def test_jobs_are_created_in_the_order_asked(tenant: Tenant) -> None:
     assert (await merchant.api.get(f"/v1/jobs/{found[7]['id']}")).json() == found[7]["job"]
 
 
-async def test_a_bad_item_is_a_problem_of_its_own(tenant: Tenant) -> None:
+async def test_an_invalid_item_has_its_own_problem(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     bad_phone = {**smallest(), "contact": {"first_name": "Ada", "phone": "12"}}
     stranger = smallest(location_id=new_id("loc"))
@@ -51,7 +51,7 @@ async def test_a_bad_item_is_a_problem_of_its_own(tenant: Tenant) -> None:
     assert await tenant.service.count(merchant) == 2
 
 
-async def test_text_that_no_field_may_hold_is_a_fault_of_its_item_alone(tenant: Tenant) -> None:
+async def test_invalid_text_affects_only_its_item(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     found = await results(merchant.api, smallest(), smallest(instructions="ring\u0000twice"))
@@ -100,7 +100,7 @@ async def test_atomic_creates_nothing_unless_all_can_be_created(tenant: Tenant) 
     assert {event.subject for event in published} == {taken["id"], *(result["id"] for result in again)}
 
 
-async def test_a_repeat_gets_the_whole_answer_again(tenant: Tenant) -> None:
+async def test_a_repeat_gets_the_whole_response_again(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     items = [smallest(reference_id="A"), {"contact": {}}]
     for mode, key in (("partial", "one"), ("atomic", "two")):
@@ -129,7 +129,7 @@ async def test_only_an_unreadable_request_or_a_wrong_envelope_is_refused_as_a_wh
     assert await tenant.service.count(merchant) == 0
 
 
-async def test_a_bulk_request_may_be_larger_than_others_and_not_endless(service: Jobs, tenant: Tenant) -> None:
+async def test_a_bulk_request_can_be_larger_than_others_up_to_a_limit(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     headers = {"Content-Type": "application/json"}
     large = [smallest(instructions="x" * 4_900) for _ in range(100)]

@@ -1,4 +1,4 @@
-"""Commands: what each one does in each status, once, whoever else is at it."""
+"""Commands: the effect of each command in each status, also with concurrent commands."""
 
 import asyncio
 from typing import Any
@@ -56,18 +56,18 @@ async def test_each_command_does_in_each_status_what_the_table_says(actors: JobA
             assert [entry["type"] for entry in await actors.history(before)][len(told) :] == [TELLS[command]]
 
 
-async def test_the_table_knows_no_more_than_there_is() -> None:
+async def test_the_expected_table_has_all_statuses_and_commands() -> None:
     assert set(EXPECTED_TRANSITIONS) == set(STATUSES)
     assert {command for row in EXPECTED_TRANSITIONS.values() for command in row} == set(COMMANDS) == set(TELLS)
 
 
-async def test_statuses_that_can_be_reached_are_those_that_are_named(actors: JobActors) -> None:
+async def test_allowed_transitions_are_the_statuses_that_commands_reach(actors: JobActors) -> None:
     for status in STATUSES:
         reached = {result for result in EXPECTED_TRANSITIONS[status].values() if result not in (SAME, status)}
         assert set((await actors.job(status))["allowed_transitions"]) == reached
 
 
-async def test_a_reason_is_kept_and_told(actors: JobActors) -> None:
+async def test_a_reason_is_stored_in_the_job_and_its_history(actors: JobActors) -> None:
     for status, command in (("in_progress", "fail"), ("in_progress", "report-damage"), ("new", "cancel")):
         job = await actors.job(status)
         answer = await actors.command(job, command, json={"reason": " Nobody was there "})
@@ -97,7 +97,7 @@ async def test_resolving_without_a_reason_keeps_the_one_there_is(actors: JobActo
         {"json": None, "content": b"null", "headers": {"Content-Type": "application/json"}},
     ],
 )
-async def test_a_body_that_may_be_left_out_may_be_left_out_entirely(actors: JobActors, options: dict[str, Any]) -> None:
+async def test_an_optional_body_can_be_omitted(actors: JobActors, options: dict[str, Any]) -> None:
     answer = await actors.command(await actors.job("new"), "cancel", **options)
 
     assert (answer.status_code, answer.json()["status_reason"]) == (200, None)
@@ -117,7 +117,7 @@ async def test_a_body_that_may_be_left_out_may_be_left_out_entirely(actors: JobA
         ("assign", {"content": b""}, (415, None)),
     ],
 )
-async def test_a_body_that_is_there_must_be_right(
+async def test_a_body_must_be_valid(
     actors: JobActors, command: str, options: dict[str, Any], expected: tuple[int, str | None]
 ) -> None:
     job = await actors.job("new")
@@ -139,7 +139,7 @@ async def test_assigning_the_same_again_changes_nothing(actors: JobActors) -> No
     assert (other.json()["assigned_to"], other.json()["version"]) == ("Grace", first["version"] + 1)
 
 
-async def test_completing_does_what_nobody_recorded(actors: JobActors) -> None:
+async def test_complete_sets_missing_outcomes(actors: JobActors) -> None:
     job = await actors.order(actions=[{"quantity": 3}, {"quantity": 2}])
     await actors.command(job, "start")
     recorded = await actors.record_outcome(job, 0, completed=3, note="Signed by Ada")
@@ -164,7 +164,7 @@ async def test_completing_does_what_nobody_recorded(actors: JobActors) -> None:
         ([None, None], "completed"),
     ],
 )
-async def test_what_complete_comes_to_follows_from_the_outcomes(
+async def test_the_status_after_complete_follows_from_the_outcomes(
     actors: JobActors, outcomes: list[dict[str, int] | None], status: str
 ) -> None:
     job = await actors.order(actions=[{"quantity": 2}] * len(outcomes))
@@ -192,7 +192,7 @@ async def test_a_job_of_which_nothing_was_done_is_not_completed(actors: JobActor
 
 
 @pytest.mark.parametrize(("command", "fate"), [("fail", "incomplete"), ("report-damage", "damaged")])
-async def test_failing_settles_only_what_nobody_recorded(actors: JobActors, command: str, fate: str) -> None:
+async def test_fail_and_report_damage_set_only_missing_outcomes(actors: JobActors, command: str, fate: str) -> None:
     job = await actors.order(actions=[{"quantity": 2}, {"quantity": 5}])
     await actors.command(job, "start")
     recorded = await actors.record_outcome(job, 0, completed=2)
@@ -240,7 +240,7 @@ async def test_commands_of_dispatch_are_closed_to_merchants(actors: JobActors) -
     assert await actors.read(job) == job
 
 
-async def test_a_job_of_somebody_else_is_not_there_to_be_moved(service: Jobs, actors: JobActors) -> None:
+async def test_a_command_on_a_job_of_another_is_404(service: Jobs, actors: JobActors) -> None:
     job = await actors.job("new")
     stranger = await service.tenant()
     other = await actors.tenant.merchant()
@@ -257,7 +257,7 @@ async def test_a_command_can_be_bound_to_a_version(actors: JobActors) -> None:
     job = await actors.job("new")
 
     stale = await actors.command(job, "start", headers={"If-Match": '"7"'})
-    # What is refused is said in the one order: first that the version is another, then that the status is.
+    # The order of refusals: the version (412) before the status (409).
     both = await actors.command(job, "resolve", headers={"If-Match": '"7"'})
     started = await actors.command(job, "start", headers={"If-Match": '"1"'})
 
@@ -279,7 +279,7 @@ async def test_a_repeated_key_gets_the_first_answer(actors: JobActors) -> None:
     assert (await actors.read(job))["status"] == "completed"
 
 
-async def test_every_move_is_published_with_the_job_as_it_became(service: Jobs, tenant: Tenant) -> None:
+async def test_every_status_change_is_published_with_the_job(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.job("staging")
     for command in ("accept", "assign", "start"):

@@ -1,4 +1,4 @@
-"""Creating jobs: what is kept and answered, for whom, once."""
+"""Creating jobs: the stored job and the response, the merchant, references and repetitions."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ def codes(problem: dict[str, Any]) -> set[tuple[str, str]]:
     return {(error["pointer"], error["code"]) for error in problem["errors"]}
 
 
-async def test_the_smallest_job_lands_at_the_default_location(tenant: Tenant) -> None:
+async def test_the_smallest_job_gets_the_default_location(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     answer = await merchant.api.post("/v1/jobs", smallest())
@@ -31,7 +31,7 @@ async def test_the_smallest_job_lands_at_the_default_location(tenant: Tenant) ->
     assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json() == job
 
 
-async def test_a_whole_job_is_kept_as_it_was_given(tenant: Tenant) -> None:
+async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     asked = smallest(
         reference_id="ORDER-1",
@@ -131,12 +131,12 @@ async def test_only_an_active_merchant_of_the_tenant_can_be_named(service: Jobs,
         assert (answer.status_code, codes(answer.json())) == (422, {("/merchant_id", "merchant_unknown")})
     answer = await owner.post("/v1/jobs", smallest(merchant_id=disabled.id))
     assert (answer.status_code, answer.json()["code"]) == (409, "merchant_inactive")
-    # What is wrong with the request comes before what is wrong with the merchant.
+    # 422 for the request before 409 for the merchant.
     answer = await owner.post("/v1/jobs", smallest(merchant_id=disabled.id, location_id=new_id("loc")))
     assert (answer.status_code, codes(answer.json())) == (422, {("/location_id", "location_not_yours")})
 
 
-async def test_a_merchant_creates_for_itself_alone(service: Jobs, tenant: Tenant) -> None:
+async def test_a_merchant_creates_only_its_own_jobs(service: Jobs, tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
 
     own = await merchant.api.post("/v1/jobs", smallest(merchant_id=merchant.id))
@@ -171,7 +171,7 @@ async def test_a_job_needs_one_of_the_merchants_active_locations(service: Jobs, 
     assert (await service.count(merchant), await service.count(without_default)) == (0, 0)
 
 
-async def test_a_location_whose_facts_are_on_their_way_is_worth_another_try(tenant: Tenant) -> None:
+async def test_a_location_whose_event_is_delayed_is_503(tenant: Tenant) -> None:
     coming = new_id("loc")
     merchant = await tenant.merchant(location_ids=[coming], default_location_id=coming)
 
@@ -194,11 +194,11 @@ async def test_a_reference_is_used_once_per_merchant(tenant: Tenant) -> None:
         first["id"],
     )
     assert others.status_code == 201
-    # Content comes before conflict.
+    # 422 before 409.
     assert (await merchant.api.post("/v1/jobs", smallest(reference_id="R-1", priority=-1))).status_code == 422
 
 
-async def test_of_many_jobs_with_one_reference_at_once_one_is_made(service: Jobs, tenant: Tenant) -> None:
+async def test_of_concurrent_jobs_with_one_reference_one_is_created(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     answers = await asyncio.gather(
@@ -212,7 +212,7 @@ async def test_of_many_jobs_with_one_reference_at_once_one_is_made(service: Jobs
     assert await service.count(merchant) == 1
 
 
-async def test_a_repeat_under_the_same_key_is_answered_and_not_done(service: Jobs, tenant: Tenant) -> None:
+async def test_a_repeat_with_the_same_key_gets_the_first_response(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     key = {"Idempotency-Key": "order-1"}
 
@@ -228,7 +228,7 @@ async def test_a_repeat_under_the_same_key_is_answered_and_not_done(service: Job
     assert await service.count(merchant) == 1
 
 
-async def test_a_conflict_is_repeated_under_its_key_and_a_fault_is_not(service: Jobs, tenant: Tenant) -> None:
+async def test_a_conflict_is_stored_for_its_key_and_an_error_is_not(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     await merchant.api.create(smallest(reference_id="R-1"))
     key = {"Idempotency-Key": "order-2"}
@@ -244,7 +244,7 @@ async def test_a_conflict_is_repeated_under_its_key_and_a_fault_is_not(service: 
     assert await service.count(merchant) == 2
 
 
-async def test_fifty_at_once_under_one_key_make_one_job(service: Jobs, tenant: Tenant) -> None:
+async def test_fifty_concurrent_requests_with_one_key_create_one_job(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     key = {"Idempotency-Key": "order-4"}
 
@@ -258,7 +258,7 @@ async def test_fifty_at_once_under_one_key_make_one_job(service: Jobs, tenant: T
     assert len(await service.published(tenant, 1)) == 1
 
 
-async def test_two_callers_keys_do_not_meet(tenant: Tenant) -> None:
+async def test_idempotency_keys_of_two_callers_are_independent(tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     key = {"Idempotency-Key": "order-5"}
 
@@ -278,7 +278,7 @@ async def test_a_test_key_makes_test_jobs(service: Jobs, tenant: Tenant) -> None
 
     assert job["livemode"] is False
     assert event.data.livemode is False
-    # A reference that is taken in the one mode is free in the other.
+    # References are unique per mode.
     assert (live.status_code, live.json()["livemode"]) == (201, True)
 
 

@@ -1,4 +1,4 @@
-"""Customers: who is listed, and what is left of one whose personal data was erased."""
+"""Customers: the list, and erasures of personal data."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ NAMED = {"first_name": "Jean", "last_name": "Hébert"}
 
 
 async def administrator(tenant: Tenant, **more: Any) -> Api:
-    """An owner whose key opens everything."""
+    """An owner of the tenant."""
     return await tenant.user("owner", scopes=["orders", "customers", "reports"], **more)
 
 
@@ -37,7 +37,7 @@ async def listed(api: Api, query: str = "", *, limit: int = 200) -> list[dict[st
 
 
 async def erased(api: Api, **asked: Any) -> int:
-    """How many jobs were erased."""
+    """The number of erased jobs."""
     answer = await api.post("/v1/customers/erase", asked)
     assert answer.status_code == 200, answer.text
     assert answer.json()["has_more"] is False
@@ -46,7 +46,7 @@ async def erased(api: Api, **asked: Any) -> int:
 
 
 async def stored(service: Jobs, tenant: Tenant) -> str:
-    """Everything that the service's own tables hold about the tenant's jobs, as one text."""
+    """All rows of the tenant's jobs in the service's tables, as one text."""
     statement = text(
         """
         SELECT coalesce(string_agg(line, ' '), '') FROM (
@@ -84,7 +84,7 @@ async def test_a_customer_is_listed_once_with_its_latest_contact(tenant: Tenant)
     assert found["JEAN"]["jobs_count"] == 2
 
 
-async def test_pages_of_customers_follow_each_other_and_tell_nothing(tenant: Tenant) -> None:
+async def test_pages_of_customers_continue_and_their_cursors_reveal_nothing(tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
     for number in range(7):
         for _ in range(1 + number % 2):
@@ -158,7 +158,7 @@ async def test_customers_are_for_administrators_of_their_own_tenant(service: Job
     assert await listed(reader) == [customer]
 
 
-async def test_an_erasure_names_somebody(tenant: Tenant) -> None:
+async def test_an_erasure_must_name_a_customer(tenant: Tenant) -> None:
     api = await administrator(tenant)
 
     for body in ({}, {"phone": None}, {"phone": "514"}, {"email": "ada"}, {"customer_id": "cus_1"}, {"name": "Ada"}):
@@ -175,7 +175,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
         "line1": "1 Lovelace Street",
         "city": "Montréal",
         "region": "QC",
-        # No id has an L, and no second of a minute is the eighty-first.
+        # These texts occur nowhere else: no id has an L, and no instant has 81 seconds.
         "postal_code": "H2L 1Y4",
         "country": "CA",
     }
@@ -210,7 +210,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
         assert trace not in everything.lower(), trace
     assert [one["contact"]["first_name"] for one in await listed(api)] == ["Grace"]
     assert (await merchant.api.get(f"/v1/jobs/{bystander['id']}")).json() == bystander
-    # Again: there is nobody left to erase.
+    # A second erasure finds no jobs.
     assert await erased(api, phone=ADA["phone"], email=ADA["email"]) == 0
 
 
@@ -230,7 +230,7 @@ async def test_an_erased_job_is_found_by_its_numbers_and_by_nothing_personal(ten
         assert await ids(query) == [], query
 
 
-async def test_a_job_that_visits_somebody_else_by_now_forgets_whom_it_visited(service: Jobs, tenant: Tenant) -> None:
+async def test_former_contacts_are_erased_from_history(service: Jobs, tenant: Tenant) -> None:
     merchant, office = await tenant.merchant(), await administrator(tenant)
     for erasing in ({"phone": ADA["phone"]}, {"email": ADA["email"]}):
         job = await merchant.api.create(smallest(contact=ADA))
@@ -267,7 +267,7 @@ async def test_deleted_jobs_and_deleted_actions_are_erased_too(service: Jobs, te
     assert await listed(api) == []
 
 
-async def test_an_erasure_is_published_and_stands_in_history_without_what_it_erased(tenant: Tenant) -> None:
+async def test_an_erasure_is_published_and_in_history_without_values(tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
     job = await merchant.api.create(smallest(contact=ADA))
     changed = await merchant.api.request("PATCH", f"/v1/jobs/{job['id']}", json={"instructions": "Ring twice"})
@@ -309,7 +309,7 @@ async def test_outcomes_keep_their_counts_and_lose_their_notes(service: Jobs, te
     assert [line["changes"]["outcome"]["to"]["completed"] for line in recorded] == [3, 2]
 
 
-async def test_accents_tell_two_addresses_apart(tenant: Tenant) -> None:
+async def test_addresses_that_differ_in_accents_are_different(tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
     await merchant.api.create(smallest(contact={"email": "rene@example.com"}))
     other = await merchant.api.create(smallest(contact={"email": "rené@example.com"}))
@@ -350,7 +350,7 @@ async def test_a_page_of_customers_costs_the_same_among_many_jobs(service: Jobs,
 
 
 async def multiply(service: Jobs, tenant: Tenant, count: int, *, customers: int) -> None:
-    """Copy the tenant's one job so many times, among so many customers; the first of them stays as it is."""
+    """Copy the tenant's only job `count` times, for this number of customers. The first customer keeps its key."""
     async with service.database.transaction() as session:
         columns = (
             await session.execute(
@@ -374,7 +374,7 @@ async def multiply(service: Jobs, tenant: Tenant, count: int, *, customers: int)
 
 
 async def explained(service: Jobs, statement: Any) -> dict[str, Any]:
-    """The plan of a statement, as it was carried out."""
+    """The plan of a statement, from EXPLAIN ANALYZE."""
     compiled = statement.compile(service.database.engine, compile_kwargs={"literal_binds": True})
     async with service.database.reading() as session:
         connection = await session.connection()
@@ -385,7 +385,7 @@ async def explained(service: Jobs, statement: Any) -> dict[str, Any]:
 
 
 def scans(node: dict[str, Any]) -> Any:
-    """The nodes of a plan that read the jobs."""
+    """The nodes of a plan that read the table of jobs."""
     if node.get("Relation Name") == "jobs":
         yield node
     for child in node.get("Plans", ()):

@@ -1,4 +1,4 @@
-"""Jobs as a file: complete, in order, readable by an import, and nobody else's."""
+"""Exports: complete, in order, accepted by imports, and only of visible jobs."""
 
 import asyncio
 import csv
@@ -17,28 +17,28 @@ READ_ONLY = ("id", "merchant_id", "created_by", "created_at", "updated_at", "sta
 
 
 async def documents(api: Api, **params: Any) -> list[dict[str, Any]]:
-    """The jobs of an export, one a line."""
+    """The jobs of an NDJSON export."""
     answer = await api.get(EXPORT, params={"format": "ndjson", **params})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in answer.content.splitlines()]
 
 
-async def sheet(api: Api, **params: Any) -> list[dict[str, str]]:
-    """The rows of an export by their columns."""
+async def csv_rows(api: Api, **params: Any) -> list[dict[str, str]]:
+    """The rows of a CSV export, by column."""
     answer = await api.get(EXPORT, params={"format": "csv", **params})
     assert answer.status_code == 200, answer.text
     return list(csv.DictReader(io.StringIO(answer.text, newline="")))
 
 
 def comparable(job: dict[str, Any]) -> dict[str, Any]:
-    """What two jobs that were asked for alike have in common."""
+    """The fields that a job and its imported copy have in common."""
     kept = {name: value for name, value in job.items() if name not in READ_ONLY}
     return {**kept, "actions": [comparable({**one, "actions": []}) for one in job["actions"]]}
 
 
-def colourful(tenant: Tenant) -> list[dict[str, Any]]:
-    """Jobs with all that a file can be stumbled over."""
+def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
+    """Jobs with quotes, line breaks, formulas and other content that is difficult in files."""
     whole = smallest(
         reference_id="A,1",
         type="exchange",
@@ -89,9 +89,9 @@ def colourful(tenant: Tenant) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def source(tenant: Tenant) -> Merchant:
-    """A merchant with colourful jobs."""
+    """A merchant with such jobs."""
     merchant = await tenant.merchant()
-    for job in colourful(tenant):
+    for job in difficult_jobs(tenant):
         await merchant.api.create(job)
     return merchant
 
@@ -122,7 +122,7 @@ async def test_an_export_by_administrators_is_imported_for_the_same_merchants(te
     assert (await tenant.service.count(one), await tenant.service.count(other)) == (2, 2)
 
 
-async def test_a_sheet_names_its_columns_and_itself(tenant: Tenant, source: Merchant) -> None:
+async def test_a_csv_file_has_column_names_and_a_file_name(tenant: Tenant, source: Merchant) -> None:
     answer = await source.api.get(EXPORT)
 
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -130,15 +130,15 @@ async def test_a_sheet_names_its_columns_and_itself(tenant: Tenant, source: Merc
     assert answer.headers["content-disposition"].endswith('.csv"')
     assert answer.headers["cache-control"] == "no-store"
     assert answer.text.split("\r\n")[0] == ",".join(COLUMNS)
-    (row,) = await sheet(source.api, reference_id="A,1")
+    (row,) = await csv_rows(source.api, reference_id="A,1")
     (job,) = await documents(source.api, reference_id="A,1")
     assert (row["id"], row["status"], row["version"], row["merchant_id"]) == (job["id"], "new", "1", source.id)
     assert json.loads(row["tags"]) == job["tags"]
     assert [action.get("sku") for action in json.loads(row["actions"])] == [action["sku"] for action in job["actions"]]
 
 
-async def test_a_spreadsheet_finds_no_formula_in_a_sheet(source: Merchant) -> None:
-    rows = await sheet(source.api)
+async def test_cells_of_a_csv_file_are_no_formulas(source: Merchant) -> None:
+    rows = await csv_rows(source.api)
 
     found = {row["instructions"] for row in rows} - {""}
     assert {"'=1+1", "'+cmd", "'-1+1", "'@SUM(A1)", "''=1", "'''-x", "'+1-514", "'--"} <= found
@@ -148,7 +148,7 @@ async def test_a_spreadsheet_finds_no_formula_in_a_sheet(source: Merchant) -> No
             assert cell[:1] not in ("=", "+", "-", "@") or cell.lstrip("+-").replace(".", "").isdigit(), (name, cell)
 
 
-async def test_the_conditions_and_the_order_of_the_list_hold(tenant: Tenant) -> None:
+async def test_an_export_has_the_conditions_and_order_of_the_list(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     staff = await tenant.user(permissions=["orders.jobs.read"])
     asked = [smallest(reference_id=f"R-{number}", tags=["odd"] if number % 2 else []) for number in range(10)]
@@ -166,7 +166,7 @@ async def test_the_conditions_and_the_order_of_the_list_hold(tenant: Tenant) -> 
         assert (await merchant.api.get(EXPORT, params=params)).status_code == 422, params
 
 
-async def test_an_export_goes_on_over_many_pages(tenant: Tenant) -> None:
+async def test_an_export_covers_many_pages(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     asked = [smallest(reference_id=f"R-{number}") for number in range(1_203)]
     assert (await imported(merchant.api, lines(asked)))["jobs_created"] == 1_203
@@ -193,7 +193,7 @@ async def test_merchants_export_their_own_jobs_alone(tenant: Tenant) -> None:
     assert (await writer.get(EXPORT)).status_code == 403
 
 
-async def test_so_many_exports_run_at_once_and_no_more(service: Jobs, tenant: Tenant) -> None:
+async def test_the_number_of_concurrent_exports_is_bounded(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     assert (await imported(merchant.api, lines(smallest() for _ in range(2_000))))["jobs_created"] == 2_000
 
@@ -209,7 +209,7 @@ async def test_so_many_exports_run_at_once_and_no_more(service: Jobs, tenant: Te
         assert (await merchant.api.get(EXPORT, params={"status": "none"})).status_code == 422
 
 
-async def test_an_export_of_deleted_jobs_is_asked_for_by_itself(tenant: Tenant) -> None:
+async def test_deleted_jobs_are_exported_only_on_request(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     job = await merchant.api.create()
     assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204

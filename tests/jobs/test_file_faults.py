@@ -1,4 +1,4 @@
-"""Files of jobs that end in the middle: workers are killed, connections cut, access is taken away."""
+"""Interrupted imports and exports: killed workers, broken connections, lost access."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,14 +37,14 @@ _SPEED_UP = text("DROP FUNCTION take_a_moment CASCADE")
 
 @pytest.fixture(scope="module")
 async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
-    """The service without its worker: that is a process of its own."""
+    """The service without its worker, which runs in other processes."""
     async with running(backing, roles="api,consumers,relay", import_bytes_max=FILE_BYTES_MAX) as jobs:
         yield jobs
 
 
 @pytest.fixture
 async def replicas(service: Jobs, forker: Forker | None, tmp_path: Path) -> AsyncIterator[list[Process]]:
-    """Two processes with worker and API, not started yet."""
+    """Two processes with the roles `worker` and `api`, not started yet."""
     settings = service.settings
     made = []
     for number, port in enumerate(free_ports(2)):
@@ -66,7 +66,7 @@ async def replicas(service: Jobs, forker: Forker | None, tmp_path: Path) -> Asyn
 
 @asynccontextmanager
 async def slowly(service: Jobs) -> AsyncIterator[None]:
-    """Each batch of jobs takes a moment: however fast a worker is, it is long before a file is done."""
+    """Make every insert of jobs slow, so that an import takes long enough to be interrupted."""
     async with service.database.transaction() as session:
         for statement in _SLOW_DOWN:
             await session.execute(statement)
@@ -118,7 +118,7 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
     assert len({event.data.job.reference_id for event in published}) == ROWS - bad
 
 
-async def test_a_worker_that_stops_in_order_hands_over_at_once(service: Jobs, replicas: list[Process]) -> None:
+async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, replicas: list[Process]) -> None:
     merchant = await (await service.tenant()).merchant()
     begun = await accepted(merchant.api, lines(smallest() for _ in range(ROWS)))
 
@@ -137,7 +137,7 @@ async def test_a_worker_that_stops_in_order_hands_over_at_once(service: Jobs, re
     assert (await merchant.api.post(f"/v1/jobs/imports/{begun['id']}/cancel")).status_code == 200
 
 
-async def test_a_file_that_breaks_off_leaves_nothing(service: Jobs, replicas: list[Process]) -> None:
+async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: list[Process]) -> None:
     merchant = await (await service.tenant()).merchant()
     replicas[0].start()
     await replicas[0].ready()
@@ -170,7 +170,7 @@ async def test_a_file_that_breaks_off_leaves_nothing(service: Jobs, replicas: li
     assert await service.count(merchant) == 0
 
 
-async def test_a_file_is_not_endless(service: Jobs) -> None:
+async def test_a_file_that_is_too_large_is_refused(service: Jobs) -> None:
     merchant = await (await service.tenant()).merchant()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -191,7 +191,7 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
     merchant = await (await service.tenant()).merchant()
     replicas[0].start()
     await replicas[0].ready()
-    # Far more than the buffers between the two sides hold.
+    # Much more than the buffers of both sides.
     content = lines(smallest(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
     done = await ended(merchant.api, (await accepted(merchant.api, content))["id"])
     assert done["jobs_created"] == LARGE_JOBS
@@ -215,7 +215,7 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
     assert 0 < received < LARGE_JOBS * 4_900
 
 
-async def test_a_file_that_nobody_will_complete_is_swept_away(service: Jobs) -> None:
+async def test_an_abandoned_upload_is_deleted(service: Jobs) -> None:
     merchant = await (await service.tenant()).merchant()
     begun = await accepted(merchant.api, lines([smallest()]))
     async with service.database.transaction() as session:

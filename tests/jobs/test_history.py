@@ -1,4 +1,4 @@
-"""The history of a job: every change once, in order, with who, what and from which value to which."""
+"""The history of a job: every change once, in order, with actor, fields and values."""
 
 from datetime import datetime
 from typing import Any
@@ -115,7 +115,7 @@ async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, actors
     assert (absent.status_code, absent.json()["code"]) == (404, "job_not_found")
 
 
-async def test_a_cursor_is_good_for_one_jobs_history_alone(actors: JobActors) -> None:
+async def test_a_cursor_is_valid_only_for_the_history_of_one_job(actors: JobActors) -> None:
     job, other = await actors.job("in_progress"), await actors.job("in_progress")
     cursor = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=1")).json()["next_cursor"]
 

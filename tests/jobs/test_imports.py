@@ -1,4 +1,4 @@
-"""Files of jobs: every row is a job or an error, once, and nobody sees another's file."""
+"""Imports: every row results in one job or one error, and only its owner sees an import."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ HEADING = "reference_id,contact.first_name,contact.phone,address.raw,instruction
 
 @pytest.fixture
 def row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imports create their jobs one by one: none of many rows is over in a moment."""
+    """Batches of one row, so that an import of many rows takes some time."""
     monkeypatch.setattr("jobs.imports.worker.BATCH_ROWS", 1)
 
 
 async def references(merchant: Merchant) -> list[str]:
-    """The references of all jobs of a merchant that has few."""
+    """The references of all jobs of a merchant (one page)."""
     answer = await merchant.api.get("/v1/jobs", params={"limit": 200, "sort": "created_at"})
     return [job["reference_id"] for job in answer.json()["data"]]
 
 
 async def rows(service: Jobs, table: str) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     async with service.database.reading() as session:
         return int((await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
 
@@ -67,7 +67,7 @@ async def test_each_line_of_json_becomes_a_job(tenant: Tenant) -> None:
     assert len({event.subject for event in published}) == 250
 
 
-async def test_the_rows_of_a_sheet_become_jobs(tenant: Tenant) -> None:
+async def test_each_row_of_csv_becomes_a_job(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     sheet = (
         "\ufeff"
@@ -97,7 +97,7 @@ async def test_the_rows_of_a_sheet_become_jobs(tenant: Tenant) -> None:
     assert second["instructions"] == "=1+1"
 
 
-async def test_every_row_that_is_no_job_says_where_and_why(tenant: Tenant) -> None:
+async def test_every_refused_row_has_its_line_and_reason(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     await merchant.api.create(smallest(reference_id="TAKEN"))
     sheet = [
@@ -139,7 +139,7 @@ async def test_every_row_that_is_no_job_says_where_and_why(tenant: Tenant) -> No
     assert sorted(await references(merchant)) == ["A", "LAST", "TAKEN"]
 
 
-async def test_lines_that_are_no_jobs_do_not_stop_the_others(tenant: Tenant) -> None:
+async def test_refused_lines_do_not_stop_the_others(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     good = json.dumps(smallest(reference_id="GOOD")).encode()
     content = b"\n".join(
@@ -172,7 +172,7 @@ async def test_lines_that_are_no_jobs_do_not_stop_the_others(tenant: Tenant) -> 
     }
 
 
-async def test_a_dry_run_says_what_would_be_and_leaves_nothing(service: Jobs, tenant: Tenant) -> None:
+async def test_a_dry_run_reports_results_and_stores_no_jobs(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     await merchant.api.create(smallest(reference_id="TAKEN"))
     content = lines([smallest(reference_id="FREE"), smallest(reference_id="TAKEN"), {"contact": {}}])
@@ -189,7 +189,7 @@ async def test_a_dry_run_says_what_would_be_and_leaves_nothing(service: Jobs, te
     assert {event.data.job.reference_id for event in published} == {"FREE", "TAKEN"}
 
 
-async def test_a_dry_run_finds_a_reference_that_stands_twice_far_apart(tenant: Tenant) -> None:
+async def test_a_dry_run_finds_a_repeated_reference_in_another_batch(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     asked = [smallest(reference_id=f"R-{number % 300}") for number in range(301)]
 
@@ -230,7 +230,7 @@ async def test_sessions_and_platform_keys_import_too(service: Jobs, tenant: Tena
     assert (await send(service.platform(), content)).status_code == 400
 
 
-async def test_merchants_see_their_own_imports_alone(tenant: Tenant) -> None:
+async def test_merchants_see_only_their_own_imports(tenant: Tenant) -> None:
     one, other = await tenant.merchant(), await tenant.merchant()
     staff = await tenant.user(permissions=["orders.jobs.read"])
     stranger = await (await tenant.service.tenant()).user(permissions=["orders"])
@@ -262,7 +262,7 @@ async def test_a_test_key_imports_test_jobs(tenant: Tenant) -> None:
     assert (await live.get(f"/v1/jobs/imports/{done['id']}")).status_code == 404
 
 
-async def test_what_is_no_file_of_jobs_is_refused_at_once(tenant: Tenant) -> None:
+async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     def refusal(answer: httpx.Response) -> tuple[int, str]:
@@ -357,7 +357,7 @@ async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> N
 
 
 @pytest.mark.usefixtures("row_by_row")
-async def test_a_tenant_has_so_many_imports_waiting_and_no_more(tenant: Tenant) -> None:
+async def test_the_number_of_waiting_imports_is_bounded(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     key = {"Idempotency-Key": "the first"}
     begun = [await accepted(merchant.api, lines(smallest() for _ in range(20_000)), headers=key)]
@@ -388,7 +388,7 @@ async def test_a_file_of_too_many_rows_creates_nothing(tenant: Tenant, monkeypat
     assert (await imported(merchant.api, lines(smallest() for _ in range(100))))["jobs_created"] == 100
 
 
-async def test_errors_beyond_so_many_are_counted_and_not_kept(tenant: Tenant) -> None:
+async def test_errors_above_the_limit_are_counted_and_not_stored(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
 
     done = await imported(merchant.api, b"[]\n" * (ERRORS_KEPT_MAX + 50))

@@ -1,4 +1,4 @@
-"""Whole lives of jobs: whatever is done to one, in whatever order, it is what a small model of it says."""
+"""Random sequences of requests on one job, compared with a model of the job."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ _STEPS = st.one_of(
 
 
 def _chapter(*commands: str) -> st.SearchStrategy[list[Step]]:
-    """Some steps of any kind, and then a command that moves the job on when all went well."""
+    """Some steps of any kind, then a command that changes the status if it is allowed."""
     steps = st.lists(_STEPS, min_size=1, max_size=4)
     return st.builds(lambda before, name: [*before, ("restore",), ("command", name)], steps, st.sampled_from(commands))
 
@@ -57,7 +57,7 @@ async def actors(service: Jobs) -> JobActors:
 
 @dataclass
 class Unit:
-    """An action as the model knows it."""
+    """The model of an action."""
 
     id: str
     quantity: int
@@ -74,7 +74,7 @@ class Unit:
 
 @dataclass
 class Model:
-    """A job as it should be. Each step answers with the status code that is right, after doing what is right."""
+    """The model of a job. Each step changes it and returns the expected status code."""
 
     status: str
     units: list[Unit]
@@ -188,7 +188,7 @@ class Model:
 
 
 async def done(actors: JobActors, job: dict[str, Any], model: Model, step: Step) -> tuple[httpx.Response, int]:
-    """Do a step to the job and to the model; the answer, and the status code that the model expects."""
+    """Apply a step to the job and to the model. Returns the response and the expected status code."""
     api, path = actors.dispatch, f"/v1/jobs/{job['id']}"
     match step:
         case ("command", name):
@@ -220,7 +220,7 @@ async def done(actors: JobActors, job: dict[str, Any], model: Model, step: Step)
 
 
 def shares(kind: str, quantity: int) -> tuple[int, int, int]:
-    """An outcome of that kind: completed, incomplete, damaged. Only `more` does not add up."""
+    """The outcome of a kind: completed, incomplete, damaged. Only the sum of `more` is wrong."""
     return {
         "all": (quantity, 0, 0),
         "none": (0, quantity, 0),
@@ -232,7 +232,7 @@ def shares(kind: str, quantity: int) -> tuple[int, int, int]:
 
 
 async def check(actors: JobActors, job: dict[str, Any], model: Model) -> None:
-    """The job is what the model says, its history included."""
+    """Compare the job and its history with the model."""
     answer = await actors.dispatch.get(f"/v1/jobs/{job['id']}")
     if model.deleted:
         assert answer.status_code == 404
@@ -261,7 +261,7 @@ async def check(actors: JobActors, job: dict[str, Any], model: Model) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(review=st.booleans(), steps=_LIVES)
-async def test_every_life_is_what_the_model_says(actors: JobActors, review: bool, steps: list[Step]) -> None:
+async def test_every_sequence_of_requests_matches_the_model(actors: JobActors, review: bool, steps: list[Step]) -> None:
     job = await actors.order(review=review)
     model = Model(job["status"], [Unit(job["actions"][0]["id"], 2)])
 
@@ -278,7 +278,7 @@ def test_the_readme_shows_every_transition() -> None:
 
 
 def transitions_table() -> str:
-    """What leads where, as the service's README shows it."""
+    """The transitions as the table of the service's README shows them."""
     lines = ["| status | command → status |", "|---|---|"]
     for status in STATUSES:
         moves = [

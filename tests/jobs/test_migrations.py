@@ -1,4 +1,4 @@
-"""The database that migrations make is the one that the models describe."""
+"""Migrations create the tables that the models describe."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""How PostgreSQL answers each search of a tenant with many jobs: by which indexes, and never by reading or sorting all of them.
+"""Plans of searches for a tenant with many jobs: which indexes they use, and that they never scan or sort all rows.
 
-What is explained are the statements that the service sends, with the values that it sends.
+The tests explain the statements that the service sends, with its values.
 """
 
 import json
@@ -20,20 +20,20 @@ from tests.support.jobs import Api, Jobs, Tenant, smallest
 
 MANY, FEWER, FEW = 18_000, 4_000, 500
 SORTED_ROWS_MAX = 4_000
-"""As PostgreSQL expects: what is sorted is what was found, never what there is."""
+"""Rows that PostgreSQL expects to sort: only rows that were found, never all rows."""
 
 STATUSES = ("completed",) * 16 + ("new", "new", "in_progress", "damaged")
 SEARCH = {"ix_jobs_search"}
 WALK = {"ix_jobs_of_tenant"}
 BY_CREATION = SEARCH | WALK
-"""Looked up, or where it is frequent met on the way along the order."""
+"""Looked up by tokens; or, if it is frequent, found by a scan of the order."""
 SURE = BY_CREATION | {"pk_jobs"}
-"""The same, and what is shown read once it is sure: terms were looked at again."""
+"""The same, and the shown rows are read by id after their tokens were checked again."""
 
 
 @dataclass
 class Shop:
-    """A tenant with many jobs of two merchants, and what a few of these are known by."""
+    """A tenant with many jobs of two merchants, its callers, and the id of one job."""
 
     owner: Api
     merchant: Api
@@ -44,7 +44,7 @@ class Shop:
 
 
 def varied(number: int, created_at: datetime) -> dict[str, Any]:
-    """Two years of jobs: frequent values, rare ones, some of one job alone."""
+    """Jobs of two years, with frequent, rare and unique values."""
     created = created_at - timedelta(minutes=50 * number)
     status = STATUSES[number % len(STATUSES)]
     return {
@@ -72,7 +72,7 @@ def varied(number: int, created_at: datetime) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 async def shop(service: Jobs) -> Shop:
-    """Many jobs of one merchant, fewer of another (whom these tests ask), and few of another tenant."""
+    """Many jobs of one merchant, fewer of another (the caller of these tests), and few of another tenant."""
     tenant, neighbour = await service.tenant(), await service.tenant()
     merchant, other, stranger = await tenant.merchant(), await tenant.merchant(), await neighbour.merchant()
     original = smallest(
@@ -97,7 +97,7 @@ async def shop(service: Jobs) -> Shop:
 
 @pytest.fixture(scope="module")
 async def explain(shop: Shop) -> AsyncIterator[asyncpg.Connection]:
-    """Where statements are explained."""
+    """The connection that explains statements."""
     connection = await asyncpg.connect(shop.database_url)
     yield connection
     await connection.close()
@@ -105,7 +105,7 @@ async def explain(shop: Shop) -> AsyncIterator[asyncpg.Connection]:
 
 @contextmanager
 def statements(service: Jobs) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
-    """What the service asks of the tables of jobs and actions meanwhile, with the values, and how it wants that planned."""
+    """The statements of the service on jobs and actions in this block, with their values, and its settings of the planner."""
     asked: list[tuple[str, tuple[Any, ...]]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -123,7 +123,7 @@ def statements(service: Jobs) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
 async def nodes(
     connection: asyncpg.Connection, statement: str, values: tuple[Any, ...], *, for_values: bool
 ) -> list[dict[str, Any]]:
-    """The nodes of the plan of one statement, made for these values or once for all."""
+    """The nodes of the plan of a statement, planned for these values or for all values."""
     if for_values:
         rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
     else:
@@ -141,8 +141,8 @@ async def nodes(
 async def indexes_of(
     service: Jobs, explain: asyncpg.Connection, api: Api, path: str, asked: dict[str, Any]
 ) -> set[str]:
-    """The indexes by which a search is answered; it may neither read a whole table nor sort what it did not find."""
-    # A connection that nothing has been set for yet, on either side.
+    """The indexes that a search uses. It must not scan a table or sort more than the rows found."""
+    # A new connection, for which neither side has set the plan mode.
     await service.app.state.edge.database.search_engine.dispose()
     for_values = True
     with statements(service) as sent:
@@ -164,7 +164,7 @@ async def indexes_of(
                 assert node["Plans"][0]["Plan Rows"] <= SORTED_ROWS_MAX, statement
             if "Index Name" in node:
                 used.add(node["Index Name"])
-    # By this one the jobs of a page get their actions.
+    # This index reads the actions of the jobs of a page.
     return used - {"ix_actions_of_job"}
 
 
@@ -208,7 +208,7 @@ async def indexes_of(
         ({"q": "00070"}, SURE),
         ({"q": "first7 last7 canape sherbrooke"}, SURE),
         ({"q": "514 555 0070"}, SURE),
-        # Ranges of what is neither the order nor a term: their own indexes where few lie in them.
+        # Ranges that are neither the order nor tokens: their own indexes if they contain few rows.
         ({"updated_gte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_updated"}),
         ({"updated_lte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_updated"}),
         ({"status_changed_gte": "2026-06-01T00:00:00Z"}, BY_CREATION | {"ix_jobs_status_changed"}),
@@ -217,7 +217,7 @@ async def indexes_of(
         ({"deleted": True, "tag": ["fragile"]}, {"ix_jobs_deleted"}),
     ],
 )
-async def test_each_condition_is_answered_by_its_index(
+async def test_each_condition_uses_its_index(
     service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
 ) -> None:
     used = await indexes_of(service, explain, shop.owner, "/v1/jobs/search", named(shop, asked))
@@ -241,7 +241,7 @@ async def test_each_condition_is_answered_by_its_index(
         ("scheduled_date", {"q": "last70"}, SEARCH | {"ix_jobs_scheduled"}),
     ],
 )
-async def test_each_order_is_walked_or_sorts_what_was_looked_up(
+async def test_each_order_is_scanned_or_sorts_the_rows_found(
     service: Jobs,
     shop: Shop,
     explain: asyncpg.Connection,
@@ -268,13 +268,13 @@ async def test_each_order_is_walked_or_sorts_what_was_looked_up(
         ({"q": "last70 00070"}, SEARCH | {"ix_jobs_of_merchant", "pk_jobs"}),
         ({"contact_name": "first7"}, SEARCH | {"ix_jobs_of_merchant"}),
         ({"reference_id": "W-00000070"}, {"uq_jobs_reference", "ix_jobs_reference"}),
-        # An order that no index has for one merchant: the tenant's is walked, or what was looked up is sorted.
+        # No index has this order for one merchant: the tenant's index is scanned, or the rows found are sorted.
         ({"sort": "-updated_at"}, {"ix_jobs_updated", "ix_jobs_of_merchant"}),
         ({"sort": "scheduled_date"}, {"ix_jobs_scheduled", "ix_jobs_of_merchant"}),
         ({"sort": "scheduled_date", "tag": ["route-7"]}, SEARCH | {"ix_jobs_scheduled"}),
     ],
 )
-async def test_a_merchants_own_are_answered_by_indexes_too(
+async def test_searches_of_a_merchant_use_indexes_too(
     service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
 ) -> None:
     used = await indexes_of(service, explain, shop.merchant, "/v1/jobs/search", asked)
@@ -295,7 +295,7 @@ ACTIONS = {"ix_actions_search", "ix_actions_of_tenant"}
         ({"sort": "updated_at", "updated_gte": "2026-06-01T00:00:00Z"}, {"ix_actions_updated"}),
         ({"job_id": "job"}, set()),
         ({"status": ["damaged"]}, {"ix_actions_of_status"}),
-        # Nearly all are of this type: in the order of all is as good.
+        # Nearly all rows have this type, so the index of all rows is as good.
         ({"type": ["delivery"]}, {"ix_actions_of_type", "ix_actions_of_tenant"}),
         ({"merchant_id": "merchant"}, {"ix_actions_of_merchant"}),
         ({"status": ["damaged", "completed"]}, {"ix_actions_of_status", "pk_actions"}),
@@ -308,7 +308,7 @@ ACTIONS = {"ix_actions_search", "ix_actions_of_tenant"}
         ({"sku": "S-7", "sort": "-updated_at"}, {"ix_actions_search", "ix_actions_updated"}),
     ],
 )
-async def test_actions_are_answered_by_indexes_too(
+async def test_searches_of_actions_use_indexes_too(
     service: Jobs, shop: Shop, explain: asyncpg.Connection, asked: dict[str, Any], expected: set[str]
 ) -> None:
     used = await indexes_of(service, explain, shop.owner, "/v1/actions/search", named(shop, asked))
@@ -317,7 +317,7 @@ async def test_actions_are_answered_by_indexes_too(
     assert used <= expected
 
 
-async def test_a_page_far_down_costs_no_more_than_the_first(
+async def test_a_page_far_from_the_start_costs_no_more_than_the_first(
     service: Jobs, shop: Shop, explain: asyncpg.Connection
 ) -> None:
     asked: dict[str, Any] = {"tag": ["fragile"], "limit": 200}
@@ -336,7 +336,7 @@ async def test_a_page_far_down_costs_no_more_than_the_first(
         ({"created_gte": "2026-06-01T00:00:00Z", "sort": "updated_at"}, "C"),
     ],
 )
-async def test_what_few_rows_lie_in_is_looked_up_to_the_end(
+async def test_a_range_with_few_rows_is_looked_up_to_its_end(
     service: Jobs, shop: Shop, asked: dict[str, Any], kind: str
 ) -> None:
     with statements(service) as sent:
@@ -367,8 +367,8 @@ async def test_one_statement_reads_as_many_parts_as_fill_the_page(
 
 
 def named(shop: Shop, asked: dict[str, Any]) -> dict[str, Any]:
-    """What is asked, with ids and days in place of the names that stand for them."""
-    today = date.today().isoformat()  # noqa: DTZ011 - near enough to the jobs' own
+    """The conditions, with placeholders replaced by ids and days."""
+    today = date.today().isoformat()  # noqa: DTZ011 - close enough to the time zone of the jobs
     toronto, montreal = shop.tenant.toronto, shop.tenant.montreal
     places = {"toronto": [toronto], "montreal": [montreal], "both": [toronto, montreal]}
     values = {**places, "today": today, "merchant": shop.merchant_id, "job": shop.job_id}

@@ -1,4 +1,4 @@
-"""Reading jobs: who sees which rows, and lists that stay true while they grow."""
+"""Reading jobs: visibility, and lists that are stable while jobs are created."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ async def ids(api: Api, query: str = "", *, limit: int = 200) -> list[str]:
 
 
 async def made(api: Api, count: int, **more: Any) -> list[str]:
-    """The ids of new jobs, newest first, as a list shows them."""
+    """Create jobs; returns their ids, newest first, as a list does."""
     return [(await api.create(smallest(**more)))["id"] for _ in range(count)][::-1]
 
 
@@ -69,7 +69,7 @@ async def test_test_rows_and_live_rows_never_meet(tenant: Tenant) -> None:
     assert (await ids(live_owner), await ids(test_owner)) == ([live_job["id"]], [test_job["id"]])
     assert (await live_owner.get(f"/v1/jobs/{test_job['id']}")).status_code == 404
     assert (await test_owner.get(f"/v1/jobs/{live_job['id']}")).status_code == 404
-    # The merchant's session is a live one: what its test key made is not shown there.
+    # The merchant's session is a live one, so it does not show jobs of the test key.
     assert await ids(test.session()) == []
 
 
@@ -87,7 +87,7 @@ async def test_administrators_see_every_merchants_jobs(service: Jobs, tenant: Te
         assert (await api.get(f"/v1/jobs/{first['id']}")).json() == first
 
 
-async def test_a_merchant_reads_its_own_jobs_with_its_pair_and_in_its_session(tenant: Tenant) -> None:
+async def test_a_merchant_reads_its_jobs_with_credentials_and_in_its_session(tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     job = await merchant.api.create(smallest(actions=[{"sku": "A"}, {"sku": "B"}]))
     await other.api.create()
@@ -158,7 +158,7 @@ async def test_filters_narrow_a_list(tenant: Tenant) -> None:
         assert await ids(api, f"created_lte={between}&type=pickup") == []
 
 
-async def test_a_cursor_is_good_for_its_own_list_alone(tenant: Tenant) -> None:
+async def test_a_cursor_is_valid_only_for_its_own_list(tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     await made(merchant.api, 3)
     cursor = (await merchant.api.get("/v1/jobs?limit=1&type=delivery")).json()["next_cursor"]

@@ -1,4 +1,4 @@
-"""Files are cut into the same records however they arrive, and from wherever reading goes on."""
+"""The records of a file do not depend on the size of its pieces, or on where reading continues."""
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +44,7 @@ def test_reading_goes_on_after_any_record(kind: type[CsvReader] | type[LineReade
         assert rest == whole[place + 1 :]
 
 
-def test_a_fault_costs_no_more_than_its_line() -> None:
+def test_a_fault_affects_only_its_line() -> None:
     found = [(record.line, record.cells or record.fault) for record in cut(CsvReader(), AWKWARD, 1000)]
 
     assert found == [
@@ -60,11 +60,11 @@ def test_a_fault_costs_no_more_than_its_line() -> None:
     ]
 
 
-def test_an_endless_line_is_not_held() -> None:
+def test_an_endless_line_is_not_stored() -> None:
     records = LineReader()
     for _ in range(100):
         assert list(records.feed(b"x" * RECORD_BYTES_MAX)) == []
-        assert len(records._lines._begun) <= RECORD_BYTES_MAX
+        assert len(records._lines._partial) <= RECORD_BYTES_MAX
 
     (record,) = records.feed(b"\n")
     assert (record.fault, record.end) == ("too_long", 100 * RECORD_BYTES_MAX + 1)

@@ -1,4 +1,4 @@
-"""What was filed by rules of before is filed anew, and is found then; nothing else about it changes."""
+"""Reindexing: rows with outdated tokens are found again; nothing else of them changes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ NUMBERED: dict[str, Any] = {"reference_id": "ORDER-77120043", "actions": [{"sku"
 
 @pytest.fixture(scope="module")
 async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
-    """The service without its workers: here the tests say when something is filed."""
+    """The service without its worker: the tests reindex themselves."""
     async with running(backing, roles="api,consumers,relay") as jobs:
         yield jobs
 
@@ -29,8 +29,8 @@ async def execute(service: Jobs, statement: str, **values: Any) -> None:
         await session.execute(text(statement), values)
 
 
-async def file_as_before(service: Jobs, job: dict[str, Any]) -> None:
-    """Have a job and its actions stand there as if rules of before had filed them."""
+async def make_outdated(service: Jobs, job: dict[str, Any]) -> None:
+    """Give a job and its actions tokens of an older tokenizer version."""
     for table, column in (("jobs", "id"), ("actions", "job_id")):
         await execute(
             service,
@@ -39,8 +39,8 @@ async def file_as_before(service: Jobs, job: dict[str, Any]) -> None:
         )
 
 
-async def left(service: Jobs) -> int:
-    """How many rows are still filed by rules of before."""
+async def outdated_rows(service: Jobs) -> int:
+    """The number of outdated rows."""
     async with service.database.reading() as session:
         counts = [
             (await session.execute(text(f"SELECT count(*) FROM {table} WHERE {OUTDATED_TOKENS}"))).scalar_one()
@@ -49,65 +49,65 @@ async def left(service: Jobs) -> int:
     return sum(counts)
 
 
-async def file_all(service: Jobs) -> None:
+async def reindex_all(service: Jobs) -> None:
     while True:
         async with service.database.transaction() as session:
             if not await reindex.reindex_batch(session):
                 return
 
 
-async def test_what_was_filed_before_is_found_once_it_is_filed_anew(service: Jobs, tenant: Tenant) -> None:
+async def test_an_outdated_job_is_found_after_reindexing(service: Jobs, tenant: Tenant) -> None:
     api = (await tenant.merchant()).api
     job = await api.create(smallest(**NUMBERED))
-    await file_as_before(service, job)
+    await make_outdated(service, job)
     assert await api.listed(q="712004") == []
 
-    await file_all(service)
+    await reindex_all(service)
 
-    assert await left(service) == 0
+    assert await outdated_rows(service) == 0
     assert await api.listed(q="712004") == [job["id"]]
     assert await api.listed(sku="chair-4711-b") == [job["id"]]
     assert await api.listed("/v1/actions", q="4711") == [job["actions"][0]["id"]]
     assert (await api.get(f"/v1/jobs/{job['id']}")).json() == job
 
 
-async def test_jobs_beyond_one_transaction_are_filed_and_deleted_ones_too(service: Jobs, tenant: Tenant) -> None:
+async def test_reindexing_covers_more_than_one_batch_and_deleted_jobs(service: Jobs, tenant: Tenant) -> None:
     api = (await tenant.merchant()).api
     jobs = [
         await api.create(smallest(**{**NUMBERED, "reference_id": f"A{n}"})) for n in range(reindex.REINDEX_JOBS_MAX + 1)
     ]
     assert (await api.request("DELETE", f"/v1/jobs/{jobs[0]['id']}")).status_code == 204
     for job in jobs:
-        await file_as_before(service, job)
+        await make_outdated(service, job)
 
-    await file_all(service)
+    await reindex_all(service)
 
-    assert await left(service) == 0
+    assert await outdated_rows(service) == 0
     assert len(await api.listed(sku="CHAIR-4711-B")) == reindex.REINDEX_JOBS_MAX
     assert await api.listed(sku="CHAIR-4711-B", deleted="true") == [jobs[0]["id"]]
 
 
-async def test_a_job_that_somebody_changes_is_not_waited_for(service: Jobs, tenant: Tenant) -> None:
+async def test_reindexing_skips_locked_jobs(service: Jobs, tenant: Tenant) -> None:
     api = (await tenant.merchant()).api
     held, free = [await api.create(smallest(**{**NUMBERED, "reference_id": name})) for name in ("held", "free")]
     for job in (held, free):
-        await file_as_before(service, job)
+        await make_outdated(service, job)
 
     async with service.database.transaction() as other:
         await other.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": to_uuid(held["id"])})
-        # Whoever waited would be refused the lock after some time.
+        # Waiting for the lock would end in a lock timeout.
         async with service.database.transaction() as session:
             await reindex.reindex_batch(session)
         assert await api.listed(sku="chair-4711-b") == [free["id"]]
 
-    await file_all(service)
+    await reindex_all(service)
     assert await api.listed(sku="chair-4711-b") == [free["id"], held["id"]]
 
 
-async def test_the_service_does_it_by_itself(service: Jobs, tenant: Tenant) -> None:
+async def test_the_background_part_reindexes(service: Jobs, tenant: Tenant) -> None:
     api = (await tenant.merchant()).api
     job = await api.create(smallest(**NUMBERED))
-    await file_as_before(service, job)
+    await make_outdated(service, job)
     part = asyncio.ensure_future(worker.reindexing(service.database)())
 
     async def found() -> bool:

@@ -1,4 +1,4 @@
-"""Summaries of jobs: counts that add up, over ranges that have an end."""
+"""Summaries: counts of jobs in a bounded range."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -15,12 +15,12 @@ PATH = "/v1/reports/jobs/summary"
 
 
 async def administrator(tenant: Tenant, **more: Any) -> Api:
-    """A key that opens reports alone."""
+    """A caller that has only the permission of reports."""
     return await tenant.user(permissions=["reports"], scopes=["reports"], **more)
 
 
 async def summary(api: Api, **query: Any) -> dict[str, Any]:
-    """The summary that is answered."""
+    """The summary of the response."""
     answer = await api.get(PATH, params=query)
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
@@ -28,7 +28,7 @@ async def summary(api: Api, **query: Any) -> dict[str, Any]:
 
 
 async def create_at(service: Jobs, api: Api, *instants: str) -> None:
-    """Jobs that were created at these instants."""
+    """Create jobs with these creation instants."""
     for instant in instants:
         job = await api.create()
         async with service.database.transaction() as session:
@@ -38,7 +38,7 @@ async def create_at(service: Jobs, api: Api, *instants: str) -> None:
 
 
 def days_of(answered: dict[str, Any]) -> dict[str, int]:
-    """Days that have jobs."""
+    """The days with jobs, and their counts."""
     return {day["date"]: day["count"] for day in answered["by_day"] if day["count"]}
 
 
@@ -79,9 +79,9 @@ async def test_a_summary_can_be_narrowed(tenant: Tenant) -> None:
     assert (await summary(api, merchant_id=other.id, location_id=tenant.toronto))["total"] == 0
 
 
-async def test_days_begin_where_the_asker_is(service: Jobs, tenant: Tenant) -> None:
+async def test_days_begin_in_the_requested_time_zone(service: Jobs, tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
-    # Clocks went back in Montreal on the first of November, which had 25 hours.
+    # Summer time ended in Montreal on the first of November, so this day had 25 hours.
     await create_at(
         service,
         merchant.api,
@@ -113,7 +113,7 @@ async def test_a_range_includes_both_its_ends(service: Jobs, tenant: Tenant) -> 
     assert await total("2026-05-01T00:00:00Z", "2026-05-02T23:59:59.999999Z") == 1
 
 
-async def test_planned_days_are_counted_as_they_were_planned(tenant: Tenant) -> None:
+async def test_scheduled_days_are_counted_by_date(tenant: Tenant) -> None:
     merchant, api = await tenant.merchant(), await administrator(tenant)
     for day in ("2027-03-01", "2027-03-02", "2027-03-02", "2027-04-30", None):
         await merchant.api.create(smallest(scheduled_date=day))
@@ -145,7 +145,7 @@ async def test_planned_days_are_counted_as_they_were_planned(tenant: Tenant) -> 
         ({"colour": "red"}, "colour"),
     ],
 )
-async def test_what_cannot_be_counted_is_refused(tenant: Tenant, query: dict[str, str], parameter: str) -> None:
+async def test_an_invalid_range_is_refused(tenant: Tenant, query: dict[str, str], parameter: str) -> None:
     answer = await (await administrator(tenant)).get(PATH, params=query)
 
     assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, parameter)

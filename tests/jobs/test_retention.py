@@ -1,4 +1,4 @@
-"""Retention: history by month, deleted jobs for some time, and nobody who has to wait for it."""
+"""Retention of history and deleted jobs, without blocking writers."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -19,12 +19,12 @@ BETWEEN = datetime(2025, 1, 15, tzinfo=UTC)
 
 
 async def tidy(service: Jobs, now: datetime, *, history_months: int = 24, deleted_days: int = 90) -> bool:
-    """What a replica does at this instant."""
+    """Run retention once, as a replica does at this instant."""
     return await worker.run_once(service.database, now, history_months=history_months, deleted_days=deleted_days)
 
 
 async def tidied(service: Jobs, now: datetime, **more: int) -> None:
-    """All that is due at this instant is done: what was put off is taken up again, as a replica does."""
+    """Run retention until no step is postponed."""
 
     async def done() -> bool:
         return await tidy(service, now, **more)
@@ -33,7 +33,7 @@ async def tidied(service: Jobs, now: datetime, **more: int) -> None:
 
 
 async def months(service: Jobs) -> set[str]:
-    """The partitions of history that are there."""
+    """The months of the existing partitions of history."""
     statement = text(
         "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'job_history'::regclass"
     )
@@ -47,7 +47,7 @@ async def execute(service: Jobs, statement: str, **values: Any) -> None:
 
 
 async def count(service: Jobs, table: str, job: dict[str, Any]) -> int:
-    """How many rows of a table are about a job."""
+    """The number of rows of a table that belong to a job."""
     column = "id" if table == "jobs" else "job_id"
     async with service.database.reading() as session:
         statement = text(f"SELECT count(*) FROM {table} WHERE {column} = :job_id")
@@ -55,7 +55,7 @@ async def count(service: Jobs, table: str, job: dict[str, Any]) -> int:
 
 
 async def happened(service: Jobs, job: dict[str, Any], at: datetime) -> None:
-    """Have all of a job's history so far taken place at another time."""
+    """Set the instant of all history of a job."""
     await execute(
         service, "UPDATE job_history SET occurred_at = :at WHERE job_id = :job_id", at=at, job_id=to_uuid(job["id"])
     )
@@ -69,7 +69,7 @@ async def history(api: Api, job: dict[str, Any]) -> list[str]:
 
 
 async def deleted(merchant: Merchant, service: Jobs, *, days_ago: float, **more: Any) -> dict[str, Any]:
-    """A job that was deleted then."""
+    """Create a job and set its deletion instant."""
     job = await merchant.api.create(smallest(**more))
     assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204
     at = datetime.now(UTC) - timedelta(days=days_ago)
@@ -92,7 +92,7 @@ async def test_writers_find_this_month_and_the_next_three(service: Jobs, tenant:
     assert await count(service, "job_history_other", job) == 0
 
 
-async def test_a_worker_keeps_at_it(service: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_worker_repeats_its_work(service: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     for pause in ("PERIOD_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(worker, pause, 0.05)
     newest = max(name for name in await months(service) if name != "other")
@@ -115,7 +115,7 @@ async def test_months_are_made_ahead_and_old_ones_dropped(service: Jobs, tenant:
 
     await tidied(service, LONG_AGO)
     assert await months(service) - before == {"2024_01", "2024_02", "2024_03", "2024_04"}
-    # Twelve full months are kept beside the present one.
+    # Twelve full months are kept beside the current month.
     await tidied(service, BETWEEN, history_months=12)
     assert {name for name in await months(service) if name < "2024_05"} == {"2024_01", "2024_02", "2024_03", "2024_04"}
     await tidied(service, datetime(2025, 2, 1, tzinfo=UTC), history_months=12)
@@ -186,7 +186,7 @@ async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
     await merchant.api.create()
     await tidied(service, LONG_AGO)
     before = await months(service)
-    # A writer waits for retention no longer than that does for its locks. Were it as patient as this, writers would be refused theirs.
+    # A writer waits as long as retention waits for its locks; with the timeout of other transactions writers would fail.
     patient = Database(
         service.settings.database_url, application_name="tests", statement_timeout_ms=60_000, lock_timeout_ms=60_000
     )
@@ -219,7 +219,7 @@ async def test_replicas_share_the_work(service: Jobs, tenant: Tenant) -> None:
     assert [await count(service, "jobs", job) for job in jobs] == [0] * 5
 
 
-async def test_deleted_jobs_are_purged_with_all_that_is_theirs(service: Jobs, tenant: Tenant) -> None:
+async def test_deleted_jobs_are_purged_with_their_actions_and_history(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     actions = [{"sku": "A"}, {"sku": "B"}]
     old = [await deleted(merchant, service, days_ago=91, actions=actions) for _ in range(worker.PURGED_JOBS_MAX + 1)]

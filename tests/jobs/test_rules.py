@@ -1,4 +1,4 @@
-"""The rules of jobs, without a database."""
+"""The rules of jobs."""
 
 from typing import get_args
 
@@ -14,7 +14,7 @@ MERCHANT = Merchant(new_id("mer"), True, (MONTREAL, TORONTO), MONTREAL)
 WITHOUT_DEFAULT = Merchant(new_id("mer"), True, (MONTREAL, TORONTO), None)
 
 
-def test_every_status_says_where_it_can_go() -> None:
+def test_every_status_has_its_transitions() -> None:
     reached = {status: allowed_transitions(status) for status in get_args(JobStatus)}
 
     assert reached["new"] == ["in_progress", "cancelled"]
@@ -23,7 +23,7 @@ def test_every_status_says_where_it_can_go() -> None:
     assert [reached[status] for status in ("completed", "resolved", "cancelled")] == [[], [], []]
 
 
-def test_the_default_location_is_taken_when_none_is_named() -> None:
+def test_the_default_location_is_used_if_none_is_named() -> None:
     assert choose_location(MERCHANT, None, None) == MONTREAL
     assert choose_location(MERCHANT, TORONTO, MONTREAL) == TORONTO
 
@@ -43,7 +43,7 @@ def test_the_default_location_is_taken_when_none_is_named() -> None:
     ],
     ids=["none", "another's", "another's to distribute from", "both"],
 )
-def test_all_that_is_wrong_with_the_locations_is_said_at_once(
+def test_all_violations_of_locations_are_reported_together(
     merchant: Merchant, location_id: str | None, distribution_location_id: str | None, expected: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(LocationsNotAllowed) as raised:
@@ -58,7 +58,7 @@ def test_the_published_example_is_accepted() -> None:
     assert [JobIn.model_validate(example).type for example in schema["examples"]] == ["delivery"]
 
 
-def test_common_spellings_are_kept_in_one_form() -> None:
+def test_common_spellings_are_stored_in_one_form() -> None:
     job = JobIn.model_validate(
         {
             "contact": {"phone": " +1 (514) 555-0100 ", "email": "Ada@EXAMPLE.com", "company": "   "},

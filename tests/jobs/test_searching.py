@@ -1,4 +1,4 @@
-"""Finding jobs: every condition, alone and together, as a query and as a body; words, orders, ranges, and what is refused."""
+"""Searching jobs: every condition alone and combined, in a query and in a body; words, orders, ranges, and refusals."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ LAMP: dict[str, Any] = {
 
 
 async def found(api: Api, **conditions: Any) -> list[str]:
-    """What a list shows under these conditions, and a search likewise."""
+    """The ids that a list finds under these conditions; a search must find the same."""
     listed = await api.listed(**conditions)
     assert await api.searched(**conditions) == listed
     return listed
@@ -132,14 +132,14 @@ async def test_each_condition_finds_what_it_says(
 
 @pytest.fixture(scope="module")
 async def shops(service: Jobs) -> tuple[Tenant, Api, Api]:
-    """A tenant, the API of its merchant, and that of another."""
+    """A tenant, and the callers of two of its merchants."""
     tenant = await service.tenant()
     return tenant, (await tenant.merchant()).api, (await tenant.merchant()).api
 
 
 @pytest.fixture(scope="module")
 async def stock(shops: tuple[Tenant, Api, Api]) -> dict[str, str]:
-    """The ids of a sofa and a lamp of one merchant; and the same sofa is another merchant's, too."""
+    """The ids of two jobs (sofa, lamp) of one merchant. Another merchant has an equal job (sofa)."""
     tenant, api, other = shops
     await other.create({**smallest(), **SOFA})
     sofa = await api.create({**SOFA, "distribution_location_id": tenant.toronto})
@@ -149,7 +149,7 @@ async def stock(shops: tuple[Tenant, Api, Api]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 async def shop(shops: tuple[Tenant, Api, Api], stock: dict[str, str]) -> Api:
-    """The merchant whose sofa and lamp these are."""
+    """The merchant of these two jobs."""
     return shops[1]
 
 
@@ -179,7 +179,7 @@ async def test_jobs_are_found_by_their_locations(
         ({}, ["lamp", "sofa"]),
     ],
 )
-async def test_metadata_is_found_by_exactly_its_text(
+async def test_metadata_is_found_by_its_exact_value(
     stock: dict[str, str], shop: Api, metadata: dict[str, str], expected: list[str]
 ) -> None:
     assert await shop.searched(metadata=metadata) == [stock[name] for name in expected]
@@ -199,7 +199,7 @@ async def test_administrators_search_all_merchants_or_one(service: Jobs, tenant:
         assert await found(api, q="canape", merchant_id=new_id("mer")) == []
 
 
-async def test_no_condition_shows_a_merchant_what_is_not_its_own(service: Jobs, tenant: Tenant) -> None:
+async def test_no_condition_shows_a_merchant_rows_of_others(service: Jobs, tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     test = await tenant.merchant(livemode=False)
     job = await merchant.api.create({**SOFA, "distribution_location_id": tenant.toronto})
@@ -354,7 +354,7 @@ NUMBERS: dict[str, Any] = {
         ({"q": "bcdefx"}, True),
         ({"q": "bcdefxx"}, True),
         ({"q": "bcd"}, True),
-        # All of its pieces are there, and not together.
+        # All of its n-grams are there, but not together.
         ({"q": "abcdefghijkl"}, False),
         ({"q": "qwertyuio"}, False),
         ({"q": "mnopq"}, False),
@@ -376,19 +376,19 @@ NUMBERS: dict[str, Any] = {
         ({"contact_name": "adalovix"}, False),
         ({"contact_name": "adal"}, True),
         ({"contact_name": "дос"}, True),
-        # A name has it, and does not begin so.
+        # A name contains it, but does not begin with it.
         ({"contact_name": "lovic"}, False),
         ({"contact_name": "sons"}, False),
         ({"contact_name": "a|b"}, True),
         ({"contact_name": "a"}, True),
-        # Numbers begin so, names do not.
+        # A number begins with it, no name does.
         ({"contact_name": "adalovelace"}, False),
         ({"contact_name": "adalovic-numbers"}, False),
         ({"contact_name": "a|b & so"}, True),
         ({"contact_name": "b & sons"}, False),
     ],
 )
-async def test_a_part_of_a_word_is_found_where_it_is_together(
+async def test_a_part_of_a_word_is_found_as_one_substring(
     service: Jobs, tenant: Tenant, conditions: dict[str, Any], matches: bool
 ) -> None:
     api = (await tenant.merchant()).api
@@ -399,7 +399,7 @@ async def test_a_part_of_a_word_is_found_where_it_is_together(
 
 async def test_as_many_numbers_as_there_may_be_are_found_by_their_parts(tenant: Tenant) -> None:
     def number(seed: int) -> str:
-        # Of letters that take most room, none of them twice in a row.
+        # Characters of four bytes, so that tokens are as long as possible, never the same one twice in a row.
         return "".join(chr(0x20000 + (seed * 7919 + place * 104729) % 40_000) for place in range(100))
 
     api = (await tenant.merchant()).api
@@ -460,7 +460,7 @@ async def test_as_many_numbers_as_there_may_be_are_found_by_their_parts(tenant: 
         ({"cursor": "c" * 1025}, "cursor"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused_by_its_name(shop: Api, conditions: dict[str, Any], place: str) -> None:
+async def test_an_invalid_condition_is_refused_with_its_name(shop: Api, conditions: dict[str, Any], place: str) -> None:
     listed = await shop.get("/v1/jobs", params=conditions)
     searched = await shop.post("/v1/jobs/search", conditions)
 
@@ -501,9 +501,7 @@ async def test_control_characters_in_a_query_are_refused(shop: Api) -> None:
     kept=some.lists(some.text(some.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=120), max_size=4),
     asked=some.text(some.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=120),
 )
-async def test_whatever_a_value_is_it_is_found_under_its_term_and_no_other(
-    service: Jobs, kept: list[str], asked: str
-) -> None:
+async def test_any_value_is_found_by_its_token_and_by_no_other(service: Jobs, kept: list[str], asked: str) -> None:
     filed = [tokens.token("t", value) for value in kept]
 
     assert await _filed_under(service, [*filed, tokens.token("t", asked)], [[tokens.token("t", asked)]])

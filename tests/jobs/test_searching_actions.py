@@ -1,4 +1,4 @@
-"""Finding actions, of all jobs at once."""
+"""Searching actions of all jobs."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ RUG: dict[str, Any] = {"sku": "R-7", "description": "Tapis", "external_reference
 
 
 async def found(api: Api, **conditions: Any) -> list[str]:
-    """What a list shows under these conditions, and a search likewise."""
+    """The ids that a list finds under these conditions; a search must find the same."""
     listed = await api.listed("/v1/actions", **conditions)
     assert await api.searched("/v1/actions/search", **conditions) == listed
     return listed
@@ -27,13 +27,13 @@ async def found(api: Api, **conditions: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 async def shop(service: Jobs) -> Api:
-    """A merchant with one job, of a table and a rug."""
+    """A merchant with one job with two actions (table, rug)."""
     return (await (await service.tenant()).merchant()).api
 
 
 @pytest.fixture(scope="module")
 async def stock(shop: Api) -> dict[str, str]:
-    """Ids of the job and of its actions."""
+    """The ids of the job and of its actions."""
     job = await shop.create(smallest(actions=[TABLE, RUG]))
     table, rug = job["actions"]
     return {"job": job["id"], "table": table["id"], "rug": rug["id"]}
@@ -121,7 +121,7 @@ async def test_the_actions_of_a_deleted_job_are_gone_until_it_is_restored(tenant
     assert await found(api, q="chene") == ids[::-1]
 
 
-async def test_no_condition_shows_anybody_what_is_not_theirs(service: Jobs, tenant: Tenant) -> None:
+async def test_no_condition_shows_rows_of_others(service: Jobs, tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     job = await merchant.api.create(smallest(actions=[TABLE]))
     stranger = await service.tenant()
@@ -167,7 +167,7 @@ async def test_administrators_filter_by_merchant_and_merchants_cannot(tenant: Te
     assert (searched.status_code, searched.json()["errors"][0]["pointer"]) == (422, "/merchant_id")
 
 
-async def test_who_may_only_read_jobs_reads_no_list_of_actions(tenant: Tenant) -> None:
+async def test_the_permission_to_read_jobs_does_not_list_actions(tenant: Tenant) -> None:
     reader = await tenant.user(permissions=["orders.jobs.read"])
 
     assert (await reader.get("/v1/actions")).status_code == 403
@@ -192,7 +192,7 @@ async def test_who_may_only_read_jobs_reads_no_list_of_actions(tenant: Tenant) -
         ({"updated_gte": "2030-01-02T00:00:00Z", "updated_lte": "2030-01-01T00:00:00Z"}, "updated_lte"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused_by_its_name(shop: Api, conditions: dict[str, Any], place: str) -> None:
+async def test_an_invalid_condition_is_refused_with_its_name(shop: Api, conditions: dict[str, Any], place: str) -> None:
     listed = await shop.get("/v1/actions", params=conditions)
     searched = await shop.post("/v1/actions/search", conditions)
 

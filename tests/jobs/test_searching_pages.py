@@ -1,4 +1,4 @@
-"""Lists page by page: whole to the end, stable while rows arrive, and cursors that are good for their own list alone."""
+"""Lists page by page: complete, stable while rows are created, and cursors that are valid for their own list only."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
 
 MANY = 1_800
 BUSY = 1_100
-"""Of these so many in one day; before that there was about one a day."""
+"""Jobs of the last day; before it there is about one job per day."""
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at", "scheduled_date", "-scheduled_date")
 LAST_DAY = "9999-12-31"
 
@@ -47,7 +47,7 @@ def _dated(job: dict[str, Any], since: str) -> bool:
 
 
 def varied(number: int, created_at: datetime) -> dict[str, Any]:
-    """What differs from copy to copy: some instants and many days come more than once, some jobs have no date."""
+    """The fields in which copies differ: some instants and many days repeat, some jobs have no date."""
     minutes = number - number % 5 if number < BUSY else 60 * 24 * (number - BUSY + 1)
     on = date(2030, 1, 1) + timedelta(days=number % 70 if number < BUSY else number)
     name = "Lovelace-Byron" if number % 300 == 299 else "Lovelace"
@@ -61,14 +61,14 @@ def varied(number: int, created_at: datetime) -> dict[str, Any]:
 
 
 async def copied(service: Jobs, merchant: Merchant, count: int) -> None:
-    """One job of this merchant, and so many like it."""
+    """Create one job of this merchant and `count` copies."""
     original = smallest(tags=["many"], contact={"first_name": "Ada", "last_name": "Lovelace"}, actions=[{"sku": "S-1"}])
     await copy_job(service, merchant, original, count, varied)
 
 
 @pytest.fixture(scope="module")
 async def tenant_of_many(service: Jobs) -> tuple[Api, Api]:
-    """A merchant with many jobs of one action, and its tenant's owner; another merchant has as many without a tag."""
+    """A merchant with many jobs of one action, and the owner of its tenant. Another merchant has half as many jobs without tags."""
     tenant = await service.tenant()
     merchant, other = await tenant.merchant(), await tenant.merchant()
     await copied(service, merchant, MANY)
@@ -84,13 +84,13 @@ async def tenant_of_many(service: Jobs) -> tuple[Api, Api]:
 
 @pytest.fixture(scope="module")
 def shop(tenant_of_many: tuple[Api, Api]) -> Api:
-    """The merchant."""
+    """The caller of the merchant."""
     return tenant_of_many[0]
 
 
 @pytest.fixture(scope="module")
 async def everything(shop: Api) -> list[dict[str, Any]]:
-    """All of the merchant's jobs, as a plain list shows them."""
+    """All jobs of the merchant, from the list without conditions."""
     jobs: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -102,11 +102,11 @@ async def everything(shop: Api) -> list[dict[str, Any]]:
 
 
 def in_order(jobs: Iterable[dict[str, Any]], sort: str) -> list[str]:
-    """Their ids, as a list in this order has them."""
+    """Their ids in the order of this list."""
     name = sort.removeprefix("-")
 
     def place(job: dict[str, Any]) -> tuple[str, ...]:
-        # The jobs of one day are in the order of their creation.
+        # Jobs of one day are in the order of creation.
         among = (job["created_at"],) if name == "scheduled_date" else ()
         return (job[name] or LAST_DAY, *among, job["id"])
 
@@ -114,7 +114,7 @@ def in_order(jobs: Iterable[dict[str, Any]], sort: str) -> list[str]:
     return [job["id"] for job in ordered]
 
 
-async def test_a_list_has_no_end_before_its_end(shop: Api, everything: list[dict[str, Any]]) -> None:
+async def test_a_list_of_jobs_is_complete(shop: Api, everything: list[dict[str, Any]]) -> None:
     assert len(everything) == len({job["id"] for job in everything}) == MANY + 1
     for sort in SORTS:
         assert await shop.listed(limit=190, sort=sort) == in_order(everything, sort)
@@ -122,7 +122,7 @@ async def test_a_list_has_no_end_before_its_end(shop: Api, everything: list[dict
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize(("conditions", "matches"), CONDITIONS)
-async def test_whatever_is_asked_all_that_matches_is_found_in_order(
+async def test_all_matches_are_found_in_order(
     tenant_of_many: tuple[Api, Api],
     everything: list[dict[str, Any]],
     sort: str,
@@ -145,7 +145,7 @@ async def test_whatever_is_asked_all_that_matches_is_found_in_order(
 
 
 @pytest.mark.parametrize("sort", SORTS[:4])
-async def test_a_list_of_actions_has_no_end_before_its_end_either(shop: Api, sort: str) -> None:
+async def test_a_list_of_actions_is_complete(shop: Api, sort: str) -> None:
     ids = await shop.listed("/v1/actions", sort=sort, limit=190)
 
     assert len(set(ids)) == len(ids) == MANY + 1
@@ -172,7 +172,7 @@ async def test_while_jobs_are_being_created_each_earlier_one_is_shown_once(
     try:
         seen: list[str] = []
         asked: dict[str, Any] = {"limit": 5, "sort": sort, "tag": ["many"]}
-        # Oldest first the list grows at the end that is walked to: what was there before is over long before that.
+        # Oldest first, the list grows at its end; all earlier jobs are read before that.
         while before - set(seen):
             page = (await merchant.api.post("/v1/jobs/search", asked)).json()
             seen += [job["id"] for job in page["data"]]
@@ -184,7 +184,7 @@ async def test_while_jobs_are_being_created_each_earlier_one_is_shown_once(
     assert len(seen) == len(set(seen))
 
 
-async def test_a_cursor_is_good_for_its_own_conditions_order_and_caller_alone(service: Jobs, tenant: Tenant) -> None:
+async def test_a_cursor_is_valid_only_for_its_conditions_order_and_caller(service: Jobs, tenant: Tenant) -> None:
     merchant, other = await tenant.merchant(), await tenant.merchant()
     for one in (merchant, other):
         await copied(service, one, 3)
@@ -208,14 +208,14 @@ async def test_a_cursor_is_good_for_its_own_conditions_order_and_caller_alone(se
     for api in (other.api, owner, test_owner):
         assert await ask(api) == differ
     assert await ask(merchant.api, cursor="A" * 40) == (400, "cursor_invalid")
-    # A list and a search are not the same list.
+    # A list and a search have different cursors.
     listed = await merchant.api.get("/v1/jobs", params={"limit": 1, "tag": "many", "cursor": cursor})
     assert (listed.status_code, listed.json()["code"]) == differ
     actions = await merchant.api.post("/v1/actions/search", {"limit": 1, "cursor": cursor})
     assert (actions.status_code, actions.json()["code"]) == differ
 
 
-async def test_a_search_leaves_nothing_behind_on_its_connection_however_it_ends(service: Jobs, shop: Api) -> None:
+async def test_settings_of_searches_do_not_reach_other_connections(service: Jobs, shop: Api) -> None:
     database = service.app.state.edge.database
     settings = text("SELECT current_setting('plan_cache_mode'), current_setting('enable_bitmapscan')")
 
@@ -238,7 +238,7 @@ async def test_a_search_leaves_nothing_behind_on_its_connection_however_it_ends(
     assert set(left) == {("auto", "on")}
 
 
-async def test_a_search_can_be_asked_again_and_changes_nothing(tenant: Tenant) -> None:
+async def test_a_search_ignores_an_idempotency_key(tenant: Tenant) -> None:
     merchant = await tenant.merchant()
     job = await merchant.api.create()
 

@@ -1,4 +1,4 @@
-"""Spans of time as terms, without a database."""
+"""Time ranges as tokens."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,22 +15,20 @@ numbers = some.integers(min_value=-(10**6), max_value=10**7)
     length=some.integers(min_value=0, max_value=8**4 * (time_buckets.BUCKETS_MAX - 1)),
     inside=some.data(),
 )
-def test_whatever_lies_in_a_span_has_one_of_its_terms_and_little_else_has(
-    first: int, length: int, inside: some.DataObject
-) -> None:
+def test_a_range_is_covered_by_tokens_that_little_else_has(first: int, length: int, inside: some.DataObject) -> None:
     last = first + length
     asked = time_buckets.covering_tokens("C", first, last)
     number = inside.draw(some.integers(min_value=first, max_value=last))
 
     assert len(set(time_buckets.bucket_tokens("C", number)) & set(asked)) == 1
     assert len(asked) <= time_buckets.BUCKETS_MAX
-    # A block more on either side of a span that has eight of them at most.
+    # One bucket more on either side of a range of at most eight buckets.
     beyond = max(8, 2 * length)
     assert not set(time_buckets.bucket_tokens("C", last + beyond)) & set(asked)
     assert not set(time_buckets.bucket_tokens("C", first - beyond)) & set(asked)
 
 
-def test_a_span_that_is_too_long_narrows_nothing() -> None:
+def test_a_range_that_is_too_long_has_no_tokens() -> None:
     assert time_buckets.covering_tokens("C", 0, 8**time_buckets.LEVELS * time_buckets.BUCKETS_MAX) == []
 
 
@@ -45,5 +43,5 @@ def test_hours_and_days_are_counted_from_one_instant() -> None:
     ) == (0, -1, 21945)
 
 
-def test_each_row_has_a_term_of_each_level() -> None:
+def test_each_day_has_a_token_of_each_level() -> None:
     assert list(time_buckets.bucket_tokens("D", 21945)) == ["D0:21945", "D1:2743", "D2:342", "D3:42", "D4:5"]

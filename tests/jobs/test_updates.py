@@ -1,4 +1,4 @@
-"""Changing a job: merge patches and what they may name, deleting and restoring, copies."""
+"""Updating jobs: merge patches, deleting and restoring, clones."""
 
 import asyncio
 from typing import Any
@@ -41,7 +41,7 @@ def path(job: dict[str, Any], rest: str = "") -> str:
 
 
 async def violations(actors: JobActors, job: dict[str, Any], patch: object) -> list[tuple[str, str]]:
-    """Where and why a patch is refused; the job must be as it was."""
+    """Pointers and codes of a refused patch. The job must be unchanged."""
     answer = await actors.dispatch.patch(path(job), patch)
     assert answer.status_code == 422, f"{answer.status_code} {answer.text}"
     assert await actors.read(job) == job
@@ -66,7 +66,7 @@ async def violations(actors: JobActors, job: dict[str, Any], patch: object) -> l
         ({"scheduled_date": "2031-01-31", "geo": {"latitude": 45}}, {"scheduled_date": "2031-01-31"}),
     ],
 )
-async def test_a_patch_changes_what_it_names(
+async def test_a_patch_changes_only_its_members(
     actors: JobActors, patch: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     job = await actors.order(**{**WHOLE, "reference_id": new_id("job")})
@@ -85,7 +85,7 @@ async def test_a_patch_changes_what_it_names(
 
 
 @pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/json"])
-async def test_a_patch_comes_under_either_media_type(actors: JobActors, media_type: str) -> None:
+async def test_a_patch_is_accepted_with_either_media_type(actors: JobActors, media_type: str) -> None:
     job = await actors.order()
 
     answer = await actors.dispatch.request(
@@ -96,7 +96,7 @@ async def test_a_patch_comes_under_either_media_type(actors: JobActors, media_ty
 
 
 @pytest.mark.parametrize("patch", [{}, {"priority": 7}, {"metadata": {"none": None}}, {"contact": {}, "geo": {}}])
-async def test_a_patch_that_changes_nothing_leaves_no_trace(actors: JobActors, patch: dict[str, Any]) -> None:
+async def test_a_patch_that_changes_nothing_writes_nothing(actors: JobActors, patch: dict[str, Any]) -> None:
     job = await actors.order(**{**WHOLE, "reference_id": None})
 
     answer = await actors.dispatch.patch(path(job), patch)
@@ -105,7 +105,7 @@ async def test_a_patch_that_changes_nothing_leaves_no_trace(actors: JobActors, p
     assert len(await actors.history(job)) == 1
 
 
-async def test_all_that_is_wrong_with_a_patch_is_said_at_once(actors: JobActors) -> None:
+async def test_all_violations_of_a_patch_are_reported_together(actors: JobActors) -> None:
     job = await actors.order(**{**WHOLE, "reference_id": None})
     wrong = {
         "priority": 101,
@@ -137,7 +137,7 @@ async def test_all_that_is_wrong_with_a_patch_is_said_at_once(actors: JobActors)
     ]
 
 
-async def test_what_a_patch_makes_of_a_job_is_checked_as_a_whole(actors: JobActors) -> None:
+async def test_the_patched_job_is_validated(actors: JobActors) -> None:
     job = await actors.order(**{**WHOLE, "reference_id": None})
     smallest = await actors.order()
 
@@ -160,7 +160,7 @@ async def test_what_a_patch_makes_of_a_job_is_checked_as_a_whole(actors: JobActo
     assert await violations(actors, job, [{"priority": 1}]) == [("", "model_attributes_type")]
 
 
-async def test_a_wrong_patch_is_invalid_before_the_job_is_looked_for(actors: JobActors) -> None:
+async def test_an_invalid_patch_is_422_before_404(actors: JobActors) -> None:
     absent = {"id": new_id("job")}
 
     assert (await actors.dispatch.patch(path(absent), {"priority": 101})).status_code == 422
@@ -171,7 +171,7 @@ async def test_a_wrong_patch_is_invalid_before_the_job_is_looked_for(actors: Job
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_what_may_be_edited_narrows(actors: JobActors, status: str) -> None:
+async def test_the_status_limits_the_fields_that_can_change(actors: JobActors, status: str) -> None:
     job = await actors.job(status)
     patches: dict[str, dict[str, Any]] = {
         "metadata": {"metadata": {"a": "b"}},
@@ -191,14 +191,14 @@ async def test_what_may_be_edited_narrows(actors: JobActors, status: str) -> Non
             assert (answer.status_code, refusal["code"], refusal["fields"]) == (409, "not_editable", [name])
             assert refusal["current_status"] == status
             assert refusal["editable_fields"] == sorted(allowed)
-    # What names a field without changing it is no edit; one refused field refuses the whole patch.
+    # A member with the present value is no change; one refused field refuses the whole patch.
     assert (await actors.dispatch.patch(path(job), {"short_description": None})).status_code == 200
     if "priority" not in allowed:
         assert (await actors.dispatch.patch(path(job), {"priority": 1, "metadata": {"c": "d"}})).status_code == 409
         assert (await actors.read(job))["metadata"] == {"a": "b"}
 
 
-async def test_a_job_moves_only_to_active_locations_of_its_merchant(service: Jobs, actors: JobActors) -> None:
+async def test_the_location_changes_only_to_an_active_one_of_the_merchant(service: Jobs, actors: JobActors) -> None:
     tenant, job = actors.tenant, await actors.order()
     foreign = (await service.tenant()).montreal
 
@@ -213,7 +213,7 @@ async def test_a_job_moves_only_to_active_locations_of_its_merchant(service: Job
     ]
 
 
-async def test_a_job_that_moves_is_told_at_both_places(service: Jobs, tenant: Tenant) -> None:
+async def test_a_change_of_location_is_published_with_both_locations(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order(timezone="Europe/Paris")
 
@@ -221,7 +221,7 @@ async def test_a_job_that_moves_is_told_at_both_places(service: Jobs, tenant: Te
     back = await actors.dispatch.patch(path(job), {"location_id": None, "distribution_location_id": tenant.toronto})
 
     assert (moved.json()["location_id"], moved.json()["timezone"]) == (tenant.toronto, "America/Toronto")
-    # Without a location it is at the merchant's default one; the time zone stays until it is changed.
+    # A null location is the merchant's default location; the time zone stays.
     assert (back.json()["location_id"], back.json()["timezone"]) == (tenant.montreal, "America/Toronto")
     first, second = (await service.published(tenant, 3))[1:]
     assert set(first.data.location_ids) == {tenant.montreal, tenant.toronto}
@@ -230,7 +230,7 @@ async def test_a_job_that_moves_is_told_at_both_places(service: Jobs, tenant: Te
     assert second.data.changed_fields == ["distribution_location_id", "location_id"]
 
 
-async def test_a_job_can_be_edited_where_it_is_after_its_location_has_closed(service: Jobs, tenant: Tenant) -> None:
+async def test_a_job_at_a_closed_location_can_be_updated(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order(location_id=tenant.toronto)
     await service.tell(location(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2))
@@ -252,13 +252,13 @@ async def test_a_reference_that_is_taken_is_refused(actors: JobActors) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "reference_id_taken")
     assert refused.json()["existing_id"] == existing["id"]
     assert (same.status_code, await actors.read(job)) == (200, job)
-    # Another merchant's references are its own.
+    # References are unique per merchant.
     other = await actors.tenant.merchant()
     theirs = await actors.dispatch.create({**existing_body(), "merchant_id": other.id})
     assert (await actors.dispatch.patch(path(theirs), {"reference_id": taken})).status_code == 200
 
 
-async def test_of_those_who_take_a_reference_at_once_one_gets_it(actors: JobActors) -> None:
+async def test_of_concurrent_updates_to_one_reference_one_wins(actors: JobActors) -> None:
     for number in range(6):
         reference = f"race-{number}-{new_id('job')}"
         jobs = [await actors.order() for _ in range(4)]
@@ -293,7 +293,7 @@ async def test_of_patches_bound_to_one_version_one_is_applied(actors: JobActors)
     assert (await actors.read(job))["version"] == 2
 
 
-async def test_patches_at_once_count_without_gaps(service: Jobs, tenant: Tenant) -> None:
+async def test_concurrent_patches_are_numbered_without_gaps(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order()
 
@@ -307,7 +307,7 @@ async def test_patches_at_once_count_without_gaps(service: Jobs, tenant: Tenant)
     assert [event.sequence for event in await service.published(tenant, 21)] == list(range(1, 22))
 
 
-async def test_a_patched_job_is_found_as_it_is_now(actors: JobActors) -> None:
+async def test_a_patched_job_is_found_by_its_new_values(actors: JobActors) -> None:
     job = await actors.order(tags=["before"])
 
     await actors.dispatch.patch(path(job), {"tags": ["after"], "contact": {"phone": "+15145550142"}})
@@ -323,7 +323,7 @@ async def test_a_patched_job_is_found_as_it_is_now(actors: JobActors) -> None:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_what_has_begun_is_not_deleted(actors: JobActors, status: str) -> None:
+async def test_a_job_that_has_begun_is_not_deleted(actors: JobActors, status: str) -> None:
     job = await actors.job(status)
 
     answer = await actors.dispatch.delete(path(job))
@@ -336,7 +336,7 @@ async def test_what_has_begun_is_not_deleted(actors: JobActors, status: str) -> 
         assert await actors.read(job) == job
 
 
-async def test_a_deleted_job_is_gone_and_comes_back_as_it_was(service: Jobs, tenant: Tenant) -> None:
+async def test_a_deleted_job_is_404_and_is_restored_unchanged(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order(reference_id="R-1", actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}])
     gone = job["actions"][1]["id"]
@@ -357,7 +357,7 @@ async def test_a_deleted_job_is_gone_and_comes_back_as_it_was(service: Jobs, ten
 
     assert (restored.status_code, again.status_code) == (200, 200)
     assert restored.json() == again.json() == await actors.read(job)
-    # All as before, but for what every change changes.
+    # Everything as before, except the fields that every change sets.
     assert restored.json() == {**before, "version": 4, "updated_at": restored.json()["updated_at"]}
     events = await service.published(tenant, 4)
     assert [event.type for event in events] == ["job.created", "action.deleted", "job.deleted", "job.restored"]
@@ -367,7 +367,7 @@ async def test_a_deleted_job_is_gone_and_comes_back_as_it_was(service: Jobs, ten
     assert events[3].data.job.deleted_at is None
 
 
-async def test_deleting_at_once_is_told_once(actors: JobActors) -> None:
+async def test_concurrent_deletes_publish_one_event(actors: JobActors) -> None:
     job = await actors.order()
 
     deleted = await asyncio.gather(*(actors.dispatch.delete(path(job)) for _ in range(6)))
@@ -378,7 +378,7 @@ async def test_deleting_at_once_is_told_once(actors: JobActors) -> None:
     assert [entry["type"] for entry in await actors.history(job)] == ["job.created", "job.deleted", "job.restored"]
 
 
-async def test_a_deleted_jobs_reference_is_free_and_may_be_gone_when_it_comes_back(actors: JobActors) -> None:
+async def test_the_reference_of_a_deleted_job_can_be_used_by_another(actors: JobActors) -> None:
     reference = new_id("job")
     job = await actors.order(reference_id=reference)
     await actors.dispatch.delete(path(job))
@@ -402,7 +402,7 @@ async def test_deleting_and_restoring_can_be_bound_to_a_version(actors: JobActor
     assert (await actors.dispatch.post(path(job, "/restore"), headers={"If-Match": '"2"'})).status_code == 200
 
 
-async def test_a_copy_asks_for_the_same_anew(service: Jobs, tenant: Tenant) -> None:
+async def test_a_clone_has_the_same_content(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     stop = {"address": {"raw": "Depot 4"}, "instructions": "Rear door"}
     actions = [{"sku": "A", "quantity": 2, "stop": stop, "position": 9}, {"sku": "B", "type": "service"}]
@@ -430,7 +430,7 @@ async def test_a_copy_asks_for_the_same_anew(service: Jobs, tenant: Tenant) -> N
     assert [entry["type"] for entry in await actors.history(copy)] == ["job.created"]
 
 
-async def test_a_copy_can_differ(actors: JobActors) -> None:
+async def test_a_clone_can_be_patched(actors: JobActors) -> None:
     reference = new_id("job")
     source = await actors.order(**{**WHOLE, "reference_id": None}, location_id=actors.tenant.toronto)
     change = {"reference_id": reference, "scheduled_date": "2031-01-01", "contact": {"email": None}, "tags": None}
@@ -450,7 +450,7 @@ async def test_a_copy_can_differ(actors: JobActors) -> None:
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), wrong
 
 
-async def test_a_merchants_copy_waits_for_review_and_a_key_makes_one(actors: JobActors) -> None:
+async def test_a_clone_of_a_merchant_waits_for_review_and_is_idempotent(actors: JobActors) -> None:
     source, pair = await actors.order(), actors.merchant.api
     key = {"Idempotency-Key": "copy-1"}
 
@@ -461,7 +461,7 @@ async def test_a_merchants_copy_waits_for_review_and_a_key_makes_one(actors: Job
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
 
 
-async def test_an_erased_job_is_edited_but_not_copied(service: Jobs, actors: JobActors) -> None:
+async def test_an_erased_job_can_be_updated_but_not_cloned(service: Jobs, actors: JobActors) -> None:
     job = await actors.order()
     async with service.database.transaction() as session:
         erase = text("UPDATE jobs SET contact = '{}', address = '{}', erased_at = now() WHERE id = :id")
@@ -476,7 +476,7 @@ async def test_an_erased_job_is_edited_but_not_copied(service: Jobs, actors: Job
     assert (copied.status_code, copied.json()["code"]) == (409, "job_erased")
 
 
-async def test_a_merchant_edits_its_own_jobs_and_no_others(actors: JobActors) -> None:
+async def test_a_merchant_updates_only_its_own_jobs(actors: JobActors) -> None:
     job, other = await actors.order(), await actors.tenant.merchant()
     own, session = actors.merchant.api, actors.merchant.session()
 
