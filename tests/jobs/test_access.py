@@ -40,7 +40,9 @@ async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **opti
     return answer.status_code, answer.json().get("code", "")
 
 
-async def becomes(api: Api, expected: tuple[int, str], *, seconds: float = SETTLE_SECONDS, **options: Any) -> None:
+async def await_outcome(
+    api: Api, expected: tuple[int, str], *, seconds: float = SETTLE_SECONDS, **options: Any
+) -> None:
     """Wait until a call has this status and code."""
 
     async def seen() -> bool:
@@ -96,15 +98,15 @@ async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, te
     # 403 for a missing permission before the body is read.
     assert await outcome(reader, **UNREADABLE) == (403, "permission_missing")
     # 402 before this 403.
-    await tenant.subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
-    await becomes(reader, (402, "subscription_required"), **UNREADABLE)
-    await becomes(merchant.api, (402, "subscription_required"), **UNREADABLE)
+    await tenant.set_subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
+    await await_outcome(reader, (402, "subscription_required"), **UNREADABLE)
+    await await_outcome(merchant.api, (402, "subscription_required"), **UNREADABLE)
     # 403 for disabled API access or a suspended tenant before 402.
-    await merchant.becomes(api_access=False)
-    await becomes(merchant.api, (403, "api_access_off"), **UNREADABLE)
-    await tenant.becomes("suspended")
-    await becomes(reader, (403, "tenant_suspended"), **UNREADABLE)
-    await becomes(merchant.api, (403, "tenant_suspended"), **UNREADABLE)
+    await merchant.update(api_access=False)
+    await await_outcome(merchant.api, (403, "api_access_off"), **UNREADABLE)
+    await tenant.set_status("suspended")
+    await await_outcome(reader, (403, "tenant_suspended"), **UNREADABLE)
+    await await_outcome(merchant.api, (403, "tenant_suspended"), **UNREADABLE)
     # 401 before all others.
     assert await outcome(wrong, **UNREADABLE) == (401, "credentials_wrong")
 
@@ -121,7 +123,7 @@ async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Ten
     # However long the event takes, the last of these trials has not ended when it arrives.
     for seconds in (1.5, 6, 24):
         ends_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        await tenant.subscription("trialing", access_until=ends_at)
+        await tenant.set_subscription("trialing", access_until=ends_at)
         before = await outcome(merchant.api)
         while before != (201, "") and datetime.now(UTC) < ends_at:
             before = await outcome(merchant.api)
@@ -129,7 +131,7 @@ async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Ten
             break
     assert before == (201, "")
 
-    await becomes(merchant.api, (402, "subscription_required"), seconds=60)
+    await await_outcome(merchant.api, (402, "subscription_required"), seconds=60)
 
     assert datetime.now(UTC) >= ends_at
     assert await outcome(merchant.api, "GET") == (402, "subscription_required")
@@ -202,12 +204,12 @@ async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Te
     merchant = await tenant.merchant()
     await merchant.api.create()
 
-    await merchant.becomes(api_access=False)
-    await becomes(merchant.api, (403, "api_access_off"))
+    await merchant.update(api_access=False)
+    await await_outcome(merchant.api, (403, "api_access_off"))
     assert await outcome(merchant.api, "GET") == (403, "api_access_off")
 
-    await merchant.becomes(api_access=True)
-    await becomes(merchant.api, (201, ""))
+    await merchant.update(api_access=True)
+    await await_outcome(merchant.api, (201, ""))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ async def test_a_location_that_closes_takes_no_more_jobs(service: Jobs, tenant: 
     merchant = await tenant.merchant()
     await merchant.api.create()
 
-    await service.tell(location(tenant.id, tenant.montreal, "America/Montreal", active=False, sequence=2))
+    await service.publish(location(tenant.id, tenant.montreal, "America/Montreal", active=False, sequence=2))
 
     assert await outcome(merchant.api) == (422, "invalid")
     assert (await merchant.api.create(smallest(location_id=tenant.toronto)))["location_id"] == tenant.toronto

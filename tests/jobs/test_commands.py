@@ -208,12 +208,12 @@ async def test_fail_and_report_damage_set_only_missing_outcomes(actors: JobActor
 
 
 async def test_a_merchant_cancels_until_work_begins(actors: JobActors) -> None:
-    pair = actors.merchant.api
+    merchant_api = actors.merchant.api
     for status in ("staging", "new"):
-        answer = await actors.command(await actors.job(status), "cancel", by=pair)
+        answer = await actors.command(await actors.job(status), "cancel", by=merchant_api)
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
 
-    refused = await actors.command(await actors.job("in_progress"), "cancel", by=pair)
+    refused = await actors.command(await actors.job("in_progress"), "cancel", by=merchant_api)
 
     assert (refused.status_code, refused.json()["code"]) == (409, "status_conflict")
     assert refused.json()["detail"] == "only dispatch can cancel a job in progress"

@@ -207,7 +207,7 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
             assert answer.status_code == 200
             async for piece in answer.aiter_bytes():
                 if not received:
-                    await merchant.becomes(api_access=False)
+                    await merchant.update(api_access=False)
                 received += len(piece)
 
     with pytest.raises(httpx.RemoteProtocolError):

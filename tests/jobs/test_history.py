@@ -32,13 +32,13 @@ async def entries(api: Api, job: dict[str, Any], *, limit: int = 200) -> list[di
 
 async def test_a_history_says_who_changed_what(actors: JobActors) -> None:
     job = await actors.order(review=True, priority=1, contact={"first_name": "Ada", "email": "ada@example.com"})
-    pair = actors.merchant.api
-    await pair.patch(f"/v1/jobs/{job['id']}", {"priority": 5, "contact": {"email": None}})
+    merchant_api = actors.merchant.api
+    await merchant_api.patch(f"/v1/jobs/{job['id']}", {"priority": 5, "contact": {"email": None}})
     await actors.command(job, "accept")
     await actors.command(job, "start")
     await actors.record_outcome(job, completed=2)
 
-    history = await entries(pair, job)
+    history = await entries(merchant_api, job)
 
     assert {entry["object"] for entry in history} == {"job_event"}
     assert [(entry["sequence"], entry["type"]) for entry in history] == [

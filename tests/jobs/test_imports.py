@@ -333,7 +333,7 @@ async def test_an_import_ends_when_its_merchant_loses_access(tenant: Tenant) -> 
     staff = await tenant.user(permissions=["orders.jobs.read"])
     begun = await accepted(merchant.api, lines(smallest() for _ in range(5_000)))
 
-    await merchant.becomes(api_access=False)
+    await merchant.update(api_access=False)
 
     done = await ended(staff, begun["id"])
     assert (done["status"], done["reason_code"]) == ("failed", "api_access_off")

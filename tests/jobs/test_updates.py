@@ -233,8 +233,8 @@ async def test_a_change_of_location_is_published_with_both_locations(service: Jo
 async def test_a_job_at_a_closed_location_can_be_updated(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order(location_id=tenant.toronto)
-    await service.tell(location(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2))
-    await actors.merchant.becomes(location_ids=[tenant.montreal])
+    await service.publish(location(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2))
+    await actors.merchant.update(location_ids=[tenant.montreal])
 
     for patch in ({"priority": 5}, {"location_id": tenant.toronto}, {"distribution_location_id": tenant.montreal}):
         assert (await actors.dispatch.patch(path(job), patch)).status_code == 200, patch
@@ -451,11 +451,11 @@ async def test_a_clone_can_be_patched(actors: JobActors) -> None:
 
 
 async def test_a_clone_of_a_merchant_waits_for_review_and_is_idempotent(actors: JobActors) -> None:
-    source, pair = await actors.order(), actors.merchant.api
+    source, merchant_api = await actors.order(), actors.merchant.api
     key = {"Idempotency-Key": "copy-1"}
 
-    first = await pair.post(path(source, "/clone"), headers=key)
-    again = await pair.post(path(source, "/clone"), headers=key)
+    first = await merchant_api.post(path(source, "/clone"), headers=key)
+    again = await merchant_api.post(path(source, "/clone"), headers=key)
 
     assert (first.status_code, first.json()["status"]) == (201, "staging")
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")

@@ -114,5 +114,5 @@ class JobActors:
 
 async def job_actors(tenant: Tenant) -> JobActors:
     """The actors of this tenant; merchants' jobs wait for review."""
-    await tenant.reviews()
+    await tenant.enable_job_review()
     return JobActors(tenant, await tenant.merchant(), await tenant.user(permissions=["orders"]))

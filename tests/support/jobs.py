@@ -1,6 +1,6 @@
-"""The jobs service in the tests' own process, on a database of its own, and the foreign facts that give it people to serve.
+"""The jobs service in the process of the tests, with its own database, and the events of other services that give it callers.
 
-What identity and billing would say is published to Kafka as they would publish it; nothing is written into the service's tables.
+Events of identity and billing are published to Kafka as these services would; nothing is written into the tables of the service.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from shared.access import tokens
 from shared.access.credentials import Peppers, new_api_key
 from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, billing, identity, text_headers
-from shared.events import jobs as facts
+from shared.events import jobs as job_events
 from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
 from tests.support.stack import BackingStack, migrated
@@ -97,7 +97,7 @@ class Api:
             asked = {**asked, "cursor": page["next_cursor"]}
 
     async def create(self, body: object = None, **options: Any) -> dict[str, Any]:
-        """A created job (the smallest unless told otherwise)."""
+        """Create a job, by default the smallest one; returns it."""
         answer = await self.post("/v1/jobs", smallest() if body is None else body, **options)
         assert answer.status_code == 201, f"{answer.status_code} {answer.text}"
         document: dict[str, Any] = answer.json()
@@ -106,7 +106,7 @@ class Api:
 
 @dataclass
 class Tenant:
-    """A tenant with three locations, entitled until told otherwise."""
+    """A tenant with three locations and a trial."""
 
     service: "Jobs"
     id: str
@@ -116,24 +116,24 @@ class Tenant:
     """A location that is not active."""
     sequence: int = 1
 
-    async def subscription(self, status: str, *, access_until: datetime | None = None) -> None:
-        """What billing says of the tenant from now on."""
+    async def set_subscription(self, status: str, *, access_until: datetime | None = None) -> None:
+        """Publish a change of the tenant's subscription."""
         self.sequence += 1
         state = billing.SubscriptionState(
             tenant_id=self.id, status=status, trial_ends_at=access_until, access_until=access_until
         )
         event = billing.TrialExtended(tenant_id=self.id, subject=self.id, sequence=self.sequence, data=state)
-        await self.service.tell(event)
+        await self.service.publish(event)
 
-    async def becomes(self, status: str) -> None:
-        """The tenant's own status from now on."""
+    async def set_status(self, status: str) -> None:
+        """Publish a change of the tenant's status."""
         self.sequence += 1
-        await self.service.tell(_tenant(self.id, status, self.sequence))
+        await self.service.publish(_tenant(self.id, status, self.sequence))
 
-    async def reviews(self) -> None:
-        """New jobs of merchants wait for dispatch from now on."""
+    async def enable_job_review(self) -> None:
+        """Publish that new jobs of merchants wait for review."""
         self.sequence += 1
-        await self.service.tell(_tenant(self.id, "active", self.sequence, job_review=True))
+        await self.service.publish(_tenant(self.id, "active", self.sequence, job_review=True))
 
     async def merchant(self, **more: Any) -> "Merchant":
         """A merchant of level 2 with API access; its locations are Montreal (default), Toronto and the closed one."""
@@ -152,7 +152,7 @@ class Tenant:
             **more,
         }
         merchant = Merchant(self, merchant_id, new_id("acct"), key, state)
-        await merchant.becomes()
+        await merchant.update()
         return merchant
 
     async def user(
@@ -174,7 +174,7 @@ class Tenant:
             sessions_valid_from=LONG_AGO,
         )
         credential = self.service.credential("user_key", key, tenant_id=self.id, user_id=user_id, scopes=list(scopes))
-        await self.service.tell(
+        await self.service.publish(
             identity.UserCreated(tenant_id=self.id, subject=user_id, sequence=1, data=user),
             identity.CredentialIssued(tenant_id=self.id, subject=credential.credential_id, sequence=1, data=credential),
         )
@@ -183,7 +183,7 @@ class Tenant:
 
 @dataclass
 class Merchant:
-    """A merchant as identity describes it, and its pair."""
+    """A merchant as identity publishes it, and its API credentials."""
 
     tenant: Tenant
     id: str
@@ -194,24 +194,24 @@ class Merchant:
 
     @property
     def api(self) -> Api:
-        """HTTP Basic with the pair."""
+        """The service, called with the API credentials."""
         return Api(self.tenant.service.client, basic(self.account_id, self.key))
 
-    async def becomes(self, **changes: Any) -> None:
-        """Publish the merchant with these changes and wait until they are known."""
+    async def update(self, **changes: Any) -> None:
+        """Publish the merchant with these changes and wait until the service has consumed them."""
         self.sequence += 1
         self.state.update(changes)
-        pair = identity.PairState(
+        credentials = identity.PairState(
             account_id=self.account_id,
             livemode=self.key.startswith("wbk_live_"),
             digests=[self.tenant.service.digest(self.key)],
         )
-        state = identity.MerchantState(**self.state, pair=pair)
+        state = identity.MerchantState(**self.state, pair=credentials)
         event = identity.MerchantUpdated(tenant_id=self.tenant.id, subject=self.id, sequence=self.sequence, data=state)
-        await self.tenant.service.tell(event)
+        await self.tenant.service.publish(event)
 
     def session(self) -> Api:
-        """The merchant's own session."""
+        """The service, called with a session of the merchant."""
         return self.tenant.service.session(self.tenant.id, self.id)
 
 
@@ -236,8 +236,8 @@ class Jobs:
         self._signing_key_id = secrets.token_hex(8)
         self.platform_key = new_api_key(livemode=True)
 
-    async def tell(self, *events: Event) -> None:
-        """Publish facts and wait until they are in the service's tables (its cache may take a moment longer)."""
+    async def publish(self, *events: Event) -> None:
+        """Publish events and wait until they are in the service's tables (its cache can take a moment longer)."""
         for event in events:
             topic = f"{self.settings.kafka_prefix}{event.topic}"
             await self._producer.send_and_wait(
@@ -271,13 +271,13 @@ class Jobs:
             **more,
         )
 
-    async def introduce(self) -> None:
-        """Make the signing key of sessions and a platform key known."""
+    async def publish_keys(self) -> None:
+        """Publish the signing key of sessions and a platform key."""
         signing = identity.SigningKeyState(
             key_id=self._signing_key_id, algorithm="EdDSA", public_key=tokens.public_text(self._signing_key)
         )
         platform = self.credential("platform_key", self.platform_key, scopes=["platform", "orders"])
-        await self.tell(
+        await self.publish(
             identity.SigningKeyPublished(tenant_id=None, subject=self._signing_key_id, sequence=1, data=signing),
             identity.CredentialIssued(tenant_id=None, subject=platform.credential_id, sequence=1, data=platform),
         )
@@ -289,7 +289,7 @@ class Jobs:
         trial = billing.SubscriptionState(
             tenant_id=tenant_id, status="trialing", access_until=datetime.now(UTC) + timedelta(days=14)
         )
-        await self.tell(
+        await self.publish(
             _tenant(tenant_id, "active", 1),
             billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=trial),
             location(tenant_id, montreal, "America/Montreal"),
@@ -299,29 +299,29 @@ class Jobs:
         return Tenant(self, tenant_id, montreal, toronto, closed)
 
     def session(self, tenant_id: str, subject_id: str, *, livemode: bool = True) -> Api:
-        """A session token for this user or merchant."""
+        """The service, called with a session of this user or merchant."""
         now = datetime.now(UTC)
         claims = tokens.Claims(subject_id, tenant_id, new_id("ses"), now, now + timedelta(minutes=5), livemode)
         token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
         return Api(self.client, {"Authorization": f"Bearer {token}"})
 
     def platform(self, tenant: Tenant | None = None) -> Api:
-        """The platform key, naming a tenant."""
+        """The service, called with the platform key for a tenant."""
         named = {} if tenant is None else {"X-Tenant-Id": tenant.id}
         return Api(self.client, {"X-Api-Key": self.platform_key, **named})
 
     async def count(self, merchant: Merchant) -> int:
-        """How many jobs the merchant has in the database."""
+        """The number of stored jobs of the merchant."""
         async with self.database.reading() as session:
             statement = text("SELECT count(*) FROM jobs WHERE merchant_id = :merchant_id")
             found = await session.execute(statement, {"merchant_id": to_uuid(merchant.id)})
             return int(found.scalar_one())
 
     async def published(self, tenant: Tenant, count: int) -> list[Event]:
-        """The first `count` facts on the jobs topic about this tenant."""
-        vocabulary = Vocabulary(*facts.EVENTS)
+        """The first `count` events of this tenant on the topic of jobs."""
+        vocabulary = Vocabulary(*job_events.EVENTS)
         consumer = AIOKafkaConsumer(
-            f"{self.settings.kafka_prefix}{facts.TOPIC}",
+            f"{self.settings.kafka_prefix}{job_events.TOPIC}",
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
             auto_offset_reset="earliest",
         )
@@ -333,7 +333,7 @@ class Jobs:
                 while len(found) < count:
                     for records in (await consumer.getmany(timeout_ms=200)).values():
                         for record in records:
-                            # What others did is passed over unread: there may be much of it.
+                            # Records of other tenants are skipped without parsing: there can be many.
                             if about not in record.value:
                                 continue
                             event = vocabulary.read(text_headers(record.headers), record.value)
@@ -355,7 +355,7 @@ def smallest(**more: Any) -> dict[str, Any]:
 
 
 def location(tenant_id: str, location_id: str, timezone: str, *, active: bool = True, sequence: int = 1) -> Event:
-    """The fact that tells of a location."""
+    """The event of a location."""
     state = identity.LocationState(
         location_id=location_id,
         tenant_id=tenant_id,
@@ -385,7 +385,7 @@ def _tenant(tenant_id: str, status: str, sequence: int, *, job_review: bool = Fa
 
 @asynccontextmanager
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Jobs]:
-    """The service on a database of its own, introduced to the platform and to identity's signing key."""
+    """The running service with its own database, which knows the platform key and the signing key of identity."""
     prefix = await own_topics(backing)
     kafka = backing.kafka_bootstrap
     settings = Settings(
@@ -397,7 +397,7 @@ async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Jobs]:
         **more,
     )
     app = create_app(settings)
-    # What tests put there at once is more than the service ever writes in one statement.
+    # Tests write more rows with one statement than the service does.
     database = Database(settings.database_url, application_name="tests", pool_size=4, statement_timeout_ms=60_000)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
     await producer.start()
@@ -408,7 +408,7 @@ async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Jobs]:
         ):
             await eventually(lambda: _ready(client), seconds=READY_SECONDS, what="the service is ready")
             service = Jobs(app, settings, client, producer, database)
-            await service.introduce()
+            await service.publish_keys()
             yield service
     finally:
         await producer.stop()

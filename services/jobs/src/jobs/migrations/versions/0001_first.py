@@ -1,4 +1,4 @@
-"""Jobs and actions, with the tables that every service has."""
+"""Jobs, actions, and the tables of every service."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a job goes through: commands, deletion, history, search, and the rest of an action's fields."""
+"""Commands, deletion, history and search of jobs, and further fields of actions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -61,7 +61,7 @@ def _extend_jobs() -> None:
     op.execute("UPDATE jobs SET status_changed_at = created_at")
     op.alter_column("jobs", "status_changed_at", nullable=False)
     op.drop_column("jobs", "sequence")
-    # Terms that are frequent in one tenant need not be among the default hundred.
+    # Tokens that are frequent in one tenant can be missing among the hundred values of default statistics.
     op.execute("ALTER TABLE jobs ALTER COLUMN terms SET STATISTICS 400, ALTER COLUMN parts SET STATISTICS 400")
 
 
@@ -126,5 +126,5 @@ def _create_history() -> None:
         sa.PrimaryKeyConstraint("job_id", "sequence", "occurred_at", name="pk_job_history"),
         postgresql_partition_by="RANGE (occurred_at)",
     )
-    # What comes before a month has its own partition, or after nobody made one for it, is kept here.
+    # Rows of months without a partition.
     op.execute("CREATE TABLE job_history_other PARTITION OF job_history DEFAULT")

@@ -1,4 +1,4 @@
-"""Imports: files of jobs that are worked off in the background."""
+"""Imports: files of jobs that are read in the background."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Retention: history by month, and indexes for what is purged or erased."""
+"""Retention: history by month, and indexes for purged and erased rows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# The months in which the service starts, so that its first writers find their partition; it makes the others itself.
+# The partitions of the first months, for the first writers; the service creates all others.
 _MONTHS = """
 DO $$
 DECLARE
@@ -34,7 +34,7 @@ END $$
 
 
 def upgrade() -> None:
-    # A few months of a table that is nearly always empty; without it each look for what is old would read it all.
+    # The table is nearly always empty; without the index each search for old rows would scan it.
     op.execute("CREATE INDEX ix_job_history_other_occurred_at ON job_history_other (occurred_at)")
     op.get_bind().exec_driver_sql(_MONTHS)
     op.execute(

@@ -1,4 +1,4 @@
-"""The jobs of one day in the order of their creation."""
+"""The index of scheduled dates, with the jobs of one day in the order of creation."""
 
 from alembic import op
 

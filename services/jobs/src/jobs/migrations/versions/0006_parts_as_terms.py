@@ -1,4 +1,4 @@
-"""Parts of words are found by terms, as all else; what was filed before is filed anew by the service."""
+"""Parts of words are found by tokens, too; the service reindexes existing rows."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Short parts of names are found by pieces of four letters; what was filed before is filed anew by the service."""
+"""Short parts of names are found by n-grams of four letters; the service reindexes existing rows."""
 
 from alembic import op
 
@@ -11,7 +11,7 @@ _UNFILED = "NOT (terms @@ '''V:3''')"
 
 
 def upgrade() -> None:
-    # Terms hardly become smaller: PostgreSQL spent a twentieth of a job's creation on trying.
+    # Tokens hardly compress: PostgreSQL spent a twentieth of the time of a job's creation on trying.
     op.execute("ALTER TABLE jobs ALTER COLUMN terms SET STORAGE EXTERNAL")
     for table in ("jobs", "actions"):
         op.execute(f"DROP INDEX ix_{table}_unfiled")
