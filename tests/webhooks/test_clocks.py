@@ -40,8 +40,8 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     class Stepped(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> "Stepped":
-            told = datetime.now(tz) + clock.ahead
-            return cls.fromtimestamp(told.timestamp(), tz)
+            now = datetime.now(tz) + clock.ahead
+            return cls.fromtimestamp(now.timestamp(), tz)
 
     for name, module in list(sys.modules.items()):
         if name.startswith("webhooks.") and getattr(module, "datetime", None) is datetime:

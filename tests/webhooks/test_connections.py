@@ -400,23 +400,23 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> N
 
 async def test_an_outcome_comes_once_and_never_before_send_returns() -> None:
     async with speaking(saying(OK)) as url, sending() as sender:
-        told: list[Outcome] = []
+        outcomes: list[Outcome] = []
         all_told = asyncio.Event()
 
         def done(outcome: Outcome) -> None:
-            told.append(outcome)
-            if len(told) == 3:
+            outcomes.append(outcome)
+            if len(outcomes) == 3:
                 all_told.set()
 
         sender.send(target(url), message(), done)
         sender.send(target("http://10.0.0.1"), message(), done)
         sender.send(DeliveryTarget(uuid4(), 1, url, (), ()), message(), done)
-        assert told == []
+        assert outcomes == []
         await all_told.wait()
         await asyncio.sleep(0.05)
 
-    assert {outcome.cause for outcome in told} == {None, "blocked", "secret_unreadable"}
-    assert len(told) == 3
+    assert {outcome.cause for outcome in outcomes} == {None, "blocked", "secret_unreadable"}
+    assert len(outcomes) == 3
 
 
 async def test_a_callback_that_raises_affects_no_other_attempt() -> None:
@@ -447,18 +447,18 @@ async def test_closing_aborts_attempts_in_flight_without_an_outcome() -> None:
         return []
 
     async with speaking(think) as url, sending(look_up=ponder) as sender:
-        told: list[Outcome] = []
-        sender.send(target(url), message(), told.append)
-        sender.send(target("http://slow.example.com"), message(), told.append)
+        outcomes: list[Outcome] = []
+        sender.send(target(url), message(), outcomes.append)
+        sender.send(target("http://slow.example.com"), message(), outcomes.append)
         waiting = asyncio.ensure_future(sender.attempt(target(url), message()))
         await arrived.wait()
         await sender.close()
         await left.wait()
 
-    assert told == []
+    assert outcomes == []
     assert waiting.cancelled()
     with pytest.raises(RuntimeError):
-        sender.send(target(url), message(), told.append)
+        sender.send(target(url), message(), outcomes.append)
 
 
 async def test_a_process_without_free_files_closes_idle_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -381,7 +381,7 @@ async def test_results_wait_for_an_unavailable_database(harness: DeliveryHarness
 async def test_an_endpoint_whose_secret_cannot_be_decrypted_fails_alone(
     harness: DeliveryHarness, receiver: Receiver
 ) -> None:
-    await harness.endpoint(receiver.url("/sealed"))
+    await harness.endpoint(receiver.url("/unreadable"))
     await harness.rows("UPDATE endpoints SET secret_sealed = '\\x0009ffff' RETURNING 1")
     healthy = await harness.endpoint(receiver.url("/healthy"))
 
@@ -392,7 +392,7 @@ async def test_an_endpoint_whose_secret_cannot_be_decrypted_fails_alone(
     assert (await harness.delivery(event_id, healthy)).status == "delivered"
     causes = await harness.rows("SELECT cause FROM deliveries WHERE status = 'failed'")
     assert [row.cause for row in causes] == ["secret_unreadable"]
-    assert receiver.at("/sealed") == []
+    assert receiver.at("/unreadable") == []
 
 
 async def test_a_claim_takes_turns_among_endpoints(harness: DeliveryHarness) -> None:

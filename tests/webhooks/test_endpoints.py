@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from shared.events import webhooks as facts
+from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
 from tests.support.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
 from tests.support.suite import eventually
@@ -309,7 +309,7 @@ async def test_every_change_is_published(tenant: Tenant) -> None:
     await tenant.call("POST", f"{one}/enable")
     await tenant.call("DELETE", one)
 
-    published = await tenant.service.published(facts.TOPIC, endpoint["id"], count=5)
+    published = await tenant.service.published(webhook_events.TOPIC, endpoint["id"], count=5)
 
     assert [headers["ce_type"] for headers, _ in published] == [
         "endpoint.created",
@@ -350,4 +350,4 @@ async def test_the_service_says_that_it_is_ready(service: Webhooks) -> None:
 
 
 def test_what_is_published_of_an_endpoint_has_no_secret() -> None:
-    assert set(facts.EndpointState.model_fields).isdisjoint({"secret", "headers", "secrets"})
+    assert set(webhook_events.EndpointState.model_fields).isdisjoint({"secret", "headers", "secrets"})

@@ -190,8 +190,8 @@ async def test_an_endpoint_that_fails_for_long_is_warned_and_then_disabled(harne
         "SELECT enabled, disabled_reason, failures_since, warned_at, version FROM endpoints"
     )
     assert (endpoint.enabled, endpoint.disabled_reason, endpoint.version) == (False, "failing", 3)
-    told = [(one["type"], one["endpoint_id"], one["reason"]) for one in await harness.published()]
-    assert told[-2:] == [("endpoint.warned", endpoint_id, None), ("endpoint.disabled", endpoint_id, "failing")]
+    published = [(one["type"], one["endpoint_id"], one["reason"]) for one in await harness.published()]
+    assert published[-2:] == [("endpoint.warned", endpoint_id, None), ("endpoint.disabled", endpoint_id, "failing")]
 
 
 async def test_a_success_ends_a_streak_of_failures(harness: DeliveryHarness, receiver: Receiver) -> None:
@@ -246,7 +246,7 @@ async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(harness: Deliver
         await harness.endpoint(url, ordered_by_job=True)
         firsts = [job_created(harness.tenant_id) for _ in range(4)]
         for sequence in range(1, 7):
-            facts = [
+            events = [
                 one.model_copy(
                     update={
                         "id": job_created(harness.tenant_id).id,
@@ -255,7 +255,7 @@ async def test_the_jobs_of_an_ordered_endpoint_keep_their_order(harness: Deliver
                 )
                 for one in firsts
             ]
-            await harness.publish(*facts, dispatcher=worker)
+            await harness.publish(*events, dispatcher=worker)
         await eventually(lambda: delivered(harness, 24), what="all are delivered")
 
     per_job = {

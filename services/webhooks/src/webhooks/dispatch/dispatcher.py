@@ -161,7 +161,7 @@ class Dispatcher:
                 group.create_task(self._claim(self._first, retry=False))
                 group.create_task(self._claim(self._retries, retry=True))
                 for seconds, work, failure_event in (
-                    (self._poll_seconds, self._look, "queue_not_read"),
+                    (self._poll_seconds, self._check_queue, "queue_not_read"),
                     (step_seconds, self._renew, "leases_not_renewed"),
                     (min(CHECK_SECONDS, step_seconds), self._check, "held_deliveries_not_checked"),
                     (min(CHECK_SECONDS, step_seconds), self._release_expired_batches, "expired_batches_not_released"),
@@ -269,7 +269,7 @@ class Dispatcher:
     # -- the queue -------------------------------------------------------------------------------------------------------------
 
     async def _claim(self, scheduler: Scheduler, *, retry: bool) -> None:
-        """Claim due deliveries for a scheduler until cancelled: again at once while there are more, else after `wake` or `_look`."""
+        """Claim due deliveries for a scheduler until cancelled: again at once while there are more, else after `wake` or `_check_queue`."""
         after = FIRST_ENDPOINT
         waker = self._wakers[scheduler]
         while True:
@@ -283,7 +283,7 @@ class Dispatcher:
                 await waker.wait()
             await asyncio.sleep(CLAIM_GAP_SECONDS if found else CLAIM_REST_SECONDS)
 
-    async def _look(self) -> None:
+    async def _check_queue(self) -> None:
         """Wake the schedulers for which there are rows in the queue."""
         for scheduler, holds in zip(self._schedulers, await queue.peek(self._result_writer.autocommit), strict=True):
             if holds:
@@ -369,7 +369,7 @@ class Dispatcher:
 
     async def _report(self) -> None:
         async with self._database.reading() as session:
-            await self._metrics.look(session)
+            await self._metrics.measure_queue(session)
 
     async def _stop(self) -> None:
         """Release waiting deliveries, let attempts in flight end, abort and release the rest."""

@@ -75,7 +75,7 @@ class DispatchMetrics:
                 if failure is not None:
                     self._given_up.labels(failure).inc(count)
 
-    async def look(self, session: AsyncSession) -> None:
+    async def measure_queue(self, session: AsyncSession) -> None:
         """Measure the queue."""
         row = (await session.execute(_QUEUE, {"rows_max": REPORTED_ROWS_MAX})).one()
         self._due.set(row.depth)
