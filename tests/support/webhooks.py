@@ -62,13 +62,13 @@ def secret_32() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-# -- facts -------------------------------------------------------------------------------------------------------------
+# -- events ------------------------------------------------------------------------------------------------------------
 
 
 def job_created(
     tenant_id: str, *location_ids: str, livemode: bool = True, reference_id: str | None = None
 ) -> jobs.JobCreated:
-    """The fact that a job was made at the first of these locations."""
+    """The event that a job was created at the first of these locations."""
     job_id = new_id("job")
     now = datetime.now(UTC)
     locations = list(location_ids) or [new_id("loc")]
@@ -97,7 +97,7 @@ def headers_of(event: Event) -> dict[str, str]:
 
 
 def incoming_event(event: Event) -> IncomingEvent:
-    """The fact as the fan-out reads it."""
+    """The event as the fan-out reads it."""
     incoming = events_consumer.read_event(headers_of(event), event.value())
     assert incoming is not None
     return incoming
@@ -157,13 +157,13 @@ class DeliveryHarness:
         return found.leased
 
     async def arrive(self, *events: Event, dispatcher: Dispatcher) -> None:
-        """What a dispatcher does with events that are here and not stored yet, once it knows the endpoints as they are."""
+        """Give a dispatcher new events that are not stored yet, once the endpoint cache is current."""
 
         async def knows_endpoints() -> bool:
             (changes,) = await self.rows("SELECT last_value FROM endpoint_changes")
             return self.endpoint_cache.is_current and self.endpoint_cache.last_change == changes.last_value
 
-        await eventually(knows_endpoints, what="the directory knows the endpoints")
+        await eventually(knows_endpoints, what="the endpoint cache is current")
         events_consumer.on_new_events(endpoint_cache=self.endpoint_cache, dispatcher=dispatcher)(
             [incoming_event(event) for event in events]
         )
@@ -175,7 +175,7 @@ class DeliveryHarness:
         return event.id
 
     def dispatcher(self, **more: Any) -> Dispatcher:
-        """Another replica's dispatcher, impatient unless told otherwise."""
+        """Another replica's dispatcher, with short delays by default."""
         sender = Sender(
             timeout_seconds=more.pop("timeout_seconds", 30),
             connect_timeout_seconds=10,
@@ -217,7 +217,7 @@ class DeliveryHarness:
             await asyncio.wait({listening})
 
     async def know_endpoints(self) -> None:
-        """Have the dispatchers know the endpoints as they are, without waiting to be told."""
+        """Load the endpoint cache without waiting for a notification."""
         self.endpoint_cache.last_change = None
         async with self.database.reading() as session:
             await self.endpoint_cache.load(session)
@@ -227,7 +227,7 @@ class DeliveryHarness:
             return list((await session.execute(text(statement), values)).all())
 
     async def delivery(self, event_id: str, endpoint_id: str | None = None) -> Any:
-        """The one delivery of an event (to an endpoint); None while it is in a flight."""
+        """The one delivery of an event (to an endpoint); None while it is in a batch lease."""
         rows = await self.rows(
             "SELECT * FROM deliveries WHERE event_id = :event_id AND endpoint_id = coalesce(:endpoint_id, endpoint_id)",
             event_id=to_uuid(event_id),
@@ -268,7 +268,7 @@ class DeliveryHarness:
 
 
 def open_database(url: str) -> Database:
-    """A database as a replica has it: facts go to the outbox, where they stay, because nothing relays them."""
+    """A database as a replica has it. Events stay in the outbox, because there is no relay."""
     database = Database(url, application_name="webhooks-test", pool_size=8)
     outbox.attach(database, None)
     return database
@@ -278,7 +278,7 @@ def open_database(url: str) -> Database:
 
 
 class Webhooks:
-    """A running service: HTTP in, facts in, and people who call it."""
+    """A running service: its HTTP client, its topics, and callers."""
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient, producer: AIOKafkaProducer):
         self.settings = settings
@@ -287,12 +287,12 @@ class Webhooks:
         self._signing_key = Ed25519PrivateKey.generate()
         self._signing_key_id = secrets.token_hex(8)
 
-    async def tell(self, *events: Event) -> None:
-        """Publish facts to Kafka, as the services that own them would."""
+    async def publish(self, *events: Event) -> None:
+        """Publish events to Kafka, as the services that own them would."""
         for event in events:
-            await self.tell_raw(event.topic, event.subject, event.headers(), event.value())
+            await self.publish_record(event.topic, event.subject, event.headers(), event.value())
 
-    async def tell_raw(self, topic: str, key: str, headers: Sequence[tuple[str, bytes]], value: bytes) -> None:
+    async def publish_record(self, topic: str, key: str, headers: Sequence[tuple[str, bytes]], value: bytes) -> None:
         topic = f"{self.settings.kafka_prefix}{topic}"
         await self._producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
 
@@ -320,7 +320,7 @@ class Webhooks:
         state = identity.SigningKeyState(
             key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
         )
-        await self.tell(identity.SigningKeyPublished(tenant_id=None, subject=state.key_id, sequence=1, data=state))
+        await self.publish(identity.SigningKeyPublished(tenant_id=None, subject=state.key_id, sequence=1, data=state))
 
     async def tenant(self, *, test: bool = False) -> "Tenant":
         """A tenant on trial with an owner who can call."""
@@ -339,7 +339,7 @@ class Webhooks:
         trial = billing.SubscriptionState(
             tenant_id=tenant_id, status="trialing", trial_ends_at=until, access_until=until
         )
-        await self.tell(
+        await self.publish(
             identity.TenantCreated(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state),
             billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=trial),
         )
@@ -358,7 +358,7 @@ class Webhooks:
             permissions=list(permissions),
             sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
         )
-        await self.tell(identity.UserCreated(tenant_id=tenant_id, subject=user.user_id, sequence=1, data=user))
+        await self.publish(identity.UserCreated(tenant_id=tenant_id, subject=user.user_id, sequence=1, data=user))
         return await self._known(self._session(user.user_id, tenant_id, livemode=livemode))
 
     async def merchant(self, tenant_id: str, location_id: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -379,7 +379,7 @@ class Webhooks:
             sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
             pair=identity.PairState(account_id=account_id, livemode=True, digests=[digest]),
         )
-        await self.tell(
+        await self.publish(
             identity.MerchantCreated(tenant_id=tenant_id, subject=merchant.merchant_id, sequence=1, data=merchant)
         )
         basic = base64.b64encode(f"{account_id}:{key}".encode()).decode()
@@ -423,7 +423,7 @@ class Tenant:
             active=True,
             is_default=False,
         )
-        await self.service.tell(
+        await self.service.publish(
             identity.LocationCreated(tenant_id=self.id, subject=location_id, sequence=1, data=state)
         )
 
@@ -452,9 +452,9 @@ class Tenant:
         return made
 
     async def publish_job(self, *location_ids: str, livemode: bool | None = None) -> jobs.JobCreated:
-        """The fact of a new job, as the jobs service publishes it."""
+        """Publish the event of a new job, as the jobs service does."""
         event = job_created(self.id, *location_ids, livemode=self.livemode if livemode is None else livemode)
-        await self.service.tell(event)
+        await self.service.publish(event)
         return event
 
     async def deliveries(self, query: str = "") -> list[dict[str, Any]]:

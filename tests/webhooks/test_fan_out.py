@@ -67,12 +67,12 @@ async def test_a_record_that_kafka_repeats_makes_one_delivery(tenant: Tenant, re
     await tenant.endpoint(receiver.url())
     event = job_created(tenant.id)
 
-    await tenant.service.tell(event, event)
+    await tenant.service.publish(event, event)
     await receiver.next_request()
-    await tenant.service.tell(event)
+    await tenant.service.publish(event)
     # After the repeated record, in the same partition.
     marker = job_created(tenant.id)
-    await tenant.service.tell_raw(jobs.TOPIC, event.subject, marker.headers(), marker.value())
+    await tenant.service.publish_record(jobs.TOPIC, event.subject, marker.headers(), marker.value())
     await receiver.wait_for(lambda: any(request.webhook_id == marker.id for request in receiver.requests))
 
     assert len(await tenant.delivered(2)) == 2
@@ -160,7 +160,7 @@ async def test_the_trace_context_reaches_the_receiver(tenant: Tenant, receiver: 
     event = job_created(tenant.id)
 
     headers = [*event.headers(), ("traceparent", TRACEPARENT.encode())]
-    await tenant.service.tell_raw(jobs.TOPIC, event.subject, headers, event.value())
+    await tenant.service.publish_record(jobs.TOPIC, event.subject, headers, event.value())
 
     assert (await receiver.next_request()).headers["traceparent"] == TRACEPARENT
 
@@ -171,7 +171,7 @@ async def test_an_unreadable_record_becomes_a_dead_letter_and_blocks_nothing(
     await tenant.endpoint(receiver.url())
     broken = job_created(tenant.id)
 
-    await tenant.service.tell_raw(jobs.TOPIC, broken.subject, broken.headers(), b'{"location_ids": ')
+    await tenant.service.publish_record(jobs.TOPIC, broken.subject, broken.headers(), b'{"location_ids": ')
     event = await tenant.publish_job()
 
     assert (await receiver.next_request()).webhook_id == event.id
