@@ -1,1 +1,1 @@
-"""Who calls, and what they may: credentials, principals, the projection of access, and the one decision that every request passes."""
+"""Who calls, and what they may do: credentials, principals, the access projection, and the decision that every request passes."""

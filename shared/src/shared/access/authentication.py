@@ -1,7 +1,7 @@
-"""Access without calling anyone: who a credential belongs to and what is known of it, from this service's own projection.
+"""Authenticates and authorizes callers from this service's own access projection, without a call to another service.
 
-A small cache in front of it is told of changes by NOTIFY (its short life is the backstop), and a proof of being up to date is demanded:
-when the projection cannot show that it has caught up for too long, calls are refused with 503.
+A cache holds principals for a short time; NOTIFY drops what has changed. When the projection cannot prove for too long that it has
+caught up with its topics, requests are refused with 503.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _PROGRESS = text("SELECT topic, caught_up_at FROM consumer_progress WHERE consum
 
 @dataclass(frozen=True, slots=True)
 class PresentedCredentials:
-    """What a request presented, unchecked."""
+    """The credentials in a request's headers, not checked yet."""
 
     authorization: str | None = None
     api_key: str | None = None
@@ -54,7 +54,7 @@ class PresentedCredentials:
 
 
 class Access:
-    """One service's knowledge of who may do what. `topics` are those whose consumption must be provably up to date."""
+    """Decides who may do what in one service. The consumption of `topics` must be proven to be up to date."""
 
     def __init__(
         self,
@@ -86,10 +86,8 @@ class Access:
             "waybill_access_staleness_seconds", "Age of the last proof that access data are current."
         )
 
-    # -- deciding ----------------------------------------------------------------------------------------------------------
-
     async def caller(self, presented: PresentedCredentials, route: RouteAccess, now: datetime) -> Caller:
-        """Who is calling and may go on, by the decision order. Raises the first error that applies."""
+        """The caller, if it may use this route. Raises the first error in the order of the decision (`shared.access.authorization`)."""
         if presented.authorization is None and presented.api_key is None:
             raise _refused("no credentials were presented", "credentials_missing")
         if presented.authorization is not None and presented.api_key is not None:
@@ -98,7 +96,7 @@ class Access:
         caller = replace(await self._identify(presented, now), route=route)
         authorization.check_admission(caller, route, now)
         if caller.credential_id is not None:
-            # Also where the permission is missing: somebody relies on this credential.
+            # Before the permission is checked: a credential without it is in use, too.
             self._last_used.note(caller.credential_id, now)
         authorization.check_permission(caller.via, caller.permissions, route)
         return caller
@@ -114,14 +112,14 @@ class Access:
         return current
 
     async def recheck_all(self, session: AsyncSession, callers: Sequence[Caller]) -> list[Caller | WaybillError]:
-        """`recheck` for several callers: in the place of one whose access has ended, the error. One query for all API credentials."""
+        """`recheck` for several callers: the caller, or the error if its access has ended. One query serves all API credentials."""
         lookups = [lookup_of(caller) for caller in callers]
         principals = await load_principals(session, set(lookups), self._peppers)
         now = datetime.now(UTC)
         return [_rechecked(caller, principals[lookup], now) for caller, lookup in zip(callers, lookups, strict=True)]
 
     def staleness_seconds(self, now: datetime) -> float:
-        """Seconds since every consumed topic was last proven to be fully applied; infinite before the first proof."""
+        """Age of the oldest proof that a topic has been applied completely; infinite before the first."""
         if any(topic not in self._caught_up_at for topic in self._topics):
             return float("inf")
         return max((now - self._caught_up_at[topic]).total_seconds() for topic in self._topics) if self._topics else 0.0
@@ -186,7 +184,7 @@ class Access:
             raise _refused("this session token is not valid", refusal.code) from refusal
         principal = await self._principal(Lookup("subject", claims.subject_id))
         if principal is None:
-            # The signature proves that identity knows this subject: the news is still on its way.
+            # The signature proves that identity knows this subject; its event has not arrived here yet.
             raise Unavailable("this account is not known here yet", code="access_not_ready")
         if _is_revoked(claims.issued_at, principal):
             raise _session_revoked()
@@ -211,29 +209,27 @@ class Access:
                 return digest
         return None
 
-    # -- knowing -----------------------------------------------------------------------------------------------------------
-
     async def _principal(self, lookup: Lookup, key: str | None = None) -> Principal | None:
         cached = self._cache.get(lookup)
-        if cached is not None and self._still_true(*cached):
+        if cached is not None and self._is_unchanged(*cached):
             return cached[1]
         loading = self._loading.get(lookup)
         if loading is None:
-            # Callers that miss together share one query; it belongs to none of them, so none can cancel it.
+            # Concurrent misses share one query. It is a task of its own, so that no caller can cancel it.
             loading = asyncio.create_task(self._load_into_cache(lookup, key))
             self._loading[lookup] = loading
             loading.add_done_callback(lambda _: self._loading.pop(lookup, None))
         return await asyncio.shield(loading)
 
     async def _load_into_cache(self, lookup: Lookup, key: str | None) -> Principal | None:
-        # Taken before the query: a change that arrives while it runs makes the answer too old to keep.
+        # Taken before the query: a change that arrives during the query invalidates its result.
         loaded_at = time.monotonic()
         async with self._database.reading() as session:
             principal = await load_principal(session, lookup, self._peppers, key)
         self._cache[lookup] = (loaded_at, principal)
         return principal
 
-    def _still_true(self, loaded_at: float, principal: Principal | None) -> bool:
+    def _is_unchanged(self, loaded_at: float, principal: Principal | None) -> bool:
         if loaded_at <= self._all_changed_at:
             return False
         if principal is None or principal.tenant_id is None:
@@ -241,7 +237,7 @@ class Access:
         return loaded_at > self._tenant_changed_at.get(principal.tenant_id, 0.0)
 
     def forget(self, tenants: str) -> None:
-        """Drop what is cached of these tenants (comma-separated ids, or `*`)."""
+        """Invalidate the cached principals of these tenants (comma-separated ids, or `*`)."""
         self._changed_at = time.monotonic()
         if tenants == "*":
             self._all_changed_at = self._changed_at
@@ -250,21 +246,19 @@ class Access:
             self._tenant_changed_at[tenant_id] = self._changed_at
 
     async def apply_own_events(self, session: AsyncSession) -> None:
-        """Hook before a commit: facts that this very service publishes take effect in its own projection with the commit."""
+        """Hook before a commit: apply the access events that this service publishes to its own projection, in the same transaction."""
         events = [event for event in outbox.pending(session) if _is_access_event(event)]
         if events:
             await projection.apply(session, events)
             session.info["access_changed"] = True
 
     def invalidate_after_own_events(self, session: AsyncSession) -> None:
-        """Hook after a commit: the next request in this process sees what the last one changed, without waiting for the NOTIFY."""
+        """Hook after a commit: empty the cache, so that this process need not wait for the NOTIFY."""
         if session.info.pop("access_changed", False):
             self.forget("*")
 
-    # -- keeping up --------------------------------------------------------------------------------------------------------
-
     async def refresh(self) -> None:
-        """Read the proofs of progress and the signing keys once."""
+        """Read the proofs of progress and the signing keys."""
         async with self._database.reading() as session:
             rows = (await session.execute(_PROGRESS, {"consumer": f"{self._service}.access"})).all()
         self._caught_up_at = {row.topic: row.caught_up_at for row in rows}
@@ -280,7 +274,7 @@ class Access:
             self._tokens.clear()
 
     async def run(self) -> None:
-        """Listen for changes and refresh until cancelled; a lost connection empties the cache and is made anew."""
+        """Listen for changes and refresh until cancelled. A lost connection empties the cache; it is opened again."""
         await Listener(
             self._database,
             projection.CHANNEL,

@@ -1,6 +1,6 @@
-"""The decision that every request passes, in its one order: 401, then 403 (tenant, API access), then 402, then 403 (permission).
+"""The access decision, always in this order: 401, then 403 (tenant, API access), then 402, then 403 (permission).
 
-Pure: everything it needs arrives as values, the clock included.
+Pure functions: the current time is an argument.
 """
 
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ ENTITLING_STATUSES = frozenset({"trialing", "active", "past_due"})
 
 
 def entitled(principal: Principal, now: datetime) -> bool:
-    """Whether the tenant may use the API at this instant. No event is waited for: the end is compared with the caller's clock."""
+    """Whether the tenant may use the API at this instant. A trial or period that has ended counts at once, before its event arrives."""
     if principal.subscription_status not in ENTITLING_STATUSES:
         return False
     return principal.access_until is None or now < principal.access_until
 
 
 def permissions_of(via: Via, principal: Principal) -> frozenset[str]:
-    """Everything that this caller may do, sections and children, before any route's own restriction."""
+    """The permissions of a caller, sections and children."""
     match via:
         case "pair":
             return permissions.MERCHANT_API_CREDENTIALS
@@ -38,7 +38,7 @@ def permissions_of(via: Via, principal: Principal) -> frozenset[str]:
 
 
 def check_credential(via: Via, principal: Principal, now: datetime) -> None:
-    """Step 1, the part that changes over time: a key that ended, a user that was disabled. Raises `Unauthenticated`."""
+    """Step 1: the key is not revoked or expired, the user is not disabled. Raises `Unauthenticated`."""
     if via in ("user_key", "platform_key") and not principal.credential_active:
         raise Unauthenticated("this API key was revoked", code="credential_revoked")
     if principal.expires_at is not None and now >= principal.expires_at:
@@ -48,7 +48,7 @@ def check_credential(via: Via, principal: Principal, now: datetime) -> None:
 
 
 def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, route: RouteAccess) -> None:
-    """Steps 2 and 3. Raises `Forbidden`, `PaymentRequired`, or `Unavailable` while the tenant's state has not arrived here yet."""
+    """Steps 2 and 3. Raises `Forbidden`, `PaymentRequired`, or `Unavailable` before the tenant's events have arrived."""
     if principal.tenant_id is not None:
         if principal.tenant_status is None:
             raise Unavailable("this tenant is not known here yet", code="access_not_ready")
@@ -70,7 +70,7 @@ def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, rout
 
 
 def check_permission(via: Via, held: frozenset[str], route: RouteAccess) -> None:
-    """Step 4. A route is closed to every kind of credential that it does not name. Raises `Forbidden`."""
+    """Step 4. A route admits only the kinds of credentials that it declares. Raises `Forbidden`."""
     required = [route.permission] if route.permission else []
     if via not in route.admits:
         raise Forbidden(
@@ -102,19 +102,19 @@ def caller_for(
 
 
 def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:
-    """Steps 1 to 3 for a caller whose credential is genuine: whether it is good here at all, whatever it may do."""
+    """Steps 1 to 3, for a caller whose credential has been verified."""
     check_credential(caller.via, caller.principal, now)
     check_tenant_and_payment(caller.via, caller.principal, now, route)
 
 
 def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
-    """All four steps for a caller whose credential is genuine."""
+    """All four steps, for a caller whose credential has been verified."""
     check_admission(caller, route, now)
     check_permission(caller.via, caller.permissions, route)
 
 
 def unknown_codes(codes: Iterable[str | None]) -> list[str]:
-    """Declared permissions that the catalogue does not know."""
+    """The codes that are not in the catalogue."""
     return sorted({code for code in codes if code is not None and code not in permissions.CODES})
 
 

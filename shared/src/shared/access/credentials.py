@@ -1,8 +1,8 @@
-"""API keys: how they look, and how one is checked without being kept.
+"""API keys: their form, and their digests.
 
-`wbk_live_` or `wbk_test_`, 43 base62 characters (256 random bits) and a 6-character CRC32, so that typos and garbage are refused before
-any look-up and secret scanners can find leaks. Stored and published is an HMAC-SHA256 digest under a versioned pepper: a key of full
-entropy needs no slow hash.
+A key is `wbk_live_` or `wbk_test_`, 43 base62 characters (256 random bits) and a CRC32 of 6 characters, so that typing errors are refused
+before any look-up and secret scanners find leaked keys. Stored and published is an HMAC-SHA256 digest under a versioned pepper; a key of
+256 random bits needs no slow hash.
 """
 
 import hashlib
@@ -19,25 +19,25 @@ _FORM = re.compile(r"wbk_(live|test)_[0-9A-Za-z]{49}", re.ASCII)
 
 
 def new_api_key(*, livemode: bool) -> str:
-    """A fresh key. Show it to its owner; keep only its digest (or a sealed copy)."""
+    """A new key. Show it to its owner; store only its digest, or an encrypted copy."""
     head = f"wbk_{'live' if livemode else 'test'}_" + _base62(secrets.randbits(_RANDOM_BITS), _RANDOM_LENGTH)
     return head + _checksum(head)
 
 
 def is_well_formed(key: str) -> bool:
-    """Whether the text can be a key at all: form and checksum."""
+    """Whether the text has the form and the checksum of a key."""
     return _FORM.fullmatch(key) is not None and hmac.compare_digest(
         _checksum(key[:-_CHECKSUM_LENGTH]), key[-_CHECKSUM_LENGTH:]
     )
 
 
 def hint(key: str) -> str:
-    """What may be shown of a key, for its owner to recognise it."""
+    """The part of a key that may be shown, so that its owner recognises it."""
     return f"{key[:9]}…{key[-4:]}"
 
 
 class Peppers:
-    """Digests of keys under versioned peppers: the highest version makes new digests, all of them check old ones."""
+    """Makes and checks digests of keys under versioned peppers. The highest version makes new digests; all versions check."""
 
     def __init__(self, peppers: dict[int, bytes]):
         self._peppers = peppers
@@ -48,11 +48,11 @@ class Peppers:
         return self._digest(key, self.current_version)
 
     def digests(self, key: str) -> list[str]:
-        """The digests that a stored copy of this key may have, newest pepper first."""
+        """The digests that may be stored for this key, newest pepper first."""
         return [self._digest(key, version) for version in sorted(self._peppers, reverse=True)]
 
     def matches(self, key: str, digest: str, version: int) -> bool:
-        """Whether `digest`, made under pepper `version`, is this key's. Takes the same time for every wrong key."""
+        """Whether `digest`, made under pepper `version`, is the digest of this key. Takes the same time for every wrong key."""
         return version in self._peppers and hmac.compare_digest(self._digest(key, version), digest)
 
     def _digest(self, key: str, version: int) -> str:

@@ -1,8 +1,8 @@
-"""Which credentials are in use: noted in memory as requests are accepted, and told to identity now and then.
+"""Records when credentials were last used: in memory for each accepted request, and published to identity from time to time.
 
-What a request pays is an entry in a map. Every few seconds what is new leaves through the outbox, each credential at most about once in a
-minute; an orderly stop writes the rest. A crash loses what was not written, a minute of it at most: who asks when a credential was last
-used wants to know whether anybody still needs it.
+A request costs one entry in a map. Every few seconds new uses are published through the outbox, each credential about once a minute at
+most; an orderly stop publishes the rest. A crash loses at most a minute of uses, which is good enough to see whether a credential is
+still needed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 WRITE_SECONDS = 5.0
 REPEAT_AFTER = timedelta(seconds=60)
-"""A credential in steady use is told of no more often."""
+"""A credential in steady use is published no more often than this."""
 TRACKED_MAX = 50_000
 USES_PER_EVENT_MAX = 1000
 
@@ -36,7 +36,7 @@ class _Use:
 
 
 class LastUsedTracker:
-    """The credentials that one process has accepted."""
+    """Tracks the credentials that one process has accepted."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class LastUsedTracker:
         self._tracked: dict[str, _Use] = {}
 
     def note(self, credential_id: str, used_at: datetime) -> None:
-        """A request with this credential was accepted. While the map is full, credentials that are not in it are left out."""
+        """Record that a request with this credential was accepted. A full map takes no further credentials."""
         use = self._tracked.get(credential_id)
         if use is not None:
             use.used_at = used_at
@@ -59,22 +59,22 @@ class LastUsedTracker:
             self._tracked[credential_id] = _Use(used_at)
 
     async def run(self) -> None:
-        """Write every few seconds until cancelled, and then the rest."""
+        """Publish every few seconds until cancelled, then publish the rest."""
         try:
             await periodically(self._write_due, WRITE_SECONDS)()
         except asyncio.CancelledError:
             try:
                 await self.write(datetime.now(UTC), rest=True)
             except Exception:
-                # Nobody waits with stopping for this.
-                log.warning("uses_not_written", exc_info=True)
+                # The stop must not fail for this.
+                log.warning("uses_not_published", exc_info=True)
             raise
 
     async def _write_due(self) -> None:
         await self.write(datetime.now(UTC))
 
     async def write(self, now: datetime, *, rest: bool = False) -> int:
-        """Publish the uses that are due, or with `rest` all that are new; how many. When that fails they are still noted."""
+        """Publish the uses that are due, or with `rest` all new ones; returns how many. When it fails, they are published later."""
         due = [
             (credential_id, use, use.used_at)
             for credential_id, use in self._tracked.items()
@@ -84,17 +84,17 @@ class LastUsedTracker:
             uses = [CredentialUse(credential_id=name, used_at=used_at) for name, _, used_at in due]
             async with self._database.transaction() as session:
                 for start in range(0, len(uses), USES_PER_EVENT_MAX):
-                    outbox.publish(session, self._fact(uses[start : start + USES_PER_EVENT_MAX]))
+                    outbox.publish(session, self._event(uses[start : start + USES_PER_EVENT_MAX]))
         for _, use, used_at in due:
             use.published_at = used_at
         self._drop_published(now)
         return len(due)
 
-    def _fact(self, uses: Sequence[CredentialUse]) -> CredentialUsed:
+    def _event(self, uses: Sequence[CredentialUse]) -> CredentialUsed:
         return CredentialUsed(tenant_id=None, subject=self._service, sequence=0, data=CredentialUses(uses=list(uses)))
 
     def _drop_published(self, now: datetime) -> None:
-        # A full map makes room for others at once, at the price of telling sooner again.
+        # A full map makes room for others at once; the same credential may then be published again sooner.
         kept = timedelta() if len(self._tracked) >= self._tracked_max else REPEAT_AFTER
         self._tracked = {
             credential_id: use

@@ -1,17 +1,17 @@
-"""The permission model that every service enforces: seven sections, finer codes below them, and what each kind of principal holds.
+"""The permission catalogue: seven sections, their children, and the permissions of each kind of caller.
 
-A section implies its children; a child does not imply its section. Permissions gate kinds of records: which rows a caller sees is
-decided in the service's own queries. The seven section codes are given, word for word, by the product's source documents.
+A section implies its children; a child does not imply its section. Permissions are about kinds of records; which rows a caller sees is
+decided by the queries of each service. The section codes are those of the product's source documents.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SECTIONS = ("home", "orders", "reports", "products", "customers", "appearance", "settings")
-"""The seven permissions of an account, as `GET /v1/permissions` lists them."""
+"""The seven sections, in the order of `GET /v1/permissions`."""
 
 DASHBOARD_ONLY = frozenset({"home", "appearance"})
-"""Sections that never open an API route."""
+"""Sections that no API route requires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ CODES = frozenset(permission.code for permission in CATALOG)
 TENANT_CODES = frozenset(permission.code for permission in CATALOG if permission.relevance != "platform")
 
 OWNER = TENANT_CODES
-"""An owner's set: computed, never stored, not reducible."""
+"""Permissions of an owner: computed, never stored, never fewer."""
 
 PLATFORM = CODES
-"""A platform key's ceiling: its own routes, and any permission in the tenant that it names."""
+"""The most that a platform key can have: the platform's own permissions, and any permission in the tenant that it names."""
 
 MERCHANT_API_CREDENTIALS = frozenset(
     {
@@ -92,20 +92,20 @@ MERCHANT_API_CREDENTIALS = frozenset(
         "orders.actions.delete",
     }
 )
-"""A merchant's pair, on its own rows, while it is level 2 with API access."""
+"""Permissions of a merchant's API credentials, on its own rows, while it has level 2 and API access."""
 
 MERCHANT_SESSION = frozenset({"orders.jobs.read", "orders.actions.read"})
-"""A merchant in its own dashboard session: its own rows, to read."""
+"""Permissions of a merchant's session: it reads its own rows."""
 
 
 def expand(codes: Iterable[str]) -> frozenset[str]:
-    """The codes with everything below them; codes that no longer exist are dropped."""
+    """The codes and all their children, without codes that no longer exist."""
     held = frozenset(codes)
     return frozenset(code for code in CODES if any(ancestor in held for ancestor in _with_ancestors(code)))
 
 
 def unknown(codes: Iterable[str]) -> list[str]:
-    """Those codes that a tenant's user cannot be given, in the order given."""
+    """The codes that no user of a tenant can have, in the given order."""
     return [code for code in codes if code not in TENANT_CODES]
 
 

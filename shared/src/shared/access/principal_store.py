@@ -1,4 +1,4 @@
-"""Finds the principal of one credential or subject: the one query that joins the projection's tables."""
+"""Loads principals from the access projection, each with one query."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ _BY_SUBJECT = text(
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Whose standing is asked for; a platform key names a tenant beside itself."""
+    """Names a principal. With a platform key a request may name a tenant, too."""
 
     by: Literal["account", "key", "subject"]
     name: str
@@ -58,7 +58,7 @@ class Lookup:
 
 
 def lookup_of(caller: Caller) -> Lookup:
-    """How to find this caller's standing again."""
+    """The lookup that finds this caller's principal again."""
     principal = caller.principal
     if caller.via == "pair":
         return Lookup("account", principal.credential_id or "")
@@ -70,7 +70,7 @@ def lookup_of(caller: Caller) -> Lookup:
 async def load_principal(
     session: AsyncSession, lookup: Lookup, peppers: Peppers, key: str | None = None
 ) -> Principal | None:
-    """The standing as this session sees it; None when nothing is known by that name."""
+    """The principal as this session sees it; None when there is none."""
     match lookup.by:
         case "account":
             result = await session.execute(_BY_ACCOUNT, {"names": [lookup.name]})
@@ -88,7 +88,7 @@ async def load_principal(
 async def load_principals(
     session: AsyncSession, lookups: Collection[Lookup], peppers: Peppers
 ) -> dict[Lookup, Principal | None]:
-    """Several standings; those of API Account IDs with one query, because many small writes meet there."""
+    """The principals of several lookups. One query serves all API Account IDs: group commits ask for many."""
     found: dict[Lookup, Principal | None] = dict.fromkeys(lookups)
     accounts = {lookup.name: lookup for lookup in lookups if lookup.by == "account"}
     if accounts:

@@ -1,4 +1,4 @@
-"""Who a credential or session belongs to, who is calling, and what a route declares: values alone."""
+"""Values of the access decision: the principal of a credential or session, the caller, and the declaration of a route."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Literal
 from shared.errors import BadRequest
 
 Via = Literal["session", "merchant_session", "user_key", "platform_key", "pair"]
-"""What a caller presented. A merchant's session is a kind of its own: no route is open to it unless the route says so."""
+"""The kind of credential that was presented; `pair` means API credentials. Few routes admit a merchant's session."""
 
 ADMINISTRATION: frozenset[Via] = frozenset({"session", "user_key", "platform_key"})
 EVERYONE: frozenset[Via] = frozenset({"session", "merchant_session", "user_key", "platform_key", "pair"})
@@ -15,7 +15,7 @@ EVERYONE: frozenset[Via] = frozenset({"session", "merchant_session", "user_key",
 
 @dataclass(frozen=True, slots=True)
 class RouteAccess:
-    """What a route declares: who may come in with what, and whether an unpaid tenant may."""
+    """A route's declaration: the kinds of credentials it admits, the permission it requires, whether a tenant must have paid."""
 
     kind: Literal["public", "authenticated", "requires"]
     permission: str | None = None
@@ -29,7 +29,7 @@ ANY_ROUTE = RouteAccess("authenticated")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """All that is known of a credential or session at this moment: itself, its subject, its tenant, the tenant's subscription."""
+    """What the projection holds of a credential or session: itself, its subject, its tenant and the tenant's subscription."""
 
     credential_id: str | None = None
     credential_kind: str | None = None
@@ -52,7 +52,7 @@ class Principal:
     tenant_status: str | None = None
     tenant_livemode: bool | None = None
     job_review: bool = False
-    """The tenant's wish: new jobs of merchants wait in `staging` until dispatch accepts them."""
+    """A setting of the tenant: new jobs of merchants wait in `staging` until dispatch accepts them."""
     subscription_status: str | None = None
     trial_ends_at: datetime | None = None
     access_until: datetime | None = None
@@ -60,7 +60,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, after the decision."""
+    """An authenticated caller."""
 
     kind: Literal["platform", "owner", "staff", "merchant"]
     via: Via
@@ -98,12 +98,12 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """Who an audit trail names: the person or merchant, else the key."""
+        """The id in audit events: the person or merchant, else the key."""
         return self.principal.subject_id or self.principal.credential_id or "unknown"
 
     @property
     def row_scope(self) -> Literal["own", "tenant"]:
-        """Merchants see their own rows alone."""
+        """Merchants see only their own rows, others all rows of the tenant."""
         return "own" if self.kind == "merchant" else "tenant"
 
     def may(self, code: str) -> bool:

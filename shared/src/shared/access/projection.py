@@ -1,7 +1,7 @@
-"""What each service knows of access: tables in its own database, kept by events, each row guarded by its aggregate's version.
+"""The access projection: tables in each service's own database that access events keep up to date.
 
-Repeats and order mistakes change nothing: an upsert takes effect only when it brings a higher version. Nothing is ever deleted here; what
-ended stays as a tombstone that says so.
+An event may come twice or out of order: an upsert takes effect only with a higher version of the aggregate. No row is ever deleted; a
+credential or subject that has ended keeps its row, which says so.
 """
 
 from collections import defaultdict
@@ -37,7 +37,7 @@ BILLING_EVENTS = billing.EVENTS
 
 CHANNEL = "waybill_access"
 NOTIFIED_TENANTS_MAX = 150
-"""A notification carries at most 8,000 bytes; beyond so many tenants it says "all"."""
+"""Tenants that one notification names; for more it says `*`, because it can carry 8,000 bytes."""
 
 _tables = MetaData(naming_convention=NAMING_CONVENTION)
 
@@ -119,13 +119,13 @@ SIGNING_KEYS = Table(
 
 
 def add_tables(metadata: MetaData) -> None:
-    """Make the projection's tables part of a service's own metadata."""
+    """Add the projection's tables to a service's metadata."""
     for table in _tables.sorted_tables:
         table.to_metadata(metadata)
 
 
 async def apply(session: AsyncSession, events: Sequence[Event]) -> None:
-    """Bring the projection up to these events (any order, any repeats) and tell every replica which tenants changed."""
+    """Apply these events, in any order and any number of times, and notify every replica which tenants have changed."""
     rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
     revoked: list[identity.SubjectSessions] = []
     for event in events:
@@ -167,13 +167,13 @@ async def _upsert(session: AsyncSession, table: Table, rows: list[dict[str, Any]
         known = newest.get(row[key])
         if known is None or row["version"] >= known["version"]:
             newest[row[key]] = row
-    # One order for all writers: two batches that share rows cannot deadlock.
+    # All writers take rows in one order, so that two batches cannot deadlock.
     statement = insert(table).values([newest[value] for value in sorted(newest, key=str)])
     changes: dict[str, Any] = {
         column.name: statement.excluded[column.name] for column in table.columns if column.name != key
     }
     if "sessions_valid_from" in changes:
-        # A log-out that arrived as a fact of its own must not be undone by a state that was read before it.
+        # A state that was read before a log-out must not undo it: the log-out is an event of its own.
         changes["sessions_valid_from"] = func.greatest(table.c.sessions_valid_from, changes["sessions_valid_from"])
     await session.execute(
         statement.on_conflict_do_update(

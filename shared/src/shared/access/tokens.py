@@ -1,4 +1,4 @@
-"""Session tokens: short-lived JWTs signed by identity (EdDSA), checked by every service with public keys that arrive as events."""
+"""Session tokens: short-lived JWTs that identity signs (EdDSA) and every service verifies with public keys from events."""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ TOKEN_LENGTH_MAX = 2048
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says: who, in which tenant, of which session, from when until when."""
+    """The claims of a token: subject, tenant, session, and the time from issue to expiry."""
 
     subject_id: str
     tenant_id: str
@@ -27,7 +27,7 @@ class Claims:
 
 
 class TokenRefused(Exception):
-    """The text is no token of ours, or no longer one; `code` says why."""
+    """The text is not a valid token; `code` says why."""
 
     def __init__(self, code: str):
         super().__init__(code)
@@ -59,12 +59,12 @@ def key_id_of(token: str) -> str:
 
 
 def verify(token: str, *, public_keys: Mapping[str, Ed25519PublicKey], now: datetime) -> Claims:
-    """The claims of a genuine, running token. Raises `TokenRefused`: token_malformed, token_key_unknown, token_forged, token_expired."""
+    """The claims of a valid token. Raises `TokenRefused`: token_malformed, token_key_unknown, token_forged, token_expired."""
     public_key = public_keys.get(key_id_of(token))
     if public_key is None:
         raise TokenRefused("token_key_unknown")
     try:
-        # Time is compared below, against `now`: the library has a clock of its own and whole seconds only.
+        # The expiry is compared with `now` below: the library has a clock of its own and knows whole seconds only.
         payload = jwt.decode(
             token,
             public_key,
@@ -88,7 +88,7 @@ def verify(token: str, *, public_keys: Mapping[str, Ed25519PublicKey], now: date
 
 
 def public_text(private_key: Ed25519PrivateKey) -> str:
-    """The public half as base64 of its 32 raw bytes."""
+    """The public key as base64 of its 32 raw bytes."""
     return base64.b64encode(private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP edge, the same for all services: declared access, problem documents, idempotency, pagination, rate limits."""
+"""The HTTP edge of every service: declared access, problem documents, idempotency, pagination, rate limits."""
 
 from shared.api.cursors import CursorsOfList, PageRequest, Paging
 from shared.api.declarations import authenticated, merchant_only, public, requires, session_only

@@ -1,4 +1,4 @@
-"""Opaque signed cursors, and what a request asks of a list."""
+"""Opaque signed cursors, and the paging parameters of a request."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _SIGNATURE_BYTES = 16
 
 
 class Paging:
-    """What a request asks of a list: how many, from where; knows how to read and sign cursors."""
+    """The page that a request asks for: its size and where it begins. Reads and signs cursors."""
 
     def __init__(self, *, limit: int, cursor: str | None, scope: str, secret: bytes):
         self.limit = limit
@@ -28,7 +28,7 @@ class Paging:
         self._secret = secret
 
     def position(self, filters: object) -> list[Any] | None:
-        """Where the page begins. Raises `BadRequest` for a cursor that is forged, or that was made under other filters."""
+        """Where the page begins; None: at the start. Raises `BadRequest` for a cursor that is forged or was made with other filters."""
         if self._cursor is None:
             return None
         try:
@@ -58,13 +58,13 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """What makes the cursors of one caller's list: good for this list, this tenant and this scope alone."""
+    """Makes the cursors of one caller's list. They are valid for this list, tenant and row scope only."""
 
     scope: str
     secret: bytes
 
     def paging(self, limit: int, cursor: str | None) -> Paging:
-        """The page that was asked for, where a body says which."""
+        """The page that a request body asks for."""
         return Paging(limit=limit, cursor=cursor, scope=self.scope, secret=self.secret)
 
 
@@ -85,9 +85,9 @@ async def _paging(
 
 
 PageRequest = Annotated[Paging, Depends(_paging)]
-"""Which page a request asks for in its query."""
+"""The page that a request asks for with query parameters."""
 CursorsOfList = Annotated[Cursors, Depends(_cursors)]
-"""For a list whose request says in its body which page it asks for."""
+"""For a list whose request body says which page it asks for."""
 
 
 def _to_json(value: object) -> object:

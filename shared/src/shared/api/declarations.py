@@ -1,4 +1,4 @@
-"""Who may call a route: a handler carries exactly one of these declarations."""
+"""Declarations of who may call a route. Each handler has exactly one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -11,38 +11,35 @@ ACCESS_ATTRIBUTE = "__waybill_access__"
 
 
 class RouteUndeclared(Exception):
-    """A route does not say who may call it, or says it wrongly: a mistake of ours, found when the app is made."""
-
-
-# -- declarations ----------------------------------------------------------------------------------------------------------
+    """A route has no declaration, or a wrong one. The app cannot be made."""
 
 
 def public() -> Callable[[HandlerT], HandlerT]:
-    """Open to anybody."""
+    """Open to everyone, without credentials."""
     return _declare(RouteAccess("public", exempt_from_402=True))
 
 
 def authenticated(
     *, api_credentials: bool = False, merchant_session: bool = False, exempt_from_402: bool = False
 ) -> Callable[[HandlerT], HandlerT]:
-    """Open to any caller of the admitted kinds, whatever their permissions."""
+    """Open to every caller of the admitted kinds, without a permission."""
     return _declare(RouteAccess("authenticated", None, _admits(api_credentials, merchant_session), exempt_from_402))
 
 
 def requires(
     permission: str, *, api_credentials: bool = False, merchant_session: bool = False, exempt_from_402: bool = False
 ) -> Callable[[HandlerT], HandlerT]:
-    """Open to callers of the admitted kinds who hold this permission."""
+    """Open to callers of the admitted kinds who have this permission."""
     return _declare(RouteAccess("requires", permission, _admits(api_credentials, merchant_session), exempt_from_402))
 
 
 def merchant_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
-    """Open to a merchant in its own session, and to nobody else."""
+    """Open to merchants in their own sessions only."""
     return _declare(RouteAccess("authenticated", None, frozenset({"merchant_session"}), exempt_from_402))
 
 
 def session_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
-    """Open to people in a session, administrators and merchants, and to no key."""
+    """Open to administrators and merchants in a session, not to keys."""
     return _declare(RouteAccess("authenticated", None, frozenset({"session", "merchant_session"}), exempt_from_402))
 
 

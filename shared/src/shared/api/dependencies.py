@@ -1,4 +1,4 @@
-"""What handlers ask for in their parameters: a session, the caller, the request's idempotency claim."""
+"""Parameters of handlers: a database session, the caller, the request's idempotency claim."""
 
 from typing import Annotated
 
@@ -7,8 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access.principals import Caller
 from shared.api import idempotency
-
-# -- what handlers ask for -------------------------------------------------------------------------------------------------
 
 
 async def transaction_session(request: Request) -> AsyncSession:
@@ -36,11 +34,12 @@ async def _caller(request: Request) -> Caller:
 
 
 Transaction = Annotated[AsyncSession, Depends(transaction_session)]
-"""The request's transaction: committed before the answer is sent, rolled back on every error."""
+"""The request's transaction: committed before the response is sent, rolled back on every error. It checks the caller's access again."""
 Reading = Annotated[AsyncSession, Depends(reading_session)]
 """A session for reads; each statement sees what is committed when it starts."""
 Searching = Annotated[AsyncSession, Depends(searching_session)]
-"""The same for searches: its statements are planned for their values, on connections that searches have to themselves."""
+"""A session for searches: PostgreSQL plans each statement for its values; the connections are separate from all others."""
 CurrentCaller = Annotated[Caller, Depends(_caller)]
+"""The authenticated caller; with a `Transaction`, as the transaction sees it."""
 IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
-"""What the request's Idempotency-Key claims, for a handler whose write is committed together with others' (`shared.api.group_commit`)."""
+"""The claim of the request's Idempotency-Key, for a handler that runs without a `Transaction` (`shared.api.group_commit`)."""

@@ -40,17 +40,18 @@ ANY_VERSION: IfMatch = _IfMatch(None)
 
 
 def etag(version: int, variant: str | None = None) -> str:
-    """Strong entity tag of a version; `variant` tells apart what one version can look like at different moments."""
+    """The strong entity tag of a version. `variant` distinguishes representations of one version that change with time."""
     return f'"{version}"' if variant is None else f'"{version}.{variant}"'
 
 
 def _version_in(tag: str) -> str | None:
-    """The version that a strong entity tag of ours names."""
+    """The version in a strong entity tag that `etag` made."""
     tag = tag.strip()
     return tag[1:-1].partition(".")[0] if len(tag) > 2 and tag[0] == tag[-1] == '"' else None
 
 
 def not_modified(request: Request, response: Response) -> Response:
+    """The response, or 304 in its place when `If-None-Match` names its entity tag."""
     if request.method != "GET" or "etag" not in response.headers:
         return response
     known = request.headers.get("if-none-match")

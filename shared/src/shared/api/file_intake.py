@@ -1,6 +1,6 @@
-"""Files that a request brings: read piece by piece as they arrive, never whole in memory, and accepted once for an Idempotency-Key.
+"""Uploads: a file is read piece by piece as it arrives, never whole in memory, and accepted once for an Idempotency-Key.
 
-Nothing that arrives counts before `accept`: a client that goes away halfway has done nothing.
+An upload has no effect before `accept`: a client that disconnects earlier has done nothing.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ from shared.api.transactions import run_in_transaction
 from shared.errors import BadRequest
 
 IDLE_SECONDS = 60.0
-"""A client that sends nothing for so long has gone."""
+"""A client that sends nothing for this time counts as gone."""
 UPLOAD_SECONDS_MAX = 3600.0
-"""So long may the whole file take."""
+"""Longest time for the whole file."""
 
 
 class _Upload:
-    """The file that this request brings."""
+    """The file in a request's body."""
 
     def __init__(self, request: Request, rule: request_body.BodyRule):
         self._request = request
         self._bytes_max = rule.bytes_max or 0
         self._digest = hashlib.sha256()
         self.media_type = request_body.media_type_of(request)
-        # Looked at here, so that a key that cannot be one is refused before anything is read.
+        # Checked here, so that a malformed key is refused before the file is read.
         self.keyed = self._claim() is not None
-        """Whether it may be the repeat of one that was accepted."""
+        """Whether the request has an Idempotency-Key, and so may be a repeat."""
 
     async def pieces(self, piece_bytes: int) -> AsyncIterator[bytes]:
-        """The file in pieces of exactly that size, the last one smaller. Raises `PayloadTooLarge`, or `BadRequest` when it ends early."""
+        """The file in pieces of that size, the last one smaller. Raises `PayloadTooLarge`, or `BadRequest` when it ends early."""
         received = 0
         waiting = bytearray()
         async for arrived in self._arriving():
@@ -54,7 +54,7 @@ class _Upload:
             yield bytes(waiting)
 
     async def accept(self, work: Callable[[AsyncSession], Awaitable[BaseModel]], status_code: int) -> Response:
-        """Once the file is read: do what it asks for in one transaction; for a repeated Idempotency-Key, the stored answer.
+        """After the file is read: do its work in one transaction; for a repeated Idempotency-Key, the stored response.
 
         Raises like `run_in_transaction`: the caller's access may have ended while the file arrived.
         """

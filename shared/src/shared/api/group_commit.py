@@ -1,11 +1,10 @@
-"""Group commit: many small writes that meet are committed together.
+"""Group commit: small writes that are pending at the same time share one transaction.
 
-Each write is still all or nothing, and is answered only after its commit; what it shares with others is the transaction, so that its
-statements are paid once for up to `batch_max` writes. Nobody waits for a group to fill: whatever is pending when a writer is free is the
-next group, so a lone write goes at once.
+Each write stays atomic and is answered after the commit. The group shares its statements, up to `batch_max` writes at a time. No write
+waits for a group to fill: a free writer takes whatever is pending, even a single write.
 
-The writes of a group must not depend on each other. One that is refused is refused by value, not by an exception, and leaves no
-rows; when a group fails as a whole, its writes are tried one by one, so that none fails for another's sake.
+The writes of a group must not depend on each other. A refusal is a value, not an exception, and leaves no rows. When a group fails as a
+whole, its writes are tried one by one, so that no write fails because of another.
 """
 
 import asyncio
@@ -61,41 +60,11 @@ class _Pending(Generic[ItemT]):
     request_id: str
     answered: "asyncio.Future[Response]"
     context: Context = field(default_factory=copy_context)
-    """The request's own: its facts carry its trace, whoever happens to write them."""
-
-
-class _Groups(Generic[ItemT]):
-    """Whatever waits when one of a few tasks is free becomes the next group, which `settle` answers; nobody waits for one to fill."""
-
-    def __init__(self, settle: Callable[[list[ItemT]], Awaitable[None]], *, batch_max: int, tasks: int):
-        self._settle = settle
-        self._batch_max = batch_max
-        self._tasks_max = tasks
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._draining = 0
-        """Tasks that will look at `waiting` again; one in `_tasks` may have looked for the last time."""
-        self.waiting: deque[ItemT] = deque()
-
-    def add(self, item: ItemT) -> None:
-        """Have this item settled, with whatever else waits by then."""
-        self.waiting.append(item)
-        if self._draining < self._tasks_max:
-            self._draining += 1
-            task = asyncio.create_task(self._drain(), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _drain(self) -> None:
-        try:
-            while self.waiting:
-                count = min(self._batch_max, len(self.waiting))
-                await self._settle([self.waiting.popleft() for _ in range(count)])
-        finally:
-            self._draining -= 1
+    """The request's context: its events carry its trace, although another task publishes them."""
 
 
 class GroupCommit(Generic[ItemT]):
-    """Commits writes in groups. `recheck` checks, once for each group, that the callers still have access; `write` gets only those."""
+    """Commits writes in groups. `recheck` checks the access of all callers of a group again; `write` gets those who still have it."""
 
     def __init__(
         self,
@@ -113,15 +82,33 @@ class GroupCommit(Generic[ItemT]):
         self._recheck = recheck
         self._write = write
         self._status_code = status_code
-        self._groups: _Groups[_Pending[ItemT]] = _Groups(self._settle, batch_max=batch_max, tasks=writers)
+        self._batch_max = batch_max
+        self._writers_max = writers
+        self._waiting: deque[_Pending[ItemT]] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        """Writers that will look at `_waiting` again; a task in `_writers` may be past its last look."""
 
     async def submit(self, caller: Caller, item: ItemT, claim: Claim | None, request_id: str) -> Response:
-        """The answer to one write, after its commit. Raises what it was refused with, `Unavailable` when too many are waiting."""
-        if len(self._groups.waiting) >= PENDING_MAX:
+        """The response to one write, after its commit. Raises the refusal of `write`, or `Unavailable` when too many are waiting."""
+        if len(self._waiting) >= PENDING_MAX:
             raise Unavailable("too many writes are waiting", code="overloaded")
         pending = _Pending(caller, item, claim, request_id, asyncio.get_running_loop().create_future())
-        self._groups.add(pending)
+        self._waiting.append(pending)
+        if self._draining < self._writers_max:
+            self._draining += 1
+            writer = asyncio.create_task(self._drain(), context=Context())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
         return await pending.answered
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                count = min(self._batch_max, len(self._waiting))
+                await self._settle([self._waiting.popleft() for _ in range(count)])
+        finally:
+            self._draining -= 1
 
     async def _settle(self, group: list[_Pending[ItemT]]) -> None:
         try:

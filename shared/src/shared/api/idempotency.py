@@ -1,8 +1,8 @@
-"""Idempotency-Key: the stored answer lives in the same transaction as the write, so a repeat can never do the work twice.
+"""Idempotency-Key: the response is stored in the transaction of the write, so that a repeat never does the work twice.
 
-An advisory lock on the key lets one request work while others with the same key get 409; it ends with the transaction, after the
-commit is visible, so whoever gets it next finds the stored answer. Work that must not be done inside a transaction, because it waits for
-strangers, is announced by a row before it begins (`run_apart`).
+An advisory lock on the key lets one request work; others with the same key get 409 meanwhile. The lock ends after the commit, so that the
+next holder finds the stored response. Work that cannot be done in a transaction, because it waits for an external server, inserts a row
+before it begins (`run_outside_transaction`).
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from shared.postgres.tables import NAMING_CONVENTION
 
 KEY_LENGTH_MAX = 255
 STORED_ERRORS = (NotFound, Conflict, PreconditionFailed)
-"""Refusals that were decided inside the transaction and would be decided the same way again."""
+"""Errors that are stored like a response: they come from the state of the data."""
 UNDER_WAY = 0
-"""The status of an answer that is still to come."""
+"""The status of a row whose response is not there yet."""
 UNDER_WAY_SECONDS_MAX = 120
-"""Work that was announced so long ago was broken off; a repeat does it."""
+"""After this time the work counts as broken off; a repeat does it again."""
 
 _tables = MetaData(naming_convention=NAMING_CONVENTION)
 KEYS = Table(
@@ -73,7 +73,7 @@ def add_tables(metadata: MetaData) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One request under one key: what it is a repeat of (`scope`), and what it asks (`fingerprint`)."""
+    """One request with a key. Requests with the same `scope` are repeats; their `fingerprint` (path, body) must be the same, too."""
 
     scope: bytes
     fingerprint: bytes
@@ -84,7 +84,7 @@ class Claim:
 
 
 def claim_of(request: Request, caller: Caller, route: str, body: bytes) -> Claim | None:
-    """The claim that a request makes, or None without a key. Raises `BadRequest` for a key that cannot be one."""
+    """The claim of a request, or None without a key. Raises `BadRequest` for a malformed key."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
@@ -100,7 +100,7 @@ def claim_of(request: Request, caller: Caller, route: str, body: bytes) -> Claim
 async def run(
     session: AsyncSession, claim: Claim, encryptor: Encryptor, request_id: str, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Do the work once: the stored answer for a repeat, else the work's own answer, stored with it.
+    """Do the work once: returns the stored response of a repeat, else the response of the work, which is stored.
 
     Raises `Conflict` while another request with this key is under way and `Invalid` when the key was used for another request.
     """
@@ -117,9 +117,9 @@ async def run(
 async def run_outside_transaction(
     database: Database, claim: Claim | None, encryptor: Encryptor, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Do work once that no transaction can be held for: the stored answer for a repeat, else the work's own.
+    """Do work once that must not hold a transaction: returns the stored response of a repeat, else the response of the work.
 
-    Raises like `run`; what the work raises is not kept. Work that is broken off with its process may be done once more.
+    Raises like `run`; errors of the work are not stored. Work that ends with its process may be done once more.
     """
     if claim is None:
         return await work()
@@ -137,7 +137,7 @@ async def run_outside_transaction(
     finally:
         async with database.transaction() as session:
             found = await session.execute(_TAKE_BACK, {"scope": claim.scope, "under_way": UNDER_WAY})
-            # None: a repeat took the work for broken off, and has ended before it.
+            # None: a repeat assumed that this work was broken off, did it again and has ended already.
             if found.first() is not None and answer is not None:
                 await store(session, [(claim, answer)], encryptor)
     return answer
@@ -146,9 +146,9 @@ async def run_outside_transaction(
 async def recall(
     session: AsyncSession, claims: Sequence[Claim], encryptor: Encryptor
 ) -> list[Response | WaybillError | None]:
-    """For each claim the stored answer, the reason why it cannot be worked on, or None: then it is this transaction's to work on."""
+    """For each claim the stored response, or the error, or None: then this transaction does the work."""
     ours = await try_lock_hashes(session, [claim.lock for claim in claims])
-    # A statement of its own: its snapshot is younger than the locks, so it sees what their former holders committed.
+    # A second statement: its snapshot is taken after the locks, so that it sees what their former holders committed.
     rows = (await session.execute(_FIND, {"scopes": [claim.scope for claim in claims]})).all()
     stored = {bytes(row.scope): row for row in rows}
     found: list[Response | WaybillError | None] = []
@@ -156,7 +156,7 @@ async def recall(
     for claim, is_ours in zip(claims, ours, strict=True):
         row = stored.get(claim.scope)
         if not is_ours or (row is None and claim.scope in begun):
-            # A lock can be taken twice by one transaction, so a repeat beside its original is refused here.
+            # One transaction can take a lock twice, so a repeat in the same group is refused here.
             found.append(_in_flight())
         elif row is None:
             begun.add(claim.scope)
@@ -171,7 +171,7 @@ async def recall(
 
 
 async def store(session: AsyncSession, answers: Sequence[tuple[Claim, Response]], encryptor: Encryptor) -> None:
-    """Keep these answers for repeats, but for those that hold a secret."""
+    """Store these responses for repeats, except those that hold a secret."""
     kept = [(claim, answer) for claim, answer in answers if answer.headers.get("cache-control") != "no-store"]
     if not kept:
         return
@@ -191,13 +191,13 @@ async def store(session: AsyncSession, answers: Sequence[tuple[Claim, Response]]
 
 
 async def purge(session: AsyncSession, hours: int) -> None:
-    """Forget keys older than that, a bounded number at a time."""
+    """Delete keys older than that, a bounded number at a time."""
     await session.execute(_PURGE, {"hours": hours, "rows_max": _PURGED_ROWS_MAX})
 
 
 async def _attempt(session: AsyncSession, request_id: str, work: Callable[[], Awaitable[Response]]) -> Response:
     try:
-        # Undoes the work's rows and what it was about to publish, but not the transaction that keeps the refusal.
+        # The savepoint undoes the rows and events of the work; the transaction goes on and stores the error.
         async with session.begin_nested():
             return await work()
     except STORED_ERRORS as error:
@@ -213,7 +213,7 @@ def _replayed(claim: Claim, row: Any, encryptor: Encryptor) -> Response | Waybil
     try:
         body = encryptor.decrypt(bytes(row.sealed_body), associated_data=claim.scope.hex())
     except DecryptionFailed:
-        # The secret was changed meanwhile. The work was done; doing it again would be the one wrong answer.
+        # The key was changed meanwhile. The work was done and must not be done again.
         return Conflict("the answer to this Idempotency-Key cannot be read any more", code="idempotency_answer_lost")
     headers = {"Idempotency-Replayed": "true", **({"ETag": row.etag} if row.etag else {})}
     return Response(body, status_code=row.status, media_type=row.media_type, headers=headers)

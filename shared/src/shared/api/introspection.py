@@ -1,4 +1,4 @@
-"""What every service answers about its caller: `GET /v1/auth/test` and `GET /v1/permissions`."""
+"""The routes about the caller that every service has: `GET /v1/auth/test` and `GET /v1/permissions`."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Around every request: a request id, a trace, a bound on requests under way, a metric, a log line, and no unanswered error."""
+"""The outermost middleware: request id, trace, limit of concurrent requests, metrics, log line, and a response to every error."""
 
 import re
 import time
@@ -22,7 +22,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
 class EdgeMiddleware:
-    """Around every request: an id, a trace, a bound on how many are under way, a metric and a log line, and no unanswered error."""
+    """Wraps every request of one app."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class EdgeMiddleware:
             await answer(scope, receive, exchange.send)
 
     def _route(self, scope: Scope) -> str:
-        """The template of the route, for metrics and logs: never a path that somebody made up."""
+        """The route's template for metrics and logs: never the path of the client."""
         route = scope.get("route")
         if route is not None:
             return str(route.path)
@@ -122,7 +122,7 @@ class EdgeMiddleware:
 
 
 class _Exchange:
-    """What has been answered so far."""
+    """The response so far."""
 
     def __init__(self, send: Send, request_id: str):
         self._send = send

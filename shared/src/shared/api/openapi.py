@@ -1,4 +1,4 @@
-"""The OpenAPI document: what a route's declaration adds to it, and the parts that all services share."""
+"""The OpenAPI document: the additions from a route's declaration, and the components of all services."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ _ERRORS = {
 
 
 def error_responses(access: RouteAccess) -> dict[int | str, dict[str, Any]]:
-    # What is public may still look at a password or a signature in the body, and refuse it.
+    # A public route may still check a password in the body and answer 401 or 403.
     hidden = {402} if access.kind == "public" or access.exempt_from_402 else set()
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
@@ -70,7 +70,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
-        # What FastAPI adds for its own error format, which no answer of ours has.
+        # FastAPI adds its own error format, which no response has.
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         app.openapi_schema = document

@@ -1,4 +1,4 @@
-"""Keyset pages: never OFFSET, stable under inserts, no totals."""
+"""Keyset pagination: stable while rows are inserted, without OFFSET and without totals."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -37,25 +37,25 @@ RowT = TypeVar("RowT")
 FoundT = TypeVar("FoundT")
 
 Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
-"""A condition; or several of them, all looked at by one statement, one after the other as far as that is needed."""
+"""A condition, or several that one statement checks one after the other until the page is full."""
 Parts = Callable[[Any], AsyncGenerator[Part, None]]
-"""Cuts a list into parts, given the first value of the position where a page begins (None at the start): conditions of which each row that
-follows meets exactly one, the rows of one part all coming before those of the next."""
+"""Splits a list into parts, given the first value of the position where a page begins (None at the start). Each row after the position
+meets exactly one of the conditions, and all rows of one part come before those of the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpensiveFilter:
-    """A condition that costs more than all others: not to be looked at in rows that no page shows."""
+    """A condition that costs more than all others. It is checked last, and only for rows that may be on the page."""
 
     condition: Callable[[Any], ColumnElement[bool]]
-    """Given these columns of a row."""
+    """Makes the condition from a row of `columns`."""
     columns: Sequence[Any]
-    """What it looks at."""
+    """The columns that the condition reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class OneOfValues:
-    """A condition that a column has one of a few values, each of which an index has in the order of the list."""
+    """The condition that a column has one of a few values. An index has the rows of each value in the order of the list."""
 
     column: Any
     values: Sequence[Any]
@@ -85,12 +85,11 @@ async def page(
     each: OneOfValues | None = None,
     expensive_filter: ExpensiveFilter | None = None,
 ) -> Page[ItemT]:
-    """One page of `statement`, ordered by the columns or expressions `by` (the last of them unique), each row shown through `view`.
+    """One page of `statement`, ordered by `by` (columns or expressions, the last one unique); `view` makes each item from its row.
 
-    `filters` is everything that shaped the statement: a cursor is good only under the same. Of the `parts`, one after the other, only as
-    many are read as fill the page. With `each`, a condition beside those of the statement, a page is read for each of its values and the
-    first of all these are shown. What `lastly` says is looked at when all else is in order, row by row until the page is full.
-    Raises `BadRequest` for bad cursors.
+    `filters` are the values that shaped the statement: a cursor is valid with the same values only. `parts` are read one after the other
+    until the page is full. With `each`, an additional condition, a page is read for each of its values, and the first rows of all of them
+    are shown. `expensive_filter` is checked last, row by row until the page is full. Raises `BadRequest` for an invalid cursor.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):
@@ -102,7 +101,7 @@ async def page(
     statement = statement.order_by(*(part.desc() if descending else part.asc() for part in by))
     if each is not None:
         statement = statement.where(by[-1].in_(_first_of_each(statement, each, by[-1], request.limit + 1)))
-    # The values that order a row are read beside it: an expression has no attribute of the row to be read from.
+    # The values of `by` are selected, too: an expression is not an attribute of the row.
     statement = statement.add_columns(*by)
     wanted = request.limit + 1
     found: list[Any] = []
@@ -131,9 +130,9 @@ def page_of(
     position: Callable[[FoundT], Sequence[Any]],
     filters: object,
 ) -> Page[ItemT]:
-    """The page of these rows. The caller has read one row more than the page has, if there is one: then another page follows.
+    """The page of these rows, of which the caller has read up to `request.limit + 1`: one row too many means that another page follows.
 
-    `position` is where the next page begins, after this row; `filters` as for `page`.
+    `position` gives the position of a row, after which the next page begins; `filters` as in `page`.
     """
     shown, has_more = found[: request.limit], len(found) > request.limit
     cursor = request.cursor_after(position(shown[-1]), filters) if has_more else None
@@ -150,7 +149,7 @@ def _of_part(
 ) -> Executable:
     """The first rows of a part.
 
-    PostgreSQL appends what several conditions find in the order in which they stand, and begins with none before it has to.
+    PostgreSQL appends the rows of several conditions in their order, and runs none before its rows are needed.
     """
     conditions = [part] if isinstance(part, ColumnElement) else part
     if expensive_filter is not None:
@@ -165,9 +164,9 @@ def _of_part(
 
 
 def _identities(statement: Select[Any], identity: Any, count: int, expensive_filter: ExpensiveFilter) -> Select[Any]:
-    """Of the first rows that are what `lastly` says."""
+    """The identities of the first rows that meet the expensive filter."""
     columns = statement.with_only_columns(identity.label("found"), *expensive_filter.columns)
-    # A statement with an OFFSET is done, order and all, before what stands around it looks at a row.
+    # PostgreSQL does not push outer conditions into a subquery with an OFFSET: rows come in order, and only as many as needed.
     rows = columns.offset(literal_column("0")).subquery()
     return select(rows.c.found).where(expensive_filter.condition(rows.c)).limit(count)
 
@@ -182,7 +181,7 @@ def _first_of_each(statement: Select[Any], each: OneOfValues, identity: Any, cou
 
 
 def _value(column: Any, position: Sequence[Any] | None) -> Any:
-    """The first value of a cursor's position, as Python has the column's type."""
+    """The first value of a cursor's position as the column's Python type."""
     if position is None:
         return None
     read = {DateTime: datetime.fromisoformat, Date: date.fromisoformat}.get(type(column.type))
@@ -190,9 +189,9 @@ def _value(column: Any, position: Sequence[Any] | None) -> Any:
 
 
 def _typed(column: Any, value: Any) -> Any:
-    """A cursor's value as the column's type (a signed cursor holds only what this API put there)."""
+    """A cursor's value as the column's SQL type. Cursors are signed, so the value is one that this API wrote."""
     if isinstance(column.type, Date):
-        # As text: the driver would take the last day of the calendar for infinity.
+        # As text: the driver reads the last day of the calendar as infinity.
         return cast(bindparam(None, value, type_=Text(), unique=True), Date())
     if isinstance(column.type, DateTime):
         value = datetime.fromisoformat(value)

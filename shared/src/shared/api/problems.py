@@ -1,4 +1,4 @@
-"""Every error leaves as `application/problem+json` (RFC 9457) with a stable `code`, and with all violations of a request at once."""
+"""Errors as `application/problem+json` (RFC 9457), with a stable `code` and all violations of a request."""
 
 import json
 from collections.abc import Iterable
@@ -26,12 +26,12 @@ _ROUTER_CODES = {
 
 
 def problem(error: WaybillError, request_id: str) -> Response:
-    """The answer that says this error."""
+    """The response for this error."""
     return _response(members(error, request_id), error.headers)
 
 
 def members(error: WaybillError, request_id: str) -> dict[str, Any]:
-    """What a problem document says of this error, for an answer that tells of several."""
+    """The members of this error's problem document, for a response that reports several errors."""
     violations = error.violations if isinstance(error, Invalid) else ()
     return _members(
         error.status,
@@ -90,7 +90,7 @@ def _response(content: dict[str, Any], headers: dict[str, str] | None) -> Respon
 
 
 def install(app: FastAPI) -> None:
-    """Map what handlers and the router raise."""
+    """Turn the errors that handlers and the router raise into problem documents."""
 
     async def on_waybill_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, WaybillError)
@@ -114,11 +114,11 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """All methods of this path: the router names only those of the first of its routes."""
+    """All methods of this path: the router names only the methods of its first route."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    # A path that is spelt out is not also an id in the path of another.
-    spelt_out = [route for route in matching if getattr(route, "path", None) == request.url.path]
-    return sorted({method for route in spelt_out or matching for method in getattr(route, "methods", None) or ()})
+    # A literal path is not also an id in the path of another route.
+    literal = [route for route in matching if getattr(route, "path", None) == request.url.path]
+    return sorted({method for route in literal or matching for method in getattr(route, "methods", None) or ()})
 
 
 def _refusal(error: RequestValidationError) -> Invalid:
@@ -126,7 +126,7 @@ def _refusal(error: RequestValidationError) -> Invalid:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the edge gave to this request."""
+    """The id of this request."""
     return str(request.scope.get("waybill.request_id", ""))
 
 

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets per credential, per tenant, and per address for wrong credentials. Each replica counts for itself."""
+"""Rate limits: token buckets for each credential, for each tenant, and for wrong credentials of each address. Each replica counts alone."""
 
 import math
 import time
@@ -13,7 +13,7 @@ WINDOW_SECONDS = 1.0
 
 
 class TokenBuckets:
-    """Token buckets that refill at `rate_per_second` up to `burst`; one that is untouched until full again is forgotten."""
+    """Token buckets that refill at `rate_per_second` up to `burst`. A bucket that has filled up is dropped."""
 
     def __init__(self, rate_per_second: float, burst: float):
         self.rate_per_second = rate_per_second
@@ -22,12 +22,12 @@ class TokenBuckets:
         self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(BUCKETS_MAX, life_seconds)
 
     def level(self, name: str, now: float) -> float:
-        """Tokens that are left."""
+        """The tokens that are left."""
         tokens, updated = self._buckets.get(name, (self.burst, now))
         return min(self.burst, tokens + (now - updated) * self.rate_per_second)
 
     def take(self, name: str) -> tuple[bool, float]:
-        """Take one token: whether there was one, and how many are left."""
+        """Take one token; returns whether there was one, and how many are left."""
         now = time.monotonic()
         level = self.level(name, now)
         if level < 1:
@@ -49,7 +49,7 @@ class RateLimits:
         self._failures = TokenBuckets(failures_per_minute / 60, failures_per_minute)
 
     def admit(self, caller: Caller) -> dict[str, str]:
-        """Count one request. Returns the headers that tell the caller where it stands; raises `TooManyRequests`."""
+        """Count one request; returns the rate limit headers. Raises `TooManyRequests`."""
         name = caller.credential_id or caller.subject_id or ""
         admitted, level = self._credentials.take(name)
         headers = self._headers("credential", self._credentials, level)
@@ -68,7 +68,7 @@ class RateLimits:
             raise self._refusal("failed-authentication", self._failures, level)
 
     def count_failure(self, address: str) -> None:
-        """One more wrong credential from this address."""
+        """Count a wrong credential from this address."""
         self._failures.take(address)
 
     def _refusal(self, policy: str, buckets: TokenBuckets, level: float) -> TooManyRequests:

@@ -1,7 +1,6 @@
-"""Reading a request's body: bounded, JSON only, strict (UTF-8, no duplicate names, no control characters, no NaN).
+"""Reads request bodies: limited in size, JSON only, strict (UTF-8, no duplicate names, no control characters, no NaN).
 
-A route whose body is larger, or is a list of parts that are judged one by one, says so with `body`; one that takes a file says `streams`
-(`shared.api.file_intake`).
+`body` declares a larger body, or a body whose parts are validated one by one; `streams` declares a file (`shared.api.file_intake`).
 """
 
 import json
@@ -21,35 +20,35 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 DEPTH_MAX = 64
 _RULE = "__waybill_body__"
-# Control characters but for tabs and line breaks, and halves of characters.
+# Control characters except tabs and line breaks, and surrogates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """How a route takes its body; the defaults are every other route's."""
+    """How a route reads its body."""
 
     bytes_max: int | None = None
-    """None: what the app's setting says."""
+    """None: the limit of the app's settings."""
     by_parts: bool = False
-    """Text that no field may hold is a fault of the part that has it, found by `part`, and not of the whole."""
+    """Forbidden characters are a violation of the part that has them, found by `part`, not of the whole body."""
     media_types: tuple[str, ...] = ()
-    """Those of a file that the handler reads as it arrives; none: the body is JSON and read before the handler runs."""
+    """Media types of a file, which the handler reads as it arrives. None: the body is JSON, read before the handler runs."""
 
 
 def body(*, bytes_max: int, by_parts: bool = False) -> Callable[[HandlerT], HandlerT]:
-    """This route's body may have so many bytes."""
+    """Declare the largest body of a route."""
     return _declare(BodyRule(bytes_max, by_parts=by_parts))
 
 
 def streams(*media_types: str, bytes_max: int) -> Callable[[HandlerT], HandlerT]:
-    """This route's body is a file of one of these types; its handler takes an `Upload`."""
+    """Declare that a route's body is a file of one of these types; the handler takes an `Upload`."""
     return _declare(BodyRule(bytes_max, media_types=media_types))
 
 
 def rule_of(handler: Callable[..., Any]) -> BodyRule:
-    """What a handler declares of its body."""
+    """The declaration of a handler."""
     rule: BodyRule = getattr(handler, _RULE, BodyRule())
     return rule
 
@@ -63,7 +62,7 @@ def _declare(rule: BodyRule) -> Callable[[HandlerT], HandlerT]:
 
 
 def require_file(request: Request, rule: BodyRule) -> None:
-    """Raises `PayloadTooLarge` or `UnsupportedMediaType` for a file that need not be read to be refused."""
+    """Raises `PayloadTooLarge` or `UnsupportedMediaType` by the headers of a file, before it is read."""
     _require_declared_size(request, rule.bytes_max or 0)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if media_type_of(request) not in rule.media_types or encoding != "identity":
@@ -83,9 +82,9 @@ def media_type_of(request: Request) -> str:
 async def read(
     request: Request, *, bytes_max: int, expects_body: bool, body_optional: bool = False, by_parts: bool = False
 ) -> bytes:
-    """The body, read once and left on the request for FastAPI, already decoded.
+    """The body, read once; the decoded JSON is left on the request for FastAPI.
 
-    Raises `PayloadTooLarge`, `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (text that no field may hold).
+    Raises `PayloadTooLarge`, `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (forbidden characters).
     """
     _require_declared_size(request, bytes_max)
     received = bytearray()
@@ -94,7 +93,7 @@ async def read(
         if len(received) > bytes_max:
             raise too_large(bytes_max)
     content = bytes(received)
-    request._body = content  # what FastAPI's own reading would find
+    request._body = content  # FastAPI reads the body from here
     if expects_body and (content or not body_optional):
         _require_json_type(request)
         if not content:
@@ -104,7 +103,7 @@ async def read(
 
 
 def part(model: type[ModelT], document: Any) -> ModelT:
-    """One part of a body as this model. Raises `Invalid` with all that is wrong, each pointer relative to the part."""
+    """One part of a body as this model. Raises `Invalid` with all violations; their pointers are relative to the part."""
     violations = _unclean(document)
     try:
         made = model.model_validate(document)
@@ -117,7 +116,7 @@ def part(model: type[ModelT], document: Any) -> ModelT:
 
 
 def parse(content: bytes, *, by_parts: bool = False) -> Any:
-    """JSON, strictly. Raises `BadRequest` or, unless parts are looked at one by one, `Invalid` for text that no field may hold."""
+    """Strict JSON. Raises `BadRequest`, and, unless the parts are validated one by one, `Invalid` for forbidden characters."""
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -154,9 +153,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _unclean(document: Any) -> list[Violation]:
-    """Where text is that PostgreSQL or UTF-8 cannot hold. Raises `BadRequest` for too much depth.
+    """A violation for each text that PostgreSQL or UTF-8 cannot store. Raises `BadRequest` for JSON that is nested too deeply.
 
-    Of JSON only documents with escapes, DEL (which JSON allows as it is) or much structure can have either.
+    Only JSON with escapes, with DEL (which JSON allows unescaped) or with many brackets can have either.
     """
     violations: list[Violation] = []
     waiting: list[tuple[Any, tuple[object, ...]]] = [(document, ())]

@@ -1,4 +1,4 @@
-"""Models as JSON responses, with the headers that follow from them."""
+"""JSON responses from models, with `ETag` and `Cache-Control`."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from shared.api.entity_tags import etag
 
 
 def with_json_response(endpoint: Callable[..., Awaitable[Any]], status_code: int) -> Callable[..., Awaitable[Response]]:
-    """The handler with its result already written as JSON: FastAPI would validate and encode it a second time."""
+    """Wrap a handler so that it returns JSON: FastAPI would validate and encode its result a second time."""
 
     @functools.wraps(endpoint)
     async def answer(**arguments: Any) -> Response:
@@ -24,7 +24,7 @@ def with_json_response(endpoint: Callable[..., Awaitable[Any]], status_code: int
 
 
 def render(result: BaseModel, status_code: int) -> Response:
-    """A model as an answer, with the headers that follow from it."""
+    """The response with this model: its version is the `ETag`."""
     headers = {"Cache-Control": "no-store" if getattr(result, "no_store", False) else "private, no-cache"}
     version = getattr(result, "version", None)
     if isinstance(version, int):

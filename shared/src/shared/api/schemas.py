@@ -1,4 +1,4 @@
-"""Bases of what clients send and of answers that hold a secret."""
+"""Base models of requests and of responses that hold a secret."""
 
 from typing import Any, ClassVar
 
@@ -6,22 +6,22 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Input(BaseModel):
-    """Base of what clients send: unknown fields are refused, text is stripped, numbers are finite."""
+    """Base of request models: unknown fields are refused, text is stripped, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class ListQuery(Input):
-    """Base of the conditions of a list that are query parameters, beside `limit` and `cursor`."""
+    """Base of the query parameters of a list, without `limit` and `cursor`."""
 
     @model_validator(mode="before")
     @classmethod
     def _leave_out_paging(cls, given: Any) -> Any:
-        # Other unknown names are refused: they are probably misspelt conditions.
+        # All other unknown names are refused: they are probably misspelt filters.
         return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
 
 
 class Secret(BaseModel):
-    """Base of answers that hold a secret: `Cache-Control: no-store`, and never kept for an Idempotency-Key."""
+    """Base of responses that hold a secret: `Cache-Control: no-store`, and never stored for an Idempotency-Key."""
 
     no_store: ClassVar[bool] = True

@@ -1,1 +1,1 @@
-"""What every process is made of: settings, parts, server, health. It knows neither a database nor Kafka."""
+"""The parts of every process: settings, HTTP application, background parts, server, health. Without a database and without Kafka."""

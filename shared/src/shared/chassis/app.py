@@ -1,4 +1,4 @@
-"""An HTTP application with nothing but its parts, its health and its metrics: routes are added to it."""
+"""An HTTP application with background parts, health and metrics, without routes of its own."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -22,7 +22,7 @@ def create_app(
     checks: Sequence[Check] = (),
     after: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
-    """The application. It is ready when no check raises; `after` runs when all parts have stopped."""
+    """The application, for routes to be added. It is ready when no check raises; `after` runs when all parts have stopped."""
 
     async def start() -> None:
         app.state.draining = False

@@ -1,4 +1,4 @@
-"""A process's commands: `python -m <package> serve | openapi`, and those that it adds."""
+"""The command line of a process: `python -m <package> serve | openapi`, and its own commands."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ def main(
     commands: Mapping[str, Command[SettingsT]],
     documents: Mapping[str, Document],
 ) -> None:
-    """Run the command that the arguments name. A document is printed as JSON and needs no settings."""
+    """Run the command in the arguments. `documents` are printed as JSON and need no settings."""
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=f"Waybill {package}")
     parser.add_argument("command", choices=["serve", "openapi", *documents, *commands])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the command")

@@ -1,4 +1,4 @@
-"""Liveness, readiness, metrics: what an operator asks of a process."""
+"""Liveness, readiness and metrics of a process, for its operator."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -10,18 +10,18 @@ from starlette.routing import Route
 from shared.observability.metrics import Metrics
 
 Check = Callable[[], Awaitable[None]]
-"""Raises while the process is not ready."""
+"""Raises while a process is not ready."""
 
 LIVENESS_PATH = "/livez"
 READINESS_PATH = "/readyz"
 
 
 class NotReady(Exception):
-    """Why a process is not ready, in a sentence for operators."""
+    """A process is not ready; the message says why."""
 
 
 def add_health_routes(app: FastAPI, *, metrics: Metrics, metrics_path: str, checks: Sequence[Check]) -> None:
-    """Answer `/livez`, `/readyz` (all `checks`, in this order) and the metrics, without credentials."""
+    """Add `/livez`, `/readyz` (it runs the `checks` in this order) and the metrics, all without credentials."""
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -47,6 +47,6 @@ async def _first_reason(checks: Sequence[Check]) -> str | None:
         except NotReady as error:
             return str(error)
         except Exception as error:
-            # Whatever keeps a part from working is what an operator needs to read here.
+            # The operator needs to see every error here.
             return f"{type(error).__name__}: {error}"
     return None

@@ -82,11 +82,11 @@ class Wakeup:
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """There is something to do."""
+        """End the wait."""
         self._event.set()
 
     def clear(self) -> None:
-        """Whatever set it until now is about to be looked at."""
+        """Forget earlier calls of `set`: their work is about to be done."""
         self._event.clear()
 
     @property
@@ -94,7 +94,7 @@ class Wakeup:
         return self._event.is_set()
 
     async def wait(self, seconds: float | None = None) -> None:
-        """Return when it is set, or after so many seconds."""
+        """Return when it is set, or after this many seconds."""
         if seconds is not None and seconds <= 0:
             await asyncio.sleep(0)
             return

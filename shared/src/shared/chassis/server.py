@@ -1,4 +1,4 @@
-"""uvicorn with our settings, and a stop that first reports "not ready" and then drains."""
+"""uvicorn with this project's settings. A stop first reports "not ready", then drains."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ KEEP_ALIVE_SECONDS = 75
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a time in which a stopping process says "not ready" and still serves what comes in."""
+    """uvicorn; while draining, a stopping process reports "not ready" and still serves requests."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float):
         super().__init__(config)
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
 
     def _exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        # uvicorn would raise the signal once more after an orderly stop, and so report it as a death.
+        # Otherwise uvicorn raises the signal again after an orderly stop, and the exit status says "killed".
         self._captured_signals.clear()
 
 
@@ -47,7 +47,7 @@ def serve(app: FastAPI, settings: ProcessSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
-        # Whom a request comes from decides about rate limits: nobody may choose it by a header.
+        # Rate limits depend on the client's address: no header may set it.
         proxy_headers=False,
         date_header=False,
         backlog=BACKLOG,
@@ -60,6 +60,6 @@ def serve(app: FastAPI, settings: ProcessSettings) -> None:
 
 
 def settle_memory() -> None:
-    """Keep what a process begins with out of every later collection of garbage: looking through it all takes a tenth of a second."""
+    """Exclude the objects that exist now from garbage collection: a full collection of them takes 0.1 s."""
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
-"""Settings: read once from the environment at start, validated with messages that name the variable, handed down from there.
+"""Settings of a process: read once from the environment at the start, and validated with messages that name the variable.
 
-A service's own settings carry its prefix (`JOBS_DATABASE_URL`); what all services of an installation share is spelled `WAYBILL_…`.
+Settings of one service have its prefix (`JOBS_DATABASE_URL`); settings of all services of an installation begin with `WAYBILL_`.
 """
 
 import base64

@@ -1,1 +1,1 @@
-"""Encryption of what is stored."""
+"""Encryption of stored values."""

@@ -1,4 +1,4 @@
-"""AES-256-GCM under versioned keys; the row that a value belongs to is the associated data."""
+"""AES-256-GCM with versioned keys. The associated data bind a value to its row."""
 
 import secrets
 
@@ -10,30 +10,30 @@ _VERSION_BYTES = 2
 
 
 class DecryptionFailed(Exception):
-    """The value was changed, belongs to another row, or was encrypted with a key that is not configured."""
+    """The value was changed, belongs to another row, or needs a key that is not configured."""
 
 
 class Encryptor:
-    """Encrypts with the key of the highest version, decrypts with any: rotate by adding a key; encrypt old values again later."""
+    """Encrypts with the key of the highest version and decrypts with any. To rotate, add a key and encrypt old values again later."""
 
     def __init__(self, keys: dict[int, bytes]):
         self._ciphers = {version: AESGCM(key) for version, key in keys.items()}
         self._current = max(keys)
 
     def encrypt(self, plain: bytes, *, associated_data: str) -> bytes:
-        """`version | nonce | ciphertext`; decrypts only with the same `associated_data` (the row's id)."""
+        """`version | nonce | ciphertext`, which only the same `associated_data` (the row's id) decrypts."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         ciphertext = self._ciphers[self._current].encrypt(nonce, plain, associated_data.encode())
         return self._current.to_bytes(_VERSION_BYTES, "big") + nonce + ciphertext
 
-    def decrypt(self, sealed: bytes, *, associated_data: str) -> bytes:
+    def decrypt(self, encrypted: bytes, *, associated_data: str) -> bytes:
         """The value. Raises `DecryptionFailed`."""
-        version = int.from_bytes(sealed[:_VERSION_BYTES], "big")
-        nonce = sealed[_VERSION_BYTES : _VERSION_BYTES + _NONCE_BYTES]
+        version = int.from_bytes(encrypted[:_VERSION_BYTES], "big")
+        nonce = encrypted[_VERSION_BYTES : _VERSION_BYTES + _NONCE_BYTES]
         cipher = self._ciphers.get(version)
         if cipher is None:
             raise DecryptionFailed(f"no key of version {version}")
         try:
-            return cipher.decrypt(nonce, sealed[_VERSION_BYTES + _NONCE_BYTES :], associated_data.encode())
+            return cipher.decrypt(nonce, encrypted[_VERSION_BYTES + _NONCE_BYTES :], associated_data.encode())
         except InvalidTag as error:
             raise DecryptionFailed("the authentication tag does not match") from error

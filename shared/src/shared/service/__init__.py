@@ -1,1 +1,1 @@
-"""What composes a whole service: its standing parts, its tables, its command line."""
+"""The composition of a service: its parts, settings, tables and command line."""

@@ -1,4 +1,4 @@
-"""A service's commands: `python -m <service> serve | migrate | openapi | asyncapi`, and those that it adds."""
+"""The command line of a service: `python -m <service> serve | migrate | openapi | asyncapi`, and its own commands."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,9 +21,9 @@ def main(
     consumes: Mapping[str, str],
     commands: Mapping[str, Command[SettingsT]] | None = None,
 ) -> None:
-    """Run the command that the arguments name. `consumes` maps topics to what the service does with them.
+    """Run the command in the arguments. `consumes` maps each topic to a description of its use.
 
-    What every service publishes (`shared.events.access`) need not be named.
+    `publishes` is without the events that every service publishes (`shared.events.access`).
     """
 
     def migrate_database(settings: SettingsT, _: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""What every service is made of, put together in one place: database, outbox, consumers, access, HTTP.
+"""Composes a service: database, outbox, consumers, access, HTTP.
 
-A service's `app.py` makes one of these, adds its own routes, consumers and workers, and asks for the app.
+A service's `app.py` makes a `Service`, adds its own routes, consumers and workers, and gets the application.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ HOUSEKEEPING_SECONDS = 300.0
 
 
 class Service:
-    """The standing parts of one service. `projects` are the topics from which it learns who may do what."""
+    """The common parts of a service. `projects` are the topics of its access projection."""
 
     def __init__(self, name: str, settings: ServiceSettings, *, description: str, projects: Sequence[str]):
         self.name = name

@@ -8,7 +8,7 @@ from shared.chassis.settings import ProcessSettings, Secret32, VersionedKeys, se
 
 
 class ServiceSettings(ProcessSettings):
-    """The settings of a process with a database, Kafka and an access decision of its own."""
+    """The settings of a process with a database, Kafka and access decisions."""
 
     database_url: str = Field(description="PostgreSQL address, postgresql://user:password@host:port/database.")
     database_pool_size: int = Field(

@@ -8,6 +8,6 @@ from shared.messaging import lag, outbox
 
 
 def add_base_tables(metadata: MetaData) -> None:
-    """Make the tables that every service has part of one service's metadata."""
+    """Add the tables that every service has to one service's metadata."""
     for module in (outbox, lag, idempotency, projection):
         module.add_tables(metadata)
