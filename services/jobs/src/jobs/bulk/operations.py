@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jobs import jobs
 from jobs.bulk.rules import NotDone
 from jobs.bulk.schemas import BulkIn, BulkItem, BulkResult, problem_of
-from jobs.job_store import Job, JobIn
+from jobs.job_store import Job
 from jobs.jobs import ReferenceTaken
 from shared.access.principals import Caller
 from shared.api.group_commit import Written
@@ -24,7 +24,7 @@ async def create(session: AsyncSession, caller: Caller, requested: BulkIn, reque
     """Create these jobs according to the mode; returns the result of each, in their order."""
     try:
         async with session.begin_nested():
-            results = await _create_acceptable(session, caller, requested.items)
+            results = await jobs.create_valid(session, caller, requested.items)
             if requested.mode == "atomic" and not all(isinstance(result, Written) for result in results):
                 raise _AllOrNothing
     except _AllOrNothing:
@@ -36,15 +36,6 @@ async def create(session: AsyncSession, caller: Caller, requested: BulkIn, reque
     shown = [_view(index, result, request_id) for index, result in enumerate(results)]
     created = sum(item.id is not None for item in shown)
     return BulkResult(mode=requested.mode, created=created, failed=len(shown) - created, results=shown)
-
-
-async def _create_acceptable(
-    session: AsyncSession, caller: Caller, items: Sequence[JobIn | WaybillError]
-) -> list[Written | WaybillError]:
-    acceptable = [item for item in items if isinstance(item, JobIn)]
-    requests = [(caller, item) for item in acceptable]
-    created = iter(await jobs.create(session, requests) if requests else [])
-    return [next(created) if isinstance(item, JobIn) else item for item in items]
 
 
 def _none_created(results: Sequence[Written | WaybillError]) -> list[Written | WaybillError]:

@@ -128,25 +128,21 @@ def _reference_in(lease: Lease, record: Record) -> str | None:
 async def _create(
     session: AsyncSession, caller: Caller, lease: Lease, rows: Sequence[FileRow]
 ) -> list[Written | WaybillError]:
-    requests = [(caller, one.requested) for one in rows if isinstance(one.requested, JobIn)]
-    created: list[Written | WaybillError] = []
     try:
         async with session.begin_nested():
-            if requests:
-                created = await jobs.create(session, requests)
+            results = await jobs.create_valid(session, caller, [row.requested for row in rows])
             if lease.row.dry_run:
                 raise _UndoDryRun
     except _UndoDryRun:
         # Of a dry run only the references of its rows are stored, to refuse later rows that repeat them.
-        created = await _refuse_repeated_references(session, lease, created)
-    for result in created:
+        results = await _refuse_repeated_references(session, lease, results)
+    for result in results:
         if isinstance(result, Unavailable) and lease.row.failures < UNAVAILABLE_TURNS_MAX:
             raise result
         if isinstance(result, Written) and not lease.row.dry_run:
             for event in result.events:
                 outbox.publish(session, event)
-    results = iter(created)
-    return [next(results) if isinstance(one.requested, JobIn) else one.requested for one in rows]
+    return results
 
 
 async def _refuse_repeated_references(

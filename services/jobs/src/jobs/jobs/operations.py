@@ -75,6 +75,16 @@ async def create(session: AsyncSession, requests: Sequence[tuple[Caller, JobIn]]
     return results
 
 
+async def create_valid(
+    session: AsyncSession, caller: Caller, items: Sequence[JobIn | WaybillError]
+) -> list[Written | WaybillError]:
+    """Create a job for each valid item. Returns the result of each item, in their order; an invalid item keeps its refusal."""
+    valid = [(index, item) for index, item in enumerate(items) if isinstance(item, JobIn)]
+    created = await create(session, [(caller, item) for _, item in valid]) if valid else []
+    results = dict(zip((index for index, _ in valid), created, strict=True))
+    return [results[index] if isinstance(item, JobIn) else item for index, item in enumerate(items)]
+
+
 def _prepare(
     caller: Caller, requested: JobIn, merchants: Mapping[tuple[str, str], reference_data.Merchant], now: datetime
 ) -> NewJob | WaybillError:
