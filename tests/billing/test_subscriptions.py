@@ -13,7 +13,7 @@ from billing.subscriptions.tables import SubscriptionRow
 from shared.access.credentials import new_api_key
 from shared.events import billing as billing_events
 from shared.ids import new_id
-from tests.support.access import REVOKE_KEY, change_unannounced
+from tests.support.access import REVOKE_KEY, change_meanwhile
 from tests.support.billing import (
     TRIAL_DAYS,
     Billing,
@@ -295,8 +295,11 @@ async def test_a_key_that_is_revoked_between_the_decision_and_the_write_extends_
     platform_key = new_api_key(livemode=False)
     key_id = await billing.issue_platform_key(platform_key)
 
-    await change_unannounced(billing.settings.database_url, REVOKE_KEY, key_id)
-    answer = await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60), **{"X-Api-Key": platform_key})
+    async def extend() -> httpx.Response:
+        headers = {"X-Api-Key": platform_key, "Idempotency-Key": "late"}
+        return await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60), **headers)
+
+    answer = await change_meanwhile(billing.settings.database_url, REVOKE_KEY, key_id, extend)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "credential_revoked")
     assert await billing.subscription(tenant_id) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import text
@@ -21,6 +22,7 @@ from tests.support.access import (
     END_SUBSCRIPTION,
     REPLACE_KEY,
     SUSPEND_TENANT,
+    change_meanwhile,
     change_unannounced,
 )
 from tests.support.job_files import NDJSON, lines
@@ -233,9 +235,13 @@ async def test_a_write_checks_access_again_in_its_transaction(
         "tenant_id": to_uuid(tenant.id),
         "credential_id": merchant.account_id,
     }
-    await change_unannounced(service.settings.database_url, change, names[change.split()[-3]])
 
-    assert await outcome(merchant.api) == expected
+    async def send() -> httpx.Response:
+        return await merchant.api.post("/v1/jobs", smallest(), headers={"Idempotency-Key": "late"})
+
+    answer = await change_meanwhile(service.settings.database_url, change, names[change.split()[-3]], send)
+
+    assert (answer.status_code, answer.json()["code"]) == expected
     assert await service.count(merchant) == 0
 
 

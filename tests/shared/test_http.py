@@ -24,7 +24,7 @@ from tests.support.access import (
     REVOKE_SESSIONS,
     SUSPEND_TENANT,
     TAKE_PERMISSIONS,
-    change_unannounced,
+    change_meanwhile,
 )
 from tests.support.probe import Probe, create_plumbing, run_probe
 from tests.support.stack import BackingStack
@@ -218,15 +218,16 @@ async def test_access_that_ends_between_the_decision_and_the_write_stops_the_wri
     await probe.learn(tenant.user(clerk, "staff", ["orders.jobs.write"]))
     subject = merchant.id if via == "pair" else clerk
     headers = merchant.pair if via == "pair" else probe.token(clerk, tenant.id)
-    assert (await probe.client.get("/v1/anyone", headers=headers)).status_code == 200
     names: dict[str, UUID | str] = {
         "subject_id": to_uuid(subject),
         "tenant_id": to_uuid(tenant.id),
         "credential_id": merchant.account_id,
     }
 
-    await change_unannounced(database_url, change, names[change.split()[-3]])
-    answer = await probe.client.post("/v1/notes", headers={**headers, "Idempotency-Key": "k"}, json={"text": "late"})
+    async def send() -> httpx.Response:
+        return await probe.client.post("/v1/notes", headers={**headers, "Idempotency-Key": "k"}, json={"text": "late"})
+
+    answer = await change_meanwhile(database_url, change, names[change.split()[-3]], send)
 
     assert code(answer) == expected
     assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
