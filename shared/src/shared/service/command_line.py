@@ -1,14 +1,13 @@
 """The command line of a service: `python -m <service> serve | migrate | openapi | asyncapi`, and its own commands."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 
 from shared.chassis import command_line
 from shared.chassis.command_line import Command
 from shared.events import Event, access
-from shared.messaging import asyncapi
-from shared.postgres.migrations import migrate
 from shared.service.settings import SettingsT
 
 
@@ -26,13 +25,21 @@ def main(
     `publishes` is without the events that every service publishes (`shared.events.access`).
     """
 
+    # A service that serves needs neither Alembic nor AsyncAPI: they are imported by the commands that do.
     def migrate_database(settings: SettingsT, _: Sequence[str]) -> None:
+        from shared.postgres.migrations import migrate
+
         migrate(package, settings.database_url)
+
+    def asyncapi_document() -> Mapping[str, Any]:
+        from shared.messaging import asyncapi
+
+        return asyncapi.build_document(package, [*publishes, *access.EVENTS], consumes)
 
     command_line.main(
         package,
         settings_type,
         create_app,
         commands={"migrate": migrate_database, **(commands or {})},
-        documents={"asyncapi": lambda: asyncapi.build_document(package, [*publishes, *access.EVENTS], consumes)},
+        documents={"asyncapi": asyncapi_document},
     )
