@@ -29,6 +29,8 @@ async def test_a_password_is_kept_at_the_usual_cost_once_it_was_used(
         replica.stop()
 
     identity = await asyncpg.connect(suite.databases["identity"])
-    kept = await identity.fetchval("SELECT password_hash FROM logins WHERE email = $1", tenant.owner_email)
-    await identity.close()
+    try:
+        kept = await identity.fetchval("SELECT password_hash FROM logins WHERE email_key = $1", tenant.owner_email)
+    finally:
+        await identity.close()
     assert kept.startswith(USUAL)

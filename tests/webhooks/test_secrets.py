@@ -231,7 +231,7 @@ async def test_an_endpoint_decides_how_requests_are_sent(tenant: Tenant) -> None
         ({"retry_schedule_seconds": [1] * 51}, "/retry_schedule_seconds", "too_long"),
         ({"retry_schedule_seconds": [500_000, 500_000]}, "/retry_schedule_seconds", "schedule_too_long"),
         ({"rate_limit_per_second": 0}, "/rate_limit_per_second", "greater_than_equal"),
-        ({"ordered_by_job": "perhaps"}, "/ordered_by_job", "bool_parsing"),
+        ({"ordered_by_job": "perhaps"}, "/ordered_by_job", "bool_type"),
     ],
 )
 async def test_invalid_sending_options_are_named(
