@@ -3,26 +3,32 @@
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+PRIVATE_SERVERS = "private servers"
 TOGETHER = {
     "tests/e2e/": "end to end",
-    "tests/faults/": "private servers",
-    "tests/devstack/test_backing.py": "private servers",
+    "tests/faults/": PRIVATE_SERVERS,
+    "tests/devstack/test_backing.py": PRIVATE_SERVERS,
 }
 """What of a path makes its tests share something that takes long to start."""
 LONGEST_FIRST = (
     "end to end",
-    "private servers",
+    PRIVATE_SERVERS,
     "tests/devstack/test_stack.py",
 )
 """What would keep a last worker busy alone, if it began late."""
+
+
+def scope_of(nodeid: str) -> str:
+    """What a test belongs to: a group of those that share something, or its own module."""
+    file = nodeid.partition("::")[0]
+    return next((scope for path, scope in TOGETHER.items() if file.startswith(path)), file)
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a worker that has little left to do the longest of what remains."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return next((scope for path, scope in TOGETHER.items() if file.startswith(path)), file)
+        return scope_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         for scope in LONGEST_FIRST:
