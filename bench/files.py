@@ -19,7 +19,7 @@ import psutil
 
 from bench.figures import Figure, Results, keep, table
 from bench.stage import ALL_ROLES, BenchFailed, Stage, pid_of, set_up
-from tests.support.suite import job
+from tests.harness.suite import job
 
 ROWS = 1_000_000
 RUN_SECONDS_MAX = 3600.0

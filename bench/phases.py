@@ -12,7 +12,7 @@ from bench.children import Document
 from bench.cpu import Usage
 from bench.figures import Figure, Results, percentile, steady_rate
 from bench.stage import ALL_ROLES, ANSWER_SECONDS, BenchFailed, Stage, watching
-from tests.support.suite import Api
+from tests.harness.suite import Api
 
 JOBS_PER_SECOND_AIM = 1500
 LATENCY_RATE_OF_AIM = 200

@@ -37,7 +37,7 @@ from shared.chassis import server
 from shared.chassis.settings import load_settings
 from shared.ids import from_uuid, new_id
 from shared.postgres.database import plain_url
-from tests.support.suite import eventually
+from tests.harness.suite import eventually
 
 SMALL, LARGE = 10_000, 3_000_000
 RUN_SECONDS_MAX = 5400.0

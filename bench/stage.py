@@ -21,8 +21,8 @@ from bench.load import CREATED, NUMBER_MARK
 from deploy.devstack.processes import find
 from shared.events import jobs as facts
 from shared.postgres.migrations import migrate
-from tests.support.stack import BackingStack, start_private_stack
-from tests.support.suite import Api, Suite, Tenant, eventually, job
+from tests.harness.stack import BackingStack, start_private_stack
+from tests.harness.suite import Api, Suite, Tenant, eventually, job
 
 ENVIRONMENT = {
     "WAYBILL_CREDENTIAL_RATE_PER_SECOND": "1000000",

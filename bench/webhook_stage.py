@@ -19,9 +19,9 @@ from bench.figures import Figure, Results
 from deploy.devstack.processes import LOOPBACK, find, free_ports
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.support.stack import BackingStack, start_private_stack
-from tests.support.suite import Process, make_topics
-from tests.support.webhooks import DeliveryHarness, headers_of, job_created, migrated, open_database, secret_32
+from tests.harness.stack import BackingStack, start_private_stack
+from tests.harness.suite import Process, make_topics
+from tests.harness.webhooks import DeliveryHarness, headers_of, job_created, migrated, open_database, secret_32
 
 ENDPOINTS_PER_TENANT = 50
 ANSWER_SECONDS = 120.0

@@ -1,4 +1,4 @@
-"""Wiring only: the servers behind the suite, and which worker runs what. What tests call lives in `tests/support`."""
+"""Wiring only: the servers behind the suite, and which worker runs what. What tests call lives in `tests/harness`."""
 
 import asyncio
 import gc
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.support import effort
-from tests.support.forks import SERVICES, Forker, forking
-from tests.support.lending import BorrowedStack, Lender
-from tests.support.receiver import Receiver, run_receiver
-from tests.support.sharing import PRIVATE_SERVERS, Scheduler, scope_of
-from tests.support.stack import BackingStack, start_backing_stack, start_private_stack
-from tests.support.transport import plain_logs
+from tests.harness import effort
+from tests.harness.forks import SERVICES, Forker, forking
+from tests.harness.lending import BorrowedStack, Lender
+from tests.harness.receiver import Receiver, run_receiver
+from tests.harness.sharing import PRIVATE_SERVERS, Scheduler, scope_of
+from tests.harness.stack import BackingStack, start_backing_stack, start_private_stack
+from tests.harness.transport import plain_logs
 
 LENDER = pytest.StashKey[Lender]()
 

@@ -13,7 +13,7 @@ import yaml
 
 from shared.postgres.advisory_locks import AdvisoryLock, KeyedAdvisoryLock
 from shared.service.settings import ServiceSettings
-from tests.support.compatibility import events
+from tests.harness.compatibility import events
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("identity", "billing", "jobs", "webhooks")

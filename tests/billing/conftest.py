@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.postgres.database import Database
-from tests.support.billing import Billing, migrated, open_database, running, settings_for
-from tests.support.stack import BackingStack
-from tests.support.suite import own_topics
+from tests.harness.billing import Billing, migrated, open_database, running, settings_for
+from tests.harness.stack import BackingStack
+from tests.harness.suite import own_topics
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from billing.subscriptions.tables import SubscriptionRow
 from shared.access.credentials import new_api_key
 from shared.events import billing as billing_events
 from shared.ids import new_id
-from tests.support.access import REVOKE_KEY, change_meanwhile
-from tests.support.billing import (
+from tests.harness.access import REVOKE_KEY, change_meanwhile
+from tests.harness.billing import (
     TRIAL_DAYS,
     Billing,
     begin_trials,
@@ -24,7 +24,7 @@ from tests.support.billing import (
     running,
     tenant_created,
 )
-from tests.support.suite import eventually
+from tests.harness.suite import eventually
 
 SECOND = timedelta(seconds=1)
 SOON = 10 * SECOND

@@ -21,10 +21,10 @@ from billing.subscriptions.worker import TimerWorker
 from shared.api import ANY_VERSION
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
-from tests.support.forks import Forker, start
-from tests.support.schema_drift import drift
-from tests.support.suite import eventually
+from tests.harness.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
+from tests.harness.forks import Forker, start
+from tests.harness.schema_drift import drift
+from tests.harness.suite import eventually
 
 SECOND = timedelta(seconds=1)
 LONG_SECONDS = 60.0
@@ -159,7 +159,7 @@ async def test_a_killed_worker_leaves_the_timer_to_another(
 ) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta())
     said = tmp_path / "said"
-    worker = start(["tests.support.billing", timers_url], {}, output=said, errors=tmp_path / "errors", forker=forker)
+    worker = start(["tests.harness.billing", timers_url], {}, output=said, errors=tmp_path / "errors", forker=forker)
 
     async def has_taken() -> bool:
         return said.exists() and said.read_text() == f"{TAKEN}\n"

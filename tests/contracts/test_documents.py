@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.documents import KINDS, SERVICES, generate, path_of
+from tests.harness.documents import KINDS, SERVICES, generate, path_of
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from shared.events import Event
 from tests.contracts.write import FOLDER, committed
-from tests.support import compatibility
+from tests.harness import compatibility
 
 Document = dict[str, Any]
 

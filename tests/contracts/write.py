@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import compatibility, documents
+from tests.harness import compatibility, documents
 
 FOLDER = Path(__file__).with_name("events")
 

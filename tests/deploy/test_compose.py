@@ -18,8 +18,8 @@ from deploy.devstack.broker import JARS, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
 from shared.messaging import topics
 from shared.service.settings import ServiceSettings
-from tests.support.images import Probe
-from tests.support.stack import KAFKA_IMAGE, POSTGRES_IMAGE
+from tests.harness.images import Probe
+from tests.harness.stack import KAFKA_IMAGE, POSTGRES_IMAGE
 
 ROOT = Path(__file__).parents[2]
 SETTINGS: Mapping[str, type[ServiceSettings]] = {

@@ -22,7 +22,7 @@ import jobs.config
 import webhooks.config
 from deploy.devstack.settings import PORTS, SERVICES
 from shared.service.settings import ServiceSettings
-from tests.support.images import Probe
+from tests.harness.images import Probe
 
 ROOT = Path(__file__).parents[2]
 SETTINGS: Mapping[str, type[ServiceSettings]] = {

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.devstack import broker
-from tests.support.stack import BackingStack
+from tests.harness.stack import BackingStack
 
 
 async def test_a_role_enters_its_own_database_only(fragile: BackingStack) -> None:

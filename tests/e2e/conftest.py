@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.forks import Forker
-from tests.support.stack import BackingStack
-from tests.support.suite import CHEAP_HASHES, Suite, Tenant, new_prefix
+from tests.harness.forks import Forker
+from tests.harness.stack import BackingStack
+from tests.harness.suite import CHEAP_HASHES, Suite, Tenant, new_prefix
 
 
 @pytest.fixture(scope="package")

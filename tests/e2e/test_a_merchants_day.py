@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from tests.support.receiver import Received, Receiver
-from tests.support.suite import Api, Suite, Tenant, eventually, job
+from tests.harness.receiver import Received, Receiver
+from tests.harness.suite import Api, Suite, Tenant, eventually, job
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "phone": "+15145550100", "email": "ada@example.com"}
 

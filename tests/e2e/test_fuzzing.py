@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.effort import FACTOR, SEED
-from tests.support.forks import Forker, forking, start
-from tests.support.suite import Suite, Tenant
+from tests.harness.effort import FACTOR, SEED
+from tests.harness.forks import Forker, forking, start
+from tests.harness.suite import Suite, Tenant
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 6 * FACTOR
@@ -71,7 +71,7 @@ async def fuzz(
     described = home / "openapi.json"
     described.write_text(json.dumps(document if ids is None else of_valid_requests(document, ids)))
     command = [
-        *("tests.support.fuzzer", "--config-file", str(SETTINGS), "run", str(described)),
+        *("tests.harness.fuzzer", "--config-file", str(SETTINGS), "run", str(described)),
         *("--url", url, "--phases", phases, "--mode", mode, "--checks", ",".join(CHECKS)),
         # Chains are for what becomes of rows; that nobody gets in without credentials is looked at elsewhere, request by request.
         *(("--exclude-checks", "ignored_auth") if phases == "stateful" else ()),
@@ -159,7 +159,7 @@ def with_samples(node: Any, ids: Mapping[str, str]) -> Any:
 @pytest.fixture(scope="module")
 def fuzzers() -> Iterator[Forker | None]:
     """What starts the fuzzer's processes; None where they start from nothing."""
-    with forking("tests.support.fuzzer") as forker:
+    with forking("tests.harness.fuzzer") as forker:
         yield forker
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 
 from deploy.devstack.processes import LOOPBACK, free_ports
-from tests.support.forks import Forker
-from tests.support.suite import CHEAP_HASHES, PASSWORD, Process, Suite, Tenant
+from tests.harness.forks import Forker
+from tests.harness.suite import CHEAP_HASHES, PASSWORD, Process, Suite, Tenant
 
 USUAL = "$argon2id$v=19$m=65536,t=3,p=4$"
 

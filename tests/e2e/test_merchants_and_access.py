@@ -4,7 +4,7 @@ import asyncio
 import base64
 from datetime import UTC, datetime
 
-from tests.support.suite import SERVICES, Api, Suite, Tenant, basic, eventually, job
+from tests.harness.suite import SERVICES, Api, Suite, Tenant, basic, eventually, job
 
 
 async def test_a_level_1_merchant_is_refused_api_access(tenant: Tenant) -> None:

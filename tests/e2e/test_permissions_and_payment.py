@@ -3,7 +3,7 @@
 import signal
 from datetime import UTC, datetime, timedelta
 
-from tests.support.suite import SERVICES, Api, Suite, Tenant, eventually, job
+from tests.harness.suite import SERVICES, Api, Suite, Tenant, eventually, job
 
 SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}
 

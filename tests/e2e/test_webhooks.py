@@ -5,8 +5,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from tests.support.receiver import Receiver
-from tests.support.suite import Suite, Tenant, eventually, job
+from tests.harness.receiver import Receiver
+from tests.harness.suite import Suite, Tenant, eventually, job
 
 
 async def test_a_job_is_delivered_signed_to_its_endpoint(tenant: Tenant, receiver: Receiver) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.support.receiver import Receiver
-from tests.support.stack import BackingStack
-from tests.support.suite import SERVICES, Api, Suite, Tenant, eventually, job
+from tests.harness.receiver import Receiver
+from tests.harness.stack import BackingStack
+from tests.harness.suite import SERVICES, Api, Suite, Tenant, eventually, job
 
 DOWN_SECONDS = 1.0
 WRITERS = 8

@@ -14,8 +14,8 @@ from shared.messaging.lag import LagMonitor
 from shared.messaging.relay import Relay
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
+from tests.harness.stack import BackingStack
+from tests.harness.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
 

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support import identity as support
-from tests.support.identity import Identity, Tenant
-from tests.support.stack import BackingStack
+from tests.harness import identity as harness
+from tests.harness.identity import Identity, Tenant
+from tests.harness.stack import BackingStack
 
 
 @pytest.fixture(scope="session")
 async def identity(backing: BackingStack) -> AsyncIterator[Identity]:
-    async with support.running(backing) as service:
+    async with harness.running(backing) as service:
         yield service
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from tests.support.identity import PASSWORD, Identity, Tenant, document, pointers, refused
+from tests.harness.identity import PASSWORD, Identity, Tenant, document, pointers, refused
 
 
 async def test_access_is_deactivated_from_api_settings_by_the_same_operation(

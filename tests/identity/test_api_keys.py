@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.support.identity import Identity, Person, Tenant, document, pointers, refused
+from tests.harness.identity import Identity, Person, Tenant, document, pointers, refused
 
 
 async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity, tenant: Tenant) -> None:

@@ -1,6 +1,6 @@
 """The audit trail: who did what from where, without secrets."""
 
-from tests.support.identity import PASSWORD, Tenant, document, refused
+from tests.harness.identity import PASSWORD, Tenant, document, refused
 
 
 async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant: Tenant) -> None:

@@ -9,11 +9,11 @@ import jwt
 import pytest
 
 from shared.ids import to_uuid
-from tests.support import identity as support
-from tests.support.access import DISABLE_SUBJECT, REVOKE_KEY, REVOKE_SESSIONS, change_unannounced
-from tests.support.identity import PASSWORD, Identity, Person, Tenant, document, email, refused, tenant_body, unique
-from tests.support.stack import BackingStack
-from tests.support.suite import eventually
+from tests.harness import identity as harness
+from tests.harness.access import DISABLE_SUBJECT, REVOKE_KEY, REVOKE_SESSIONS, change_unannounced
+from tests.harness.identity import PASSWORD, Identity, Person, Tenant, document, email, refused, tenant_body, unique
+from tests.harness.stack import BackingStack
+from tests.harness.suite import eventually
 
 
 async def test_owners_staff_and_merchants_log_in_by_tenant_id_or_name(identity: Identity, tenant: Tenant) -> None:
@@ -60,7 +60,7 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: Bac
         return time.perf_counter() - started
 
     known, unknown = [], []
-    async with support.served(costly) as service:
+    async with harness.served(costly) as service:
         await service.log_in(tenant.id, tenant.owner_email)
         for _ in range(12):
             known.append(await seconds(tenant.owner_email))
@@ -162,7 +162,7 @@ async def test_wrong_passwords_are_limited_but_nobody_is_locked_out_for_good(
     slow = identity.settings.model_copy(update={"account_attempts_per_minute": 12.0})
     wrong = {"tenant": tenant.id, "email": tenant.owner_email, "password": "wrong password"}
 
-    async with support.served(slow) as service:
+    async with harness.served(slow) as service:
         answers = await asyncio.gather(*(service.nobody.post("/v1/sessions", wrong) for _ in range(40)))
 
         async def refused_answer() -> httpx.Response | None:
@@ -222,7 +222,7 @@ async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
 
 async def test_a_session_token_expires_by_the_clock(identity: Identity, tenant: Tenant) -> None:
     brief = identity.settings.model_copy(update={"session_seconds": 3})
-    async with support.served(brief) as service:
+    async with harness.served(brief) as service:
         person = await service.log_in(tenant.id, tenant.owner_email)
         assert (await person.get("/v1/auth/test")).status_code == 200
         ends_at = datetime.fromisoformat(person.document["expires_at"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.identity import Identity, Tenant, document, refused, tenant_body, unique
+from tests.harness.identity import Identity, Tenant, document, refused, tenant_body, unique
 
 
 def violations(problem: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.ids import new_id
-from tests.support.identity import PASSWORD, Identity, Merchant, Tenant, document
-from tests.support.suite import eventually
+from tests.harness.identity import PASSWORD, Identity, Merchant, Tenant, document
+from tests.harness.suite import eventually
 
 HOUR = timedelta(hours=1)
 

@@ -1,6 +1,6 @@
 """Locations: updated field by field, deactivated only while nobody needs them, listed in pages."""
 
-from tests.support.identity import Identity, Tenant, document, pointers, refused
+from tests.harness.identity import Identity, Tenant, document, pointers, refused
 
 
 async def test_the_default_location_and_a_merchants_last_one_stay_active(identity: Identity, tenant: Tenant) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.events.identity import MerchantState
-from tests.support.identity import Identity, Tenant, document, email, pointers, refused
+from tests.harness.identity import Identity, Tenant, document, email, pointers, refused
 
 
 @pytest.mark.parametrize("level", [1])

@@ -11,11 +11,11 @@ import pytest
 from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
-from tests.support import suite
-from tests.support.forks import Forker
-from tests.support.identity import Identity, Person, document
-from tests.support.schema_drift import drift
-from tests.support.suite import Process
+from tests.harness import suite
+from tests.harness.forks import Forker
+from tests.harness.identity import Identity, Person, document
+from tests.harness.schema_drift import drift
+from tests.harness.suite import Process
 
 Command = Callable[..., Awaitable[dict[str, str]]]
 

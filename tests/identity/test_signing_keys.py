@@ -6,9 +6,9 @@ import jwt
 
 from identity.app import create_encryptor, create_service
 from identity.signing_keys import operations as signing_keys_operations
-from tests.support import identity as support
-from tests.support.identity import Identity, Person, Tenant
-from tests.support.suite import eventually
+from tests.harness import identity as harness
+from tests.harness.identity import Identity, Person, Tenant
+from tests.harness.suite import eventually
 
 GRACE_SECONDS = 6
 
@@ -50,7 +50,7 @@ async def test_replicas_that_start_together_make_one_signing_key(identity: Ident
         found = [await service.log_in(tenant.id, tenant.owner_email) for service in services]
         return found if key_id(found[0]) == key_id(await services[0].log_in(tenant.id, tenant.owner_email)) else None
 
-    async with support.served(identity.settings) as one, support.served(identity.settings) as two:
+    async with harness.served(identity.settings) as one, harness.served(identity.settings) as two:
         people = await eventually(lambda: log_in(one, two, identity), what="all sign with the keys of this time")
 
         assert len({key_id(person) for person in people}) == 1

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.support import identity as support
-from tests.support.identity import Identity, Tenant, document, email, pointers, refused, tenant_body, unique
+from tests.harness import identity as harness
+from tests.harness.identity import Identity, Tenant, document, email, pointers, refused, tenant_body, unique
 
 
 async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Identity) -> None:
@@ -152,7 +152,7 @@ async def test_a_tenant_has_at_most_as_many_records_as_the_limits_say(identity: 
     small = identity.settings.model_copy(
         update={"locations_max": 2, "merchants_max": 1, "staff_max": 2, "api_keys_max": 1}
     )
-    async with support.served(small) as service:
+    async with harness.served(small) as service:
         owner = await service.log_in(tenant.id, tenant.owner_email)
         bodies: dict[str, Callable[[], dict[str, Any]]] = {
             "/v1/locations": lambda: {"name": "Laval"},

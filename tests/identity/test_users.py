@@ -1,7 +1,7 @@
 """Users of a tenant and their permissions."""
 
 from shared.access.permissions import TENANT_CODES
-from tests.support.identity import PASSWORD, Identity, Person, Tenant, document, email, pointers, refused
+from tests.harness.identity import PASSWORD, Identity, Person, Tenant, document, email, pointers, refused
 
 
 def staff_body(*permissions: str) -> dict[str, object]:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.jobs import Jobs, Tenant, running
-from tests.support.stack import BackingStack
+from tests.harness.jobs import Jobs, Tenant, running
+from tests.harness.stack import BackingStack
 
 
 @pytest.fixture(scope="module")

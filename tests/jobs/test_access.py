@@ -16,7 +16,7 @@ from sqlalchemy import text
 from shared.access.credentials import new_api_key
 from shared.api.routes import GuardedRoute
 from shared.ids import new_id, to_uuid
-from tests.support.access import (
+from tests.harness.access import (
     DISABLE_SUBJECT,
     END_API_ACCESS,
     END_SUBSCRIPTION,
@@ -25,9 +25,9 @@ from tests.support.access import (
     change_meanwhile,
     change_unannounced,
 )
-from tests.support.job_files import NDJSON, lines
-from tests.support.jobs import Api, Jobs, Tenant, location, smallest
-from tests.support.suite import SETTLE_SECONDS, basic, eventually
+from tests.harness.job_files import NDJSON, lines
+from tests.harness.jobs import Api, Jobs, Tenant, location, smallest
+from tests.harness.suite import SETTLE_SECONDS, basic, eventually
 
 README = Path("services/jobs/README.md")
 MERCHANTS_MAY = re.compile(r"orders\.(jobs|actions)\.")

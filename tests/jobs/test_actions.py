@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
-from tests.support.job_states import STATUSES, JobActors, job_actors
-from tests.support.jobs import Api, Jobs, Tenant
+from tests.harness.job_states import STATUSES, JobActors, job_actors
+from tests.harness.jobs import Api, Jobs, Tenant
 
 STOP = {"name": "Depot 4", "address": {"line1": "9 Rue Y", "city": "Laval"}, "instructions": "Rear door"}
 WHOLE: dict[str, Any] = {

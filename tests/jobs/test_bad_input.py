@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.support.jobs import Jobs, Merchant, smallest
+from tests.harness.jobs import Jobs, Merchant, smallest
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from shared.ids import new_id
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 
 async def bulk(api: Api, *items: object, mode: str | None = None, **options: Any) -> httpx.Response:

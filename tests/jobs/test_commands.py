@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.support.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
-from tests.support.jobs import Jobs, Tenant
+from tests.harness.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
+from tests.harness.jobs import Jobs, Tenant
 
 TELLS = {
     "accept": "job.updated",

@@ -7,7 +7,7 @@ import pytest
 
 from shared.events.jobs import JobCreated
 from shared.ids import new_id
-from tests.support.jobs import Jobs, Tenant, smallest
+from tests.harness.jobs import Jobs, Tenant, smallest
 
 
 def codes(problem: dict[str, Any]) -> set[tuple[str, str]]:

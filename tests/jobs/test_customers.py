@@ -10,7 +10,7 @@ from jobs.customers.schemas import CustomerFilters
 from shared.access.principals import Caller, Principal
 from shared.events.jobs import JobUpdated
 from shared.ids import to_uuid
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "phone": "+15145550100", "email": "ada@example.com"}
 GRACE = {"first_name": "Grace", "company": "Navy", "email": "Grace@example.com"}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobs.file_formats.csv_format import COLUMNS
-from tests.support.job_files import imported, lines
-from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.harness.job_files import imported, lines
+from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
 
 EXPORT = "/v1/jobs/export"
 READ_ONLY = ("id", "merchant_id", "created_by", "created_at", "updated_at", "status_changed_at", "job_id")

@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from deploy.devstack.processes import free_ports
 from jobs.imports import operations
-from tests.support.forks import Forker
-from tests.support.job_files import accepted, ended, lines, send
-from tests.support.jobs import Jobs, running, smallest
-from tests.support.stack import BackingStack
-from tests.support.suite import Process, basic, eventually
+from tests.harness.forks import Forker
+from tests.harness.job_files import accepted, ended, lines, send
+from tests.harness.jobs import Jobs, running, smallest
+from tests.harness.stack import BackingStack
+from tests.harness.suite import Process, basic, eventually
 
 ROWS = 6_000
 KILLS = 3

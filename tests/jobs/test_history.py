@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.support.job_states import JobActors, job_actors
-from tests.support.jobs import Api, Jobs
+from tests.harness.job_states import JobActors, job_actors
+from tests.harness.jobs import Api, Jobs
 
 
 @pytest.fixture(scope="module")

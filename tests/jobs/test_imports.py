@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
-from tests.support.job_files import accepted, ended, errors, imported, lines, send
-from tests.support.jobs import Jobs, Merchant, Tenant, smallest
-from tests.support.suite import eventually
+from tests.harness.job_files import accepted, ended, errors, imported, lines, send
+from tests.harness.jobs import Jobs, Merchant, Tenant, smallest
+from tests.harness.suite import eventually
 
 HEADING = "reference_id,contact.first_name,contact.phone,address.raw,instructions,tags\r\n"
 

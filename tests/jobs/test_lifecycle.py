@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.job_store.rules import TRANSITIONS
-from tests.support.effort import FACTOR
-from tests.support.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
-from tests.support.jobs import Jobs
+from tests.harness.effort import FACTOR
+from tests.harness.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
+from tests.harness.jobs import Jobs
 
 README = Path(__file__).parents[2] / "services/jobs/README.md"
 LIVES = 30

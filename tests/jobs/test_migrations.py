@@ -4,8 +4,8 @@ import asyncio
 
 from jobs.metadata import Base
 from shared.postgres.migrations import migrate
-from tests.support.schema_drift import drift
-from tests.support.stack import BackingStack
+from tests.harness.schema_drift import drift
+from tests.harness.stack import BackingStack
 
 
 async def test_migrations_and_models_agree(backing: BackingStack) -> None:

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import event
 
 from shared.events.jobs import ContactState
-from tests.support.bulk_data import copy_job
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bulk_data import copy_job
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 MANY, FEWER, FEW = 18_000, 4_000, 500
 SORTED_ROWS_MAX = 4_000

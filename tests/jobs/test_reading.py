@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.ids import new_id
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 
 async def ids(api: Api, query: str = "", *, limit: int = 200) -> list[str]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.file_formats.record_reader import RECORD_BYTES_MAX, CsvReader, LineReader, Record, RecordReader
-from tests.support.effort import FACTOR
+from tests.harness.effort import FACTOR
 
 TEXT = st.text(alphabet='ab,"\n\r é', max_size=12).map(str.encode) | st.binary(max_size=4)
 FILES = st.lists(TEXT, max_size=30).map(b"".join)

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from jobs.job_store.tables import OUTDATED_TOKENS
 from jobs.search import reindex, worker
 from shared.ids import to_uuid
-from tests.support.jobs import Jobs, Tenant, running, smallest
-from tests.support.stack import BackingStack
-from tests.support.suite import eventually
+from tests.harness.jobs import Jobs, Tenant, running, smallest
+from tests.harness.stack import BackingStack
+from tests.harness.suite import eventually
 
 NUMBERED: dict[str, Any] = {"reference_id": "ORDER-77120043", "actions": [{"sku": "CHAIR-4711-B"}]}
 

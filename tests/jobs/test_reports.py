@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import to_uuid
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 PATH = "/v1/reports/jobs/summary"
 

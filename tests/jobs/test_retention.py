@@ -11,8 +11,8 @@ from jobs.retention import worker
 from shared.ids import to_uuid
 from shared.postgres import partitions
 from shared.postgres.database import Database
-from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
-from tests.support.suite import eventually
+from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.harness.suite import eventually
 
 LONG_AGO = datetime(2024, 1, 15, tzinfo=UTC)
 BETWEEN = datetime(2025, 1, 15, tzinfo=UTC)

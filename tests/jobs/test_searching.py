@@ -11,8 +11,8 @@ from sqlalchemy import text
 from jobs.search.query import as_tsquery
 from jobs.search_index import tokens
 from shared.ids import new_id
-from tests.support.effort import FACTOR
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.effort import FACTOR
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 SOFA: dict[str, Any] = {
     "reference_id": "R/1 'quoted'",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.support.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Api, Jobs, Tenant, smallest
 
 TABLE: dict[str, Any] = {
     "type": "installation",

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.events.jobs import ContactState
-from tests.support.bulk_data import copy_job
-from tests.support.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.harness.bulk_data import copy_job
+from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
 
 MANY = 1_800
 BUSY = 1_100

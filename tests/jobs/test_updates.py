@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
-from tests.support.job_states import STATUSES, JobActors, job_actors
-from tests.support.jobs import Jobs, Tenant, location
+from tests.harness.job_states import STATUSES, JobActors, job_actors
+from tests.harness.jobs import Jobs, Tenant, location
 
 WHOLE: dict[str, Any] = {
     "reference_id": "R-1",

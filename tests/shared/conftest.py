@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack
-from tests.support.transport import new_topic, plumbed_database
+from tests.harness.stack import BackingStack
+from tests.harness.transport import new_topic, plumbed_database
 
 
 @pytest.fixture

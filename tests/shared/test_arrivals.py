@@ -12,8 +12,8 @@ from shared.messaging.prefetching_consumer import ANNOUNCED_RECORDS_MAX
 from shared.messaging.producer import Producer, Record
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack
-from tests.support.transport import (
+from tests.harness.stack import BackingStack
+from tests.harness.transport import (
     COMMITTED_SECONDS,
     WAIT_SECONDS,
     Noted,

@@ -8,8 +8,8 @@ from aiokafka import ConsumerRecord
 
 from shared.messaging import dead_letters
 from shared.messaging.producer import Producer, Record
-from tests.support.stack import BackingStack
-from tests.support.transport import note, noted_on, read_records
+from tests.harness.stack import BackingStack
+from tests.harness.transport import note, noted_on, read_records
 
 
 def delivered(record: Record, offset: int) -> "ConsumerRecord[bytes, bytes]":

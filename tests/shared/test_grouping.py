@@ -23,8 +23,8 @@ from shared.ids import new_id
 from shared.messaging import outbox
 from shared.observability import traces
 from shared.postgres.database import Database
-from tests.support.probe import create_plumbing
-from tests.support.stack import BackingStack
+from tests.harness.probe import create_plumbing
+from tests.harness.stack import BackingStack
 
 RING = Encryptor({1: b"r" * 32})
 CALLER = authorization.caller_for("pair", Principal(), livemode=True)

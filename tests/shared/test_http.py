@@ -16,7 +16,7 @@ from shared.api.app import _require_declared
 from shared.api.declarations import RouteUndeclared
 from shared.events import billing, identity
 from shared.ids import new_id, to_uuid
-from tests.support.access import (
+from tests.harness.access import (
     DISABLE_SUBJECT,
     END_API_ACCESS,
     END_SUBSCRIPTION,
@@ -26,8 +26,8 @@ from tests.support.access import (
     TAKE_PERMISSIONS,
     change_meanwhile,
 )
-from tests.support.probe import Probe, create_plumbing, run_probe
-from tests.support.stack import BackingStack
+from tests.harness.probe import Probe, create_plumbing, run_probe
+from tests.harness.stack import BackingStack
 
 PROBLEM = "application/problem+json"
 JSON = {"Content-Type": "application/json"}

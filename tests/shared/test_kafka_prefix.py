@@ -12,8 +12,8 @@ from shared.messaging.producer import Producer, Record
 from shared.messaging.relay import Relay
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack
-from tests.support.transport import Noted, eventually, note, noted_on, read_noted, read_records, running
+from tests.harness.stack import BackingStack
+from tests.harness.transport import Noted, eventually, note, noted_on, read_noted, read_records, running
 
 PREFIX, OTHER_PREFIX = "one.", "two."
 

@@ -7,7 +7,7 @@ import asyncpg
 from shared.chassis.parts import Wakeup
 from shared.postgres.database import Database, plain_url
 from shared.postgres.listener import Listener
-from tests.support.transport import running
+from tests.harness.transport import running
 
 CHANNEL = "tests_listener"
 APPLICATION = "tests-listener"

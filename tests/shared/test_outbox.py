@@ -20,8 +20,8 @@ from shared.messaging.relay import CANCEL_GRACE_SECONDS, Relay
 from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack
-from tests.support.transport import (
+from tests.harness.stack import BackingStack
+from tests.harness.transport import (
     Noted,
     eventually,
     new_topic,

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from shared.chassis.parts import Wakeup, periodically
-from tests.support.transport import running
+from tests.harness.transport import running
 
 LONG_SECONDS = 60.0
 SOON_SECONDS = 5.0

@@ -8,8 +8,8 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 
 from shared.messaging.producer import SEND_SECONDS, NotSent, Producer, Record
-from tests.support.stack import BackingStack
-from tests.support.transport import read_records
+from tests.harness.stack import BackingStack
+from tests.harness.transport import read_records
 
 
 @pytest.fixture

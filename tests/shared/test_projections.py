@@ -15,8 +15,8 @@ from shared.events import Event, Vocabulary, identity
 from shared.ids import new_id
 from shared.postgres.database import Database
 from shared.postgres.migrations import base_table_statements
-from tests.support.probe import Probe, ProbeTenant, create_plumbing, run_probe
-from tests.support.stack import BackingStack
+from tests.harness.probe import Probe, ProbeTenant, create_plumbing, run_probe
+from tests.harness.stack import BackingStack
 
 
 @pytest.fixture(scope="module")

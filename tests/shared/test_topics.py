@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.messaging import topics
-from tests.support.stack import BackingStack
-from tests.support.transport import eventually
+from tests.harness.stack import BackingStack
+from tests.harness.transport import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -16,9 +16,9 @@ from shared.events.access import CredentialUsed
 from shared.ids import new_id
 from shared.messaging import outbox
 from shared.postgres.database import Database
-from tests.support.probe import Probe, create_plumbing, run_probe
-from tests.support.stack import BackingStack
-from tests.support.transport import running
+from tests.harness.probe import Probe, create_plumbing, run_probe
+from tests.harness.stack import BackingStack
+from tests.harness.transport import running
 
 NOW = datetime(2030, 1, 31, 9, tzinfo=UTC)
 

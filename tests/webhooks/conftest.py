@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.receiver import Receiver, run_receiver
-from tests.support.stack import BackingStack
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, migrated, open_database, running, secret_32
+from tests.harness.receiver import Receiver, run_receiver
+from tests.harness.stack import BackingStack
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, migrated, open_database, running, secret_32
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.support.forks import Forker, start
-from tests.support.receiver import Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created, typed
+from tests.harness.forks import Forker, start
+from tests.harness.receiver import Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.deliveries import results
 from webhooks.deliveries.results import AttemptResult
 from webhooks.deliveries.rules import Decision
@@ -171,7 +171,7 @@ async def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_
         for round_number in range(1, 3):
             seen = len(received)
             arguments = [database_url, harness.sealing_keys, harness.tenant_id, "2000"]
-            command = ["tests.support.webhooks", *arguments]
+            command = ["tests.harness.webhooks", *arguments]
             worker = start(command, {}, output=tmp_path / "log", forker=forker)
             try:
                 await eventually(partial(has_more, received, seen + 300), seconds=60, what="the worker works")

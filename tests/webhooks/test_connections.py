@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from tests.support.http_harness import BODY, OK, attempt, message, names, of_name, sending, target
-from tests.support.servers import Authority, read_request, reset_connection, saying, serving, speaking
-from tests.support.suite import eventually
+from tests.harness.http_harness import BODY, OK, attempt, message, names, of_name, sending, target
+from tests.harness.servers import Authority, read_request, reset_connection, saying, serving, speaking
+from tests.harness.suite import eventually
 from webhooks.http_client.requests import DeliveryTarget
 from webhooks.http_client.responses import Outcome
 

@@ -14,11 +14,11 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from shared.ids import to_uuid
-from tests.support.forks import Forker, start
-from tests.support.receiver import Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created, typed
+from tests.harness.forks import Forker, start
+from tests.harness.receiver import Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.deliveries import results
 from webhooks.deliveries.results import AttemptResult
 from webhooks.deliveries.rules import Decision
@@ -205,7 +205,7 @@ async def test_a_worker_killed_in_flight_loses_nothing(
     async with serving(hang_once) as url:
         await harness.endpoint(url)
         event_id = await harness.publish_job()
-        command = ["tests.support.webhooks", database_url, harness.sealing_keys]
+        command = ["tests.harness.webhooks", database_url, harness.sealing_keys]
         worker = start(command, {}, output=tmp_path / "log", forker=forker)
         try:
             await asyncio.wait_for(arrived.wait(), 60)

@@ -10,11 +10,11 @@ from aiohttp import web
 from shared.api import ANY_VERSION, Page, Paging
 from shared.errors import Conflict
 from shared.ids import from_uuid, new_id, to_uuid
-from tests.support.receiver import Receiver
-from tests.support.servers import serving
-from tests.support.stack import BackingStack
-from tests.support.suite import eventually
-from tests.support.webhooks import (
+from tests.harness.receiver import Receiver
+from tests.harness.servers import serving
+from tests.harness.stack import BackingStack
+from tests.harness.suite import eventually
+from tests.harness.webhooks import (
     REPLAY_LIMITS,
     DeliveryHarness,
     Tenant,

@@ -9,10 +9,10 @@ from aiohttp import web
 from sqlalchemy import text
 
 from shared.ids import to_uuid
-from tests.support.effort import seeds
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created, typed
+from tests.harness.effort import seeds
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.queue import due
 
 EVENTS = 40

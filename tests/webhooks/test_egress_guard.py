@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.support.http_harness import OK, attempt, message, names, of_name, sending, target
-from tests.support.servers import read_request, serving, speaking
+from tests.harness.http_harness import OK, attempt, message, names, of_name, sending, target
+from tests.harness.servers import read_request, serving, speaking
 from webhooks.http_client import rules
 from webhooks.http_client.rules import parse_networks
 

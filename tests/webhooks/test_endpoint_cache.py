@@ -12,10 +12,10 @@ from aiohttp import web
 from sqlalchemy import text
 
 from shared.ids import to_uuid
-from tests.support.receiver import Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created
+from tests.harness.receiver import Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, job_created
 from webhooks.endpoints import cache as cache_module
 from webhooks.endpoints.cache import EndpointCache
 from webhooks.endpoints.rules import Matcher, Subscription

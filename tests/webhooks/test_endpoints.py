@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
-from tests.support.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
-from tests.support.suite import eventually
-from tests.support.webhooks import Tenant, Webhooks, open_database
+from tests.harness.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
+from tests.harness.suite import eventually
+from tests.harness.webhooks import Tenant, Webhooks, open_database
 
 PATH = "/v1/webhook-endpoints"
 README = Path(__file__).parents[2] / "services/webhooks/README.md"

@@ -9,9 +9,9 @@ from standardwebhooks import Webhook
 
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.support.receiver import Receiver
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, headers_of, incoming_event, job_created, typed
+from tests.harness.receiver import Receiver
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, headers_of, incoming_event, job_created, typed
 from webhooks.events import consumer
 from webhooks.events.fan_out import store_and_route
 from webhooks.postgres.autocommit import AutocommitConnection

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from shared.api import Paging
 from shared.errors import BadRequest
 from shared.ids import new_id, to_uuid
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, open_database
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, open_database
 from webhooks.events import feed
 from webhooks.events.schemas import Feed
 

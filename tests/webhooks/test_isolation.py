@@ -14,10 +14,10 @@ from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.support.effort import seeds
-from tests.support.receiver import Received, Receiver
-from tests.support.suite import eventually
-from tests.support.webhooks import LOOPBACK, DeliveryHarness, job_created, typed
+from tests.harness.effort import seeds
+from tests.harness.receiver import Received, Receiver
+from tests.harness.suite import eventually
+from tests.harness.webhooks import LOOPBACK, DeliveryHarness, job_created, typed
 from webhooks.endpoints import operations
 from webhooks.endpoints.rules import wants_type
 from webhooks.endpoints.schemas import EndpointIn

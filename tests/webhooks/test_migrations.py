@@ -13,10 +13,10 @@ from shared.api.cursors import Paging
 from shared.events import Event
 from shared.ids import from_uuid, new_id, to_uuid
 from shared.postgres.migrations import migrate
-from tests.support.receiver import Receiver
-from tests.support.schema_drift import drift
-from tests.support.stack import BackingStack
-from tests.support.webhooks import DeliveryHarness, incoming_event, job_created, migrated, open_database, secret_32
+from tests.harness.receiver import Receiver
+from tests.harness.schema_drift import drift
+from tests.harness.stack import BackingStack
+from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created, migrated, open_database, secret_32
 from webhooks import signatures
 from webhooks.deliveries import queries
 from webhooks.deliveries.schemas import DeliveryDetail

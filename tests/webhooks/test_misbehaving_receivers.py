@@ -10,10 +10,10 @@ from aiohttp import web
 from sqlalchemy import text
 
 from shared.ids import to_uuid
-from tests.support.receiver import Received, Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, job_created
+from tests.harness.receiver import Received, Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, job_created
 from webhooks.endpoints.rules import DisablePolicy, verdict
 from webhooks.queue import due
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from tests.support.stack import BackingStack
-from tests.support.webhooks import DeliveryHarness, job_created, migrated, open_database, secret_32
+from tests.harness.stack import BackingStack
+from tests.harness.webhooks import DeliveryHarness, job_created, migrated, open_database, secret_32
 from webhooks.events.worker import TABLES, partition_maintenance
 from webhooks.postgres.time_ordered_ids import first_id_at
 

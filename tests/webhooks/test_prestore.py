@@ -12,10 +12,10 @@ from sqlalchemy import text
 from shared.events import jobs
 from shared.ids import to_uuid
 from shared.postgres.database import Database
-from tests.support.receiver import Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created, open_database
+from tests.harness.receiver import Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created, open_database
 from webhooks.dispatch import prestore
 from webhooks.endpoints.cache import CHANNEL
 from webhooks.events import consumer

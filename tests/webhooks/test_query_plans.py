@@ -17,8 +17,8 @@ from sqlalchemy import event, text
 
 from shared.api import Paging
 from shared.ids import new_id, to_uuid
-from tests.support.stack import BackingStack
-from tests.support.webhooks import DeliveryHarness, migrated, open_database, secret_32, typed
+from tests.harness.stack import BackingStack
+from tests.harness.webhooks import DeliveryHarness, migrated, open_database, secret_32, typed
 from webhooks.deliveries import queries
 from webhooks.endpoints import stats
 from webhooks.events import feed

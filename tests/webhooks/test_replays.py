@@ -10,9 +10,9 @@ import pytest
 
 from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
-from tests.support.receiver import Receiver
-from tests.support.suite import eventually
-from tests.support.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, Webhooks, job_created
+from tests.harness.receiver import Receiver
+from tests.harness.suite import eventually
+from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, Webhooks, job_created
 from webhooks.replays import operations, worker
 from webhooks.replays.schemas import Replay, ReplayIn
 

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.support.http_harness import public_key
-from tests.support.receiver import Received, Receiver
-from tests.support.servers import serving
-from tests.support.suite import eventually
-from tests.support.webhooks import Tenant, Webhooks, open_database
+from tests.harness.http_harness import public_key
+from tests.harness.receiver import Received, Receiver
+from tests.harness.servers import serving
+from tests.harness.suite import eventually
+from tests.harness.webhooks import Tenant, Webhooks, open_database
 from webhooks import signatures
 
 PATH = "/v1/webhook-endpoints"

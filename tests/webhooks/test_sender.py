@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from tests.support.http_harness import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
-from tests.support.servers import read_request, reset_connection, saying, serving, speaking
+from tests.harness.http_harness import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
+from tests.harness.servers import read_request, reset_connection, saying, serving, speaking
 from webhooks import signatures
 from webhooks.http_client.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
 from webhooks.http_client.requests import DeliveryTarget

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from deploy.devstack import broker, jars
-from tests.support.http_harness import public_key
+from tests.harness.http_harness import public_key
 from webhooks import signatures
 
 PROGRAMS = Path(__file__).parent / "interoperability"

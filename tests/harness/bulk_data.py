@@ -11,7 +11,7 @@ from sqlalchemy import text
 from jobs.search_index import tokens
 from shared.events.jobs import ActionState, JobState
 from shared.ids import new_id, to_uuid
-from tests.support.jobs import Jobs, Merchant
+from tests.harness.jobs import Jobs, Merchant
 
 CHUNK_ROWS = 2_000
 

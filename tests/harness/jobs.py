@@ -28,8 +28,8 @@ from shared.events import Event, Vocabulary, billing, identity, text_headers
 from shared.events import jobs as job_events
 from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
-from tests.support.stack import BackingStack, migrated
-from tests.support.suite import basic, eventually, own_topics
+from tests.harness.stack import BackingStack, migrated
+from tests.harness.suite import basic, eventually, own_topics
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 READY_SECONDS = 60.0

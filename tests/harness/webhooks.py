@@ -1,6 +1,6 @@
 """Webhooks in the tests' own process: the whole service, or its dispatcher alone, and receivers that are real HTTP servers.
 
-As a program (`python -m tests.support.webhooks <database URL> <sealing keys> [<tenant> <events>]`) this is a worker that fans out events of
+As a program (`python -m tests.harness.webhooks <database URL> <sealing keys> [<tenant> <events>]`) this is a worker that fans out events of
 its own and attempts what is due: kill it.
 """
 
@@ -33,9 +33,9 @@ from shared.ids import from_uuid, new_id, to_uuid
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support import stack
-from tests.support.stack import BackingStack
-from tests.support.suite import eventually, own_topics
+from tests.harness import stack
+from tests.harness.stack import BackingStack
+from tests.harness.suite import eventually, own_topics
 from webhooks.app import create_app
 from webhooks.config import Settings
 from webhooks.dispatch.dispatcher import Dispatcher

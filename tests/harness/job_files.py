@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.jobs import Api
-from tests.support.suite import eventually
+from tests.harness.jobs import Api
+from tests.harness.suite import eventually
 
 CSV = {"Content-Type": "text/csv"}
 NDJSON = {"Content-Type": "application/x-ndjson"}

@@ -47,7 +47,7 @@ def generate() -> dict[tuple[str, str], str]:
     }
     # One process for all of them: what they import takes longer than what they do.
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.documents"],
+        [sys.executable, "-m", "tests.harness.documents"],
         cwd=ROOT,
         env={**inherited, **_ENVIRONMENT},
         stdout=subprocess.PIPE,

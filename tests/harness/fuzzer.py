@@ -1,4 +1,4 @@
-"""The fuzzer as a program of ours: `python -m tests.support.fuzzer run …`."""
+"""The fuzzer as a program of ours: `python -m tests.harness.fuzzer run …`."""
 
 import sys
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.jobs import Api, Merchant, Tenant, smallest
+from tests.harness.jobs import Api, Merchant, Tenant, smallest
 
 COMMANDS = ("accept", "assign", "start", "complete", "fail", "report-damage", "resolve", "cancel")
 STATUSES = (

@@ -23,8 +23,8 @@ import httpx
 from deploy.devstack.processes import free_ports
 from shared.ids import to_uuid
 from shared.messaging import topics
-from tests.support.forks import Forker, Program, start
-from tests.support.stack import BackingStack, migrated
+from tests.harness.forks import Forker, Program, start
+from tests.harness.stack import BackingStack, migrated
 
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"

@@ -16,7 +16,7 @@ from shared.ids import new_id
 from shared.messaging import topics
 from shared.postgres.database import Database
 from shared.postgres.migrations import base_table_statements
-from tests.support.stack import BackingStack
+from tests.harness.stack import BackingStack
 
 PARTITIONS = 12
 WAIT_SECONDS = 60.0

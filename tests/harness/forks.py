@@ -4,7 +4,7 @@ To import a service takes longer than most of what tests do with it. What is for
 environment, output and end; it can be killed, and it does not outlive the tests. The private stack of `tests/devstack` starts everything
 from nothing.
 
-    python -m tests.support.forks MODULE...      # what forks: a request a line, an answer a line
+    python -m tests.harness.forks MODULE...      # what forks: a request a line, an answer a line
 """
 
 import ctypes
@@ -71,7 +71,7 @@ class Forker:
     def __init__(self, imported: Sequence[str]) -> None:
         self._turn = Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forks", *imported],
+            [sys.executable, "-m", "tests.harness.forks", *imported],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

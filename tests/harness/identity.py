@@ -17,8 +17,8 @@ from identity.api_keys import operations
 from identity.app import create_app, create_service
 from identity.config import Settings
 from shared.events import Event, Vocabulary, access, billing, identity, text_headers
-from tests.support.stack import BackingStack, migrated
-from tests.support.suite import basic, eventually, own_topics
+from tests.harness.stack import BackingStack, migrated
+from tests.harness.suite import basic, eventually, own_topics
 
 PASSWORD = "correct horse battery staple"
 

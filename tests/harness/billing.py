@@ -1,6 +1,6 @@
 """Billing in the tests' own process, on a database of its own, with the events and callers of its tests.
 
-As a program (`python -m tests.support.billing <database URL>`) this is a worker that takes what is due and never commits: kill it.
+As a program (`python -m tests.harness.billing <database URL>`) this is a worker that takes what is due and never commits: kill it.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from shared.ids import new_id
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.support import stack
-from tests.support.stack import BackingStack
-from tests.support.suite import eventually
+from tests.harness import stack
+from tests.harness.stack import BackingStack
+from tests.harness.suite import eventually
 
 TRIAL_DAYS = 14
 TAKEN = "taken"

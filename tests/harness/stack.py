@@ -1,7 +1,7 @@
 """PostgreSQL and Kafka for a test run: the servers named by the environment, else containers, else private processes.
 
 Each is started when it is first asked for, so that tests of one service's rules do not wait for a broker. The workers of one run
-(pytest-xdist) share one of each: see `tests.support.lending`.
+(pytest-xdist) share one of each: see `tests.harness.lending`.
 """
 
 import fcntl

@@ -12,7 +12,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from deploy.devstack.processes import LOOPBACK
-from tests.support.stack import BackingStack, start_backing_stack
+from tests.harness.stack import BackingStack, start_backing_stack
 
 SERVERS = ("postgres_admin_url", "kafka_bootstrap")
 KEY_BYTES = 32
