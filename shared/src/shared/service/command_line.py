@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from shared.chassis import command_line
 from shared.chassis.command_line import Command
-from shared.events import Event, access
+from shared.events import Event, access, audit
 from shared.service.settings import SettingsT
 
 
@@ -22,7 +22,7 @@ def main(
 ) -> None:
     """Run the command in the arguments. `consumes` maps each topic to a description of its use.
 
-    `publishes` is without the events that every service publishes (`shared.events.access`).
+    `publishes` is without the events that every service publishes (`shared.events.access`, `shared.events.audit`).
     """
 
     # A service that serves needs neither Alembic nor AsyncAPI: they are imported by the commands that do.
@@ -34,7 +34,7 @@ def main(
     def asyncapi_document() -> Mapping[str, Any]:
         from shared.messaging import asyncapi
 
-        return asyncapi.build_document(package, [*publishes, *access.EVENTS], consumes)
+        return asyncapi.build_document(package, [*publishes, *access.EVENTS, *audit.EVENTS], consumes)
 
     command_line.main(
         package,
