@@ -82,7 +82,7 @@ ENGINE_FILES = {
 """Folders that hold a mechanism beside a noun's usual files, and what its parts are called."""
 NOUN_FILES_MAX = 11
 SERVICE_FILES = frozenset(
-    {"__init__", "__main__", "app", "config", "metadata", "registry", "actors", "fields", "changes", "rows"}
+    {"__init__", "__main__", "app", "config", "metadata", "registry", "fields", "changes", "rows"}
 )
 """What stands beside the nouns of a service."""
 COMPOSITION = frozenset({"app", "metadata", "__main__"})

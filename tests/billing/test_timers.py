@@ -11,14 +11,15 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing.actors import Actor
 from billing.metadata import Base
 from billing.subscriptions import operations
 from billing.subscriptions import worker as subscriptions_worker
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
 from billing.subscriptions.worker import TimerWorker
+from shared.access.principals import Caller, Principal
 from shared.api import ANY_VERSION
+from shared.audit import Actor, Origin
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
@@ -30,7 +31,10 @@ SECOND = timedelta(seconds=1)
 LONG_SECONDS = 60.0
 SOON_SECONDS = 10.0
 """Bound for "in time" on a busy machine; a worker that misses an instant is later than this."""
-OPERATOR = Actor("key_operator", "127.0.0.1")
+OPERATOR = Actor(
+    Caller("platform", "platform_key", Principal(credential_id="key_operator"), frozenset(), livemode=False),
+    Origin("127.0.0.1", "req_operator"),
+)
 
 
 @asynccontextmanager

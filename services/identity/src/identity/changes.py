@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import audit
-from identity.actors import Actor
+from shared.audit import Actor
 from shared.events import State
 from shared.events.identity import IdentityEvent
 from shared.messaging import outbox

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity.actors import Actor
+from shared.audit import Actor
 from shared.errors import Conflict, NotFound
 
 RowT = TypeVar("RowT")

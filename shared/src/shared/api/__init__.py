@@ -2,7 +2,15 @@
 
 from shared.api.cursors import CursorsOfList, PageRequest, Paging
 from shared.api.declarations import authenticated, merchant_only, public, requires, session_only
-from shared.api.dependencies import CurrentCaller, IdempotencyClaim, Reading, Searching, Transaction
+from shared.api.dependencies import (
+    CurrentActor,
+    CurrentCaller,
+    IdempotencyClaim,
+    Reading,
+    RequestOrigin,
+    Searching,
+    Transaction,
+)
 from shared.api.entity_tags import ANY_VERSION, IfMatch
 from shared.api.file_intake import Upload
 from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page, page_of, where_equal
@@ -13,6 +21,7 @@ from shared.api.transactions import Transactions
 
 __all__ = [
     "ANY_VERSION",
+    "CurrentActor",
     "CurrentCaller",
     "CursorsOfList",
     "ExpensiveFilter",
@@ -25,6 +34,7 @@ __all__ = [
     "PageRequest",
     "Paging",
     "Reading",
+    "RequestOrigin",
     "Router",
     "Searching",
     "Secret",

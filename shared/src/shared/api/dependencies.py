@@ -1,4 +1,4 @@
-"""Parameters of handlers: a database session, the caller, the request's idempotency claim."""
+"""Parameters of handlers: a database session, the caller, the actor, the request's idempotency claim."""
 
 from typing import Annotated
 
@@ -6,7 +6,8 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access.principals import Caller
-from shared.api import idempotency
+from shared.api import idempotency, problems
+from shared.audit import Actor, Origin
 
 
 async def transaction_session(request: Request) -> AsyncSession:
@@ -33,6 +34,11 @@ async def _caller(request: Request) -> Caller:
     return caller
 
 
+async def _origin(request: Request) -> Origin:
+    address = request.client.host if request.client else ""
+    return Origin(address, problems.request_id_of(request))
+
+
 Transaction = Annotated[AsyncSession, Depends(transaction_session)]
 """The request's transaction: committed before the response is sent, rolled back on every error. It checks the caller's access again."""
 Reading = Annotated[AsyncSession, Depends(reading_session)]
@@ -41,5 +47,15 @@ Searching = Annotated[AsyncSession, Depends(searching_session)]
 """A session for searches: PostgreSQL plans each statement for its values; the connections are separate from all others."""
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 """The authenticated caller; with a `Transaction`, as the transaction sees it."""
+RequestOrigin = Annotated[Origin, Depends(_origin)]
+"""Where the request came from; a public route has no caller."""
+
+
+async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
+    return Actor(caller, origin)
+
+
+CurrentActor = Annotated[Actor, Depends(_actor)]
+"""The caller and the origin of its request, for what is audited."""
 IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
 """The claim of the request's Idempotency-Key, for a handler that runs without a `Transaction` (`shared.api.group_commit`)."""

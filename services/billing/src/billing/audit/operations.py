@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.actors import Actor
 from billing.audit.tables import AuditRow
+from shared.audit import Actor
 
 
 def record(
@@ -25,7 +25,7 @@ def record(
         AuditRow(
             tenant_id=tenant_id,
             actor=actor.id,
-            address=actor.address,
+            address=actor.origin.address,
             action=action,
             subject=subject,
             before=before,

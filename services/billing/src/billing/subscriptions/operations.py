@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import audit
-from billing.actors import Actor
 from billing.subscriptions import rules
 from billing.subscriptions.queries import lock_for_update, terms_of, view
 from billing.subscriptions.rules import TIMER_KINDS, Terms, Timer
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow, TimerRow
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 from billing import subscriptions
-from billing.actors import CurrentActor
 from billing.subscriptions.schemas import Subscription, TrialExtension
-from shared.api import CurrentCaller, IfMatch, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, CurrentCaller, IfMatch, Reading, Router, Transaction, requires
 from shared.ids import TenantId
 
 

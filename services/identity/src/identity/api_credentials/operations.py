@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 from identity import authentication, merchants
-from identity.actors import Actor
 from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer, MerchantRow
 from shared.api import Transactions
+from shared.audit import Actor
 from shared.events import identity as events
 
 

@@ -7,11 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import merchants, rows
-from identity.actors import Actor
 from identity.api_credentials import rules
 from identity.api_credentials.schemas import ApiAccount, ApiSettings
 from identity.merchants import MerchantRow
 from shared.api import Page, Paging, page
+from shared.audit import Actor
 
 
 async def list_api_accounts(session: AsyncSession, actor: Actor, paging: Paging) -> Page[ApiAccount]:

@@ -1,11 +1,20 @@
 """Routes of API Settings: administrators see account ids, a merchant its own API credentials."""
 
 from identity import api_credentials, merchants
-from identity.actors import CurrentActor
 from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer
-from shared.api import Page, PageRequest, Reading, Router, Transaction, Transactions, merchant_only, requires
+from shared.api import (
+    CurrentActor,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Transaction,
+    Transactions,
+    merchant_only,
+    requires,
+)
 from shared.ids import AccountId
 
 

@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import audit, changes, rows, tenants, users
-from identity.actors import Actor, Origin
 from identity.api_keys import rules
 from identity.api_keys.queries import lock_for_update, view
 from identity.api_keys.schemas import ApiKeyIn, NewApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared.access import permissions
 from shared.access.credentials import Peppers, hint, new_api_key
+from shared.audit import Actor, Origin
 from shared.events import identity as events
 from shared.ids import new_id
 

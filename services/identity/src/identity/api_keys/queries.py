@@ -5,10 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
-from identity.actors import Actor
 from identity.api_keys.schemas import ApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared.api import Page, Paging, page
+from shared.audit import Actor
 from shared.errors import NotFound
 
 

@@ -1,10 +1,9 @@
 """Routes of user API keys."""
 
 from identity import api_keys
-from identity.actors import CurrentActor
 from identity.api_keys.schemas import ApiKey, ApiKeyIn, NewApiKey
 from shared.access.credentials import Peppers
-from shared.api import Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import ApiKeyId
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity.actors import Actor, Origin
-from identity.audit import rules
 from identity.audit.tables import AuditRow
+from shared.audit import Actor, Origin
+from shared.audit.rules import differences
 from shared.ids import new_id
 
 
@@ -31,7 +31,7 @@ def record(
         actor=(actor.id, caller.kind, caller.via),
         action=action,
         target=target,
-        values=rules.differences(rules.snapshot(before), rules.snapshot(after)),
+        values=differences(before, after),
     )
 
 

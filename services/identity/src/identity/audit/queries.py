@@ -4,10 +4,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity.actors import Actor
 from identity.audit.schemas import AuditEvent, AuditFilters
 from identity.audit.tables import AuditRow
 from shared.api import Page, Paging, page, where_equal
+from shared.audit import Actor
 
 
 async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:

@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import audit
-from identity.actors import CurrentActor
 from identity.audit.schemas import AuditEvent, AuditFilters
-from shared.api import Page, PageRequest, Reading, Router, requires
+from shared.api import CurrentActor, Page, PageRequest, Reading, Router, requires
 from shared.fields.text import QueryText
 from shared.timestamps import Timestamp
 

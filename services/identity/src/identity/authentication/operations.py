@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import audit, logins, rows, sessions, users
-from identity.actors import Actor, Origin
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
@@ -22,6 +21,7 @@ from identity.users import UserRow
 from shared.access import tokens
 from shared.access.principals import Caller
 from shared.api import Transactions
+from shared.audit import Actor, Origin
 from shared.errors import Forbidden, NotFound, Unauthenticated
 from shared.events import identity as events
 from shared.ids import new_id

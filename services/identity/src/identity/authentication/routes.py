@@ -1,10 +1,9 @@
 """Routes of sessions, invitations and passwords. Operations that check or set a password open their own transactions."""
 
 from identity import authentication
-from identity.actors import CurrentActor, RequestOrigin
 from identity.authentication import Authenticator
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
-from shared.api import Router, Transaction, Transactions, public, session_only
+from shared.api import CurrentActor, RequestOrigin, Router, Transaction, Transactions, public, session_only
 
 
 def router(authenticator: Authenticator) -> Router:

@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import audit, changes, fields, rows, tenants
-from identity.actors import Actor
 from identity.locations import rules
 from identity.locations.queries import lock_for_update, require_free_reference_id, view
 from identity.locations.schemas import Location, LocationIn, LocationPatch
 from identity.locations.tables import LocationRow
 from identity.tenants import TenantRow
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.events import identity as events
 from shared.ids import new_id
 

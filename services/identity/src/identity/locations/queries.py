@@ -5,10 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import fields, rows, tenants
-from identity.actors import Actor
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from shared.audit import Actor
 from shared.errors import NotFound
 
 

@@ -5,9 +5,8 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import locations
-from identity.actors import CurrentActor
 from identity.locations.schemas import Location, LocationIn, LocationPatch
-from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.numbers import QueryFlag
 from shared.ids import LocationId
 

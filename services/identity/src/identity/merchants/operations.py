@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import audit, changes, fields, locations, logins, rows, sessions, tenants
-from identity.actors import Actor
 from identity.logins import Passwords
 from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
@@ -20,6 +19,7 @@ from identity.merchants.tables import MerchantRow
 from identity.tenants import TenantRow
 from shared.access.credentials import Peppers, hint, new_api_key
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.crypto.encryptor import Encryptor
 from shared.events import identity as events
 from shared.ids import new_id

@@ -5,11 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import fields, rows
-from identity.actors import Actor
 from identity.locations import LocationRow
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from shared.audit import Actor
 from shared.errors import NotFound
 
 STRANDED_MAX = 20

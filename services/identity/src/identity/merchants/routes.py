@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from fastapi import Query
 
 from identity import merchants
-from identity.actors import CurrentActor
 from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
 from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
-from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.numbers import QueryFlag
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import MerchantId

@@ -1,10 +1,9 @@
 """The route that creates tenants."""
 
 from identity import onboarding
-from identity.actors import CurrentActor
 from identity.logins import Passwords
 from identity.onboarding.schemas import NewTenant, TenantIn
-from shared.api import Router, Transaction, requires
+from shared.api import CurrentActor, Router, Transaction, requires
 
 
 def router(passwords: Passwords) -> Router:

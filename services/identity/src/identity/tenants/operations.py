@@ -3,12 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import changes, rows
-from identity.actors import Actor
 from identity.tenants import queries, rules
 from identity.tenants.queries import lock_for_update, require_free_name, view
 from identity.tenants.schemas import Tenant, TenantPatch
 from identity.tenants.tables import TenantRow
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.events import identity as events
 
 

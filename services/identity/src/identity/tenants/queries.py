@@ -5,11 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
-from identity.actors import Actor
 from identity.tenants import rules
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from shared.audit import Actor
 from shared.errors import NotFound
 from shared.postgres.advisory_locks import AdvisoryLock, lock
 

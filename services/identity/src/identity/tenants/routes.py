@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from fastapi import Query
 
 from identity import tenants
-from identity.actors import CurrentActor
 from identity.tenants.schemas import Tenant, TenantPatch
-from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
 from shared.ids import TenantId
 
 TenantStatus = Literal["active", "suspended", "closed"]

@@ -6,7 +6,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import audit, changes, logins, rows, sessions, tenants
-from identity.actors import Actor
 from identity.logins import Passwords
 from identity.users import rules
 from identity.users.queries import lock_for_update, view, view_permissions
@@ -14,6 +13,7 @@ from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermission
 from identity.users.tables import UserRow
 from shared.access import permissions
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.events import identity as events
 from shared.ids import new_id
 

@@ -5,11 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
-from identity.actors import Actor
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from shared.audit import Actor
 from shared.errors import NotFound
 
 

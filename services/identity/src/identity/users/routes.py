@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 from fastapi import Query
 
 from identity import users
-from identity.actors import CurrentActor
 from identity.logins import Passwords
 from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
-from shared.api import IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import UserId
 
 UserStatus = Literal["invited", "active", "disabled"]

@@ -1,12 +1,8 @@
 """Who acts: the caller of a request, with the address and the id of the request."""
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from fastapi import Depends, Request
 
 from shared.access.principals import Caller
-from shared.api import CurrentCaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +37,3 @@ class Actor:
     @property
     def permissions(self) -> frozenset[str]:
         return self.caller.permissions
-
-
-async def _origin(request: Request) -> Origin:
-    address = request.client.host if request.client else ""
-    return Origin(address=address, request_id=str(request.scope.get("waybill.request_id", "")))
-
-
-RequestOrigin = Annotated[Origin, Depends(_origin)]
-"""Where the request came from; a public route has no caller."""
-
-
-async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
-    return Actor(caller, origin)
-
-
-CurrentActor = Annotated[Actor, Depends(_actor)]
-"""The caller and the origin of the request."""
