@@ -19,7 +19,7 @@ import psutil
 
 from bench.figures import Figure, Results, keep, table
 from bench.stage import ALL_ROLES, BenchFailed, Stage, pid_of, set_up
-from tests.harness.suite import job
+from tests.harness.bodies import smallest_job
 
 ROWS = 1_000_000
 RUN_SECONDS_MAX = 3600.0
@@ -53,7 +53,9 @@ async def lines(rows: int) -> AsyncIterator[bytes]:
     """The NDJSON file, 500 lines at a time."""
     for first in range(0, rows, PIECE_ROWS):
         some = (
-            job(reference_id=f"FILE{number:08d}", tags=["bulk"], actions=[{"description": "Sofa", "sku": "S-100"}])
+            smallest_job(
+                reference_id=f"FILE{number:08d}", tags=["bulk"], actions=[{"description": "Sofa", "sku": "S-100"}]
+            )
             for number in range(first, min(rows, first + PIECE_ROWS))
         )
         yield "".join(json.dumps(one) + "\n" for one in some).encode()

@@ -12,7 +12,7 @@ from bench.children import Document
 from bench.cpu import Usage
 from bench.figures import Figure, Results, percentile, steady_rate
 from bench.stage import ALL_ROLES, ANSWER_SECONDS, BenchFailed, Stage, watching
-from tests.harness.suite import Api
+from tests.harness.client import Api
 
 JOBS_PER_SECOND_AIM = 1500
 LATENCY_RATE_OF_AIM = 200
@@ -71,7 +71,7 @@ async def revocation(stage: Stage, plan: Plan, results: Results) -> None:
     async def with_access() -> tuple[str, Api]:
         async with places:
             merchant = await stage.tenant.create_merchant()
-            return merchant.id, await merchant.api()
+            return merchant.id, await merchant.reveal()
 
     merchants = await asyncio.gather(*(with_access() for _ in range(plan.revocations)))
     lags_ms = [await _revoke(stage, merchant_id, api) for merchant_id, api in merchants]
@@ -95,14 +95,14 @@ async def _revoke(stage: Stage, merchant_id: str, api: Api) -> float:
     async def call_on() -> None:
         async with asyncio.timeout(REVOCATION_SECONDS_MAX):
             while len(refused_at) < REVOKED_FOR_GOOD_CALLS:
-                status = (await api.get("jobs", "/v1/auth/test")).status_code
+                status = (await api.at("jobs").get("/v1/auth/test")).status_code
                 if status == httpx.codes.OK and refused_at:
                     raise BenchFailed("access that had been refused was granted again")
                 if status != httpx.codes.OK:
                     refused_at.append(time.monotonic())
 
     calling = asyncio.create_task(call_on())
-    answer = await stage.tenant.owner.request("identity", "DELETE", f"/v1/merchants/{merchant_id}/api-access")
+    answer = await stage.tenant.owner.at("identity").delete(f"/v1/merchants/{merchant_id}/api-access")
     answered_at = time.monotonic()
     if answer.status_code >= httpx.codes.BAD_REQUEST:
         calling.cancel()

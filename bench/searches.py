@@ -37,7 +37,7 @@ from shared.chassis import server
 from shared.chassis.settings import load_settings
 from shared.ids import from_uuid, new_id
 from shared.postgres.database import plain_url
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 
 SMALL, LARGE = 10_000, 3_000_000
 RUN_SECONDS_MAX = 5400.0
@@ -176,7 +176,7 @@ async def in_process_service(stage: Stage, url: str, statements: StatementLog) -
 async def search(stage: Stage, results: Results, large: int, rounds: int, log_file: Path) -> None:
     """Run all cases with both numbers of jobs."""
     tenant = stage.tenant
-    known = (await stage.pair.get("jobs", "/v1/auth/test")).json()
+    known = (await stage.pair.at("jobs").get("/v1/auth/test")).json()
     shop = job_stock.Shop(
         tenant.id,
         [known["subject_id"], *(new_id("mer") for _ in range(MERCHANTS - 1))],

@@ -21,8 +21,12 @@ from bench.load import CREATED, NUMBER_MARK
 from deploy.devstack.processes import find
 from shared.events import jobs as facts
 from shared.postgres.migrations import migrate
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack, start_private_stack
-from tests.harness.suite import Api, Suite, Tenant, eventually, job
+from tests.harness.suite import Suite
+from tests.harness.waiting import eventually
 
 ENVIRONMENT = {
     "WAYBILL_CREDENTIAL_RATE_PER_SECOND": "1000000",
@@ -32,7 +36,7 @@ ENVIRONMENT = {
     "WAYBILL_ACCESS_MAX_STALENESS_SECONDS": "3600",
 }
 JOB = json.dumps(
-    job(
+    smallest_job(
         reference_id=NUMBER_MARK,
         actions=[{"type": "delivery", "description": "Sofa, three seats", "quantity": 1, "sku": "S-100"}],
     ),
@@ -155,9 +159,9 @@ async def set_up(home: Path) -> AsyncIterator[Stage]:
         children = [await _child(cleanup, module) for module in ("bench.load", "bench.sink", "bench.ceilings")]
         load, sink, ceilings = children
         sink_url = f"http://127.0.0.1:{(await sink.ask('listen', seconds=ANSWER_SECONDS))['port']}/"
-        tenant = await suite.new_tenant()
-        pair = await (await tenant.create_merchant()).api()
-        await tenant.create_endpoint(sink_url, events=["job.*"])
+        tenant = await suite.create_tenant()
+        pair = await (await tenant.create_merchant()).reveal()
+        await tenant.create_endpoint(sink_url, event_types=["job.*"])
         sample = await _sample(suite, pair, sink)
         copy_url = await _migrated_copy(backing)
         served = await ceilings.ask(
@@ -204,7 +208,7 @@ async def _sample(suite: Suite, pair: Api, sink: Child) -> Document:
     """One job as it is answered, published and delivered: what the ceilings work with."""
 
     async def accepted() -> httpx.Response | None:
-        answer = await pair.post("jobs", "/v1/jobs", json.loads(JOB))
+        answer = await pair.at("jobs").post("/v1/jobs", json.loads(JOB))
         if answer.status_code == UNAVAILABLE:
             return None
         if answer.status_code != CREATED:

@@ -19,9 +19,11 @@ from bench.figures import Figure, Results
 from deploy.devstack.processes import LOOPBACK, find, free_ports
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.harness.stack import BackingStack, start_private_stack
-from tests.harness.suite import Process, make_topics
-from tests.harness.webhooks import DeliveryHarness, headers_of, job_created, migrated, open_database, secret_32
+from tests.harness.bodies import secret_32
+from tests.harness.serving import open_database
+from tests.harness.stack import BackingStack, make_topics, migrated, start_private_stack
+from tests.harness.suite import Process
+from tests.harness.webhooks import DeliveryHarness, headers_of, job_created
 
 ENDPOINTS_PER_TENANT = 50
 ANSWER_SECONDS = 120.0
@@ -264,7 +266,7 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
         cleanup.push_async_callback(asyncio.to_thread, backing.stop)
         await asyncio.to_thread(lambda: backing.postgres_admin_url)
         await _count_statements(backing)
-        url = await migrated(backing)
+        url = await asyncio.to_thread(migrated, backing, "webhooks")
         bootstrap = await asyncio.to_thread(lambda: backing.kafka_bootstrap)
         await make_topics(bootstrap, prefix="")
         keys = f"1:{secret_32()}"

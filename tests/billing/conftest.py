@@ -1,25 +1,26 @@
 """Fixtures: a migrated database, and a running billing service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from shared.postgres.database import Database
-from tests.harness.billing import Billing, migrated, open_database, running, settings_for
-from tests.harness.stack import BackingStack
-from tests.harness.suite import own_topics
+from tests.harness.billing import Billing, running
+from tests.harness.serving import open_database
+from tests.harness.stack import BackingStack, migrated
 
 
 @pytest.fixture(scope="session")
 async def timers_url(backing: BackingStack) -> str:
     """The URL of a database of billing whose outbox nobody relays."""
-    return await migrated(backing)
+    return await asyncio.to_thread(migrated, backing, "billing")
 
 
 @pytest.fixture
 async def database(timers_url: str) -> AsyncIterator[Database]:
     """That database, with the connections of one replica."""
-    database = open_database(timers_url)
+    database = open_database(timers_url, pool_size=4)
     yield database
     await database.close()
 
@@ -28,7 +29,5 @@ async def database(timers_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="module")
 async def billing(backing: BackingStack) -> AsyncIterator[Billing]:
     """Billing in all its roles, with PostgreSQL and Kafka."""
-    prefix = await own_topics(backing)
-    settings = settings_for(await migrated(backing), backing.kafka_bootstrap, kafka_prefix=prefix)
-    async with running(settings) as service:
+    async with running(backing) as service:
         yield service

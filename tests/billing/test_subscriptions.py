@@ -9,22 +9,16 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
+from billing.app import create_app
 from billing.subscriptions.tables import SubscriptionRow
 from shared.access.credentials import new_api_key
 from shared.events import billing as billing_events
 from shared.ids import new_id
 from tests.harness.access import REVOKE_KEY, change_meanwhile
-from tests.harness.billing import (
-    TRIAL_DAYS,
-    Billing,
-    begin_trials,
-    consuming,
-    open_database,
-    read,
-    running,
-    tenant_created,
-)
-from tests.harness.suite import eventually
+from tests.harness.billing import TRIAL_DAYS, Billing, begin_trials
+from tests.harness.people import tenant_created
+from tests.harness.serving import open_database, serve
+from tests.harness.waiting import eventually
 
 SECOND = timedelta(seconds=1)
 SOON = 10 * SECOND
@@ -38,9 +32,9 @@ def instant(document: dict[str, str], name: str = "trial_ends_at") -> datetime:
 async def test_a_trial_starts_when_the_tenant_is_created(billing: Billing) -> None:
     created = tenant_created()
 
-    tenant_id = await billing.new_tenant(created)
+    tenant = await billing.create_tenant(created)
 
-    subscription = await billing.subscription(tenant_id)
+    subscription = await billing.subscription(tenant)
     assert subscription["object"] == "subscription"
     assert subscription["status"] == "trialing"
     assert subscription["entitled"] is True
@@ -51,66 +45,65 @@ async def test_a_trial_starts_when_the_tenant_is_created(billing: Billing) -> No
         None,
         False,
     ]
-    (event,) = await billing.events(tenant_id, "trial.started")
+    (event,) = await billing.events(tenant.id, "trial.started")
     assert isinstance(event.data, billing_events.SubscriptionState)
     assert event.data.access_until == instant(subscription)
-    assert (event.subject, event.sequence) == (tenant_id, subscription["version"])
+    assert (event.subject, event.sequence) == (tenant.id, subscription["version"])
 
 
 async def test_a_tenant_can_have_its_own_length_of_trial(billing: Billing) -> None:
     created = tenant_created(trial_days=3, test=True)
 
-    tenant_id = await billing.new_tenant(created)
+    tenant = await billing.create_tenant(created)
 
-    subscription = await billing.subscription(tenant_id)
+    subscription = await billing.subscription(tenant)
     assert instant(subscription) == created.time + timedelta(days=3)
     assert subscription["livemode"] is False
 
 
 async def test_a_redelivered_tenant_changes_nothing(billing: Billing) -> None:
     created = tenant_created()
-    tenant_id = await billing.new_tenant(created)
-    await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60))
-    before = await billing.subscription(tenant_id)
+    tenant = await billing.create_tenant(created)
+    await billing.extend(tenant.id, datetime.now(UTC) + timedelta(days=60))
+    before = await billing.subscription(tenant)
 
     await billing.publish(created, created)
     await _caught_up(billing)
 
-    assert await billing.subscription(tenant_id) == before
-    await billing.events(tenant_id, "trial.started", "trial.extended")
+    assert await billing.subscription(tenant) == before
+    await billing.events(tenant.id, "trial.started", "trial.extended")
 
 
 async def test_the_end_of_a_trial_is_published_once_and_in_time(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
+    tenant = await billing.create_tenant()
     ends_at = datetime.now(UTC) + 3 * SECOND
 
-    answer = await billing.extend(tenant_id, ends_at)
+    answer = await billing.extend(tenant.id, ends_at)
 
     assert answer.status_code == 200, answer.text
-    *_, event = await billing.events(tenant_id, "trial.started", "trial.extended", "trial.expired")
+    *_, event = await billing.events(tenant.id, "trial.started", "trial.extended", "trial.expired")
     assert timedelta() <= event.time - ends_at < SOON
     assert event.data.status == "expired"
-    subscription = await billing.subscription(tenant_id)
+    subscription = await billing.subscription(tenant)
     assert (subscription["status"], subscription["entitled"], subscription["version"]) == ("expired", False, 3)
     assert instant(subscription) == ends_at
 
 
 async def test_entitlement_ends_at_the_instant_without_any_event(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    owner = await billing.person(tenant_id)
+    tenant = await billing.create_tenant()
     ends_at = datetime.now(UTC) + 4 * SECOND
-    await billing.extend(tenant_id, ends_at)
+    await billing.extend(tenant.id, ends_at)
     database = open_database(billing.settings.database_url)
 
     before, after = list[httpx.Response](), list[httpx.Response]()
     async with database.transaction() as session:
         # Workers skip a locked row, so nobody can write that this trial has ended.
         await session.execute(
-            select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id).with_for_update()
+            select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant.id).with_for_update()
         )
         while len(after) < 10:
             asked_at = datetime.now(UTC)
-            answer = await billing.client.get("/v1/billing/subscription", headers=owner)
+            answer = await tenant.owner.get("/v1/billing/subscription")
             answered_at = datetime.now(UTC)
             if answered_at < ends_at:
                 before.append(answer)
@@ -123,23 +116,22 @@ async def test_entitlement_ends_at_the_instant_without_any_event(billing: Billin
     assert {answer.json()["entitled"] for answer in before} == {True}
     assert {answer.json()["entitled"] for answer in after} == {False}
     assert {answer.json()["status"] for answer in after} == {"trialing"}
-    await billing.events(tenant_id, "trial.started", "trial.extended", "trial.expired")
+    await billing.events(tenant.id, "trial.started", "trial.extended", "trial.expired")
 
 
 async def test_an_expired_tenant_reads_its_subscription_and_can_be_extended(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
-    owner = await billing.person(tenant_id)
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
 
     async def expired() -> bool:
-        answer = await billing.client.get("/v1/billing/subscription", headers=owner)
+        answer = await tenant.owner.get("/v1/billing/subscription")
         assert answer.status_code == 200
         return bool(answer.json()["status"] == "expired")
 
     await eventually(expired, what="the trial has expired")
-    answer = await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=1))
+    answer = await billing.extend(tenant.id, datetime.now(UTC) + timedelta(days=1))
 
     assert (answer.json()["status"], answer.json()["entitled"]) == ("trialing", True)
-    permissions = (await billing.client.get("/v1/permissions", headers=owner)).json()
+    permissions = (await tenant.owner.get("/v1/permissions")).json()
     assert permissions["subscription"]["entitled"] is True
 
 
@@ -158,9 +150,9 @@ async def test_an_expired_tenant_reads_its_subscription_and_can_be_extended(bill
     ],
 )
 async def test_an_impossible_end_is_refused_with_its_pointer(billing: Billing, ends_at: object, code: str) -> None:
-    tenant_id = await billing.new_tenant()
+    tenant = await billing.create_tenant()
 
-    answer = await billing.extend(tenant_id, ends_at)
+    answer = await billing.extend(tenant.id, ends_at)
 
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -168,7 +160,7 @@ async def test_an_impossible_end_is_refused_with_its_pointer(billing: Billing, e
     assert error["pointer"] == "/trial_ends_at"
     if code != "datetime_from_date_parsing":
         assert error["code"] == code
-    assert (await billing.subscription(tenant_id))["version"] == 1
+    assert (await billing.subscription(tenant))["version"] == 1
 
 
 async def test_an_unknown_tenant_is_not_found(billing: Billing) -> None:
@@ -179,13 +171,12 @@ async def test_an_unknown_tenant_is_not_found(billing: Billing) -> None:
 
 
 async def test_only_a_platform_key_extends_trials(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    owner = await billing.person(tenant_id)
-    path = f"/v1/billing/tenants/{tenant_id}/trial/extend"
+    tenant = await billing.create_tenant()
+    path = f"/v1/billing/tenants/{tenant.id}/trial/extend"
     body = {"trial_ends_at": "2090-01-01T00:00:00Z"}
 
-    refused = await billing.client.post(path, json=body, headers=owner)
-    unknown = await billing.client.post(path, json=body)
+    refused = await tenant.owner.post(path, body)
+    unknown = await billing.nobody.post(path, body)
 
     assert refused.status_code == 403
     assert refused.json()["required"] == ["platform.billing.write"]
@@ -193,12 +184,12 @@ async def test_only_a_platform_key_extends_trials(billing: Billing) -> None:
 
 
 async def test_the_subscription_is_shown_to_those_who_may_read_billing(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    accountant = await billing.person(tenant_id, kind="staff", permissions=["billing.read"])
-    dispatcher = await billing.person(tenant_id, kind="staff", permissions=["orders", "settings"])
+    tenant = await billing.create_tenant()
+    accountant = await tenant.create_staff("billing.read")
+    dispatcher = await tenant.create_staff("orders", "settings")
 
-    allowed = await billing.client.get("/v1/billing/subscription", headers=accountant)
-    refused = await billing.client.get("/v1/billing/subscription", headers=dispatcher)
+    allowed = await accountant.get("/v1/billing/subscription")
+    refused = await dispatcher.get("/v1/billing/subscription")
 
     assert allowed.status_code == 200
     assert refused.status_code == 403
@@ -206,14 +197,14 @@ async def test_the_subscription_is_shown_to_those_who_may_read_billing(billing: 
 
 
 async def test_a_subscription_has_an_etag_and_checks_it(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    path, headers = "/v1/billing/subscription", billing.operator(tenant_id)
+    tenant = await billing.create_tenant()
+    path, operator = "/v1/billing/subscription", billing.platform(tenant)
     ends_at = datetime.now(UTC) + timedelta(days=30)
 
-    read_first = await billing.client.get(path, headers=headers)
-    unchanged = await billing.client.get(path, headers={**headers, "If-None-Match": read_first.headers["etag"]})
-    changed = await billing.extend(tenant_id, ends_at, **{"If-Match": read_first.headers["etag"]})
-    stale = await billing.extend(tenant_id, ends_at + SECOND, **{"If-Match": read_first.headers["etag"]})
+    read_first = await operator.get(path)
+    unchanged = await operator.get(path, headers={"If-None-Match": read_first.headers["etag"]})
+    changed = await billing.extend(tenant.id, ends_at, headers={"If-Match": read_first.headers["etag"]})
+    stale = await billing.extend(tenant.id, ends_at + SECOND, headers={"If-Match": read_first.headers["etag"]})
 
     assert unchanged.status_code == 304
     assert changed.status_code == 200
@@ -222,13 +213,13 @@ async def test_a_subscription_has_an_etag_and_checks_it(billing: Billing) -> Non
 
 
 async def test_an_extension_is_audited_and_a_repeat_of_it_is_not(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    before = await billing.subscription(tenant_id)
+    tenant = await billing.create_tenant()
+    before = await billing.subscription(tenant)
     ends_at = datetime.now(UTC) + timedelta(days=30)
 
-    first = await billing.extend(tenant_id, ends_at, **{"Idempotency-Key": "extend-once"})
-    repeated = await billing.extend(tenant_id, ends_at, **{"Idempotency-Key": "extend-once"})
-    satisfied = await billing.extend(tenant_id, ends_at)
+    first = await billing.extend(tenant.id, ends_at, headers={"Idempotency-Key": "extend-once"})
+    repeated = await billing.extend(tenant.id, ends_at, headers={"Idempotency-Key": "extend-once"})
+    satisfied = await billing.extend(tenant.id, ends_at)
 
     assert repeated.headers["idempotency-replayed"] == "true"
     assert first.json() == repeated.json() == satisfied.json()
@@ -248,13 +239,13 @@ async def test_an_extension_is_audited_and_a_repeat_of_it_is_not(billing: Billin
 
 async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing) -> None:
     writer = open_database(billing.settings.database_url)
-    async with running(billing.settings):
+    async with serve(Billing, create_app, billing.settings):
         trials = await begin_trials(writer, 30, ends_in=3 * SECOND)
         late: list[timedelta] = []
-        async with consuming(billing.settings) as consumer, asyncio.timeout(60):
+        async with billing.consuming(billing_events.TOPIC) as consumer, asyncio.timeout(60):
             while len(late) < len(trials):
-                event = read(await consumer.getone())
-                if event is not None and event.type == "trial.expired" and event.tenant_id in trials:
+                event = billing.read(await consumer.getone())
+                if event.type == "trial.expired" and event.tenant_id in trials:
                     late.append(event.time - trials[event.tenant_id])
             # More events would be repeats.
             more = await consumer.getmany(timeout_ms=1000)
@@ -262,13 +253,13 @@ async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing)
 
     assert timedelta() <= min(late)
     assert max(late) < SOON
-    again = [read(record) for records in more.values() for record in records]
-    assert not [event for event in again if event is not None and event.tenant_id in trials]
+    again = [billing.read(record) for records in more.values() for record in records]
+    assert not [event for event in again if event.tenant_id in trials]
 
 
 async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant(tenant_created(trial_days=0))
-    await billing.events(tenant_id, "trial.started", "trial.expired")
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    await billing.events(tenant.id, "trial.started", "trial.expired")
 
     exposition = (await billing.client.get("/metrics")).text
 
@@ -290,16 +281,18 @@ async def _caught_up(billing: Billing) -> None:
 
 
 async def test_a_key_that_is_revoked_between_the_decision_and_the_write_extends_nothing(billing: Billing) -> None:
-    tenant_id = await billing.new_tenant()
-    before = await billing.subscription(tenant_id)
-    platform_key = new_api_key(livemode=False)
-    key_id = await billing.issue_platform_key(platform_key)
+    tenant = await billing.create_tenant()
+    before = await billing.subscription(tenant)
+    platform_key = new_api_key(livemode=True)
+    issued = billing.people.key_issued("platform_key", platform_key, scopes=["platform", "billing"])
+    await billing.publish_access(issued)
+    operator = billing.nobody.using({"X-Api-Key": platform_key})
 
     async def extend() -> httpx.Response:
-        headers = {"X-Api-Key": platform_key, "Idempotency-Key": "late"}
-        return await billing.extend(tenant_id, datetime.now(UTC) + timedelta(days=60), **headers)
+        ends_at = datetime.now(UTC) + timedelta(days=60)
+        return await billing.extend(tenant.id, ends_at, operator=operator, headers={"Idempotency-Key": "late"})
 
-    answer = await change_meanwhile(billing.settings.database_url, REVOKE_KEY, key_id, extend)
+    answer = await change_meanwhile(billing.settings.database_url, REVOKE_KEY, issued.subject, extend)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "credential_revoked")
-    assert await billing.subscription(tenant_id) == before
+    assert await billing.subscription(tenant) == before

@@ -22,10 +22,12 @@ from shared.api import ANY_VERSION
 from shared.audit import Actor, Origin
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.harness.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, open_database, published, tenant_created
+from tests.harness.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, published
 from tests.harness.forks import Forker, start
+from tests.harness.people import tenant_created
 from tests.harness.schema_drift import drift
-from tests.harness.suite import eventually
+from tests.harness.serving import open_database
+from tests.harness.waiting import eventually
 
 SECOND = timedelta(seconds=1)
 LONG_SECONDS = 60.0

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.harness.forks import Forker
-from tests.harness.stack import BackingStack
-from tests.harness.suite import CHEAP_HASHES, Suite, Tenant, new_prefix
+from tests.harness.people import Tenant
+from tests.harness.stack import BackingStack, new_prefix
+from tests.harness.suite import CHEAP_HASHES, Suite
 
 
 @pytest.fixture(scope="package")
@@ -23,4 +24,4 @@ async def suite(
 
 @pytest.fixture
 async def tenant(suite: Suite) -> Tenant:
-    return await suite.new_tenant()
+    return await suite.create_tenant()

@@ -16,7 +16,8 @@ import pytest
 
 from tests.harness.effort import FACTOR, SEED
 from tests.harness.forks import Forker, forking, start
-from tests.harness.suite import Suite, Tenant
+from tests.harness.people import Tenant
+from tests.harness.suite import Suite
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 6 * FACTOR
@@ -170,7 +171,9 @@ async def test_jobs_keeps_to_its_document(
     merchant = await tenant.create_merchant()
     platform = {**suite.platform.headers, "X-Tenant-Id": tenant.id}
 
-    await fuzz(suite.urls["jobs"], (await merchant.api()).headers if who == "merchant" else platform, tmp_path, fuzzers)
+    await fuzz(
+        suite.urls["jobs"], (await merchant.reveal()).headers if who == "merchant" else platform, tmp_path, fuzzers
+    )
 
 
 async def test_jobs_keeps_to_its_document_in_chains_of_requests(
@@ -179,7 +182,7 @@ async def test_jobs_keeps_to_its_document_in_chains_of_requests(
     merchant = await tenant.create_merchant()
     ids = {"loc": tenant.default_location, "mer": merchant.id}
 
-    for headers in ((await merchant.api()).headers, {**suite.platform.headers, "X-Tenant-Id": tenant.id}):
+    for headers in ((await merchant.reveal()).headers, {**suite.platform.headers, "X-Tenant-Id": tenant.id}):
         await fuzz(suite.urls["jobs"], headers, tmp_path, fuzzers, phases="stateful", mode="positive", ids=ids)
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import asyncpg
 
 from deploy.devstack.processes import LOOPBACK, free_ports
+from tests.harness.bodies import PASSWORD
 from tests.harness.forks import Forker
-from tests.harness.suite import CHEAP_HASHES, PASSWORD, Process, Suite, Tenant
+from tests.harness.people import Tenant
+from tests.harness.suite import CHEAP_HASHES, Process, Suite
 
 USUAL = "$argon2id$v=19$m=65536,t=3,p=4$"
 

@@ -4,15 +4,18 @@ import asyncio
 import base64
 from datetime import UTC, datetime
 
-from tests.harness.suite import SERVICES, Api, Suite, Tenant, basic, eventually, job
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api, basic
+from tests.harness.people import Tenant
+from tests.harness.suite import SERVICES, Suite
+from tests.harness.waiting import eventually
 
 
 async def test_a_level_1_merchant_is_refused_api_access(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant(level=1, api_access=False)
 
-    granted = await tenant.owner.post("identity", f"/v1/merchants/{merchant.id}/api-access")
-    created = await tenant.owner.post(
-        "identity",
+    granted = await tenant.owner.at("identity").post(f"/v1/merchants/{merchant.id}/api-access")
+    created = await tenant.owner.at("identity").post(
         "/v1/merchants",
         {
             "business_name": "Level one",
@@ -34,7 +37,7 @@ async def test_the_toggle_works_on_create_and_on_update(tenant: Tenant) -> None:
     with_access = await tenant.create_merchant(api_access=True)
     without = await tenant.create_merchant(api_access=False)
 
-    updated = await tenant.owner.request("identity", "PATCH", f"/v1/merchants/{without.id}", json={"api_access": True})
+    updated = await tenant.owner.at("identity").patch(f"/v1/merchants/{without.id}", {"api_access": True})
 
     assert with_access.document["api_account_id"].startswith("acct_")
     assert without.document["api_account_id"] is None
@@ -44,11 +47,11 @@ async def test_the_toggle_works_on_create_and_on_update(tenant: Tenant) -> None:
 
 async def test_leaving_level_2_ends_access_and_coming_back_does_not_restore_it(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    api = await merchant.api()
+    api = await merchant.reveal()
 
     path = f"/v1/merchants/{merchant.id}"
-    left = await tenant.owner.request("identity", "PATCH", path, json={"level": 1})
-    back = await tenant.owner.request("identity", "PATCH", path, json={"level": 2})
+    left = await tenant.owner.at("identity").patch(path, {"level": 1})
+    back = await tenant.owner.at("identity").patch(path, {"level": 2})
 
     assert left.json()["api_access"] is False
     assert back.json()["api_access"] is False
@@ -58,23 +61,23 @@ async def test_leaving_level_2_ends_access_and_coming_back_does_not_restore_it(t
 async def test_an_administrator_sees_account_ids_and_never_a_key(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
     await tenant.create_merchant(api_access=False)
-    pair = await merchant.pair()
+    await merchant.reveal()
 
-    accounts = await tenant.owner.get("identity", "/v1/api-settings/accounts")
-    merchants = await tenant.owner.get("identity", "/v1/merchants")
+    accounts = await tenant.owner.at("identity").get("/v1/api-settings/accounts")
+    merchants = await tenant.owner.at("identity").get("/v1/merchants")
 
-    assert [one["api_account_id"] for one in accounts.json()["data"]] == [pair["api_account_id"]]
+    assert [one["api_account_id"] for one in accounts.json()["data"]] == [merchant.account_id]
     for answer in (accounts, merchants):
-        assert pair["api_auth_key"] not in answer.text
+        assert merchant.key not in answer.text
         assert "wbk_" not in answer.text
 
 
 async def test_deactivating_in_api_settings_is_in_force_in_every_service(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    api = await merchant.api()
-    account_id = (await api.get("jobs", "/v1/auth/test")).json()["api_account_id"]
+    api = await merchant.reveal()
+    account_id = (await api.at("jobs").get("/v1/auth/test")).json()["api_account_id"]
 
-    answer = await tenant.owner.post("identity", f"/v1/api-settings/accounts/{account_id}/deactivate")
+    answer = await tenant.owner.at("identity").post(f"/v1/api-settings/accounts/{account_id}/deactivate")
 
     assert answer.status_code in (200, 204)
     await refused_everywhere(api, 403)
@@ -82,25 +85,25 @@ async def test_deactivating_in_api_settings_is_in_force_in_every_service(tenant:
 
 async def test_revoking_from_the_merchant_is_the_same_operation(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    api = await merchant.api()
-    assert (await api.get("jobs", "/v1/jobs")).status_code == 200
+    api = await merchant.reveal()
+    assert (await api.at("jobs").get("/v1/jobs")).status_code == 200
 
-    answer = await tenant.owner.request("identity", "DELETE", f"/v1/merchants/{merchant.id}/api-access")
+    answer = await tenant.owner.at("identity").delete(f"/v1/merchants/{merchant.id}/api-access")
 
     assert answer.status_code == 204
     await refused_everywhere(api, 403)
-    listed = await tenant.owner.get("identity", "/v1/api-settings/accounts")
+    listed = await tenant.owner.at("identity").get("/v1/api-settings/accounts")
     assert listed.json()["data"] == []
 
 
 async def test_a_new_grant_makes_a_new_key_and_the_old_one_stays_closed(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    first = await merchant.api()
+    first = await merchant.reveal()
     path = f"/v1/merchants/{merchant.id}/api-access"
-    await tenant.owner.request("identity", "DELETE", path)
-    await tenant.owner.made("identity", path)
+    await tenant.owner.at("identity").delete(path)
+    await tenant.owner.at("identity").create(path)
 
-    second = await merchant.api()
+    second = await merchant.reveal()
 
     assert second.headers != first.headers
     await refused_everywhere(first, 401)
@@ -108,64 +111,64 @@ async def test_a_new_grant_makes_a_new_key_and_the_old_one_stays_closed(tenant: 
 
 async def test_a_merchant_retrieves_its_pair_and_uses_it(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    api = await merchant.api()
+    api = await merchant.reveal()
 
-    created = await api.post("jobs", "/v1/jobs", job())
-    read = await api.get("jobs", f"/v1/jobs/{created.json()['id']}")
-    listed = await api.get("jobs", "/v1/jobs")
+    created = await api.at("jobs").post("/v1/jobs", smallest_job())
+    read = await api.at("jobs").get(f"/v1/jobs/{created.json()['id']}")
+    listed = await api.at("jobs").get("/v1/jobs")
 
     assert created.status_code == 201
     assert read.json()["merchant_id"] == merchant.id
     assert [one["id"] for one in listed.json()["data"]] == [created.json()["id"]]
 
 
-async def test_a_merchant_and_its_administrator_see_when_its_pair_was_last_used_in_another_service(
+async def test_a_merchant_and_its_administrator_see_when_its_credentials_were_last_used_in_another_service(
     tenant: Tenant,
 ) -> None:
     merchant = await tenant.create_merchant()
-    session, api = await merchant.session(), await merchant.api(settled=False)
+    session, api = await merchant.session(), await merchant.reveal(settled=False)
     path = "/v1/api-settings"
-    unused = (await session.get("identity", path)).json()["last_used_at"]
+    unused = (await session.at("identity").get(path)).json()["last_used_at"]
     before = datetime.now(UTC)
 
     await api.settled("jobs")
-    assert (await api.post("jobs", "/v1/jobs", job())).status_code == 201
+    assert (await api.at("jobs").post("/v1/jobs", smallest_job())).status_code == 201
 
     async def used_at() -> str | None:
-        found: str | None = (await session.get("identity", path)).json()["last_used_at"]
+        found: str | None = (await session.at("identity").get(path)).json()["last_used_at"]
         return found
 
     seen = await eventually(used_at, what="the use in jobs is seen in identity")
     assert unused is None
     assert before <= datetime.fromisoformat(seen) <= datetime.now(UTC)
-    (account,) = (await tenant.owner.get("identity", "/v1/api-settings/accounts")).json()["data"]
+    (account,) = (await tenant.owner.at("identity").get("/v1/api-settings/accounts")).json()["data"]
     assert account["last_used_at"] is not None
 
 
 async def test_a_merchant_sees_only_its_own_jobs(tenant: Tenant) -> None:
-    ours = await (await tenant.create_merchant()).api()
-    theirs = await (await tenant.create_merchant()).api()
-    made = (await ours.post("jobs", "/v1/jobs", job())).json()
+    ours = await (await tenant.create_merchant()).reveal()
+    theirs = await (await tenant.create_merchant()).reveal()
+    made = (await ours.at("jobs").post("/v1/jobs", smallest_job())).json()
 
-    assert (await theirs.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 404
-    assert (await theirs.get("jobs", "/v1/jobs")).json()["data"] == []
-    assert (await tenant.owner.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 200
+    assert (await theirs.at("jobs").get(f"/v1/jobs/{made['id']}")).status_code == 404
+    assert (await theirs.at("jobs").get("/v1/jobs")).json()["data"] == []
+    assert (await tenant.owner.at("jobs").get(f"/v1/jobs/{made['id']}")).status_code == 200
 
 
 async def test_another_tenants_rows_do_not_exist(suite: Suite, tenant: Tenant) -> None:
-    stranger = await suite.new_tenant()
+    stranger = await suite.create_tenant()
     merchant = await tenant.create_merchant()
-    made = (await (await merchant.api()).post("jobs", "/v1/jobs", job())).json()
+    made = (await (await merchant.reveal()).at("jobs").post("/v1/jobs", smallest_job())).json()
 
-    assert (await stranger.owner.get("jobs", f"/v1/jobs/{made['id']}")).status_code == 404
-    assert (await stranger.owner.get("identity", f"/v1/merchants/{merchant.id}")).status_code == 404
-    location = await stranger.owner.get("identity", f"/v1/locations/{tenant.default_location}")
+    assert (await stranger.owner.at("jobs").get(f"/v1/jobs/{made['id']}")).status_code == 404
+    assert (await stranger.owner.at("identity").get(f"/v1/merchants/{merchant.id}")).status_code == 404
+    location = await stranger.owner.at("identity").get(f"/v1/locations/{tenant.default_location}")
     assert location.status_code == 404
 
 
 async def test_a_merchants_credentials_open_only_the_routes_marked_for_them(suite: Suite, tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    pair, session = await merchant.api(), await (await merchant.session()).settled()
+    integration, session = await merchant.reveal(), await (await merchant.session()).settled()
     tried = 0
 
     for service in SERVICES:
@@ -174,11 +177,11 @@ async def test_a_merchants_credentials_open_only_the_routes_marked_for_them(suit
             for method, operation in operations.items():
                 if operation["x-access"] == "public":
                     continue
-                for api, kind in ((pair, "pair"), (session, "merchant_session")):
+                for api, kind in ((integration, "pair"), (session, "merchant_session")):
                     if kind in operation["x-admits"]:
                         continue
                     filled = path.replace("{", "").replace("}", "")
-                    answer = await api.request(service, method.upper(), filled)
+                    answer = await api.at(service).request(method.upper(), filled)
                     tried += 1
                     assert answer.status_code == 403, f"{kind} on {method} {path}: {answer.status_code}"
                     assert answer.json()["code"] == "credential_not_admitted"
@@ -190,14 +193,15 @@ async def test_a_merchant_cannot_manage_webhooks_in_any_way(tenant: Tenant) -> N
     merchant = await tenant.create_merchant()
     body = {"url": "https://example.com/hook", "event_types": ["*"], "location_ids": "*"}
 
-    for api in (await merchant.api(), await (await merchant.session()).settled()):
-        assert (await api.post("webhooks", "/v1/webhook-endpoints", body)).status_code == 403
-        assert (await api.get("webhooks", "/v1/webhook-endpoints")).status_code == 403
-        assert (await api.get("webhooks", "/v1/deliveries")).status_code == 403
+    for api in (await merchant.reveal(), await (await merchant.session()).settled()):
+        assert (await api.at("webhooks").post("/v1/webhook-endpoints", body)).status_code == 403
+        assert (await api.at("webhooks").get("/v1/webhook-endpoints")).status_code == 403
+        assert (await api.at("webhooks").get("/v1/deliveries")).status_code == 403
 
 
 async def test_garbage_credentials_are_401_everywhere(suite: Suite, tenant: Tenant) -> None:
-    pair = await (await tenant.create_merchant()).pair()
+    merchant = await tenant.create_merchant()
+    await merchant.reveal()
     wrong = [
         {},
         {"Authorization": "Basic"},
@@ -207,16 +211,16 @@ async def test_garbage_credentials_are_401_everywhere(suite: Suite, tenant: Tena
         {"Authorization": "Bearer a.b.c"},
         {"Authorization": "Digest username=x"},
         {"X-Api-Key": "wbk_live_short"},
-        {"X-Api-Key": pair["api_auth_key"]},
-        basic(pair["api_account_id"], pair["api_auth_key"][:-1] + ("x" if pair["api_auth_key"][-1] != "x" else "y")),
-        basic(pair["api_account_id"], ""),
-        basic("acct_unknown", pair["api_auth_key"]),
-        {**basic(**pair), "X-Api-Key": "wbk_live_short"},
+        {"X-Api-Key": merchant.key},
+        basic(merchant.account_id, merchant.key[:-1] + ("x" if merchant.key[-1] != "x" else "y")),
+        basic(merchant.account_id, ""),
+        basic("acct_unknown", merchant.key),
+        {**merchant.api.headers, "X-Api-Key": "wbk_live_short"},
     ]
 
     for headers in wrong:
         for service in SERVICES:
-            answer = await Api(suite, headers).get(service, "/v1/permissions")
+            answer = await suite.nobody.using(headers).at(service).get("/v1/permissions")
             assert answer.status_code == 401, f"{service} {headers}: {answer.status_code}"
             assert answer.headers["content-type"] == "application/problem+json"
             assert "www-authenticate" in answer.headers
@@ -225,7 +229,7 @@ async def test_garbage_credentials_are_401_everywhere(suite: Suite, tenant: Tena
 async def test_log_out_cuts_the_running_token_in_every_service(tenant: Tenant) -> None:
     session = await (await (await tenant.create_merchant()).session()).settled()
 
-    answer = await session.request("identity", "DELETE", "/v1/sessions/current")
+    answer = await session.at("identity").delete("/v1/sessions/current")
 
     assert answer.status_code == 204
     await refused_everywhere(session, 401, path="/v1/auth/test")
@@ -235,7 +239,7 @@ async def refused_everywhere(api: Api, status: int, path: str = "/v1/permissions
     """Within a bound, every service answers this caller with this status."""
 
     async def refused(service: str) -> bool:
-        return (await api.get(service, path)).status_code == status
+        return (await api.at(service).get(path)).status_code == status
 
     await asyncio.gather(
         *(eventually(lambda s=service: refused(s), what=f"{service} answers {status}") for service in SERVICES)  # type: ignore[misc]

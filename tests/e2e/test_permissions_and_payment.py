@@ -3,7 +3,10 @@
 import signal
 from datetime import UTC, datetime, timedelta
 
-from tests.harness.suite import SERVICES, Api, Suite, Tenant, eventually, job
+from tests.harness.bodies import smallest_job
+from tests.harness.people import Tenant
+from tests.harness.suite import SERVICES, Suite
+from tests.harness.waiting import eventually
 
 SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}
 
@@ -12,64 +15,62 @@ async def test_a_staff_member_without_orders_is_refused_jobs(tenant: Tenant) -> 
     without = await tenant.create_staff("home", "appearance", "settings", "reports")
     with_orders = await tenant.create_staff("orders")
 
-    refused = await without.get("jobs", "/v1/jobs")
+    refused = await without.at("jobs").get("/v1/jobs")
 
     assert refused.status_code == 403
     assert refused.json()["required"] == ["orders.jobs.read"]
-    assert (await with_orders.get("jobs", "/v1/jobs")).status_code == 200
+    assert (await with_orders.at("jobs").get("/v1/jobs")).status_code == 200
 
 
 async def test_a_change_of_permissions_reaches_jobs(tenant: Tenant) -> None:
     staff = await tenant.create_staff("orders")
-    staff_id = (await staff.get("identity", "/v1/auth/test")).json()["subject_id"]
+    staff_id = (await staff.at("identity").get("/v1/auth/test")).json()["subject_id"]
 
-    changed = await tenant.owner.request(
-        "identity", "PUT", f"/v1/staff/{staff_id}/permissions", json={"permissions": ["reports"]}
-    )
+    changed = await tenant.owner.at("identity").put(f"/v1/staff/{staff_id}/permissions", {"permissions": ["reports"]})
 
     assert changed.status_code == 200
 
     async def refused() -> bool:
-        return (await staff.get("jobs", "/v1/jobs")).status_code in (401, 403)
+        return (await staff.at("jobs").get("/v1/jobs")).status_code in (401, 403)
 
     await eventually(refused, what="jobs refuses the staff member")
 
 
-async def test_anybody_can_ask_for_their_permissions(suite: Suite, tenant: Tenant) -> None:
+async def test_anybody_can_ask_for_their_permissions(tenant: Tenant) -> None:
     staff = await tenant.create_staff("reports")
-    merchant = await (await tenant.create_merchant()).api()
+    merchant = await (await tenant.create_merchant()).reveal()
 
     for service in SERVICES:
-        owner = (await tenant.owner.get(service, "/v1/permissions")).json()
+        owner = (await tenant.owner.at(service).get("/v1/permissions")).json()
         assert owner["is_owner"] is True
         assert set(owner["permissions"]) == SECTIONS
         assert all(owner["permissions"].values())
         assert owner["subscription"]["status"] == "trialing"
-        assert (await staff.get(service, "/v1/permissions")).json()["permissions"]["reports"] is True
-        assert (await staff.get(service, "/v1/permissions")).json()["permissions"]["orders"] is False
-        own = (await merchant.get(service, "/v1/permissions")).json()
+        assert (await staff.at(service).get("/v1/permissions")).json()["permissions"]["reports"] is True
+        assert (await staff.at(service).get("/v1/permissions")).json()["permissions"]["orders"] is False
+        own = (await merchant.at(service).get("/v1/permissions")).json()
         assert (own["principal"], own["row_scope"], own["api_access"]) == ("merchant", "own", True)
         assert "orders.jobs.write" in own["scopes"]
 
 
 async def test_the_owner_cannot_be_reduced(tenant: Tenant) -> None:
-    owner_id = (await tenant.owner.get("identity", "/v1/auth/test")).json()["subject_id"]
+    owner_id = (await tenant.owner.at("identity").get("/v1/auth/test")).json()["subject_id"]
     staff = await tenant.create_staff("settings")
 
-    answer = await staff.request("identity", "PUT", f"/v1/staff/{owner_id}/permissions", json={"permissions": []})
+    answer = await staff.at("identity").put(f"/v1/staff/{owner_id}/permissions", {"permissions": []})
 
     assert answer.status_code in (403, 404, 409)
-    assert (await tenant.owner.get("jobs", "/v1/permissions")).json()["is_owner"] is True
+    assert (await tenant.owner.at("jobs").get("/v1/permissions")).json()["is_owner"] is True
 
 
 async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) -> None:
-    tenant = await suite.new_tenant()
-    merchant = await (await tenant.create_merchant()).api()
+    tenant = await suite.create_tenant()
+    merchant = await (await tenant.create_merchant()).reveal()
     end = datetime.now(UTC) + timedelta(seconds=6)
-    await tenant.end_trial_at(end.isoformat())
+    await tenant.end_trial_at(end)
 
     async def known() -> bool:
-        answer = (await merchant.get("jobs", "/v1/permissions")).json()
+        answer = (await merchant.at("jobs").get("/v1/permissions")).json()
         return datetime.fromisoformat(answer["subscription"]["trial_ends_at"]) == end
 
     await eventually(known, what="jobs knows the new end of the trial")
@@ -81,7 +82,7 @@ async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) ->
         before, after = list[int](), list[int]()
         while len(after) < 10:
             asked = datetime.now(UTC)
-            status = (await merchant.get("jobs", "/v1/jobs")).status_code
+            status = (await merchant.at("jobs").get("/v1/jobs")).status_code
             answered = datetime.now(UTC)
             if answered < end:
                 before.append(status)
@@ -89,15 +90,15 @@ async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) ->
                 after.append(status)
         assert set(before) == {200}
         assert set(after) == {402}
-        assert (await merchant.post("jobs", "/v1/jobs", job())).status_code == 402
+        assert (await merchant.at("jobs").post("/v1/jobs", smallest_job())).status_code == 402
     finally:
         billing.send_signal(signal.SIGCONT)
 
 
 async def test_what_stays_open_after_the_trial(suite: Suite) -> None:
-    tenant = await suite.new_tenant()
+    tenant = await suite.create_tenant()
     merchant = await tenant.create_merchant()
-    await ended(suite, tenant)
+    await ended(tenant)
 
     for service, path in (
         *((service, "/v1/permissions") for service in SERVICES),
@@ -105,73 +106,73 @@ async def test_what_stays_open_after_the_trial(suite: Suite) -> None:
         ("identity", "/v1/tenant"),
         ("billing", "/v1/billing/subscription"),
     ):
-        answer = await tenant.owner.get(service, path)
+        answer = await tenant.owner.at(service).get(path)
         assert answer.status_code == 200, f"{path}: {answer.status_code}"
     for service, path in (
         ("jobs", "/v1/jobs"),
         ("webhooks", "/v1/webhook-endpoints"),
         ("identity", "/v1/merchants"),
     ):
-        answer = await tenant.owner.get(service, path)
+        answer = await tenant.owner.at(service).get(path)
         assert answer.status_code == 402
         assert answer.json()["code"] == "subscription_required"
-    revoked = await tenant.owner.request("identity", "DELETE", f"/v1/merchants/{merchant.id}/api-access")
+    revoked = await tenant.owner.at("identity").delete(f"/v1/merchants/{merchant.id}/api-access")
     assert revoked.status_code == 204
 
 
 async def test_an_extended_trial_opens_the_api_again(suite: Suite) -> None:
-    tenant = await suite.new_tenant()
-    await ended(suite, tenant)
+    tenant = await suite.create_tenant()
+    await ended(tenant)
 
-    await tenant.end_trial_at((datetime.now(UTC) + timedelta(days=1)).isoformat())
+    await tenant.end_trial_at(datetime.now(UTC) + timedelta(days=1))
 
     async def open_again() -> bool:
-        return (await tenant.owner.get("jobs", "/v1/jobs")).status_code == 200
+        return (await tenant.owner.at("jobs").get("/v1/jobs")).status_code == 200
 
     await eventually(open_again, what="jobs lets the owner in again")
 
 
 async def test_a_suspended_tenant_is_refused_before_payment_is_asked_for(suite: Suite) -> None:
-    tenant = await suite.new_tenant()
-    await ended(suite, tenant)
+    tenant = await suite.create_tenant()
+    await ended(tenant)
 
-    await suite.platform.made("identity", f"/v1/tenants/{tenant.id}/suspend")
+    await suite.platform.at("identity").create(f"/v1/tenants/{tenant.id}/suspend")
 
     async def suspended() -> bool:
-        answer = await tenant.owner.get("jobs", "/v1/jobs")
+        answer = await tenant.owner.at("jobs").get("/v1/jobs")
         return answer.status_code == 403 and answer.json()["code"] == "tenant_suspended"
 
     await eventually(suspended, what="jobs knows of the suspension")
 
 
 async def test_a_platform_key_works_in_the_tenant_that_it_names(suite: Suite, tenant: Tenant) -> None:
-    named = Api(suite, {**suite.platform.headers, "X-Tenant-Id": tenant.id})
-    by_name = Api(suite, {**suite.platform.headers, "X-Tenant-Name": tenant.name})
-    nobody = Api(suite, {**suite.platform.headers, "X-Tenant-Name": "no such tenant"})
+    named = suite.nobody.using({**suite.platform.headers, "X-Tenant-Id": tenant.id})
+    by_name = suite.nobody.using({**suite.platform.headers, "X-Tenant-Name": tenant.name})
+    nobody = suite.nobody.using({**suite.platform.headers, "X-Tenant-Name": "no such tenant"})
 
     for api in (named, by_name):
-        assert (await api.get("jobs", "/v1/jobs")).status_code == 200
-    assert (await nobody.get("jobs", "/v1/jobs")).status_code == 404
-    assert (await suite.platform.get("jobs", "/v1/jobs")).status_code == 400
+        assert (await api.at("jobs").get("/v1/jobs")).status_code == 200
+    assert (await nobody.at("jobs").get("/v1/jobs")).status_code == 404
+    assert (await suite.platform.at("jobs").get("/v1/jobs")).status_code == 400
 
 
 async def test_a_user_key_can_only_narrow(suite: Suite, tenant: Tenant) -> None:
-    made = await tenant.owner.made(
-        "identity", "/v1/api-keys", {"name": "reports only", "scopes": ["reports"], "livemode": False}
+    made = await tenant.owner.at("identity").create(
+        "/v1/api-keys", {"name": "reports only", "scopes": ["reports"], "livemode": False}
     )
-    key = await Api(suite, {"X-Api-Key": made["api_key"]}).settled()
+    key = await suite.nobody.using({"X-Api-Key": made["api_key"]}).settled()
 
-    assert (await key.get("jobs", "/v1/jobs")).status_code == 403
-    assert (await key.get("jobs", "/v1/permissions")).json()["permissions"]["reports"] is True
+    assert (await key.at("jobs").get("/v1/jobs")).status_code == 403
+    assert (await key.at("jobs").get("/v1/permissions")).json()["permissions"]["reports"] is True
 
 
-async def ended(suite: Suite, tenant: Tenant) -> None:
+async def ended(tenant: Tenant) -> None:
     """End the tenant's trial and wait until every service says so."""
-    await tenant.end_trial_at((datetime.now(UTC) + timedelta(seconds=3)).isoformat())
+    await tenant.end_trial_at(datetime.now(UTC) + timedelta(seconds=3))
     for service in SERVICES:
 
         async def over(service: str = service) -> bool:
-            answer = (await tenant.owner.get(service, "/v1/permissions")).json()
+            answer = (await tenant.owner.at(service).get("/v1/permissions")).json()
             return answer["subscription"]["entitled"] is False
 
         await eventually(over, what=f"{service} sees the end of the trial")

@@ -10,9 +10,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver
 from tests.harness.stack import BackingStack
-from tests.harness.suite import SERVICES, Api, Suite, Tenant, eventually, job
+from tests.harness.suite import SERVICES, Suite
+from tests.harness.waiting import eventually
 
 DOWN_SECONDS = 1.0
 WRITERS = 8
@@ -54,8 +58,8 @@ class Acknowledged:
             key = secrets.token_hex(12)
             while True:
                 try:
-                    body = job(reference_id=f"{key}-{number}")
-                    answer = await api.post("jobs", "/v1/jobs", body, headers={"Idempotency-Key": key})
+                    body = smallest_job(reference_id=f"{key}-{number}")
+                    answer = await api.at("jobs").post("/v1/jobs", body, headers={"Idempotency-Key": key})
                 except httpx.TransportError as error:
                     self.refusals[type(error).__name__] += 1
                 else:
@@ -103,9 +107,9 @@ def has_delivered(receiver: Receiver, jobs: set[str]) -> Callable[[], bool]:
 
 
 async def working_tenant(suite: Suite, receiver: Receiver) -> tuple[Tenant, Api]:
-    tenant = await suite.new_tenant()
+    tenant = await suite.create_tenant()
     await tenant.create_endpoint(receiver.url("/all"))
-    return tenant, await (await tenant.create_merchant()).api()
+    return tenant, await (await tenant.create_merchant()).reveal()
 
 
 @pytest.mark.parametrize("victim", [*SERVICES, "kafka", "postgres"])

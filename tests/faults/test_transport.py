@@ -15,7 +15,8 @@ from shared.messaging.relay import Relay
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import Noted, eventually, new_topic, note, noted_on, plumbed_database, running
+from tests.harness.transport import Noted, new_topic, note, noted_on, running, shared_database
+from tests.harness.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240, func_only=True)]
 
@@ -25,7 +26,7 @@ KEYS = 20
 
 @pytest.fixture
 async def database(fragile: BackingStack) -> AsyncIterator[Database]:
-    async with plumbed_database(fragile) as database:
+    async with shared_database(fragile) as database:
         async with database.transaction() as session:
             await session.execute(text("CREATE TABLE handled (place bigint GENERATED ALWAYS AS IDENTITY, note text)"))
         yield database

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 
 SUSPEND_TENANT = "UPDATE access_tenants SET status = 'suspended' WHERE tenant_id = $1"
 END_SUBSCRIPTION = "UPDATE access_entitlements SET status = 'expired' WHERE tenant_id = $1"

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from jobs.search_index import tokens
 from shared.events.jobs import ActionState, JobState
 from shared.ids import new_id, to_uuid
-from tests.harness.jobs import Jobs, Merchant
+from tests.harness.jobs import Jobs
+from tests.harness.people import Merchant
 
 CHUNK_ROWS = 2_000
 
@@ -49,7 +50,7 @@ Vary = Callable[[int, datetime], Mapping[str, Any]]
 
 async def copy_job(service: Jobs, merchant: Merchant, original: Mapping[str, Any], count: int, vary: Vary) -> None:
     """Create a job with one action through the API, then insert `count` copies of it by SQL."""
-    created = await merchant.api.create(original)
+    created = await merchant.api.create_job(original)
     job = JobState.model_validate({name: value for name, value in created.items() if name != "allowed_transitions"})
     async with _without_gin_indexes(service):
         for first in range(0, count, CHUNK_ROWS):

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from tests.harness.jobs import Api
-from tests.harness.suite import eventually
+from tests.harness.client import Api, document
+from tests.harness.waiting import eventually
 
 CSV = {"Content-Type": "text/csv"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -27,18 +27,15 @@ async def send(api: Api, content: Any, *, csv: bool = False, **options: Any) -> 
 
 async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
     """The import of a file that the service accepted."""
-    answer = await send(api, content, **options)
-    assert answer.status_code == 202, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
+    return document(await send(api, content, **options), 202)
 
 
 async def ended(api: Api, import_id: str, *, seconds: float = 60) -> dict[str, Any]:
     """The import, after it has ended."""
 
     async def over() -> dict[str, Any] | None:
-        document: dict[str, Any] = (await api.get(f"/v1/jobs/imports/{import_id}")).json()
-        return document if document["status"] in ENDED else None
+        found = await api.read(f"/v1/jobs/imports/{import_id}")
+        return found if found["status"] in ENDED else None
 
     return await eventually(over, seconds=seconds, what="the import has ended")
 
@@ -50,7 +47,6 @@ async def imported(api: Api, content: Any, **options: Any) -> dict[str, Any]:
 
 async def errors(api: Api, import_id: str) -> list[dict[str, Any]]:
     """The first page of an import's errors."""
-    answer = await api.get(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["data"]
+    page = await api.read(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
+    found: list[dict[str, Any]] = page["data"]
     return found

@@ -5,7 +5,10 @@ from typing import Any
 
 import httpx
 
-from tests.harness.jobs import Api, Merchant, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api, document
+from tests.harness.jobs import Tenant
+from tests.harness.people import Merchant
 
 COMMANDS = ("accept", "assign", "start", "complete", "fail", "report-damage", "resolve", "cancel")
 STATUSES = (
@@ -65,10 +68,10 @@ class JobActors:
 
     async def order(self, *, review: bool = False, **more: Any) -> dict[str, Any]:
         """A new job with one action of two units; with `review` it is created by the merchant and waits in `staging`."""
-        body = smallest(**{"actions": [{"quantity": 2}], **more})
+        body = smallest_job(**{"actions": [{"quantity": 2}], **more})
         if review:
-            return await self.merchant.api.create(body)
-        return await self.dispatch.create({**body, "merchant_id": self.merchant.id})
+            return await self.merchant.api.create_job(body)
+        return await self.dispatch.create_job({**body, "merchant_id": self.merchant.id})
 
     async def job(self, status: str, **more: Any) -> dict[str, Any]:
         """A job in this status."""
@@ -77,8 +80,7 @@ class JobActors:
             if step == "half":
                 await self.record_outcome(job, completed=1, incomplete=1)
             else:
-                answer = await self.command(job, step)
-                assert answer.status_code == 200, answer.text
+                document(await self.command(job, step))
         job = await self.read(job)
         assert job["status"] == status
         return job
@@ -92,27 +94,19 @@ class JobActors:
     async def record_outcome(self, job: dict[str, Any], place: int = 0, **outcome: Any) -> dict[str, Any]:
         """Record the outcome of one of the job's actions."""
         path = f"/v1/jobs/{job['id']}/actions/{job['actions'][place]['id']}/outcome"
-        answer = await self.dispatch.post(path, outcome)
-        assert answer.status_code == 200, answer.text
-        document: dict[str, Any] = answer.json()
-        return document
+        return document(await self.dispatch.post(path, outcome))
 
     async def read(self, job: dict[str, Any]) -> dict[str, Any]:
         """The job as it is now."""
-        answer = await self.dispatch.get(f"/v1/jobs/{job['id']}")
-        assert answer.status_code == 200, answer.text
-        document: dict[str, Any] = answer.json()
-        return document
+        return await self.dispatch.read(f"/v1/jobs/{job['id']}")
 
     async def history(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """The job's history, oldest first."""
-        answer = await self.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=200")
-        assert answer.status_code == 200, answer.text
-        document: list[dict[str, Any]] = answer.json()["data"]
-        return document
+        found: list[dict[str, Any]] = (await self.dispatch.read(f"/v1/jobs/{job['id']}/events?limit=200"))["data"]
+        return found
 
 
 async def job_actors(tenant: Tenant) -> JobActors:
     """The actors of this tenant; merchants' jobs wait for review."""
-    await tenant.enable_job_review()
-    return JobActors(tenant, await tenant.merchant(), await tenant.user(permissions=["orders"]))
+    await tenant.update(job_review=True)
+    return JobActors(tenant, await tenant.create_merchant(), await tenant.create_user(permissions=["orders"]))

@@ -4,6 +4,7 @@ Each is started when it is first asked for, so that tests of one service's rules
 (pytest-xdist) share one of each: see `tests.harness.lending`.
 """
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -18,8 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 from deploy.devstack import broker, postgres
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, free_ports, last_lines, wait_until
+from shared.messaging import topics
 from shared.postgres.migrations import migrate
 
+TOPICS_FILE = Path(__file__).parents[2] / "deploy/kafka/topics.yaml"
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.2.0"
 RESTART_TIMEOUT_SECONDS = 100.0
@@ -251,17 +254,17 @@ class PrivateProcess:
         self._program = program
         self._log_file = log_file
         self._ready = ready
-        self._leash: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and return when it answers; nothing happens while it runs."""
         if find(self._program.pid_file) is not None:
             return
-        leash = Path(__file__).with_name("leash.py")
+        guard = Path(__file__).with_name("child_guard.py")
         launch = self._program.launch_command
         with self._log_file.open("ab") as log:
-            self._leash = subprocess.Popen(
-                [*launch[:2], str(leash), str(int(self._program.stop_signal)), *launch],
+            self._guard = subprocess.Popen(
+                [*launch[:2], str(guard), str(int(self._program.stop_signal)), *launch],
                 env={**os.environ, **self._program.launch_environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -296,14 +299,31 @@ class PrivateProcess:
         self._reap()
 
     def _reap(self) -> None:
-        if self._leash is not None:
-            self._leash.wait(timeout=RESTART_TIMEOUT_SECONDS)
-            self._leash = None
+        if self._guard is not None:
+            self._guard.wait(timeout=RESTART_TIMEOUT_SECONDS)
+            self._guard = None
 
 
 def migrated(backing: BackingStack, service: str) -> str:
     """The URL of a new database with the tables of a service. Blocks."""
     return backing.copy_database(service, partial(migrate, service))
+
+
+def new_prefix() -> str:
+    """A prefix of names in Kafka that nobody else has."""
+    return f"{secrets.token_hex(4)}."
+
+
+async def own_topics(backing: BackingStack) -> str:
+    """Every topic of the suite, created for one installation alone; the prefix of its topics and consumer groups."""
+    prefix = new_prefix()
+    await make_topics(await asyncio.to_thread(lambda: backing.kafka_bootstrap), prefix)
+    return prefix
+
+
+async def make_topics(bootstrap_servers: str, prefix: str) -> None:
+    """Create every topic of the suite, under this prefix."""
+    await topics.apply(bootstrap_servers, topics.load(TOPICS_FILE), prefix=prefix)
 
 
 def start_backing_stack(home: Path) -> BackingStack:

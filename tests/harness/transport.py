@@ -1,4 +1,4 @@
-"""What tests of the outbox, the consumers and their tools stand on: a database with the plumbing, topics, facts, a plain reader."""
+"""What tests of the outbox, the consumers and their tools use: a database with the shared tables, topics, events, a plain reader."""
 
 import asyncio
 import secrets
@@ -17,10 +17,9 @@ from shared.messaging import topics
 from shared.postgres.database import Database
 from shared.postgres.migrations import base_table_statements
 from tests.harness.stack import BackingStack
+from tests.harness.waiting import WAIT_SECONDS
 
 PARTITIONS = 12
-WAIT_SECONDS = 60.0
-"""Longer than Kafka keeps the place of a consumer that is gone, which its successor may have to wait out."""
 STOP_SECONDS = 20.0
 COMMITTED_SECONDS = 7.0
 """So long a consumer that stops may try to commit, where a test tells by its offsets what it has done."""
@@ -32,7 +31,7 @@ class NoteState(State):
 
 
 class Noted(Event):
-    """A fact for tests; `noted_on` gives it a topic."""
+    """An event for tests; `noted_on` gives it a topic."""
 
     topic: ClassVar[str] = "tests.notes"
     source: ClassVar[str] = "waybill/tests"
@@ -44,15 +43,15 @@ _vocabulary = Vocabulary(Noted)
 
 
 def noted_on(topic: str) -> type[Noted]:
-    """The same fact, published on this topic."""
+    """The same event, published on this topic."""
     return type("NotedHere", (Noted,), {"topic": topic, "__annotations__": {"topic": ClassVar[str]}})
 
 
 def read_noted(headers: Mapping[str, str], value: bytes) -> Noted | None:
-    """One record as a consumer reads it; None for a fact of another type."""
-    fact = _vocabulary.read(headers, value)
-    assert fact is None or isinstance(fact, Noted)
-    return fact
+    """One record as a consumer reads it; None for an event of another type."""
+    event = _vocabulary.read(headers, value)
+    assert event is None or isinstance(event, Noted)
+    return event
 
 
 def note(kind: type[Noted], subject: str, number: int, words: str = "x") -> Noted:
@@ -69,17 +68,21 @@ def plain_logs() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def plumbed_database(backing: BackingStack, **options: int) -> AsyncIterator[Database]:
+async def shared_database(backing: BackingStack, **options: int) -> AsyncIterator[Database]:
     """A new database with the tables that every service has."""
-    url = await asyncio.to_thread(backing.copy_database, "transport", lambda url: asyncio.run(_plumb(url)))
-    database = Database(url, application_name="transport-tests", **options)
+    database = Database(await database_with_shared_tables(backing), application_name="transport-tests", **options)
     try:
         yield database
     finally:
         await database.close()
 
 
-async def _plumb(url: str) -> None:
+async def database_with_shared_tables(backing: BackingStack) -> str:
+    """The URL of a new database with the tables that every service has."""
+    return await asyncio.to_thread(backing.copy_database, "shared", lambda url: asyncio.run(_create_tables(url)))
+
+
+async def _create_tables(url: str) -> None:
     database = Database(url, application_name="transport-tests")
     async with database.engine.begin() as connection:
         for statement in base_table_statements():
@@ -123,17 +126,6 @@ async def read_records(
         await consumer.stop()
     assert len(found) >= count, f"{topic}: {len(found)} of {count} records within {seconds} s"
     return found
-
-
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = WAIT_SECONDS) -> None:
-    """Returns once the condition holds; fails the test when it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        held = condition()
-        if held if isinstance(held, bool) else await held:
-            return
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -5,37 +5,32 @@ its own and attempts what is due: kill it.
 """
 
 import asyncio
-import base64
 import json
-import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import httpx
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
-from shared.access import tokens
-from shared.access.credentials import Peppers, new_api_key
 from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
 from shared.api.cursors import LIMIT_MAX
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
-from shared.events import Event, billing, identity, jobs
+from shared.events import Event, jobs, text_headers
+from shared.events import webhooks as webhook_events
 from shared.ids import from_uuid, new_id, to_uuid
-from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.harness import stack
-from tests.harness.stack import BackingStack
-from tests.harness.suite import eventually, own_topics
+from tests.harness import people
+from tests.harness.bodies import secret_32
+from tests.harness.serving import Isolated, open_database, serve, settings_of
+from tests.harness.stack import BackingStack, migrated
+from tests.harness.waiting import eventually
 from webhooks.app import create_app
 from webhooks.config import Settings
 from webhooks.dispatch.dispatcher import Dispatcher
@@ -56,10 +51,6 @@ LOOPBACK = parse_networks("127.0.0.0/8")
 SCHEDULE = (0.05, 0.1, 0.2)
 BATCH = 50
 REPLAY_LIMITS = ReplayLimits(running_max=10, rate_per_second=100.0)
-
-
-def secret_32() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
@@ -106,11 +97,6 @@ def incoming_event(event: Event) -> IncomingEvent:
 # -- the dispatcher without Kafka ----------------------------------------------------------------------------------------
 
 
-async def migrated(backing: BackingStack) -> str:
-    """The URL of a new database with webhooks' tables."""
-    return await asyncio.to_thread(stack.migrated, backing, "webhooks")
-
-
 @dataclass
 class DeliveryHarness:
     """One database, an administrator of a tenant in it, and dispatchers on demand: one replica of webhooks each."""
@@ -123,6 +109,12 @@ class DeliveryHarness:
 
     def __post_init__(self) -> None:
         self.endpoint_cache = EndpointCache(self.encryptor)
+
+    @classmethod
+    async def on_new_database(cls, backing: BackingStack) -> "DeliveryHarness":
+        """A harness with a database of its own, which is to be closed."""
+        url = await asyncio.to_thread(migrated, backing, "webhooks")
+        return cls(open_database(url), f"1:{secret_32()}")
 
     @property
     def encryptor(self) -> Encryptor:
@@ -267,200 +259,24 @@ class DeliveryHarness:
         return [{"type": dict(row.headers)["ce_type"], **json.loads(row.value)} for row in rows]
 
 
-def open_database(url: str) -> Database:
-    """A database as a replica has it. Events stay in the outbox, because there is no relay."""
-    database = Database(url, application_name="webhooks-test", pool_size=8)
-    outbox.attach(database, None)
-    return database
-
-
 # -- the whole service -------------------------------------------------------------------------------------------------
 
 
-class Webhooks:
-    """A running service: its HTTP client, its topics, and callers."""
+@dataclass(kw_only=True)
+class Tenant(people.Tenant):
+    """A tenant, the events of its jobs, and its deliveries."""
 
-    def __init__(self, settings: Settings, client: httpx.AsyncClient, producer: AIOKafkaProducer):
-        self.settings = settings
-        self.client = client
-        self._producer = producer
-        self._signing_key = Ed25519PrivateKey.generate()
-        self._signing_key_id = secrets.token_hex(8)
-
-    async def publish(self, *events: Event) -> None:
-        """Publish events to Kafka, as the services that own them would."""
-        for event in events:
-            await self.publish_record(event.topic, event.subject, event.headers(), event.value())
-
-    async def publish_record(self, topic: str, key: str, headers: Sequence[tuple[str, bytes]], value: bytes) -> None:
-        topic = f"{self.settings.kafka_prefix}{topic}"
-        await self._producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
-
-    async def published(self, topic: str, key: str, *, count: int) -> list[tuple[dict[str, str], bytes]]:
-        """Headers and values of the first `count` records of a key."""
-        found: list[tuple[dict[str, str], bytes]] = []
-        consumer = AIOKafkaConsumer(
-            f"{self.settings.kafka_prefix}{topic}",
-            bootstrap_servers=self.settings.kafka_bootstrap_servers,
-            auto_offset_reset="earliest",
-        )
-        await consumer.start()
-        try:
-            async with asyncio.timeout(20):
-                while len(found) < count:
-                    record = await consumer.getone()
-                    if record.key == key.encode():
-                        found.append(({name: value.decode() for name, value in record.headers}, record.value))
-        finally:
-            await consumer.stop()
-        return found
-
-    async def introduce(self) -> None:
-        """Make the signing key of sessions known."""
-        state = identity.SigningKeyState(
-            key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=tokens.public_text(self._signing_key)
-        )
-        await self.publish(identity.SigningKeyPublished(tenant_id=None, subject=state.key_id, sequence=1, data=state))
-
-    async def tenant(self, *, test: bool = False) -> "Tenant":
-        """A tenant on trial with an owner who can call."""
-        tenant_id = new_id("ten")
-        state = identity.TenantState(
-            tenant_id=tenant_id,
-            name=f"Livraisons {tenant_id[-8:]}",
-            status="active",
-            country="CA",
-            timezone="America/Montreal",
-            currency="CAD",
-            test=test,
-            owner_id=new_id("usr"),
-        )
-        until = datetime.now(UTC) + timedelta(days=14)
-        trial = billing.SubscriptionState(
-            tenant_id=tenant_id, status="trialing", trial_ends_at=until, access_until=until
-        )
-        await self.publish(
-            identity.TenantCreated(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state),
-            billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=trial),
-        )
-        owner = await self.person(tenant_id, kind="owner", livemode=not test)
-        return Tenant(self, tenant_id, owner, livemode=not test)
-
-    async def person(
-        self, tenant_id: str, *, kind: str = "staff", permissions: Sequence[str] = (), livemode: bool = True
-    ) -> dict[str, str]:
-        """Headers of a new owner's or staff member's session; returns when the service knows the person and what the tenant may use."""
-        user = identity.UserState(
-            user_id=new_id("usr"),
-            tenant_id=tenant_id,
-            kind=kind,
-            status="active",
-            permissions=list(permissions),
-            sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
-        )
-        await self.publish(identity.UserCreated(tenant_id=tenant_id, subject=user.user_id, sequence=1, data=user))
-        return await self._known(self._session(user.user_id, tenant_id, livemode=livemode))
-
-    async def merchant(self, tenant_id: str, location_id: str) -> tuple[dict[str, str], dict[str, str]]:
-        """Headers of a new merchant's pair, and of its own session."""
-        peppers = Peppers(parse_keys(self.settings.key_peppers.get_secret_value()))
-        key = new_api_key(livemode=True)
-        account_id = new_id("acct")
-        digest = identity.DigestState(digest=peppers.digest(key), pepper_version=peppers.current_version)
-        merchant = identity.MerchantState(
-            merchant_id=new_id("mer"),
-            tenant_id=tenant_id,
-            business_name="Boulangerie",
-            level=2,
-            status="active",
-            api_access=True,
-            location_ids=[location_id],
-            default_location_id=location_id,
-            sessions_valid_from=datetime.now(UTC) - timedelta(minutes=1),
-            pair=identity.PairState(account_id=account_id, livemode=True, digests=[digest]),
-        )
-        await self.publish(
-            identity.MerchantCreated(tenant_id=tenant_id, subject=merchant.merchant_id, sequence=1, data=merchant)
-        )
-        basic = base64.b64encode(f"{account_id}:{key}".encode()).decode()
-        pair = await self._known({"Authorization": f"Basic {basic}"})
-        return pair, self._session(merchant.merchant_id, tenant_id, livemode=True)
-
-    def _session(self, subject_id: str, tenant_id: str, *, livemode: bool) -> dict[str, str]:
-        now = datetime.now(UTC)
-        claims = tokens.Claims(subject_id, tenant_id, new_id("ses"), now, now + timedelta(minutes=5), livemode=livemode)
-        token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
-        return {"Authorization": f"Bearer {token}"}
-
-    async def _known(self, headers: dict[str, str]) -> dict[str, str]:
-        async def answers() -> bool:
-            answer = await self.client.get("/v1/permissions", headers=headers)
-            # Who somebody is and what the tenant has subscribed to come by topics of their own.
-            return answer.status_code == 200 and answer.json()["subscription"]["entitled"] is True
-
-        await eventually(answers, seconds=30, what="webhooks knows the caller")
-        return headers
-
-
-@dataclass
-class Tenant:
-    """A tenant as its owner uses webhooks."""
-
-    service: Webhooks
-    id: str
-    owner: dict[str, str]
-    livemode: bool
-
-    async def location(self) -> str:
-        """A new location that webhooks knows."""
-        location_id = new_id("loc")
-        state = identity.LocationState(
-            location_id=location_id,
-            tenant_id=self.id,
-            type="branch",
-            name="Montréal",
-            timezone="America/Montreal",
-            active=True,
-            is_default=False,
-        )
-        await self.service.publish(
-            identity.LocationCreated(tenant_id=self.id, subject=location_id, sequence=1, data=state)
-        )
-
-        async def known() -> bool:
-            body = {"url": "https://example.com", "event_types": ["*"], "location_ids": [location_id]}
-            answer = await self.call("POST", "/v1/webhook-endpoints", json={**body, "enabled": False})
-            if answer.status_code == 201:
-                await self.call("DELETE", f"/v1/webhook-endpoints/{answer.json()['id']}")
-            return answer.status_code == 201
-
-        await eventually(known, what="webhooks knows the location")
-        return location_id
-
-    async def call(
-        self, method: str, path: str, *, caller: dict[str, str] | None = None, **more: Any
-    ) -> httpx.Response:
-        headers = {**(caller or self.owner), **more.pop("headers", {})}
-        return await self.service.client.request(method, path, headers=headers, **more)
-
-    async def endpoint(self, url: str = "https://example.com/hooks", **more: Any) -> dict[str, Any]:
-        """A new endpoint for everything, unless told otherwise."""
-        body = {"url": url, "event_types": ["*"], "location_ids": "*", **more}
-        answer = await self.call("POST", "/v1/webhook-endpoints", json=body)
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
+    service: "Webhooks"
 
     async def publish_job(self, *location_ids: str, livemode: bool | None = None) -> jobs.JobCreated:
         """Publish the event of a new job, as the jobs service does."""
-        event = job_created(self.id, *location_ids, livemode=self.livemode if livemode is None else livemode)
+        livemode = not self.document["test"] if livemode is None else livemode
+        event = job_created(self.id, *location_ids, livemode=livemode)
         await self.service.publish(event)
         return event
 
     async def deliveries(self, query: str = "") -> list[dict[str, Any]]:
-        answer = await self.call("GET", f"/v1/deliveries{query}")
-        assert answer.status_code == 200, answer.text
-        listed: list[dict[str, Any]] = answer.json()["data"]
+        listed: list[dict[str, Any]] = (await self.owner.read(f"/v1/deliveries{query}"))["data"]
         return listed
 
     async def delivered(self, count: int) -> list[dict[str, Any]]:
@@ -473,38 +289,35 @@ class Tenant:
         return await eventually(listed, what=f"{count} are delivered")
 
 
+class Webhooks(Isolated[Settings]):
+    """The running service in all its roles."""
+
+    name = "webhooks"
+    published_events = webhook_events.EVENTS
+
+    async def create_tenant(self, **more: Any) -> Tenant:
+        """A tenant on trial with an owner who can call."""
+        return Tenant(**vars(await self.people.create_tenant(**more)), service=self)
+
+    async def published(self, topic: str, key: str, *, count: int) -> list[tuple[dict[str, str], bytes]]:
+        """Headers and values of the first `count` records of a key."""
+        records = await self.records(topic, lambda record: record.key == key.encode(), count=count)
+        return [(text_headers(record.headers), record.value) for record in records]
+
+
 @asynccontextmanager
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Webhooks]:
-    """The service in all its roles, from the start of its parts to their stop."""
-    url = await migrated(backing)
-    prefix = await own_topics(backing)
-    bootstrap = backing.kafka_bootstrap
+    """The service with its own database, which knows the signing key of sessions."""
     values: dict[str, Any] = {
-        "database_url": url,
-        "kafka_bootstrap_servers": bootstrap,
-        "kafka_prefix": prefix,
-        "key_peppers": f"1:{secret_32()}",
-        "secret": secret_32(),
         "sealing_keys": f"1:{secret_32()}",
         "allow_http": True,
         "allowed_private_networks": "127.0.0.0/8",
         "retry_schedule_seconds": "0.05,0.1,0.2,0.4",
         **more,
     }
-    settings = Settings(**values)
-    app = create_app(settings)
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
-    await producer.start()
-    try:
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://webhooks") as client,
-        ):
-            service = Webhooks(settings, client, producer)
-            await service.introduce()
-            yield service
-    finally:
-        await producer.stop()
+    async with serve(Webhooks, create_app, await settings_of(backing, "webhooks", Settings, **values)) as service:
+        await service.people.introduce()
+        yield service
 
 
 def typed(prefix: str, value: UUID) -> str:

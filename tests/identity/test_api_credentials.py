@@ -3,13 +3,16 @@
 import asyncio
 from datetime import UTC, datetime
 
-from tests.harness.identity import PASSWORD, Identity, Tenant, document, pointers, refused
+from tests.harness.bodies import PASSWORD
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant, other = await tenant.merchant(api_access=True), await tenant.merchant(api_access=True)
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     listed = document(await tenant.owner.get("/v1/api-settings/accounts"))
     account_id = merchant.document["api_account_id"]
 
@@ -21,13 +24,13 @@ async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
     remaining = document(await tenant.owner.get("/v1/api-settings/accounts"))
     assert [one["merchant_id"] for one in remaining["data"]] == [other.id]
     await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
-    stranger = await identity.new_tenant()
+    stranger = await identity.create_tenant()
     foreign = f"/v1/api-settings/accounts/{other.document['api_account_id']}/deactivate"
     refused(await stranger.owner.post(foreign), 404, "account_not_found")
 
 
-async def test_a_merchant_reveals_its_credentials_with_its_password_only(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
+async def test_a_merchant_reveals_its_credentials_with_its_password_only(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
     session = await merchant.session()
 
     wrong = await session.post("/v1/api-settings/reveal", {"password": "not mine, sorry"})
@@ -45,23 +48,23 @@ async def test_a_merchant_reveals_its_credentials_with_its_password_only(identit
     assert credentials["api_auth_key"] not in str(document(await tenant.owner.get("/v1/audit-events")))
 
 
-async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    integration = identity.integration(**await merchant.credentials())
+async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    integration = await merchant.reveal()
 
     for person in (tenant.owner, integration):
         refused(await person.get("/v1/api-settings"), 403, "credential_not_admitted")
         answer = await person.post("/v1/api-settings/reveal", {"password": PASSWORD})
         refused(answer, 403, "credential_not_admitted")
-    level_1 = await (await tenant.merchant(level=1)).session()
+    level_1 = await (await tenant.create_merchant(api_access=False, level=1)).session()
     refused(await level_1.post("/v1/api-settings/reveal", {"password": PASSWORD}), 403, "merchant_level_required")
 
 
 async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    integration = identity.integration(**await merchant.credentials())
+    merchant = await tenant.create_merchant()
+    integration = await merchant.reveal()
     document_ = (await identity.client.get("/openapi.json")).json()
     open_to_credentials = {
         (method.upper(), path)
@@ -88,22 +91,22 @@ async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
 
 
 async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    session, first = await merchant.session(), await merchant.credentials()
+    merchant = await tenant.create_merchant()
+    session, first = await merchant.session(), await merchant.reveal()
 
-    second = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 5})
-    during = (await identity.integration(**first).get("/v1/auth/test")).status_code
-    new_key = identity.integration(api_account_id=second["api_account_id"], api_auth_key=second["api_auth_key"])
+    second = await session.create("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 5})
+    during = (await first.get("/v1/auth/test")).status_code
+    new_key = identity.nobody.basic(second["api_account_id"], second["api_auth_key"])
     works = (await new_key.get("/v1/auth/test")).status_code
     until = datetime.fromisoformat(second["previous_key_valid_until"])
     await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.05)
-    after = (await identity.integration(**first).get("/v1/auth/test")).status_code
-    third = await session.made("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 0})
+    after = (await first.get("/v1/auth/test")).status_code
+    third = await session.create("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 0})
 
     assert (during, works, after) == (200, 200, 401)
     assert third["previous_key_valid_until"] is None
     assert (await new_key.get("/v1/auth/test")).status_code == 401
     too_long = await session.post("/v1/api-settings/rotate", {"password": PASSWORD, "overlap_seconds": 604_801})
     assert pointers(refused(too_long, 422, "invalid")) == ["/overlap_seconds"]
-    by_default = await session.made("/v1/api-settings/rotate", {"password": PASSWORD})
+    by_default = await session.create("/v1/api-settings/rotate", {"password": PASSWORD})
     assert by_default["previous_key_valid_until"] is not None

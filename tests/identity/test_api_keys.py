@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.harness.identity import Identity, Person, Tenant, document, pointers, refused
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity, tenant: Tenant) -> None:
-    made = await tenant.owner.made("/v1/api-keys", {"name": "ERP", "scopes": ["settings.merchants.read"]})
-    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+    made = await tenant.owner.create("/v1/api-keys", {"name": "ERP", "scopes": ["settings.merchants.read"]})
+    key = identity.nobody.using({"X-Api-Key": made["api_key"]}, made)
 
     assert made["api_key"].startswith("wbk_test_")
     assert (await key.get("/v1/merchants")).status_code == 200
@@ -23,7 +25,7 @@ async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity
 
 
 async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.api_keys.write", "orders.jobs.read")
+    clerk = await tenant.create_staff("settings.api_keys.write", "orders.jobs.read")
     past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 
     too_much = await clerk.post("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]})
@@ -32,7 +34,7 @@ async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant
         "/v1/api-keys", {"name": "x", "scopes": ["orders.jobs.read"], "livemode": True}
     )
     of_nobody = await identity.platform.post(
-        "/v1/api-keys", {"name": "x", "scopes": ["orders"]}, **{"X-Tenant-Id": tenant.id}
+        "/v1/api-keys", {"name": "x", "scopes": ["orders"]}, headers={"X-Tenant-Id": tenant.id}
     )
 
     refused(too_much, 403, "permission_not_held")

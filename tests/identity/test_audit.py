@@ -1,13 +1,15 @@
 """The audit trail: who did what from where, without secrets."""
 
-from tests.harness.identity import PASSWORD, Tenant, document, refused
+from tests.harness.bodies import PASSWORD, merchant_body
+from tests.harness.client import document, refused
+from tests.harness.people import Tenant
 
 
 async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings")
-    merchant = await clerk.made("/v1/merchants", tenant.merchant_body(level=1))
+    clerk = await tenant.create_staff("settings")
+    merchant = await clerk.create("/v1/merchants", merchant_body(tenant.default_location, level=1))
     await clerk.patch(f"/v1/merchants/{merchant['id']}", {"business_name": "Nouveau", "level": 2})
-    clerk_id = clerk.document["principal"]["id"]
+    clerk_id = clerk.subject_id
 
     trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant['id']}"))["data"]
 
@@ -25,5 +27,5 @@ async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant
     later = document(await tenant.owner.get(f"/v1/audit-events?created_at_gte={since}&actor={clerk_id}"))["data"]
     assert [one["id"] for one in later] == [trail[0]["id"]]
     refused(await clerk.get("/v1/audit-events?cursor=nonsense"), 400, "cursor_invalid")
-    poor = await tenant.staff("orders")
+    poor = await tenant.create_staff("orders")
     refused(await poor.get("/v1/audit-events"), 403, "permission_missing")

@@ -8,16 +8,20 @@ import httpx
 import jwt
 import pytest
 
+from identity.app import create_app
 from shared.ids import to_uuid
-from tests.harness import identity as harness
 from tests.harness.access import DISABLE_SUBJECT, REVOKE_KEY, REVOKE_SESSIONS, change_unannounced
-from tests.harness.identity import PASSWORD, Identity, Person, Tenant, document, email, refused, tenant_body, unique
+from tests.harness.bodies import PASSWORD, email, tenant_body, unique
+from tests.harness.client import document, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
+from tests.harness.serving import serve
 from tests.harness.stack import BackingStack
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 
 
 async def test_owners_staff_and_merchants_log_in_by_tenant_id_or_name(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(level=1)
+    merchant = await tenant.create_merchant(api_access=False, level=1)
 
     by_name = await identity.log_in(tenant.name.upper(), tenant.owner_email.upper())
     as_merchant = await merchant.session()
@@ -51,7 +55,7 @@ async def test_everything_that_is_wrong_with_a_login_is_answered_alike(identity:
 async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: BackingStack, identity: Identity) -> None:
     more = {"argon2_memory_kib": 8192, "argon2_time_cost": 4, "account_attempts_per_minute": 1000}
     costly = identity.settings.model_copy(update=more)
-    tenant = await identity.new_tenant()
+    tenant = await identity.create_tenant()
 
     async def seconds(address: str) -> float:
         started = time.perf_counter()
@@ -60,7 +64,7 @@ async def test_an_unknown_address_takes_as_long_as_a_wrong_password(backing: Bac
         return time.perf_counter() - started
 
     known, unknown = [], []
-    async with harness.served(costly) as service:
+    async with serve(Identity, create_app, costly) as service:
         await service.log_in(tenant.id, tenant.owner_email)
         for _ in range(12):
             known.append(await seconds(tenant.owner_email))
@@ -140,7 +144,7 @@ async def test_a_new_password_ends_the_other_sessions_and_goes_on_with_a_new_tok
 async def test_an_invited_owner_sets_a_password_once(identity: Identity) -> None:
     address = email("owner")
     owner = {"email": address, "first_name": "Ida", "last_name": "Invited"}
-    made = await identity.platform.made("/v1/tenants", tenant_body(unique("Invitation"), owner=owner))
+    made = await identity.platform.create("/v1/tenants", tenant_body(unique("Invitation"), owner=owner))
     acceptance = {"token": made["invitation_token"], "password": PASSWORD}
     early = {"tenant": made["id"], "email": address, "password": PASSWORD}
 
@@ -162,7 +166,7 @@ async def test_wrong_passwords_are_limited_but_nobody_is_locked_out_for_good(
     slow = identity.settings.model_copy(update={"account_attempts_per_minute": 12.0})
     wrong = {"tenant": tenant.id, "email": tenant.owner_email, "password": "wrong password"}
 
-    async with harness.served(slow) as service:
+    async with serve(Identity, create_app, slow) as service:
         answers = await asyncio.gather(*(service.nobody.post("/v1/sessions", wrong) for _ in range(40)))
 
         async def refused_answer() -> httpx.Response | None:
@@ -190,17 +194,17 @@ async def test_right_passwords_are_never_limited(identity: Identity, tenant: Ten
 
 
 async def test_nobody_logs_in_to_a_suspended_tenant(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    integration = identity.integration(**await merchant.credentials())
+    merchant = await tenant.create_merchant()
+    integration = await merchant.reveal()
 
-    suspended = await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend")
+    suspended = await identity.platform.create(f"/v1/tenants/{tenant.id}/suspend")
 
     refused(await tenant.owner.get("/v1/auth/test"), 403, "tenant_suspended")
     refused(await integration.get("/v1/auth/test"), 403, "tenant_suspended")
     body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
     refused(await identity.nobody.post("/v1/sessions", body), 403, "tenant_suspended")
-    assert await identity.platform.made(f"/v1/tenants/{tenant.id}/suspend") == suspended
-    await identity.platform.made(f"/v1/tenants/{tenant.id}/activate")
+    assert await identity.platform.create(f"/v1/tenants/{tenant.id}/suspend") == suspended
+    await identity.platform.create(f"/v1/tenants/{tenant.id}/activate")
     assert (await tenant.owner.get("/v1/auth/test")).status_code == 200
     assert (await integration.get("/v1/auth/test")).status_code == 200
 
@@ -208,7 +212,7 @@ async def test_nobody_logs_in_to_a_suspended_tenant(identity: Identity, tenant: 
 async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     await identity.begin_trial(tenant.id, ends_in=timedelta(seconds=-1), sequence=2)
 
     refused(await tenant.owner.get("/v1/merchants"), 402, "subscription_required")
@@ -222,7 +226,7 @@ async def test_an_expired_trial_still_lets_people_in_and_credentials_be_revoked(
 
 async def test_a_session_token_expires_by_the_clock(identity: Identity, tenant: Tenant) -> None:
     brief = identity.settings.model_copy(update={"session_seconds": 3})
-    async with harness.served(brief) as service:
+    async with serve(Identity, create_app, brief) as service:
         person = await service.log_in(tenant.id, tenant.owner_email)
         assert (await person.get("/v1/auth/test")).status_code == 200
         ends_at = datetime.fromisoformat(person.document["expires_at"])
@@ -237,10 +241,10 @@ async def test_a_session_token_expires_by_the_clock(identity: Identity, tenant: 
 async def test_a_session_that_ends_between_the_decision_and_the_write_writes_nothing(
     identity: Identity, tenant: Tenant, change: str, status: int, code: str
 ) -> None:
-    clerk = await tenant.staff("settings.locations.read", "settings.locations.write")
+    clerk = await tenant.create_staff("settings.locations.read", "settings.locations.write")
     locations = document(await clerk.get("/v1/locations"))["data"]
 
-    await change_unannounced(identity.settings.database_url, change, to_uuid(clerk.document["principal"]["id"]))
+    await change_unannounced(identity.settings.database_url, change, to_uuid(clerk.subject_id))
     refused(await clerk.post("/v1/locations", {"name": "Québec"}), status, code)
     refused(
         await clerk.post("/v1/password", {"current_password": PASSWORD, "new_password": "a better one"}), status, code
@@ -252,10 +256,10 @@ async def test_a_session_that_ends_between_the_decision_and_the_write_writes_not
 async def test_a_key_that_is_revoked_between_the_decision_and_the_write_writes_nothing(
     identity: Identity, tenant: Tenant
 ) -> None:
-    made = await tenant.owner.made(
+    made = await tenant.owner.create(
         "/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read", "settings.locations.write"]}
     )
-    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+    key = identity.nobody.using({"X-Api-Key": made["api_key"]}, made)
     locations = document(await key.get("/v1/locations"))["data"]
 
     await change_unannounced(identity.settings.database_url, REVOKE_KEY, made["id"])
@@ -265,7 +269,7 @@ async def test_a_key_that_is_revoked_between_the_decision_and_the_write_writes_n
 
 
 async def test_a_merchant_that_is_disabled_meanwhile_gets_no_credentials(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant(api_access=False)
     session = await merchant.session()
     assert (await session.get("/v1/api-settings")).status_code == 200
 

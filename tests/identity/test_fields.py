@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.identity import Identity, Tenant, document, refused, tenant_body, unique
+from tests.harness.bodies import location_body, merchant_body, tenant_body, unique
+from tests.harness.client import document, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 def violations(problem: dict[str, Any]) -> list[tuple[str, str]]:
@@ -13,7 +16,7 @@ def violations(problem: dict[str, Any]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("zone", ["Factory", "localtime", "posixrules", "Mars/Olympus", "america/montreal"])
 async def test_a_location_is_in_a_time_zone(tenant: Tenant, zone: str) -> None:
-    made = await tenant.location()
+    made = await tenant.owner.create("/v1/locations", location_body())
 
     created = await tenant.owner.post("/v1/locations", {"name": "Laval", "timezone": zone})
     changed = await tenant.owner.patch(f"/v1/locations/{made['id']}", {"timezone": zone})
@@ -66,13 +69,14 @@ async def test_a_tenant_is_of_this_world(identity: Identity, more: dict[str, Any
 async def test_a_merchant_is_judged_as_a_job_is(
     tenant: Tenant, more: dict[str, Any], violation: tuple[str, str]
 ) -> None:
-    answer = await tenant.owner.post("/v1/merchants", tenant.merchant_body(**more))
+    answer = await tenant.owner.post("/v1/merchants", merchant_body(tenant.default_location, **more))
 
     assert violations(refused(answer, 422, "invalid")) == [violation]
 
 
 async def test_common_spellings_are_stored_in_one_form(tenant: Tenant) -> None:
-    made = await tenant.merchant(
+    made = await tenant.create_merchant(
+        api_access=False,
         phone=" +1 (514) 555-0100 ",
         contact_email="Ada@EXAMPLE.com",
         address={"line1": " 1 Rue X ", "line2": "", "country": "CA"},
@@ -81,14 +85,16 @@ async def test_common_spellings_are_stored_in_one_form(tenant: Tenant) -> None:
         level=2.0,
     )
 
-    stored = await made.now()
+    stored = await tenant.owner.read(f"/v1/merchants/{made.id}")
     assert (stored["phone"], stored["contact_email"], stored["level"]) == ("+15145550100", "Ada@example.com", 2)
     assert (stored["address"]["line1"], stored["address"]["line2"]) == ("1 Rue X", None)
     assert (stored["reference_id"], stored["metadata"]) == (None, {" shop ": " 7 "})
 
 
 async def test_blank_text_removes_what_is_optional(tenant: Tenant) -> None:
-    made = await tenant.merchant(phone="+15145550100", contact_email="ada@example.com", reference_id=unique("M"))
+    made = await tenant.create_merchant(
+        api_access=False, phone="+15145550100", contact_email="ada@example.com", reference_id=unique("M")
+    )
 
     path = f"/v1/merchants/{made.id}"
     changed = document(await tenant.owner.patch(path, {"phone": "", "contact_email": " ", "reference_id": ""}))

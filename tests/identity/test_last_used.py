@@ -4,8 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.ids import new_id
-from tests.harness.identity import PASSWORD, Identity, Merchant, Tenant, document
-from tests.harness.suite import eventually
+from tests.harness.bodies import PASSWORD
+from tests.harness.client import document
+from tests.harness.identity import Identity
+from tests.harness.people import Merchant, Tenant
+from tests.harness.waiting import eventually
 
 HOUR = timedelta(hours=1)
 
@@ -25,7 +28,7 @@ def instant(value: str | None) -> datetime | None:
 
 async def handled(identity: Identity, tenant: Tenant) -> None:
     """Returns when all uses published so far are handled: a later use, published to the same partition, is shown."""
-    sentinel = await tenant.merchant(api_access=True)
+    sentinel = await tenant.create_merchant()
     await identity.publish_uses({sentinel.document["api_account_id"]: datetime.now(UTC) - HOUR})
 
     session = await sentinel.session()
@@ -37,14 +40,14 @@ async def handled(identity: Identity, tenant: Tenant) -> None:
 
 
 async def test_uses_in_identity_are_seen_for_api_credentials_and_keys(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    made = await tenant.owner.made("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]})
-    unused = await tenant.owner.made("/v1/api-keys", {"name": "forgotten", "scopes": ["orders"]})
+    merchant = await tenant.create_merchant()
+    made = await tenant.owner.create("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]})
+    unused = await tenant.owner.create("/v1/api-keys", {"name": "forgotten", "scopes": ["orders"]})
     assert await last_used(merchant) is None
     before = datetime.now(UTC)
 
-    await identity.integration(**await merchant.credentials()).get("/v1/auth/test")
-    await identity.nobody.get("/v1/auth/test", **{"X-Api-Key": made["api_key"]})
+    await (await merchant.reveal()).get("/v1/auth/test")
+    await identity.nobody.get("/v1/auth/test", headers={"X-Api-Key": made["api_key"]})
 
     async def keys() -> dict[str, Any] | None:
         listed = document(await tenant.owner.get("/v1/api-keys"))["data"]
@@ -62,7 +65,7 @@ async def test_uses_in_identity_are_seen_for_api_credentials_and_keys(identity: 
 async def test_the_latest_use_holds_whatever_order_and_however_often_it_is_published(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     account_id = merchant.document["api_account_id"]
     latest = datetime.now(UTC) - HOUR
 
@@ -77,7 +80,7 @@ async def test_the_latest_use_holds_whatever_order_and_however_often_it_is_publi
 
 
 async def test_a_use_in_the_future_is_one_of_now(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     before = datetime.now(UTC)
 
     await identity.publish_uses({merchant.document["api_account_id"]: before + 24 * HOUR})
@@ -89,7 +92,7 @@ async def test_a_use_in_the_future_is_one_of_now(identity: Identity, tenant: Ten
 
 
 async def test_ids_that_nobody_has_are_ignored(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     account_id = merchant.document["api_account_id"]
     used_at = datetime.now(UTC) - HOUR
     strangers = (new_id("acct"), new_id("key"), merchant.id, f"key_{account_id.partition('_')[2]}", "acct_?", "")
@@ -101,8 +104,8 @@ async def test_ids_that_nobody_has_are_ignored(identity: Identity, tenant: Tenan
 
 
 async def test_a_use_changes_nothing_else_and_publishes_nothing(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    before = await merchant.now()
+    merchant = await tenant.create_merchant()
+    before = await tenant.owner.read(f"/v1/merchants/{merchant.id}")
 
     await identity.publish_uses({before["api_account_id"]: datetime.now(UTC)})
     await handled(identity, tenant)
@@ -110,7 +113,7 @@ async def test_a_use_changes_nothing_else_and_publishes_nothing(identity: Identi
 
     assert await last_used(merchant) is not None
     assert ended.status_code == 204
-    assert (await merchant.now())["version"] == before["version"] + 1
+    assert (await tenant.owner.read(f"/v1/merchants/{merchant.id}"))["version"] == before["version"] + 1
     await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
     trail = document(await tenant.owner.get("/v1/audit-events"))["data"]
     actions = [one["action"] for one in trail if one["target"] == merchant.id]
@@ -120,13 +123,13 @@ async def test_a_use_changes_nothing_else_and_publishes_nothing(identity: Identi
 async def test_rotation_revocation_and_a_new_grant_leave_the_last_use_as_it_was(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     account_id, used_at = merchant.document["api_account_id"], datetime.now(UTC) - HOUR
     await identity.publish_uses({account_id: used_at})
     await handled(identity, tenant)
     path = f"/v1/merchants/{merchant.id}/api-access"
 
-    await (await merchant.session()).made("/v1/api-settings/rotate", {"password": PASSWORD})
+    await (await merchant.session()).create("/v1/api-settings/rotate", {"password": PASSWORD})
     assert await last_used(merchant) == used_at
     await tenant.owner.delete(path)
     assert await last_used(merchant) == used_at
@@ -134,5 +137,5 @@ async def test_rotation_revocation_and_a_new_grant_leave_the_last_use_as_it_was(
     # A use before the revocation, published late.
     await identity.publish_uses({account_id: used_at + timedelta(minutes=1)})
     await handled(identity, tenant)
-    await tenant.owner.made(path)
+    await tenant.owner.create(path)
     assert await last_used(merchant) == used_at + timedelta(minutes=1)

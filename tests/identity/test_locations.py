@@ -1,31 +1,42 @@
 """Locations: updated field by field, deactivated only while nobody needs them, listed in pages."""
 
-from tests.harness.identity import Identity, Tenant, document, pointers, refused
+from tests.harness.bodies import location_body
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 async def test_the_default_location_and_a_merchants_last_one_stay_active(identity: Identity, tenant: Tenant) -> None:
-    one, two = await tenant.location(reference_id="one"), await tenant.location()
-    merchant = await tenant.merchant(location_ids=[one["id"], two["id"]], default_location_id=one["id"])
+    one, two = (
+        await tenant.owner.create("/v1/locations", location_body(reference_id="one")),
+        await tenant.owner.create("/v1/locations", location_body()),
+    )
+    merchant = await tenant.create_merchant(
+        api_access=False, location_ids=[one["id"], two["id"]], default_location_id=one["id"]
+    )
     path = "/v1/locations/{}/{}".format
 
     refused(await tenant.owner.post(path(tenant.default_location, "deactivate")), 409, "location_is_default")
-    stopped = await tenant.owner.made(path(one["id"], "deactivate"))
-    again = await tenant.owner.made(path(one["id"], "deactivate"))
+    stopped = await tenant.owner.create(path(one["id"], "deactivate"))
+    again = await tenant.owner.create(path(one["id"], "deactivate"))
     last = refused(await tenant.owner.post(path(two["id"], "deactivate")), 409, "location_needed")
 
     assert (stopped["active"], again["version"]) == (False, stopped["version"])
     assert last["merchant_ids"] == [merchant.id]
-    await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
-    await tenant.owner.made(path(two["id"], "deactivate"))
+    await tenant.owner.create(f"/v1/merchants/{merchant.id}/disable")
+    await tenant.owner.create(path(two["id"], "deactivate"))
     refused(await tenant.owner.post(f"/v1/merchants/{merchant.id}/enable"), 409, "location_needed")
-    await tenant.owner.made(path(one["id"], "activate"))
-    await tenant.owner.made(f"/v1/merchants/{merchant.id}/enable")
+    await tenant.owner.create(path(one["id"], "activate"))
+    await tenant.owner.create(f"/v1/merchants/{merchant.id}/enable")
     await identity.events(one["id"], "location.created", "location.deactivated", "location.activated")
 
 
 async def test_a_location_is_changed_field_by_field(tenant: Tenant) -> None:
-    made = await tenant.location(
-        type="warehouse", address={"raw": "1 Rue X"}, geo={"latitude": 45.5, "longitude": -73.6}, timezone="UTC"
+    made = await tenant.owner.create(
+        "/v1/locations",
+        location_body(
+            type="warehouse", address={"raw": "1 Rue X"}, geo={"latitude": 45.5, "longitude": -73.6}, timezone="UTC"
+        ),
     )
     path = f"/v1/locations/{made['id']}"
 
@@ -42,7 +53,7 @@ async def test_a_location_is_changed_field_by_field(tenant: Tenant) -> None:
 
 
 async def test_lists_are_paged_without_gaps_or_repeats(tenant: Tenant) -> None:
-    made = [await tenant.location() for _ in range(5)]
+    made = [await tenant.owner.create("/v1/locations", location_body()) for _ in range(5)]
     found: list[str] = []
     path = "/v1/locations?limit=2"
 

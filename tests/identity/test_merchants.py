@@ -7,12 +7,17 @@ import asyncpg
 import pytest
 
 from shared.events.identity import MerchantState
-from tests.harness.identity import Identity, Tenant, document, email, pointers, refused
+from tests.harness.bodies import email, location_body, merchant_body
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 @pytest.mark.parametrize("level", [1])
 async def test_api_access_of_level_1_is_refused_when_creating(tenant: Tenant, level: int) -> None:
-    answer = await tenant.owner.post("/v1/merchants", tenant.merchant_body(level=level, api_access=True))
+    answer = await tenant.owner.post(
+        "/v1/merchants", merchant_body(tenant.default_location, level=level, api_access=True)
+    )
 
     problem = refused(answer, 422, "invalid")
     assert problem["errors"][0]["pointer"] == "/api_access"
@@ -20,19 +25,19 @@ async def test_api_access_of_level_1_is_refused_when_creating(tenant: Tenant, le
 
 
 async def test_api_access_of_level_1_is_refused_when_updating_or_granting(tenant: Tenant) -> None:
-    merchant = await tenant.merchant(level=1)
+    merchant = await tenant.create_merchant(api_access=False, level=1)
 
     update = await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"api_access": True})
     granting = await tenant.owner.post(f"/v1/merchants/{merchant.id}/api-access")
 
     assert pointers(refused(update, 422, "invalid")) == ["/api_access"]
     assert refused(granting, 409, "merchant_level_required")["current_level"] == 1
-    assert (await merchant.now())["api_access"] is False
+    assert (await tenant.owner.read(f"/v1/merchants/{merchant.id}"))["api_access"] is False
 
 
 async def test_the_toggle_works_when_creating_and_when_updating(identity: Identity, tenant: Tenant) -> None:
-    created = await tenant.merchant(api_access=True)
-    updated = await tenant.merchant(level=1)
+    created = await tenant.create_merchant()
+    updated = await tenant.create_merchant(api_access=False, level=1)
     moved = document(await tenant.owner.patch(f"/v1/merchants/{updated.id}", {"level": 2, "api_access": True}))
 
     assert created.document["api_account_id"].startswith("acct_")
@@ -49,8 +54,8 @@ async def test_the_toggle_works_when_creating_and_when_updating(identity: Identi
 async def test_moving_to_level_1_ends_access_and_moving_back_does_not_restore_it(
     identity: Identity, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    integration = identity.integration(**await merchant.credentials())
+    merchant = await tenant.create_merchant()
+    integration = await merchant.reveal()
     assert (await integration.get("/v1/auth/test")).status_code == 200
 
     lowered = document(await tenant.owner.patch(f"/v1/merchants/{merchant.id}", {"level": 1}))
@@ -73,11 +78,11 @@ async def test_moving_to_level_1_ends_access_and_moving_back_does_not_restore_it
 
 
 async def test_disabling_a_merchant_ends_its_access_and_its_sessions(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    session, integration = await merchant.session(), identity.integration(**await merchant.credentials())
+    merchant = await tenant.create_merchant()
+    session, integration = await merchant.session(), await merchant.reveal()
 
-    disabled = await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
-    again = await tenant.owner.made(f"/v1/merchants/{merchant.id}/disable")
+    disabled = await tenant.owner.create(f"/v1/merchants/{merchant.id}/disable")
+    again = await tenant.owner.create(f"/v1/merchants/{merchant.id}/disable")
 
     assert (disabled["status"], disabled["api_access"]) == ("disabled", False)
     assert again["version"] == disabled["version"]
@@ -89,33 +94,33 @@ async def test_disabling_a_merchant_ends_its_access_and_its_sessions(identity: I
         "refresh_token_wrong",
     )
     refused(await tenant.owner.post(f"/v1/merchants/{merchant.id}/api-access"), 409, "merchant_disabled")
-    enabled = await tenant.owner.made(f"/v1/merchants/{merchant.id}/enable")
+    enabled = await tenant.owner.create(f"/v1/merchants/{merchant.id}/enable")
     assert (enabled["status"], enabled["api_access"]) == ("active", False)
 
 
-async def test_a_new_grant_keeps_the_account_id_and_makes_a_new_key(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    first = await merchant.credentials()
+async def test_a_new_grant_keeps_the_account_id_and_makes_a_new_key(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    first, first_key = await merchant.reveal(), merchant.key
     path = f"/v1/merchants/{merchant.id}/api-access"
 
     assert (await tenant.owner.delete(path)).status_code == 204
     assert (await tenant.owner.delete(path)).status_code == 204
-    granted = await tenant.owner.made(path)
-    repeated = await tenant.owner.made(path)
-    second = await merchant.credentials()
+    granted = await tenant.owner.create(path)
+    repeated = await tenant.owner.create(path)
+    second = await merchant.reveal()
 
     assert granted == repeated
-    assert second["api_account_id"] == first["api_account_id"] == granted["api_account_id"]
-    assert second["api_auth_key"] != first["api_auth_key"]
-    refused(await identity.integration(**first).get("/v1/auth/test"), 401, "credentials_wrong")
-    assert (await identity.integration(**second).get("/v1/auth/test")).status_code == 200
+    assert merchant.account_id == merchant.document["api_account_id"] == granted["api_account_id"]
+    assert merchant.key != first_key
+    refused(await first.get("/v1/auth/test"), 401, "credentials_wrong")
+    assert (await second.get("/v1/auth/test")).status_code == 200
 
 
 async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.merchants.read", "settings.merchants.write")
-    merchant = await tenant.merchant()
+    clerk = await tenant.create_staff("settings.merchants.read", "settings.merchants.write")
+    merchant = await tenant.create_merchant(api_access=False)
 
-    creating = await clerk.post("/v1/merchants", tenant.merchant_body(api_access=True))
+    creating = await clerk.post("/v1/merchants", merchant_body(tenant.default_location, api_access=True))
     updating = await clerk.patch(f"/v1/merchants/{merchant.id}", {"api_access": True})
     granting = await clerk.post(f"/v1/merchants/{merchant.id}/api-access")
 
@@ -125,7 +130,7 @@ async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
 
 
 async def test_concurrent_grants_make_one_key_and_one_event(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant(api_access=False)
     path = f"/v1/merchants/{merchant.id}/api-access"
 
     answers = await asyncio.gather(*(tenant.owner.post(path) for _ in range(8)))
@@ -137,32 +142,39 @@ async def test_concurrent_grants_make_one_key_and_one_event(identity: Identity, 
 
 
 async def test_the_database_itself_refuses_access_of_level_1(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(api_access=True)
+    merchant = await tenant.create_merchant()
     connection: Any = await asyncpg.connect(identity.settings.database_url)
     try:
         with pytest.raises(asyncpg.CheckViolationError, match="ck_merchants_api_access"):
-            await connection.execute("UPDATE merchants SET level = 1 WHERE login_email = $1", merchant.email)
+            await connection.execute(
+                "UPDATE merchants SET level = 1 WHERE login_email = $1", merchant.document["login_email"]
+            )
         with pytest.raises(asyncpg.CheckViolationError, match="ck_merchants_api_access"):
-            await connection.execute("UPDATE merchants SET status = 'disabled' WHERE login_email = $1", merchant.email)
-        kept = await connection.fetchval("SELECT sealed_key FROM merchants WHERE login_email = $1", merchant.email)
+            await connection.execute(
+                "UPDATE merchants SET status = 'disabled' WHERE login_email = $1", merchant.document["login_email"]
+            )
+        kept = await connection.fetchval(
+            "SELECT sealed_key FROM merchants WHERE login_email = $1", merchant.document["login_email"]
+        )
     finally:
         await connection.close()
     assert b"wbk_" not in kept
 
 
 async def test_a_merchants_locations_are_the_tenants_own_and_active(identity: Identity, tenant: Tenant) -> None:
-    stranger = await identity.new_tenant()
-    inactive = await tenant.location()
-    await tenant.owner.made(f"/v1/locations/{inactive['id']}/deactivate")
+    stranger = await identity.create_tenant()
+    inactive = await tenant.owner.create("/v1/locations", location_body())
+    await tenant.owner.create(f"/v1/locations/{inactive['id']}/deactivate")
     ids = [tenant.default_location, stranger.default_location, inactive["id"], tenant.default_location]
 
     answer = await tenant.owner.post(
-        "/v1/merchants", tenant.merchant_body(location_ids=ids, default_location_id=stranger.default_location)
+        "/v1/merchants",
+        merchant_body(tenant.default_location, location_ids=ids, default_location_id=stranger.default_location),
     )
     elsewhere = await tenant.owner.post(
-        "/v1/merchants", tenant.merchant_body(default_location_id=stranger.default_location)
+        "/v1/merchants", merchant_body(tenant.default_location, default_location_id=stranger.default_location)
     )
-    none = await tenant.owner.post("/v1/merchants", tenant.merchant_body(location_ids=[]))
+    none = await tenant.owner.post("/v1/merchants", merchant_body(tenant.default_location, location_ids=[]))
 
     codes = {error["pointer"]: error["code"] for error in refused(answer, 422, "invalid")["errors"]}
     assert codes == {
@@ -175,8 +187,10 @@ async def test_a_merchants_locations_are_the_tenants_own_and_active(identity: Id
 
 
 async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenant) -> None:
-    other = await tenant.location()
-    merchant = await tenant.merchant(reference_id="M-1", metadata={"tier": "gold"}, phone="+15145550100")
+    other = await tenant.owner.create("/v1/locations", location_body())
+    merchant = await tenant.create_merchant(
+        api_access=False, reference_id="M-1", metadata={"tier": "gold"}, phone="+15145550100"
+    )
     path = f"/v1/merchants/{merchant.id}"
     address = email("renamed")
 
@@ -200,7 +214,7 @@ async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenan
     found = document(await tenant.owner.get("/v1/merchants?reference_id=M-1"))["data"]
     assert [one["id"] for one in found] == [merchant.id]
     assert document(await tenant.owner.get("/v1/merchants?level=1"))["data"] == []
-    twice = await tenant.owner.post("/v1/merchants", tenant.merchant_body(reference_id="M-1"))
+    twice = await tenant.owner.post("/v1/merchants", merchant_body(tenant.default_location, reference_id="M-1"))
     assert refused(twice, 409, "reference_id_taken")["existing_id"] == merchant.id
     updated = (await identity.events(merchant.id, "merchant.created", "merchant.updated"))[1]
     assert updated.data.location_ids == [other["id"]]

@@ -12,8 +12,9 @@ from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
 from tests.harness import suite
+from tests.harness.client import document
 from tests.harness.forks import Forker
-from tests.harness.identity import Identity, Person, document
+from tests.harness.identity import Identity
 from tests.harness.schema_drift import drift
 from tests.harness.suite import Process
 
@@ -52,7 +53,7 @@ async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Ide
     made = await run("platform-key", "--name", "operator", "--test")
 
     assert made["api_key"].startswith("wbk_test_")
-    operator = Person(identity.client, {"X-Api-Key": made["api_key"]}, {})
+    operator = identity.nobody.using({"X-Api-Key": made["api_key"]})
     who = document(await operator.get("/v1/auth/test"))
     assert (who["principal"], who["tenant_id"], who["livemode"]) == ("platform", None, False)
     assert (await operator.get("/v1/tenants")).status_code == 200

@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 
 import jwt
 
-from identity.app import create_encryptor, create_service
+from identity.app import create_app, create_encryptor, create_service
 from identity.signing_keys import operations as signing_keys_operations
-from tests.harness import identity as harness
-from tests.harness.identity import Identity, Person, Tenant
-from tests.harness.suite import eventually
+from tests.harness.client import Api
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
+from tests.harness.serving import serve
+from tests.harness.waiting import eventually
 
 GRACE_SECONDS = 6
 
@@ -31,7 +33,7 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_token_ends(
     at_once = await identity.log_in(tenant.id, tenant.owner_email)
     assert key_id(at_once) == key_id(before)
 
-    async def signs_with_the_new_key() -> Person | None:
+    async def signs_with_the_new_key() -> Api | None:
         person = await identity.log_in(tenant.id, tenant.owner_email)
         return person if key_id(person) == new_key_id else None
 
@@ -45,12 +47,15 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_token_ends(
 
 
 async def test_replicas_that_start_together_make_one_signing_key(identity: Identity, tenant: Tenant) -> None:
-    async def log_in(*services: Identity) -> list[Person] | None:
+    async def log_in(*services: Identity) -> list[Api] | None:
         """A log-in at each service; None when an earlier rotation took effect between them."""
         found = [await service.log_in(tenant.id, tenant.owner_email) for service in services]
         return found if key_id(found[0]) == key_id(await services[0].log_in(tenant.id, tenant.owner_email)) else None
 
-    async with harness.served(identity.settings) as one, harness.served(identity.settings) as two:
+    async with (
+        serve(Identity, create_app, identity.settings) as one,
+        serve(Identity, create_app, identity.settings) as two,
+    ):
         people = await eventually(lambda: log_in(one, two, identity), what="all sign with the keys of this time")
 
         assert len({key_id(person) for person in people}) == 1
@@ -58,5 +63,5 @@ async def test_replicas_that_start_together_make_one_signing_key(identity: Ident
             assert (await service.client.get("/v1/auth/test", headers=people[0].headers)).status_code == 200
 
 
-def key_id(person: Person) -> str:
+def key_id(person: Api) -> str:
     return str(jwt.get_unverified_header(person.document["token"])["kid"])

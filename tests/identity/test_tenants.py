@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.harness import identity as harness
-from tests.harness.identity import Identity, Tenant, document, email, pointers, refused, tenant_body, unique
+from identity.app import create_app
+from tests.harness.bodies import email, merchant_body, tenant_body, unique
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
+from tests.harness.serving import serve
 
 
 async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Identity) -> None:
-    made = await identity.platform.made("/v1/tenants", tenant_body(unique("Livraisons"), trial_days=30))
+    made = await identity.platform.create("/v1/tenants", tenant_body(unique("Livraisons"), trial_days=30))
 
     assert (made["test"], made["livemode"], made["status"], made["version"]) == (True, False, "active", 1)
     assert (made["owner"]["kind"], made["owner"]["id"]) == ("owner", made["owner_id"])
@@ -24,7 +28,7 @@ async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Id
 
 async def test_a_name_is_unique_in_any_case(identity: Identity) -> None:
     name = unique("Straße")
-    made = await identity.platform.made("/v1/tenants", tenant_body(name))
+    made = await identity.platform.create("/v1/tenants", tenant_body(name))
 
     answer = await identity.platform.post("/v1/tenants", tenant_body(name.upper()))
 
@@ -43,7 +47,7 @@ async def test_everything_wrong_with_a_tenant_is_answered_at_once(identity: Iden
 
 
 async def test_a_test_key_sees_and_makes_test_tenants_only(identity: Identity, tenant: Tenant) -> None:
-    live = await identity.live_platform.made("/v1/tenants", tenant_body(unique("Real")))
+    live = await identity.live_platform.create("/v1/tenants", tenant_body(unique("Real")))
 
     refused(
         await identity.platform.post("/v1/tenants", tenant_body(unique("Real"), test=False)), 403, "livemode_required"
@@ -62,8 +66,8 @@ async def test_platform_routes_are_closed_to_owners(tenant: Tenant) -> None:
 
 
 async def test_job_review_is_on_only_where_it_was_requested(identity: Identity) -> None:
-    plain = await identity.platform.made("/v1/tenants", tenant_body(unique("Plain")))
-    careful = await identity.platform.made("/v1/tenants", tenant_body(unique("Careful"), job_review=True))
+    plain = await identity.platform.create("/v1/tenants", tenant_body(unique("Plain")))
+    careful = await identity.platform.create("/v1/tenants", tenant_body(unique("Careful"), job_review=True))
 
     assert (plain["job_review"], careful["job_review"]) == (False, True)
     for made in (plain, careful):
@@ -72,7 +76,7 @@ async def test_job_review_is_on_only_where_it_was_requested(identity: Identity) 
 
 
 async def test_an_administrator_changes_the_tenant_field_by_field(identity: Identity, tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.tenant.write")
+    clerk = await tenant.create_staff("settings.tenant.write")
     name = unique("Laurier")
 
     reviewed = document(await clerk.patch("/v1/tenant", {"job_review": True}))
@@ -85,18 +89,22 @@ async def test_an_administrator_changes_the_tenant_field_by_field(identity: Iden
     first, second = (await identity.events(tenant.id, "tenant.created", "tenant.updated", "tenant.updated"))[1:]
     assert (first.sequence, first.data.job_review, first.data.name) == (2, True, tenant.name)
     assert (second.sequence, second.data.job_review, second.data.name) == (3, True, name)
-    assert (await identity.platform.get("/v1/auth/test", **{"X-Tenant-Name": name})).json()["tenant_id"] == tenant.id
+    assert (await identity.platform.get("/v1/auth/test", headers={"X-Tenant-Name": name})).json()[
+        "tenant_id"
+    ] == tenant.id
     trail = document(await tenant.owner.get(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
     assert (trail[1]["before"], trail[1]["after"]) == ({"job_review": False}, {"job_review": True})
-    assert trail[1]["actor"] == clerk.document["principal"]["id"]
+    assert trail[1]["actor"] == clerk.subject_id
 
 
 async def test_a_stale_or_invalid_change_of_the_tenant_is_refused(tenant: Tenant) -> None:
     etag = (await tenant.owner.get("/v1/tenant")).headers["etag"]
-    document(await tenant.owner.patch("/v1/tenant", {"job_review": True}, **{"If-Match": etag}))
+    document(await tenant.owner.patch("/v1/tenant", {"job_review": True}, headers={"If-Match": etag}))
 
     refused(
-        await tenant.owner.patch("/v1/tenant", {"job_review": False}, **{"If-Match": etag}), 412, "precondition_failed"
+        await tenant.owner.patch("/v1/tenant", {"job_review": False}, headers={"If-Match": etag}),
+        412,
+        "precondition_failed",
     )
     wrong = {"name": "", "timezone": "Mars/Olympus", "job_review": None, "currency": "EUR"}
     problem = refused(await tenant.owner.patch("/v1/tenant", wrong), 422, "invalid")
@@ -104,24 +112,22 @@ async def test_a_stale_or_invalid_change_of_the_tenant_is_refused(tenant: Tenant
     assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is True
 
 
-async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and_to_merchants(
-    identity: Identity, tenant: Tenant
-) -> None:
-    merchant = await tenant.merchant(api_access=True)
-    clerk = await tenant.staff("orders", "settings.merchants.write")
+async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and_to_merchants(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    clerk = await tenant.create_staff("orders", "settings.merchants.write")
     asked = {"job_review": True}
 
     assert refused(await clerk.patch("/v1/tenant", asked), 403, "permission_missing")["required"] == [
         "settings.tenant.write"
     ]
-    for person in (await merchant.session(), identity.integration(**await merchant.credentials())):
+    for person in (await merchant.session(), await merchant.reveal()):
         refused(await person.patch("/v1/tenant", asked), 403, "credential_not_admitted")
     refused(await tenant.owner.patch(f"/v1/tenants/{tenant.id}", asked), 403, "permission_missing")
     assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is False
 
 
 async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, tenant: Tenant) -> None:
-    live = await identity.live_platform.made("/v1/tenants", tenant_body(unique("Real")))
+    live = await identity.live_platform.create("/v1/tenants", tenant_body(unique("Real")))
     path = f"/v1/tenants/{tenant.id}"
 
     changed = document(await identity.platform.patch(path, {"job_review": True, "name": tenant.name.upper()}))
@@ -135,8 +141,8 @@ async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, 
 
 
 async def test_rows_of_another_tenant_do_not_exist(identity: Identity, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    stranger = (await identity.new_tenant()).owner
+    merchant = await tenant.create_merchant(api_access=False)
+    stranger = (await identity.create_tenant()).owner
 
     for path, code in (
         (f"/v1/merchants/{merchant.id}", "merchant_not_found"),
@@ -152,14 +158,14 @@ async def test_a_tenant_has_at_most_as_many_records_as_the_limits_say(identity: 
     small = identity.settings.model_copy(
         update={"locations_max": 2, "merchants_max": 1, "staff_max": 2, "api_keys_max": 1}
     )
-    async with harness.served(small) as service:
+    async with serve(Identity, create_app, small) as service:
         owner = await service.log_in(tenant.id, tenant.owner_email)
         bodies: dict[str, Callable[[], dict[str, Any]]] = {
             "/v1/locations": lambda: {"name": "Laval"},
-            "/v1/merchants": lambda: tenant.merchant_body(),
+            "/v1/merchants": lambda: merchant_body(tenant.default_location),
             "/v1/staff": lambda: {"email": email(), "first_name": "A", "last_name": "B", "permissions": []},
             "/v1/api-keys": lambda: {"name": "ERP", "scopes": ["orders"]},
         }
         for path, body in bodies.items():
-            await owner.made(path, body())
+            await owner.create(path, body())
             assert refused(await owner.post(path, body()), 409, "limit_reached")["maximum"] in (1, 2)

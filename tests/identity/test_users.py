@@ -1,26 +1,15 @@
 """Users of a tenant and their permissions."""
 
 from shared.access.permissions import TENANT_CODES
-from tests.harness.identity import PASSWORD, Identity, Person, Tenant, document, email, pointers, refused
-
-
-def staff_body(*permissions: str) -> dict[str, object]:
-    return {
-        "email": email("staff"),
-        "first_name": "Sam",
-        "last_name": "Staff",
-        "permissions": list(permissions),
-        "password": PASSWORD,
-    }
-
-
-def subject(person: Person) -> str:
-    return str(person.document["principal"]["id"])
+from tests.harness.bodies import PASSWORD, email, merchant_body, staff_body
+from tests.harness.client import document, pointers, refused
+from tests.harness.identity import Identity
+from tests.harness.people import Tenant
 
 
 async def test_permissions_are_what_was_granted_and_a_change_holds_at_once(identity: Identity, tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.merchants.read")
-    path = f"/v1/staff/{subject(clerk)}/permissions"
+    clerk = await tenant.create_staff("settings.merchants.read")
+    path = f"/v1/staff/{clerk.subject_id}/permissions"
 
     refused(await clerk.get("/v1/locations"), 403, "permission_missing")
     assert (await clerk.get("/v1/merchants")).status_code == 200
@@ -35,11 +24,11 @@ async def test_permissions_are_what_was_granted_and_a_change_holds_at_once(ident
     assert (await clerk.get("/v1/locations")).status_code == 200
     refused(await clerk.get("/v1/merchants"), 403, "permission_missing")
     assert document(await tenant.owner.get(path))["permissions"] == ["settings.locations.read"]
-    await identity.events(subject(clerk), "user.created", "user.permissions_changed")
+    await identity.events(clerk.subject_id, "user.created", "user.permissions_changed")
 
 
 async def test_nobody_grants_what_they_do_not_hold(tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.staff.read", "settings.staff.write", "orders.jobs.read")
+    clerk = await tenant.create_staff("settings.staff.read", "settings.staff.write", "orders.jobs.read")
     colleague = document(await tenant.owner.post("/v1/staff", staff_body("reports")), 201)
     path = f"/v1/staff/{colleague['id']}/permissions"
 
@@ -57,11 +46,11 @@ async def test_nobody_grants_what_they_do_not_hold(tenant: Tenant) -> None:
 
 
 async def test_nobody_changes_their_own_rights_or_those_of_the_owner(tenant: Tenant) -> None:
-    clerk = await tenant.staff("settings.staff.read", "settings.staff.write")
+    clerk = await tenant.create_staff("settings.staff.read", "settings.staff.write")
     owner_id = tenant.document["owner"]["id"]
 
-    own = await clerk.request("PUT", f"/v1/staff/{subject(clerk)}/permissions", {"permissions": []})
-    disabling = await clerk.post(f"/v1/staff/{subject(clerk)}/disable")
+    own = await clerk.request("PUT", f"/v1/staff/{clerk.subject_id}/permissions", {"permissions": []})
+    disabling = await clerk.post(f"/v1/staff/{clerk.subject_id}/disable")
     owners = await clerk.request("PUT", f"/v1/staff/{owner_id}/permissions", {"permissions": []})
     out = await clerk.post(f"/v1/staff/{owner_id}/disable")
     stolen = await clerk.patch(f"/v1/staff/{owner_id}", {"email": email("thief")})
@@ -78,18 +67,18 @@ async def test_nobody_changes_their_own_rights_or_those_of_the_owner(tenant: Ten
 async def test_a_disabled_member_of_staff_is_out_at_once_with_session_and_key(
     identity: Identity, tenant: Tenant
 ) -> None:
-    clerk = await tenant.staff("settings")
-    made = await clerk.made("/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read"]})
-    key = Person(identity.client, {"X-Api-Key": made["api_key"]}, made)
+    clerk = await tenant.create_staff("settings")
+    made = await clerk.create("/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read"]})
+    key = identity.nobody.using({"X-Api-Key": made["api_key"]}, made)
     assert (await key.get("/v1/locations")).status_code == 200
 
-    await tenant.owner.made(f"/v1/staff/{subject(clerk)}/disable")
+    await tenant.owner.create(f"/v1/staff/{clerk.subject_id}/disable")
 
     assert (await clerk.get("/v1/locations")).status_code == 401
     refused(await key.get("/v1/locations"), 401, "subject_disabled")
     body = {"tenant": tenant.id, "email": clerk.document["principal"]["email"], "password": PASSWORD}
     refused(await identity.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
-    enabled = await tenant.owner.made(f"/v1/staff/{subject(clerk)}/enable")
+    enabled = await tenant.owner.create(f"/v1/staff/{clerk.subject_id}/enable")
     assert enabled["status"] == "active"
     await identity.log_in(tenant.id, clerk.document["principal"]["email"])
     assert (await key.get("/v1/locations")).status_code == 200
@@ -100,7 +89,9 @@ async def test_an_e_mail_address_is_one_person_in_a_tenant(tenant: Tenant) -> No
     made = document(await tenant.owner.post("/v1/staff", body), 201)
 
     twice = await tenant.owner.post("/v1/staff", {**body, "email": str(body["email"]).upper()})
-    as_merchant = await tenant.owner.post("/v1/merchants", tenant.merchant_body(login_email=body["email"]))
+    as_merchant = await tenant.owner.post(
+        "/v1/merchants", merchant_body(tenant.default_location, login_email=body["email"])
+    )
     taken = await tenant.owner.patch(f"/v1/staff/{made['id']}", {"email": tenant.owner_email})
 
     for answer in (twice, as_merchant):
@@ -109,10 +100,12 @@ async def test_an_e_mail_address_is_one_person_in_a_tenant(tenant: Tenant) -> No
 
 
 async def test_a_changed_e_mail_address_is_what_one_logs_in_with(identity: Identity, tenant: Tenant) -> None:
-    clerk = await tenant.staff("orders")
+    clerk = await tenant.create_staff("orders")
     address = email("new")
 
-    changed = document(await tenant.owner.patch(f"/v1/staff/{subject(clerk)}", {"email": address, "last_name": "Neu"}))
+    changed = document(
+        await tenant.owner.patch(f"/v1/staff/{clerk.subject_id}", {"email": address, "last_name": "Neu"})
+    )
 
     assert (changed["email"], changed["last_name"], changed["first_name"]) == (address, "Neu", "Sam")
     await identity.log_in(tenant.id, address)
@@ -121,25 +114,25 @@ async def test_a_changed_e_mail_address_is_what_one_logs_in_with(identity: Ident
 
 
 async def test_a_stale_if_match_changes_nothing(tenant: Tenant) -> None:
-    clerk = await tenant.staff("orders")
-    path = f"/v1/staff/{subject(clerk)}"
+    clerk = await tenant.create_staff("orders")
+    path = f"/v1/staff/{clerk.subject_id}"
     etag = (await tenant.owner.get(path)).headers["etag"]
 
-    first = await tenant.owner.patch(path, {"first_name": "Eins"}, **{"If-Match": etag})
-    second = await tenant.owner.patch(path, {"first_name": "Zwei"}, **{"If-Match": etag})
+    first = await tenant.owner.patch(path, {"first_name": "Eins"}, headers={"If-Match": etag})
+    second = await tenant.owner.patch(path, {"first_name": "Zwei"}, headers={"If-Match": etag})
 
     assert first.status_code == 200
     refused(second, 412, "precondition_failed")
     assert document(await tenant.owner.get(path))["first_name"] == "Eins"
-    assert (await tenant.owner.get(path, **{"If-None-Match": first.headers["etag"]})).status_code == 304
+    assert (await tenant.owner.get(path, headers={"If-None-Match": first.headers["etag"]})).status_code == 304
     refused(await tenant.owner.patch(path, {"first_name": None}), 422, "invalid")
 
 
 async def test_a_repeated_creation_with_the_same_idempotency_key_makes_one_person(tenant: Tenant) -> None:
     body = staff_body("orders")
 
-    first = await tenant.owner.post("/v1/staff", body, **{"Idempotency-Key": "one"})
-    second = await tenant.owner.post("/v1/staff", body, **{"Idempotency-Key": "one"})
+    first = await tenant.owner.post("/v1/staff", body, headers={"Idempotency-Key": "one"})
+    second = await tenant.owner.post("/v1/staff", body, headers={"Idempotency-Key": "one"})
 
     assert first.json() == second.json()
     assert second.headers["idempotency-replayed"] == "true"

@@ -18,4 +18,4 @@ async def service(backing: BackingStack) -> AsyncIterator[Jobs]:
 @pytest.fixture
 async def tenant(service: Jobs) -> Tenant:
     """A tenant for one test."""
-    return await service.tenant()
+    return await service.create_tenant()

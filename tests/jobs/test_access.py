@@ -25,9 +25,12 @@ from tests.harness.access import (
     change_meanwhile,
     change_unannounced,
 )
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api, basic
 from tests.harness.job_files import NDJSON, lines
-from tests.harness.jobs import Api, Jobs, Tenant, location, smallest
-from tests.harness.suite import SETTLE_SECONDS, basic, eventually
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import location_updated
+from tests.harness.waiting import WAIT_SECONDS, eventually
 
 README = Path("services/jobs/README.md")
 MERCHANTS_MAY = re.compile(r"orders\.(jobs|actions)\.")
@@ -37,14 +40,12 @@ UNREADABLE: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "appl
 async def outcome(api: Api, method: str = "POST", path: str = "/v1/jobs", **options: Any) -> tuple[int, str]:
     """Status and problem code of the response."""
     if method == "POST" and not options:
-        options = {"json": smallest()}
+        options = {"json": smallest_job()}
     answer = await api.request(method, path, **options)
     return answer.status_code, answer.json().get("code", "")
 
 
-async def await_outcome(
-    api: Api, expected: tuple[int, str], *, seconds: float = SETTLE_SECONDS, **options: Any
-) -> None:
+async def await_outcome(api: Api, expected: tuple[int, str], *, seconds: float = WAIT_SECONDS, **options: Any) -> None:
     """Wait until a call has this status and code."""
 
     async def seen() -> bool:
@@ -75,7 +76,7 @@ async def test_garbage_credentials_are_401(service: Jobs, headers: dict[str, str
 
 
 async def test_a_wrong_key_of_a_known_account_is_401(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
 
     for wrong in (other.key, new_api_key(livemode=True), merchant.key[:-1] + ("0" if merchant.key[-1] != "0" else "1")):
         assert await outcome(Api(service.client, basic(merchant.account_id, wrong))) == (401, "credentials_wrong")
@@ -84,11 +85,11 @@ async def test_a_wrong_key_of_a_known_account_is_401(service: Jobs, tenant: Tena
 
 
 async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     wrong = Api(service.client, basic(merchant.account_id, new_api_key(livemode=True)))
-    reader = await tenant.user(permissions=["orders.jobs.read"])
-    await merchant.api.create(smallest(reference_id="R-1"))
-    taken_and_invalid: dict[str, Any] = {"json": smallest(reference_id="R-1", location_id=tenant.closed)}
+    reader = await tenant.create_user(permissions=["orders.jobs.read"])
+    await merchant.api.create_job(smallest_job(reference_id="R-1"))
+    taken_and_invalid: dict[str, Any] = {"json": smallest_job(reference_id="R-1", location_id=tenant.closed)}
 
     # 422 before 409, 400 before 422, 413 and 415 before 400.
     assert await outcome(merchant.api, **taken_and_invalid) == (422, "invalid")
@@ -100,13 +101,13 @@ async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, te
     # 403 for a missing permission before the body is read.
     assert await outcome(reader, **UNREADABLE) == (403, "permission_missing")
     # 402 before this 403.
-    await tenant.set_subscription("expired", access_until=datetime.now(UTC) - timedelta(seconds=1))
+    await tenant.end_trial_at(datetime.now(UTC) - timedelta(seconds=1))
     await await_outcome(reader, (402, "subscription_required"), **UNREADABLE)
     await await_outcome(merchant.api, (402, "subscription_required"), **UNREADABLE)
     # 403 for disabled API access or a suspended tenant before 402.
     await merchant.update(api_access=False)
     await await_outcome(merchant.api, (403, "api_access_off"), **UNREADABLE)
-    await tenant.set_status("suspended")
+    await tenant.update(status="suspended")
     await await_outcome(reader, (403, "tenant_suspended"), **UNREADABLE)
     await await_outcome(merchant.api, (403, "tenant_suspended"), **UNREADABLE)
     # 401 before all others.
@@ -114,18 +115,18 @@ async def test_each_step_of_the_decision_comes_before_the_next(service: Jobs, te
 
 
 async def test_invalid_comes_before_not_found(tenant: Tenant) -> None:
-    owner = await tenant.user("owner")
+    owner = await tenant.create_user("owner")
 
     assert await outcome(owner, "GET", "/v1/jobs/7") == (422, "invalid")
     assert await outcome(owner, "GET", f"/v1/jobs/{new_id('job')}") == (404, "job_not_found")
 
 
 async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     # However long the event takes, the last of these trials has not ended when it arrives.
     for seconds in (1.5, 6, 24):
         ends_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        await tenant.set_subscription("trialing", access_until=ends_at)
+        await tenant.end_trial_at(ends_at)
         before = await outcome(merchant.api)
         while before != (201, "") and datetime.now(UTC) < ends_at:
             before = await outcome(merchant.api)
@@ -154,11 +155,11 @@ async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Ten
 async def test_staff_do_what_their_permissions_say(
     tenant: Tenant, permissions: list[str], read: int, write: int
 ) -> None:
-    merchant = await tenant.merchant()
-    staff = await tenant.user(permissions=permissions)
+    merchant = await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=permissions)
 
     listed = await staff.get("/v1/jobs")
-    created = await staff.post("/v1/jobs", smallest(merchant_id=merchant.id))
+    created = await staff.post("/v1/jobs", smallest_job(merchant_id=merchant.id))
 
     assert (listed.status_code, created.status_code) == (read, write)
     for answer, permission in ((listed, "orders.jobs.read"), (created, "orders.jobs.write")):
@@ -167,15 +168,15 @@ async def test_staff_do_what_their_permissions_say(
 
 
 async def test_a_merchants_session_reads_and_does_not_write(tenant: Tenant) -> None:
-    merchant = await tenant.merchant(level=1, api_access=False)
+    merchant = await tenant.create_merchant(level=1, api_access=False)
 
-    assert await outcome(merchant.session(), "GET") == (200, "")
-    assert await outcome(merchant.session()) == (403, "credential_not_admitted")
+    assert await outcome(await merchant.session(), "GET") == (200, "")
+    assert await outcome(await merchant.session()) == (403, "credential_not_admitted")
 
 
 async def test_credentials_of_level_one_or_without_access_open_nothing(tenant: Tenant) -> None:
-    level_one = await tenant.merchant(level=1, api_access=False)
-    disabled = await tenant.merchant(status="disabled")
+    level_one = await tenant.create_merchant(level=1, api_access=False)
+    disabled = await tenant.create_merchant(status="disabled")
 
     for merchant in (level_one, disabled):
         for method in ("GET", "POST"):
@@ -183,11 +184,11 @@ async def test_credentials_of_level_one_or_without_access_open_nothing(tenant: T
 
 
 async def test_api_credentials_open_only_routes_marked_for_them(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     for route, method in routes(service):
         path = re.sub(r"\{(job|action|import)_id\}", lambda found: new_id(found[1][:3]), route.path)
-        answer = await merchant.api.request(method, path, json=smallest() if method == "POST" else None)
+        answer = await merchant.api.request(method, path, json=smallest_job() if method == "POST" else None)
         assert ("pair" in route.access.admits) == (answer.status_code not in (401, 403)), path
         # The permissions of merchants; the routes that all services have need none.
         permission = route.access.permission
@@ -203,8 +204,8 @@ async def test_no_route_is_open_to_the_public(service: Jobs) -> None:
 
 
 async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job()
 
     await merchant.update(api_access=False)
     await await_outcome(merchant.api, (403, "api_access_off"))
@@ -227,7 +228,7 @@ async def test_revocation_is_in_force_at_once_and_restored_by_a_grant(tenant: Te
 async def test_a_write_checks_access_again_in_its_transaction(
     service: Jobs, tenant: Tenant, change: str, expected: tuple[int, str]
 ) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     assert await outcome(merchant.api, "GET") == (200, "")
 
     names: dict[str, UUID | str] = {
@@ -237,7 +238,7 @@ async def test_a_write_checks_access_again_in_its_transaction(
     }
 
     async def send() -> httpx.Response:
-        return await merchant.api.post("/v1/jobs", smallest(), headers={"Idempotency-Key": "late"})
+        return await merchant.api.post("/v1/jobs", smallest_job(), headers={"Idempotency-Key": "late"})
 
     answer = await change_meanwhile(service.settings.database_url, change, names[change.split()[-3]], send)
 
@@ -246,17 +247,17 @@ async def test_a_write_checks_access_again_in_its_transaction(
 
 
 async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    job = f"/v1/jobs/{(await merchant.api.create())['id']}"
+    merchant = await tenant.create_merchant()
+    job = f"/v1/jobs/{(await merchant.api.create_job())['id']}"
     action = (await merchant.api.post(f"{job}/actions", {"description": "a box"})).json()
     writes: list[tuple[str, str, dict[str, Any]]] = [
-        ("POST", "/v1/jobs/bulk", {"json": {"items": [smallest()]}}),
+        ("POST", "/v1/jobs/bulk", {"json": {"items": [smallest_job()]}}),
         ("PATCH", job, {"json": {"priority": 3}}),
         ("POST", f"{job}/clone", {}),
         ("POST", f"{job}/cancel", {}),
         ("DELETE", f"{job}/actions/{action['id']}", {}),
         ("DELETE", job, {}),
-        ("POST", "/v1/jobs/import", {"content": lines([smallest()]), "headers": NDJSON}),
+        ("POST", "/v1/jobs/import", {"content": lines([smallest_job()]), "headers": NDJSON}),
     ]
     before = (await merchant.api.get(job)).json()
 
@@ -270,12 +271,12 @@ async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Te
 
 
 async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     async def content() -> AsyncIterator[bytes]:
-        yield lines([smallest()])
+        yield lines([smallest_job()])
         await change_unannounced(service.settings.database_url, END_API_ACCESS, to_uuid(merchant.id))
-        yield lines([smallest()])
+        yield lines([smallest_job()])
 
     assert await outcome(merchant.api, "POST", "/v1/jobs/import", content=content(), headers=NDJSON) == (
         403,
@@ -288,18 +289,20 @@ async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jo
 
 
 async def test_a_location_that_closes_takes_no_more_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job()
 
-    await service.publish(location(tenant.id, tenant.montreal, "America/Montreal", active=False, sequence=2))
+    await service.publish_access(
+        location_updated(tenant.id, tenant.default_location, "America/Montreal", active=False, sequence=2)
+    )
 
     assert await outcome(merchant.api) == (422, "invalid")
-    assert (await merchant.api.create(smallest(location_id=tenant.toronto)))["location_id"] == tenant.toronto
+    assert (await merchant.api.create_job(smallest_job(location_id=tenant.toronto)))["location_id"] == tenant.toronto
 
 
 async def test_the_platform_names_a_tenant(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    body: dict[str, Any] = {"json": smallest(merchant_id=merchant.id)}
+    merchant = await tenant.create_merchant()
+    body: dict[str, Any] = {"json": smallest_job(merchant_id=merchant.id)}
 
     assert await outcome(service.platform(tenant), **body) == (201, "")
     assert await outcome(service.platform(), **body) == (400, "tenant_required")

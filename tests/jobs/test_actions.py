@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
+from tests.harness.client import Api
 from tests.harness.job_states import STATUSES, JobActors, job_actors
-from tests.harness.jobs import Api, Jobs, Tenant
+from tests.harness.jobs import Jobs, Tenant
 
 STOP = {"name": "Depot 4", "address": {"line1": "9 Rue Y", "city": "Laval"}, "instructions": "Rear door"}
 WHOLE: dict[str, Any] = {
@@ -47,7 +48,7 @@ _MORE_ACTIONS = text(
 @pytest.fixture(scope="module")
 async def actors(service: Jobs) -> JobActors:
     """Actors of one tenant, for tests that use one job each."""
-    return await job_actors(await service.tenant())
+    return await job_actors(await service.create_tenant())
 
 
 def path(job: dict[str, Any], action: dict[str, Any] | None = None, rest: str = "") -> str:
@@ -95,7 +96,7 @@ async def test_a_list_of_actions_is_read_page_by_page(actors: JobActors) -> None
     found: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = (await actors.merchant.session().get(f"{path(job)}?limit=3{cursor}")).json()
+        page = (await (await actors.merchant.session()).get(f"{path(job)}?limit=3{cursor}")).json()
         found += page["data"]
         if not page["has_more"]:
             break
@@ -269,7 +270,11 @@ async def test_an_action_of_another_job_is_404(actors: JobActors) -> None:
 async def test_a_merchant_changes_only_its_own_actions(actors: JobActors) -> None:
     job = await actors.order(actions=[{"sku": "A"}, {"sku": "B"}])
     action = job["actions"][0]
-    own, other, session = actors.merchant.api, (await actors.tenant.merchant()).api, actors.merchant.session()
+    own, other, session = (
+        actors.merchant.api,
+        (await actors.tenant.create_merchant()).api,
+        await actors.merchant.session(),
+    )
 
     async def attempts(api: Api) -> list[int]:
         return [
@@ -283,7 +288,9 @@ async def test_a_merchant_changes_only_its_own_actions(actors: JobActors) -> Non
 
     assert await attempts(other) == [404, 404, 404, 404, 403, 404]
     assert await attempts(session) == [200, 200, 403, 403, 403, 403]
-    assert await attempts(await actors.tenant.user(permissions=["orders.actions.read"])) == [200, 200] + [403] * 4
+    assert (
+        await attempts(await actors.tenant.create_user(permissions=["orders.actions.read"])) == [200, 200] + [403] * 4
+    )
     assert await actors.read(job) == job
     assert await attempts(own) == [200, 200, 200, 201, 403, 204]
 

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.harness.jobs import Jobs, Merchant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.jobs import Jobs
+from tests.harness.people import Merchant
 
 
 @pytest.fixture(scope="module")
 async def merchant(service: Jobs) -> Merchant:
     """The merchant that sends invalid requests."""
-    return await (await service.tenant()).merchant()
+    return await (await service.create_tenant()).create_merchant()
 
 
 async def refused(merchant: Merchant, body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -122,7 +124,7 @@ async def test_missing_members_are_named(merchant: Merchant) -> None:
 )
 async def test_one_fault_is_one_violation(merchant: Merchant, more: dict[str, Any], pointer: str, code: str) -> None:
     # Python writes infinity as `Infinity`, which is not JSON; a client can send it as 1e400.
-    content = json.dumps(smallest(**more)).replace("Infinity", "1e400")
+    content = json.dumps(smallest_job(**more)).replace("Infinity", "1e400")
 
     answer = await merchant.api.request(
         "POST", "/v1/jobs", content=content, headers={"Content-Type": "application/json"}
@@ -167,7 +169,7 @@ async def test_an_unreadable_body_is_refused_with_a_code(
 
 
 async def test_a_body_must_have_a_json_media_type(merchant: Merchant) -> None:
-    content = json.dumps(smallest())
+    content = json.dumps(smallest_job())
 
     answer = await merchant.api.request("POST", "/v1/jobs", content=content, headers={"Content-Type": "text/plain"})
 

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 
 from shared.ids import new_id
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 
 async def bulk(api: Api, *items: object, mode: str | None = None, **options: Any) -> httpx.Response:
@@ -27,9 +29,9 @@ async def results(api: Api, *items: object, mode: str | None = None) -> list[dic
 
 
 async def test_jobs_are_created_in_the_order_of_the_request(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    found = await results(merchant.api, *(smallest(reference_id=f"R-{number}") for number in range(200)))
+    found = await results(merchant.api, *(smallest_job(reference_id=f"R-{number}") for number in range(200)))
 
     assert [result["status"] for result in found] == [201] * 200
     assert [result["job"]["reference_id"] for result in found] == [f"R-{number}" for number in range(200)]
@@ -37,11 +39,13 @@ async def test_jobs_are_created_in_the_order_of_the_request(tenant: Tenant) -> N
 
 
 async def test_an_invalid_item_has_its_own_problem(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    bad_phone = {**smallest(), "contact": {"first_name": "Ada", "phone": "12"}}
-    stranger = smallest(location_id=new_id("loc"))
+    merchant = await tenant.create_merchant()
+    bad_phone = {**smallest_job(), "contact": {"first_name": "Ada", "phone": "12"}}
+    stranger = smallest_job(location_id=new_id("loc"))
 
-    found = await results(merchant.api, smallest(), bad_phone, "no object", {"colour": "red"}, stranger, smallest())
+    found = await results(
+        merchant.api, smallest_job(), bad_phone, "no object", {"colour": "red"}, stranger, smallest_job()
+    )
 
     assert [result["status"] for result in found] == [201, 422, 422, 422, 422, 201]
     assert found[1]["problem"]["errors"][0]["pointer"] == "/contact/phone"
@@ -52,9 +56,9 @@ async def test_an_invalid_item_has_its_own_problem(tenant: Tenant) -> None:
 
 
 async def test_invalid_text_affects_only_its_item(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    found = await results(merchant.api, smallest(), smallest(instructions="ring\u0000twice"))
+    found = await results(merchant.api, smallest_job(), smallest_job(instructions="ring\u0000twice"))
 
     assert [result["status"] for result in found] == [201, 422]
     error = found[1]["problem"]["errors"][0]
@@ -62,10 +66,10 @@ async def test_invalid_text_affects_only_its_item(tenant: Tenant) -> None:
 
 
 async def test_the_second_of_two_items_with_one_reference_names_the_first(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     first, second, third = await results(
-        merchant.api, smallest(reference_id="A"), smallest(reference_id="A"), smallest(reference_id="B")
+        merchant.api, smallest_job(reference_id="A"), smallest_job(reference_id="A"), smallest_job(reference_id="B")
     )
 
     assert [first["status"], second["status"], third["status"]] == [201, 409, 201]
@@ -74,14 +78,14 @@ async def test_the_second_of_two_items_with_one_reference_names_the_first(tenant
 
 
 async def test_atomic_creates_nothing_unless_all_can_be_created(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    taken = await merchant.api.create(smallest(reference_id="TAKEN"))
+    merchant = await tenant.create_merchant()
+    taken = await merchant.api.create_job(smallest_job(reference_id="TAKEN"))
 
     found = await results(
         merchant.api,
-        smallest(reference_id="NEW"),
-        smallest(reference_id="TAKEN"),
-        smallest(reference_id="NEW"),
+        smallest_job(reference_id="NEW"),
+        smallest_job(reference_id="TAKEN"),
+        smallest_job(reference_id="NEW"),
         {"contact": {}},
         mode="atomic",
     )
@@ -93,7 +97,7 @@ async def test_atomic_creates_nothing_unless_all_can_be_created(tenant: Tenant) 
     assert found[2]["problem"]["item_index"] == 0
     assert await tenant.service.count(merchant) == 1
 
-    again = await results(merchant.api, smallest(reference_id="NEW"), smallest(), mode="atomic")
+    again = await results(merchant.api, smallest_job(reference_id="NEW"), smallest_job(), mode="atomic")
 
     assert [result["status"] for result in again] == [201, 201]
     published = await tenant.service.published(tenant, 3)
@@ -101,12 +105,12 @@ async def test_atomic_creates_nothing_unless_all_can_be_created(tenant: Tenant) 
 
 
 async def test_a_repeat_gets_the_whole_response_again(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    items = [smallest(reference_id="A"), {"contact": {}}]
+    merchant = await tenant.create_merchant()
+    items = [smallest_job(reference_id="A"), {"contact": {}}]
     for mode, key in (("partial", "one"), ("atomic", "two")):
         first = await bulk(merchant.api, *items, mode=mode, headers={"Idempotency-Key": key})
         second = await bulk(merchant.api, *items, mode=mode, headers={"Idempotency-Key": key})
-        other = await bulk(merchant.api, smallest(), mode=mode, headers={"Idempotency-Key": key})
+        other = await bulk(merchant.api, smallest_job(), mode=mode, headers={"Idempotency-Key": key})
 
         assert (first.status_code, second.status_code) == (207, 207)
         assert second.json() == first.json()
@@ -116,24 +120,24 @@ async def test_a_repeat_gets_the_whole_response_again(tenant: Tenant) -> None:
 
 
 async def test_only_an_unreadable_request_or_a_wrong_envelope_is_refused_as_a_whole(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     json_type = {"Content-Type": "application/json"}
 
     assert (await bulk(merchant.api)).status_code == 422
-    assert (await bulk(merchant.api, *[smallest()] * 201)).status_code == 422
-    assert (await bulk(merchant.api, smallest(), mode="some")).status_code == 422
-    assert (await merchant.api.post("/v1/jobs/bulk", {"items": {"0": smallest()}})).status_code == 422
-    assert (await merchant.api.post("/v1/jobs/bulk", {"items": [smallest()], "more": 1})).status_code == 422
+    assert (await bulk(merchant.api, *[smallest_job()] * 201)).status_code == 422
+    assert (await bulk(merchant.api, smallest_job(), mode="some")).status_code == 422
+    assert (await merchant.api.post("/v1/jobs/bulk", {"items": {"0": smallest_job()}})).status_code == 422
+    assert (await merchant.api.post("/v1/jobs/bulk", {"items": [smallest_job()], "more": 1})).status_code == 422
     broken = await merchant.api.request("POST", "/v1/jobs/bulk", content=b'{"items": [', headers=json_type)
     assert broken.status_code == 400
     assert await tenant.service.count(merchant) == 0
 
 
 async def test_a_bulk_request_can_be_larger_than_others_up_to_a_limit(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     headers = {"Content-Type": "application/json"}
-    large = [smallest(instructions="x" * 4_900) for _ in range(100)]
-    endless = json.dumps({"items": [smallest(instructions="x" * 2_200_000)]}).encode()
+    large = [smallest_job(instructions="x" * 4_900) for _ in range(100)]
+    endless = json.dumps({"items": [smallest_job(instructions="x" * 2_200_000)]}).encode()
 
     assert len(json.dumps(large)) > service.settings.body_bytes_max
     assert {result["status"] for result in await results(merchant.api, *large)} == {201}
@@ -141,13 +145,13 @@ async def test_a_bulk_request_can_be_larger_than_others_up_to_a_limit(service: J
 
 
 async def test_administrators_name_the_merchant_of_each_item(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.write"])
-    reader = await tenant.user(permissions=["orders.jobs.read"])
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.write"])
+    reader = await tenant.create_user(permissions=["orders.jobs.read"])
 
-    found = await results(staff, smallest(merchant_id=one.id), smallest(), smallest(merchant_id=other.id))
+    found = await results(staff, smallest_job(merchant_id=one.id), smallest_job(), smallest_job(merchant_id=other.id))
 
     assert [result["status"] for result in found] == [201, 422, 201]
     assert found[2]["job"]["merchant_id"] == other.id
-    assert (await bulk(reader, smallest())).status_code == 403
-    assert (await bulk(one.session(), smallest())).status_code == 403
+    assert (await bulk(reader, smallest_job())).status_code == 403
+    assert (await bulk(await one.session(), smallest_job())).status_code == 403

@@ -24,7 +24,7 @@ TELLS = {
 @pytest.fixture(scope="module")
 async def actors(service: Jobs) -> JobActors:
     """Actors of one tenant, for tests that use one job each."""
-    return await job_actors(await service.tenant())
+    return await job_actors(await service.create_tenant())
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -220,8 +220,8 @@ async def test_a_merchant_cancels_until_work_begins(actors: JobActors) -> None:
 
 
 async def test_staff_that_may_only_cancel_does_not_stop_work_in_progress(actors: JobActors) -> None:
-    canceller = await actors.tenant.user(permissions=["orders.jobs.cancel"])
-    both = await actors.tenant.user(permissions=["orders.jobs.cancel", "orders.dispatch"])
+    canceller = await actors.tenant.create_user(permissions=["orders.jobs.cancel"])
+    both = await actors.tenant.create_user(permissions=["orders.jobs.cancel", "orders.dispatch"])
     job = await actors.job("in_progress")
 
     assert (await actors.command(job, "cancel", by=canceller)).status_code == 409
@@ -232,7 +232,7 @@ async def test_staff_that_may_only_cancel_does_not_stop_work_in_progress(actors:
 async def test_commands_of_dispatch_are_closed_to_merchants(actors: JobActors) -> None:
     job = await actors.job("new")
 
-    for api in (actors.merchant.api, actors.merchant.session()):
+    for api in (actors.merchant.api, await actors.merchant.session()):
         for command in COMMANDS:
             if command != "cancel" or api.headers != actors.merchant.api.headers:
                 answer = await actors.command(job, command, by=api)
@@ -242,11 +242,11 @@ async def test_commands_of_dispatch_are_closed_to_merchants(actors: JobActors) -
 
 async def test_a_command_on_a_job_of_another_is_404(service: Jobs, actors: JobActors) -> None:
     job = await actors.job("new")
-    stranger = await service.tenant()
-    other = await actors.tenant.merchant()
+    stranger = await service.create_tenant()
+    other = await actors.tenant.create_merchant()
 
     for command in COMMANDS:
-        for strange in (await stranger.user("owner"), service.platform(stranger)):
+        for strange in (await stranger.create_user("owner"), service.platform(stranger)):
             assert (await actors.command(job, command, by=strange)).status_code == 404
         assert (await actors.command({"id": new_id("job")}, command)).json()["code"] == "job_not_found"
     assert (await actors.command(job, "cancel", by=other.api)).json()["code"] == "job_not_found"
@@ -305,7 +305,7 @@ async def test_every_status_change_is_published_with_the_job(service: Jobs, tena
     for event, entry in zip(events, history, strict=True):
         assert (event.data.sequence, event.data.job.version) == (event.sequence, event.sequence)
         assert (event.data.changed_fields, event.data.action_id) == (entry["changed_fields"], entry["action_id"])
-        assert event.data.location_ids == [tenant.montreal]
+        assert event.data.location_ids == [tenant.default_location]
     last = events[-1].data
     assert (last.job.status, last.job.status_reason, last.changed_fields) == (
         "resolved",

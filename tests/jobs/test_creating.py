@@ -7,7 +7,8 @@ import pytest
 
 from shared.events.jobs import JobCreated
 from shared.ids import new_id
-from tests.harness.jobs import Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.jobs import Jobs, Tenant
 
 
 def codes(problem: dict[str, Any]) -> set[tuple[str, str]]:
@@ -15,9 +16,9 @@ def codes(problem: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 async def test_the_smallest_job_gets_the_default_location(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    answer = await merchant.api.post("/v1/jobs", smallest())
+    answer = await merchant.api.post("/v1/jobs", smallest_job())
 
     assert answer.status_code == 201, answer.text
     assert answer.headers["ETag"] == '"1"'
@@ -25,15 +26,15 @@ async def test_the_smallest_job_gets_the_default_location(tenant: Tenant) -> Non
     assert job["object"] == "job"
     assert job["id"].startswith("job_")
     assert (job["merchant_id"], job["created_by"]) == (merchant.id, merchant.id)
-    assert (job["location_id"], job["timezone"]) == (tenant.montreal, "America/Montreal")
+    assert (job["location_id"], job["timezone"]) == (tenant.default_location, "America/Montreal")
     assert (job["status"], job["type"], job["version"], job["livemode"]) == ("new", "delivery", 1, True)
     assert job["allowed_transitions"] == ["in_progress", "cancelled"]
     assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json() == job
 
 
 async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    asked = smallest(
+    merchant = await tenant.create_merchant()
+    asked = smallest_job(
         reference_id="ORDER-1",
         type="exchange",
         short_description="Échange d’un canapé 🛋",
@@ -51,7 +52,7 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
         address={"line1": "1 Rue X", "city": "Montréal", "region": "QC", "postal_code": "H2X 1Y4", "country": "CA"},
         geo={"latitude": 45.5, "longitude": -73},
         location_id=tenant.toronto,
-        distribution_location_id=tenant.montreal,
+        distribution_location_id=tenant.default_location,
         balance_owed={"amount": 12_345, "currency": "CAD"},
         instructions="Ring twice.\nThen wait.",
         invoices=["F-1", "F-2"],
@@ -65,7 +66,7 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
         ],
     )
 
-    job = await merchant.api.create(asked)
+    job = await merchant.api.create_job(asked)
 
     asked["contact"]["phone"] = "+442079460958"
     kept = {name: job[name] for name in asked if name not in ("actions", "address")}
@@ -80,10 +81,10 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
 
 
 async def test_two_hundred_actions_are_taken_and_one_more_is_not(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    job = await merchant.api.create(smallest(actions=[{"sku": str(number)} for number in range(200)]))
-    refused = await merchant.api.post("/v1/jobs", smallest(actions=[{}] * 201))
+    job = await merchant.api.create_job(smallest_job(actions=[{"sku": str(number)} for number in range(200)]))
+    refused = await merchant.api.post("/v1/jobs", smallest_job(actions=[{}] * 201))
 
     assert [action["sku"] for action in job["actions"]] == [str(number) for number in range(200)]
     assert [action["position"] for action in job["actions"]] == list(range(1, 201))
@@ -91,56 +92,56 @@ async def test_two_hundred_actions_are_taken_and_one_more_is_not(tenant: Tenant)
 
 
 async def test_a_created_job_is_published_whole(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    asked = smallest(distribution_location_id=tenant.toronto, actions=[{"sku": "S-1"}])
+    merchant = await tenant.create_merchant()
+    asked = smallest_job(distribution_location_id=tenant.toronto, actions=[{"sku": "S-1"}])
 
-    two_places = await merchant.api.create(asked)
-    one_place = await merchant.api.create({**asked, "distribution_location_id": tenant.montreal})
+    two_places = await merchant.api.create_job(asked)
+    one_place = await merchant.api.create_job({**asked, "distribution_location_id": tenant.default_location})
 
     events = {event.subject: event for event in await service.published(tenant, 2)}
     event = events[two_places["id"]]
     assert isinstance(event, JobCreated)
     assert (event.sequence, event.data.sequence, event.data.tenant_id) == (1, 1, tenant.id)
-    assert event.data.location_ids == [tenant.montreal, tenant.toronto]
-    assert events[one_place["id"]].data.location_ids == [tenant.montreal]
+    assert event.data.location_ids == [tenant.default_location, tenant.toronto]
+    assert events[one_place["id"]].data.location_ids == [tenant.default_location]
     two_places.pop("allowed_transitions")
     assert event.data.job.model_dump(mode="json") == two_places
 
 
 async def test_an_administrator_names_the_merchant(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(level=1, api_access=False)
-    staff = await tenant.user(permissions=["orders.jobs.write", "orders.jobs.read"])
-    owner = await tenant.user("owner")
+    merchant = await tenant.create_merchant(level=1, api_access=False)
+    staff = await tenant.create_user(permissions=["orders.jobs.write", "orders.jobs.read"])
+    owner = await tenant.create_user("owner")
 
     for caller in (staff, owner, service.platform(tenant)):
-        job = await caller.create(smallest(merchant_id=merchant.id))
-        missing = await caller.post("/v1/jobs", smallest())
+        job = await caller.create_job(smallest_job(merchant_id=merchant.id))
+        missing = await caller.post("/v1/jobs", smallest_job())
 
-        assert (job["merchant_id"], job["location_id"]) == (merchant.id, tenant.montreal)
+        assert (job["merchant_id"], job["location_id"]) == (merchant.id, tenant.default_location)
         assert job["created_by"] != merchant.id
         assert (missing.status_code, codes(missing.json())) == (422, {("/merchant_id", "merchant_required")})
 
 
 async def test_only_an_active_merchant_of_the_tenant_can_be_named(service: Jobs, tenant: Tenant) -> None:
-    owner = await tenant.user("owner")
-    disabled = await tenant.merchant(status="disabled", api_access=False)
-    stranger = await (await service.tenant()).merchant()
+    owner = await tenant.create_user("owner")
+    disabled = await tenant.create_merchant(status="disabled", api_access=False)
+    stranger = await (await service.create_tenant()).create_merchant()
 
     for unknown in (stranger.id, new_id("mer")):
-        answer = await owner.post("/v1/jobs", smallest(merchant_id=unknown))
+        answer = await owner.post("/v1/jobs", smallest_job(merchant_id=unknown))
         assert (answer.status_code, codes(answer.json())) == (422, {("/merchant_id", "merchant_unknown")})
-    answer = await owner.post("/v1/jobs", smallest(merchant_id=disabled.id))
+    answer = await owner.post("/v1/jobs", smallest_job(merchant_id=disabled.id))
     assert (answer.status_code, answer.json()["code"]) == (409, "merchant_inactive")
     # 422 for the request before 409 for the merchant.
-    answer = await owner.post("/v1/jobs", smallest(merchant_id=disabled.id, location_id=new_id("loc")))
+    answer = await owner.post("/v1/jobs", smallest_job(merchant_id=disabled.id, location_id=new_id("loc")))
     assert (answer.status_code, codes(answer.json())) == (422, {("/location_id", "location_not_yours")})
 
 
 async def test_a_merchant_creates_only_its_own_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
 
-    own = await merchant.api.post("/v1/jobs", smallest(merchant_id=merchant.id))
-    foreign = await merchant.api.post("/v1/jobs", smallest(merchant_id=other.id))
+    own = await merchant.api.post("/v1/jobs", smallest_job(merchant_id=merchant.id))
+    foreign = await merchant.api.post("/v1/jobs", smallest_job(merchant_id=other.id))
 
     assert own.status_code == 201
     assert (foreign.status_code, codes(foreign.json())) == (422, {("/merchant_id", "merchant_not_yours")})
@@ -148,12 +149,12 @@ async def test_a_merchant_creates_only_its_own_jobs(service: Jobs, tenant: Tenan
 
 
 async def test_a_job_needs_one_of_the_merchants_active_locations(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    without_default = await tenant.merchant(default_location_id=None)
-    elsewhere = (await service.tenant()).montreal
+    merchant = await tenant.create_merchant()
+    without_default = await tenant.create_merchant(default_location_id=None)
+    elsewhere = (await service.create_tenant()).default_location
 
     async def refused(api: Any, **more: Any) -> set[tuple[str, str]]:
-        answer = await api.post("/v1/jobs", smallest(**more))
+        answer = await api.post("/v1/jobs", smallest_job(**more))
         assert answer.status_code == 422, answer.text
         return codes(answer.json())
 
@@ -173,20 +174,20 @@ async def test_a_job_needs_one_of_the_merchants_active_locations(service: Jobs, 
 
 async def test_a_location_whose_event_is_delayed_is_503(tenant: Tenant) -> None:
     coming = new_id("loc")
-    merchant = await tenant.merchant(location_ids=[coming], default_location_id=coming)
+    merchant = await tenant.create_merchant(location_ids=[coming], default_location_id=coming)
 
-    answer = await merchant.api.post("/v1/jobs", smallest())
+    answer = await merchant.api.post("/v1/jobs", smallest_job())
 
     assert (answer.status_code, answer.json()["code"]) == (503, "access_not_ready")
     assert "Retry-After" in answer.headers
 
 
 async def test_a_reference_is_used_once_per_merchant(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    first = await merchant.api.create(smallest(reference_id="R-1"))
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    first = await merchant.api.create_job(smallest_job(reference_id="R-1"))
 
-    again = await merchant.api.post("/v1/jobs", smallest(reference_id=" R-1 "))
-    others = await other.api.post("/v1/jobs", smallest(reference_id="R-1"))
+    again = await merchant.api.post("/v1/jobs", smallest_job(reference_id=" R-1 "))
+    others = await other.api.post("/v1/jobs", smallest_job(reference_id="R-1"))
 
     assert (again.status_code, again.json()["code"], again.json()["existing_id"]) == (
         409,
@@ -195,14 +196,14 @@ async def test_a_reference_is_used_once_per_merchant(tenant: Tenant) -> None:
     )
     assert others.status_code == 201
     # 422 before 409.
-    assert (await merchant.api.post("/v1/jobs", smallest(reference_id="R-1", priority=-1))).status_code == 422
+    assert (await merchant.api.post("/v1/jobs", smallest_job(reference_id="R-1", priority=-1))).status_code == 422
 
 
 async def test_of_concurrent_jobs_with_one_reference_one_is_created(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     answers = await asyncio.gather(
-        *(merchant.api.post("/v1/jobs", smallest(reference_id="R-1", priority=number)) for number in range(30))
+        *(merchant.api.post("/v1/jobs", smallest_job(reference_id="R-1", priority=number)) for number in range(30))
     )
 
     made = [answer.json()["id"] for answer in answers if answer.status_code == 201]
@@ -213,12 +214,12 @@ async def test_of_concurrent_jobs_with_one_reference_one_is_created(service: Job
 
 
 async def test_a_repeat_with_the_same_key_gets_the_first_response(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     key = {"Idempotency-Key": "order-1"}
 
-    first = await merchant.api.post("/v1/jobs", smallest(), headers=key)
-    again = await merchant.api.post("/v1/jobs", smallest(), headers=key)
-    other = await merchant.api.post("/v1/jobs", smallest(priority=1), headers=key)
+    first = await merchant.api.post("/v1/jobs", smallest_job(), headers=key)
+    again = await merchant.api.post("/v1/jobs", smallest_job(), headers=key)
+    other = await merchant.api.post("/v1/jobs", smallest_job(priority=1), headers=key)
 
     assert (first.status_code, again.status_code) == (201, 201)
     assert (again.json(), again.headers["ETag"]) == (first.json(), first.headers["ETag"])
@@ -229,14 +230,14 @@ async def test_a_repeat_with_the_same_key_gets_the_first_response(service: Jobs,
 
 
 async def test_a_conflict_is_stored_for_its_key_and_an_error_is_not(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create(smallest(reference_id="R-1"))
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job(smallest_job(reference_id="R-1"))
     key = {"Idempotency-Key": "order-2"}
 
-    conflict = await merchant.api.post("/v1/jobs", smallest(reference_id="R-1"), headers=key)
-    again = await merchant.api.post("/v1/jobs", smallest(reference_id="R-1"), headers=key)
-    fault = await merchant.api.post("/v1/jobs", smallest(priority=-1), headers={"Idempotency-Key": "order-3"})
-    corrected = await merchant.api.post("/v1/jobs", smallest(), headers={"Idempotency-Key": "order-3"})
+    conflict = await merchant.api.post("/v1/jobs", smallest_job(reference_id="R-1"), headers=key)
+    again = await merchant.api.post("/v1/jobs", smallest_job(reference_id="R-1"), headers=key)
+    fault = await merchant.api.post("/v1/jobs", smallest_job(priority=-1), headers={"Idempotency-Key": "order-3"})
+    corrected = await merchant.api.post("/v1/jobs", smallest_job(), headers={"Idempotency-Key": "order-3"})
 
     assert (conflict.status_code, again.status_code) == (409, 409)
     assert (again.json(), again.headers["Idempotency-Replayed"]) == (conflict.json(), "true")
@@ -245,10 +246,10 @@ async def test_a_conflict_is_stored_for_its_key_and_an_error_is_not(service: Job
 
 
 async def test_fifty_concurrent_requests_with_one_key_create_one_job(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     key = {"Idempotency-Key": "order-4"}
 
-    answers = await asyncio.gather(*(merchant.api.post("/v1/jobs", smallest(), headers=key) for _ in range(50)))
+    answers = await asyncio.gather(*(merchant.api.post("/v1/jobs", smallest_job(), headers=key) for _ in range(50)))
 
     made = [answer for answer in answers if answer.status_code == 201]
     assert len({answer.json()["id"] for answer in made}) == 1
@@ -259,22 +260,22 @@ async def test_fifty_concurrent_requests_with_one_key_create_one_job(service: Jo
 
 
 async def test_idempotency_keys_of_two_callers_are_independent(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     key = {"Idempotency-Key": "order-5"}
 
-    job = await merchant.api.create(smallest(), headers=key)
-    others = await other.api.create(smallest(), headers=key)
+    job = await merchant.api.create_job(smallest_job(), headers=key)
+    others = await other.api.create_job(smallest_job(), headers=key)
 
     assert (job["merchant_id"], others["merchant_id"]) == (merchant.id, other.id)
 
 
 async def test_a_test_key_makes_test_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant(livemode=False)
-    asked = smallest(reference_id="R-1", merchant_id=merchant.id)
+    merchant = await tenant.create_merchant(livemode=False)
+    asked = smallest_job(reference_id="R-1", merchant_id=merchant.id)
 
-    job = await merchant.api.create(asked)
+    job = await merchant.api.create_job(asked)
     (event,) = await service.published(tenant, 1)
-    live = await (await tenant.user("owner")).post("/v1/jobs", asked)
+    live = await (await tenant.create_user("owner")).post("/v1/jobs", asked)
 
     assert job["livemode"] is False
     assert event.data.livemode is False
@@ -284,8 +285,8 @@ async def test_a_test_key_makes_test_jobs(service: Jobs, tenant: Tenant) -> None
 
 @pytest.mark.parametrize("zone", ["America/Toronto", None])
 async def test_a_job_without_a_zone_gets_its_locations(tenant: Tenant, zone: str | None) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    job = await merchant.api.create(smallest(location_id=tenant.toronto, timezone=zone))
+    job = await merchant.api.create_job(smallest_job(location_id=tenant.toronto, timezone=zone))
 
     assert job["timezone"] == "America/Toronto"

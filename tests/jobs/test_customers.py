@@ -10,7 +10,9 @@ from jobs.customers.schemas import CustomerFilters
 from shared.access.principals import Caller, Principal
 from shared.events.jobs import JobUpdated
 from shared.ids import to_uuid
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "phone": "+15145550100", "email": "ada@example.com"}
 GRACE = {"first_name": "Grace", "company": "Navy", "email": "Grace@example.com"}
@@ -19,7 +21,7 @@ NAMED = {"first_name": "Jean", "last_name": "Hébert"}
 
 async def administrator(tenant: Tenant, **more: Any) -> Api:
     """An owner of the tenant."""
-    return await tenant.user("owner", scopes=["orders", "customers", "reports"], **more)
+    return await tenant.create_user("owner", scopes=["orders", "customers", "reports"], **more)
 
 
 async def listed(api: Api, query: str = "", *, limit: int = 200) -> list[dict[str, Any]]:
@@ -62,12 +64,12 @@ async def stored(service: Jobs, tenant: Tenant) -> str:
 
 
 async def test_a_customer_is_listed_once_with_its_latest_contact(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    first = await merchant.api.create(smallest(contact=ADA))
-    last = await other.api.create(smallest(contact={**ADA, "first_name": "Augusta"}))
-    await merchant.api.create(smallest(contact=GRACE))
-    await merchant.api.create(smallest(contact=NAMED))
-    await merchant.api.create(smallest(contact={"first_name": "JEAN", "last_name": "Hebert"}))
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    first = await merchant.api.create_job(smallest_job(contact=ADA))
+    last = await other.api.create_job(smallest_job(contact={**ADA, "first_name": "Augusta"}))
+    await merchant.api.create_job(smallest_job(contact=GRACE))
+    await merchant.api.create_job(smallest_job(contact=NAMED))
+    await merchant.api.create_job(smallest_job(contact={"first_name": "JEAN", "last_name": "Hebert"}))
 
     found = {one["contact"]["first_name"]: one for one in await listed(await administrator(tenant))}
 
@@ -85,10 +87,10 @@ async def test_a_customer_is_listed_once_with_its_latest_contact(tenant: Tenant)
 
 
 async def test_pages_of_customers_continue_and_their_cursors_reveal_nothing(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     for number in range(7):
         for _ in range(1 + number % 2):
-            await merchant.api.create(smallest(contact={"phone": f"+1514555010{number}"}))
+            await merchant.api.create_job(smallest_job(contact={"phone": f"+1514555010{number}"}))
 
     everybody = await listed(api)
 
@@ -102,11 +104,11 @@ async def test_pages_of_customers_continue_and_their_cursors_reveal_nothing(tena
 
 
 async def test_a_customer_may_have_the_longest_of_names(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     syllables = "".join(chr(0xAC00 + 7 * number) for number in range(400))
     named = {"first_name": syllables[:100], "last_name": syllables[100:200], "company": syllables[200:]}
     for contact in (named, {"first_name": "Ada"}, {"email": f"{'a' * 60}@{'b' * 60}.{'c' * 60}.example.com"}):
-        await merchant.api.create(smallest(contact=contact))
+        await merchant.api.create_job(smallest_job(contact=contact))
 
     everybody = await listed(api, limit=1)
 
@@ -116,9 +118,9 @@ async def test_a_customer_may_have_the_longest_of_names(tenant: Tenant) -> None:
 
 
 async def test_customers_are_found_by_phone_email_and_the_beginning_of_a_name(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     for contact in (ADA, GRACE, NAMED):
-        await merchant.api.create(smallest(contact=contact))
+        await merchant.api.create_job(smallest_job(contact=contact))
 
     async def names(query: str) -> list[str]:
         return [one["contact"]["first_name"] for one in await listed(api, query)]
@@ -138,15 +140,15 @@ async def test_customers_are_found_by_phone_email_and_the_beginning_of_a_name(te
 
 
 async def test_customers_are_for_administrators_of_their_own_tenant(service: Jobs, tenant: Tenant) -> None:
-    merchant, stranger = await tenant.merchant(), await service.tenant()
-    await merchant.api.create(smallest(contact=ADA))
-    reader = await tenant.user(permissions=["customers.read"], scopes=["customers"])
-    orders = await tenant.user(permissions=["orders"], scopes=["orders", "customers"])
+    merchant, stranger = await tenant.create_merchant(), await service.create_tenant()
+    await merchant.api.create_job(smallest_job(contact=ADA))
+    reader = await tenant.create_user(permissions=["customers.read"], scopes=["customers"])
+    orders = await tenant.create_user(permissions=["orders"], scopes=["orders", "customers"])
     test_owner, outsider = await administrator(tenant, livemode=False), await administrator(stranger)
     customer = (await listed(reader))[0]
     ada = {"phone": ADA["phone"]}
 
-    for api in (merchant.api, merchant.session(), orders):
+    for api in (merchant.api, await merchant.session(), orders):
         assert (await api.get("/v1/customers")).status_code == 403
         assert (await api.post("/v1/customers/erase", ada)).status_code == 403
     assert (await reader.post("/v1/customers/erase", ada)).status_code == 403
@@ -168,7 +170,7 @@ async def test_an_erasure_must_name_a_customer(tenant: Tenant) -> None:
 
 
 async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     stop = {"name": "Depot", "address": {"raw": "5 Lovelace Street"}, "instructions": "Ask for Lovelace"}
     actions = [{"type": "pickup", "stop": stop, "sku": "S-1"}, {"description": "Sofa", "barcode": "B-1"}]
     address = {
@@ -180,7 +182,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
         "country": "CA",
     }
     kept = {"reference_id": "R-1", "tags": ["fragile"], "metadata": {"order": "7"}, "invoices": ["I-1"]}
-    body = smallest(
+    body = smallest_job(
         contact=ADA,
         address=address,
         geo={"latitude": 81.5, "longitude": -73.5},
@@ -189,7 +191,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
         actions=actions,
         **kept,
     )
-    job, bystander = await merchant.api.create(body), await merchant.api.create(smallest(contact=GRACE))
+    job, bystander = await merchant.api.create_job(body), await merchant.api.create_job(smallest_job(contact=GRACE))
     assert (await api.post(f"/v1/jobs/{job['id']}/cancel", {"reason": "Lovelace moved"})).status_code == 200
 
     assert await erased(api, phone="+1 514 555 0100") == 1
@@ -215,8 +217,8 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
 
 
 async def test_an_erased_job_is_found_by_its_numbers_and_by_nothing_personal(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
-    job = await merchant.api.create(smallest(contact=ADA, reference_id="R-1", instructions="Ada"))
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
+    job = await merchant.api.create_job(smallest_job(contact=ADA, reference_id="R-1", instructions="Ada"))
     await erased(api, email="ADA@EXAMPLE.COM")
 
     async def ids(query: str) -> list[str]:
@@ -231,9 +233,9 @@ async def test_an_erased_job_is_found_by_its_numbers_and_by_nothing_personal(ten
 
 
 async def test_former_contacts_are_erased_from_history(service: Jobs, tenant: Tenant) -> None:
-    merchant, office = await tenant.merchant(), await administrator(tenant)
+    merchant, office = await tenant.create_merchant(), await administrator(tenant)
     for erasing in ({"phone": ADA["phone"]}, {"email": ADA["email"]}):
-        job = await merchant.api.create(smallest(contact=ADA))
+        job = await merchant.api.create_job(smallest_job(contact=ADA))
         changed = await merchant.api.request(
             "PATCH", f"/v1/jobs/{job['id']}", json={"contact": dict.fromkeys(ADA) | GRACE}
         )
@@ -246,10 +248,10 @@ async def test_former_contacts_are_erased_from_history(service: Jobs, tenant: Te
 
 
 async def test_deleted_jobs_and_deleted_actions_are_erased_too(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     stop = {"name": "Depot", "address": {"raw": "5 Lovelace Street"}}
-    deleted = await merchant.api.create(smallest(contact=ADA, actions=[{"type": "pickup", "stop": stop}]))
-    job = await merchant.api.create(smallest(contact=ADA, actions=[{"type": "pickup", "stop": stop}]))
+    deleted = await merchant.api.create_job(smallest_job(contact=ADA, actions=[{"type": "pickup", "stop": stop}]))
+    job = await merchant.api.create_job(smallest_job(contact=ADA, actions=[{"type": "pickup", "stop": stop}]))
     paths = (f"/v1/jobs/{deleted['id']}", f"/v1/jobs/{job['id']}/actions/{job['actions'][0]['id']}")
     for path in paths:
         assert (await merchant.api.request("DELETE", path)).status_code == 204
@@ -268,8 +270,8 @@ async def test_deleted_jobs_and_deleted_actions_are_erased_too(service: Jobs, te
 
 
 async def test_an_erasure_is_published_and_in_history_without_values(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
-    job = await merchant.api.create(smallest(contact=ADA))
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
+    job = await merchant.api.create_job(smallest_job(contact=ADA))
     changed = await merchant.api.request("PATCH", f"/v1/jobs/{job['id']}", json={"instructions": "Ring twice"})
     assert changed.status_code == 200
 
@@ -289,8 +291,8 @@ async def test_an_erasure_is_published_and_in_history_without_values(tenant: Ten
 
 
 async def test_outcomes_keep_their_counts_and_lose_their_notes(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
-    job = await merchant.api.create(smallest(contact=ADA, actions=[{"quantity": 3}]))
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
+    job = await merchant.api.create_job(smallest_job(contact=ADA, actions=[{"quantity": 3}]))
     path = f"/v1/jobs/{job['id']}"
     assert (await api.post(f"{path}/start")).status_code == 200
     for outcome in (
@@ -310,9 +312,9 @@ async def test_outcomes_keep_their_counts_and_lose_their_notes(service: Jobs, te
 
 
 async def test_addresses_that_differ_in_accents_are_different(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
-    await merchant.api.create(smallest(contact={"email": "rene@example.com"}))
-    other = await merchant.api.create(smallest(contact={"email": "rené@example.com"}))
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
+    await merchant.api.create_job(smallest_job(contact={"email": "rene@example.com"}))
+    other = await merchant.api.create_job(smallest_job(contact={"email": "rené@example.com"}))
 
     assert await erased(api, email="RENE@example.com") == 1
 
@@ -320,9 +322,9 @@ async def test_addresses_that_differ_in_accents_are_different(tenant: Tenant) ->
 
 
 async def test_an_erasure_goes_on_until_nothing_is_left(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     count = operations.ERASED_JOBS_MAX + 1
-    await merchant.api.create(smallest(contact=ADA, actions=[{"sku": "S-1"}]))
+    await merchant.api.create_job(smallest_job(contact=ADA, actions=[{"sku": "S-1"}]))
     await multiply(service, tenant, count - 1, customers=1)
 
     answers = [(await api.post("/v1/customers/erase", {"email": ADA["email"]})).json() for _ in range(3)]
@@ -332,8 +334,8 @@ async def test_an_erasure_goes_on_until_nothing_is_left(service: Jobs, tenant: T
 
 
 async def test_a_page_of_customers_costs_the_same_among_many_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create(smallest(contact=ADA))
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job(smallest_job(contact=ADA))
     await multiply(service, tenant, 20_000, customers=100)
     caller = Caller("owner", "session", Principal(tenant_id=tenant.id), frozenset(), livemode=True)
     statement = queries.page_statement(caller, CustomerFilters(), "", 51)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from jobs.file_formats.csv_format import COLUMNS
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
 from tests.harness.job_files import imported, lines
-from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import Merchant
 
 EXPORT = "/v1/jobs/export"
 READ_ONLY = ("id", "merchant_id", "created_by", "created_at", "updated_at", "status_changed_at", "job_id")
@@ -39,7 +42,7 @@ def comparable(job: dict[str, Any]) -> dict[str, Any]:
 
 def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
     """Jobs with quotes, line breaks, formulas and other content that is difficult in files."""
-    whole = smallest(
+    whole = smallest_job(
         reference_id="A,1",
         type="exchange",
         short_description="Échange d’un canapé 🛋",
@@ -51,7 +54,7 @@ def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
         address={"line1": "1 Rue X", "line2": "2 étage", "city": "Montréal", "postal_code": "H2X 1Y4", "country": "CA"},
         geo={"latitude": 0.00001, "longitude": -73.123456},
         location_id=tenant.toronto,
-        distribution_location_id=tenant.montreal,
+        distribution_location_id=tenant.default_location,
         balance_owed={"amount": 12_345, "currency": "CAD"},
         instructions='Ring "twice",\nthen wait.\r\n\tDone',
         invoices=["F-1", "F,2"],
@@ -84,21 +87,25 @@ def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
         "--",
         "'plain",
     )
-    return [whole, smallest(), *(smallest(instructions=formula, short_description=formula) for formula in formulas)]
+    return [
+        whole,
+        smallest_job(),
+        *(smallest_job(instructions=formula, short_description=formula) for formula in formulas),
+    ]
 
 
 @pytest.fixture
 async def source(tenant: Tenant) -> Merchant:
     """A merchant with such jobs."""
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     for job in difficult_jobs(tenant):
-        await merchant.api.create(job)
+        await merchant.api.create_job(job)
     return merchant
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 async def test_what_is_exported_can_be_imported_elsewhere(tenant: Tenant, source: Merchant, form: str) -> None:
-    other = await tenant.merchant()
+    other = await tenant.create_merchant()
     exported = await source.api.get(EXPORT, params={"format": form, "sort": "created_at"})
 
     done = await imported(other.api, exported.content, csv=form == "csv")
@@ -110,10 +117,10 @@ async def test_what_is_exported_can_be_imported_elsewhere(tenant: Tenant, source
 
 
 async def test_an_export_by_administrators_is_imported_for_the_same_merchants(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    staff = await tenant.user(permissions=["orders"])
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders"])
     for merchant in (one, other):
-        await merchant.api.create()
+        await merchant.api.create_job()
     exported = await staff.get(EXPORT)
 
     done = await imported(staff, exported.content, csv=True)
@@ -149,9 +156,9 @@ async def test_cells_of_a_csv_file_are_no_formulas(source: Merchant) -> None:
 
 
 async def test_an_export_has_the_conditions_and_order_of_the_list(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.read"])
-    asked = [smallest(reference_id=f"R-{number}", tags=["odd"] if number % 2 else []) for number in range(10)]
+    merchant = await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.read"])
+    asked = [smallest_job(reference_id=f"R-{number}", tags=["odd"] if number % 2 else []) for number in range(10)]
     assert (await imported(merchant.api, lines(asked)))["jobs_created"] == 10
 
     odd = [job["reference_id"] for job in await documents(merchant.api, tag="odd", sort="created_at")]
@@ -167,8 +174,8 @@ async def test_an_export_has_the_conditions_and_order_of_the_list(tenant: Tenant
 
 
 async def test_an_export_covers_many_pages(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    asked = [smallest(reference_id=f"R-{number}") for number in range(1_203)]
+    merchant = await tenant.create_merchant()
+    asked = [smallest_job(reference_id=f"R-{number}") for number in range(1_203)]
     assert (await imported(merchant.api, lines(asked)))["jobs_created"] == 1_203
 
     exported = await documents(merchant.api)
@@ -179,14 +186,14 @@ async def test_an_export_covers_many_pages(tenant: Tenant) -> None:
 
 
 async def test_merchants_export_their_own_jobs_alone(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.read"])
-    writer = await tenant.user(permissions=["orders.jobs.write"])
-    stranger = await (await tenant.service.tenant()).user(permissions=["orders"])
-    job = await one.api.create()
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.read"])
+    writer = await tenant.create_user(permissions=["orders.jobs.write"])
+    stranger = await (await tenant.service.create_tenant()).create_user(permissions=["orders"])
+    job = await one.api.create_job()
 
     assert [found["id"] for found in await documents(one.api)] == [job["id"]]
-    assert [found["id"] for found in await documents(one.session())] == [job["id"]]
+    assert [found["id"] for found in await documents(await one.session())] == [job["id"]]
     assert [found["id"] for found in await documents(staff)] == [job["id"]]
     assert await documents(other.api) == []
     assert await documents(stranger) == []
@@ -194,8 +201,8 @@ async def test_merchants_export_their_own_jobs_alone(tenant: Tenant) -> None:
 
 
 async def test_the_number_of_concurrent_exports_is_bounded(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    assert (await imported(merchant.api, lines(smallest() for _ in range(2_000))))["jobs_created"] == 2_000
+    merchant = await tenant.create_merchant()
+    assert (await imported(merchant.api, lines(smallest_job() for _ in range(2_000))))["jobs_created"] == 2_000
 
     answers = await asyncio.gather(*(merchant.api.get(EXPORT) for _ in range(service.settings.exports_max + 3)))
 
@@ -210,8 +217,8 @@ async def test_the_number_of_concurrent_exports_is_bounded(service: Jobs, tenant
 
 
 async def test_deleted_jobs_are_exported_only_on_request(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    job = await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    job = await merchant.api.create_job()
     assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204
 
     assert await documents(merchant.api) == []

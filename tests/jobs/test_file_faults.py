@@ -11,11 +11,14 @@ from sqlalchemy import text
 
 from deploy.devstack.processes import free_ports
 from jobs.imports import operations
+from tests.harness.bodies import smallest_job
+from tests.harness.client import basic
 from tests.harness.forks import Forker
 from tests.harness.job_files import accepted, ended, lines, send
-from tests.harness.jobs import Jobs, running, smallest
+from tests.harness.jobs import Jobs, running
 from tests.harness.stack import BackingStack
-from tests.harness.suite import Process, basic, eventually
+from tests.harness.suite import Process
+from tests.harness.waiting import eventually
 
 ROWS = 6_000
 KILLS = 3
@@ -79,8 +82,8 @@ async def slowly(service: Jobs) -> AsyncIterator[None]:
 
 @pytest.mark.timeout(360)
 async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, replicas: list[Process]) -> None:
-    merchant = await (await service.tenant()).merchant()
-    asked = [smallest(reference_id=f"R-{number}") if number % 7 else {"contact": {}} for number in range(ROWS)]
+    merchant = await (await service.create_tenant()).create_merchant()
+    asked = [smallest_job(reference_id=f"R-{number}") if number % 7 else {"contact": {}} for number in range(ROWS)]
     bad = sum(document == {"contact": {}} for document in asked)
     begun = await accepted(merchant.api, lines(asked))
 
@@ -119,8 +122,8 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
 
 
 async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, replicas: list[Process]) -> None:
-    merchant = await (await service.tenant()).merchant()
-    begun = await accepted(merchant.api, lines(smallest() for _ in range(ROWS)))
+    merchant = await (await service.create_tenant()).create_merchant()
+    begun = await accepted(merchant.api, lines(smallest_job() for _ in range(ROWS)))
 
     async def going() -> bool:
         document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
@@ -138,7 +141,7 @@ async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, repli
 
 
 async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: list[Process]) -> None:
-    merchant = await (await service.tenant()).merchant()
+    merchant = await (await service.create_tenant()).create_merchant()
     replicas[0].start()
     await replicas[0].ready()
     host, port = replicas[0].url.removeprefix("http://").split(":")
@@ -148,7 +151,7 @@ async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: lis
         f"POST /v1/jobs/import HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
         f"Content-Type: application/x-ndjson\r\nContent-Length: {10 * PIECE_BYTES}\r\n\r\n".encode()
     )
-    writer.write(lines([smallest()] * 20_000))
+    writer.write(lines([smallest_job()] * 20_000))
     await writer.drain()
 
     async def count(statement: str) -> int:
@@ -171,7 +174,7 @@ async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: lis
 
 
 async def test_a_file_that_is_too_large_is_refused(service: Jobs) -> None:
-    merchant = await (await service.tenant()).merchant()
+    merchant = await (await service.create_tenant()).create_merchant()
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -188,11 +191,11 @@ async def test_a_file_that_is_too_large_is_refused(service: Jobs) -> None:
 
 
 async def test_an_export_that_cannot_be_completed_breaks_the_connection(service: Jobs, replicas: list[Process]) -> None:
-    merchant = await (await service.tenant()).merchant()
+    merchant = await (await service.create_tenant()).create_merchant()
     replicas[0].start()
     await replicas[0].ready()
     # Much more than the buffers of both sides.
-    content = lines(smallest(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
+    content = lines(smallest_job(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
     done = await ended(merchant.api, (await accepted(merchant.api, content))["id"])
     assert done["jobs_created"] == LARGE_JOBS
 
@@ -216,8 +219,8 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
 
 
 async def test_an_abandoned_upload_is_deleted(service: Jobs) -> None:
-    merchant = await (await service.tenant()).merchant()
-    begun = await accepted(merchant.api, lines([smallest()]))
+    merchant = await (await service.create_tenant()).create_merchant()
+    begun = await accepted(merchant.api, lines([smallest_job()]))
     async with service.database.transaction() as session:
         abandoned = text("UPDATE imports SET status = 'uploading', touched_at = now() - interval '61 minutes'")
         await session.execute(abandoned)

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
+from tests.harness.client import Api
 from tests.harness.job_states import JobActors, job_actors
-from tests.harness.jobs import Api, Jobs
+from tests.harness.jobs import Jobs
 
 
 @pytest.fixture(scope="module")
 async def actors(service: Jobs) -> JobActors:
     """Actors of one tenant, for tests that use one job each."""
-    return await job_actors(await service.tenant())
+    return await job_actors(await service.create_tenant())
 
 
 async def entries(api: Api, job: dict[str, Any], *, limit: int = 200) -> list[dict[str, Any]]:
@@ -98,17 +99,17 @@ async def test_a_history_is_read_page_by_page_while_it_grows(actors: JobActors) 
 
 async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, actors: JobActors) -> None:
     job = await actors.order()
-    reader = await actors.tenant.user(permissions=["orders.jobs.read"])
-    stranger = await service.tenant()
+    reader = await actors.tenant.create_user(permissions=["orders.jobs.read"])
+    stranger = await service.create_tenant()
 
-    for api in (actors.merchant.api, actors.merchant.session(), reader, service.platform(actors.tenant)):
+    for api in (actors.merchant.api, await actors.merchant.session(), reader, service.platform(actors.tenant)):
         assert [entry["type"] for entry in await entries(api, job)] == ["job.created"]
     path = f"/v1/jobs/{job['id']}/events"
     for api, status in (
-        ((await actors.tenant.merchant()).api, 404),
+        ((await actors.tenant.create_merchant()).api, 404),
         (service.platform(stranger), 404),
-        (await stranger.user("owner"), 404),
-        (await actors.tenant.user(permissions=["orders.actions", "orders.dispatch"]), 403),
+        (await stranger.create_user("owner"), 404),
+        (await actors.tenant.create_user(permissions=["orders.actions", "orders.dispatch"]), 403),
     ):
         assert (await api.get(path)).status_code == status
     absent = await actors.dispatch.get(f"/v1/jobs/{new_id('job')}/events")

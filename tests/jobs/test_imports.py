@@ -9,9 +9,11 @@ from sqlalchemy import text
 
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
+from tests.harness.bodies import smallest_job
 from tests.harness.job_files import accepted, ended, errors, imported, lines, send
-from tests.harness.jobs import Jobs, Merchant, Tenant, smallest
-from tests.harness.suite import eventually
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import Merchant
+from tests.harness.waiting import eventually
 
 HEADING = "reference_id,contact.first_name,contact.phone,address.raw,instructions,tags\r\n"
 
@@ -47,8 +49,8 @@ def csv_row(reference: str, **more: str) -> str:
 
 
 async def test_each_line_of_json_becomes_a_job(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    asked = [smallest(reference_id=f"R-{number}", tags=["é", "b"]) for number in range(250)]
+    merchant = await tenant.create_merchant()
+    asked = [smallest_job(reference_id=f"R-{number}", tags=["é", "b"]) for number in range(250)]
 
     first = await accepted(merchant.api, lines(asked))
 
@@ -68,7 +70,7 @@ async def test_each_line_of_json_becomes_a_job(tenant: Tenant) -> None:
 
 
 async def test_each_row_of_csv_becomes_a_job(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     sheet = (
         "\ufeff"
         "reference_id,type,contact.first_name,contact.phone,address.line1,address.city,geo.latitude,geo.longitude,"
@@ -98,8 +100,8 @@ async def test_each_row_of_csv_becomes_a_job(tenant: Tenant) -> None:
 
 
 async def test_every_refused_row_has_its_line_and_reason(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create(smallest(reference_id="TAKEN"))
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job(smallest_job(reference_id="TAKEN"))
     sheet = [
         csv_row("A", instructions='"line one\nline two"'),  # 2 and 3
         csv_row("BAD-PHONE").replace("+15145550100", "12"),  # 4
@@ -140,8 +142,8 @@ async def test_every_refused_row_has_its_line_and_reason(tenant: Tenant) -> None
 
 
 async def test_refused_lines_do_not_stop_the_others(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    good = json.dumps(smallest(reference_id="GOOD")).encode()
+    merchant = await tenant.create_merchant()
+    good = json.dumps(smallest_job(reference_id="GOOD")).encode()
     content = b"\n".join(
         [
             b"\xef\xbb\xbf" + good,
@@ -173,9 +175,9 @@ async def test_refused_lines_do_not_stop_the_others(tenant: Tenant) -> None:
 
 
 async def test_a_dry_run_reports_results_and_stores_no_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create(smallest(reference_id="TAKEN"))
-    content = lines([smallest(reference_id="FREE"), smallest(reference_id="TAKEN"), {"contact": {}}])
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job(smallest_job(reference_id="TAKEN"))
+    content = lines([smallest_job(reference_id="FREE"), smallest_job(reference_id="TAKEN"), {"contact": {}}])
 
     done = await imported(merchant.api, content, params={"dry_run": "true"})
 
@@ -190,8 +192,8 @@ async def test_a_dry_run_reports_results_and_stores_no_jobs(service: Jobs, tenan
 
 
 async def test_a_dry_run_finds_a_repeated_reference_in_another_batch(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    asked = [smallest(reference_id=f"R-{number % 300}") for number in range(301)]
+    merchant = await tenant.create_merchant()
+    asked = [smallest_job(reference_id=f"R-{number % 300}") for number in range(301)]
 
     done = await imported(merchant.api, lines(asked), params={"dry_run": "true"})
 
@@ -202,9 +204,9 @@ async def test_a_dry_run_finds_a_repeated_reference_in_another_batch(tenant: Ten
 
 
 async def test_administrators_name_the_merchant_in_the_row_or_for_the_file(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.write", "orders.jobs.read"])
-    content = lines([smallest(merchant_id=one.id), smallest()])
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.write", "orders.jobs.read"])
+    content = lines([smallest_job(merchant_id=one.id), smallest_job()])
 
     unnamed = await imported(staff, content)
     named = await imported(staff, content, params={"merchant_id": other.id})
@@ -220,28 +222,28 @@ async def test_administrators_name_the_merchant_in_the_row_or_for_the_file(tenan
 
 
 async def test_sessions_and_platform_keys_import_too(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    content = lines([smallest(merchant_id=merchant.id)])
+    merchant = await tenant.create_merchant()
+    content = lines([smallest_job(merchant_id=merchant.id)])
 
     done = await imported(service.platform(tenant), content)
 
     assert (done["status"], done["jobs_created"], done["rows_failed"]) == ("succeeded", 1, 0)
-    assert (await send(merchant.session(), content)).status_code == 403
+    assert (await send(await merchant.session(), content)).status_code == 403
     assert (await send(service.platform(), content)).status_code == 400
 
 
 async def test_merchants_see_only_their_own_imports(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.read"])
-    stranger = await (await tenant.service.tenant()).user(permissions=["orders"])
-    first = await imported(one.api, lines([smallest()]))
-    second = await imported(one.api, lines([smallest()]))
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.read"])
+    stranger = await (await tenant.service.create_tenant()).create_user(permissions=["orders"])
+    first = await imported(one.api, lines([smallest_job()]))
+    second = await imported(one.api, lines([smallest_job()]))
 
     for path in ("", "/errors"):
         assert (await other.api.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 404
         assert (await stranger.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 404
         assert (await staff.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
-        assert (await one.session().get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
+        assert (await (await one.session()).get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
     assert (await other.api.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 404
     assert (await staff.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 403
     assert (await other.api.get("/v1/jobs/imports")).json()["data"] == []
@@ -252,18 +254,18 @@ async def test_merchants_see_only_their_own_imports(tenant: Tenant) -> None:
 
 
 async def test_a_test_key_imports_test_jobs(tenant: Tenant) -> None:
-    merchant = await tenant.merchant(livemode=False)
+    merchant = await tenant.create_merchant(livemode=False)
 
-    done = await imported(merchant.api, lines([smallest(reference_id="T")]))
+    done = await imported(merchant.api, lines([smallest_job(reference_id="T")]))
 
     assert (done["jobs_created"], done["livemode"]) == (1, False)
     assert (await merchant.api.get("/v1/jobs")).json()["data"][0]["livemode"] is False
-    live = await tenant.user(permissions=["orders"])
+    live = await tenant.create_user(permissions=["orders"])
     assert (await live.get(f"/v1/jobs/imports/{done['id']}")).status_code == 404
 
 
 async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     def refusal(answer: httpx.Response) -> tuple[int, str]:
         return answer.status_code, answer.json()["code"]
@@ -284,12 +286,12 @@ async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tena
 
 
 async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    content, key = lines([smallest()]), {"Idempotency-Key": "file-1"}
+    merchant = await tenant.create_merchant()
+    content, key = lines([smallest_job()]), {"Idempotency-Key": "file-1"}
 
     first = await send(merchant.api, content, headers=key)
     second = await send(merchant.api, content, headers=key)
-    other = await send(merchant.api, lines([smallest(), smallest()]), headers=key)
+    other = await send(merchant.api, lines([smallest_job(), smallest_job()]), headers=key)
     dry = await send(merchant.api, content, headers=key, params={"dry_run": "true"})
 
     assert (first.status_code, second.status_code) == (202, 202)
@@ -305,8 +307,8 @@ async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) ->
 
 @pytest.mark.usefixtures("row_by_row")
 async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    begun = await accepted(merchant.api, lines(smallest(reference_id=f"R-{number}") for number in range(5_000)))
+    merchant = await tenant.create_merchant()
+    begun = await accepted(merchant.api, lines(smallest_job(reference_id=f"R-{number}") for number in range(5_000)))
 
     async def created() -> bool:
         document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
@@ -322,16 +324,16 @@ async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: 
     assert count == answer.json()["jobs_created"] < 5_000
     await asyncio.sleep(0.5)
     assert await tenant.service.count(merchant) == count
-    done = await imported(merchant.api, lines([smallest()]))
+    done = await imported(merchant.api, lines([smallest_job()]))
     late = await merchant.api.post(f"/v1/jobs/imports/{done['id']}/cancel")
     assert (late.status_code, late.json()["current_status"]) == (409, "succeeded")
 
 
 @pytest.mark.usefixtures("row_by_row")
 async def test_an_import_ends_when_its_merchant_loses_access(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    staff = await tenant.user(permissions=["orders.jobs.read"])
-    begun = await accepted(merchant.api, lines(smallest() for _ in range(5_000)))
+    merchant = await tenant.create_merchant()
+    staff = await tenant.create_user(permissions=["orders.jobs.read"])
+    begun = await accepted(merchant.api, lines(smallest_job() for _ in range(5_000)))
 
     await merchant.update(api_access=False)
 
@@ -345,10 +347,10 @@ async def test_an_import_ends_when_its_merchant_loses_access(tenant: Tenant) -> 
 
 @pytest.mark.usefixtures("row_by_row")
 async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> None:
-    one, other = await tenant.merchant(), await tenant.merchant()
-    large = await accepted(one.api, lines(smallest() for _ in range(20_000)))
+    one, other = await tenant.create_merchant(), await tenant.create_merchant()
+    large = await accepted(one.api, lines(smallest_job() for _ in range(20_000)))
 
-    small = await imported(other.api, lines([smallest()]))
+    small = await imported(other.api, lines([smallest_job()]))
 
     assert small["status"] == "succeeded"
     running = (await one.api.post(f"/v1/jobs/imports/{large['id']}/cancel")).json()
@@ -358,38 +360,38 @@ async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> N
 
 @pytest.mark.usefixtures("row_by_row")
 async def test_the_number_of_waiting_imports_is_bounded(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     key = {"Idempotency-Key": "the first"}
-    begun = [await accepted(merchant.api, lines(smallest() for _ in range(20_000)), headers=key)]
-    answers = [await send(merchant.api, lines(smallest() for _ in range(500))) for _ in range(30)]
+    begun = [await accepted(merchant.api, lines(smallest_job() for _ in range(20_000)), headers=key)]
+    answers = [await send(merchant.api, lines(smallest_job() for _ in range(500))) for _ in range(30)]
     begun += [answer.json() for answer in answers if answer.status_code == 202]
 
     refused = next(answer for answer in answers if answer.status_code != 202)
     assert (refused.status_code, refused.json()["code"]) == (429, "imports_waiting")
     assert int(refused.headers["Retry-After"]) > 0
-    fresh = await send(merchant.api, lines([smallest()]), headers={"Idempotency-Key": "another"})
-    repeated = await send(merchant.api, lines(smallest() for _ in range(20_000)), headers=key)
+    fresh = await send(merchant.api, lines([smallest_job()]), headers={"Idempotency-Key": "another"})
+    repeated = await send(merchant.api, lines(smallest_job() for _ in range(20_000)), headers=key)
     for one in begun:
         await merchant.api.post(f"/v1/jobs/imports/{one['id']}/cancel")
     assert fresh.status_code in (202, 429)
     assert (repeated.status_code, repeated.json()["id"]) == (202, begun[0]["id"])
-    again = await send(merchant.api, lines([smallest()]), headers={"Idempotency-Key": "another"})
+    again = await send(merchant.api, lines([smallest_job()]), headers={"Idempotency-Key": "another"})
     assert again.status_code == 202
 
 
 async def test_a_file_of_too_many_rows_creates_nothing(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.imports.worker.ROWS_MAX", 100)
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    done = await imported(merchant.api, lines(smallest() for _ in range(101)))
+    done = await imported(merchant.api, lines(smallest_job() for _ in range(101)))
 
     assert (done["status"], done["reason_code"], done["rows_done"]) == ("failed", "too_many_rows", 0)
     assert await tenant.service.count(merchant) == 0
-    assert (await imported(merchant.api, lines(smallest() for _ in range(100))))["jobs_created"] == 100
+    assert (await imported(merchant.api, lines(smallest_job() for _ in range(100))))["jobs_created"] == 100
 
 
 async def test_errors_above_the_limit_are_counted_and_not_stored(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
     done = await imported(merchant.api, b"[]\n" * (ERRORS_KEPT_MAX + 50))
 

@@ -52,7 +52,7 @@ _LIVES = st.tuples(
 @pytest.fixture(scope="module")
 async def actors(service: Jobs) -> JobActors:
     """Actors of one tenant, for all sequences."""
-    return await job_actors(await service.tenant())
+    return await job_actors(await service.create_tenant())
 
 
 @dataclass

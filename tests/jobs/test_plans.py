@@ -15,8 +15,10 @@ import pytest
 from sqlalchemy import event
 
 from shared.events.jobs import ContactState
+from tests.harness.bodies import smallest_job
 from tests.harness.bulk_data import copy_job
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 MANY, FEWER, FEW = 18_000, 4_000, 500
 SORTED_ROWS_MAX = 4_000
@@ -73,9 +75,13 @@ def varied(number: int, created_at: datetime) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def shop(service: Jobs) -> Shop:
     """Many jobs of one merchant, fewer of another (the caller of these tests), and few of another tenant."""
-    tenant, neighbour = await service.tenant(), await service.tenant()
-    merchant, other, stranger = await tenant.merchant(), await tenant.merchant(), await neighbour.merchant()
-    original = smallest(
+    tenant, neighbour = await service.create_tenant(), await service.create_tenant()
+    merchant, other, stranger = (
+        await tenant.create_merchant(),
+        await tenant.create_merchant(),
+        await neighbour.create_merchant(),
+    )
+    original = smallest_job(
         actions=[{"sku": "S-0", "description": "Sofa", "barcode": "B-1"}],
         address={"line1": "1 Rue Sherbrooke", "postal_code": "H2X 1Y4"},
         short_description="Canape",
@@ -84,14 +90,14 @@ async def shop(service: Jobs) -> Shop:
     elsewhere = {**original, "distribution_location_id": neighbour.toronto}
 
     def placed(number: int, created_at: datetime) -> dict[str, Any]:
-        location_id = tenant.toronto if number % 4 == 0 else tenant.montreal
+        location_id = tenant.toronto if number % 4 == 0 else tenant.default_location
         return {**varied(number, created_at), "location_id": location_id}
 
     await copy_job(service, stranger, elsewhere, FEW, varied)
     await copy_job(service, other, original, MANY, placed)
     await copy_job(service, merchant, original, FEWER, placed)
     job = (await merchant.api.get("/v1/jobs", params={"reference_id": "W-00000070"})).json()["data"][0]
-    owner, url = await tenant.user("owner"), service.settings.database_url
+    owner, url = await tenant.create_user("owner"), service.settings.database_url
     return Shop(owner, merchant.api, merchant.id, tenant, url, job["id"])
 
 
@@ -369,7 +375,7 @@ async def test_one_statement_reads_as_many_parts_as_fill_the_page(
 def named(shop: Shop, asked: dict[str, Any]) -> dict[str, Any]:
     """The conditions, with placeholders replaced by ids and days."""
     today = date.today().isoformat()  # noqa: DTZ011 - close enough to the time zone of the jobs
-    toronto, montreal = shop.tenant.toronto, shop.tenant.montreal
+    toronto, montreal = shop.tenant.toronto, shop.tenant.default_location
     places = {"toronto": [toronto], "montreal": [montreal], "both": [toronto, montreal]}
     values = {**places, "today": today, "merchant": shop.merchant_id, "job": shop.job_id}
     return {

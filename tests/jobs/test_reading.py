@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.ids import new_id
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 
 async def ids(api: Api, query: str = "", *, limit: int = 200) -> list[str]:
@@ -26,12 +28,12 @@ async def ids(api: Api, query: str = "", *, limit: int = 200) -> list[str]:
 
 async def made(api: Api, count: int, **more: Any) -> list[str]:
     """Create jobs; returns their ids, newest first, as a list does."""
-    return [(await api.create(smallest(**more)))["id"] for _ in range(count)][::-1]
+    return [(await api.create_job(smallest_job(**more)))["id"] for _ in range(count)][::-1]
 
 
-async def test_another_merchants_job_is_not_there(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    job = await merchant.api.create()
+async def test_another_merchants_job_is_not_there(tenant: Tenant) -> None:
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    job = await merchant.api.create_job()
 
     hidden = await other.api.get(f"/v1/jobs/{job['id']}")
     absent = await other.api.get(f"/v1/jobs/{new_id('job')}")
@@ -39,17 +41,17 @@ async def test_another_merchants_job_is_not_there(service: Jobs, tenant: Tenant)
     assert (hidden.status_code, hidden.json()["code"]) == (404, "job_not_found")
     comparable = ("type", "title", "status", "detail", "code")
     assert [hidden.json()[name] for name in comparable] == [absent.json()[name] for name in comparable]
-    assert (await other.session().get(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert (await (await other.session()).get(f"/v1/jobs/{job['id']}")).status_code == 404
     assert await ids(other.api) == []
 
 
 async def test_another_tenants_job_is_not_there(service: Jobs, tenant: Tenant) -> None:
-    job = await (await tenant.merchant()).api.create(smallest(reference_id="R-1"))
-    stranger = await service.tenant()
+    job = await (await tenant.create_merchant()).api.create_job(smallest_job(reference_id="R-1"))
+    stranger = await service.create_tenant()
     others = [
-        (await stranger.merchant()).api,
-        await stranger.user("owner"),
-        await stranger.user(permissions=["orders"]),
+        (await stranger.create_merchant()).api,
+        await stranger.create_user("owner"),
+        await stranger.create_user(permissions=["orders"]),
         service.platform(stranger),
     ]
 
@@ -57,29 +59,29 @@ async def test_another_tenants_job_is_not_there(service: Jobs, tenant: Tenant) -
         assert (await api.get(f"/v1/jobs/{job['id']}")).status_code == 404
         assert await ids(api) == []
         assert await ids(api, "reference_id=R-1") == []
-        assert await ids(api, f"location_id={tenant.montreal}") == []
+        assert await ids(api, f"location_id={tenant.default_location}") == []
     assert await ids(others[1], f"merchant_id={job['merchant_id']}") == []
 
 
 async def test_test_rows_and_live_rows_never_meet(tenant: Tenant) -> None:
-    live, test = await tenant.merchant(), await tenant.merchant(livemode=False)
-    live_owner, test_owner = await tenant.user("owner"), await tenant.user("owner", livemode=False)
-    live_job, test_job = await live.api.create(), await test.api.create()
+    live, test = await tenant.create_merchant(), await tenant.create_merchant(livemode=False)
+    live_owner, test_owner = await tenant.create_user("owner"), await tenant.create_user("owner", livemode=False)
+    live_job, test_job = await live.api.create_job(), await test.api.create_job()
 
     assert (await ids(live_owner), await ids(test_owner)) == ([live_job["id"]], [test_job["id"]])
     assert (await live_owner.get(f"/v1/jobs/{test_job['id']}")).status_code == 404
     assert (await test_owner.get(f"/v1/jobs/{live_job['id']}")).status_code == 404
     # The merchant's session is a live one, so it does not show jobs of the test key.
-    assert await ids(test.session()) == []
+    assert await ids(await test.session()) == []
 
 
 async def test_administrators_see_every_merchants_jobs(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    first, second = await merchant.api.create(), await other.api.create()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    first, second = await merchant.api.create_job(), await other.api.create_job()
 
     for api in (
-        await tenant.user("owner"),
-        await tenant.user(permissions=["orders.jobs.read"]),
+        await tenant.create_user("owner"),
+        await tenant.create_user(permissions=["orders.jobs.read"]),
         service.platform(tenant),
     ):
         assert await ids(api) == [second["id"], first["id"]]
@@ -88,11 +90,11 @@ async def test_administrators_see_every_merchants_jobs(service: Jobs, tenant: Te
 
 
 async def test_a_merchant_reads_its_jobs_with_credentials_and_in_its_session(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    job = await merchant.api.create(smallest(actions=[{"sku": "A"}, {"sku": "B"}]))
-    await other.api.create()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    job = await merchant.api.create_job(smallest_job(actions=[{"sku": "A"}, {"sku": "B"}]))
+    await other.api.create_job()
 
-    for api in (merchant.api, merchant.session()):
+    for api in (merchant.api, await merchant.session()):
         assert (await api.get("/v1/jobs")).json()["data"] == [job]
         assert (await api.get(f"/v1/jobs/{job['id']}")).json() == job
         refused = await api.get(f"/v1/jobs?merchant_id={merchant.id}")
@@ -100,8 +102,8 @@ async def test_a_merchant_reads_its_jobs_with_credentials_and_in_its_session(ten
 
 
 async def test_a_job_is_not_sent_again_while_it_is_the_same(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    job = await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    job = await merchant.api.create_job()
     read = await merchant.api.get(f"/v1/jobs/{job['id']}")
 
     again = await merchant.api.get(f"/v1/jobs/{job['id']}", headers={"If-None-Match": read.headers["ETag"]})
@@ -111,7 +113,7 @@ async def test_a_job_is_not_sent_again_while_it_is_the_same(tenant: Tenant) -> N
 
 
 async def test_a_list_is_newest_first_and_stable_while_jobs_arrive(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     before = await made(merchant.api, 7)
 
     first = (await merchant.api.get("/v1/jobs?limit=3")).json()
@@ -126,7 +128,7 @@ async def test_a_list_is_newest_first_and_stable_while_jobs_arrive(tenant: Tenan
 
 
 async def test_a_full_last_page_says_that_it_is_the_last(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     everything = await made(merchant.api, 6)
 
     assert await ids(merchant.api, limit=3) == everything
@@ -135,20 +137,20 @@ async def test_a_full_last_page_says_that_it_is_the_last(tenant: Tenant) -> None
 
 
 async def test_filters_narrow_a_list(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     (delivery,) = await made(merchant.api, 1, reference_id="R-1")
     between = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     (pickup,) = await made(merchant.api, 1, type="pickup", location_id=tenant.toronto)
     (service,) = await made(merchant.api, 1, type="service")
 
-    for api in (merchant.api, await tenant.user("owner")):
+    for api in (merchant.api, await tenant.create_user("owner")):
         assert await ids(api, "reference_id=R-1") == [delivery]
         assert await ids(api, "reference_id=R-2") == []
         assert await ids(api, "type=pickup&type=service") == [service, pickup]
         assert await ids(api, "status=new") == [service, pickup, delivery]
         assert await ids(api, "status=completed&status=cancelled") == []
         assert await ids(api, f"location_id={tenant.toronto}") == [pickup]
-        assert await ids(api, f"location_id={tenant.toronto}&location_id={tenant.montreal}", limit=2) == [
+        assert await ids(api, f"location_id={tenant.toronto}&location_id={tenant.default_location}", limit=2) == [
             service,
             pickup,
             delivery,
@@ -159,7 +161,7 @@ async def test_filters_narrow_a_list(tenant: Tenant) -> None:
 
 
 async def test_a_cursor_is_valid_only_for_its_own_list(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     await made(merchant.api, 3)
     cursor = (await merchant.api.get("/v1/jobs?limit=1&type=delivery")).json()["next_cursor"]
 
@@ -167,7 +169,7 @@ async def test_a_cursor_is_valid_only_for_its_own_list(tenant: Tenant) -> None:
         (merchant.api, ""),
         (merchant.api, "&type=pickup"),
         (other.api, "&type=delivery"),
-        (await tenant.user("owner"), "&type=delivery"),
+        (await tenant.create_user("owner"), "&type=delivery"),
     ):
         answer = await api.get(f"/v1/jobs?limit=1&cursor={cursor}{query}")
         assert (answer.status_code, answer.json()["code"]) == (400, "cursor_filters_differ"), query

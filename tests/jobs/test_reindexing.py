@@ -10,9 +10,10 @@ from sqlalchemy import text
 from jobs.job_store.tables import OUTDATED_TOKENS
 from jobs.search import reindex, worker
 from shared.ids import to_uuid
-from tests.harness.jobs import Jobs, Tenant, running, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.jobs import Jobs, Tenant, running
 from tests.harness.stack import BackingStack
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 
 NUMBERED: dict[str, Any] = {"reference_id": "ORDER-77120043", "actions": [{"sku": "CHAIR-4711-B"}]}
 
@@ -57,8 +58,8 @@ async def reindex_all(service: Jobs) -> None:
 
 
 async def test_an_outdated_job_is_found_after_reindexing(service: Jobs, tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    job = await api.create(smallest(**NUMBERED))
+    api = (await tenant.create_merchant()).api
+    job = await api.create_job(smallest_job(**NUMBERED))
     await make_outdated(service, job)
     assert await api.listed(q="712004") == []
 
@@ -72,9 +73,10 @@ async def test_an_outdated_job_is_found_after_reindexing(service: Jobs, tenant: 
 
 
 async def test_reindexing_covers_more_than_one_batch_and_deleted_jobs(service: Jobs, tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
+    api = (await tenant.create_merchant()).api
     jobs = [
-        await api.create(smallest(**{**NUMBERED, "reference_id": f"A{n}"})) for n in range(reindex.REINDEX_JOBS_MAX + 1)
+        await api.create_job(smallest_job(**{**NUMBERED, "reference_id": f"A{n}"}))
+        for n in range(reindex.REINDEX_JOBS_MAX + 1)
     ]
     assert (await api.request("DELETE", f"/v1/jobs/{jobs[0]['id']}")).status_code == 204
     for job in jobs:
@@ -88,8 +90,8 @@ async def test_reindexing_covers_more_than_one_batch_and_deleted_jobs(service: J
 
 
 async def test_reindexing_skips_locked_jobs(service: Jobs, tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    held, free = [await api.create(smallest(**{**NUMBERED, "reference_id": name})) for name in ("held", "free")]
+    api = (await tenant.create_merchant()).api
+    held, free = [await api.create_job(smallest_job(**{**NUMBERED, "reference_id": name})) for name in ("held", "free")]
     for job in (held, free):
         await make_outdated(service, job)
 
@@ -105,8 +107,8 @@ async def test_reindexing_skips_locked_jobs(service: Jobs, tenant: Tenant) -> No
 
 
 async def test_the_background_part_reindexes(service: Jobs, tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    job = await api.create(smallest(**NUMBERED))
+    api = (await tenant.create_merchant()).api
+    job = await api.create_job(smallest_job(**NUMBERED))
     await make_outdated(service, job)
     part = asyncio.ensure_future(worker.reindexing(service.database)())
 

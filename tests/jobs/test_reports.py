@@ -9,14 +9,16 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import to_uuid
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 PATH = "/v1/reports/jobs/summary"
 
 
 async def administrator(tenant: Tenant, **more: Any) -> Api:
     """A caller that has only the permission of reports."""
-    return await tenant.user(permissions=["reports"], scopes=["reports"], **more)
+    return await tenant.create_user(permissions=["reports"], scopes=["reports"], **more)
 
 
 async def summary(api: Api, **query: Any) -> dict[str, Any]:
@@ -30,7 +32,7 @@ async def summary(api: Api, **query: Any) -> dict[str, Any]:
 async def create_at(service: Jobs, api: Api, *instants: str) -> None:
     """Create jobs with these creation instants."""
     for instant in instants:
-        job = await api.create()
+        job = await api.create_job()
         async with service.database.transaction() as session:
             statement = text("UPDATE jobs SET created_at = :created_at WHERE id = :id")
             values = {"created_at": datetime.fromisoformat(instant), "id": to_uuid(job["id"])}
@@ -43,13 +45,13 @@ def days_of(answered: dict[str, Any]) -> dict[str, int]:
 
 
 async def test_a_summary_counts_the_last_thirty_days(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     for more in ({}, {"type": "pickup", "location_id": tenant.toronto}, {"type": "pickup"}):
-        await merchant.api.create(smallest(**more))
-    cancelled = await other.api.create()
+        await merchant.api.create_job(smallest_job(**more))
+    cancelled = await other.api.create_job()
     assert (await other.api.post(f"/v1/jobs/{cancelled['id']}/cancel")).status_code == 200
     await create_at(service, merchant.api, (datetime.now(UTC) - timedelta(days=31)).isoformat())
-    deleted = await merchant.api.create()
+    deleted = await merchant.api.create_job()
     assert (await merchant.api.request("DELETE", f"/v1/jobs/{deleted['id']}")).status_code == 204
 
     counted = await summary(await administrator(tenant))
@@ -59,7 +61,7 @@ async def test_a_summary_counts_the_last_thirty_days(service: Jobs, tenant: Tena
     assert len(counted["by_status"]) == 9
     assert {status: count for status, count in counted["by_status"].items() if count} == {"new": 3, "cancelled": 1}
     assert {kind: count for kind, count in counted["by_type"].items() if count} == {"delivery": 2, "pickup": 2}
-    assert counted["by_location"] == {tenant.montreal: 3, tenant.toronto: 1}
+    assert counted["by_location"] == {tenant.default_location: 3, tenant.toronto: 1}
     assert len(counted["by_day"]) == 31
     assert sum(days_of(counted).values()) == 4
     since, until = (datetime.fromisoformat(counted[name]) for name in ("since", "until"))
@@ -67,20 +69,20 @@ async def test_a_summary_counts_the_last_thirty_days(service: Jobs, tenant: Tena
 
 
 async def test_a_summary_can_be_narrowed(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    await merchant.api.create()
-    await merchant.api.create(smallest(location_id=tenant.toronto))
-    await other.api.create()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    await merchant.api.create_job()
+    await merchant.api.create_job(smallest_job(location_id=tenant.toronto))
+    await other.api.create_job()
     api = await administrator(tenant)
 
     assert (await summary(api, merchant_id=merchant.id))["total"] == 2
     assert (await summary(api, location_id=tenant.toronto))["by_location"] == {tenant.toronto: 1}
-    assert (await summary(api, location_id=[tenant.toronto, tenant.montreal]))["total"] == 3
+    assert (await summary(api, location_id=[tenant.toronto, tenant.default_location]))["total"] == 3
     assert (await summary(api, merchant_id=other.id, location_id=tenant.toronto))["total"] == 0
 
 
 async def test_days_begin_in_the_requested_time_zone(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     # Summer time ended in Montreal on the first of November, so this day had 25 hours.
     await create_at(
         service,
@@ -101,7 +103,7 @@ async def test_days_begin_in_the_requested_time_zone(service: Jobs, tenant: Tena
 
 
 async def test_a_range_includes_both_its_ends(service: Jobs, tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     await create_at(service, merchant.api, "2026-05-01T00:00:00+00:00", "2026-05-03T00:00:00+00:00")
 
     async def total(since: str, until: str) -> int:
@@ -114,9 +116,9 @@ async def test_a_range_includes_both_its_ends(service: Jobs, tenant: Tenant) -> 
 
 
 async def test_scheduled_days_are_counted_by_date(tenant: Tenant) -> None:
-    merchant, api = await tenant.merchant(), await administrator(tenant)
+    merchant, api = await tenant.create_merchant(), await administrator(tenant)
     for day in ("2027-03-01", "2027-03-02", "2027-03-02", "2027-04-30", None):
-        await merchant.api.create(smallest(scheduled_date=day))
+        await merchant.api.create_job(smallest_job(scheduled_date=day))
 
     march = await summary(api, scheduled_date_gte="2027-03-01", scheduled_date_lte="2027-03-31")
 
@@ -172,14 +174,14 @@ async def test_all_time_zones_have_days(tenant: Tenant) -> None:
 
 
 async def test_summaries_are_for_administrators_of_their_own_tenant(service: Jobs, tenant: Tenant) -> None:
-    merchant, stranger = await tenant.merchant(), await service.tenant()
-    await merchant.api.create()
-    orders = await tenant.user(permissions=["orders", "customers"], scopes=["orders", "reports"])
+    merchant, stranger = await tenant.create_merchant(), await service.create_tenant()
+    await merchant.api.create_job()
+    orders = await tenant.create_user(permissions=["orders", "customers"], scopes=["orders", "reports"])
 
-    for api in (merchant.api, merchant.session(), orders):
+    for api in (merchant.api, await merchant.session(), orders):
         assert (await api.get(PATH)).status_code == 403
     assert (await summary(await administrator(tenant)))["total"] == 1
     assert (await summary(await administrator(tenant, livemode=False)))["total"] == 0
     outsider = await administrator(stranger)
     assert (await summary(outsider))["total"] == 0
-    assert (await summary(outsider, merchant_id=merchant.id, location_id=tenant.montreal))["total"] == 0
+    assert (await summary(outsider, merchant_id=merchant.id, location_id=tenant.default_location))["total"] == 0

@@ -11,8 +11,11 @@ from jobs.retention import worker
 from shared.ids import to_uuid
 from shared.postgres import partitions
 from shared.postgres.database import Database
-from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
-from tests.harness.suite import eventually
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import Merchant
+from tests.harness.waiting import eventually
 
 LONG_AGO = datetime(2024, 1, 15, tzinfo=UTC)
 BETWEEN = datetime(2025, 1, 15, tzinfo=UTC)
@@ -70,7 +73,7 @@ async def history(api: Api, job: dict[str, Any]) -> list[str]:
 
 async def deleted(merchant: Merchant, service: Jobs, *, days_ago: float, **more: Any) -> dict[str, Any]:
     """Create a job and set its deletion instant."""
-    job = await merchant.api.create(smallest(**more))
+    job = await merchant.api.create_job(smallest_job(**more))
     assert (await merchant.api.request("DELETE", f"/v1/jobs/{job['id']}")).status_code == 204
     at = datetime.now(UTC) - timedelta(days=days_ago)
     for table, column in (("jobs", "id"), ("actions", "job_id")):
@@ -84,7 +87,7 @@ async def deleted(merchant: Merchant, service: Jobs, *, days_ago: float, **more:
 
 
 async def test_writers_find_this_month_and_the_next_three(service: Jobs, tenant: Tenant) -> None:
-    job = await (await tenant.merchant()).api.create()
+    job = await (await tenant.create_merchant()).api.create_job()
     month = job["created_at"][:7].replace("-", "_")
 
     assert len([name for name in await months(service) if name >= month and name != "other"]) == 4
@@ -128,9 +131,9 @@ async def test_months_are_made_ahead_and_old_ones_dropped(service: Jobs, tenant:
 async def test_the_rest_of_a_jobs_history_is_answered_when_its_old_months_are_gone(
     service: Jobs, tenant: Tenant
 ) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     await tidied(service, LONG_AGO)
-    job, kept = await merchant.api.create(), await merchant.api.create()
+    job, kept = await merchant.api.create_job(), await merchant.api.create_job()
     await happened(service, job, LONG_AGO)
     changed = await merchant.api.request("PATCH", f"/v1/jobs/{job['id']}", json={"instructions": "Ring twice"})
     assert changed.status_code == 200
@@ -144,8 +147,8 @@ async def test_the_rest_of_a_jobs_history_is_answered_when_its_old_months_are_go
 
 
 async def test_history_without_a_partition_moves_into_the_one_that_is_made(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    early, late = await merchant.api.create(), await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    early, late = await merchant.api.create_job(), await merchant.api.create_job()
     first, last = datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
     await happened(service, early, first)
     await happened(service, late, last - timedelta(microseconds=1))
@@ -162,8 +165,8 @@ async def test_history_without_a_partition_moves_into_the_one_that_is_made(servi
 async def test_a_month_too_full_to_be_moved_stays_until_it_is_old(
     service: Jobs, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merchant = await tenant.merchant()
-    jobs = [await merchant.api.create() for _ in range(3)]
+    merchant = await tenant.create_merchant()
+    jobs = [await merchant.api.create_job() for _ in range(3)]
     for job in jobs:
         await happened(service, job, LONG_AGO)
     monkeypatch.setattr(partitions, "MOVED_ROWS_MAX", 2)
@@ -182,8 +185,8 @@ async def test_a_month_too_full_to_be_moved_stays_until_it_is_old(
 async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
     service: Jobs, tenant: Tenant, query: str
 ) -> None:
-    merchant = await tenant.merchant()
-    await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job()
     await tidied(service, LONG_AGO)
     before = await months(service)
     # A writer waits as long as retention waits for its locks; with the timeout of other transactions writers would fail.
@@ -195,7 +198,7 @@ async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
         await session.execute(text(query))
         waiting = asyncio.create_task(worker.run_once(patient, datetime.now(UTC), history_months=1, deleted_days=90))
         while not waiting.done():
-            await merchant.api.create()
+            await merchant.api.create_job()
         assert await waiting is False
         assert await months(service) == before
 
@@ -205,7 +208,7 @@ async def test_a_long_transaction_makes_retention_wait_and_nobody_else(
 
 
 async def test_replicas_share_the_work(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     jobs = [await deleted(merchant, service, days_ago=91) for _ in range(5)]
 
     for now in (LONG_AGO, datetime.now(UTC)):
@@ -220,11 +223,11 @@ async def test_replicas_share_the_work(service: Jobs, tenant: Tenant) -> None:
 
 
 async def test_deleted_jobs_are_purged_with_their_actions_and_history(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     actions = [{"sku": "A"}, {"sku": "B"}]
     old = [await deleted(merchant, service, days_ago=91, actions=actions) for _ in range(worker.PURGED_JOBS_MAX + 1)]
     young = await deleted(merchant, service, days_ago=89, actions=actions)
-    kept = await merchant.api.create(smallest(actions=actions))
+    kept = await merchant.api.create_job(smallest_job(actions=actions))
 
     await tidied(service, datetime.now(UTC))
 
@@ -238,7 +241,7 @@ async def test_deleted_jobs_are_purged_with_their_actions_and_history(service: J
 
 
 async def test_a_deleted_job_that_is_being_restored_is_left_alone(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     job = await deleted(merchant, service, days_ago=91, actions=[{"sku": "A"}])
 
     async with service.database.transaction() as session:
@@ -250,8 +253,8 @@ async def test_a_deleted_job_that_is_being_restored_is_left_alone(service: Jobs,
 
 
 async def test_an_action_deleted_by_itself_is_purged_too(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    job = await merchant.api.create(smallest(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}]))
+    merchant = await tenant.create_merchant()
+    job = await merchant.api.create_job(smallest_job(actions=[{"sku": "A"}, {"sku": "B"}, {"sku": "C"}]))
     for action, days in ((job["actions"][0], 91), (job["actions"][1], 89)):
         path = f"/v1/jobs/{job['id']}/actions/{action['id']}"
         assert (await merchant.api.request("DELETE", path)).status_code == 204

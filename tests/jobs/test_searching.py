@@ -11,8 +11,10 @@ from sqlalchemy import text
 from jobs.search.query import as_tsquery
 from jobs.search_index import tokens
 from shared.ids import new_id
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
 from tests.harness.effort import FACTOR
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.jobs import Jobs, Tenant
 
 SOFA: dict[str, Any] = {
     "reference_id": "R/1 'quoted'",
@@ -133,17 +135,17 @@ async def test_each_condition_finds_what_it_says(
 @pytest.fixture(scope="module")
 async def shops(service: Jobs) -> tuple[Tenant, Api, Api]:
     """A tenant, and the callers of two of its merchants."""
-    tenant = await service.tenant()
-    return tenant, (await tenant.merchant()).api, (await tenant.merchant()).api
+    tenant = await service.create_tenant()
+    return tenant, (await tenant.create_merchant()).api, (await tenant.create_merchant()).api
 
 
 @pytest.fixture(scope="module")
 async def stock(shops: tuple[Tenant, Api, Api]) -> dict[str, str]:
     """The ids of two jobs (sofa, lamp) of one merchant. Another merchant has an equal job (sofa)."""
     tenant, api, other = shops
-    await other.create({**smallest(), **SOFA})
-    sofa = await api.create({**SOFA, "distribution_location_id": tenant.toronto})
-    lamp = await api.create({**LAMP, "location_id": tenant.toronto})
+    await other.create_job({**smallest_job(), **SOFA})
+    sofa = await api.create_job({**SOFA, "distribution_location_id": tenant.toronto})
+    lamp = await api.create_job({**LAMP, "location_id": tenant.toronto})
     return {"sofa": sofa["id"], "lamp": lamp["id"]}
 
 
@@ -160,10 +162,10 @@ async def test_jobs_are_found_by_their_locations(
     sofa, lamp = stock["sofa"], stock["lamp"]
 
     assert await found(shop, location_id=[tenant.toronto]) == [lamp]
-    assert await found(shop, location_id=[tenant.toronto, tenant.montreal]) == [lamp, sofa]
+    assert await found(shop, location_id=[tenant.toronto, tenant.default_location]) == [lamp, sofa]
     assert await found(shop, distribution_location_id=[tenant.toronto]) == [sofa]
-    assert await found(shop, distribution_location_id=[tenant.montreal, tenant.toronto]) == [sofa]
-    assert await found(shop, distribution_location_id=[tenant.montreal, new_id("loc")]) == []
+    assert await found(shop, distribution_location_id=[tenant.default_location, tenant.toronto]) == [sofa]
+    assert await found(shop, distribution_location_id=[tenant.default_location, new_id("loc")]) == []
 
 
 @pytest.mark.parametrize(
@@ -186,12 +188,12 @@ async def test_metadata_is_found_by_its_exact_value(
 
 
 async def test_administrators_search_all_merchants_or_one(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    first, second = await merchant.api.create(SOFA), await other.api.create(SOFA)
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    first, second = await merchant.api.create_job(SOFA), await other.api.create_job(SOFA)
 
     for api in (
-        await tenant.user("owner"),
-        await tenant.user(permissions=["orders.jobs.read"]),
+        await tenant.create_user("owner"),
+        await tenant.create_user(permissions=["orders.jobs.read"]),
         service.platform(tenant),
     ):
         assert await found(api, tag=["fragile"]) == [second["id"], first["id"]]
@@ -200,17 +202,17 @@ async def test_administrators_search_all_merchants_or_one(service: Jobs, tenant:
 
 
 async def test_no_condition_shows_a_merchant_rows_of_others(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    test = await tenant.merchant(livemode=False)
-    job = await merchant.api.create({**SOFA, "distribution_location_id": tenant.toronto})
-    stranger = await service.tenant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    test = await tenant.create_merchant(livemode=False)
+    job = await merchant.api.create_job({**SOFA, "distribution_location_id": tenant.toronto})
+    stranger = await service.create_tenant()
     others = [
         other.api,
-        other.session(),
+        await other.session(),
         test.api,
-        await tenant.user("owner", livemode=False),
-        (await stranger.merchant()).api,
-        await stranger.user("owner"),
+        await tenant.create_user("owner", livemode=False),
+        (await stranger.create_merchant()).api,
+        await stranger.create_user("owner"),
         service.platform(stranger),
     ]
     conditions: list[dict[str, Any]] = [
@@ -218,7 +220,7 @@ async def test_no_condition_shows_a_merchant_rows_of_others(service: Jobs, tenan
         {"reference_id": job["reference_id"]},
         {"status": ["new", "completed"]},
         {"type": ["pickup"]},
-        {"location_id": [tenant.montreal]},
+        {"location_id": [tenant.default_location]},
         {"distribution_location_id": [tenant.toronto]},
         {"contact_name": "zoe"},
         {"phone": "+15145550142"},
@@ -249,9 +251,9 @@ async def test_no_condition_shows_a_merchant_rows_of_others(service: Jobs, tenan
 
 
 async def test_a_merchant_cannot_filter_by_merchant(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
 
-    for api in (merchant.api, merchant.session()):
+    for api in (merchant.api, await merchant.session()):
         listed = await api.get("/v1/jobs", params={"merchant_id": merchant.id})
         searched = await api.post("/v1/jobs/search", {"merchant_id": merchant.id})
 
@@ -260,8 +262,8 @@ async def test_a_merchant_cannot_filter_by_merchant(tenant: Tenant) -> None:
 
 
 async def test_times_narrow_a_search_and_belong_to_it(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    first, second, third = [await api.create() for _ in range(3)]
+    api = (await tenant.create_merchant()).api
+    first, second, third = [await api.create_job() for _ in range(3)]
     middle = second["created_at"]
 
     for name in ("created", "updated", "status_changed"):
@@ -271,9 +273,9 @@ async def test_times_narrow_a_search_and_belong_to_it(tenant: Tenant) -> None:
 
 
 async def test_what_a_change_brings_is_found_and_what_it_takes_is_not(tenant: Tenant) -> None:
-    merchant, dispatch = await tenant.merchant(), await tenant.user("owner")
+    merchant, dispatch = await tenant.create_merchant(), await tenant.create_user("owner")
     api = merchant.api
-    job = await api.create(SOFA)
+    job = await api.create_job(SOFA)
     before = datetime.now(UTC).isoformat()
 
     await api.request("PATCH", f"/v1/jobs/{job['id']}", json={"tags": ["new one"], "contact": {"last_name": "Roy"}})
@@ -290,8 +292,8 @@ async def test_what_a_change_brings_is_found_and_what_it_takes_is_not(tenant: Te
 
 
 async def test_deleted_jobs_are_a_set_of_their_own(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    kept, deleted = await api.create(SOFA), await api.create(LAMP)
+    api = (await tenant.create_merchant()).api
+    kept, deleted = await api.create_job(SOFA), await api.create_job(LAMP)
     assert (await api.request("DELETE", f"/v1/jobs/{deleted['id']}")).status_code == 204
 
     assert await found(api) == [kept["id"]]
@@ -305,9 +307,9 @@ async def test_deleted_jobs_are_a_set_of_their_own(tenant: Tenant) -> None:
 
 
 async def test_jobs_are_sorted_as_asked(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
+    api = (await tenant.create_merchant()).api
     dates = ["2030-03-01", None, "2030-01-01", "9000-12-31", "2030-03-01", None]
-    jobs = [(await api.create(smallest(scheduled_date=day)))["id"] for day in dates]
+    jobs = [(await api.create_job(smallest_job(scheduled_date=day)))["id"] for day in dates]
     a, b, c, d, e, f = jobs
     changed = await api.request("PATCH", f"/v1/jobs/{b}", json={"priority": 5})
     assert changed.status_code == 200, changed.text
@@ -325,12 +327,12 @@ async def test_jobs_are_sorted_as_asked(tenant: Tenant) -> None:
 
 
 async def test_text_of_any_length_is_found(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
+    api = (await tenant.create_merchant()).api
     long_value, long_word = "é" * 500, "Donaudampfschifffahrtsgesellschaftskapitänsmützen"
-    job = await api.create(
-        smallest(metadata={"k" * 40: long_value}, reference_id="r" * 255, short_description=long_word)
+    job = await api.create_job(
+        smallest_job(metadata={"k" * 40: long_value}, reference_id="r" * 255, short_description=long_word)
     )
-    await api.create(smallest(metadata={"k" * 40: long_value[1:]}, reference_id="r" * 254))
+    await api.create_job(smallest_job(metadata={"k" * 40: long_value[1:]}, reference_id="r" * 254))
 
     assert await api.searched(metadata={"k" * 40: long_value}) == [job["id"]]
     assert await found(api, reference_id="r" * 255) == [job["id"]]
@@ -389,10 +391,10 @@ NUMBERS: dict[str, Any] = {
     ],
 )
 async def test_a_part_of_a_word_is_found_as_one_substring(
-    service: Jobs, tenant: Tenant, conditions: dict[str, Any], matches: bool
+    tenant: Tenant, conditions: dict[str, Any], matches: bool
 ) -> None:
-    api = (await tenant.merchant()).api
-    job = await api.create({**smallest(), **NUMBERS})
+    api = (await tenant.create_merchant()).api
+    job = await api.create_job({**smallest_job(), **NUMBERS})
 
     assert await found(api, **conditions) == ([job["id"]] if matches else [])
 
@@ -402,10 +404,10 @@ async def test_as_many_numbers_as_there_may_be_are_found_by_their_parts(tenant: 
         # Characters of four bytes, so that tokens are as long as possible, never the same one twice in a row.
         return "".join(chr(0x20000 + (seed * 7919 + place * 104729) % 40_000) for place in range(100))
 
-    api = (await tenant.merchant()).api
+    api = (await tenant.create_merchant()).api
     numbers = [number(seed) for seed in range(300)]
     actions = [{"sku": number(1000 + seed), "barcode": number(2000 + seed)} for seed in range(100)]
-    job = await api.create(smallest(invoices=numbers[:100], barcodes=numbers[100:], actions=actions))
+    job = await api.create_job(smallest_job(invoices=numbers[:100], barcodes=numbers[100:], actions=actions))
 
     assert await found(api, q=numbers[250][40:60]) == [job["id"]]
     assert await found(api, sku=actions[99]["sku"]) == [job["id"]]
@@ -528,8 +530,8 @@ async def test_a_search_takes_what_a_list_takes(service: Jobs) -> None:
 
 
 async def test_an_instant_has_its_zone_and_is_compared_as_one(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    job = await api.create()
+    api = (await tenant.create_merchant()).api
+    job = await api.create_job()
     created = datetime.fromisoformat(job["created_at"])
     elsewhere = (
         created.astimezone().isoformat()

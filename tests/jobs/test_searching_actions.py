@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from shared.ids import new_id
-from tests.harness.jobs import Api, Jobs, Tenant, smallest
+from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
 
 TABLE: dict[str, Any] = {
     "type": "installation",
@@ -28,13 +30,13 @@ async def found(api: Api, **conditions: Any) -> list[str]:
 @pytest.fixture(scope="module")
 async def shop(service: Jobs) -> Api:
     """A merchant with one job with two actions (table, rug)."""
-    return (await (await service.tenant()).merchant()).api
+    return (await (await service.create_tenant()).create_merchant()).api
 
 
 @pytest.fixture(scope="module")
 async def stock(shop: Api) -> dict[str, str]:
     """The ids of the job and of its actions."""
-    job = await shop.create(smallest(actions=[TABLE, RUG]))
+    job = await shop.create_job(smallest_job(actions=[TABLE, RUG]))
     table, rug = job["actions"]
     return {"job": job["id"], "table": table["id"], "rug": rug["id"]}
 
@@ -84,8 +86,8 @@ async def test_actions_look_as_they_do_in_their_job(shop: Api, stock: dict[str, 
 
 
 async def test_actions_are_found_by_their_job(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    first, second = [await api.create(smallest(actions=[TABLE, RUG])) for _ in range(2)]
+    api = (await tenant.create_merchant()).api
+    first, second = [await api.create_job(smallest_job(actions=[TABLE, RUG])) for _ in range(2)]
 
     assert set(await found(api, job_id=first["id"])) == {action["id"] for action in first["actions"]}
     assert await found(api, job_id=second["id"], sku="R-7") == [second["actions"][1]["id"]]
@@ -93,13 +95,13 @@ async def test_actions_are_found_by_their_job(tenant: Tenant) -> None:
 
 
 async def test_actions_are_sorted_as_asked(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     api = merchant.api
-    a, b, c = [(await api.create(smallest(actions=[{"sku": name}])))["actions"][0] for name in "ABC"]
+    a, b, c = [(await api.create_job(smallest_job(actions=[{"sku": name}])))["actions"][0] for name in "ABC"]
     path = f"/v1/jobs/{b['job_id']}/actions/{b['id']}"
     assert (await api.patch(path, {"quantity": 5})).status_code == 200
 
-    for reader in (api, await tenant.user("owner")):
+    for reader in (api, await tenant.create_user("owner")):
         for limit in (1, 200):
             assert await found(reader, sort="created_at", limit=limit) == [a["id"], b["id"], c["id"]]
             assert await found(reader, limit=limit) == [c["id"], b["id"], a["id"]]
@@ -108,8 +110,8 @@ async def test_actions_are_sorted_as_asked(tenant: Tenant) -> None:
 
 
 async def test_the_actions_of_a_deleted_job_are_gone_until_it_is_restored(tenant: Tenant) -> None:
-    api = (await tenant.merchant()).api
-    kept, deleted = [await api.create(smallest(actions=[TABLE])) for _ in range(2)]
+    api = (await tenant.create_merchant()).api
+    kept, deleted = [await api.create_job(smallest_job(actions=[TABLE])) for _ in range(2)]
     ids = [job["actions"][0]["id"] for job in (kept, deleted)]
 
     assert (await api.delete(f"/v1/jobs/{deleted['id']}")).status_code == 204
@@ -122,16 +124,16 @@ async def test_the_actions_of_a_deleted_job_are_gone_until_it_is_restored(tenant
 
 
 async def test_no_condition_shows_rows_of_others(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    job = await merchant.api.create(smallest(actions=[TABLE]))
-    stranger = await service.tenant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    job = await merchant.api.create_job(smallest_job(actions=[TABLE]))
+    stranger = await service.create_tenant()
     others = [
         other.api,
-        other.session(),
-        (await tenant.merchant(livemode=False)).api,
-        await tenant.user("owner", livemode=False),
-        (await stranger.merchant()).api,
-        await stranger.user("owner"),
+        await other.session(),
+        (await tenant.create_merchant(livemode=False)).api,
+        await tenant.create_user("owner", livemode=False),
+        (await stranger.create_merchant()).api,
+        await stranger.create_user("owner"),
         service.platform(stranger),
     ]
     conditions: list[dict[str, Any]] = [
@@ -150,14 +152,20 @@ async def test_no_condition_shows_rows_of_others(service: Jobs, tenant: Tenant) 
     for condition in conditions:
         for api in others:
             assert await found(api, **condition) == [], condition
-        for api in (merchant.api, merchant.session(), await tenant.user(permissions=["orders.actions.read"])):
+        for api in (
+            merchant.api,
+            await merchant.session(),
+            await tenant.create_user(permissions=["orders.actions.read"]),
+        ):
             assert await found(api, **condition) == [job["actions"][0]["id"]], condition
 
 
 async def test_administrators_filter_by_merchant_and_merchants_cannot(tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
-    mine, theirs = [(await one.api.create(smallest(actions=[RUG])))["actions"][0]["id"] for one in (merchant, other)]
-    owner = await tenant.user("owner")
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
+    mine, theirs = [
+        (await one.api.create_job(smallest_job(actions=[RUG])))["actions"][0]["id"] for one in (merchant, other)
+    ]
+    owner = await tenant.create_user("owner")
 
     assert await found(owner) == [theirs, mine]
     assert await found(owner, merchant_id=merchant.id) == [mine]
@@ -168,7 +176,7 @@ async def test_administrators_filter_by_merchant_and_merchants_cannot(tenant: Te
 
 
 async def test_the_permission_to_read_jobs_does_not_list_actions(tenant: Tenant) -> None:
-    reader = await tenant.user(permissions=["orders.jobs.read"])
+    reader = await tenant.create_user(permissions=["orders.jobs.read"])
 
     assert (await reader.get("/v1/actions")).status_code == 403
     assert (await reader.post("/v1/actions/search", {})).status_code == 403

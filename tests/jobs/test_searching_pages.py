@@ -9,8 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from shared.events.jobs import ContactState
+from tests.harness.bodies import smallest_job
 from tests.harness.bulk_data import copy_job
-from tests.harness.jobs import Api, Jobs, Merchant, Tenant, smallest
+from tests.harness.client import Api
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import Merchant
 
 MANY = 1_800
 BUSY = 1_100
@@ -62,24 +65,26 @@ def varied(number: int, created_at: datetime) -> dict[str, Any]:
 
 async def copied(service: Jobs, merchant: Merchant, count: int) -> None:
     """Create one job of this merchant and `count` copies."""
-    original = smallest(tags=["many"], contact={"first_name": "Ada", "last_name": "Lovelace"}, actions=[{"sku": "S-1"}])
+    original = smallest_job(
+        tags=["many"], contact={"first_name": "Ada", "last_name": "Lovelace"}, actions=[{"sku": "S-1"}]
+    )
     await copy_job(service, merchant, original, count, varied)
 
 
 @pytest.fixture(scope="module")
 async def tenant_of_many(service: Jobs) -> tuple[Api, Api]:
     """A merchant with many jobs of one action, and the owner of its tenant. Another merchant has half as many jobs without tags."""
-    tenant = await service.tenant()
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    tenant = await service.create_tenant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     await copied(service, merchant, MANY)
     await copy_job(
         service,
         other,
-        smallest(actions=[{}]),
+        smallest_job(actions=[{}]),
         MANY // 2,
         lambda number, at: {"created_at": at - timedelta(hours=number)},
     )
-    return merchant.api, await tenant.user("owner")
+    return merchant.api, await tenant.create_user("owner")
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +161,7 @@ async def test_a_list_of_actions_is_complete(shop: Api, sort: str) -> None:
 async def test_while_jobs_are_being_created_each_earlier_one_is_shown_once(
     service: Jobs, tenant: Tenant, sort: str
 ) -> None:
-    merchant = await tenant.merchant()
+    merchant = await tenant.create_merchant()
     await copied(service, merchant, 60)
     before = set(await merchant.api.listed())
     done = asyncio.Event()
@@ -164,7 +169,7 @@ async def test_while_jobs_are_being_created_each_earlier_one_is_shown_once(
     async def create() -> int:
         made = 0
         while not done.is_set():
-            await merchant.api.create(smallest(tags=["many"], scheduled_date=f"2030-01-{1 + made % 28:02d}"))
+            await merchant.api.create_job(smallest_job(tags=["many"], scheduled_date=f"2030-01-{1 + made % 28:02d}"))
             made += 1
         return made
 
@@ -185,10 +190,10 @@ async def test_while_jobs_are_being_created_each_earlier_one_is_shown_once(
 
 
 async def test_a_cursor_is_valid_only_for_its_conditions_order_and_caller(service: Jobs, tenant: Tenant) -> None:
-    merchant, other = await tenant.merchant(), await tenant.merchant()
+    merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     for one in (merchant, other):
         await copied(service, one, 3)
-    owner, test_owner = await tenant.user("owner"), await tenant.user("owner", livemode=False)
+    owner, test_owner = await tenant.create_user("owner"), await tenant.create_user("owner", livemode=False)
     body: dict[str, Any] = {"limit": 1, "tag": ["many"], "metadata": {}, "sort": "-created_at"}
     cursor = (await merchant.api.post("/v1/jobs/search", body)).json()["next_cursor"]
 
@@ -199,7 +204,7 @@ async def test_a_cursor_is_valid_only_for_its_conditions_order_and_caller(servic
     differ = (400, "cursor_filters_differ")
     assert await ask(merchant.api) == (200, "")
     assert await ask(merchant.api, limit=2) == (200, "")
-    assert await ask(merchant.session()) == (200, "")
+    assert await ask(await merchant.session()) == (200, "")
     assert await ask(merchant.api, sort="created_at") == differ
     assert await ask(merchant.api, sort="-updated_at") == differ
     assert await ask(merchant.api, tag=["many", "more"]) == differ
@@ -239,8 +244,8 @@ async def test_settings_of_searches_do_not_reach_other_connections(service: Jobs
 
 
 async def test_a_search_ignores_an_idempotency_key(tenant: Tenant) -> None:
-    merchant = await tenant.merchant()
-    job = await merchant.api.create()
+    merchant = await tenant.create_merchant()
+    job = await merchant.api.create_job()
 
     for _ in range(2):
         answer = await merchant.api.post("/v1/jobs/search", {}, headers={"Idempotency-Key": "search-1"})

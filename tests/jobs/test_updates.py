@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
 from tests.harness.job_states import STATUSES, JobActors, job_actors
-from tests.harness.jobs import Jobs, Tenant, location
+from tests.harness.jobs import Jobs, Tenant
+from tests.harness.people import location_updated
 
 WHOLE: dict[str, Any] = {
     "reference_id": "R-1",
@@ -33,7 +34,7 @@ WHOLE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 async def actors(service: Jobs) -> JobActors:
     """Actors of one tenant, for tests that use one job each."""
-    return await job_actors(await service.tenant())
+    return await job_actors(await service.create_tenant())
 
 
 def path(job: dict[str, Any], rest: str = "") -> str:
@@ -200,7 +201,7 @@ async def test_the_status_limits_the_fields_that_can_change(actors: JobActors, s
 
 async def test_the_location_changes_only_to_an_active_one_of_the_merchant(service: Jobs, actors: JobActors) -> None:
     tenant, job = actors.tenant, await actors.order()
-    foreign = (await service.tenant()).montreal
+    foreign = (await service.create_tenant()).default_location
 
     assert await violations(actors, job, {"location_id": foreign}) == [("/location_id", "location_not_yours")]
     assert await violations(actors, job, {"location_id": tenant.closed}) == [("/location_id", "location_inactive")]
@@ -222,21 +223,27 @@ async def test_a_change_of_location_is_published_with_both_locations(service: Jo
 
     assert (moved.json()["location_id"], moved.json()["timezone"]) == (tenant.toronto, "America/Toronto")
     # A null location is the merchant's default location; the time zone stays.
-    assert (back.json()["location_id"], back.json()["timezone"]) == (tenant.montreal, "America/Toronto")
+    assert (back.json()["location_id"], back.json()["timezone"]) == (tenant.default_location, "America/Toronto")
     first, second = (await service.published(tenant, 3))[1:]
-    assert set(first.data.location_ids) == {tenant.montreal, tenant.toronto}
+    assert set(first.data.location_ids) == {tenant.default_location, tenant.toronto}
     assert (first.type, first.data.changed_fields) == ("job.updated", ["location_id", "timezone"])
-    assert set(second.data.location_ids) == {tenant.montreal, tenant.toronto}
+    assert set(second.data.location_ids) == {tenant.default_location, tenant.toronto}
     assert second.data.changed_fields == ["distribution_location_id", "location_id"]
 
 
 async def test_a_job_at_a_closed_location_can_be_updated(service: Jobs, tenant: Tenant) -> None:
     actors = await job_actors(tenant)
     job = await actors.order(location_id=tenant.toronto)
-    await service.publish(location(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2))
-    await actors.merchant.update(location_ids=[tenant.montreal])
+    await service.publish_access(
+        location_updated(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2)
+    )
+    await actors.merchant.update(location_ids=[tenant.default_location])
 
-    for patch in ({"priority": 5}, {"location_id": tenant.toronto}, {"distribution_location_id": tenant.montreal}):
+    for patch in (
+        {"priority": 5},
+        {"location_id": tenant.toronto},
+        {"distribution_location_id": tenant.default_location},
+    ):
         assert (await actors.dispatch.patch(path(job), patch)).status_code == 200, patch
     moved = await actors.dispatch.patch(path(job), {"distribution_location_id": tenant.toronto})
     assert moved.json()["errors"][0]["code"] == "location_not_yours"
@@ -253,8 +260,8 @@ async def test_a_reference_that_is_taken_is_refused(actors: JobActors) -> None:
     assert refused.json()["existing_id"] == existing["id"]
     assert (same.status_code, await actors.read(job)) == (200, job)
     # References are unique per merchant.
-    other = await actors.tenant.merchant()
-    theirs = await actors.dispatch.create({**existing_body(), "merchant_id": other.id})
+    other = await actors.tenant.create_merchant()
+    theirs = await actors.dispatch.create_job({**existing_body(), "merchant_id": other.id})
     assert (await actors.dispatch.patch(path(theirs), {"reference_id": taken})).status_code == 200
 
 
@@ -477,8 +484,8 @@ async def test_an_erased_job_can_be_updated_but_not_cloned(service: Jobs, actors
 
 
 async def test_a_merchant_updates_only_its_own_jobs(actors: JobActors) -> None:
-    job, other = await actors.order(), await actors.tenant.merchant()
-    own, session = actors.merchant.api, actors.merchant.session()
+    job, other = await actors.order(), await actors.tenant.create_merchant()
+    own, session = actors.merchant.api, await actors.merchant.session()
 
     assert (await own.patch(path(job), {"priority": 2})).status_code == 200
     for api, status in ((other.api, 404), (session, 403)):

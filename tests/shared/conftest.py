@@ -1,4 +1,4 @@
-"""Wiring for the transport's tests: a plumbed database and a topic for each test."""
+"""Wiring for the transport's tests: a database with the shared tables and a topic for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -6,12 +6,12 @@ import pytest
 
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import new_topic, plumbed_database
+from tests.harness.transport import new_topic, shared_database
 
 
 @pytest.fixture
 async def database(backing: BackingStack) -> AsyncIterator[Database]:
-    async with plumbed_database(backing) as database:
+    async with shared_database(backing) as database:
         yield database
 
 

@@ -13,17 +13,8 @@ from shared.messaging.producer import Producer, Record
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import (
-    COMMITTED_SECONDS,
-    WAIT_SECONDS,
-    Noted,
-    eventually,
-    new_topic,
-    note,
-    noted_on,
-    read_noted,
-    running,
-)
+from tests.harness.transport import COMMITTED_SECONDS, Noted, new_topic, note, noted_on, read_noted, running
+from tests.harness.waiting import WAIT_SECONDS, eventually
 
 
 class Desk:

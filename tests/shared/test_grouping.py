@@ -20,11 +20,11 @@ from shared.crypto.encryptor import Encryptor
 from shared.errors import Conflict, Forbidden, WaybillError
 from shared.events import billing
 from shared.ids import new_id
-from shared.messaging import outbox
 from shared.observability import traces
 from shared.postgres.database import Database
-from tests.harness.probe import create_plumbing
+from tests.harness.serving import open_database
 from tests.harness.stack import BackingStack
+from tests.harness.transport import database_with_shared_tables
 
 RING = Encryptor({1: b"r" * 32})
 CALLER = authorization.caller_for("pair", Principal(), livemode=True)
@@ -67,10 +67,7 @@ class Writer:
 
 @pytest.fixture(scope="module")
 async def database(backing: BackingStack) -> AsyncIterator[Database]:
-    url = await asyncio.to_thread(backing.create_database, "grouping")
-    await create_plumbing(url)
-    database = Database(url, application_name="grouping", pool_size=4)
-    outbox.attach(database, None)
+    database = open_database(await database_with_shared_tables(backing), pool_size=4)
     async with database.transaction() as session:
         await session.execute(text("CREATE TABLE words (word text UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
     yield database

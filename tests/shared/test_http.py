@@ -1,4 +1,4 @@
-"""The HTTP edge, through a probe service on a real database."""
+"""The HTTP edge, through an application with a few routes on a real database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,8 @@ from tests.harness.access import (
     TAKE_PERMISSIONS,
     change_meanwhile,
 )
-from tests.harness.probe import Probe, create_plumbing, run_probe
+from tests.harness.client import Api
+from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
 from tests.harness.stack import BackingStack
 
 PROBLEM = "application/problem+json"
@@ -35,14 +36,12 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 async def database_url(backing: BackingStack) -> str:
-    url = backing.create_database("probe")
-    await create_plumbing(url)
-    return url
+    return await edge_database(backing)
 
 
 @pytest.fixture
-async def probe(database_url: str) -> AsyncIterator[Probe]:
-    async with run_probe(database_url) as running:
+async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
+    async with run_edge_app(database_url) as running:
         yield running
 
 
@@ -57,153 +56,155 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 # -- the decision order: each adjacent pair -----------------------------------------------------------------------------
 
 
-async def test_401_comes_before_everything(probe: Probe) -> None:
-    suspended = await probe.tenant(status="suspended", ends_in=timedelta(days=-1))
-    merchant = await suspended.merchant()
-    wrong = {"Authorization": merchant.pair["Authorization"][:-4] + "AAAA"}
+async def test_401_comes_before_everything(edge: EdgeTestApp) -> None:
+    suspended = await edge.create_tenant(status="suspended", ends_in=timedelta(days=-1))
+    merchant = await suspended.create_merchant()
+    wrong = {"Authorization": merchant.api.headers["Authorization"][:-4] + "AAAA"}
 
-    assert code(await probe.client.post("/v1/notes", headers=wrong, content=b"{"))[0] == 401
-    assert code(await probe.client.post("/v1/notes", content=b"{"))[0] == 401
+    assert code(await edge.client.post("/v1/notes", headers=wrong, content=b"{"))[0] == 401
+    assert code(await edge.client.post("/v1/notes", content=b"{"))[0] == 401
 
 
-async def test_403_for_a_suspended_tenant_comes_before_402(probe: Probe) -> None:
-    suspended = await probe.tenant(status="suspended", ends_in=timedelta(days=-1))
+async def test_403_for_a_suspended_tenant_comes_before_402(edge: EdgeTestApp) -> None:
+    suspended = await edge.create_tenant(status="suspended", ends_in=timedelta(days=-1))
 
-    answer = await probe.client.get("/v1/notes", headers=suspended.owner)
+    answer = await suspended.owner.get("/v1/notes")
 
     assert code(answer) == (403, "tenant_suspended")
 
 
-async def test_403_for_api_access_off_comes_before_402(probe: Probe) -> None:
-    tenant = await probe.tenant(ends_in=timedelta(days=-1))
-    merchant = await tenant.merchant()
-    await probe.learn(merchant.state(api_access=False))
+async def test_403_for_api_access_off_comes_before_402(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant(ends_in=timedelta(days=-1))
+    merchant = await tenant.create_merchant()
+    await merchant.update(api_access=False)
 
-    assert code(await probe.client.post("/v1/notes", headers=merchant.pair)) == (403, "api_access_off")
-
-
-async def test_402_comes_before_the_permission(probe: Probe) -> None:
-    tenant = await probe.tenant(ends_in=timedelta(days=-1))
-    staff = await tenant.staff("reports")
-
-    assert code(await probe.client.get("/v1/notes", headers=staff)) == (402, "subscription_required")
-    assert code(await probe.client.delete("/v1/notes/1", headers=staff)) == (403, "permission_missing")
-    assert (await probe.client.get("/v1/anyone", headers=staff)).status_code == 200
+    assert code(await merchant.api.post("/v1/notes")) == (403, "api_access_off")
 
 
-async def test_the_permission_comes_before_the_body(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    staff = await tenant.staff("reports")
+async def test_402_comes_before_the_permission(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant(ends_in=timedelta(days=-1))
+    staff = await tenant.create_staff("reports")
 
-    answer = await probe.client.post("/v1/notes", headers=staff, content=b"x" * 300_000)
+    assert code(await staff.get("/v1/notes")) == (402, "subscription_required")
+    assert code(await staff.delete("/v1/notes/1")) == (403, "permission_missing")
+    assert (await staff.get("/v1/anyone")).status_code == 200
+
+
+async def test_the_permission_comes_before_the_body(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    staff = await tenant.create_staff("reports")
+
+    answer = await staff.post("/v1/notes", content=b"x" * 300_000)
 
     assert code(answer) == (403, "permission_missing")
     assert answer.json()["required"] == ["orders.jobs.write"]
 
 
-async def test_an_unreadable_body_comes_before_an_invalid_one(probe: Probe) -> None:
-    headers = (await probe.tenant()).owner
+async def test_an_unreadable_body_comes_before_an_invalid_one(edge: EdgeTestApp) -> None:
+    owner = (await edge.create_tenant()).owner
 
-    too_large = await probe.client.post("/v1/notes", headers={**headers, **JSON}, content=b" " * 300_000)
-    wrong_type = await probe.client.post("/v1/notes", headers={**headers, "Content-Type": "text/plain"}, content=b"{")
-    malformed = await probe.client.patch("/v1/notes/no-number", headers={**headers, **JSON}, content=b"{")
+    too_large = await owner.post("/v1/notes", content=b" " * 300_000, headers=JSON)
+    wrong_type = await owner.post("/v1/notes", content=b"{", headers={"Content-Type": "text/plain"})
+    malformed = await owner.patch("/v1/notes/no-number", content=b"{", headers=JSON)
 
     assert code(too_large) == (413, "payload_too_large")
     assert code(wrong_type) == (415, "unsupported_media_type")
     assert code(malformed) == (400, "json_malformed")
 
 
-async def test_an_invalid_body_comes_before_a_missing_row(probe: Probe) -> None:
-    headers = (await probe.tenant()).owner
+async def test_an_invalid_body_comes_before_a_missing_row(edge: EdgeTestApp) -> None:
+    owner = (await edge.create_tenant()).owner
 
-    assert code(await probe.client.patch("/v1/notes/999999", headers=headers, json={"text": ""}))[0] == 422
-    assert code(await probe.client.patch("/v1/notes/999999", headers=headers, json={"text": "a"}))[0] == 404
+    assert code(await owner.patch("/v1/notes/999999", {"text": ""}))[0] == 422
+    assert code(await owner.patch("/v1/notes/999999", {"text": "a"}))[0] == 404
 
 
-async def test_404_comes_before_412_and_412_before_409(probe: Probe) -> None:
-    tenant, stranger = await probe.tenant(), await probe.tenant()
-    made = (await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})).json()
+async def test_404_comes_before_412_and_412_before_409(edge: EdgeTestApp) -> None:
+    tenant, stranger = await edge.create_tenant(), await edge.create_tenant()
+    made = (await tenant.owner.post("/v1/notes", {"text": "a"})).json()
     path, stale = f"/v1/notes/{made['id']}", {"If-Match": '"7"'}
 
-    hidden = await probe.client.patch(path, headers={**stranger.owner, **stale}, json={"text": "a"})
-    changed = await probe.client.patch(path, headers={**tenant.owner, **stale}, json={"text": "a"})
-    conflicting = await probe.client.patch(path, headers={**tenant.owner, "If-Match": '"1"'}, json={"text": "a"})
+    hidden = await stranger.owner.patch(path, {"text": "a"}, headers=stale)
+    changed = await tenant.owner.patch(path, {"text": "a"}, headers=stale)
+    conflicting = await tenant.owner.patch(path, {"text": "a"}, headers={"If-Match": '"1"'})
 
     assert code(hidden)[0] == 404
     assert code(changed)[0] == 412
     assert code(conflicting)[0] == 409
 
 
-# -- credentials and standing -------------------------------------------------------------------------------------------
+# -- credentials and access --------------------------------------------------------------------------------------------
 
 
-async def test_access_ends_and_begins_with_what_is_learnt(probe: Probe) -> None:
-    merchant = await (await probe.tenant()).merchant()
-    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+async def test_access_ends_and_begins_with_what_is_published(edge: EdgeTestApp) -> None:
+    merchant = await (await edge.create_tenant()).create_merchant()
+    assert (await merchant.api.get("/v1/anyone")).status_code == 200
 
-    await probe.learn(merchant.state(api_access=False))
+    await merchant.update(api_access=False)
 
-    assert code(await probe.client.get("/v1/anyone", headers=merchant.pair)) == (403, "api_access_off")
-
-
-async def test_an_older_fact_changes_nothing(probe: Probe) -> None:
-    merchant = await (await probe.tenant()).merchant()
-    granted = merchant.state()
-    await probe.learn(merchant.state(api_access=False))
-
-    await probe.learn(granted)
-
-    assert code(await probe.client.get("/v1/anyone", headers=merchant.pair)) == (403, "api_access_off")
+    assert code(await merchant.api.get("/v1/anyone")) == (403, "api_access_off")
 
 
-async def test_a_former_key_ends_by_the_verifiers_own_clock(probe: Probe) -> None:
-    merchant = await (await probe.tenant()).merchant()
-    former, former_pair = merchant.key, merchant.pair
-    merchant.key = credentials.new_api_key(livemode=True)
-    until = datetime.now(UTC) + timedelta(seconds=4)
-    await probe.learn(merchant.state(previous=(former, until)))
+async def test_an_older_event_changes_nothing(edge: EdgeTestApp) -> None:
+    merchant = await (await edge.create_tenant()).create_merchant()
+    granted = edge.people.merchant_updated(merchant)
+    await merchant.update(api_access=False)
 
-    assert (await probe.client.get("/v1/anyone", headers=former_pair)).status_code == 200
-    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+    await edge.publish(granted)
+
+    assert code(await merchant.api.get("/v1/anyone")) == (403, "api_access_off")
+
+
+async def test_a_former_key_ends_by_the_verifiers_own_clock(edge: EdgeTestApp) -> None:
+    merchant = await (await edge.create_tenant()).create_merchant()
+    former_api, until = merchant.api, datetime.now(UTC) + timedelta(seconds=4)
+    await edge.people.rotate_key(merchant, former_until=until)
+
+    assert (await former_api.get("/v1/anyone")).status_code == 200
+    assert (await merchant.api.get("/v1/anyone")).status_code == 200
     await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
-    assert code(await probe.client.get("/v1/anyone", headers=former_pair)) == (401, "credentials_wrong")
-    assert (await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code == 200
+    assert code(await former_api.get("/v1/anyone")) == (401, "credentials_wrong")
+    assert (await merchant.api.get("/v1/anyone")).status_code == 200
 
 
-async def test_a_token_from_before_a_revocation_is_refused_and_a_later_one_works(probe: Probe) -> None:
-    tenant = await probe.tenant()
+async def test_a_token_from_before_a_revocation_is_refused_and_a_later_one_works(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
     before = tenant.owner
-    sessions = identity.SubjectSessions(subject_id=tenant.owner_id, sessions_valid_from=datetime.now(UTC))
-    await probe.learn(identity.SessionRevoked(tenant_id=tenant.id, subject=tenant.owner_id, sequence=99, data=sessions))
+    sessions = identity.SubjectSessions(subject_id=tenant.owner.subject_id, sessions_valid_from=datetime.now(UTC))
+    await edge.publish(
+        identity.SessionRevoked(tenant_id=tenant.id, subject=sessions.subject_id, sequence=99, data=sessions)
+    )
+    after = edge.people.session(tenant.id, tenant.owner.subject_id)
 
-    assert code(await probe.client.get("/v1/anyone", headers=before)) == (401, "session_revoked")
-    assert (await probe.client.get("/v1/anyone", headers=tenant.owner)).status_code == 200
-
-
-async def test_an_expired_token_is_refused(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    old = probe.token(tenant.owner_id, tenant.id, issued_at=datetime.now(UTC) - timedelta(minutes=6))
-
-    assert code(await probe.client.get("/v1/anyone", headers=old)) == (401, "token_expired")
+    assert code(await before.get("/v1/anyone")) == (401, "session_revoked")
+    assert (await after.get("/v1/anyone")).status_code == 200
 
 
-async def test_what_is_not_known_yet_is_503_and_never_open(probe: Probe) -> None:
-    tenant = await probe.tenant(ends_in=None)
-    stranger = probe.token(new_id("usr"), tenant.id)
+async def test_an_expired_token_is_refused(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    issued_at = datetime.now(UTC) - timedelta(minutes=6)
+    old = edge.people.session(tenant.id, tenant.owner.subject_id, issued_at=issued_at)
 
-    answer = await probe.client.get("/v1/notes", headers=tenant.owner)
+    assert code(await old.get("/v1/anyone")) == (401, "token_expired")
+
+
+async def test_what_is_not_known_yet_is_503_and_never_open(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant(ends_in=None)
+    stranger = edge.people.session(tenant.id, new_id("usr"))
+
+    answer = await tenant.owner.get("/v1/notes")
 
     assert code(answer) == (503, "access_not_ready")
     assert answer.headers["retry-after"] == "1"
-    assert code(await probe.client.get("/v1/anyone", headers=stranger)) == (503, "access_not_ready")
+    assert code(await stranger.get("/v1/anyone")) == (503, "access_not_ready")
 
 
 @pytest.mark.parametrize(
     ("via", "change", "expected"),
     [
-        ("pair", END_API_ACCESS, (403, "api_access_off")),
-        ("pair", REPLACE_KEY, (401, "credentials_wrong")),
-        ("pair", END_SUBSCRIPTION, (402, "subscription_required")),
+        ("API credentials", END_API_ACCESS, (403, "api_access_off")),
+        ("API credentials", REPLACE_KEY, (401, "credentials_wrong")),
+        ("API credentials", END_SUBSCRIPTION, (402, "subscription_required")),
         ("session", REVOKE_SESSIONS, (401, "session_revoked")),
         ("session", DISABLE_SUBJECT, (401, "subject_disabled")),
         ("session", TAKE_PERMISSIONS, (403, "permission_missing")),
@@ -211,38 +212,36 @@ async def test_what_is_not_known_yet_is_503_and_never_open(probe: Probe) -> None
     ],
 )
 async def test_access_that_ends_between_the_decision_and_the_write_stops_the_write(
-    probe: Probe, database_url: str, via: str, change: str, expected: tuple[int, str]
+    edge: EdgeTestApp, database_url: str, via: str, change: str, expected: tuple[int, str]
 ) -> None:
-    tenant = await probe.tenant()
-    merchant, clerk = await tenant.merchant(), new_id("usr")
-    await probe.learn(tenant.user(clerk, "staff", ["orders.jobs.write"]))
-    subject = merchant.id if via == "pair" else clerk
-    headers = merchant.pair if via == "pair" else probe.token(clerk, tenant.id)
+    tenant = await edge.create_tenant()
+    merchant, clerk = await tenant.create_merchant(), await tenant.create_staff("orders.jobs.write")
+    caller, subject_id = (clerk, clerk.subject_id) if via == "session" else (merchant.api, merchant.id)
     names: dict[str, UUID | str] = {
-        "subject_id": to_uuid(subject),
+        "subject_id": to_uuid(subject_id),
         "tenant_id": to_uuid(tenant.id),
         "credential_id": merchant.account_id,
     }
 
     async def send() -> httpx.Response:
-        return await probe.client.post("/v1/notes", headers={**headers, "Idempotency-Key": "k"}, json={"text": "late"})
+        return await caller.post("/v1/notes", {"text": "late"}, headers={"Idempotency-Key": "k"})
 
     answer = await change_meanwhile(database_url, change, names[change.split()[-3]], send)
 
     assert code(answer) == expected
-    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
+    assert await edge.count(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
 
 
-async def test_access_that_cannot_be_shown_to_be_current_fails_closed(probe: Probe) -> None:
-    tenant = await probe.tenant()
+async def test_access_that_cannot_be_shown_to_be_current_fails_closed(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
     try:
-        await probe.caught_up((identity.TOPIC,), datetime.now(UTC) - timedelta(seconds=301))
+        await edge.caught_up((identity.TOPIC,), datetime.now(UTC) - timedelta(seconds=301))
 
-        assert code(await probe.client.get("/v1/anyone", headers=tenant.owner)) == (503, "access_stale")
-        assert (await probe.client.get("/readyz")).status_code == 503
-        assert (await probe.client.get("/v1/hello")).status_code == 200
+        assert code(await tenant.owner.get("/v1/anyone")) == (503, "access_stale")
+        assert (await edge.client.get("/readyz")).status_code == 503
+        assert (await edge.client.get("/v1/hello")).status_code == 200
     finally:
-        await probe.caught_up((identity.TOPIC, billing.TOPIC), datetime.now(UTC) + timedelta(hours=1))
+        await edge.caught_up((identity.TOPIC, billing.TOPIC), datetime.now(UTC) + timedelta(hours=1))
 
 
 # -- routes must declare themselves -------------------------------------------------------------------------------------
@@ -277,8 +276,8 @@ def test_an_app_with_an_unguarded_route_refuses_to_start() -> None:
         _require_declared(app)
 
 
-async def test_openapi_publishes_what_routes_declare(probe: Probe) -> None:
-    document = (await probe.client.get("/openapi.json")).json()
+async def test_openapi_publishes_what_routes_declare(edge: EdgeTestApp) -> None:
+    document = (await edge.client.get("/openapi.json")).json()
 
     created = document["paths"]["/v1/notes"]["post"]
     assert document["openapi"].startswith("3.1")
@@ -309,14 +308,14 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-async def test_an_unreadable_body_is_400_and_changes_nothing(probe: Probe, name: str) -> None:
-    tenant = await probe.tenant()
-    before = await probe.rows("SELECT count(*) FROM notes")
+async def test_an_unreadable_body_is_400_and_changes_nothing(edge: EdgeTestApp, name: str) -> None:
+    tenant = await edge.create_tenant()
+    before = await edge.count("SELECT count(*) FROM notes")
 
-    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=UNREADABLE[name])
+    answer = await tenant.owner.post("/v1/notes", content=UNREADABLE[name], headers=JSON)
 
     assert code(answer)[0] == 400
-    assert await probe.rows("SELECT count(*) FROM notes") == before
+    assert await edge.count("SELECT count(*) FROM notes") == before
 
 
 INVALID: dict[str, tuple[bytes, set[str]]] = {
@@ -334,43 +333,43 @@ INVALID: dict[str, tuple[bytes, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", INVALID)
-async def test_an_invalid_body_is_422_with_every_place(probe: Probe, name: str) -> None:
-    tenant = await probe.tenant()
+async def test_an_invalid_body_is_422_with_every_place(edge: EdgeTestApp, name: str) -> None:
+    tenant = await edge.create_tenant()
     content, pointers = INVALID[name]
 
-    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=content)
+    answer = await tenant.owner.post("/v1/notes", content=content, headers=JSON)
 
     assert code(answer)[0] == 422
     assert {violation["pointer"] for violation in answer.json()["errors"]} == pointers
 
 
-async def test_a_chunked_body_is_bounded_too(probe: Probe) -> None:
-    tenant = await probe.tenant()
+async def test_a_chunked_body_is_bounded_too(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
 
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b" " * 10_000
 
-    answer = await probe.client.post("/v1/notes", headers={**tenant.owner, **JSON}, content=endless())
+    answer = await tenant.owner.post("/v1/notes", content=endless(), headers=JSON)
 
     assert code(answer) == (413, "payload_too_large")
 
 
-async def test_unknown_paths_and_methods_are_problems_too(probe: Probe) -> None:
-    assert code(await probe.client.get("/v1/nothing")) == (404, "route_not_found")
-    assert code(await probe.client.put("/v1/hello")) == (405, "method_not_allowed")
+async def test_unknown_paths_and_methods_are_problems_too(edge: EdgeTestApp) -> None:
+    assert code(await edge.client.get("/v1/nothing")) == (404, "route_not_found")
+    assert code(await edge.client.put("/v1/hello")) == (405, "method_not_allowed")
 
 
-async def test_a_refused_method_is_told_all_that_the_path_has(probe: Probe) -> None:
-    answer = await probe.client.request("OPTIONS", "/v1/notes")
+async def test_a_refused_method_is_told_all_that_the_path_has(edge: EdgeTestApp) -> None:
+    answer = await edge.client.request("OPTIONS", "/v1/notes")
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
 
 
-async def test_a_mistake_of_ours_is_500_without_a_word_of_it(probe: Probe) -> None:
-    tenant = await probe.tenant()
+async def test_a_mistake_of_ours_is_500_without_a_word_of_it(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
 
-    answer = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "crash"})
+    answer = await tenant.owner.post("/v1/notes", {"text": "crash"})
 
     assert code(answer) == (500, "internal_error")
     assert "RuntimeError" not in answer.text
@@ -380,23 +379,23 @@ async def test_a_mistake_of_ours_is_500_without_a_word_of_it(probe: Probe) -> No
 # -- transactions and idempotency ---------------------------------------------------------------------------------------
 
 
-async def test_a_commit_that_fails_is_no_success(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    before = await probe.rows("SELECT count(*) FROM notes")
+async def test_a_commit_that_fails_is_no_success(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    before = await edge.count("SELECT count(*) FROM notes")
 
-    answer = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "fails at commit"})
+    answer = await tenant.owner.post("/v1/notes", {"text": "fails at commit"})
 
     assert code(answer)[0] == 500
-    assert await probe.rows("SELECT count(*) FROM notes") == before
+    assert await edge.count("SELECT count(*) FROM notes") == before
 
 
-async def test_a_repeat_gets_the_stored_answer(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    headers = {**tenant.owner, "Idempotency-Key": "k-1"}
+async def test_a_repeat_gets_the_stored_answer(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    headers = {"Idempotency-Key": "k-1"}
 
-    first = await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})
-    again = await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})
-    other = await probe.client.post("/v1/notes", headers=headers, json={"text": "b"})
+    first = await tenant.owner.post("/v1/notes", {"text": "a"}, headers=headers)
+    again = await tenant.owner.post("/v1/notes", {"text": "a"}, headers=headers)
+    other = await tenant.owner.post("/v1/notes", {"text": "b"}, headers=headers)
 
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
@@ -406,48 +405,48 @@ async def test_a_repeat_gets_the_stored_answer(probe: Probe) -> None:
     assert code(other) == (422, "idempotency_key_reused")
 
 
-async def test_fifty_at_once_with_one_key_do_the_work_once(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    headers = {**tenant.owner, "Idempotency-Key": "k-50"}
+async def test_fifty_at_once_with_one_key_do_the_work_once(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    headers = {"Idempotency-Key": "k-50"}
 
     answers = await asyncio.gather(
-        *(probe.client.post("/v1/notes", headers=headers, json={"text": "fifty"}) for _ in range(50))
+        *(tenant.owner.post("/v1/notes", {"text": "fifty"}, headers=headers) for _ in range(50))
     )
 
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
-    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 1
+    assert await edge.count(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 1
 
 
-async def test_a_refusal_is_kept_with_its_work_undone(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    headers = {**tenant.owner, "Idempotency-Key": "k-conflict"}
+async def test_a_refusal_is_kept_with_its_work_undone(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    headers = {"Idempotency-Key": "k-conflict"}
 
-    first = await probe.client.post("/v1/notes", headers=headers, json={"text": "conflict"})
-    again = await probe.client.post("/v1/notes", headers=headers, json={"text": "conflict"})
+    first = await tenant.owner.post("/v1/notes", {"text": "conflict"}, headers=headers)
+    again = await tenant.owner.post("/v1/notes", {"text": "conflict"}, headers=headers)
 
     assert code(first) == (409, "conflict")
     assert first.json()["current_status"] == "open"
     assert again.headers["idempotency-replayed"] == "true"
     assert again.headers["content-type"] == PROBLEM
-    assert await probe.rows(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
-    assert await probe.rows(f"SELECT count(*) FROM outbox WHERE key = '{tenant.id}'") == 0
+    assert await edge.count(f"SELECT count(*) FROM notes WHERE tenant_id = '{tenant.id}'") == 0
+    assert await edge.count(f"SELECT count(*) FROM outbox WHERE key = '{tenant.id}'") == 0
 
 
-async def test_an_invalid_request_does_not_use_up_its_key(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    headers = {**tenant.owner, "Idempotency-Key": "k-retry"}
+async def test_an_invalid_request_does_not_use_up_its_key(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    headers = {"Idempotency-Key": "k-retry"}
 
-    assert (await probe.client.post("/v1/notes", headers=headers, json={"text": ""})).status_code == 422
-    assert (await probe.client.post("/v1/notes", headers=headers, json={"text": "a"})).status_code == 201
+    assert (await tenant.owner.post("/v1/notes", {"text": ""}, headers=headers)).status_code == 422
+    assert (await tenant.owner.post("/v1/notes", {"text": "a"}, headers=headers)).status_code == 201
 
 
-async def test_keys_of_two_callers_do_not_meet(probe: Probe) -> None:
-    first, second = await probe.tenant(), await probe.tenant()
+async def test_keys_of_two_callers_do_not_meet(edge: EdgeTestApp) -> None:
+    first, second = await edge.create_tenant(), await edge.create_tenant()
     key = {"Idempotency-Key": "same"}
 
-    one = await probe.client.post("/v1/notes", headers={**first.owner, **key}, json={"text": "a"})
-    other = await probe.client.post("/v1/notes", headers={**second.owner, **key}, json={"text": "b"})
+    one = await first.owner.post("/v1/notes", {"text": "a"}, headers=key)
+    other = await second.owner.post("/v1/notes", {"text": "b"}, headers=key)
 
     assert (one.status_code, other.status_code) == (201, 201)
 
@@ -455,17 +454,17 @@ async def test_keys_of_two_callers_do_not_meet(probe: Probe) -> None:
 # -- lists, versions, limits, operations --------------------------------------------------------------------------------
 
 
-async def test_pages_are_stable_while_rows_are_added(probe: Probe) -> None:
-    tenant = await probe.tenant()
+async def test_pages_are_stable_while_rows_are_added(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
     for number in range(7):
-        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": f"n{number}"})
+        await tenant.owner.post("/v1/notes", {"text": f"n{number}"})
 
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 3}
     while True:
-        listed = (await probe.client.get("/v1/notes", headers=tenant.owner, params=query)).json()
+        listed = (await tenant.owner.get("/v1/notes", params=query)).json()
         seen += [note["text"] for note in listed["data"]]
-        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "later"})
+        await tenant.owner.post("/v1/notes", {"text": "later"})
         if not listed["has_more"]:
             break
         query["cursor"] = listed["next_cursor"]
@@ -473,15 +472,15 @@ async def test_pages_are_stable_while_rows_are_added(probe: Probe) -> None:
     assert seen == [f"n{number}" for number in reversed(range(7))]
 
 
-async def test_cursors_of_others_other_filters_or_forgers_are_400(probe: Probe) -> None:
-    tenant, stranger = await probe.tenant(), await probe.tenant()
+async def test_cursors_of_others_other_filters_or_forgers_are_400(edge: EdgeTestApp) -> None:
+    tenant, stranger = await edge.create_tenant(), await edge.create_tenant()
     for _ in range(3):
-        await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})
-    first = await probe.client.get("/v1/notes", headers=tenant.owner, params={"limit": 1})
+        await tenant.owner.post("/v1/notes", {"text": "a"})
+    first = await tenant.owner.get("/v1/notes", params={"limit": 1})
     cursor = first.json()["next_cursor"]
 
-    async def ask(headers: dict[str, str], **params: str) -> tuple[int, str]:
-        return code(await probe.client.get("/v1/notes", headers=headers, params=params))
+    async def ask(caller: Api, **params: str) -> tuple[int, str]:
+        return code(await caller.get("/v1/notes", params=params))
 
     assert await ask(tenant.owner, cursor=cursor, text="a") == (400, "cursor_filters_differ")
     assert await ask(stranger.owner, cursor=cursor) == (400, "cursor_filters_differ")
@@ -490,24 +489,24 @@ async def test_cursors_of_others_other_filters_or_forgers_are_400(probe: Probe) 
     assert (await ask(tenant.owner, limit="201"))[0] == 422
 
 
-async def test_an_etag_saves_a_transfer(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    made = await probe.client.post("/v1/notes", headers=tenant.owner, json={"text": "a"})
+async def test_an_etag_saves_a_transfer(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    made = await tenant.owner.post("/v1/notes", {"text": "a"})
     path = f"/v1/notes/{made.json()['id']}"
 
-    same = await probe.client.get(path, headers={**tenant.owner, "If-None-Match": made.headers["etag"]})
-    other = await probe.client.get(path, headers={**tenant.owner, "If-None-Match": '"9"'})
+    same = await tenant.owner.get(path, headers={"If-None-Match": made.headers["etag"]})
+    other = await tenant.owner.get(path, headers={"If-None-Match": '"9"'})
 
     assert (same.status_code, same.content) == (304, b"")
     assert other.status_code == 200
 
 
 async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:
-    async with run_probe(database_url, credential_rate_per_second=5) as probe:
-        tenant = await probe.tenant()
+    async with run_edge_app(database_url, credential_rate_per_second=5) as edge:
+        tenant = await edge.create_tenant()
 
         # So many that a bucket which fills up meanwhile is emptied all the same.
-        answers = [await probe.client.get("/v1/anyone", headers=tenant.owner) for _ in range(60)]
+        answers = [await tenant.owner.get("/v1/anyone") for _ in range(60)]
 
         assert answers[0].headers["ratelimit-policy"] == '"credential";q=5;w=1'
         refused = [answer for answer in answers if answer.status_code == 429]
@@ -517,48 +516,48 @@ async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:
 
 
 async def test_an_address_that_guesses_is_slowed_down(database_url: str) -> None:
-    async with run_probe(database_url, failed_authentications_per_minute=3) as probe:
-        merchant = await (await probe.tenant()).merchant()
+    async with run_edge_app(database_url, failed_authentications_per_minute=3) as edge:
+        merchant = await (await edge.create_tenant()).create_merchant()
         statuses = []
         for _ in range(6):
             merchant.key = credentials.new_api_key(livemode=True)
-            statuses.append((await probe.client.get("/v1/anyone", headers=merchant.pair)).status_code)
+            statuses.append((await merchant.api.get("/v1/anyone")).status_code)
 
         assert statuses[:3] == [401, 401, 401]
         assert statuses[-1] == 429
 
 
-async def test_a_request_id_is_kept_or_made(probe: Probe) -> None:
-    kept = await probe.client.get("/v1/hello", headers={"X-Request-Id": "abc-1"})
-    made = await probe.client.get("/v1/hello", headers={"X-Request-Id": "not valid"})
+async def test_a_request_id_is_kept_or_made(edge: EdgeTestApp) -> None:
+    kept = await edge.client.get("/v1/hello", headers={"X-Request-Id": "abc-1"})
+    made = await edge.client.get("/v1/hello", headers={"X-Request-Id": "not valid"})
 
     assert kept.headers["x-request-id"] == "abc-1"
     assert made.headers["x-request-id"].startswith("req_")
 
 
-async def test_health_and_metrics_need_no_credentials(probe: Probe) -> None:
-    await probe.client.get("/v1/hello")
+async def test_health_and_metrics_need_no_credentials(edge: EdgeTestApp) -> None:
+    await edge.client.get("/v1/hello")
 
-    assert (await probe.client.get("/livez")).status_code == 200
-    assert (await probe.client.get("/readyz")).status_code == 200
-    exposition = (await probe.client.get("/metrics")).text
+    assert (await edge.client.get("/livez")).status_code == 200
+    assert (await edge.client.get("/readyz")).status_code == 200
+    exposition = (await edge.client.get("/metrics")).text
     assert 'waybill_http_requests_total{method="GET",route="/v1/hello",status="200"}' in exposition
     assert "waybill_access_staleness_seconds" in exposition
 
 
-async def test_a_draining_process_is_not_ready_and_still_serves(probe: Probe) -> None:
-    probe.app.state.draining = True
+async def test_a_draining_process_is_not_ready_and_still_serves(edge: EdgeTestApp) -> None:
+    edge.app.state.draining = True
     try:
-        assert (await probe.client.get("/readyz")).status_code == 503
-        assert (await probe.client.get("/v1/hello")).status_code == 200
+        assert (await edge.client.get("/readyz")).status_code == 503
+        assert (await edge.client.get("/v1/hello")).status_code == 200
     finally:
-        probe.app.state.draining = False
+        edge.app.state.draining = False
 
 
 async def test_a_process_without_the_api_role_answers_health_and_nothing_else(database_url: str) -> None:
-    async with run_probe(database_url, roles="worker", metrics_path="/internal/metrics") as probe:
-        assert (await probe.client.get("/livez")).status_code == 200
-        assert (await probe.client.get("/readyz")).status_code == 200
-        assert (await probe.client.get("/internal/metrics")).status_code == 200
+    async with run_edge_app(database_url, roles="worker", metrics_path="/internal/metrics") as edge:
+        assert (await edge.client.get("/livez")).status_code == 200
+        assert (await edge.client.get("/readyz")).status_code == 200
+        assert (await edge.client.get("/internal/metrics")).status_code == 200
         for path in ("/v1/notes", "/v1/auth/test", "/metrics"):
-            assert code(await probe.client.get(path)) == (404, "route_not_found")
+            assert code(await edge.client.get(path)) == (404, "route_not_found")

@@ -24,16 +24,8 @@ from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import (
-    COMMITTED_SECONDS,
-    Noted,
-    eventually,
-    note,
-    noted_on,
-    read_noted,
-    read_records,
-    running,
-)
+from tests.harness.transport import COMMITTED_SECONDS, Noted, note, noted_on, read_noted, read_records, running
+from tests.harness.waiting import eventually
 
 
 class Seen:

@@ -13,7 +13,8 @@ from shared.messaging.relay import Relay
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import Noted, eventually, note, noted_on, read_noted, read_records, running
+from tests.harness.transport import Noted, note, noted_on, read_noted, read_records, running
+from tests.harness.waiting import eventually
 
 PREFIX, OTHER_PREFIX = "one.", "two."
 

@@ -21,16 +21,8 @@ from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.stack import BackingStack
-from tests.harness.transport import (
-    Noted,
-    eventually,
-    new_topic,
-    note,
-    noted_on,
-    plumbed_database,
-    read_records,
-    running,
-)
+from tests.harness.transport import Noted, new_topic, note, noted_on, read_records, running, shared_database
+from tests.harness.waiting import eventually
 
 WRITERS = 32
 FACTS_PER_WRITER = 100
@@ -122,7 +114,7 @@ class CursorReader:
 async def test_with_many_writers_no_fact_is_lost_and_each_key_keeps_its_order(
     backing: BackingStack, topic: str, relays: int
 ) -> None:
-    async with plumbed_database(backing, pool_size=WRITERS + 8) as database:
+    async with shared_database(backing, pool_size=WRITERS + 8) as database:
         await create_aggregates(database)
         outbox.attach(database, None)
         all_relays = [a_relay(database, backing, poll_seconds=0.02) for _ in range(relays)]
@@ -139,7 +131,7 @@ async def test_with_many_writers_no_fact_is_lost_and_each_key_keeps_its_order(
 async def test_a_reader_with_a_cursor_over_ids_would_lose_facts_of_the_same_writers(
     backing: BackingStack, topic: str
 ) -> None:
-    async with plumbed_database(backing, pool_size=WRITERS + 8) as database:
+    async with shared_database(backing, pool_size=WRITERS + 8) as database:
         await create_aggregates(database)
         outbox.attach(database, None)
         reader = CursorReader(database)
@@ -436,7 +428,7 @@ async def test_what_was_committed_before_the_relay_is_stopped_still_leaves(
 
 
 async def test_the_relay_takes_no_connection_from_those_that_requests_share(backing: BackingStack, topic: str) -> None:
-    async with plumbed_database(backing, pool_size=1) as database:
+    async with shared_database(backing, pool_size=1) as database:
         relay = a_relay(database, backing)
         outbox.attach(database, relay.wake)
 

@@ -1,4 +1,4 @@
-"""What a service knows of a tenant's wish to review jobs first: learnt from facts of any age, kept through an upgrade."""
+"""What a service knows of a tenant's wish to review jobs first: read from events of any age, kept through an upgrade."""
 
 import asyncio
 import json
@@ -12,92 +12,84 @@ from shared.access import credentials
 from shared.access.principal_store import Lookup, load_principal
 from shared.access.principals import Principal
 from shared.events import Event, Vocabulary, identity
-from shared.ids import new_id
 from shared.postgres.database import Database
 from shared.postgres.migrations import base_table_statements
-from tests.harness.probe import Probe, ProbeTenant, create_plumbing, run_probe
+from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack
 
 
 @pytest.fixture(scope="module")
 async def database_url(backing: BackingStack) -> str:
-    url = await asyncio.to_thread(backing.create_database, "projections")
-    await create_plumbing(url)
-    return url
+    return await edge_database(backing)
 
 
 @pytest.fixture
-async def probe(database_url: str) -> AsyncIterator[Probe]:
-    async with run_probe(database_url) as running:
+async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
+    async with run_edge_app(database_url) as running:
         yield running
 
 
-async def known(probe: Probe, lookup: Lookup) -> Principal:
-    async with probe.service.database.reading() as session:
-        principal = await load_principal(session, lookup, probe.peppers)
+async def known(edge: EdgeTestApp, lookup: Lookup) -> Principal:
+    async with edge.service.database.reading() as session:
+        principal = await load_principal(session, lookup, edge.service.peppers)
     assert principal is not None
     return principal
 
 
-async def is_reviewed(probe: Probe, tenant: ProbeTenant) -> bool:
-    return (await known(probe, Lookup("subject", tenant.owner_id))).job_review
+async def is_reviewed(edge: EdgeTestApp, tenant: Tenant) -> bool:
+    return (await known(edge, Lookup("subject", tenant.owner.subject_id))).job_review
 
 
-def as_published_before(fact: Event) -> Event:
-    """The fact as a reader has it from a record that was written when tenants had no such wish."""
-    value = json.loads(fact.value())
+def as_published_before(event: Event) -> Event:
+    """The event as a reader has it from a record that was written when tenants had no such wish."""
+    value = json.loads(event.value())
     del value["job_review"]
-    headers = {name: content.decode() for name, content in fact.headers()}
+    headers = {name: content.decode() for name, content in event.headers()}
     read = Vocabulary(*identity.EVENTS).read(headers, json.dumps(value).encode())
     assert read is not None
     return read
 
 
-async def test_a_tenants_wish_is_part_of_each_of_its_callers_standings(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    merchant = await tenant.merchant()
-    digest = probe.peppers.digest(credentials.new_api_key(livemode=True))
-    key = identity.CredentialState(
-        credential_id=new_id("key"),
-        kind="platform_key",
-        name="operator",
-        scopes=["platform"],
-        active=True,
-        livemode=True,
-        digests=[identity.DigestState(digest=digest, pepper_version=probe.peppers.current_version)],
-    )
-    await probe.learn(identity.CredentialIssued(tenant_id=None, subject=key.credential_id, sequence=1, data=key))
+async def test_a_tenants_wish_is_part_of_each_of_its_callers_principals(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    merchant = await tenant.create_merchant()
+    key = credentials.new_api_key(livemode=True)
+    await edge.publish(edge.people.key_issued("platform_key", key, scopes=["platform"]))
+    digest = edge.service.peppers.digest(key)
     callers = (
-        Lookup("subject", tenant.owner_id),
+        Lookup("subject", tenant.owner.subject_id),
         Lookup("subject", merchant.id),
         Lookup("account", merchant.account_id),
         Lookup("key", digest, tenant.id),
     )
-    assert {(await known(probe, caller)).job_review for caller in callers} == {False}
+    assert {(await known(edge, caller)).job_review for caller in callers} == {False}
 
-    await probe.learn(tenant.state(job_review=True))
+    await tenant.update(job_review=True)
 
-    assert {(await known(probe, caller)).job_review for caller in callers} == {True}
-    assert (await known(probe, Lookup("key", digest))).job_review is False
-
-
-async def test_a_fact_from_before_the_wish_existed_asks_for_no_review(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    await probe.learn(tenant.state(job_review=True))
-
-    await probe.learn(as_published_before(tenant.state()))
-
-    assert await is_reviewed(probe, tenant) is False
+    assert {(await known(edge, caller)).job_review for caller in callers} == {True}
+    assert (await known(edge, Lookup("key", digest))).job_review is False
 
 
-async def test_an_older_wish_changes_nothing(probe: Probe) -> None:
-    tenant = await probe.tenant()
-    older, newer = tenant.state(job_review=True), tenant.state(job_review=False)
-    await probe.learn(newer)
+async def test_an_event_from_before_the_wish_existed_asks_for_no_review(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    await tenant.update(job_review=True)
 
-    await probe.learn(older)
+    tenant.version += 1
+    await edge.publish(as_published_before(edge.people.tenant_updated(tenant)))
 
-    assert await is_reviewed(probe, tenant) is False
+    assert await is_reviewed(edge, tenant) is False
+
+
+async def test_an_older_wish_changes_nothing(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    await tenant.update(job_review=True)
+    older = edge.people.tenant_updated(tenant)
+    await tenant.update(job_review=False)
+
+    await edge.publish(older)
+
+    assert await is_reviewed(edge, tenant) is False
 
 
 async def test_tenants_that_were_known_before_the_upgrade_ask_for_no_review(backing: BackingStack) -> None:

@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.messaging import topics
 from tests.harness.stack import BackingStack
-from tests.harness.transport import eventually
+from tests.harness.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 

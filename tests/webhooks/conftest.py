@@ -1,18 +1,20 @@
-"""Wiring only: a database with a delivery harness, the whole service for one module of tests, a receiver."""
+"""Wiring only: a database with a delivery harness, and the whole service for one module of tests."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness.receiver import Receiver, run_receiver
-from tests.harness.stack import BackingStack
-from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, migrated, open_database, running, secret_32
+from tests.harness.bodies import secret_32
+from tests.harness.serving import open_database
+from tests.harness.stack import BackingStack, migrated
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, running
 
 
 @pytest.fixture(scope="session")
 async def database_url(backing: BackingStack) -> str:
     """A database of webhooks without a relay."""
-    return await migrated(backing)
+    return await asyncio.to_thread(migrated, backing, "webhooks")
 
 
 @pytest.fixture
@@ -38,10 +40,4 @@ async def service(backing: BackingStack) -> AsyncIterator[Webhooks]:
 @pytest.fixture
 async def tenant(service: Webhooks) -> Tenant:
     """A tenant that no other test uses."""
-    return await service.tenant()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with run_receiver() as running_receiver:
-        yield running_receiver
+    return await service.create_tenant()

@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.harness.forks import Forker, start
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.deliveries import results
 from webhooks.deliveries.results import AttemptResult

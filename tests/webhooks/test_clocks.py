@@ -14,7 +14,7 @@ from sqlalchemy import text
 from shared.ids import to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, job_created
 from webhooks.replays import operations
 from webhooks.replays import worker as replays_worker

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tests.harness.http_harness import BODY, OK, attempt, message, names, of_name, sending, target
 from tests.harness.servers import Authority, read_request, reset_connection, saying, serving, speaking
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from webhooks.http_client.requests import DeliveryTarget
 from webhooks.http_client.responses import Outcome
 

@@ -13,16 +13,8 @@ from shared.ids import from_uuid, new_id, to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
 from tests.harness.stack import BackingStack
-from tests.harness.suite import eventually
-from tests.harness.webhooks import (
-    REPLAY_LIMITS,
-    DeliveryHarness,
-    Tenant,
-    job_created,
-    migrated,
-    open_database,
-    secret_32,
-)
+from tests.harness.waiting import eventually
+from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, job_created
 from webhooks.deliveries import operations as deliveries_operations
 from webhooks.deliveries import queries as deliveries_queries
 from webhooks.deliveries.schemas import Delivery, DeliveryDetail
@@ -79,7 +71,7 @@ async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Repla
 
 
 async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     assert await partition_maintenance(harness.database).run_once(today - DAY, kept=30)
     answers = [500, 500, 200]
@@ -107,7 +99,7 @@ async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: B
 
 
 async def test_pages_continue_over_midnight(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     now = datetime.now(UTC)
     maintenance = partition_maintenance(harness.database)
     for back in (12, 8, 4):
@@ -135,31 +127,31 @@ async def test_pages_continue_over_midnight(backing: BackingStack) -> None:
 
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
 async def test_any_instant_can_be_asked_for(tenant: Tenant, receiver: Receiver, instant: str) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     await tenant.publish_job()
     await tenant.delivered(1)
 
     for more in ("", "&event_type=job.created"):
         since = await tenant.deliveries(f"?created_from={instant}{more}")
         assert len(since) == (0 if instant.startswith("9") else 1)
-        assert (await tenant.call("GET", f"/v1/events?created_from={instant}{more}")).status_code == 200
+        assert (await tenant.owner.get(f"/v1/events?created_from={instant}{more}")).status_code == 200
     before = await tenant.deliveries(f"?created_before={instant}&event_type=job.created")
     assert len(before) == (1 if instant.startswith("9") else 0)
 
 
 async def test_deliveries_of_a_deleted_endpoint_are_still_shown(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     await tenant.publish_job()
     (delivery,) = await tenant.delivered(1)
-    answer = await tenant.call("DELETE", f"/v1/webhook-endpoints/{made['id']}")
+    answer = await tenant.owner.delete(f"/v1/webhook-endpoints/{made['id']}")
     assert answer.status_code == 204, answer.text
 
     (found,) = await tenant.deliveries(f"?endpoint_id={made['id']}")
-    shown = await tenant.call("GET", f"/v1/deliveries/{delivery['id']}")
-    again = await tenant.call("POST", f"/v1/deliveries/{delivery['id']}/resend")
+    shown = await tenant.owner.get(f"/v1/deliveries/{delivery['id']}")
+    again = await tenant.owner.post(f"/v1/deliveries/{delivery['id']}/resend")
     body = {"endpoint_id": made["id"], "kind": "failed", "since": delivery["created_at"]}
-    ordered = await tenant.call("POST", "/v1/replays", json=body)
-    stats = await tenant.call("GET", f"/v1/webhook-endpoints/{made['id']}/stats")
+    ordered = await tenant.owner.post("/v1/replays", body)
+    stats = await tenant.owner.get(f"/v1/webhook-endpoints/{made['id']}/stats")
 
     assert found["id"] == delivery["id"]
     assert [one["response_status"] for one in shown.json()["attempts"]] == [200]
@@ -207,7 +199,7 @@ async def test_a_delivery_outlives_its_event(harness: DeliveryHarness, receiver:
 
 
 async def test_a_delivery_that_waits_longer_than_its_event_is_stored_blocks_no_other(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     now = datetime.now(UTC)
     await harness.endpoint("http://127.0.0.1:9999/never", ordered_by_job=True)
     # Too old for a partition of its own: it is in the default partition, and the next delivery of its job waits for it.

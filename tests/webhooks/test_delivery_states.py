@@ -11,7 +11,7 @@ from sqlalchemy import text
 from shared.ids import to_uuid
 from tests.harness.effort import seeds
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.queue import due
 

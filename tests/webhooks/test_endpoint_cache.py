@@ -14,7 +14,7 @@ from sqlalchemy import text
 from shared.ids import to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, job_created
 from webhooks.endpoints import cache as cache_module
 from webhooks.endpoints.cache import EndpointCache

@@ -12,16 +12,17 @@ from structlog.testing import capture_logs
 from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
 from tests.harness.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
-from tests.harness.suite import eventually
-from tests.harness.webhooks import Tenant, Webhooks, open_database
+from tests.harness.serving import open_database
+from tests.harness.waiting import eventually
+from tests.harness.webhooks import Tenant, Webhooks
 
 PATH = "/v1/webhook-endpoints"
 README = Path(__file__).parents[2] / "services/webhooks/README.md"
 
 
 async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> None:
-    location = await tenant.location()
-    made = await tenant.endpoint(
+    location = await tenant.create_location()
+    made = await tenant.create_endpoint(
         "https://example.com/a",
         description="Orders",
         event_types=["job.created", "job.*", "job.created"],
@@ -36,25 +37,25 @@ async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> 
     assert made["event_types"] == ["job.created", "job.*"]
     assert made["location_ids"] == [location]
     assert (made["version"], made["enabled"], made["livemode"]) == (1, True, True)
-    read = await tenant.call("GET", path)
+    read = await tenant.owner.get(path)
     assert read.json() == {name: value for name, value in made.items() if name != "secret"}
     assert read.headers["etag"] == '"1"'
 
-    changed = await tenant.call("PATCH", path, json={"location_ids": "*", "headers": {"x-source": None, "X-B": "c"}})
+    changed = await tenant.owner.patch(path, {"location_ids": "*", "headers": {"x-source": None, "X-B": "c"}})
     assert changed.status_code == 200, changed.text
     assert changed.json()["location_ids"] == "*"
     assert changed.json()["headers"] == {"X-B": "c"}
     assert changed.json()["description"] == "Orders"
     assert changed.json()["version"] == 2
-    unchanged = await tenant.call("PATCH", path, json={"location_ids": "*"})
+    unchanged = await tenant.owner.patch(path, {"location_ids": "*"})
     assert unchanged.json()["version"] == 2
 
-    assert (await tenant.call("DELETE", path)).status_code == 204
-    assert (await tenant.call("DELETE", path)).status_code == 204
+    assert (await tenant.owner.delete(path)).status_code == 204
+    assert (await tenant.owner.delete(path)).status_code == 204
     for method, suffix in (("GET", ""), ("PATCH", ""), ("GET", "/secret"), ("POST", "/enable")):
         more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
-        assert (await tenant.call(method, path + suffix, **more)).status_code == 404
-    assert (await tenant.call("GET", PATH)).json()["data"] == []
+        assert (await tenant.owner.request(method, path + suffix, **more)).status_code == 404
+    assert (await tenant.owner.get(PATH)).json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -64,40 +65,40 @@ async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> 
 async def test_access_that_ends_between_the_decision_and_the_write_stops_the_write(
     service: Webhooks, tenant: Tenant, change: str, expected: tuple[int, str]
 ) -> None:
-    kept = await tenant.endpoint()
-    clerk = await service.person(tenant.id, permissions=["settings.webhooks.read", "settings.webhooks.write"])
-    assert (await tenant.call("GET", f"{PATH}/{kept['id']}", caller=clerk)).status_code == 200
-    user_id = (await tenant.call("GET", "/v1/auth/test", caller=clerk)).json()["subject_id"]
+    kept = await tenant.create_endpoint()
+    clerk = await tenant.create_staff("settings.webhooks.read", "settings.webhooks.write")
+    assert (await clerk.get(f"{PATH}/{kept['id']}")).status_code == 200
+    user_id = (await clerk.get("/v1/auth/test")).json()["subject_id"]
     body = {"url": "https://example.com/b", "event_types": ["*"], "location_ids": "*"}
 
     await change_unannounced(service.settings.database_url, change, to_uuid(user_id))
     answers = [
-        await tenant.call("POST", PATH, caller=clerk, json=body),
-        await tenant.call("PATCH", f"{PATH}/{kept['id']}", caller=clerk, json={"description": "mine"}),
-        await tenant.call("GET", f"{PATH}/{kept['id']}/secret", caller=clerk),
+        await clerk.post(PATH, body),
+        await clerk.patch(f"{PATH}/{kept['id']}", {"description": "mine"}),
+        await clerk.get(f"{PATH}/{kept['id']}/secret"),
     ]
 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [expected] * 3
-    assert [one["description"] for one in (await tenant.call("GET", PATH)).json()["data"]] == [kept["description"]]
+    assert [one["description"] for one in (await tenant.owner.get(PATH)).json()["data"]] == [kept["description"]]
 
 
 async def test_an_older_version_is_not_overwritten(tenant: Tenant) -> None:
-    path = f"{PATH}/{(await tenant.endpoint())['id']}"
-    await tenant.call("PATCH", path, json={"description": "first"}, headers={"If-Match": '"1"'})
+    path = f"{PATH}/{(await tenant.create_endpoint())['id']}"
+    await tenant.owner.patch(path, {"description": "first"}, headers={"If-Match": '"1"'})
 
-    late = await tenant.call("PATCH", path, json={"description": "second"}, headers={"If-Match": '"1"'})
-    late_deletion = await tenant.call("DELETE", path, headers={"If-Match": '"1"'})
+    late = await tenant.owner.patch(path, {"description": "second"}, headers={"If-Match": '"1"'})
+    late_deletion = await tenant.owner.delete(path, headers={"If-Match": '"1"'})
 
     assert (late.status_code, late_deletion.status_code) == (412, 412)
-    assert (await tenant.call("GET", path)).json()["description"] == "first"
+    assert (await tenant.owner.get(path)).json()["description"] == "first"
 
 
 async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
-    path = f"{PATH}/{(await tenant.endpoint())['id']}"
+    path = f"{PATH}/{(await tenant.create_endpoint())['id']}"
 
-    disabled = (await tenant.call("POST", f"{path}/disable")).json()
-    again = (await tenant.call("POST", f"{path}/disable")).json()
-    enabled = (await tenant.call("POST", f"{path}/enable")).json()
+    disabled = (await tenant.owner.post(f"{path}/disable")).json()
+    again = (await tenant.owner.post(f"{path}/disable")).json()
+    enabled = (await tenant.owner.post(f"{path}/enable")).json()
 
     assert (disabled["enabled"], disabled["disabled_reason"], disabled["version"]) == (False, "requested", 2)
     assert again == disabled
@@ -123,9 +124,9 @@ async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
 )
 async def test_every_violation_is_named(tenant: Tenant, change: dict[str, Any], pointer: str, code: str) -> None:
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
-    refused = await tenant.call("POST", PATH, json={**body, **change})
-    endpoint = await tenant.endpoint()
-    refused_change = await tenant.call("PATCH", f"{PATH}/{endpoint['id']}", json=change)
+    refused = await tenant.owner.post(PATH, {**body, **change})
+    endpoint = await tenant.create_endpoint()
+    refused_change = await tenant.owner.patch(f"{PATH}/{endpoint['id']}", change)
 
     for answer in (refused, refused_change):
         assert answer.status_code == 422, answer.text
@@ -133,18 +134,18 @@ async def test_every_violation_is_named(tenant: Tenant, change: dict[str, Any], 
 
 
 async def test_locations_must_be_named_or_explicitly_all(tenant: Tenant) -> None:
-    answer = await tenant.call("POST", PATH, json={"url": "https://example.com", "event_types": ["*"]})
+    answer = await tenant.owner.post(PATH, {"url": "https://example.com", "event_types": ["*"]})
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/location_ids"
 
 
 async def test_a_location_of_another_tenant_is_unknown(service: Webhooks, tenant: Tenant) -> None:
-    own = await tenant.location()
-    foreign = await (await service.tenant()).location()
+    own = await tenant.create_location()
+    foreign = await (await service.create_tenant()).create_location()
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": [own, foreign, new_id("loc")]}
 
-    answer = await tenant.call("POST", PATH, json=body)
+    answer = await tenant.owner.post(PATH, body)
 
     assert answer.status_code == 422
     found = [(one["pointer"], one["code"]) for one in answer.json()["errors"]]
@@ -153,22 +154,22 @@ async def test_a_location_of_another_tenant_is_unknown(service: Webhooks, tenant
 
 async def test_a_tenant_has_a_limit_of_endpoints(tenant: Tenant) -> None:
     limit = tenant.service.settings.endpoints_max
-    made = [await tenant.endpoint() for _ in range(limit)]
+    made = [await tenant.create_endpoint() for _ in range(limit)]
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
 
-    beyond = await tenant.call("POST", PATH, json=body)
-    await tenant.call("DELETE", f"{PATH}/{made[0]['id']}")
-    again = await tenant.call("POST", PATH, json=body)
+    beyond = await tenant.owner.post(PATH, body)
+    await tenant.owner.delete(f"{PATH}/{made[0]['id']}")
+    again = await tenant.owner.post(PATH, body)
 
     assert (beyond.status_code, beyond.json()["code"]) == (409, "endpoint_limit_reached")
     assert again.status_code == 201
 
 
 async def test_endpoints_are_listed_page_by_page(tenant: Tenant) -> None:
-    made = [(await tenant.endpoint())["id"] for _ in range(3)]
+    made = [(await tenant.create_endpoint())["id"] for _ in range(3)]
 
-    first = (await tenant.call("GET", f"{PATH}?limit=2")).json()
-    second = (await tenant.call("GET", f"{PATH}?limit=2&cursor={first['next_cursor']}")).json()
+    first = (await tenant.owner.get(f"{PATH}?limit=2")).json()
+    second = (await tenant.owner.get(f"{PATH}?limit=2&cursor={first['next_cursor']}")).json()
 
     assert [one["id"] for one in first["data"] + second["data"]] == made[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
@@ -178,22 +179,22 @@ async def test_a_repeated_creation_makes_one_endpoint(tenant: Tenant) -> None:
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
     headers = {"Idempotency-Key": "one"}
 
-    first = await tenant.call("POST", PATH, json=body, headers=headers)
-    again = await tenant.call("POST", PATH, json=body, headers=headers)
+    first = await tenant.owner.post(PATH, body, headers=headers)
+    again = await tenant.owner.post(PATH, body, headers=headers)
 
     assert first.json() == again.json()
     assert again.headers["idempotency-replayed"] == "true"
-    assert len((await tenant.call("GET", PATH)).json()["data"]) == 1
+    assert len((await tenant.owner.get(PATH)).json()["data"]) == 1
 
 
 async def test_a_secret_is_shown_to_those_who_may_write_and_the_audit_trail_says_so(tenant: Tenant) -> None:
-    made = await tenant.endpoint()
-    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
-    writer = await tenant.service.person(tenant.id, permissions=["settings.webhooks.write"])
+    made = await tenant.create_endpoint()
+    reader = await tenant.create_staff("settings.webhooks.read")
+    writer = await tenant.create_staff("settings.webhooks.write")
     path = f"{PATH}/{made['id']}/secret"
 
-    refused = await tenant.call("GET", path, caller=reader)
-    shown = await tenant.call("GET", path, caller=writer)
+    refused = await reader.get(path)
+    shown = await writer.get(path)
 
     assert refused.status_code == 403
     assert shown.json()["secret"] == made["secret"]
@@ -207,10 +208,10 @@ async def test_a_secret_is_shown_to_those_who_may_write_and_the_audit_trail_says
 
 
 async def test_values_of_headers_are_hidden_from_readers(tenant: Tenant) -> None:
-    made = await tenant.endpoint(headers={"Authorization": "Bearer sesame"})
-    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
+    made = await tenant.create_endpoint(headers={"Authorization": "Bearer sesame"})
+    reader = await tenant.create_staff("settings.webhooks.read")
 
-    seen = (await tenant.call("GET", f"{PATH}/{made['id']}", caller=reader)).json()
+    seen = (await reader.get(f"{PATH}/{made['id']}")).json()
 
     assert made["headers"] == {"Authorization": "Bearer sesame"}
     assert seen["headers"] == {"Authorization": "[hidden]"}
@@ -218,9 +219,9 @@ async def test_values_of_headers_are_hidden_from_readers(tenant: Tenant) -> None
 
 async def test_secrets_are_encrypted_in_the_database_and_in_no_log_and_no_event(tenant: Tenant) -> None:
     with capture_logs() as logged:
-        made = await tenant.endpoint(headers={"X-Token": "sesame-open-sesame"})
-        await tenant.call("PATCH", f"{PATH}/{made['id']}", json={"description": "changed"})
-        await tenant.call("GET", f"{PATH}/{made['id']}/secret")
+        made = await tenant.create_endpoint(headers={"X-Token": "sesame-open-sesame"})
+        await tenant.owner.patch(f"{PATH}/{made['id']}", {"description": "changed"})
+        await tenant.owner.get(f"{PATH}/{made['id']}/secret")
     database = open_database(tenant.service.settings.database_url)
     async with database.reading() as session:
         rows = (await session.execute(text("SELECT * FROM endpoints WHERE tenant_id IS NOT NULL"))).mappings().all()
@@ -233,14 +234,14 @@ async def test_secrets_are_encrypted_in_the_database_and_in_no_log_and_no_event(
     assert "sesame" not in everything
 
 
-async def test_merchants_have_no_access(service: Webhooks, tenant: Tenant) -> None:
-    location = await tenant.location()
-    endpoint = await tenant.endpoint()
-    pair, session = await service.merchant(tenant.id, location)
+async def test_merchants_have_no_access(tenant: Tenant) -> None:
+    endpoint = await tenant.create_endpoint()
+    merchant = await tenant.create_merchant()
+    session = await merchant.session()
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
     one = f"{PATH}/{endpoint['id']}"
 
-    for caller in (pair, session):
+    for caller in (merchant.api, session):
         for method, path, more in (
             ("GET", PATH, {}),
             ("POST", PATH, {"json": body}),
@@ -253,27 +254,27 @@ async def test_merchants_have_no_access(service: Webhooks, tenant: Tenant) -> No
             ("GET", "/v1/deliveries", {}),
             ("GET", f"/v1/deliveries/{new_id('dlv')}", {}),
         ):
-            answer = await tenant.call(method, path, caller=caller, **more)
+            answer = await caller.request(method, path, **more)
             assert answer.status_code == 403, f"{method} {path}: {answer.text}"
             assert answer.json()["code"] == "credential_not_admitted"
 
 
 async def test_staff_needs_the_permission_of_each_route(tenant: Tenant) -> None:
-    endpoint = await tenant.endpoint()
-    nobody = await tenant.service.person(tenant.id, permissions=["orders"])
-    reader = await tenant.service.person(tenant.id, permissions=["settings.webhooks.read"])
+    endpoint = await tenant.create_endpoint()
+    nobody = await tenant.create_staff("orders")
+    reader = await tenant.create_staff("settings.webhooks.read")
     one = f"{PATH}/{endpoint['id']}"
 
-    assert (await tenant.call("GET", one, caller=nobody)).status_code == 403
-    assert (await tenant.call("GET", one, caller=reader)).status_code == 200
-    assert (await tenant.call("PATCH", one, caller=reader, json={"enabled": False})).status_code == 403
-    assert (await tenant.call("GET", "/v1/deliveries", caller=nobody)).status_code == 403
-    assert (await tenant.call("GET", "/v1/deliveries", caller=reader)).status_code == 200
+    assert (await nobody.get(one)).status_code == 403
+    assert (await reader.get(one)).status_code == 200
+    assert (await reader.patch(one, {"enabled": False})).status_code == 403
+    assert (await nobody.get("/v1/deliveries")).status_code == 403
+    assert (await reader.get("/v1/deliveries")).status_code == 200
 
 
 async def test_another_tenants_endpoint_does_not_exist(service: Webhooks, tenant: Tenant) -> None:
-    endpoint = await tenant.endpoint()
-    stranger = await service.tenant()
+    endpoint = await tenant.create_endpoint()
+    stranger = await service.create_tenant()
     one = f"{PATH}/{endpoint['id']}"
 
     attempts: list[tuple[str, str, dict[str, Any]]] = [
@@ -284,30 +285,30 @@ async def test_another_tenants_endpoint_does_not_exist(service: Webhooks, tenant
         ("POST", f"{one}/disable", {}),
     ]
     for method, path, more in attempts:
-        assert (await stranger.call(method, path, **more)).status_code == 404
-    assert (await stranger.call("GET", PATH)).json()["data"] == []
-    assert (await tenant.call("GET", one)).json()["version"] == 1
+        assert (await stranger.owner.request(method, path, **more)).status_code == 404
+    assert (await stranger.owner.get(PATH)).json()["data"] == []
+    assert (await tenant.owner.get(one)).json()["version"] == 1
 
 
-async def test_test_mode_sees_its_own_endpoints_alone(service: Webhooks, tenant: Tenant) -> None:
-    live = await tenant.endpoint()
-    tester = await service.person(tenant.id, kind="owner", livemode=False)
+async def test_test_mode_sees_its_own_endpoints_alone(tenant: Tenant) -> None:
+    live = await tenant.create_endpoint()
+    tester = await tenant.create_staff(kind="owner", livemode=False)
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
-    made = (await tenant.call("POST", PATH, caller=tester, json=body)).json()
+    made = (await tester.post(PATH, body)).json()
 
     assert made["livemode"] is False
-    assert [one["id"] for one in (await tenant.call("GET", PATH, caller=tester)).json()["data"]] == [made["id"]]
-    assert [one["id"] for one in (await tenant.call("GET", PATH)).json()["data"]] == [live["id"]]
-    assert (await tenant.call("GET", f"{PATH}/{live['id']}", caller=tester)).status_code == 404
+    assert [one["id"] for one in (await tester.get(PATH)).json()["data"]] == [made["id"]]
+    assert [one["id"] for one in (await tenant.owner.get(PATH)).json()["data"]] == [live["id"]]
+    assert (await tester.get(f"{PATH}/{live['id']}")).status_code == 404
 
 
 async def test_every_change_is_published(tenant: Tenant) -> None:
-    endpoint = await tenant.endpoint()
+    endpoint = await tenant.create_endpoint()
     one = f"{PATH}/{endpoint['id']}"
-    await tenant.call("PATCH", one, json={"event_types": ["job.created"]})
-    await tenant.call("POST", f"{one}/disable")
-    await tenant.call("POST", f"{one}/enable")
-    await tenant.call("DELETE", one)
+    await tenant.owner.patch(one, {"event_types": ["job.created"]})
+    await tenant.owner.post(f"{one}/disable")
+    await tenant.owner.post(f"{one}/enable")
+    await tenant.owner.delete(one)
 
     published = await tenant.service.published(webhook_events.TOPIC, endpoint["id"], count=5)
 

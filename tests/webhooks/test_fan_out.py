@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.harness.receiver import Receiver
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, headers_of, incoming_event, job_created, typed
 from webhooks.events import consumer
 from webhooks.events.fan_out import store_and_route
@@ -20,7 +20,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_a_job_arrives_signed_with_its_own_data(tenant: Tenant, receiver: Receiver) -> None:
-    endpoint = await tenant.endpoint(receiver.url())
+    endpoint = await tenant.create_endpoint(receiver.url())
     location = new_id("loc")
 
     event = await tenant.publish_job(location)
@@ -41,14 +41,14 @@ async def test_a_job_arrives_signed_with_its_own_data(tenant: Tenant, receiver: 
 async def test_an_endpoint_gets_events_only_of_its_locations_types_and_tenant(
     service: Webhooks, tenant: Tenant, receiver: Receiver
 ) -> None:
-    montreal, toronto = await tenant.location(), await tenant.location()
-    stranger = await service.tenant()
-    await stranger.endpoint(receiver.url("/stranger"))
-    await tenant.endpoint(receiver.url("/montreal"), location_ids=[montreal])
-    await tenant.endpoint(receiver.url("/prefix"), event_types=["job.*"])
-    await tenant.endpoint(receiver.url("/exact"), event_types=["job.created"], location_ids=[montreal, toronto])
-    await tenant.endpoint(receiver.url("/other"), event_types=["endpoint.*", "job.deleted"])
-    await tenant.endpoint(receiver.url("/off"), enabled=False)
+    montreal, toronto = await tenant.create_location(), await tenant.create_location()
+    stranger = await service.create_tenant()
+    await stranger.create_endpoint(receiver.url("/stranger"))
+    await tenant.create_endpoint(receiver.url("/montreal"), location_ids=[montreal])
+    await tenant.create_endpoint(receiver.url("/prefix"), event_types=["job.*"])
+    await tenant.create_endpoint(receiver.url("/exact"), event_types=["job.created"], location_ids=[montreal, toronto])
+    await tenant.create_endpoint(receiver.url("/other"), event_types=["endpoint.*", "job.deleted"])
+    await tenant.create_endpoint(receiver.url("/off"), enabled=False)
 
     there = await tenant.publish_job(toronto)
     moved = await tenant.publish_job(toronto, montreal)
@@ -64,7 +64,7 @@ async def test_an_endpoint_gets_events_only_of_its_locations_types_and_tenant(
 
 
 async def test_a_record_that_kafka_repeats_makes_one_delivery(tenant: Tenant, receiver: Receiver) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     event = job_created(tenant.id)
 
     await tenant.service.publish(event, event)
@@ -140,11 +140,11 @@ async def test_an_event_without_a_matching_endpoint_is_stored(harness: DeliveryH
     assert await harness.queued() == []
 
 
-async def test_a_test_event_goes_to_test_endpoints_alone(service: Webhooks, tenant: Tenant, receiver: Receiver) -> None:
-    tester = await service.person(tenant.id, kind="owner", livemode=False)
+async def test_a_test_event_goes_to_test_endpoints_alone(tenant: Tenant, receiver: Receiver) -> None:
+    tester = await tenant.create_staff(kind="owner", livemode=False)
     body = {"url": receiver.url("/test"), "event_types": ["*"], "location_ids": "*"}
-    assert (await tenant.call("POST", "/v1/webhook-endpoints", caller=tester, json=body)).status_code == 201
-    await tenant.endpoint(receiver.url("/live"))
+    assert (await tester.post("/v1/webhook-endpoints", body)).status_code == 201
+    await tenant.create_endpoint(receiver.url("/live"))
 
     test = await tenant.publish_job(livemode=False)
     live = await tenant.publish_job(livemode=True)
@@ -156,7 +156,7 @@ async def test_a_test_event_goes_to_test_endpoints_alone(service: Webhooks, tena
 
 
 async def test_the_trace_context_reaches_the_receiver(tenant: Tenant, receiver: Receiver) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     event = job_created(tenant.id)
 
     headers = [*event.headers(), ("traceparent", TRACEPARENT.encode())]
@@ -168,7 +168,7 @@ async def test_the_trace_context_reaches_the_receiver(tenant: Tenant, receiver: 
 async def test_an_unreadable_record_becomes_a_dead_letter_and_blocks_nothing(
     tenant: Tenant, receiver: Receiver
 ) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     broken = job_created(tenant.id)
 
     await tenant.service.publish_record(jobs.TOPIC, broken.subject, broken.headers(), b'{"location_ids": ')
@@ -194,7 +194,7 @@ def test_a_malformed_envelope_is_refused(header: str, value: bytes) -> None:
 
 async def test_a_failing_delivery_shows_every_attempt(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500 if receiver.count < 3 else 200
-    endpoint = await tenant.endpoint(receiver.url())
+    endpoint = await tenant.create_endpoint(receiver.url())
     before = datetime.now(UTC)
 
     event = await tenant.publish_job()
@@ -205,7 +205,7 @@ async def test_a_failing_delivery_shows_every_attempt(tenant: Tenant, receiver: 
         return listed[0] if listed else None
 
     listed = await eventually(delivered, what="the delivery is marked as delivered")
-    detail = (await tenant.call("GET", f"/v1/deliveries/{listed['id']}")).json()
+    detail = (await tenant.owner.get(f"/v1/deliveries/{listed['id']}")).json()
     assert detail["event_id"] == event.id
     assert (detail["status"], detail["attempts_made"], detail["next_attempt_at"]) == ("delivered", 3, None)
     assert [(one["number"], one["response_status"], one["result"]) for one in detail["attempts"]] == [
@@ -219,8 +219,8 @@ async def test_a_failing_delivery_shows_every_attempt(tenant: Tenant, receiver: 
 
 async def test_deliveries_are_filtered(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 500 if request.path == "/down" else 200
-    up = await tenant.endpoint(receiver.url("/up"))
-    down = await tenant.endpoint(receiver.url("/down"))
+    up = await tenant.create_endpoint(receiver.url("/up"))
+    down = await tenant.create_endpoint(receiver.url("/down"))
     await tenant.publish_job()
 
     async def ended() -> bool:
@@ -249,13 +249,13 @@ async def test_deliveries_are_filtered(tenant: Tenant, receiver: Receiver) -> No
 
 
 async def test_another_tenants_delivery_does_not_exist(service: Webhooks, tenant: Tenant, receiver: Receiver) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     await tenant.publish_job()
     (delivery,) = await tenant.delivered(1)
-    stranger = await service.tenant()
+    stranger = await service.create_tenant()
 
     assert await stranger.deliveries() == []
-    assert (await stranger.call("GET", f"/v1/deliveries/{delivery['id']}")).status_code == 404
+    assert (await stranger.owner.get(f"/v1/deliveries/{delivery['id']}")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.harness.effort import seeds
 from tests.harness.receiver import Received, Receiver
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import LOOPBACK, DeliveryHarness, job_created, typed
 from webhooks.endpoints import operations
 from webhooks.endpoints.rules import wants_type

@@ -13,10 +13,12 @@ from shared.api.cursors import Paging
 from shared.events import Event
 from shared.ids import from_uuid, new_id, to_uuid
 from shared.postgres.migrations import migrate
+from tests.harness.bodies import secret_32
 from tests.harness.receiver import Receiver
 from tests.harness.schema_drift import drift
-from tests.harness.stack import BackingStack
-from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created, migrated, open_database, secret_32
+from tests.harness.serving import open_database
+from tests.harness.stack import BackingStack, migrated
+from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created
 from webhooks import signatures
 from webhooks.deliveries import queries
 from webhooks.deliveries.schemas import DeliveryDetail
@@ -156,7 +158,7 @@ async def detail(harness: DeliveryHarness, event: Event, endpoint_id: str) -> De
 
 
 async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:
-    url = await migrated(backing)
+    url = await asyncio.to_thread(migrated, backing, "webhooks")
 
     # A second run has nothing to do.
     await asyncio.to_thread(migrate, "webhooks", url)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tests.harness.stack import BackingStack
-from tests.harness.webhooks import DeliveryHarness, job_created, migrated, open_database, secret_32
+from tests.harness.webhooks import DeliveryHarness, job_created
 from webhooks.events.worker import TABLES, partition_maintenance
 from webhooks.postgres.time_ordered_ids import first_id_at
 
@@ -51,7 +51,7 @@ async def where(harness: DeliveryHarness, table: str, event_id: UUID) -> str:
 
 
 async def test_daily_partitions_are_made_and_dropped(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     maintenance = partition_maintenance(harness.database)
     # Long after the days for which the migrations made partitions.
     now = datetime.now(UTC) + 60 * DAY
@@ -74,7 +74,7 @@ async def test_daily_partitions_are_made_and_dropped(backing: BackingStack) -> N
 
 
 async def test_rows_of_the_default_partition_move_when_their_day_is_made(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     maintenance = partition_maintenance(harness.database)
     ahead = datetime.now(UTC) + 10 * DAY
     early = await store(harness, ahead)
@@ -88,7 +88,7 @@ async def test_rows_of_the_default_partition_move_when_their_day_is_made(backing
 
 
 async def test_rows_of_the_default_partition_that_are_too_old_are_deleted(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     maintenance = partition_maintenance(harness.database)
     now = datetime.now(UTC)
     await store(harness, now - 40 * DAY)
@@ -101,7 +101,7 @@ async def test_rows_of_the_default_partition_that_are_too_old_are_deleted(backin
 
 
 async def test_a_busy_table_is_tried_again_later(backing: BackingStack) -> None:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     maintenance = partition_maintenance(harness.database)
     later = datetime.now(UTC) + 32 * DAY
 

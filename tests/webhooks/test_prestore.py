@@ -14,8 +14,9 @@ from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
-from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created, open_database
+from tests.harness.serving import open_database
+from tests.harness.waiting import eventually
+from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created
 from webhooks.dispatch import prestore
 from webhooks.endpoints.cache import CHANNEL
 from webhooks.events import consumer
@@ -251,7 +252,7 @@ async def test_a_worker_that_stops_leaves_the_event_to_others(harness: DeliveryH
 async def test_receivers_get_an_event_that_cannot_be_stored_for_a_while(
     service: Webhooks, tenant: Tenant, receiver: Receiver
 ) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     database = open_database(service.settings.database_url)
     published: list[str] = []
 

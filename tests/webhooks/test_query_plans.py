@@ -18,7 +18,7 @@ from sqlalchemy import event, text
 from shared.api import Paging
 from shared.ids import new_id, to_uuid
 from tests.harness.stack import BackingStack
-from tests.harness.webhooks import DeliveryHarness, migrated, open_database, secret_32, typed
+from tests.harness.webhooks import DeliveryHarness, typed
 from webhooks.deliveries import queries
 from webhooks.endpoints import stats
 from webhooks.events import feed
@@ -79,7 +79,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 async def store(backing: BackingStack) -> AsyncIterator[Store]:
-    harness = DeliveryHarness(open_database(await migrated(backing)), f"1:{secret_32()}")
+    harness = await DeliveryHarness.on_new_database(backing)
     # Always at the same hour: early in a day PostgreSQL may read the whole small partition.
     now = datetime.now(UTC).replace(hour=20, minute=0) - timedelta(days=1)
     maintenance = partition_maintenance(harness.database)

@@ -11,7 +11,7 @@ import pytest
 from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
 from tests.harness.receiver import Receiver
-from tests.harness.suite import eventually
+from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, Webhooks, job_created
 from webhooks.replays import operations, worker
 from webhooks.replays.schemas import Replay, ReplayIn
@@ -25,7 +25,7 @@ def ago(**more: float) -> str:
 
 async def order(tenant: Tenant, endpoint_id: str, kind: str, **more: Any) -> dict[str, Any]:
     body = {"endpoint_id": endpoint_id, "kind": kind, "since": ago(hours=1), **more}
-    answer = await tenant.call("POST", "/v1/replays", json=body)
+    answer = await tenant.owner.post("/v1/replays", body)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
@@ -35,7 +35,7 @@ async def ended(tenant: Tenant, replay_id: str) -> dict[str, Any]:
     """The replay once it has ended."""
 
     async def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = (await tenant.call("GET", f"/v1/replays/{replay_id}")).json()
+        found: dict[str, Any] = (await tenant.owner.get(f"/v1/replays/{replay_id}")).json()
         return found if found["status"] != "running" else None
 
     return await eventually(look, what="the replay has ended")
@@ -55,7 +55,7 @@ async def stored(tenant: Tenant, count: int) -> None:
     """Wait until that many events are stored."""
 
     async def look() -> bool:
-        return len((await tenant.call("GET", "/v1/events")).json()["data"]) == count
+        return len((await tenant.owner.get("/v1/events")).json()["data"]) == count
 
     await eventually(look, what=f"{count} events")
 
@@ -69,18 +69,18 @@ def has_received(receiver: Receiver, count: int) -> bool:
 
 async def test_one_delivery_is_sent_again_whatever_its_status(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 200 if receiver.count > 1 else 500
-    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[])
     await tenant.publish_job()
     (failed,) = await listed(tenant, "?status=failed", 1)
 
     for count in (1, 2):
-        answer = await tenant.call("POST", f"/v1/deliveries/{failed['id']}/resend")
+        answer = await tenant.owner.post(f"/v1/deliveries/{failed['id']}/resend")
         assert answer.status_code == 202, answer.text
         assert (answer.json()["status"], answer.json()["failure"]) == ("pending", None)
         await receiver.wait_for(partial(has_received, receiver, count + 1))
         await listed(tenant, "?status=delivered", 1)
 
-    detail = (await tenant.call("GET", f"/v1/deliveries/{failed['id']}")).json()
+    detail = (await tenant.owner.get(f"/v1/deliveries/{failed['id']}")).json()
     assert {request.webhook_id for request in receiver.requests} == {failed["event_id"]}
     assert [(one["number"], one["result"]) for one in detail["attempts"]] == [
         (1, "failed"),
@@ -88,33 +88,33 @@ async def test_one_delivery_is_sent_again_whatever_its_status(tenant: Tenant, re
         (3, "delivered"),
     ]
     assert detail["attempts"][0]["first_byte_ms"] is not None
-    await tenant.call("POST", f"{PATH}/{made['id']}/disable")
-    off = await tenant.call("POST", f"/v1/deliveries/{failed['id']}/resend")
+    await tenant.owner.post(f"{PATH}/{made['id']}/disable")
+    off = await tenant.owner.post(f"/v1/deliveries/{failed['id']}/resend")
     assert (off.status_code, off.json()["code"]) == (409, "endpoint_disabled")
 
 
 async def test_a_delivery_that_waits_for_its_retry_is_tried_at_once(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 200 if receiver.count > 1 else 500
-    await tenant.endpoint(receiver.url(), retry_schedule_seconds=[3600])
+    await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[3600])
     await tenant.publish_job()
     await receiver.next_request()
     (waiting,) = await listed(tenant, "?status=pending", 1)
     assert waiting["next_attempt_at"] is not None
 
-    assert (await tenant.call("POST", f"/v1/deliveries/{waiting['id']}/resend")).status_code == 202
+    assert (await tenant.owner.post(f"/v1/deliveries/{waiting['id']}/resend")).status_code == 202
 
     await receiver.next_request()
     await listed(tenant, "?status=delivered", 1)
 
 
 async def test_a_repeated_resend_under_one_key_sends_once(tenant: Tenant, receiver: Receiver) -> None:
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     await tenant.publish_job()
     (delivery,) = await listed(tenant, "?status=delivered", 1)
 
     for _ in range(2):
         headers = {"Idempotency-Key": "again"}
-        answer = await tenant.call("POST", f"/v1/deliveries/{delivery['id']}/resend", headers=headers)
+        answer = await tenant.owner.post(f"/v1/deliveries/{delivery['id']}/resend", headers=headers)
         assert answer.status_code == 202
         await receiver.wait_for(lambda: receiver.count == 2)
         await listed(tenant, "?status=delivered", 1)
@@ -123,8 +123,8 @@ async def test_a_repeated_resend_under_one_key_sends_once(tenant: Tenant, receiv
 
 
 async def test_deliveries_are_filtered_by_location(tenant: Tenant, receiver: Receiver) -> None:
-    here, there = await tenant.location(), await tenant.location()
-    await tenant.endpoint(receiver.url())
+    here, there = await tenant.create_location(), await tenant.create_location()
+    await tenant.create_endpoint(receiver.url())
     at_both, _ = await tenant.publish_job(here, there), await tenant.publish_job(there)
 
     await listed(tenant, "", 2)
@@ -140,7 +140,7 @@ async def test_deliveries_are_filtered_by_location(tenant: Tenant, receiver: Rec
 
 async def test_what_failed_is_recovered(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[])
     events = [await tenant.publish_job() for _ in range(4)]
     await listed(tenant, "?status=failed", 4)
     receiver.answer = lambda _: 200
@@ -158,11 +158,11 @@ async def test_what_failed_is_recovered(tenant: Tenant, receiver: Receiver) -> N
 
 
 async def test_what_was_never_sent_is_replayed_and_nothing_else(tenant: Tenant, receiver: Receiver) -> None:
-    here, there = await tenant.location(), await tenant.location()
-    other = await tenant.endpoint(receiver.url("/other"))
+    here, there = await tenant.create_location(), await tenant.create_location()
+    other = await tenant.create_endpoint(receiver.url("/other"))
     before = [await tenant.publish_job(here), await tenant.publish_job(there)]
     await listed(tenant, "?status=delivered", 2)
-    late = await tenant.endpoint(receiver.url("/late"), location_ids=[here])
+    late = await tenant.create_endpoint(receiver.url("/late"), location_ids=[here])
     await tenant.publish_job(here)
     await receiver.wait_for(lambda: len(receiver.at("/late")) == 1)
 
@@ -177,7 +177,7 @@ async def test_what_was_never_sent_is_replayed_and_nothing_else(tenant: Tenant, 
 
 
 async def test_a_filter_sends_again_what_was_delivered(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     events = [await tenant.publish_job() for _ in range(3)]
     await listed(tenant, "?status=delivered", 3)
 
@@ -192,21 +192,21 @@ async def test_a_filter_sends_again_what_was_delivered(tenant: Tenant, receiver:
 
 async def test_enabling_can_replay_what_was_missed(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[5])
+    made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[5])
     one = f"{PATH}/{made['id']}"
     given_up = await tenant.publish_job()
     await receiver.next_request()
     await listed(tenant, "?status=pending", 1)
-    off = (await tenant.call("POST", f"{one}/disable")).json()
+    off = (await tenant.owner.post(f"{one}/disable")).json()
     missed = [await tenant.publish_job() for _ in range(3)]
     await listed(tenant, "?status=failed", 1)
     await stored(tenant, 4)
     receiver.answer = lambda _: 200
-    writer = await tenant.service.person(tenant.id, permissions=["settings.webhooks.write"])
+    writer = await tenant.create_staff("settings.webhooks.write")
 
-    refused = await tenant.call("POST", f"{one}/enable?replay_missed=true", caller=writer)
-    still = (await tenant.call("GET", one)).json()
-    enabled = await tenant.call("POST", f"{one}/enable?replay_missed=true")
+    refused = await writer.post(f"{one}/enable?replay_missed=true")
+    still = (await tenant.owner.get(one)).json()
+    enabled = await tenant.owner.post(f"{one}/enable?replay_missed=true")
 
     assert off["disabled_at"] is not None
     assert (refused.status_code, refused.json()["code"], still["enabled"]) == (403, "permission_missing", False)
@@ -217,20 +217,20 @@ async def test_enabling_can_replay_what_was_missed(tenant: Tenant, receiver: Rec
     await listed(tenant, "?status=delivered", 4)
     delivered = {request.webhook_id for request in receiver.requests}
     assert delivered == {given_up.id, *(event.id for event in missed)}
-    plain = (await tenant.call("POST", f"{one}/enable?replay_missed=true")).json()
+    plain = (await tenant.owner.post(f"{one}/enable?replay_missed=true")).json()
     assert plain["replay_id"] is None
 
 
 async def test_a_replay_keeps_its_rate_and_can_be_cancelled(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     for _ in range(8):
         await tenant.publish_job()
     await listed(tenant, "?status=delivered", 8)
 
     slow = await order(tenant, made["id"], "filter", rate_per_second=1)
     await receiver.wait_for(lambda: receiver.count >= 10)
-    cancelled = await tenant.call("POST", f"/v1/replays/{slow['id']}/cancel")
-    again = await tenant.call("POST", f"/v1/replays/{slow['id']}/cancel")
+    cancelled = await tenant.owner.post(f"/v1/replays/{slow['id']}/cancel")
+    again = await tenant.owner.post(f"/v1/replays/{slow['id']}/cancel")
 
     assert cancelled.status_code == 200, cancelled.text
     queued = cancelled.json()["queued"]
@@ -241,7 +241,7 @@ async def test_a_replay_keeps_its_rate_and_can_be_cancelled(tenant: Tenant, rece
     await asyncio.sleep(1.5)
     assert receiver.count == 8 + queued
     done = await ended(tenant, (await order(tenant, made["id"], "failed"))["id"])
-    late = await tenant.call("POST", f"/v1/replays/{done['id']}/cancel")
+    late = await tenant.owner.post(f"/v1/replays/{done['id']}/cancel")
     assert (late.status_code, late.json()["current_status"], late.json()["allowed_transitions"]) == (
         409,
         "completed",
@@ -250,17 +250,17 @@ async def test_a_replay_keeps_its_rate_and_can_be_cancelled(tenant: Tenant, rece
 
 
 async def test_a_replay_ends_with_its_endpoint(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     for _ in range(4):
         await tenant.publish_job()
     await listed(tenant, "?status=delivered", 4)
     slow = await order(tenant, made["id"], "filter", rate_per_second=1)
-    await tenant.call("POST", f"{PATH}/{made['id']}/disable")
+    await tenant.owner.post(f"{PATH}/{made['id']}/disable")
 
     stopped = await ended(tenant, slow["id"])
     body = {"endpoint_id": made["id"], "kind": "missing", "since": ago(hours=1)}
-    refused = await tenant.call("POST", "/v1/replays", json=body)
-    counted = await tenant.call("POST", "/v1/replays", json={**body, "kind": "filter", "dry_run": True})
+    refused = await tenant.owner.post("/v1/replays", body)
+    counted = await tenant.owner.post("/v1/replays", {**body, "kind": "filter", "dry_run": True})
 
     assert (stopped["status"], stopped["failure"]) == ("failed", "endpoint_disabled")
     assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_disabled")
@@ -282,23 +282,23 @@ async def test_a_replay_ends_with_its_endpoint(tenant: Tenant, receiver: Receive
 async def test_an_impossible_replay_is_refused_with_its_reason(
     tenant: Tenant, change: dict[str, Any], pointer: str, code: str
 ) -> None:
-    made = await tenant.endpoint()
+    made = await tenant.create_endpoint()
     body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
 
-    refused = await tenant.call("POST", "/v1/replays", json={**body, **change})
+    refused = await tenant.owner.post("/v1/replays", {**body, **change})
 
     assert refused.status_code == 422, refused.text
     assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [(pointer, code)]
 
 
 async def test_replays_are_for_those_who_may_replay(service: Webhooks, tenant: Tenant) -> None:
-    location = await tenant.location()
-    made = await tenant.endpoint()
+    made = await tenant.create_endpoint()
     replay = await order(tenant, made["id"], "missing")
-    pair, session = await service.merchant(tenant.id, location)
-    writer = await service.person(tenant.id, permissions=["settings.webhooks.read", "settings.webhooks.write"])
-    replayer = await service.person(tenant.id, permissions=["settings.webhooks.replay"])
-    stranger = await service.tenant()
+    merchant = await tenant.create_merchant()
+    session = await merchant.session()
+    writer = await tenant.create_staff("settings.webhooks.read", "settings.webhooks.write")
+    replayer = await tenant.create_staff("settings.webhooks.replay")
+    stranger = await service.create_tenant()
     body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
     routes: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", f"/v1/replays/{replay['id']}", {}),
@@ -308,16 +308,16 @@ async def test_replays_are_for_those_who_may_replay(service: Webhooks, tenant: T
     ]
 
     for method, path, more in routes:
-        for caller in (pair, session, writer):
-            assert (await tenant.call(method, path, caller=caller, **more)).status_code == 403, path
-        assert (await stranger.call(method, path, **more)).status_code == 404, path
-    assert (await stranger.call("GET", "/v1/replays")).json()["data"] == []
-    mine = (await tenant.call("GET", f"/v1/replays?endpoint_id={made['id']}", caller=replayer)).json()["data"]
+        for caller in (merchant.api, session, writer):
+            assert (await caller.request(method, path, **more)).status_code == 403, path
+        assert (await stranger.owner.request(method, path, **more)).status_code == 404, path
+    assert (await stranger.owner.get("/v1/replays")).json()["data"] == []
+    mine = (await replayer.get(f"/v1/replays?endpoint_id={made['id']}")).json()["data"]
     assert [one["id"] for one in mine] == [replay["id"]]
 
 
 async def test_a_tenant_has_a_limit_of_running_replays(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     limit = tenant.service.settings.replays_max
     # Each replay makes one of them pending and passes by those of others: with more, none completes.
     for _ in range(2 * limit):
@@ -326,12 +326,12 @@ async def test_a_tenant_has_a_limit_of_running_replays(tenant: Tenant, receiver:
     running = [await order(tenant, made["id"], "filter", rate_per_second=0.1) for _ in range(limit)]
 
     body = {"endpoint_id": made["id"], "kind": "failed", "since": ago(hours=1)}
-    beyond = await tenant.call("POST", "/v1/replays", json=body)
+    beyond = await tenant.owner.post("/v1/replays", body)
     for one in running:
-        await tenant.call("POST", f"/v1/replays/{one['id']}/cancel")
+        await tenant.owner.post(f"/v1/replays/{one['id']}/cancel")
 
     assert (beyond.status_code, beyond.json()["code"]) == (409, "replay_limit_reached")
-    assert (await tenant.call("POST", "/v1/replays", json=body)).status_code == 201
+    assert (await tenant.owner.post("/v1/replays", body)).status_code == 201
 
 
 # -- step by step --------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from shared.ids import new_id, to_uuid
 from tests.harness.http_harness import public_key
 from tests.harness.receiver import Received, Receiver
 from tests.harness.servers import serving
-from tests.harness.suite import eventually
-from tests.harness.webhooks import Tenant, Webhooks, open_database
+from tests.harness.serving import open_database
+from tests.harness.waiting import eventually
+from tests.harness.webhooks import Tenant, Webhooks
 from webhooks import signatures
 
 PATH = "/v1/webhook-endpoints"
@@ -44,40 +45,40 @@ async def signed_so(tenant: Tenant, receiver: Receiver, wanted: dict[str, bool])
 async def test_a_rotated_secret_signs_beside_the_new_one_until_its_overlap_ends(
     tenant: Tenant, receiver: Receiver
 ) -> None:
-    made = await tenant.endpoint(receiver.url())
+    made = await tenant.create_endpoint(receiver.url())
     path = f"{PATH}/{made['id']}"
 
-    rotated = await tenant.call("POST", f"{path}/rotate-secret", json={"overlap_seconds": 60})
+    rotated = await tenant.owner.post(f"{path}/rotate-secret", {"overlap_seconds": 60})
     assert rotated.status_code == 200, rotated.text
     assert rotated.headers["cache-control"] == "no-store"
     new = rotated.json()["secret"]
     assert new != made["secret"]
     until = datetime.fromisoformat(rotated.json()["previous_secret_until"])
     assert timedelta(seconds=50) < until - datetime.now(UTC) < timedelta(seconds=61)
-    assert (await tenant.call("GET", f"{path}/secret")).json() == rotated.json()
-    assert (await tenant.call("GET", path)).json()["version"] == 2
+    assert (await tenant.owner.get(f"{path}/secret")).json() == rotated.json()
+    assert (await tenant.owner.get(path)).json()["version"] == 2
 
     await signed_so(tenant, receiver, {made["secret"]: True, new: True})
 
-    leaked = await tenant.call("POST", f"{path}/rotate-secret", json={"overlap_seconds": 0})
+    leaked = await tenant.owner.post(f"{path}/rotate-secret", {"overlap_seconds": 0})
     assert leaked.json()["previous_secret_until"] is None
     await signed_so(tenant, receiver, {made["secret"]: False, new: False, leaked.json()["secret"]: True})
 
 
 async def test_an_overlap_ends_by_itself(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url())
-    rotated = await tenant.call("POST", f"{PATH}/{made['id']}/rotate-secret", json={"overlap_seconds": 1})
+    made = await tenant.create_endpoint(receiver.url())
+    rotated = await tenant.owner.post(f"{PATH}/{made['id']}/rotate-secret", {"overlap_seconds": 1})
 
     await signed_so(tenant, receiver, {made["secret"]: False, rotated.json()["secret"]: True})
 
 
 async def test_a_rotation_is_refused_for_an_older_version_and_audited(tenant: Tenant) -> None:
-    made = await tenant.endpoint()
+    made = await tenant.create_endpoint()
     path = f"{PATH}/{made['id']}/rotate-secret"
 
-    late = await tenant.call("POST", path, json={}, headers={"If-Match": '"7"'})
-    long = await tenant.call("POST", path, json={"overlap_seconds": 604801})
-    done = await tenant.call("POST", path, json={})
+    late = await tenant.owner.post(path, {}, headers={"If-Match": '"7"'})
+    long = await tenant.owner.post(path, {"overlap_seconds": 604801})
+    done = await tenant.owner.post(path, {})
 
     assert (late.status_code, long.status_code, done.status_code) == (412, 422, 200)
     database = open_database(tenant.service.settings.database_url)
@@ -89,10 +90,10 @@ async def test_a_rotation_is_refused_for_an_older_version_and_audited(tenant: Te
 
 
 async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url(), sign_v1a=True)
+    made = await tenant.create_endpoint(receiver.url(), sign_v1a=True)
     path = f"{PATH}/{made['id']}"
 
-    shown = (await tenant.call("GET", f"{path}/public-key")).json()
+    shown = (await tenant.owner.get(f"{path}/public-key")).json()
     await tenant.publish_job()
     request = await receiver.next_request()
 
@@ -102,18 +103,18 @@ async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receive
     raw = b64decode(v1a.removeprefix("v1a,"))
     public_key(shown["public_key"]).verify(raw, content)
 
-    off = (await tenant.call("PATCH", path, json={"sign_v1a": False})).json()
-    gone = await tenant.call("GET", f"{path}/public-key")
-    await tenant.call("PATCH", path, json={"sign_v1a": True})
-    another = (await tenant.call("GET", f"{path}/public-key")).json()
+    off = (await tenant.owner.patch(path, {"sign_v1a": False})).json()
+    gone = await tenant.owner.get(f"{path}/public-key")
+    await tenant.owner.patch(path, {"sign_v1a": True})
+    another = (await tenant.owner.get(f"{path}/public-key")).json()
     assert (off["sign_v1a"], gone.status_code) == (False, 404)
     assert another["public_key"] != shown["public_key"]
 
 
 async def test_a_test_event_is_sent_at_once_and_its_attempt_shown(tenant: Tenant, receiver: Receiver) -> None:
-    made = await tenant.endpoint(receiver.url("/test"), enabled=False, event_types=["job.created"])
+    made = await tenant.create_endpoint(receiver.url("/test"), enabled=False, event_types=["job.created"])
 
-    answer = await tenant.call("POST", f"{PATH}/{made['id']}/test")
+    answer = await tenant.owner.post(f"{PATH}/{made['id']}/test")
 
     assert answer.status_code == 200, answer.text
     tested = answer.json()
@@ -133,14 +134,14 @@ async def test_a_test_event_shows_why_it_failed(tenant: Tenant) -> None:
         return web.Response(status=403, text="who are you?")
 
     async with serving(refuse) as url:
-        made = await tenant.endpoint(url)
-        refused = (await tenant.call("POST", f"{PATH}/{made['id']}/test")).json()["attempt"]
-    dead = (await tenant.call("POST", f"{PATH}/{made['id']}/test")).json()["attempt"]
+        made = await tenant.create_endpoint(url)
+        refused = (await tenant.owner.post(f"{PATH}/{made['id']}/test")).json()["attempt"]
+    dead = (await tenant.owner.post(f"{PATH}/{made['id']}/test")).json()["attempt"]
 
     assert (refused["result"], refused["cause"], refused["response_status"]) == ("failed", "status", 403)
     assert refused["response_body"] == "who are you?"
     assert (dead["result"], dead["cause"], dead["response_status"]) == ("failed", "connect", None)
-    assert (await tenant.call("GET", f"{PATH}/{made['id']}")).json()["failing_since"] is None
+    assert (await tenant.owner.get(f"{PATH}/{made['id']}")).json()["failing_since"] is None
 
 
 async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> None:
@@ -155,14 +156,14 @@ async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> No
         return web.Response()
 
     async with serving(wait) as url:
-        made = await tenant.endpoint(url)
+        made = await tenant.create_endpoint(url)
         path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
-        first = asyncio.create_task(tenant.call("POST", path, headers=key))
+        first = asyncio.create_task(tenant.owner.post(path, headers=key))
         await begun.wait()
-        meanwhile = await tenant.call("POST", path, headers=key)
+        meanwhile = await tenant.owner.post(path, headers=key)
         answering.set()
-        again = [await first, await tenant.call("POST", path, headers=key)]
-        another = await tenant.call("POST", path, headers={"Idempotency-Key": "two"})
+        again = [await first, await tenant.owner.post(path, headers=key)]
+        another = await tenant.owner.post(path, headers={"Idempotency-Key": "two"})
 
     assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_flight")
     assert again[0].status_code == 200, again[0].text
@@ -182,9 +183,9 @@ async def test_a_test_that_was_interrupted_is_made_by_a_repeated_request(tenant:
         return web.Response()
 
     async with serving(hang_once) as url:
-        made = await tenant.endpoint(url)
+        made = await tenant.create_endpoint(url)
         path, key = f"{PATH}/{made['id']}/test", {"Idempotency-Key": "one"}
-        lost = asyncio.create_task(tenant.call("POST", path, headers=key))
+        lost = asyncio.create_task(tenant.owner.post(path, headers=key))
         await begun.wait()
         # As if it had begun long ago in a process that was killed.
         database = open_database(tenant.service.settings.database_url)
@@ -193,8 +194,8 @@ async def test_a_test_that_was_interrupted_is_made_by_a_repeated_request(tenant:
                 text("UPDATE idempotency_keys SET created_at = now() - interval '3 minutes' WHERE status = 0")
             )
         await database.close()
-        answer = await tenant.call("POST", path, headers=key)
-        again = await tenant.call("POST", path, headers=key)
+        answer = await tenant.owner.post(path, headers=key)
+        again = await tenant.owner.post(path, headers=key)
         lost.cancel()
 
     assert (answer.status_code, answer.json()["attempt"]["result"]) == (200, "delivered")
@@ -202,22 +203,22 @@ async def test_a_test_that_was_interrupted_is_made_by_a_repeated_request(tenant:
 
 
 async def test_a_test_that_was_refused_can_be_made_with_the_same_key(tenant: Tenant, receiver: Receiver) -> None:
-    made, key = await tenant.endpoint(receiver.url()), {"Idempotency-Key": "one"}
+    made, key = await tenant.create_endpoint(receiver.url()), {"Idempotency-Key": "one"}
     path = f"{PATH}/{new_id('ep')}/test"
 
-    refused = [await tenant.call("POST", path, headers=key) for _ in range(2)]
-    other = await tenant.call("POST", f"{PATH}/{made['id']}/test", headers=key)
+    refused = [await tenant.owner.post(path, headers=key) for _ in range(2)]
+    other = await tenant.owner.post(f"{PATH}/{made['id']}/test", headers=key)
 
     assert [one.status_code for one in (*refused, other)] == [404, 404, 200]
 
 
 async def test_an_endpoint_decides_how_requests_are_sent(tenant: Tenant) -> None:
-    made = await tenant.endpoint(retry_schedule_seconds=[5, 60.5], rate_limit_per_second=20, ordered_by_job=True)
+    made = await tenant.create_endpoint(retry_schedule_seconds=[5, 60.5], rate_limit_per_second=20, ordered_by_job=True)
     path = f"{PATH}/{made['id']}"
     ways = ("retry_schedule_seconds", "rate_limit_per_second", "ordered_by_job", "sign_v1a")
 
-    changed = await tenant.call("PATCH", path, json={"retry_schedule_seconds": None, "ordered_by_job": False})
-    same = await tenant.call("PATCH", path, json={"rate_limit_per_second": 20})
+    changed = await tenant.owner.patch(path, {"retry_schedule_seconds": None, "ordered_by_job": False})
+    same = await tenant.owner.patch(path, {"rate_limit_per_second": 20})
 
     assert [made[one] for one in ways] == [[5, 60.5], 20, True, False]
     assert [changed.json()[one] for one in ways] == [None, 20, False, False]
@@ -239,7 +240,7 @@ async def test_invalid_sending_options_are_named(
 ) -> None:
     body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
 
-    refused = await tenant.call("POST", PATH, json={**body, **change})
+    refused = await tenant.owner.post(PATH, {**body, **change})
 
     assert refused.status_code == 422, refused.text
     assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [(pointer, code)]
@@ -247,7 +248,7 @@ async def test_invalid_sending_options_are_named(
 
 async def test_an_endpoints_own_schedule_is_followed(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
-    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[])
 
     await tenant.publish_job()
     await receiver.next_request()
@@ -260,7 +261,7 @@ async def test_an_endpoints_own_schedule_is_followed(tenant: Tenant, receiver: R
 
 
 async def test_event_types_describe_what_is_delivered(tenant: Tenant, receiver: Receiver) -> None:
-    answer = await tenant.call("GET", "/v1/event-types")
+    answer = await tenant.owner.get("/v1/event-types")
     assert answer.status_code == 200, answer.text
     types = {one["name"]: one for one in answer.json()["data"]}
     for one in types.values():
@@ -272,7 +273,7 @@ async def test_event_types_describe_what_is_delivered(tenant: Tenant, receiver: 
     assert delivered == {event.type_name() for event in jobs.EVENTS} | {"webhook.test"}
     assert not types["endpoint.disabled"]["is_delivered"]
 
-    await tenant.endpoint(receiver.url())
+    await tenant.create_endpoint(receiver.url())
     await tenant.publish_job()
     body = json.loads((await receiver.next_request()).body)
     assert list(Draft202012Validator(types["job.created"]["json_schema"]).iter_errors(body)) == []
@@ -280,12 +281,12 @@ async def test_event_types_describe_what_is_delivered(tenant: Tenant, receiver: 
 
 async def test_statistics_count_the_deliveries_of_each_bucket(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda request: 200 if receiver.count % 3 else 500
-    made = await tenant.endpoint(receiver.url(), retry_schedule_seconds=[])
+    made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[])
     for _ in range(6):
         await tenant.publish_job()
 
     async def ended() -> dict[str, Any] | None:
-        answer = await tenant.call("GET", f"{PATH}/{made['id']}/stats?bucket_seconds=60")
+        answer = await tenant.owner.get(f"{PATH}/{made['id']}/stats?bucket_seconds=60")
         assert answer.status_code == 200, answer.text
         stats: dict[str, Any] = answer.json()
         return stats if sum(one["delivered"] + one["failed"] for one in stats["buckets"]) == 6 else None
@@ -297,16 +298,16 @@ async def test_statistics_count_the_deliveries_of_each_bucket(tenant: Tenant, re
     assert sum(one["causes"].get("status", 0) for one in stats["buckets"]) == 2
     assert all(one["latency_ms_p95"] >= one["latency_ms_p50"] for one in stats["buckets"] if one["deliveries"])
     assert (stats["waiting"], stats["buckets"][0]["is_partial"]) == (0, False)
-    wide = await tenant.call("GET", f"{PATH}/{made['id']}/stats?bucket_seconds=10&since=2030-01-01T00:00:00Z")
+    wide = await tenant.owner.get(f"{PATH}/{made['id']}/stats?bucket_seconds=10&since=2030-01-01T00:00:00Z")
     assert (wide.status_code, wide.json()["errors"][0]["parameter"]) == (422, "since")
 
 
 async def test_these_routes_are_not_for_merchants_or_other_tenants(service: Webhooks, tenant: Tenant) -> None:
-    location = await tenant.location()
-    made = await tenant.endpoint()
-    pair, session = await service.merchant(tenant.id, location)
-    stranger = await service.tenant()
-    reader = await service.person(tenant.id, permissions=["settings.webhooks.read"])
+    made = await tenant.create_endpoint()
+    merchant = await tenant.create_merchant()
+    session = await merchant.session()
+    stranger = await service.create_tenant()
+    reader = await tenant.create_staff("settings.webhooks.read")
     one = f"{PATH}/{made['id']}"
     routes: list[tuple[str, str, dict[str, Any], bool]] = [
         ("POST", f"{one}/rotate-secret", {"json": {}}, False),
@@ -317,12 +318,12 @@ async def test_these_routes_are_not_for_merchants_or_other_tenants(service: Webh
     ]
 
     for method, path, more, may_read in routes:
-        for merchant in (pair, session):
-            refused = await tenant.call(method, path, caller=merchant, **more)
+        for caller in (merchant.api, session):
+            refused = await caller.request(method, path, **more)
             assert (refused.status_code, refused.json()["code"]) == (403, "credential_not_admitted"), path
-        assert (await stranger.call(method, path, **more)).status_code == 404, path
-        read = await tenant.call(method, path, caller=reader, **more)
+        assert (await stranger.owner.request(method, path, **more)).status_code == 404, path
+        read = await reader.request(method, path, **more)
         assert (read.status_code == 403) == (not may_read), path
     for path in ("/v1/events", "/v1/event-types"):
-        assert (await tenant.call("GET", path, caller=pair)).status_code == 403
-        assert (await tenant.call("GET", path, caller=reader)).status_code == 200
+        assert (await merchant.api.get(path)).status_code == 403
+        assert (await reader.get(path)).status_code == 200
