@@ -176,7 +176,7 @@ async def in_process_service(stage: Stage, url: str, statements: StatementLog) -
 async def search(stage: Stage, results: Results, large: int, rounds: int, log_file: Path) -> None:
     """Run all cases with both numbers of jobs."""
     tenant = stage.tenant
-    known = (await stage.pair.at("jobs").get("/v1/auth/test")).json()
+    known = (await stage.merchant.at("jobs").get("/v1/auth/test")).json()
     shop = job_stock.Shop(
         tenant.id,
         [known["subject_id"], *(new_id("mer") for _ in range(MERCHANTS - 1))],
@@ -285,7 +285,7 @@ async def _run_cases(
         # As `serve` does.
         server.settle_memory()
         for case in SEARCH_CASES:
-            headers = stage.pair.headers if case.own else staff
+            headers = stage.merchant.headers if case.own else staff
             cost = found[case.name] = CaseCost()
             for place in range(first, first + WARMING_TIMES + ASKED_TIMES):
                 path, body = case.request(samples[place % len(samples)])
@@ -296,7 +296,7 @@ async def _run_cases(
         cost = found[CREATED] = CaseCost()
         for place in range(WARMING_TIMES + ASKED_TIMES):
             body = new_job(total + number * 1000 + place)
-            await service.post("/v1/jobs", body, stage.pair.headers, cost if place >= WARMING_TIMES else CaseCost())
+            await service.post("/v1/jobs", body, stage.merchant.headers, cost if place >= WARMING_TIMES else CaseCost())
         _say(f"{total:>9,} {CREATED:<36} {_shown(cost)}")
     return found
 

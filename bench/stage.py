@@ -66,7 +66,7 @@ class Stage:
     sink: Child
     ceilings: Child
     tenant: Tenant
-    pair: Api
+    merchant: Api
     sink_url: str
     sample: Document
     ceiling_port: int
@@ -114,7 +114,7 @@ class Stage:
                 "host": "127.0.0.1",
                 "port": port or int(self.suite.urls["jobs"].rpartition(":")[2]),
                 "path": "/v1/jobs",
-                "headers": self.pair.headers,
+                "headers": self.merchant.headers,
                 "body": JOB,
                 "keyed": keyed,
                 "mark": secrets.token_hex(4),
@@ -160,9 +160,9 @@ async def set_up(home: Path) -> AsyncIterator[Stage]:
         load, sink, ceilings = children
         sink_url = f"http://127.0.0.1:{(await sink.ask('listen', seconds=ANSWER_SECONDS))['port']}/"
         tenant = await suite.create_tenant()
-        pair = await (await tenant.create_merchant()).reveal()
+        merchant = await (await tenant.create_merchant()).reveal()
         await tenant.create_endpoint(sink_url, event_types=["job.*"])
-        sample = await _sample(suite, pair, sink)
+        sample = await _sample(suite, merchant, sink)
         copy_url = await _migrated_copy(backing)
         served = await ceilings.ask(
             "prepare",
@@ -172,7 +172,7 @@ async def set_up(home: Path) -> AsyncIterator[Stage]:
             source_url=suite.databases["jobs"],
             database_url=copy_url,
         )
-        yield Stage(home, backing, suite, load, sink, ceilings, tenant, pair, sink_url, sample, served["port"])
+        yield Stage(home, backing, suite, load, sink, ceilings, tenant, merchant, sink_url, sample, served["port"])
 
 
 @asynccontextmanager
@@ -204,11 +204,11 @@ async def _child(cleanup: AsyncExitStack, module: str) -> Child:
     return child
 
 
-async def _sample(suite: Suite, pair: Api, sink: Child) -> Document:
+async def _sample(suite: Suite, merchant: Api, sink: Child) -> Document:
     """One job as it is answered, published and delivered: what the ceilings work with."""
 
     async def accepted() -> httpx.Response | None:
-        answer = await pair.at("jobs").post("/v1/jobs", json.loads(JOB))
+        answer = await merchant.at("jobs").post("/v1/jobs", json.loads(JOB))
         if answer.status_code == UNAVAILABLE:
             return None
         if answer.status_code != CREATED:
@@ -221,7 +221,7 @@ async def _sample(suite: Suite, pair: Api, sink: Child) -> Document:
     await sink.ask("wait", seconds=ANSWER_SECONDS, count=1, patience_seconds=PATIENCE_SECONDS)
     await sink.ask("take", seconds=ANSWER_SECONDS)
     value = record.value.decode()
-    account_id = base64.b64decode(pair.headers["Authorization"].partition(" ")[2]).decode().partition(":")[0]
+    account_id = base64.b64decode(merchant.headers["Authorization"].partition(" ")[2]).decode().partition(":")[0]
     return {
         "answer": made.text,
         "job_id": made.json()["id"],

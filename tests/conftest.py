@@ -51,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """In the process that starts the workers: tell each where the servers are to be had."""
+    """In the process that starts the workers: give each the addresses of the servers."""
     stash = node.config.stash
     if LENDER not in stash:
         # Below the folder that pytest gives to each run, and removes some runs later.

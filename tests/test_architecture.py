@@ -106,7 +106,7 @@ PURE_FILES = {
     "jobs.file_formats": {"record_reader"},
 }
 """Files that are as pure as rules."""
-PLUMBING = ("chassis", "crypto", "messaging", "observability", "postgres")
+TECHNICAL_PACKAGES = ("chassis", "crypto", "messaging", "observability", "postgres")
 """Packages of `shared` that know nothing of what Waybill is for."""
 WORDS_OF_BUSINESS = frozenset({"merchant", "invoice", "trial", "delivery", "deliveries", "location", "locations"})
 
@@ -387,7 +387,7 @@ def test_the_rules_of_a_service_depend_on_no_framework(service: str) -> None:
 def test_the_plumbing_of_shared_knows_no_business() -> None:
     found = [
         f"{module.at(node)}: {name}"
-        for package in PLUMBING
+        for package in TECHNICAL_PACKAGES
         for module in modules(SHARED / package)
         for node in module.nodes
         for name in _names_in(node)

@@ -18,7 +18,7 @@ from deploy.devstack.broker import JARS, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
 from shared.messaging import topics
 from shared.service.settings import ServiceSettings
-from tests.harness.images import Probe
+from tests.harness.images import HealthServer
 from tests.harness.stack import KAFKA_IMAGE, POSTGRES_IMAGE
 
 ROOT = Path(__file__).parents[2]
@@ -132,8 +132,8 @@ def test_ports_are_the_usual_ones_and_on_loopback_alone() -> None:
     }
 
     assert {address for ports in published.values() for address, _, _ in ports} == {"127.0.0.1"}
-    told = {name: [int(port) for _, port, _ in ports] for name, ports in published.items() if ports}
-    assert told == {
+    by_service = {name: [int(port) for _, port, _ in ports] for name, ports in published.items() if ports}
+    assert by_service == {
         "identity": [PORTS["identity"]],
         "billing": [PORTS["billing"]],
         "jobs": [PORTS["jobs"]],
@@ -234,12 +234,12 @@ def test_the_database_step_makes_the_database_of_every_service() -> None:
 
 def test_the_example_environment_names_every_variable_with_its_default() -> None:
     example = (ROOT / "deploy" / "compose" / "env.example").read_text()
-    told = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
+    written = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
     defaults: dict[str, set[str]] = {}
     for match in VARIABLE.finditer(text()):
         defaults.setdefault(match["name"], set()).add(match["default"])
 
-    assert {name: {value} for name, value in told.items()} == defaults
+    assert {name: {value} for name, value in written.items()} == defaults
     # Each variable has a default: the file works as it is.
     assert text().count("$") == len(VARIABLE.findall(text()))
 
@@ -259,10 +259,10 @@ def test_whatever_runs_our_images_is_confined_and_everything_has_a_bound() -> No
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_counts_as_healthy_only_when_it_is_ready(service: str) -> None:
     check = containers()[service]["healthcheck"]["test"]
-    async with Probe("/readyz") as probe:
-        environment = {"WAYBILL_SERVICE": service, f"{service.upper()}_PORT": str(probe.port)}
+    async with HealthServer("/readyz") as server:
+        environment = {"WAYBILL_SERVICE": service, f"{service.upper()}_PORT": str(server.port)}
 
-        assert await probe.run(check, environment) == 0
-        probe.status = 503
-        assert await probe.run(check, environment) == 1
-    assert await probe.run(check, environment) == 1
+        assert await server.run(check, environment) == 0
+        server.status = 503
+        assert await server.run(check, environment) == 1
+    assert await server.run(check, environment) == 1

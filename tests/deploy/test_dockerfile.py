@@ -22,7 +22,7 @@ import jobs.config
 import webhooks.config
 from deploy.devstack.settings import PORTS, SERVICES
 from shared.service.settings import ServiceSettings
-from tests.harness.images import Probe
+from tests.harness.images import HealthServer
 
 ROOT = Path(__file__).parents[2]
 SETTINGS: Mapping[str, type[ServiceSettings]] = {
@@ -84,8 +84,8 @@ def needed_by(distributions: list[str]) -> set[str]:
             continue
         seen.add(key)
         found.add(name)
-        for told in metadata.requires(name) or []:
-            requirement = Requirement(told)
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
             extras = wanted.extras or {""}
             if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
                 todo.append(requirement)
@@ -157,23 +157,23 @@ async def test_the_command_becomes_the_service(service: str) -> None:
         },
         stderr=asyncio.subprocess.PIPE,
     )
-    _, told = await asyncio.wait_for(process.communicate(), START_TIMEOUT_SECONDS)
+    _, output = await asyncio.wait_for(process.communicate(), START_TIMEOUT_SECONDS)
 
     # Without settings a service names those that are missing: it is the service itself that ends with 2.
     assert process.returncode == 2
-    assert f"{service.upper()}_DATABASE_URL" in told.decode()
+    assert f"{service.upper()}_DATABASE_URL" in output.decode()
     assert " exec " in f" {command[-1]}", "else SIGTERM would reach a shell"
 
 
 async def test_a_living_service_is_healthy_and_a_silent_one_is_not() -> None:
     check = health_check("service")
-    async with Probe("/livez") as probe:
-        variables = {**environment("service"), "WAYBILL_SERVICE": "jobs", "JOBS_PORT": str(probe.port)}
+    async with HealthServer("/livez") as server:
+        variables = {**environment("service"), "WAYBILL_SERVICE": "jobs", "JOBS_PORT": str(server.port)}
 
-        assert await probe.run(check, variables) == 0
-        probe.status = 500
-        assert await probe.run(check, variables) == 1
-    assert await probe.run(check, variables) == 1
+        assert await server.run(check, variables) == 0
+        server.status = 500
+        assert await server.run(check, variables) == 1
+    assert await server.run(check, variables) == 1
 
 
 def test_the_receiver_is_asked_where_it_listens() -> None:

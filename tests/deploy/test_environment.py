@@ -1,4 +1,4 @@
-"""How the environment is made: what a machine must have, and what uv and Python are told of what pip and Python were told."""
+"""How the environment is made: what a machine must have, and how uv and Python get the options that pip and Python had."""
 
 import builtins
 import os
@@ -95,6 +95,6 @@ def test_pip_runs_out_of_its_wheel() -> None:
     wheel = environment.bundled_pip()
     assert wheel is not None
 
-    told = subprocess.run([sys.executable, wheel / "pip", "--version"], capture_output=True, text=True, check=True)
+    printed = subprocess.run([sys.executable, wheel / "pip", "--version"], capture_output=True, text=True, check=True)
 
-    assert told.stdout.startswith("pip ")
+    assert printed.stdout.startswith("pip ")

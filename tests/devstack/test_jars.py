@@ -35,21 +35,21 @@ class Mirror:
 
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
-    told = Mirror(dict(CONTENT))
+    mirror = Mirror(dict(CONTENT))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.removeprefix("/maven")
-            told.asked[path] += 1
-            told.credentials.add(self.headers.get("Authorization", ""))
-            if told.failures > 0:
-                told.failures -= 1
+            mirror.asked[path] += 1
+            mirror.credentials.add(self.headers.get("Authorization", ""))
+            if mirror.failures > 0:
+                mirror.failures -= 1
                 self.send_error(503)
-            elif path in told.content:
+            elif path in mirror.content:
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(told.content[path])))
+                self.send_header("Content-Length", str(len(mirror.content[path])))
                 self.end_headers()
-                self.wfile.write(told.content[path])
+                self.wfile.write(mirror.content[path])
             else:
                 self.send_error(404)
 
@@ -59,8 +59,8 @@ def mirror() -> Iterator[Mirror]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    told.url = f"http://127.0.0.1:{server.server_port}/maven"
-    yield told
+    mirror.url = f"http://127.0.0.1:{server.server_port}/maven"
+    yield mirror
     server.shutdown()
     thread.join()
     server.server_close()

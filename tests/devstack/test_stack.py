@@ -96,9 +96,9 @@ def test_a_second_stack_lives_beside_the_first_and_goes_alone(running: StackSett
             assert not set(process_ids(second).values()) & set(before.values())
             # What was prepared is not prepared again, and is found again.
             stack.down(second, print)
-            told: list[str] = []
-            stack.up(second, told.append)
-            assert not [line for line in told if "migrated" in line or "topics" in line]
+            said: list[str] = []
+            stack.up(second, said.append)
+            assert not [line for line in said if "migrated" in line or "topics" in line]
             wait_until_ready(second)
         finally:
             stack.down(second, print)
@@ -154,14 +154,14 @@ def test_demo_json_has_the_promised_shape_and_working_credentials(running: Stack
     assert set(content["merchant_level_1"]) == {"id", "email", "password"}
     assert set(content["receiver"]) == {"url", "received"}
     with httpx.Client(trust_env=False) as client:
-        pair = (content["merchant"]["api_account_id"], content["merchant"]["api_auth_key"])
-        assert client.get(content["urls"]["jobs"] + "/v1/jobs", auth=pair).status_code == 200
+        credentials = (content["merchant"]["api_account_id"], content["merchant"]["api_auth_key"])
+        assert client.get(content["urls"]["jobs"] + "/v1/jobs", auth=credentials).status_code == 200
         assert client.get(content["receiver"]["received"]).status_code == 200
 
 
 def test_the_demo_is_seen_twice(running: StackSettings) -> None:
     for _ in range(2):
-        told: list[str] = []
-        demo.walk(running, told.append)
-        assert any("Every step was seen" in line for line in told)
-        assert any(line.strip().startswith("$ curl") for line in told)
+        said: list[str] = []
+        demo.walk(running, said.append)
+        assert any("Every step was seen" in line for line in said)
+        assert any(line.strip().startswith("$ curl") for line in said)

@@ -34,14 +34,14 @@ def settings() -> Iterator[StackSettings]:
 
 
 def test_a_command_answers_as_a_program_of_its_own_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = steps.run(["billing", "asyncapi"], {}, "no document")
+    output = steps.run(["billing", "asyncapi"], {}, "no document")
     alone = subprocess.run([sys.executable, "-m", "billing", "asyncapi"], capture_output=True, text=True, check=True)
 
-    assert json.loads(told)["info"]
-    assert told == alone.stdout
+    assert json.loads(output)["info"]
+    assert output == alone.stdout
 
 
-def test_a_command_that_fails_is_told_with_its_last_lines() -> None:
+def test_a_command_that_fails_is_reported_with_its_last_lines() -> None:
     with pytest.raises(StackError, match=r"no migration \(python -m jobs migrate\)") as refused:
         steps.run(["jobs", "migrate"], {"WAYBILL_SECRET": "too short"}, "no migration")
 
@@ -74,15 +74,15 @@ def test_a_service_begins_when_the_file_is_there(tmp_path: Path, monkeypatch: py
             with pytest.raises(subprocess.TimeoutExpired):
                 waiting.wait(2 * seconds)
             file.touch()
-            _, told = waiting.communicate(timeout=START_TIMEOUT_SECONDS)
+            _, output = waiting.communicate(timeout=START_TIMEOUT_SECONDS)
         finally:
             waiting.kill()
 
     # Without settings a service names those that are missing: it is the service itself that ends with 2.
     assert at_once.returncode == waiting.returncode == 2
-    assert at_once.stderr == told
-    assert "BILLING_DATABASE_URL" in told
-    assert "Warning" not in told
+    assert at_once.stderr == output
+    assert "BILLING_DATABASE_URL" in output
+    assert "Warning" not in output
 
 
 # -- nothing is prepared twice ---------------------------------------------------------------------------------------------

@@ -143,8 +143,8 @@ async def everybody_has_heard_the_same(day: Day) -> None:
     cake = day.orders["cake"]
     # The history of the cake says who did what; the books have heard all of it.
     history = (await day.shop.at("jobs").get(f"/v1/jobs/{cake}/events")).json()["data"]
-    told = ["job.created", "job.updated", "job.updated", "job.started", "job.updated", "job.completed"]
-    assert [one["type"] for one in history] == told
+    expected = ["job.created", "job.updated", "job.updated", "job.started", "job.updated", "job.completed"]
+    assert [one["type"] for one in history] == expected
     assert [one["sequence"] for one in history] == [1, 2, 3, 4, 5, 6]
     ids = {one["id"] for one in history}
     await day.receiver.wait_for(lambda: ids <= {request.webhook_id for request in day.receiver.at("/books")})

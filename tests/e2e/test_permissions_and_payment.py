@@ -74,7 +74,7 @@ async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) ->
         return datetime.fromisoformat(answer["subscription"]["trial_ends_at"]) == end
 
     await eventually(known, what="jobs knows the new end of the trial")
-    # While billing stands still no event can tell of the end: jobs has to see it by its own clock.
+    # While billing stands still no event can announce the end: jobs has to see it by its own clock.
     billing = suite.processes["billing"].popen
     assert billing is not None
     billing.send_signal(signal.SIGSTOP)

@@ -45,7 +45,7 @@ async def nothing_stays() -> AsyncIterator[None]:
 
 
 class Traffic:
-    """Facts written at a steady pace while things break; those whose commit succeeded are remembered."""
+    """Events written at a steady pace while things break; those whose commit succeeded are remembered."""
 
     def __init__(self, database: Database, topic: str):
         self._database = database
@@ -56,11 +56,11 @@ class Traffic:
         number = 0
         while True:
             number += 1
-            fact = note(self._kind, f"key-{number % KEYS}", number, f"{number:06}")
+            event = note(self._kind, f"key-{number % KEYS}", number, f"{number:06}")
             try:
                 async with self._database.transaction() as session:
-                    outbox.publish(session, fact)
-                self.committed.append(fact.data.note)
+                    outbox.publish(session, event)
+                self.committed.append(event.data.note)
             except Exception:
                 # PostgreSQL is away: whether this one was committed is not known, so nothing is said about it.
                 await asyncio.sleep(0.05)
@@ -94,8 +94,8 @@ class Pipeline:
         )
         self._database = database
 
-    async def _handle(self, session: AsyncSession, facts: list[Event]) -> None:
-        words = [fact.data.note for fact in facts]
+    async def _handle(self, session: AsyncSession, events: list[Event]) -> None:
+        words = [event.data.note for event in events]
         await session.execute(
             text("INSERT INTO handled (note) SELECT unnest(CAST(:words AS text[]))"), {"words": words}
         )
@@ -109,7 +109,7 @@ class Pipeline:
 
 
 def first_time_in_order(handled: list[str]) -> bool:
-    """Whether each key's facts came in order, counting each where it came first."""
+    """Whether each key's events came in order, counting each where it came first."""
     for key in range(KEYS):
         mine = [int(note) for note in dict.fromkeys(handled) if int(note) % KEYS == key]
         if mine != sorted(mine):

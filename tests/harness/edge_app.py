@@ -183,7 +183,7 @@ class EdgeTestApp:
         self.service.access.forget("*")
 
     async def create_tenant(self, **more: Any) -> Tenant:
-        """A tenant with an owner, on trial for a day unless told otherwise."""
+        """A tenant with an owner, on trial for a day unless `more` says otherwise."""
         return await self.people.create_tenant(**{"ends_in": timedelta(days=1), **more})
 
     async def caught_up(self, topics: Sequence[str], at: datetime) -> None:

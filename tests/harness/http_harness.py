@@ -32,7 +32,7 @@ def target(url: str, **headers: str) -> DeliveryTarget:
 
 
 @asynccontextmanager
-async def sending(**more: Any) -> AsyncIterator[Sender]:
+async def open_sender(**more: Any) -> AsyncIterator[Sender]:
     """A sender that may connect to this machine."""
     options = {"timeout_seconds": 20, "connect_timeout_seconds": 10, "allowed_networks": LOOPBACK, **more}
     sender = Sender(**options)
@@ -44,7 +44,7 @@ async def sending(**more: Any) -> AsyncIterator[Sender]:
 
 async def attempt(url: str, *, headers: dict[str, str] | None = None, body: bytes = BODY, **more: Any) -> Outcome:
     """The outcome of one attempt by a sender of its own."""
-    async with sending(**more) as sender:
+    async with open_sender(**more) as sender:
         return await sender.attempt(target(url, **(headers or {})), message(body))
 
 

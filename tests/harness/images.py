@@ -11,7 +11,7 @@ from aiohttp import web
 CHECK_TIMEOUT_SECONDS = 30.0
 
 
-class Probe:
+class HealthServer:
     """A server that answers one path with `status`, and every other one with 404."""
 
     def __init__(self, path: str) -> None:
@@ -20,7 +20,7 @@ class Probe:
         application.router.add_get(path, self._answer)
         self._runner = web.AppRunner(application)
 
-    async def __aenter__(self) -> "Probe":
+    async def __aenter__(self) -> "HealthServer":
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

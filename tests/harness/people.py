@@ -63,7 +63,7 @@ class Tenant:
         await self.source.end_trial_at(self, instant)
 
     async def create_endpoint(self, url: str = "https://example.com/hooks", **more: Any) -> dict[str, Any]:
-        """A webhook endpoint for everything, unless told otherwise; waits until webhooks knows its locations."""
+        """A webhook endpoint for everything, unless `more` says otherwise; waits until webhooks knows its locations."""
         body = {"url": url, "event_types": ["*"], "location_ids": "*", **more}
 
         async def accepted() -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from tests.harness.waiting import WAIT_SECONDS
 PARTITIONS = 12
 STOP_SECONDS = 20.0
 COMMITTED_SECONDS = 7.0
-"""So long a consumer that stops may try to commit, where a test tells by its offsets what it has done."""
+"""So long a consumer that stops may try to commit, where a test sees by its offsets what it has done."""
 
 
 class NoteState(State):

@@ -126,7 +126,7 @@ class DeliveryHarness:
         return Caller("owner", "session", principal, OWNER, livemode=True)
 
     async def endpoint(self, url: str, **more: Any) -> str:
-        """A new endpoint for everything, unless told otherwise; its id."""
+        """A new endpoint for everything, unless `more` says otherwise; its id."""
         wanted = EndpointIn.model_validate({"url": url, "event_types": ["*"], "location_ids": "*", **more})
         policy = EndpointPolicy(self.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
         async with self.database.transaction() as session:

@@ -9,7 +9,7 @@ from shared.ids import new_id
 from tests.harness.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATUSES, JobActors, job_actors
 from tests.harness.jobs import Jobs, Tenant
 
-TELLS = {
+PUBLISHES = {
     "accept": "job.updated",
     "assign": "job.updated",
     "start": "job.started",
@@ -31,7 +31,7 @@ async def actors(service: Jobs) -> JobActors:
 async def test_each_command_does_in_each_status_what_the_table_says(actors: JobActors, status: str) -> None:
     for command in COMMANDS:
         before = await actors.job(status)
-        told = await actors.history(before)
+        history_before = await actors.history(before)
 
         answer = await actors.command(before, command)
 
@@ -49,16 +49,18 @@ async def test_each_command_does_in_each_status_what_the_table_says(actors: JobA
             assert answer.headers["ETag"] == f'"{after["version"]}"'
         if expected in (None, SAME):
             assert after == before
-            assert await actors.history(before) == told
+            assert await actors.history(before) == history_before
         else:
             assert (after["status"], after["version"]) == (expected, before["version"] + 1)
             assert (after["status_changed_at"] != before["status_changed_at"]) == (expected != status)
-            assert [entry["type"] for entry in await actors.history(before)][len(told) :] == [TELLS[command]]
+            assert [entry["type"] for entry in await actors.history(before)][len(history_before) :] == [
+                PUBLISHES[command]
+            ]
 
 
 async def test_the_expected_table_has_all_statuses_and_commands() -> None:
     assert set(EXPECTED_TRANSITIONS) == set(STATUSES)
-    assert {command for row in EXPECTED_TRANSITIONS.values() for command in row} == set(COMMANDS) == set(TELLS)
+    assert {command for row in EXPECTED_TRANSITIONS.values() for command in row} == set(COMMANDS) == set(PUBLISHES)
 
 
 async def test_allowed_transitions_are_the_statuses_that_commands_reach(actors: JobActors) -> None:

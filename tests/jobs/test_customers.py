@@ -281,9 +281,9 @@ async def test_an_erasure_is_published_and_in_history_without_values(tenant: Ten
     assert isinstance(published, JobUpdated)
     assert published.data.changed_fields == ["address", "contact", "erased_at", "instructions"]
     assert (published.data.sequence, published.data.job.erased_at) == (3, published.time)
-    told = published.value().decode().lower()
-    assert "lovelace" not in told
-    assert "sherbrooke" not in told
+    content = published.value().decode().lower()
+    assert "lovelace" not in content
+    assert "sherbrooke" not in content
     history = (await api.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
     assert [line["type"] for line in history] == ["job.created", "job.updated", "job.updated"]
     assert "Ring" not in json.dumps(history)
@@ -344,9 +344,9 @@ async def test_a_page_of_customers_costs_the_same_among_many_jobs(service: Jobs,
 
     touched = list(scans(plan))
     assert {node["Index Name"] for node in touched} == {"ix_jobs_of_customer"}
-    probes = sum(node["Actual Loops"] for node in touched)
+    look_ups = sum(node["Actual Loops"] for node in touched)
     rows = sum(node["Actual Rows"] * node["Actual Loops"] for node in touched)
-    assert probes <= 4 * 51 + 1
+    assert look_ups <= 4 * 51 + 1
     assert rows <= 51 * (3 + 201) + 1
     assert (await listed(await administrator(tenant)))[0]["jobs_count"] == 201
 

@@ -15,7 +15,7 @@ from tests.harness.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATU
 from tests.harness.jobs import Jobs
 
 README = Path(__file__).parents[2] / "services/jobs/README.md"
-LIVES = 30
+JOBS = 30
 
 Step = tuple[Any, ...]
 
@@ -255,7 +255,7 @@ async def check(actors: JobActors, job: dict[str, Any], model: Model) -> None:
 
 
 @settings(
-    max_examples=LIVES * FACTOR,
+    max_examples=JOBS * FACTOR,
     derandomize=FACTOR == 1,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -32,8 +32,8 @@ def delivered(record: Record, offset: int) -> "ConsumerRecord[bytes, bytes]":
 async def set_aside(backing: BackingStack, topic: str, *words: str) -> None:
     producer = Producer(backing.kafka_bootstrap, client_id="tests")
     kind = noted_on(topic)
-    facts = [note(kind, "key", number, word) for number, word in enumerate(words, 1)]
-    originals = [Record(topic, b"key", fact.value(), fact.headers()) for fact in facts]
+    events = [note(kind, "key", number, word) for number, word in enumerate(words, 1)]
+    originals = [Record(topic, b"key", event.value(), event.headers()) for event in events]
     outcomes = await producer.send(
         [
             dead_letters.dead_letter(delivered(original, offset), reason=f"{word} is bad", consumer="tests")
@@ -50,7 +50,7 @@ async def values(backing: BackingStack, topic: str, count: int) -> list[str]:
     return [json.loads(record.value or b"")["note"] for record in records]
 
 
-async def test_a_list_tells_where_each_came_from_and_why_without_its_content(backing: BackingStack, topic: str) -> None:
+async def test_a_list_shows_where_each_came_from_and_why_without_its_content(backing: BackingStack, topic: str) -> None:
     await set_aside(backing, topic, "first", "second", "third")
 
     listed = await dead_letters.list_dead_letters(backing.kafka_bootstrap, f"{topic}.dlq", limit=2)
@@ -79,9 +79,9 @@ async def test_all_are_sent_again_once_and_then_only_what_has_come_since(backing
 
 async def test_a_resent_record_is_what_it_was(backing: BackingStack, topic: str) -> None:
     kind = noted_on(topic)
-    fact = note(kind, "key", 1, "héllo")
+    event = note(kind, "key", 1, "héllo")
     producer = Producer(backing.kafka_bootstrap, client_id="tests")
-    original = Record(topic, None, b"\x00\xff", [*fact.headers(), ("odd", b"\xff")])
+    original = Record(topic, None, b"\x00\xff", [*event.headers(), ("odd", b"\xff")])
     letter = dead_letters.dead_letter(delivered(original, 0), reason="bad", consumer="tests")
     again = dead_letters.dead_letter(delivered(letter, 0), reason="bad again", consumer="tests")
     assert [name for name, _ in again.headers].count("dlq_reason") == 1, "one story, the latest"

@@ -97,34 +97,34 @@ def test_entitlement_ends_at_its_instant_and_unknown_is_no(
     assert authorization.entitled(principal, NOW) is expected
 
 
-PAIR_ROUTE = RouteAccess("requires", "orders.jobs.write", principals.ADMINISTRATION | {"pair"})
+API_CREDENTIALS_ROUTE = RouteAccess("requires", "orders.jobs.write", principals.ADMINISTRATION | {"pair"})
 ADMIN_ROUTE = RouteAccess("requires", "settings.webhooks.write")
 
 
 @pytest.mark.parametrize(
     ("via", "principal", "route", "error"),
     [
-        ("pair", GOOD, PAIR_ROUTE, None),
+        ("pair", GOOD, API_CREDENTIALS_ROUTE, None),
         ("pair", GOOD, ADMIN_ROUTE, Forbidden),
-        ("pair", replace(GOOD, api_access=False), PAIR_ROUTE, Forbidden),
-        ("pair", replace(GOOD, level=1), PAIR_ROUTE, Forbidden),
-        ("pair", replace(GOOD, subject_active=False), PAIR_ROUTE, Forbidden),
-        ("pair", replace(GOOD, access_until=NOW), PAIR_ROUTE, PaymentRequired),
-        ("pair", replace(GOOD, access_until=NOW), replace(PAIR_ROUTE, exempt_from_402=True), None),
-        ("pair", replace(GOOD, tenant_status="suspended", access_until=NOW), PAIR_ROUTE, Forbidden),
-        ("merchant_session", GOOD, PAIR_ROUTE, Forbidden),
-        ("session", replace(GOOD, subject_kind="staff", granted=("orders",)), PAIR_ROUTE, None),
-        ("session", replace(GOOD, subject_kind="staff", granted=("home",)), PAIR_ROUTE, Forbidden),
-        ("session", replace(GOOD, subject_kind="owner", subject_active=False), PAIR_ROUTE, Unauthenticated),
-        ("user_key", replace(GOOD, subject_kind="owner", scopes=("orders",)), PAIR_ROUTE, None),
+        ("pair", replace(GOOD, api_access=False), API_CREDENTIALS_ROUTE, Forbidden),
+        ("pair", replace(GOOD, level=1), API_CREDENTIALS_ROUTE, Forbidden),
+        ("pair", replace(GOOD, subject_active=False), API_CREDENTIALS_ROUTE, Forbidden),
+        ("pair", replace(GOOD, access_until=NOW), API_CREDENTIALS_ROUTE, PaymentRequired),
+        ("pair", replace(GOOD, access_until=NOW), replace(API_CREDENTIALS_ROUTE, exempt_from_402=True), None),
+        ("pair", replace(GOOD, tenant_status="suspended", access_until=NOW), API_CREDENTIALS_ROUTE, Forbidden),
+        ("merchant_session", GOOD, API_CREDENTIALS_ROUTE, Forbidden),
+        ("session", replace(GOOD, subject_kind="staff", granted=("orders",)), API_CREDENTIALS_ROUTE, None),
+        ("session", replace(GOOD, subject_kind="staff", granted=("home",)), API_CREDENTIALS_ROUTE, Forbidden),
+        ("session", replace(GOOD, subject_kind="owner", subject_active=False), API_CREDENTIALS_ROUTE, Unauthenticated),
+        ("user_key", replace(GOOD, subject_kind="owner", scopes=("orders",)), API_CREDENTIALS_ROUTE, None),
         (
             "user_key",
             replace(GOOD, subject_kind="owner", scopes=("orders",), expires_at=NOW),
-            PAIR_ROUTE,
+            API_CREDENTIALS_ROUTE,
             Unauthenticated,
         ),
-        ("platform_key", replace(GOOD, scopes=("platform", "orders")), PAIR_ROUTE, None),
-        ("platform_key", replace(GOOD, credential_active=False), PAIR_ROUTE, Unauthenticated),
+        ("platform_key", replace(GOOD, scopes=("platform", "orders")), API_CREDENTIALS_ROUTE, None),
+        ("platform_key", replace(GOOD, credential_active=False), API_CREDENTIALS_ROUTE, Unauthenticated),
     ],
 )
 def test_each_caller_is_let_in_or_refused_as_laid_down(

@@ -360,7 +360,7 @@ async def test_unknown_paths_and_methods_are_problems_too(edge: EdgeTestApp) -> 
     assert code(await edge.client.put("/v1/hello")) == (405, "method_not_allowed")
 
 
-async def test_a_refused_method_is_told_all_that_the_path_has(edge: EdgeTestApp) -> None:
+async def test_a_refused_method_gets_all_that_the_path_has(edge: EdgeTestApp) -> None:
     answer = await edge.client.request("OPTIONS", "/v1/notes")
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")

@@ -29,20 +29,21 @@ from tests.harness.waiting import eventually
 
 
 class Seen:
-    """A handler that writes down what it was given, and may be told to fail."""
+    """A handler that writes down what it was given, and may be made to fail."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.batches: list[int] = []
-        self.fail: Callable[[Sequence[Noted]], None] = lambda facts: None
+        self.fail: Callable[[Sequence[Noted]], None] = lambda events: None
 
-    async def __call__(self, session: AsyncSession, facts: list[Noted]) -> None:
-        self.fail(facts)
+    async def __call__(self, session: AsyncSession, events: list[Noted]) -> None:
+        self.fail(events)
         await session.execute(
-            text("INSERT INTO handled SELECT unnest(CAST(:notes AS text[]))"), {"notes": [f.data.note for f in facts]}
+            text("INSERT INTO handled SELECT unnest(CAST(:notes AS text[]))"),
+            {"notes": [event.data.note for event in events]},
         )
-        self.batches.append(len(facts))
-        self.notes += [fact.data.note for fact in facts]
+        self.batches.append(len(events))
+        self.notes += [event.data.note for event in events]
 
 
 @pytest.fixture
@@ -102,9 +103,9 @@ def notes(kind: type[Noted], *words: str) -> list[Noted]:
     return [note(kind, "one key", number, word) for number, word in enumerate(words, 1)]
 
 
-def with_headers(fact: Noted, **changed: bytes) -> Record:
-    headers = {**dict(fact.headers()), **changed}
-    return Record(fact.topic, fact.subject.encode(), fact.value(), list(headers.items()))
+def with_headers(event: Noted, **changed: bytes) -> Record:
+    headers = {**dict(event.headers()), **changed}
+    return Record(event.topic, event.subject.encode(), event.value(), list(headers.items()))
 
 
 # -- Options -----------------------------------------------------------------------------------------------------------
@@ -248,8 +249,8 @@ async def test_unreadable_records_go_to_the_dead_letters_and_the_rest_of_the_bat
 async def test_a_record_refused_for_good_goes_to_the_dead_letters_and_its_neighbours_are_handled(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
-    def refuse(facts: Sequence[Noted]) -> None:
-        if any(fact.data.note == "refused" for fact in facts):
+    def refuse(events: Sequence[Noted]) -> None:
+        if any(event.data.note == "refused" for event in events):
             raise Conflict("this one contradicts what is known")
 
     seen.fail = refuse
@@ -270,8 +271,8 @@ async def test_a_transient_failure_has_the_batch_read_again_and_nothing_is_lost(
 ) -> None:
     attempts: list[int] = []
 
-    def fail_three_times(facts: Sequence[Noted]) -> None:
-        attempts.append(len(facts))
+    def fail_three_times(events: Sequence[Noted]) -> None:
+        attempts.append(len(events))
         if len(attempts) <= 3:
             raise trouble
 
@@ -285,7 +286,7 @@ async def test_a_transient_failure_has_the_batch_read_again_and_nothing_is_lost(
         await eventually(lambda: len(seen.notes) >= 100)
         await eventually(lambda: _is_committed(backing, topic, 100))
 
-    assert await handled(database) == [fact.data.note for fact in everywhere]
+    assert await handled(database) == [event.data.note for event in everywhere]
     assert _total(metrics, "waybill_consumer_errors_total", topic) == 3
     assert _total(metrics, "waybill_consumer_dead_letters_total", topic) == 0
 
@@ -295,7 +296,7 @@ async def test_a_batch_that_fails_waits_longer_each_time(
 ) -> None:
     attempts: list[float] = []
 
-    def fail(facts: Sequence[Noted]) -> None:
+    def fail(events: Sequence[Noted]) -> None:
         attempts.append(time.monotonic())
         raise ConnectionError
 
@@ -314,7 +315,7 @@ async def test_bad_records_are_set_aside_once_although_their_batch_failed_before
 ) -> None:
     attempts: list[int] = []
 
-    def fail_twice(facts: Sequence[Noted]) -> None:
+    def fail_twice(events: Sequence[Noted]) -> None:
         attempts.append(1)
         if len(attempts) <= 2:
             raise ConnectionError
@@ -347,7 +348,7 @@ async def test_offsets_are_not_committed_while_dead_letters_can_not_be_kept(
 # -- Quick, and back by itself -----------------------------------------------------------------------------------------
 
 
-async def test_a_fact_is_handled_without_waiting_for_any_poll(
+async def test_a_event_is_handled_without_waiting_for_any_poll(
     backing: BackingStack, database: Database, topic: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.messaging.faststream_adapter.BATCH_WAIT_MS", 10_000)
@@ -407,10 +408,10 @@ async def test_stopping_lets_the_batch_under_way_end(
     started = asyncio.Event()
 
     class Slow(Seen):
-        async def __call__(self, session: AsyncSession, facts: list[Noted]) -> None:
+        async def __call__(self, session: AsyncSession, events: list[Noted]) -> None:
             started.set()
             await asyncio.sleep(0.5)
-            await super().__call__(session, facts)
+            await super().__call__(session, events)
 
     slow = Slow()
     await send(backing, topic, *notes(noted_on(topic), "x"))
@@ -448,7 +449,7 @@ async def test_the_handler_works_in_the_trace_of_the_request_that_published(
     relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=Metrics("tests"))
     outbox.attach(database, relay.wake)
     trace_ids: list[int] = []
-    seen.fail = lambda facts: trace_ids.append(trace.get_current_span().get_span_context().trace_id)
+    seen.fail = lambda events: trace_ids.append(trace.get_current_span().get_span_context().trace_id)
     tracing = traces.configure_tracing("tests", otlp_endpoint=None, sample_ratio=1.0)
     try:
         async with running(relay.run), consuming(backing, database, topic, seen):
@@ -470,11 +471,11 @@ async def test_progress_is_recorded_only_when_everything_was_handled(
 ) -> None:
     stuck = asyncio.Event()
 
-    def fail_until_told(facts: Sequence[Noted]) -> None:
+    def fail_until_stopped(events: Sequence[Noted]) -> None:
         if not stuck.is_set():
             raise ConnectionError
 
-    seen.fail = fail_until_told
+    seen.fail = fail_until_stopped
     metrics = Metrics("tests")
     await send(backing, topic, *notes(noted_on(topic), "x", "y"))
 

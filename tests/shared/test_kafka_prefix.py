@@ -30,7 +30,7 @@ async def name(backing: BackingStack) -> str:
     return name
 
 
-async def test_facts_are_relayed_consumed_and_proven_under_the_prefix_alone(
+async def test_events_are_relayed_consumed_and_proven_under_the_prefix_alone(
     backing: BackingStack, database: Database, name: str
 ) -> None:
     bootstrap, metrics = backing.kafka_bootstrap, Metrics("tests")
@@ -38,8 +38,8 @@ async def test_facts_are_relayed_consumed_and_proven_under_the_prefix_alone(
     broker = faststream_adapter.PrefetchingBroker(bootstrap, client_id="tests")
 
     def subscription(prefix: str) -> subscriber.Subscription[Noted]:
-        async def handle(session: AsyncSession, facts: list[Noted]) -> None:
-            seen[prefix] += [fact.data.note for fact in facts]
+        async def handle(session: AsyncSession, events: list[Noted]) -> None:
+            seen[prefix] += [event.data.note for event in events]
 
         return subscriber.subscribe(
             broker,
@@ -74,7 +74,7 @@ async def test_facts_are_relayed_consumed_and_proven_under_the_prefix_alone(
 
 
 async def test_dead_letters_stay_with_their_installation(backing: BackingStack, database: Database, name: str) -> None:
-    async def handle(session: AsyncSession, facts: list[Noted]) -> None: ...
+    async def handle(session: AsyncSession, events: list[Noted]) -> None: ...
 
     broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
     subscription = subscriber.subscribe(
@@ -88,8 +88,8 @@ async def test_dead_letters_stay_with_their_installation(backing: BackingStack, 
         prefix=PREFIX,
     )
     producer = Producer(backing.kafka_bootstrap, client_id="tests")
-    fact = note(noted_on(name), "one key", 1)
-    await producer.send([Record(f"{PREFIX}{name}", b"one key", b"not JSON", fact.headers())])
+    event = note(noted_on(name), "one key", 1)
+    await producer.send([Record(f"{PREFIX}{name}", b"one key", b"not JSON", event.headers())])
     await producer.close()
 
     async with running(consumer.Consumers(broker, [subscription]).run):

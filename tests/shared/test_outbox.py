@@ -1,4 +1,4 @@
-"""The outbox and its relay: nothing is lost, the facts of one key keep their order, and trouble with Kafka stays outside."""
+"""The outbox and its relay: nothing is lost, the events of one key keep their order, and trouble with Kafka stays outside."""
 
 import asyncio
 import random
@@ -38,10 +38,10 @@ async def waiting(database: Database) -> int:
         return int((await session.execute(text("SELECT count(*) FROM outbox"))).scalar_one())
 
 
-async def write(database: Database, *facts: Noted) -> None:
+async def write(database: Database, *events: Noted) -> None:
     async with database.transaction() as session:
-        for fact in facts:
-            outbox.publish(session, fact)
+        for event in events:
+            outbox.publish(session, event)
 
 
 def numbers_by_key(records: "Sequence[ConsumerRecord[bytes, bytes]]") -> dict[str, list[int]]:
@@ -67,7 +67,7 @@ async def create_aggregates(database: Database) -> None:
 
 
 async def many_writers(database: Database, kind: type[Noted]) -> None:
-    """Each fact as an operation makes it: lock the aggregate by counting its version, publish, dawdle, commit."""
+    """Each event as an operation makes it: lock the aggregate by counting its version, publish, dawdle, commit."""
     chance = random.Random(7)
 
     async def writer(first: int) -> None:
@@ -111,7 +111,7 @@ class CursorReader:
 
 
 @pytest.mark.parametrize("relays", [1, 2])
-async def test_with_many_writers_no_fact_is_lost_and_each_key_keeps_its_order(
+async def test_with_many_writers_no_event_is_lost_and_each_key_keeps_its_order(
     backing: BackingStack, topic: str, relays: int
 ) -> None:
     async with shared_database(backing, pool_size=WRITERS + 8) as database:
@@ -128,7 +128,7 @@ async def test_with_many_writers_no_fact_is_lost_and_each_key_keeps_its_order(
         assert len(records) == WRITERS * FACTS_PER_WRITER, "nothing failed, so nothing may come twice"
 
 
-async def test_a_reader_with_a_cursor_over_ids_would_lose_facts_of_the_same_writers(
+async def test_a_reader_with_a_cursor_over_ids_would_lose_events_of_the_same_writers(
     backing: BackingStack, topic: str
 ) -> None:
     async with shared_database(backing, pool_size=WRITERS + 8) as database:
@@ -151,7 +151,7 @@ async def _is_empty(database: Database) -> bool:
 # -- Writing -----------------------------------------------------------------------------------------------------------
 
 
-async def test_facts_leave_in_the_order_in_which_one_transaction_published_them(
+async def test_events_leave_in_the_order_in_which_one_transaction_published_them(
     backing: BackingStack, database: Database, topic: str
 ) -> None:
     kind = noted_on(topic)
@@ -170,19 +170,19 @@ async def test_a_record_carries_the_envelope_as_headers_and_the_state_as_value(
 ) -> None:
     outbox.attach(database, None)
     kind = noted_on(topic)
-    fact = note(kind, "key", 1, "héllo")
+    event = note(kind, "key", 1, "héllo")
 
     async with running(a_relay(database, backing).run):
-        await write(database, fact)
+        await write(database, event)
         (record,) = await read_records(backing.kafka_bootstrap, topic, count=1)
 
     assert record.key == b"key"
     headers = text_headers(record.headers)
-    assert kind.from_record(headers, record.value or b"") == fact
+    assert kind.from_record(headers, record.value or b"") == event
     assert headers["content-type"] == "application/json"
 
 
-async def test_a_transaction_that_fails_tells_nothing(database: Database, topic: str) -> None:
+async def test_a_transaction_that_fails_publishes_nothing(database: Database, topic: str) -> None:
     outbox.attach(database, None)
 
     await fails_after_publishing(database.transaction(), note(noted_on(topic), "key", 1))
@@ -190,7 +190,7 @@ async def test_a_transaction_that_fails_tells_nothing(database: Database, topic:
     assert await waiting(database) == 0
 
 
-async def test_a_savepoint_that_is_rolled_back_takes_its_facts_with_it(database: Database, topic: str) -> None:
+async def test_a_savepoint_that_is_rolled_back_takes_its_events_with_it(database: Database, topic: str) -> None:
     outbox.attach(database, None)
     kind = noted_on(topic)
 
@@ -214,23 +214,23 @@ async def test_a_savepoint_that_is_rolled_back_takes_its_facts_with_it(database:
     assert keys == ["kept before", "kept within", "kept after"]
 
 
-async def fails_after_publishing(transaction: AbstractAsyncContextManager[AsyncSession], fact: Noted) -> None:
+async def fails_after_publishing(transaction: AbstractAsyncContextManager[AsyncSession], event: Noted) -> None:
     with suppress(LookupError):
         async with transaction as session:
-            outbox.publish(session, fact)
+            outbox.publish(session, event)
             raise LookupError
 
 
 async def test_what_is_pending_can_be_seen_until_it_is_written(database: Database, topic: str) -> None:
     async with database.transaction() as session:
-        fact = note(noted_on(topic), "key", 1)
-        outbox.publish(session, fact)
-        assert outbox.pending(session) == [fact]
+        event = note(noted_on(topic), "key", 1)
+        outbox.publish(session, event)
+        assert outbox.pending(session) == [event]
         await outbox.write_pending(session)
         assert outbox.pending(session) == []
 
 
-async def test_only_a_commit_that_wrote_facts_wakes_the_relay(database: Database, topic: str) -> None:
+async def test_only_a_commit_that_wrote_events_wakes_the_relay(database: Database, topic: str) -> None:
     woken: list[bool] = []
     outbox.attach(database, lambda: woken.append(True))
 
@@ -285,7 +285,7 @@ async def test_a_turn_takes_no_more_bytes_than_it_may(backing: BackingStack, dat
     assert numbers_by_key(records) == {"key": list(range(1, 41))}
 
 
-async def test_a_fact_that_kafka_never_takes_holds_its_shard_back_and_no_other(
+async def test_a_event_that_kafka_never_takes_blocks_its_shard_and_no_other(
     backing: BackingStack, database: Database
 ) -> None:
     small = await new_topic(backing, config={"max.message.bytes": "20000"})
@@ -320,7 +320,7 @@ async def _only_left(database: Database, key: str, count: int) -> bool:
     return list(keys) == [key] * count
 
 
-async def test_a_fact_for_an_unknown_topic_is_kept_until_the_topic_is_there(
+async def test_a_event_for_an_unknown_topic_is_kept_until_the_topic_is_there(
     backing: BackingStack, database: Database, topic: str
 ) -> None:
     outbox.attach(database, None)
@@ -393,7 +393,7 @@ async def test_a_shard_whose_relay_was_suspended_becomes_free_by_itself(
     suspended.terminate()
 
 
-async def test_figures_tell_how_much_waits_and_how_old_it_is(
+async def test_metrics_show_how_much_waits_and_how_old_it_is(
     backing: BackingStack, database: Database, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.messaging.relay.REPORT_SECONDS", 0.5)
@@ -436,7 +436,7 @@ async def test_the_relay_takes_no_connection_from_those_that_requests_share(back
             for number in range(1, 4):
                 await write(database, note(noted_on(topic), "key", number))
                 await eventually(lambda: _is_empty(database))
-            # Eventually: where Kafka did not take the first fact at once, what tried again still lets go of its own.
+            # Eventually: where Kafka did not take the first event at once, what tried again still lets go of its own.
             await eventually(lambda: _has_clients(database, 2))
         await eventually(lambda: _has_clients(database, 1))
 

@@ -13,7 +13,7 @@ SOON_SECONDS = 5.0
 
 
 class Work:
-    """Counts its rounds, and returns or raises what it is told to."""
+    """Counts its rounds, and returns or raises what a test gives it."""
 
     def __init__(self, *results: float | Exception | None):
         self._results = list(results)

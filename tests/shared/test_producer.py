@@ -1,4 +1,4 @@
-"""Sending: each record's fate is told, and nothing waits for ever."""
+"""Sending: each record gets its outcome, and nothing waits for ever."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ async def test_a_record_that_is_too_large_stops_its_lane_and_no_other(
     assert {record.value for record in await read_records(backing.kafka_bootstrap, topic, count=2)} == {b"1", b"2"}
 
 
-async def test_an_unknown_topic_is_told_soon_and_the_producer_goes_on(
+async def test_an_unknown_topic_is_reported_soon_and_the_producer_goes_on(
     backing: BackingStack, topic: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await producer.send([Record(topic, b"a", b"1", [])]) == [None]

@@ -180,10 +180,10 @@ async def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_
                 worker.wait(10)
             (held,) = await harness.rows(
                 "SELECT (SELECT coalesce(sum(cardinality(event_ids)), 0) FROM flights)"
-                " + (SELECT count(*) FROM delivery_due WHERE lease_token IS NOT NULL) AS pairs"
+                " + (SELECT count(*) FROM delivery_due WHERE lease_token IS NOT NULL) AS leased"
             )
-            assert held.pairs > 0, round_number
-            in_flight += int(held.pairs)
+            assert held.leased > 0, round_number
+            in_flight += int(held.leased)
         async with harness.delivering(in_flight_max=512, endpoint_in_flight_max=256):
             await eventually(lambda: nothing_open(harness), seconds=40, what="everything has ended")
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from tests.harness.http_harness import BODY, OK, attempt, message, names, of_name, sending, target
+from tests.harness.http_harness import BODY, OK, attempt, message, names, of_name, open_sender, target
 from tests.harness.servers import Authority, read_request, reset_connection, saying, serving, speaking
 from tests.harness.waiting import eventually
 from webhooks.http_client.requests import DeliveryTarget
@@ -38,7 +38,7 @@ async def test_connections_are_kept_and_a_closed_one_is_replaced() -> None:
         # The third request is read, and its connection closed without a response.
         await reader.readuntil(b"\r\n\r\n")
 
-    async with speaking(close_after_two) as url, sending() as sender:
+    async with speaking(close_after_two) as url, open_sender() as sender:
         outcomes = [await sender.attempt(target(url), message()) for _ in range(3)]
 
     assert [outcome.cause for outcome in outcomes] == [None, None, None]
@@ -75,7 +75,7 @@ async def test_a_connection_is_kept_only_if_nothing_is_left_on_it(said: bytes, r
             writer.write(said)
             await writer.drain()
 
-    async with speaking(repeat) as url, sending() as sender:
+    async with speaking(repeat) as url, open_sender() as sender:
         outcomes = [await sender.attempt(target(url), message()) for _ in range(3)]
 
     assert {outcome.response_status for outcome in outcomes} <= {200, 204, 500}
@@ -96,7 +96,7 @@ async def test_a_repeated_response_and_a_different_one_are_both_read_as_they_are
             writer.write(said.pop(0))
             await writer.drain()
 
-    async with speaking(speak) as url, sending() as sender:
+    async with speaking(speak) as url, open_sender() as sender:
         outcomes = [await sender.attempt(target(url), message()) for _ in range(7)]
 
     assert [outcome.response_status for outcome in outcomes] == [200, 200, 410, 410, 200, 200, 200]
@@ -120,7 +120,7 @@ async def test_an_unsolicited_response_is_not_taken_for_the_next(monkeypatch: py
         await reader.read()
         dropped.set()
 
-    async with speaking(whisper) as url, sending() as sender:
+    async with speaking(whisper) as url, open_sender() as sender:
         first = await sender.attempt(target(url), message())
         answered.set()
         async with asyncio.timeout(SOON_SECONDS):
@@ -141,7 +141,7 @@ async def test_a_connection_is_not_kept_when_the_request_was_answered_before_it_
         await writer.drain()
         await asyncio.sleep(60)
 
-    async with speaking(hasty) as url, sending() as sender:
+    async with speaking(hasty) as url, open_sender() as sender:
         outcomes = [await sender.attempt(target(url), message(b"x" * 64 * 1024 * 1024)) for _ in range(2)]
 
     assert [outcome.response_status for outcome in outcomes] == [413, 413]
@@ -158,7 +158,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
         assert await reader.read() == b""
         ended.set()
 
-    async with speaking(answer) as url, sending() as sender:
+    async with speaking(answer) as url, open_sender() as sender:
         await sender.attempt(target(url), message())
         async with asyncio.timeout(SOON_SECONDS):
             await ended.wait()
@@ -181,7 +181,7 @@ async def test_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         finally:
             open_now -= 1
 
-    async with speaking(answer) as url, sending() as sender:
+    async with speaking(answer) as url, open_sender() as sender:
         outcomes = await asyncio.gather(*(sender.attempt(target(url), message()) for _ in range(5)))
 
         async def only_two() -> bool:
@@ -197,7 +197,7 @@ async def test_many_attempts_at_once_each_get_their_own_answer() -> None:
         await asyncio.sleep(0.001 * (hash(request.headers["webhook-id"]) % 7))
         return web.Response(text=request.headers["webhook-id"])
 
-    async with serving(echo) as url, sending(timeout_seconds=20) as sender:
+    async with serving(echo) as url, open_sender(timeout_seconds=20) as sender:
         one = target(url)
         sent = [message() for _ in range(500)]
         outcomes = []
@@ -227,7 +227,7 @@ async def test_an_idle_connection_is_used_only_while_its_name_has_its_address(mo
     async def look_up(host: str) -> Sequence[str]:
         return list(leads_to)
 
-    async with speaking(answer, host="0.0.0.0") as url, sending(look_up=look_up) as sender:
+    async with speaking(answer, host="0.0.0.0") as url, open_sender(look_up=look_up) as sender:
         one = target(url.replace("0.0.0.0", "receiver.example.com"))
         causes = [(await sender.attempt(one, message())).cause for _ in range(2)]
         assert connections == ["127.0.0.1"]
@@ -251,7 +251,7 @@ async def test_a_name_is_looked_up_again_before_it_is_needed(monkeypatch: pytest
         await asyncio.sleep(0 if asked == 1 else 0.3)
         return ["127.0.0.1"]
 
-    async with speaking(saying(OK)) as url, sending(look_up=look_up) as sender:
+    async with speaking(saying(OK)) as url, open_sender(look_up=look_up) as sender:
         one = target(of_name(url))
         await sender.attempt(one, message())
         await asyncio.sleep(0.15)
@@ -271,7 +271,7 @@ async def test_a_name_server_that_fails_is_not_asked_at_every_attempt(monkeypatc
         asked += 1
         raise OSError("SERVFAIL")
 
-    async with sending(look_up=fail) as sender:
+    async with open_sender(look_up=fail) as sender:
         one = target("http://receiver.example.com")
         causes = [(await sender.attempt(one, message())).cause for _ in range(5)]
 
@@ -326,7 +326,7 @@ async def test_a_receiver_with_a_certificate_of_a_trusted_authority_is_reached_b
 
     async with (
         serving(accept, tls=context) as url,
-        sending(ca_file=authority.file, look_up=names(["127.0.0.1"])) as sender,
+        open_sender(ca_file=authority.file, look_up=names(["127.0.0.1"])) as sender,
     ):
         outcomes = [
             await sender.attempt(target(of_name(url, host)), message()) for host in ("receiver.example.com",) * 3
@@ -399,7 +399,7 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> N
 
 
 async def test_an_outcome_comes_once_and_never_before_send_returns() -> None:
-    async with speaking(saying(OK)) as url, sending() as sender:
+    async with speaking(saying(OK)) as url, open_sender() as sender:
         outcomes: list[Outcome] = []
         all_told = asyncio.Event()
 
@@ -428,7 +428,7 @@ async def test_a_callback_that_raises_affects_no_other_attempt() -> None:
     def drop(_: Outcome) -> None:
         raise ZeroDivisionError
 
-    async with speaking(repeat) as url, sending() as sender:
+    async with speaking(repeat) as url, open_sender() as sender:
         sender.send(target(url), message(), drop)
         assert [(await sender.attempt(target(url), message())).cause for _ in range(2)] == [None, None]
 
@@ -446,7 +446,7 @@ async def test_closing_aborts_attempts_in_flight_without_an_outcome() -> None:
         await asyncio.sleep(60)
         return []
 
-    async with speaking(think) as url, sending(look_up=ponder) as sender:
+    async with speaking(think) as url, open_sender(look_up=ponder) as sender:
         outcomes: list[Outcome] = []
         sender.send(target(url), message(), outcomes.append)
         sender.send(target("http://slow.example.com"), message(), outcomes.append)
@@ -480,7 +480,7 @@ async def test_a_process_without_free_files_closes_idle_connections(monkeypatch:
                 raise OSError(24, "Too many open files")
             super().__init__(*arguments, **more)
 
-    async with speaking(repeat) as first, speaking(repeat) as second, sending() as sender:
+    async with speaking(repeat) as first, speaking(repeat) as second, open_sender() as sender:
         await sender.attempt(target(first), message())
         monkeypatch.setattr("webhooks.http_client.egress_guard.socket.socket", Scarce)
         outcome = await sender.attempt(target(second), message())

@@ -70,13 +70,13 @@ async def test_a_delivery_is_given_up_after_its_last_attempt(harness: DeliveryHa
 
 
 async def test_a_receiver_that_names_a_time_is_not_asked_before(harness: DeliveryHarness) -> None:
-    arrivals: list[float] = []
+    received_at: list[float] = []
 
     async def busy(_: web.Request) -> web.Response:
-        arrivals.append(time.monotonic())
-        if len(arrivals) == 1:
+        received_at.append(time.monotonic())
+        if len(received_at) == 1:
             return web.Response(status=429, headers={"Retry-After": "1"})
-        if len(arrivals) == 2:
+        if len(received_at) == 2:
             at = datetime.now(UTC) + timedelta(seconds=2)
             return web.Response(status=503, headers={"Retry-After": format_datetime(at, usegmt=True)})
         return web.Response()
@@ -86,8 +86,8 @@ async def test_a_receiver_that_names_a_time_is_not_asked_before(harness: Deliver
         await harness.finished(await harness.publish_job(dispatcher))
 
     # A date has no fractions of a second: two seconds may become a little more than one.
-    assert arrivals[1] - arrivals[0] >= 1.0
-    assert arrivals[2] - arrivals[1] >= 0.9
+    assert received_at[1] - received_at[0] >= 1.0
+    assert received_at[2] - received_at[1] >= 0.9
 
 
 async def test_a_receiver_that_is_gone_disables_its_endpoint(harness: DeliveryHarness, receiver: Receiver) -> None:

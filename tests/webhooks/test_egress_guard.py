@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.harness.http_harness import OK, attempt, message, names, of_name, sending, target
+from tests.harness.http_harness import OK, attempt, message, names, of_name, open_sender, target
 from tests.harness.servers import read_request, serving, speaking
 from webhooks.http_client import rules
 from webhooks.http_client.rules import parse_networks
@@ -330,7 +330,7 @@ async def test_an_idle_connection_is_not_used_after_its_name_gets_a_forbidden_ad
             await read_request(reader)
             writer.write(OK)
 
-    async with speaking(repeat) as url, sending(look_up=names(["127.0.0.1"], ["169.254.169.254"])) as sender:
+    async with speaking(repeat) as url, open_sender(look_up=names(["127.0.0.1"], ["169.254.169.254"])) as sender:
         first = await sender.attempt(target(of_name(url)), message())
         await asyncio.sleep(0.15)
         second = await sender.attempt(target(of_name(url)), message())
@@ -347,7 +347,7 @@ async def test_a_name_with_a_forbidden_address_is_dropped_by_the_early_look_up(m
             await read_request(reader)
             writer.write(OK)
 
-    async with speaking(repeat) as url, sending(look_up=names(["127.0.0.1"], ["10.0.0.1"])) as sender:
+    async with speaking(repeat) as url, open_sender(look_up=names(["127.0.0.1"], ["10.0.0.1"])) as sender:
         one = target(of_name(url))
         first = await sender.attempt(one, message())
         await asyncio.sleep(0.1)

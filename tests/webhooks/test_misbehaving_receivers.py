@@ -46,10 +46,10 @@ async def test_an_open_breaker_keeps_deliveries_and_their_attempts(
 
 
 async def test_a_breaker_probes_with_one_attempt(harness: DeliveryHarness, receiver: Receiver) -> None:
-    arrivals: list[float] = []
+    received_at: list[float] = []
 
     def refuse(_: Received) -> int:
-        arrivals.append(time.monotonic())
+        received_at.append(time.monotonic())
         return 500
 
     receiver.answer = refuse
@@ -61,7 +61,7 @@ async def test_a_breaker_probes_with_one_attempt(harness: DeliveryHarness, recei
         await receiver.wait_for(lambda: receiver.count >= 8)
 
     # Besides the first failure at most this many were in flight; each further attempt waited until the one before had failed.
-    probes = arrivals[3:]
+    probes = received_at[3:]
     assert all(later - earlier >= 0.2 for earlier, later in pairwise(probes))
 
 
@@ -79,11 +79,11 @@ async def test_an_open_breaker_affects_no_other_endpoint(harness: DeliveryHarnes
 
 
 async def test_a_rate_limit_is_kept(harness: DeliveryHarness, receiver: Receiver) -> None:
-    arrivals: list[float] = []
+    received_at: list[float] = []
 
     def accept(request: Received) -> int:
         if request.path == "/limited":
-            arrivals.append(time.monotonic())
+            received_at.append(time.monotonic())
         return 200
 
     receiver.answer = accept
@@ -101,15 +101,15 @@ async def test_a_rate_limit_is_kept(harness: DeliveryHarness, receiver: Receiver
     assert limited_meanwhile < 60
     assert limited_seconds > 2.7
     # In the second in which only the rate limited it.
-    assert min(later - earlier for earlier, later in zip(arrivals, arrivals[20:], strict=False)) < 1.5
+    assert min(later - earlier for earlier, later in zip(received_at, received_at[20:], strict=False)) < 1.5
 
 
 async def test_a_busy_receiver_gets_no_request_until_retry_after(harness: DeliveryHarness) -> None:
-    arrivals: list[float] = []
+    received_at: list[float] = []
 
     async def busy(_: web.Request) -> web.Response:
-        arrivals.append(time.monotonic())
-        if len(arrivals) == 1:
+        received_at.append(time.monotonic())
+        if len(received_at) == 1:
             return web.Response(status=503, headers={"Retry-After": "1"})
         return web.Response()
 
@@ -118,8 +118,8 @@ async def test_a_busy_receiver_gets_no_request_until_retry_after(harness: Delive
         await harness.publish(*(job_created(harness.tenant_id) for _ in range(5)), dispatcher=worker)
         await eventually(lambda: delivered(harness, 5), what="all are delivered")
 
-    assert len(arrivals) == 6
-    assert arrivals[1] - arrivals[0] >= 0.95
+    assert len(received_at) == 6
+    assert received_at[1] - received_at[0] >= 0.95
 
 
 async def test_an_endpoint_may_have_a_schedule_of_its_own(harness: DeliveryHarness, receiver: Receiver) -> None:

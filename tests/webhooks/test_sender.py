@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from tests.harness.http_harness import BODY, KEY, OK, TRACEPARENT, attempt, message, sending, target
+from tests.harness.http_harness import BODY, KEY, OK, TRACEPARENT, attempt, message, open_sender, target
 from tests.harness.servers import read_request, reset_connection, saying, serving, speaking
 from webhooks import signatures
 from webhooks.http_client.connection import HEAD_BYTES_MAX, HEADERS_MAX, RECEIVED_BYTES_MAX
@@ -62,7 +62,7 @@ async def test_two_keys_sign_while_a_secret_is_being_rotated_and_a_key_pair_besi
         received.append({name.lower(): value for name, value in request.headers.items()})
         return web.Response()
 
-    async with serving(accept) as url, sending() as sender:
+    async with serving(accept) as url, open_sender() as sender:
         rotating = DeliveryTarget(uuid4(), 1, url, (), (KEY, older), signing_key=signatures.signing_key(seed))
         await sender.attempt(rotating, message())
 
@@ -79,7 +79,7 @@ async def test_a_changed_endpoint_is_sent_to_as_it_is_now() -> None:
         paths.append(request.path)
         return web.Response()
 
-    async with serving(accept) as url, sending() as sender:
+    async with serving(accept) as url, open_sender() as sender:
         endpoint_id = uuid4()
         for version in (1, 2):
             await sender.attempt(DeliveryTarget(endpoint_id, version, f"{url}/v{version}", (), (KEY,)), message())
@@ -94,7 +94,7 @@ async def test_cookies_are_not_kept() -> None:
         cookies.append(request.headers.get("Cookie"))
         return web.Response(headers={"Set-Cookie": "session=1"})
 
-    async with serving(bake) as url, sending() as sender:
+    async with serving(bake) as url, open_sender() as sender:
         for _ in range(2):
             await sender.attempt(target(url), message())
 
@@ -116,7 +116,7 @@ async def test_a_target_without_its_key_is_not_sent_to() -> None:
         nonlocal connections
         connections += 1
 
-    async with speaking(count) as url, sending() as sender:
+    async with speaking(count) as url, open_sender() as sender:
         outcome = await sender.attempt(DeliveryTarget(uuid4(), 1, url, (), ()), message())
 
     assert (outcome.cause, connections) == ("secret_unreadable", 0)
@@ -547,7 +547,7 @@ async def test_a_name_server_that_does_not_answer_ends_with_its_deadline_and_is_
         await asyncio.sleep(60)
         return []
 
-    async with sending(look_up=ponder, dns_timeout_seconds=0.2) as sender:
+    async with open_sender(look_up=ponder, dns_timeout_seconds=0.2) as sender:
         outcomes = await asyncio.gather(
             *(sender.attempt(target("http://slow.example.com"), message()) for _ in range(20))
         )

@@ -60,8 +60,8 @@ class Writer:
             await session.execute(text("INSERT INTO words (word) VALUES (:word)"), {"word": word})
             tenant_id = new_id("ten")
             state = billing.SubscriptionState(tenant_id=tenant_id, status="trialing", plan=word)
-            fact = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state)
-            results.append(Written(Answer(word=word), (fact,)))
+            event = billing.TrialStarted(tenant_id=tenant_id, subject=tenant_id, sequence=1, data=state)
+            results.append(Written(Answer(word=word), (event,)))
         return results
 
 
@@ -209,7 +209,7 @@ async def test_a_refusal_under_a_key_is_kept(group: GroupCommit[str]) -> None:
     assert again.headers["idempotency-replayed"] == "true"
 
 
-async def test_each_fact_carries_the_trace_of_its_own_request(database: Database, group: GroupCommit[str]) -> None:
+async def test_each_event_carries_the_trace_of_its_own_request(database: Database, group: GroupCommit[str]) -> None:
     tag = secrets.token_hex(4)
     trace_ids = {f"{tag}-{number}": secrets.token_hex(16) for number in range(8)}
 
