@@ -17,7 +17,8 @@ def load_profile() -> None:
     """Have Hypothesis go as far."""
     # How long an example takes says how busy the machine is; each test has a bound of its own.
     options: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("waybill", max_examples=EXAMPLES * FACTOR, **options)
+    # Every run tries the same, so that what fails has something to do with the change; `make fuzz` tries something else each time.
+    settings.register_profile("waybill", max_examples=EXAMPLES * FACTOR, derandomize=FACTOR == 1, **options)
     settings.load_profile("waybill")
 
 

@@ -28,7 +28,7 @@ def _require_query_flag(value: object) -> object:
 Integer = Annotated[int, BeforeValidator(require_whole_number)]
 """A whole number: 1 or 1.0, never "1" or true. A field adds its limits."""
 OptionalInteger = Annotated[int | None, BeforeValidator(require_whole_number)]
-Number = Annotated[float, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A number: never text or true. A field adds its limits."""
 Flag = Annotated[bool, Field(strict=True)]
 """true or false: never "yes" or 1."""
