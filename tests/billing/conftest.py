@@ -12,15 +12,15 @@ from tests.harness.stack import BackingStack, migrated
 
 
 @pytest.fixture(scope="session")
-async def timers_url(backing: BackingStack) -> str:
+async def billing_url(backing: BackingStack) -> str:
     """The URL of a database of billing whose outbox nobody relays."""
     return await asyncio.to_thread(migrated, backing, "billing")
 
 
 @pytest.fixture
-async def database(timers_url: str) -> AsyncIterator[Database]:
+async def database(billing_url: str) -> AsyncIterator[Database]:
     """That database, with the connections of one replica."""
-    database = open_database(timers_url, pool_size=4)
+    database = open_database(billing_url, pool_size=4)
     yield database
     await database.close()
 

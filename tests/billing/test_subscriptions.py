@@ -263,8 +263,8 @@ async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
 
     exposition = (await billing.client.get("/metrics")).text
 
-    assert 'waybill_billing_timer_lateness_seconds_count{kind="trial_end"}' in exposition
-    assert "waybill_billing_timer_overdue_seconds" in exposition
+    assert 'waybill_task_lateness_seconds_count{kind="trial_end"}' in exposition
+    assert 'waybill_task_overdue_seconds{kind="trial_end"}' in exposition
 
 
 async def _caught_up(billing: Billing) -> None:

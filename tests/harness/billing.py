@@ -1,10 +1,5 @@
-"""Billing in the tests' own process, on a database of its own, with the events and callers of its tests.
+"""Billing in the tests' own process, on a database of its own, with the events and callers of its tests."""
 
-As a program (`python -m tests.harness.billing <database URL>`) this is a worker that takes what is due and never commits: kill it.
-"""
-
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,24 +7,20 @@ from typing import Any
 
 import httpx
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.app import create_app
 from billing.config import Settings
 from billing.subscriptions import operations
-from billing.subscriptions.worker import TimerWorker
 from shared.events import Event, Vocabulary, identity
 from shared.events import billing as events
-from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness.client import Api
 from tests.harness.people import Tenant, tenant_created
-from tests.harness.serving import Isolated, open_database, serve, settings_of
+from tests.harness.serving import Isolated, serve, settings_of
 from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 
 TRIAL_DAYS = 14
-TAKEN = "taken"
 
 _OUTBOX = text("SELECT headers, value FROM outbox WHERE key = :key ORDER BY id")
 
@@ -94,20 +85,3 @@ async def running(backing: BackingStack) -> AsyncIterator[Billing]:
     async with serve(Billing, create_app, settings) as service:
         await service.people.introduce()
         yield service
-
-
-async def _take_and_never_commit(url: str) -> None:
-    database = open_database(url)
-
-    async def say_and_wait(session: AsyncSession) -> None:
-        sys.stdout.write(f"{TAKEN}\n")
-        sys.stdout.flush()
-        await asyncio.Event().wait()
-
-    # The outbox rows are written by now: the last step before the COMMIT.
-    database.before_commit.append(say_and_wait)
-    await TimerWorker(database, Metrics("billing")).run()
-
-
-if __name__ == "__main__":
-    asyncio.run(_take_and_never_commit(sys.argv[1]))

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from shared.ids import to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
+from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, job_created
 from webhooks.replays import operations
@@ -187,10 +188,10 @@ async def test_a_replay_runs_by_the_clock_of_the_database(harness: DeliveryHarne
     wall.ahead = -timedelta(days=1)
 
     async def ended() -> bool:
-        await replays_worker.step(harness.database)
         async with harness.database.reading() as session:
             return (await operations.get(session, harness.caller, made.id)).status == "completed"
 
-    await eventually(ended, what="the replay has ended")
+    async with replicas(harness.database.url, replays_worker.task_kind()):
+        await eventually(ended, what="the replay has ended")
     assert {row.endpoint_id for row in await harness.queued()} == {to_uuid(endpoint_id)}
     assert len(await harness.queued()) == 5

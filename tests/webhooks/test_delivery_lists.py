@@ -13,6 +13,7 @@ from shared.ids import from_uuid, new_id, to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
 from tests.harness.stack import BackingStack
+from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, job_created
 from webhooks.deliveries import operations as deliveries_operations
@@ -62,12 +63,12 @@ async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Repla
         made = await replays_operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
 
     async def ended() -> Replay | None:
-        await replays_worker.step(harness.database)
         async with harness.database.reading() as session:
             found = await replays_operations.get(session, harness.caller, made.id)
         return found if found.status != "running" else None
 
-    return await eventually(ended, what="the replay has ended")
+    async with replicas(harness.database.url, replays_worker.task_kind()):
+        return await eventually(ended, what="the replay has ended")
 
 
 async def test_attempts_after_midnight_are_shown_with_those_of_before(backing: BackingStack) -> None:

@@ -13,6 +13,7 @@ from shared.api.cursors import Paging
 from shared.events import Event
 from shared.ids import from_uuid, new_id, to_uuid
 from shared.postgres.migrations import migrate
+from shared.tasks import store
 from tests.harness.bodies import secret_32
 from tests.harness.receiver import Receiver
 from tests.harness.schema_drift import drift
@@ -23,8 +24,10 @@ from webhooks import signatures
 from webhooks.deliveries import queries
 from webhooks.deliveries.schemas import DeliveryDetail
 from webhooks.metadata import Base
+from webhooks.replays.operations import REPLAY_STEP
 
 BEFORE_PARTITIONS = "0002"
+BEFORE_TASKS = "0006"
 NOW = datetime.now(UTC)
 
 
@@ -216,3 +219,45 @@ async def test_rows_from_before_partitions_are_kept(earlier: DeliveryHarness, re
     assert [(one.subject, one.body) for one in positions if from_uuid("evt", one.id) == unwanted.id] == [
         (unwanted.subject, incoming_event(unwanted).event.message.body)
     ]
+
+
+async def test_replays_of_before_that_go_on_get_a_task(backing: BackingStack) -> None:
+    url = await asyncio.to_thread(backing.create_database, "webhooks")
+    await asyncio.to_thread(migrate, "webhooks", url, BEFORE_TASKS)
+    database = open_database(url)
+    ids = {status: new_id("rpl") for status in ("running", "completed")}
+    async with database.transaction() as session:
+        for status, replay_id in ids.items():
+            await execute(
+                session,
+                "replays",
+                id=to_uuid(replay_id),
+                tenant_id=to_uuid(new_id("ten")),
+                livemode=True,
+                endpoint_id=to_uuid(new_id("ep")),
+                kind="missing",
+                since=NOW - timedelta(hours=1),
+                until=NOW,
+                dry_run=True,
+                rate_per_second=1.0,
+                status=status,
+                after_position=0,
+                after_event_id=to_uuid(new_id("evt")),
+                next_step_at=NOW,
+                examined=0,
+                matched=0,
+                queued=0,
+                progress=0.0,
+                created_by="usr",
+                version=1,
+                created_at=NOW,
+                updated_at=NOW,
+                finished_at=None if status == "running" else NOW,
+            )
+
+    await asyncio.to_thread(migrate, "webhooks", url)
+
+    async with database.reading() as session:
+        found = await store.list_tasks(session, kind=REPLAY_STEP, only_set_aside=False, rows_max=10)
+    await database.close()
+    assert [(row["key"], row["due_at"]) for row in found] == [(ids["running"], NOW)]

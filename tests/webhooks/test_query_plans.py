@@ -59,10 +59,10 @@ _WAITING = """
 _REPLAYS = """
     INSERT INTO replays (
         id, tenant_id, livemode, endpoint_id, kind, since, until, dry_run, rate_per_second, status, after_position, after_event_id,
-        next_step_at, examined, matched, queued, progress, created_by, version, created_at, updated_at, finished_at
+        examined, matched, queued, progress, created_by, version, created_at, updated_at, finished_at
     )
     SELECT gen_random_uuid(), :tenant, true, CASE WHEN n = 9 THEN CAST(:endpoint AS uuid) ELSE :other END, 'filter',
-        now() - interval '1 day', now(), true, 1, CASE WHEN n = 9 THEN 'cancelled' ELSE 'completed' END, 0, :tenant, now(),
+        now() - interval '1 day', now(), true, 1, CASE WHEN n = 9 THEN 'cancelled' ELSE 'completed' END, 0, :tenant,
         0, 0, 0, 1, '', 1, now(), now(), now()
     FROM generate_series(1, 20000) AS n
 """

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.ids import new_id, to_uuid
-from shared.postgres.database import Database
+from shared.tasks import Attempted
 from tests.harness.receiver import Receiver
+from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, Webhooks, job_created
 from webhooks.replays import operations, worker
+from webhooks.replays.operations import REPLAY_STEP
 from webhooks.replays.schemas import Replay, ReplayIn
 
 PATH = "/v1/webhook-endpoints"
@@ -349,20 +354,18 @@ async def seen(harness: DeliveryHarness, replay: Replay) -> Replay:
         return await operations.get(session, harness.caller, replay.id)
 
 
-async def stepped(harness: DeliveryHarness, replay: Replay) -> Replay:
+async def completed(harness: DeliveryHarness, replay: Replay) -> Replay:
     """The replay once it has ended. It waits while any transaction is open in any database of this server."""
 
     async def ended() -> Replay | None:
-        await worker.step(harness.database)
         found = await seen(harness, replay)
         return found if found.status != "running" else None
 
-    return await eventually(ended, what="the replay has ended")
+    async with replicas(harness.database.url, worker.task_kind()):
+        return await eventually(ended, what="the replay has ended")
 
 
-async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(
-    harness: DeliveryHarness, database_url: str
-) -> None:
+async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(harness: DeliveryHarness) -> None:
     await harness.rows("DELETE FROM replays RETURNING 1")
     events = [job_created(harness.tenant_id) for _ in range(3)]
     await harness.publish(*events)
@@ -372,18 +375,16 @@ async def test_a_step_that_dies_is_taken_again_and_queues_nothing_twice(
     class Dies(Exception):
         pass
 
-    async def die(_: Any) -> None:
-        dying.before_commit.clear()
+    async def die(session: AsyncSession, attempted: Sequence[Attempted]) -> None:
+        await worker.task_kind().record(session, attempted)
         raise Dies
 
-    dying = Database(database_url, application_name="webhooks-test")
-    dying.before_commit.append(die)
-    assert await worker.step(dying)
+    async with replicas(harness.database.url, replace(worker.task_kind(), record=die)) as (dying,):
+        await dying.until("waybill_task_attempts_total", 1, kind=REPLAY_STEP, result="failed")
     between, queued = await seen(harness, replay), await harness.queued()
-    await dying.close()
-    await harness.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
+    await harness.rows("UPDATE tasks SET next_at = now() RETURNING 1")
 
-    after = await stepped(harness, replay)
+    after = await completed(harness, replay)
     assert (between.examined, queued) == (0, [])
     assert (after.status, after.queued) == ("completed", 3)
     assert {row.event_id for row in await harness.queued()} == {to_uuid(event.id) for event in events}
@@ -395,12 +396,11 @@ async def test_two_workers_never_take_one_step_twice(harness: DeliveryHarness) -
     endpoint_id = await harness.endpoint("http://127.0.0.1:9999/never")
     replay = await ordered(harness, endpoint_id, rate_per_second=100)
 
-    async def work() -> None:
-        while (await seen(harness, replay)).status == "running":
-            await worker.step(harness.database)
+    async def ended() -> bool:
+        return (await seen(harness, replay)).status != "running"
 
-    async with asyncio.timeout(60):
-        await asyncio.gather(work(), work(), work())
+    async with replicas(harness.database.url, worker.task_kind(), count=3):
+        await eventually(ended, what="the replay has ended")
 
     after = await seen(harness, replay)
     assert (after.status, after.examined, after.matched, after.queued) == ("completed", 60, 60, 60)
@@ -418,7 +418,7 @@ async def test_what_is_in_flight_is_not_missing(harness: DeliveryHarness, receiv
     assert len(await harness.batch_leases()) == 1
     replay = await ordered(harness, endpoint_id)
 
-    after = await stepped(harness, replay)
+    after = await completed(harness, replay)
     assert (after.status, after.examined, after.matched) == ("completed", 1, 0)
     assert await harness.delivery(event_id) is None
 
@@ -433,10 +433,9 @@ async def test_a_replay_waits_while_the_queue_is_long(harness: DeliveryHarness) 
     )
     replay = await ordered(harness, endpoint_id)
 
-    assert await worker.step(harness.database)
-
+    async with replicas(harness.database.url, worker.task_kind()) as (waiting,):
+        await waiting.until("waybill_task_attempts_total", 1, kind=REPLAY_STEP, result="recorded")
     between = await seen(harness, replay)
     assert (between.status, between.examined) == ("running", 0)
     await harness.rows("DELETE FROM delivery_due RETURNING 1")
-    await harness.rows("UPDATE replays SET next_step_at = now() RETURNING 1")
-    assert (await stepped(harness, replay)).status == "completed"
+    assert (await completed(harness, replay)).status == "completed"

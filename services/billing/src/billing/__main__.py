@@ -1,4 +1,4 @@
-"""`python -m billing serve | migrate | openapi | asyncapi`."""
+"""`python -m billing serve | migrate | tasks | openapi | asyncapi`."""
 
 from billing.app import create_app
 from billing.config import Settings

@@ -5,8 +5,7 @@ from fastapi import FastAPI
 from billing.config import Settings
 from billing.subscriptions import routes as subscriptions_routes
 from billing.subscriptions.consumer import IDENTITY_EVENTS, on_identity_events
-from billing.subscriptions.worker import TimerWorker
-from shared.chassis.parts import Part
+from billing.subscriptions.worker import task_kinds
 from shared.events import identity
 from shared.service.composition import Service
 
@@ -22,5 +21,4 @@ def create_app(settings: Settings) -> FastAPI:
         read=IDENTITY_EVENTS.read,
         handle=on_identity_events(trial_days=settings.trial_days),
     )
-    worker = TimerWorker(service.database, service.metrics)
-    return service.app(routers=[subscriptions_routes.router()], parts=[Part("timers", worker.run, role="worker")])
+    return service.app(routers=[subscriptions_routes.router()], parts=[service.tasks(task_kinds())])

@@ -2,9 +2,9 @@
 
 from billing.audit import AuditRow
 from billing.registry import Base
-from billing.subscriptions import SubscriptionRow, TimerRow
+from billing.subscriptions import SubscriptionRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)
 
-__all__ = ["AuditRow", "Base", "SubscriptionRow", "TimerRow"]
+__all__ = ["AuditRow", "Base", "SubscriptionRow"]

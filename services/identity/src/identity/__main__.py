@@ -1,4 +1,4 @@
-"""`python -m identity serve | migrate | openapi | asyncapi | platform-key | rotate-signing-key`."""
+"""`python -m identity serve | migrate | tasks | openapi | asyncapi | platform-key | rotate-signing-key`."""
 
 import argparse
 import asyncio

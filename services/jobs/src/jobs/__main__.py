@@ -1,4 +1,4 @@
-"""`python -m jobs serve | migrate | openapi | asyncapi`."""
+"""`python -m jobs serve | migrate | tasks | openapi | asyncapi`."""
 
 from jobs.app import create_app
 from jobs.config import Settings

@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
             reports_routes.router(),
         ],
         parts=[
-            Part("imports", importing.run, role="worker"),
+            service.tasks([importing.task_kind()]),
             Part("import sweep", periodically(importing.sweep, SWEEP_SECONDS), role="worker"),
             Part("retention", keep, role="worker"),
             Part("reindexing", search_worker.reindexing(service.database), role="worker"),

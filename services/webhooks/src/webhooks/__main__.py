@@ -1,4 +1,4 @@
-"""`python -m webhooks serve | migrate | openapi | asyncapi`."""
+"""`python -m webhooks serve | migrate | tasks | openapi | asyncapi`."""
 
 from shared.events import billing, identity, jobs, webhooks
 from shared.service.command_line import main

@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
                 events_worker.maintaining_partitions(service.database, retention_days=settings.retention_days),
                 role="worker",
             ),
-            Part("replays", replays_worker.replaying(service.database), role="worker"),
+            service.tasks([replays_worker.task_kind()]),
             Part("replay purge", replays_worker.purging(service.database), role="worker"),
             Part("deliveries", dispatcher.run, role="worker"),
         ],

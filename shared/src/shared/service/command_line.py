@@ -1,5 +1,6 @@
-"""The command line of a service: `python -m <service> serve | migrate | openapi | asyncapi`, and its own commands."""
+"""The command line of a service: `python -m <service> serve | migrate | tasks | openapi | asyncapi`, and its own commands."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,11 @@ def main(
 
         migrate(package, settings.database_url)
 
+    def tasks_command(settings: SettingsT, arguments: Sequence[str]) -> None:
+        from shared.tasks import commands
+
+        sys.exit(commands.run(package, settings.database_url, arguments))
+
     def asyncapi_document() -> Mapping[str, Any]:
         from shared.messaging import asyncapi
 
@@ -40,6 +46,6 @@ def main(
         package,
         settings_type,
         create_app,
-        commands={"migrate": migrate_database, **(commands or {})},
+        commands={"migrate": migrate_database, "tasks": tasks_command, **(commands or {})},
         documents={"asyncapi": asyncapi_document},
     )

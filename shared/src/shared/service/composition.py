@@ -28,6 +28,7 @@ from shared.messaging.lag import LagMonitor
 from shared.observability import metrics
 from shared.postgres.database import Database
 from shared.service.settings import ServiceSettings
+from shared.tasks import TaskKind, TaskWorker
 
 RecordT = TypeVar("RecordT")
 
@@ -95,6 +96,10 @@ class Service:
             prefix=self.settings.kafka_prefix,
         )
         self._subscriptions.append(subscription)
+
+    def tasks(self, kinds: Sequence[TaskKind]) -> Part:
+        """The part that works on the service's tasks of these kinds."""
+        return Part("tasks", TaskWorker(self.database, kinds, self.metrics).run, role="worker")
 
     def app(
         self,

@@ -1,18 +1,8 @@
-"""Subscriptions and their trials: one subscription per tenant, with a timer for the end of its trial."""
+"""Subscriptions and their trials: one subscription per tenant, with a task for the end of its trial."""
 
-from billing.subscriptions.operations import earliest_scheduled_timer, extend_trial, run_due_timers, start_trials
-from billing.subscriptions.queries import get, next_timer_due_at
+from billing.subscriptions.operations import TRIAL_END, end_trials, extend_trial, start_trials
+from billing.subscriptions.queries import get
 from billing.subscriptions.rules import TRIAL_DAYS_MAX
-from billing.subscriptions.tables import SubscriptionRow, TimerRow
+from billing.subscriptions.tables import SubscriptionRow
 
-__all__ = [
-    "TRIAL_DAYS_MAX",
-    "SubscriptionRow",
-    "TimerRow",
-    "earliest_scheduled_timer",
-    "extend_trial",
-    "get",
-    "next_timer_due_at",
-    "run_due_timers",
-    "start_trials",
-]
+__all__ = ["TRIAL_DAYS_MAX", "TRIAL_END", "SubscriptionRow", "end_trials", "extend_trial", "get", "start_trials"]

@@ -1,16 +1,17 @@
-"""Reads subscriptions, locks them, and finds when the next timer is due."""
+"""Reads subscriptions, and locks them."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing.subscriptions import rules
-from billing.subscriptions.rules import TIMER_KINDS, SubscriptionNotFound, Terms
+from billing.subscriptions.rules import SubscriptionNotFound, Terms
 from billing.subscriptions.schemas import Subscription
-from billing.subscriptions.tables import SubscriptionRow, TimerRow
+from billing.subscriptions.tables import SubscriptionRow
 from shared.api import ANY_VERSION, IfMatch
 from shared.errors import Unavailable
 
@@ -32,11 +33,11 @@ async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMat
     return row
 
 
-async def next_timer_due_at(session: AsyncSession) -> datetime | None:
-    """When the earliest timer is due, perhaps in the past; None while there is none."""
-    statement = select(func.min(col(TimerRow.due_at))).where(col(TimerRow.kind).in_(TIMER_KINDS))
-    due_at: datetime | None = (await session.execute(statement)).scalar_one()
-    return due_at
+async def lock_all_for_update(session: AsyncSession, tenant_ids: Collection[str]) -> Sequence[SubscriptionRow]:
+    """The rows of these tenants' subscriptions, locked in the order in which every transaction locks several."""
+    wanted = select(SubscriptionRow).where(col(SubscriptionRow.tenant_id).in_(tenant_ids))
+    statement = wanted.order_by(col(SubscriptionRow.tenant_id)).with_for_update()
+    return (await session.execute(statement)).scalars().all()
 
 
 def terms_of(row: SubscriptionRow) -> Terms:

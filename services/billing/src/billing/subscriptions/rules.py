@@ -15,10 +15,6 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 ENTITLING_STATUSES: frozenset[Status] = frozenset({"trialing", "active", "past_due"})
 """Statuses in which a tenant may use the API until `access_until`; the other statuses never entitle."""
 
-TimerKind = Literal["trial_end"]
-TIMER_KINDS: tuple[TimerKind, ...] = get_args(TimerKind)
-"""Kinds of timers that this release runs. Kinds of a newer release that runs beside it are left to that one."""
-
 TRIAL_DAYS_MAX = 3650
 TRIAL_ENDS_AT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
 """Latest end of a trial, exclusive: within the range of instants of Python and PostgreSQL in every time zone."""
@@ -35,15 +31,6 @@ class Terms:
     """First instant without access; None: access has no end."""
     current_period_end: datetime | None = None
     cancel_at_period_end: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """Something to do with a tenant's subscription at an instant, or as soon as possible after it; `kind` says what."""
-
-    kind: TimerKind
-    tenant_id: str
-    due_at: datetime
 
 
 class SubscriptionNotFound(NotFound):

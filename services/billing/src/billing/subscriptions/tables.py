@@ -1,10 +1,10 @@
-"""The tables of subscriptions and their timers."""
+"""The table of subscriptions."""
 
-from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint
+from sqlalchemy import CheckConstraint
 from sqlmodel import Field
 
 from billing.registry import Base
-from billing.subscriptions.rules import STATUSES, Status, TimerKind
+from billing.subscriptions.rules import STATUSES, Status
 from shared.id_columns import SubscriptionId, TenantId
 from shared.postgres.column_types import BigInt, Choice, Instant, Text
 
@@ -36,14 +36,3 @@ class SubscriptionRow(Base, table=True):
     version: BigInt
     created_at: Instant
     updated_at: Instant
-
-
-class TimerRow(Base, table=True):
-    """A timer of a subscription: at most one of each kind, deleted when it has run."""
-
-    __tablename__ = "timers"
-    __table_args__ = (PrimaryKeyConstraint("tenant_id", "kind"), Index(None, "due_at"))
-
-    tenant_id: TenantId = Field(foreign_key="subscriptions.tenant_id")
-    kind: Choice[TimerKind]
-    due_at: Instant

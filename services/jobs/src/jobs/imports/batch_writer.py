@@ -68,8 +68,8 @@ def parse_row(lease: Lease, record: Record) -> FileRow:
     return FileRow(record, requested, requested.reference_id)
 
 
-async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]) -> None:
-    """Create the jobs of these rows for the caller that requested the import. The import fails if that caller has lost access.
+async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows: Sequence[FileRow]) -> bool:
+    """Create the jobs of these rows for the caller that requested the import. False: that caller has lost access, and the import failed.
 
     Raises `LeaseLost`, or `Unavailable` if the rows must be retried later.
     """
@@ -78,7 +78,7 @@ async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows:
         caller = await access.recheck(session, lease.caller())
     except (Unauthenticated, Forbidden, PaymentRequired) as refusal:
         await operations.end_import(session, row, "failed", refusal)
-        return
+        return False
     results = await _create(session, caller, lease, rows)
     errors = [(one, result) for one, result in zip(rows, results, strict=True) if isinstance(result, WaybillError)]
     await _keep_errors(session, row, errors)
@@ -86,8 +86,8 @@ async def write_batch(session: AsyncSession, access: Access, lease: Lease, rows:
         row.jobs_created += len(rows) - len(errors)
     row.rows_failed += len(errors)
     row.rows_done += len(rows)
-    row.failures = 0
     await _advance(session, row, rows[-1].record)
+    return True
 
 
 async def finish_import(session: AsyncSession, lease: Lease) -> None:
@@ -137,7 +137,7 @@ async def _create(
         # Of a dry run only the references of its rows are stored, to refuse later rows that repeat them.
         results = await _refuse_repeated_references(session, lease, results)
     for result in results:
-        if isinstance(result, Unavailable) and lease.row.failures < UNAVAILABLE_TURNS_MAX:
+        if isinstance(result, Unavailable) and lease.task.attempt <= UNAVAILABLE_TURNS_MAX:
             raise result
         if isinstance(result, Written) and not lease.row.dry_run:
             for event in result.events:

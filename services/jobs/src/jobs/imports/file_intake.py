@@ -103,8 +103,6 @@ async def _create_import(
             rows_failed=0,
             created_at=now,
             touched_at=now,
-            turn_at=now,
-            failures=0,
         )
         session.add(row)
     return row
@@ -159,14 +157,10 @@ async def _enqueue(session: AsyncSession, *, import_id: str, first_row: _FirstRo
     uploading = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
     row = (await session.execute(uploading)).scalar_one()
     await _require_quota(session, row.tenant_id, WAITING_MAX, "queued", "running")
-    row.status = "queued"
     row.columns = list(first_row.columns)
     row.bytes_done, row.next_line = first_row.position, first_row.line
     row.bytes_total = bytes_total
-    await session.flush()
-    # Turns are compared by the clock of the database.
-    await session.execute(update(ImportRow).where(col(ImportRow.id) == import_id).values(turn_at=func.now()))
-    operations.announce_work(session)
+    await operations.queue(session, row)
     return queries.view(row)
 
 

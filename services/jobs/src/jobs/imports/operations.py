@@ -1,15 +1,14 @@
-"""Imports and their leases: which worker handles an import, and until when.
+"""Imports and their turns: a worker handles an import for a short turn, so that a small import does not wait for a large one.
 
-A worker holds the lease of an import for a short turn, so that a small import does not wait for a large one. Each transaction writes
-results together with the position reached, and only while the lease is held: a worker that dies or is slow neither loses nor repeats a row.
+Each transaction writes results together with the position reached, and only while the worker holds the lease of the import's task: a
+worker that dies or is slow neither loses nor repeats a row.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,13 +16,15 @@ from jobs.file_formats import Format
 from jobs.imports.queries import get_row, view, visible_to
 from jobs.imports.schemas import Import
 from jobs.imports.tables import ImportReferenceRow, ImportRow, PieceRow
+from shared import tasks
 from shared.access import authorization
 from shared.access.principals import ADMINISTRATION, Caller, Principal, RouteAccess
 from shared.errors import Conflict, WaybillError
+from shared.tasks import LeaseLost, NewTask, Task
 
 PERMISSION = "orders.jobs.write"
-LEASE_SECONDS = 10
-"""Seconds after which another worker can claim the import, unless the lease is renewed."""
+IMPORT = "import"
+"""The kind of the task of an import; its key is the import's id."""
 ABANDONED_HOURS = 1
 """Hours without a new piece after which a file is deleted."""
 KEPT_DAYS = 90
@@ -32,7 +33,6 @@ STALE_DELETED_MAX = 10
 """Imports deleted by one statement."""
 _ROUTE = RouteAccess("requires", PERMISSION, ADMINISTRATION | {"pair"})
 _UNFINISHED = ("queued", "running")
-_WORK_ANNOUNCED = "imports_announced"
 
 _DELETE_STALE = (
     text(
@@ -54,16 +54,12 @@ _DELETE_STALE = (
 )
 
 
-class LeaseLost(Exception):
-    """This worker no longer holds the lease: the import was cancelled, or another worker has claimed it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An import that a worker holds, as it was when the turn began."""
+    """An import whose task a worker holds, as it was when the turn began."""
 
     row: ImportRow
-    token: UUID
+    task: Task
 
     @property
     def id(self) -> str:
@@ -91,74 +87,53 @@ async def cancel(session: AsyncSession, caller: Caller, import_id: str) -> Impor
     row = await get_row(session, visible_to(caller).with_for_update(), import_id)
     if row.status in _UNFINISHED:
         await end_import(session, row, "cancelled")
+        await tasks.cancel(session, IMPORT, [row.id])
     elif row.status != "cancelled":
         raise Conflict(f"this import has {row.status}", code="import_ended", current_status=row.status)
     return view(row)
 
 
-def announce_work(session: AsyncSession) -> None:
-    """Mark this transaction as one that queued an import, so that the worker of this process starts after the commit."""
-    session.info[_WORK_ANNOUNCED] = True
+async def queue(session: AsyncSession, row: ImportRow) -> None:
+    """Leave an import whose file is complete to the workers."""
+    row.status = "queued"
+    await tasks.schedule(session, [NewTask(IMPORT, row.id)])
 
 
-def take_announcement(session: AsyncSession) -> bool:
-    """True if the transaction was marked by `announce_work`. Removes the mark."""
-    return bool(session.info.pop(_WORK_ANNOUNCED, False))
-
-
-async def claim(session: AsyncSession) -> Lease | None:
-    """Take the lease of the import that has waited longest for a turn; None if no import waits."""
-    free = or_(col(ImportRow.leased_until).is_(None), col(ImportRow.leased_until) < func.now())
-    due = (
-        select(ImportRow)
-        .where(col(ImportRow.status).in_(_UNFINISHED), col(ImportRow.turn_at) <= func.now(), free)
-        .order_by(col(ImportRow.turn_at), col(ImportRow.id))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    row = (await session.execute(due)).scalar_one_or_none()
-    if row is None:
+async def begin_turn(session: AsyncSession, task: Task) -> Lease | None:
+    """The import of a task, for one turn; None if it has ended. Raises `LeaseLost`."""
+    wanted = select(ImportRow).where(col(ImportRow.id) == task.key).with_for_update()
+    row = (await session.execute(wanted)).scalar_one_or_none()
+    if row is None or row.status not in _UNFINISHED:
         return None
-    token = uuid4()
+    await tasks.require_lease(session, task)
     row.status = "running"
     row.started_at = row.started_at or datetime.now(UTC)
-    row.lease_token = token
-    await _renew(session, row)
-    return Lease(row, token)
+    return Lease(row, task)
 
 
 async def lock_for_update(session: AsyncSession, lease: Lease) -> ImportRow:
-    """Lock the import of a lease for a change, and renew the lease. Raises `LeaseLost`."""
+    """Lock the import of a lease for a change. Raises `LeaseLost`."""
     wanted = select(ImportRow).where(col(ImportRow.id) == lease.id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
-    if row is None or row.lease_token != lease.token or row.status != "running":
+    if row is None or row.status != "running":
         raise LeaseLost
-    await _renew(session, row)
+    await tasks.require_lease(session, lease.task)
     return row
 
 
-async def release(session: AsyncSession, lease: Lease, *, delay_seconds: float, failed: bool) -> None:
-    """Release the lease. The next turn comes after at least `delay_seconds`. Does nothing if the lease is no longer held."""
-    leased = update(ImportRow).where(
-        col(ImportRow.id) == lease.id, col(ImportRow.lease_token) == lease.token, col(ImportRow.status) == "running"
-    )
-    turn_at = func.now() + timedelta(seconds=delay_seconds)
-    failures = col(ImportRow.failures) + int(failed)
-    await session.execute(leased.values(lease_token=None, leased_until=None, turn_at=turn_at, failures=failures))
-
-
-async def _renew(session: AsyncSession, row: ImportRow) -> None:
-    # The clock of the database, since clocks of workers can differ.
-    renewed = update(ImportRow).where(col(ImportRow.id) == row.id)
-    await session.flush()
-    await session.execute(renewed.values(leased_until=func.now() + timedelta(seconds=LEASE_SECONDS)))
+async def give_up(session: AsyncSession, import_id: str) -> None:
+    """Fail an import whose turns have failed too many times in a row."""
+    wanted = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
+    row = (await session.execute(wanted)).scalar_one_or_none()
+    if row is not None and row.status in _UNFINISHED:
+        reason = WaybillError("the import failed too many times in a row", code="gave_up")
+        await end_import(session, row, "failed", reason)
 
 
 async def end_import(session: AsyncSession, row: ImportRow, status: str, reason: WaybillError | None = None) -> None:
     """Set the final status of an import and delete its file. Its errors stay."""
     row.status = status
     row.finished_at = datetime.now(UTC)
-    row.lease_token = row.leased_until = None
     if reason is not None:
         row.reason, row.reason_code = reason.detail, reason.problem_code
     await session.flush()

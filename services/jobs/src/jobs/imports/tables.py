@@ -1,7 +1,6 @@
 """Tables of imports: the import, the pieces of its file, its errors, and the references that a dry run has read."""
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -16,7 +15,7 @@ PIECE_BYTES = 1024 * 1024
 
 
 class ImportRow(Base, table=True):
-    """A file of jobs, its actor, and the progress of the import. The worker that handles it holds its lease."""
+    """A file of jobs, its actor, and the progress of the import. A task has a worker handle it."""
 
     __tablename__ = "imports"
     __table_args__ = (
@@ -25,7 +24,6 @@ class ImportRow(Base, table=True):
         ),
         CheckConstraint("format IN ('csv', 'ndjson')", name="format"),
         Index("ix_imports_of_tenant", "tenant_id", "livemode", "created_at", "id"),
-        Index("ix_imports_due", "turn_at", "id", postgresql_where=text("status IN ('queued', 'running')")),
         Index("ix_imports_uploading", "touched_at", postgresql_where=text("status = 'uploading'")),
         Index("ix_imports_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
@@ -62,12 +60,6 @@ class ImportRow(Base, table=True):
     touched_at: Instant
     started_at: Instant | None = None
     finished_at: Instant | None = None
-    turn_at: Instant
-    """Since when it waits for a worker: the one that waits longest is next."""
-    lease_token: UUID | None = None
-    leased_until: Instant | None = None
-    failures: SmallInt
-    """Failed turns in a row."""
 
 
 class PieceRow(Base, table=True):

@@ -1,13 +1,13 @@
-"""The worker of imports: claims one import after the other, each for a short turn, and creates its jobs batch by batch.
+"""The worker of imports: handles one import after the other, each for a short turn, and creates its jobs batch by batch.
 
-Any number of workers share the imports of a database. A worker keeps no state between turns: each turn reads the file from the position
-after the last batch that was written.
+The task of an import is attempted turn by turn. A worker keeps no state between turns: each turn reads the file from the position after
+the last batch that was written.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
@@ -18,16 +18,15 @@ from jobs import imports
 from jobs.file_formats import CsvReader, LineReader, Record, RecordReader
 from jobs.imports import batch_writer
 from jobs.imports.batch_writer import FileRow
-from jobs.imports.operations import Lease, LeaseLost
+from jobs.imports.operations import Lease
 from jobs.imports.schemas import ROWS_MAX
 from jobs.imports.tables import PIECE_BYTES, PieceRow
 from shared.access.authentication import Access
-from shared.chassis.parts import Wakeup, periodically
-from shared.chassis.retry_delay import retry_delay_seconds
-from shared.errors import Invalid, Unavailable, WaybillError
+from shared.errors import Invalid, WaybillError
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.postgres.transient_errors import is_transient
+from shared.tasks import LeaseLost, Task, TaskKind
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +38,13 @@ BATCH_BYTES = 1024 * 1024
 YIELD_ROWS = 20
 YIELD_BYTES = 64 * 1024
 """Rows and bytes that are read before other tasks of this process run."""
-RENEW_SECONDS = 5.0
-"""Interval at which the lease is renewed while rows are counted."""
+TURN_SECONDS_MAX = 600.0
+"""Bound of a turn, which reads a file whole when it counts its rows."""
 FAILURES_MAX = 500
 """Failed turns in a row after which an import fails: with the delays between turns, some hours in which the cause can be repaired."""
-POLL_SECONDS = 0.5
 SWEEP_SECONDS = 60.0
 DELAY_SECONDS_MIN = 0.5
 DELAY_SECONDS_MAX = 30.0
-STOP_SECONDS = 3.0
 
 
 class ImportWorker:
@@ -56,73 +53,65 @@ class ImportWorker:
     def __init__(self, database: Database, access: Access, metrics: Metrics):
         self._database = database
         self._access = access
-        self._arrived = Wakeup()
         self._rows = metrics.counter("waybill_jobs_import_rows_total", "Rows of imports that were handled.")
-        database.after_commit.append(self._notice)
 
-    async def run(self) -> None:
-        """Work until cancelled. The batch in progress is then rolled back, and the lease is released."""
-        await periodically(self._next_turn, POLL_SECONDS, wakeup=self._arrived)()
+    def task_kind(self) -> TaskKind:
+        """How the tasks of imports are worked on: one at a time in each process."""
+        return TaskKind(
+            imports.IMPORT,
+            attempt=self._turn,
+            give_up=_give_up,
+            at_once=1,
+            attempt_seconds=TURN_SECONDS_MAX,
+            attempts_max=FAILURES_MAX,
+            delay_seconds_min=DELAY_SECONDS_MIN,
+            delay_seconds_max=DELAY_SECONDS_MAX,
+        )
 
     async def sweep(self) -> None:
         """Delete abandoned files and old imports."""
         async with self._database.transaction() as session:
             await imports.delete_stale(session)
 
-    async def _next_turn(self) -> float | None:
+    async def _turn(self, task: Task) -> timedelta | None:
+        """Handle the import of a task for a while; returns when its next turn is due, None after the last."""
         async with self._database.transaction() as session:
-            lease = await imports.claim(session)
+            lease = await imports.begin_turn(session, task)
         if lease is None:
             return None
-        await self._turn(lease)
-        return 0.0
-
-    async def _turn(self, lease: Lease) -> None:
-        delay_seconds, failed = 0.0, False
+        until, written = time.monotonic() + TURN_SECONDS, 0
         try:
-            await self._work(lease, time.monotonic() + TURN_SECONDS)
+            if lease.row.rows_total is None and not await self._count(lease):
+                return None
+            async for batch in self._batches(lease):
+                if not await self._write(lease, batch):
+                    return None
+                written += len(batch)
+                self._rows.inc(len(batch))
+                if time.monotonic() > until:
+                    return timedelta()
         except LeaseLost:
-            log.info("import_lease_lost", import_id=lease.id)
+            raise
         except Exception as error:
-            # The import keeps the position after its last batch; the next turn comes after an increasing delay.
-            failed = True
-            failures = lease.row.failures + 1
-            delay_seconds = retry_delay_seconds(failures, first=DELAY_SECONDS_MIN, longest=DELAY_SECONDS_MAX)
-            expected = isinstance(error, Unavailable) or is_transient(error)
-            log.warning("import_delayed", import_id=lease.id, error=repr(error), exc_info=not expected)
-            if failures >= FAILURES_MAX:
-                await self._fail(lease, WaybillError("the import failed too many times in a row", code="gave_up"))
-        finally:
-            # Otherwise the import would be free only after the lease has expired.
-            with suppress(Exception):
-                async with asyncio.timeout(STOP_SECONDS), self._database.transaction() as session:
-                    await imports.release(session, lease, delay_seconds=delay_seconds, failed=failed)
-
-    async def _work(self, lease: Lease, until: float) -> None:
-        if lease.row.rows_total is None and not await self._count(lease):
-            return
-        async for batch in self._batches(lease):
-            await self._write(lease, batch)
-            self._rows.inc(len(batch))
-            if time.monotonic() > until:
-                return
+            # Only a turn that has written nothing has failed: the next one begins with the batch that failed in this one.
+            if not written:
+                raise
+            log.warning("import_turn_cut_short", import_id=lease.id, error=repr(error))
+            return timedelta()
         async with self._database.transaction() as session:
             await batch_writer.finish_import(session, lease)
         log.info("import_done", import_id=lease.id)
+        return None
 
     async def _count(self, lease: Lease) -> bool:
         """Count the rows of the file, before any job is created. Returns False, and fails the import, if there are too many."""
-        rows_total, renewed_at = 0, time.monotonic()
+        rows_total = 0
         async for records in self._records(lease):
             rows_total += len(records)
             if rows_total > ROWS_MAX:
                 refusal = Invalid(f"a file can have at most {ROWS_MAX:,} rows: split it", code="too_many_rows")
                 await self._fail(lease, refusal)
                 return False
-            if time.monotonic() - renewed_at > RENEW_SECONDS:
-                renewed_at = time.monotonic()
-                async with self._database.transaction() as session:
-                    await imports.lock_for_update(session, lease)
         async with self._database.transaction() as session:
             (await imports.lock_for_update(session, lease)).rows_total = rows_total
         return True
@@ -171,9 +160,10 @@ class ImportWorker:
             raise LeaseLost
         return bytes(content[offset:])
 
-    async def _write(self, lease: Lease, rows: list[FileRow]) -> None:
+    async def _write(self, lease: Lease, rows: list[FileRow]) -> bool:
+        """Write a batch; False if the import has ended by that."""
         try:
-            await self._write_together(lease, rows)
+            return await self._write_together(lease, rows)
         except (LeaseLost, WaybillError):
             raise
         except Exception as error:
@@ -182,11 +172,13 @@ class ImportWorker:
             # An unexpected error in one row must not prevent the jobs of the others: write each row in its own transaction.
             log.exception("import_batch_failed", import_id=lease.id, rows=len(rows), line=rows[0].record.line)
             for row in rows:
-                await self._write_alone(lease, row)
+                if not await self._write_alone(lease, row):
+                    return False
+            return True
 
-    async def _write_alone(self, lease: Lease, row: FileRow) -> None:
+    async def _write_alone(self, lease: Lease, row: FileRow) -> bool:
         try:
-            await self._write_together(lease, [row])
+            return await self._write_together(lease, [row])
         except (LeaseLost, WaybillError):
             raise
         except Exception as error:
@@ -194,13 +186,12 @@ class ImportWorker:
                 raise
             log.exception("import_row_failed", import_id=lease.id, line=row.record.line)
             internal = WaybillError("something went wrong")
-            await self._write_together(lease, [FileRow(row.record, internal, row.reference_id)])
+            return await self._write_together(lease, [FileRow(row.record, internal, row.reference_id)])
 
-    async def _write_together(self, lease: Lease, rows: list[FileRow]) -> None:
+    async def _write_together(self, lease: Lease, rows: list[FileRow]) -> bool:
         async with self._database.transaction() as session:
-            await batch_writer.write_batch(session, self._access, lease, rows)
+            return await batch_writer.write_batch(session, self._access, lease, rows)
 
-    def _notice(self, session: AsyncSession) -> None:
-        """Called after each commit of this process."""
-        if imports.take_announcement(session):
-            self._arrived.set()
+
+async def _give_up(session: AsyncSession, task: Task, reason: str) -> None:
+    await imports.give_up(session, task.key)

@@ -11,11 +11,13 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from shared import tasks
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page, where_equal
 from shared.errors import Conflict, Forbidden, NotFound, Violation
 from shared.ids import new_id, to_uuid
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
+from shared.tasks import NewTask
 from webhooks import audit, endpoints
 from webhooks.deliveries import DeliveryRow
 from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPolicy, visible_to
@@ -23,6 +25,8 @@ from webhooks.postgres import made_at
 from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
 from webhooks.replays.tables import ReplayRow
 
+REPLAY_STEP = "replay_step"
+"""The kind of the task of a replay; its key is the replay's id."""
 OVERHANG = timedelta(seconds=5)
 """A replay of missed events starts this long before the endpoint was disabled and ends this long after it was enabled: events that were
 stored at those moments may have been matched without it. Events that were matched with it have a delivery and are not sent again."""
@@ -116,7 +120,6 @@ def _new(caller: Caller, now: datetime, **wanted: Any) -> ReplayRow:
         tenant_id=caller.tenant_id,
         livemode=caller.livemode,
         status="running",
-        next_step_at=now,
         created_by=caller.actor,
         version=1,
         created_at=now,
@@ -151,6 +154,7 @@ async def cancel(session: AsyncSession, caller: Caller, replay_id: str, now: dat
         )
     finish(row, "cancelled", now)
     row.version += 1
+    await tasks.cancel(session, REPLAY_STEP, [row.id])
     audit.record(session, caller, "replay.cancelled", row.id, now)
     return _view(row)
 
@@ -173,6 +177,7 @@ async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, ro
             f"a tenant may have {limits.running_max} replays running: wait, or cancel one", code="replay_limit_reached"
         )
     session.add(row)
+    await tasks.schedule(session, [NewTask(REPLAY_STEP, row.id)])
     audit.record(session, caller, "replay.ordered", row.id, row.created_at)
     return _view(row)
 

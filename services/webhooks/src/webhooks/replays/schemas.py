@@ -56,7 +56,7 @@ class Replay(BaseModel):
     rate_per_second: float
     dry_run: bool
     status: ReplayStatus
-    failure: str | None = ApiField(description="Why it failed: endpoint_disabled, endpoint_deleted.")
+    failure: str | None = ApiField(description="Why it failed: endpoint_disabled, endpoint_deleted, gave_up.")
     progress: float = ApiField(description="Part of the time range that is done, 0 to 1.")
     examined: int = ApiField(description="Events or deliveries that were examined.")
     matched: int = ApiField(description="Those of them that match.")

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field
 
 from shared.id_columns import EndpointId, ReplayId, TenantId
@@ -18,7 +18,6 @@ class ReplayRow(Base, table=True):
         Index("ix_replays_tenant", "tenant_id", "livemode", "id"),
         Index("ix_replays_endpoint", "endpoint_id", "id"),
         Index("ix_replays_status", "tenant_id", "livemode", "status", "id"),
-        Index("ix_replays_running", "next_step_at", postgresql_where=text("status = 'running'")),
         CheckConstraint("kind IN ('failed', 'missing', 'filter')", name="kind"),
         CheckConstraint("status IN ('running', 'completed', 'cancelled', 'failed')", name="status"),
         CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
@@ -46,7 +45,6 @@ class ReplayRow(Base, table=True):
     """Events are read in the order of their positions: those up to this one are done."""
     after_event_id: UUID = UUID(int=0)
     """Failed deliveries are read in the order of their event ids: those up to this one are done."""
-    next_step_at: Instant
     examined: BigInt = 0
     matched: BigInt = 0
     queued: BigInt = 0

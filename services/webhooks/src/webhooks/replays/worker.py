@@ -1,32 +1,30 @@
 """Carries out replays in steps. A step is one transaction: it queues some deliveries and stores the progress of the replay.
 
-Any worker may take the next step of any replay; it locks the row. A step that is killed has done nothing. Nothing is queued twice, because
-there is one delivery for an event and an endpoint. Type and locations are matched with the endpoint as it is now.
+The task of a replay is recorded step by step. A step that is killed has done nothing. Nothing is queued twice, because there is one
+delivery for an event and an endpoint. Type and locations are matched with the endpoint as it is now.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from shared.chassis.parts import periodically
 from shared.ids import from_uuid, to_uuid
 from shared.postgres.database import Database
+from shared.tasks import Again, Attempted, Task, TaskKind
 from webhooks import queue
 from webhooks.endpoints import EndpointRow, wants_type
 from webhooks.events import SETTLED
 from webhooks.postgres import first_id_at, made_at
-from webhooks.replays.operations import SWITCHED_OFF, finish
+from webhooks.replays.operations import REPLAY_STEP, SWITCHED_OFF, finish
 from webhooks.replays.tables import ReplayRow
 
-POLL_SECONDS = 0.25
-JITTER = 0.5
 EXAMINED_MAX = 500
 """Rows that one step examines."""
 STEP_SECONDS = 0.5
@@ -35,7 +33,10 @@ WAITING_MAX = 5_000
 """Deliveries to an endpoint that may wait in the queue: with more, its replays pause and leave the slots to its retries."""
 WAIT_SECONDS = 1.0
 SETTLING_SECONDS = 0.2
-FAILURE_SECONDS = 10.0
+FAILURE_SECONDS_MIN = 10.0
+FAILURE_SECONDS_MAX = 60.0
+FAILURES_MAX = 200
+"""Failed steps in a row after which a replay fails: with the delays between them, some hours in which the cause can be repaired."""
 KEPT_DAYS = 90
 PURGE_SECONDS = 3600.0
 PURGED_MAX = 1_000
@@ -87,8 +88,6 @@ _PURGE = text(
     """
 )
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
@@ -101,13 +100,17 @@ class _Chunk:
     """There are no further rows."""
 
 
-def replaying(database: Database) -> Callable[[], Awaitable[None]]:
-    """A part's `run`: take steps of replays until cancelled."""
-
-    async def work() -> float | None:
-        return 0.0 if await step(database) else None
-
-    return periodically(work, POLL_SECONDS, jitter=JITTER)
+def task_kind() -> TaskKind:
+    """How the tasks of replays are worked on: one step at a time in each process."""
+    return TaskKind(
+        REPLAY_STEP,
+        record=_take_steps,
+        give_up=_give_up,
+        at_once=1,
+        attempts_max=FAILURES_MAX,
+        delay_seconds_min=FAILURE_SECONDS_MIN,
+        delay_seconds_max=FAILURE_SECONDS_MAX,
+    )
 
 
 def purging(database: Database) -> Callable[[], Awaitable[None]]:
@@ -120,50 +123,46 @@ def purging(database: Database) -> Callable[[], Awaitable[None]]:
     return periodically(work, PURGE_SECONDS)
 
 
-async def step(database: Database) -> bool:
-    """Take the step that has been due for longest, by the database's clock. False if none is due."""
-    replay_id: str | None = None
-    try:
-        async with database.transaction() as session:
-            now = (await session.execute(select(func.now()))).scalar_one()
-            row = await _claim(session, now)
-            if row is None:
-                return False
-            replay_id = row.id
-            await _advance(session, row, now)
-            row.version += 1
-            row.updated_at = now
-    except Exception:
-        log.warning("replay_step_failed", replay_id=replay_id, exc_info=True)
-        if replay_id is None:
-            return False
-        await _postpone(database, replay_id)
-    return True
+async def _take_steps(session: AsyncSession, attempted: Sequence[Attempted]) -> Mapping[UUID, Again]:
+    again: dict[UUID, Again] = {}
+    for one in attempted:
+        row = await _lock(session, one.task)
+        if row is None:
+            continue
+        now = one.task.claimed_at
+        delay_seconds = await _take_step(session, row, now)
+        row.version += 1
+        row.updated_at = now
+        if delay_seconds is not None:
+            again[one.task.id] = timedelta(seconds=delay_seconds)
+    return again
 
 
-async def _claim(session: AsyncSession, now: datetime) -> ReplayRow | None:
-    statement = (
-        select(ReplayRow)
-        .where(col(ReplayRow.status) == "running", col(ReplayRow.next_step_at) <= now)
-        .order_by(col(ReplayRow.next_step_at))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    return (await session.execute(statement)).scalar_one_or_none()
+async def _give_up(session: AsyncSession, task: Task, reason: str) -> None:
+    row = await _lock(session, task)
+    if row is not None:
+        finish(row, "failed", task.claimed_at, "gave_up")
+        row.version += 1
 
 
-async def _advance(session: AsyncSession, row: ReplayRow, now: datetime) -> None:
+async def _lock(session: AsyncSession, task: Task) -> ReplayRow | None:
+    """The replay of a task, locked; None if it has ended."""
+    statement = select(ReplayRow).where(col(ReplayRow.id) == task.key, col(ReplayRow.status) == "running")
+    return (await session.execute(statement.with_for_update())).scalar_one_or_none()
+
+
+async def _take_step(session: AsyncSession, row: ReplayRow, now: datetime) -> float | None:
+    """Take one step; returns the seconds to the next one, None when the replay has ended."""
     found = await session.execute(select(EndpointRow).where(col(EndpointRow.id) == row.endpoint_id))
     endpoint = found.scalar_one()
     if endpoint.deleted_at is not None:
         finish(row, "failed", now, "endpoint_deleted")
-        return
+        return None
     if not endpoint.enabled and not row.dry_run:
         finish(row, "failed", now, "endpoint_disabled")
-        return
+        return None
     if not row.dry_run and await _is_full(session, endpoint):
-        row.next_step_at = now + timedelta(seconds=WAIT_SECONDS)
-        return
+        return WAIT_SECONDS
     chunk = await _read_chunk(session, row, endpoint)
     if chunk.event_ids and not row.dry_run:
         row.queued += await queue.enqueue(
@@ -179,10 +178,10 @@ async def _advance(session: AsyncSession, row: ReplayRow, now: datetime) -> None
     if chunk.is_all and row.until <= now:
         row.progress = 1.0
         finish(row, "completed", now)
-    elif chunk.examined == 0:
-        row.next_step_at = now + timedelta(seconds=SETTLING_SECONDS)
-    elif not row.dry_run:
-        row.next_step_at = now + timedelta(seconds=len(chunk.event_ids) / row.rate_per_second)
+        return None
+    if chunk.examined == 0:
+        return SETTLING_SECONDS
+    return 0.0 if row.dry_run else len(chunk.event_ids) / row.rate_per_second
 
 
 async def _is_full(session: AsyncSession, endpoint: EndpointRow) -> bool:
@@ -240,11 +239,3 @@ def _is_selected(one: Row[Any], row: ReplayRow, endpoint: EndpointRow) -> bool:
 
 def _statuses_to_resend(row: ReplayRow) -> tuple[str, ...]:
     return ("failed", "delivered") if row.kind == "filter" else ("failed",)
-
-
-async def _postpone(database: Database, replay_id: str) -> None:
-    """Delay the next step of a replay whose step has failed, so that others have their turn."""
-    later = func.now() + timedelta(seconds=FAILURE_SECONDS)
-    statement = update(ReplayRow).where(col(ReplayRow.id) == replay_id).values(next_step_at=later)
-    async with database.transaction() as session:
-        await session.execute(statement)

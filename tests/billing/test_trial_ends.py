@@ -1,10 +1,9 @@
-"""Timers with many workers, extensions and crashes, on PostgreSQL: every end of a trial is published once and in time."""
+"""The ends of trials with many workers, extensions and crashes, on PostgreSQL: each is published once and in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -12,18 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing.metadata import Base
-from billing.subscriptions import operations
-from billing.subscriptions import worker as subscriptions_worker
+from billing.subscriptions import TRIAL_END, operations
 from billing.subscriptions.schemas import Subscription
-from billing.subscriptions.tables import SubscriptionRow, TimerRow
-from billing.subscriptions.worker import TimerWorker
+from billing.subscriptions.tables import SubscriptionRow
+from billing.subscriptions.worker import task_kinds
 from shared.access.principals import Caller, Principal
 from shared.api import ANY_VERSION
 from shared.audit import Actor, Origin
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
-from tests.harness.billing import TAKEN, TRIAL_DAYS, begin_trial, begin_trials, published
-from tests.harness.forks import Forker, start
+from shared.tasks import TaskWorker
+from shared.tasks import worker as tasks_worker
+from tests.harness.billing import TRIAL_DAYS, begin_trial, begin_trials, published
 from tests.harness.people import tenant_created
 from tests.harness.schema_drift import drift
 from tests.harness.serving import open_database
@@ -43,7 +42,9 @@ OPERATOR = Actor(
 async def workers(url: str, count: int) -> AsyncIterator[list[Database]]:
     """Running workers, each with its own connections, like replicas."""
     databases = [open_database(url) for _ in range(count)]
-    running = [asyncio.create_task(TimerWorker(database, Metrics("billing")).run()) for database in databases]
+    running = [
+        asyncio.create_task(TaskWorker(database, task_kinds(), Metrics("billing")).run()) for database in databases
+    ]
     try:
         yield databases
     finally:
@@ -84,12 +85,12 @@ async def seconds_late(database: Database, tenant_id: str, ends_at: datetime) ->
     return (event.time - ends_at).total_seconds()
 
 
-async def test_the_migrations_make_what_the_models_say(timers_url: str) -> None:
-    assert await asyncio.to_thread(drift, timers_url, Base.metadata) == []
+async def test_the_migrations_make_what_the_models_say(billing_url: str) -> None:
+    assert await asyncio.to_thread(drift, billing_url, Base.metadata) == []
 
 
-async def test_many_workers_publish_each_end_of_a_trial_once(timers_url: str, database: Database) -> None:
-    async with workers(timers_url, 5):
+async def test_many_workers_publish_each_end_of_a_trial_once(billing_url: str, database: Database) -> None:
+    async with workers(billing_url, 5):
         trials = await begin_trials(database, 150, ends_in=4 * SECOND)
         await expired(database, *trials)
 
@@ -98,9 +99,9 @@ async def test_many_workers_publish_each_end_of_a_trial_once(timers_url: str, da
         assert 0 <= await seconds_late(database, tenant_id, ends_at) < SOON_SECONDS
 
 
-async def test_a_single_end_is_published_within_a_second_of_its_instant(timers_url: str, database: Database) -> None:
+async def test_a_single_end_is_published_within_a_second_of_its_instant(billing_url: str, database: Database) -> None:
     late: list[float] = []
-    async with workers(timers_url, 1):
+    async with workers(billing_url, 1):
         for _ in range(3):
             # Far enough in the future for the worker to sleep; set through another database object, so nothing wakes it.
             tenant_id, ends_at = await begin_trial(database, ends_in=1.3 * SECOND)
@@ -111,12 +112,12 @@ async def test_a_single_end_is_published_within_a_second_of_its_instant(timers_u
     assert 0 <= min(late) < 1
 
 
-async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
-    timers_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_worker_wakes_up_for_a_trial_of_its_own_process(
+    billing_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriptions_worker, "POLL_SECONDS", LONG_SECONDS)
-    async with workers(timers_url, 1) as (own,):
-        await asyncio.sleep(0.2)  # the worker has found no due timer and sleeps
+    monkeypatch.setattr(tasks_worker, "POLL_SECONDS", LONG_SECONDS)
+    async with workers(billing_url, 1) as (own,):
+        await asyncio.sleep(0.2)  # the worker has found no due task and sleeps
 
         tenant_id, ends_at = await begin_trial(own, ends_in=0.5 * SECOND)
         await expired(own, tenant_id)
@@ -124,21 +125,21 @@ async def test_a_worker_wakes_up_for_a_timer_of_its_own_process(
         assert 0 <= await seconds_late(own, tenant_id, ends_at) < SOON_SECONDS
 
 
-async def test_a_timer_that_came_due_while_no_worker_ran_is_run_at_once(timers_url: str, database: Database) -> None:
+async def test_a_trial_that_ended_while_no_worker_ran_is_ended_at_once(billing_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(hours=-1))
     assert await event_types(database, tenant_id) == ["trial.started"]
 
-    async with workers(timers_url, 2):
+    async with workers(billing_url, 2):
         await expired(database, tenant_id)
 
     assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
-async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another(
-    timers_url: str, database: Database
+async def test_a_worker_that_stops_before_its_commit_leaves_the_trial_to_another(
+    billing_url: str, database: Database
 ) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta())
-    stuck = open_database(timers_url)
+    stuck = open_database(billing_url)
     reached = asyncio.Event()
 
     async def hang(session: AsyncSession) -> None:
@@ -146,9 +147,9 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
         await asyncio.Event().wait()
 
     stuck.before_commit.append(hang)
-    stuck_worker = asyncio.create_task(TimerWorker(stuck, Metrics("billing")).run())
+    stuck_worker = asyncio.create_task(TaskWorker(stuck, task_kinds(), Metrics("billing")).run())
     await asyncio.wait_for(reached.wait(), 30)
-    async with workers(timers_url, 2):
+    async with workers(billing_url, 2):
         await asyncio.sleep(0.3)
         assert await event_types(database, tenant_id) == ["trial.started"]
 
@@ -160,33 +161,12 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_timer_to_another
     assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
 
 
-async def test_a_killed_worker_leaves_the_timer_to_another(
-    timers_url: str, database: Database, forker: Forker | None, tmp_path: Path
-) -> None:
-    tenant_id, _ = await begin_trial(database, ends_in=timedelta())
-    said = tmp_path / "said"
-    worker = start(["tests.harness.billing", timers_url], {}, output=said, errors=tmp_path / "errors", forker=forker)
-
-    async def has_taken() -> bool:
-        return said.exists() and said.read_text() == f"{TAKEN}\n"
-
-    try:
-        await eventually(has_taken, seconds=90, what="the worker has taken the timer")
-    finally:
-        worker.kill()
-        worker.wait(10)
-    async with workers(timers_url, 2):
-        await expired(database, tenant_id)
-
-    assert await event_types(database, tenant_id) == ["trial.started", "trial.expired"]
-
-
-async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer(
-    timers_url: str, database: Database
+async def test_a_trial_that_was_extended_meanwhile_does_not_end_at_its_old_end(
+    billing_url: str, database: Database
 ) -> None:
     tenant_id, first_end = await begin_trial(database, ends_in=2 * SECOND)
 
-    async with workers(timers_url, 2):
+    async with workers(billing_url, 2):
         extended = await extend(database, tenant_id, first_end + 3 * SECOND)
         await asyncio.sleep((first_end + 0.5 * SECOND - datetime.now(UTC)).total_seconds())
         assert await event_types(database, tenant_id) == ["trial.started", "trial.extended"]
@@ -197,10 +177,10 @@ async def test_a_trial_that_was_extended_meanwhile_does_not_end_by_its_old_timer
     assert 0 <= await seconds_late(database, tenant_id, extended.trial_ends_at) < SOON_SECONDS
 
 
-async def test_a_trial_with_an_earlier_end_expires_earlier(timers_url: str, database: Database) -> None:
+async def test_a_trial_with_an_earlier_end_expires_earlier(billing_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
 
-    async with workers(timers_url, 2):
+    async with workers(billing_url, 2):
         earlier = datetime.now(UTC) + 2 * SECOND
         await extend(database, tenant_id, earlier)
         await expired(database, tenant_id)
@@ -208,10 +188,10 @@ async def test_a_trial_with_an_earlier_end_expires_earlier(timers_url: str, data
     assert 0 <= await seconds_late(database, tenant_id, earlier) < SOON_SECONDS
 
 
-async def test_a_revived_trial_ends_once_more(timers_url: str, database: Database) -> None:
+async def test_a_revived_trial_ends_once_more(billing_url: str, database: Database) -> None:
     tenant_id, _ = await begin_trial(database, ends_in=timedelta())
 
-    async with workers(timers_url, 2):
+    async with workers(billing_url, 2):
         await expired(database, tenant_id)
         revived = await extend(database, tenant_id, datetime.now(UTC) + 2 * SECOND)
         assert (revived.status, revived.entitled) == ("trialing", True)
@@ -223,7 +203,7 @@ async def test_a_revived_trial_ends_once_more(timers_url: str, database: Databas
 
 
 async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_lost(
-    timers_url: str, database: Database
+    billing_url: str, database: Database
 ) -> None:
     trials = await begin_trials(database, 40, ends_in=2 * SECOND)
     later = datetime.now(UTC) + timedelta(days=1)
@@ -232,7 +212,7 @@ async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_los
         await asyncio.sleep(max(0.0, (instant - datetime.now(UTC)).total_seconds()))
         await extend(database, tenant_id, later)
 
-    async with workers(timers_url, 3):
+    async with workers(billing_url, 3):
         await asyncio.gather(*(extend_at(tenant_id, ends_at) for tenant_id, ends_at in trials.items()))
         await asyncio.sleep(0.3)
 
@@ -241,8 +221,13 @@ async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_los
             row = (
                 await session.execute(select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id))
             ).scalar_one()
-            timer = (await session.execute(select(TimerRow).where(col(TimerRow.tenant_id) == tenant_id))).scalar_one()
-            assert (row.status, row.trial_ends_at, timer.due_at) == ("trialing", later, later)
+            due_at = (
+                await session.execute(
+                    text("SELECT due_at FROM tasks WHERE kind = :kind AND key = :key"),
+                    {"kind": TRIAL_END, "key": tenant_id},
+                )
+            ).scalar_one()
+            assert (row.status, row.trial_ends_at, due_at) == ("trialing", later, later)
     for tenant_id in trials:
         assert await event_types(database, tenant_id) in (
             ["trial.started", "trial.extended"],
@@ -250,7 +235,7 @@ async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_los
         )
 
 
-async def test_a_repeated_tenant_keeps_its_subscription(timers_url: str, database: Database) -> None:
+async def test_a_repeated_tenant_keeps_its_subscription(billing_url: str, database: Database) -> None:
     created = tenant_created(trial_days=30)
     again = tenant_created(tenant_id=created.subject, trial_days=90)
     for batch in ([created], [created, created], [again]):
@@ -260,23 +245,3 @@ async def test_a_repeated_tenant_keeps_its_subscription(timers_url: str, databas
     (event,) = await published(database, created.subject)
     assert event.type == "trial.started"
     assert event.data.trial_ends_at == created.time + timedelta(days=30)
-
-
-async def test_a_timer_of_an_unknown_kind_stays(timers_url: str, database: Database) -> None:
-    tenant_id, _ = await begin_trial(database, ends_in=timedelta(days=14))
-    async with database.transaction() as session:
-        await session.execute(
-            text(
-                "INSERT INTO timers SELECT tenant_id, 'of_a_newer_release', now() FROM subscriptions"
-                " WHERE id = (SELECT max(id::text)::uuid FROM subscriptions)"
-            )
-        )
-    other, _ = await begin_trial(database, ends_in=timedelta())
-
-    async with workers(timers_url, 1):
-        await expired(database, other)
-
-    async with database.transaction() as session:
-        removed = await session.execute(text("DELETE FROM timers WHERE kind = 'of_a_newer_release' RETURNING kind"))
-        assert len(removed.all()) == 1
-    assert await event_types(database, tenant_id) == ["trial.started"]
