@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -519,6 +520,32 @@ async def test_a_consumer_of_an_empty_topic_is_caught_up(
         )
         async with running(progress.run):
             await eventually(lambda: _is_caught_up(database, topic))
+
+
+async def test_a_missing_topic_makes_no_other_consumer_stale(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    @dataclass
+    class Missing:
+        topic: str = "missing.v1"
+        kafka_topic: str = "missing.v1"
+        consumer: str = "tests"
+        group_id: str = "tests.missing.v1"
+
+    async with consuming(backing, database, topic, seen) as subscription:
+        progress = LagMonitor(
+            database,
+            bootstrap_servers=backing.kafka_bootstrap,
+            subscriptions=[Missing(), subscription],
+            metrics=Metrics("tests"),
+            interval_seconds=0.1,
+        )
+        async with running(progress.run):
+            await eventually(lambda: _is_caught_up(database, topic))
+            first = await _caught_up(database, topic)
+            await eventually(lambda: _moves_on(database, topic, first or 0))
+
+    assert await _caught_up(database, "missing.v1") is None
 
 
 async def _caught_up(database: Database, topic: str) -> float | None:

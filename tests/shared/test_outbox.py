@@ -17,6 +17,7 @@ from shared.events import text_headers
 from shared.messaging import outbox, topics
 from shared.messaging.producer import STOP_SECONDS
 from shared.messaging.relay import CANCEL_GRACE_SECONDS, Relay
+from shared.messaging.shard_publisher import SEPARATE_SHARD
 from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -336,6 +337,39 @@ async def test_a_event_for_an_unknown_topic_is_kept_until_the_topic_is_there(
             backing.kafka_bootstrap, [topics.Topic(name=f"{topic}.later", partitions=1, replication_factor=1)]
         )
         await read_records(backing.kafka_bootstrap, f"{topic}.later", count=1, partitions=1)
+
+
+async def test_events_that_are_kept_apart_delay_no_other(backing: BackingStack, database: Database, topic: str) -> None:
+    later, kind = f"{topic}.later", noted_on(topic)
+    apart = type("KeptApart", (noted_on(later),), {"separate_shard": True})
+    keys = [f"key-{number}" for number in range(64)]
+    metrics = Metrics("tests")
+    relay = Relay(database, bootstrap_servers=backing.kafka_bootstrap, metrics=metrics)
+    outbox.attach(database, relay.wake)
+
+    async with running(relay.run):
+        await write(database, *(note(apart, key, 1) for key in keys))
+        # The relay finds out once that the topic is missing.
+        await eventually(lambda: metrics.registry.get_sample_value("waybill_outbox_held_back_shards") == 1)
+        seconds: list[float] = []
+        for number in range(1, 6):
+            started = asyncio.get_running_loop().time()
+            await write(database, *(note(kind, key, number) for key in keys), note(apart, "key-0", number + 1))
+            await eventually(lambda: _only_kept_apart(database))
+            seconds.append(asyncio.get_running_loop().time() - started)
+        await topics.apply(backing.kafka_bootstrap, [topics.Topic(name=later, partitions=1, replication_factor=1)])
+        records = await read_records(backing.kafka_bootstrap, later, count=len(keys) + 5, partitions=1)
+
+    assert statistics.median(seconds) < 2
+    assert numbers_by_key(records) == {"key-0": [1, 2, 3, 4, 5, 6], **{key: [1] for key in keys[1:]}}
+    others = await read_records(backing.kafka_bootstrap, topic, count=5 * len(keys))
+    assert numbers_by_key(others) == {key: [1, 2, 3, 4, 5] for key in keys}
+
+
+async def _only_kept_apart(database: Database) -> bool:
+    async with database.reading() as session:
+        shards = (await session.execute(text("SELECT DISTINCT shard FROM outbox"))).scalars().all()
+    return list(shards) == [SEPARATE_SHARD]
 
 
 async def test_the_relay_goes_on_after_its_connection_to_postgresql_was_ended(

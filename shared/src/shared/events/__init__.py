@@ -32,6 +32,8 @@ class Event(BaseModel):
 
     topic: ClassVar[str]
     source: ClassVar[str]
+    separate_shard: ClassVar[bool] = False
+    """Whether it leaves through an outbox shard apart from all others: what keeps its topic from taking it then delays no other event."""
 
     type: str
     tenant_id: str | None = Field(description="Tenant of the event; null for events of the platform itself.")

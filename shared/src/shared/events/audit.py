@@ -51,6 +51,7 @@ class AuditRecorded(Event):
 
     topic: ClassVar[str] = TOPIC
     source: ClassVar[str] = SOURCE
+    separate_shard: ClassVar[bool] = True
     type: Literal["audit.recorded"] = "audit.recorded"
     data: AuditState
 

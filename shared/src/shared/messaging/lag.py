@@ -116,8 +116,14 @@ class LagMonitor:
         partitions = [partition for watched in self._watched for partition in watched.partitions]
         ends = await consumer.end_offsets(partitions)
         for watched in self._watched:
+            if not watched.partitions:
+                continue
             lag = await _lag(consumer, admin, watched, ends)
             await self._record(watched, lag, asked_at)
+        missing = [watched.subscription.kafka_topic for watched in self._watched if not watched.partitions]
+        if missing:
+            # The others are proven by now: a topic that is missing must not make them stale.
+            raise LookupError(f"Kafka does not know {', '.join(missing)}")
 
     async def _record(self, watched: _Watched, lag: int, asked_at: float) -> None:
         name = {"consumer": watched.subscription.consumer, "topic": watched.subscription.topic}
@@ -144,9 +150,7 @@ class LagMonitor:
         found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(topics)}
         for watched in self._watched:
             topic = watched.subscription.kafka_topic
-            if not found.get(topic):
-                raise LookupError(f"Kafka does not know topic {topic}")
-            watched.partitions = [TopicPartition(topic, partition["partition"]) for partition in found[topic]]
+            watched.partitions = [TopicPartition(topic, partition["partition"]) for partition in found.get(topic, ())]
         self._partitions_known_at = now
 
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:

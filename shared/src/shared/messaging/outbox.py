@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.events import Event
-from shared.messaging.shard_publisher import SHARDS
+from shared.messaging.shard_publisher import KEYED_SHARDS, SEPARATE_SHARD
 from shared.observability import traces
 from shared.postgres.database import Database
 
@@ -85,8 +85,8 @@ def attach(database: Database, wake: Callable[[], None] | None) -> None:
 
 
 def shard_of(key: str) -> int:
-    """The shard of a key: the events of one key share it."""
-    return zlib.crc32(key.encode()) % SHARDS
+    """The shard of a key: the events of one key share it, except those that are kept apart."""
+    return zlib.crc32(key.encode()) % KEYED_SHARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ async def write_pending(session: AsyncSession) -> None:
         await session.execute(_BEGIN_TRANSACTION)
     await driver.execute(
         _INSERT,
-        [shard_of(event.subject) for event in events],
+        [SEPARATE_SHARD if event.separate_shard else shard_of(event.subject) for event in events],
         [event.topic for event in events],
         [event.subject for event in events],
         [_headers(entry) for entry in queue],

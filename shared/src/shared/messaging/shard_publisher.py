@@ -16,7 +16,11 @@ from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.postgres.driver_connection import DriverConnection
 
-SHARDS = 16
+KEYED_SHARDS = 16
+"""Shards of the events that are spread by key."""
+SEPARATE_SHARD = KEYED_SHARDS
+"""The shard of the events that are kept apart (`Event.separate_shard`)."""
+SHARDS = KEYED_SHARDS + 1
 TURN_SECONDS_MAX = 60.0
 
 # Plans are made when the table is nearly empty and kept while a backlog grows: only those are allowed that stay good. A
