@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from shared.access.credentials import Peppers
 from shared.chassis.settings import parse_keys
-from shared.events import Event, Vocabulary, billing, identity, text_headers
+from shared.events import Event, Vocabulary, audit, billing, identity, text_headers
+from shared.events.audit import AuditState
 from shared.ids import to_uuid
 from shared.messaging import outbox
 from shared.postgres.database import Database
@@ -104,6 +105,13 @@ class Running(Generic[SettingsT]):
         )
         found = [self.read(record) for record in records[: len(types)]]
         assert [event.type for event in found] == list(types)
+        return found
+
+    async def audited(self, target: str, *actions: str) -> list[AuditState]:
+        """The first audit events about a record that the service published, as many as `actions`, which they must have."""
+        records = await self.records(audit.TOPIC, lambda record: record.key == target.encode(), count=len(actions))
+        found = [AuditState.model_validate_json(record.value or b"") for record in records[: len(actions)]]
+        assert [state.action for state in found] == list(actions)
         return found
 
     def read(self, record: "ConsumerRecord[bytes, bytes]") -> Event:

@@ -1,8 +1,15 @@
 """The audit trail: who did what from where, without secrets."""
 
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.events.audit import AuditRecorded, AuditState
+from shared.ids import new_id
 from tests.harness.bodies import PASSWORD, merchant_body
-from tests.harness.client import document, refused
+from tests.harness.client import refused
+from tests.harness.identity import Identity
 from tests.harness.people import Tenant
+from tests.harness.waiting import eventually
 
 
 async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant: Tenant) -> None:
@@ -11,7 +18,7 @@ async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant
     await clerk.patch(f"/v1/merchants/{merchant['id']}", {"business_name": "Nouveau", "level": 2})
     clerk_id = clerk.subject_id
 
-    trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant['id']}"))["data"]
+    trail = (await tenant.owner.read(f"/v1/audit-events?target={merchant['id']}"))["data"]
 
     assert [one["action"] for one in trail] == ["merchant.level_changed", "merchant.created"]
     assert {(one["actor"], one["actor_kind"], one["via"]) for one in trail} == {(clerk_id, "staff", "session")}
@@ -19,13 +26,105 @@ async def test_an_audit_event_has_actor_origin_and_values_without_secrets(tenant
     assert trail[0]["after"] == {"business_name": "Nouveau", "level": 2}
     assert trail[0]["address"]
     assert trail[0]["request_id"]
-    everything = str(document(await tenant.owner.get("/v1/audit-events?limit=200")))
+    everything = str(await tenant.owner.read("/v1/audit-events?limit=200"))
     assert PASSWORD not in everything
     assert "argon2" not in everything
     assert "wbi_" not in everything
     since = trail[0]["created_at"].replace("+00:00", "Z")
-    later = document(await tenant.owner.get(f"/v1/audit-events?created_at_gte={since}&actor={clerk_id}"))["data"]
+    later = (await tenant.owner.read(f"/v1/audit-events?created_at_gte={since}&actor={clerk_id}"))["data"]
     assert [one["id"] for one in later] == [trail[0]["id"]]
     refused(await clerk.get("/v1/audit-events?cursor=nonsense"), 400, "cursor_invalid")
     poor = await tenant.create_staff("orders")
     refused(await poor.get("/v1/audit-events"), 403, "permission_missing")
+
+
+async def test_the_actions_of_all_services_are_in_one_list(identity: Identity, tenant: Tenant) -> None:
+    done = elsewhere(tenant, "jobs.exported", service="jobs", after={"format": "csv"})
+    foreign = elsewhere(await identity.create_tenant(), "jobs.exported", service="jobs")
+
+    await identity.publish(foreign, done)
+    (listed,) = await trail(tenant, 1, "service=jobs")
+
+    assert listed == {
+        "object": "audit_event",
+        "id": done.data.audit_id,
+        "service": "jobs",
+        "tenant_id": tenant.id,
+        "created_at": listed["created_at"],
+        "actor": "usr_01h455vb4pex5vsknk084sn02q",
+        "actor_kind": "staff",
+        "via": "user_key",
+        "credential_id": "key_01h455vb4pex5vsknk084sn02q",
+        "action": "jobs.exported",
+        "target": tenant.id,
+        "address": "192.0.2.1",
+        "request_id": "req_1",
+        "before": None,
+        "after": {"format": "csv"},
+    }
+    everything = (await tenant.owner.read("/v1/audit-events"))["data"]
+    assert everything[0] == listed
+    assert {one["service"] for one in everything} == {"identity", "jobs"}
+
+
+async def test_a_redelivery_of_the_topic_changes_nothing(identity: Identity, tenant: Tenant) -> None:
+    location_id = await tenant.create_location()
+    (own,) = await identity.audited(location_id, "location.created")
+    before = (await tenant.owner.read("/v1/audit-events?limit=200"))["data"]
+    repeated = AuditRecorded(
+        tenant_id=tenant.id, subject=location_id, sequence=0, data=own.model_copy(update={"action": "changed"})
+    )
+    other = elsewhere(tenant, "jobs.exported", service="jobs")
+
+    # A key keeps their order: when the last of each is listed, all are handled.
+    await identity.publish(repeated, other, repeated, other)
+    for target in (location_id, tenant.id):
+        await identity.publish(elsewhere(tenant, "import.created", service="jobs", target=target))
+    await trail(tenant, 2, "action=import.created")
+
+    after = (await tenant.owner.read("/v1/audit-events?limit=200"))["data"]
+    assert [one for one in after if one["service"] == "identity"] == before
+    assert [one["id"] for one in after if one["action"] == "jobs.exported"] == [other.data.audit_id]
+
+
+async def test_a_record_that_is_no_audit_event_holds_nothing_up(identity: Identity, tenant: Tenant) -> None:
+    done = elsewhere(tenant, "jobs.exported", service="jobs")
+    broken = done.model_copy(update={"data": done.data.model_copy(update={"audit_id": "nonsense"})})
+
+    await identity.publish(broken, done)
+
+    await trail(tenant, 1, "service=jobs")
+
+
+def elsewhere(tenant: Tenant, action: str, *, service: str, **more: Any) -> AuditRecorded:
+    """An audit event as another service publishes it."""
+    state = AuditState(
+        **{
+            "audit_id": new_id("aud"),
+            "service": service,
+            "tenant_id": tenant.id,
+            "at": datetime.now(UTC),
+            "actor": "usr_01h455vb4pex5vsknk084sn02q",
+            "actor_kind": "staff",
+            "via": "user_key",
+            "credential_id": "key_01h455vb4pex5vsknk084sn02q",
+            "address": "192.0.2.1",
+            "request_id": "req_1",
+            "action": action,
+            "target": tenant.id,
+            **more,
+        }
+    )
+    return AuditRecorded(tenant_id=tenant.id, subject=state.target, sequence=0, data=state)
+
+
+async def trail(tenant: Tenant, count: int, query: str) -> list[dict[str, Any]]:
+    """The tenant's audit events, once there are so many."""
+
+    async def enough() -> list[dict[str, Any]] | None:
+        listed: list[dict[str, Any]] = (await tenant.owner.read(f"/v1/audit-events?{query}"))["data"]
+        return listed if len(listed) >= count else None
+
+    found: list[dict[str, Any]] = await eventually(enough, what=f"{count} audit events {query}")
+    assert len(found) == count, found
+    return found

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from identity import api_keys, signing_keys
 from identity.app import create_app, create_encryptor, create_service
 from identity.config import Settings
-from shared.events import access, billing, identity
+from shared.events import access, audit, billing, identity
 from shared.service.command_line import main
 
 NAME_LENGTH_MAX = 120
@@ -69,6 +69,7 @@ if __name__ == "__main__":
         consumes={
             billing.TOPIC: "Stores who is entitled to use the API.",
             access.TOPIC: "Stores when each credential was last used.",
+            audit.TOPIC: "Stores the audit events of all services.",
         },
         commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
     )

@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from identity.api_credentials import routes as api_credentials_routes
 from identity.api_keys import routes as api_keys_routes
 from identity.audit import routes as audit_routes
+from identity.audit import store_own_events
+from identity.audit.consumer import AUDIT_EVENTS, on_audit_events
 from identity.authentication import Authenticator
 from identity.authentication import routes as authentication_routes
 from identity.config import Settings
@@ -25,7 +27,7 @@ from identity.users import routes as users_routes
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
-from shared.events import access, billing
+from shared.events import access, audit, billing
 from shared.service.composition import Service
 
 DESCRIPTION = "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail."
@@ -33,7 +35,10 @@ DESCRIPTION = "Tenants, users, merchants, locations, credentials, permissions, s
 
 def create_service(settings: Settings) -> Service:
     """Database, outbox and access projection: what the app and the commands need."""
-    return Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
+    service = Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
+    # Before the outbox takes the events of the transaction.
+    service.database.before_commit.insert(0, store_own_events)
+    return service
 
 
 def create_encryptor(settings: Settings) -> Encryptor:
@@ -45,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Identity in the roles of this process."""
     service = create_service(settings)
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
+    service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
     encryptor = create_encryptor(settings)
     issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor)

@@ -6,7 +6,7 @@ from typing import Protocol
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import audit
+from shared import audit
 from shared.audit import Actor
 from shared.events import State
 from shared.events.identity import IdentityEvent

@@ -17,6 +17,7 @@ CONNECTION_LIFE_SECONDS = 1800
 SEARCHERS_MIN = 2
 SEARCHERS_SHARE = 4
 """Connections for everything else per connection for searches."""
+_APPLICATION = "application_name"
 
 
 def driver_url(url: str) -> URL:
@@ -27,6 +28,12 @@ def driver_url(url: str) -> URL:
 def plain_url(url: str, *, database: str | None = None) -> str:
     """A database's URL for the driver itself (`asyncpg.connect`); `database` names another one of the same server."""
     return make_url(url).set(drivername="postgresql", database=database).render_as_string(hide_password=False)
+
+
+def application_of(session: AsyncSession) -> str:
+    """The name of the application whose transaction this is: in a service, the service's name."""
+    name: str = session.info[_APPLICATION]
+    return name
 
 
 class Database:
@@ -65,7 +72,9 @@ class Database:
         self.search_engine = _engine(url, max(SEARCHERS_MIN, pool_size // SEARCHERS_SHARE), planned)
         self.before_commit: list[Callable[[AsyncSession], Awaitable[None]]] = []
         self.after_commit: list[Callable[[AsyncSession], None]] = []
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
+        self._sessions = async_sessionmaker(
+            self.engine, expire_on_commit=False, autoflush=False, info={_APPLICATION: application_name}
+        )
         self._readers = _reading_sessions(self.engine)
         self._searchers = _reading_sessions(self.search_engine)
 

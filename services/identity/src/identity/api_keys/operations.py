@@ -6,14 +6,15 @@ from sqlalchemy import or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, changes, rows, tenants, users
+from identity import changes, rows, tenants, users
 from identity.api_keys import rules
 from identity.api_keys.queries import lock_for_update, view
 from identity.api_keys.schemas import ApiKeyIn, NewApiKey
 from identity.api_keys.tables import ApiKeyRow
+from shared import audit
 from shared.access import permissions
 from shared.access.credentials import Peppers, hint, new_api_key
-from shared.audit import Actor, Origin
+from shared.audit import Actor
 from shared.events import identity as events
 from shared.ids import new_id
 
@@ -68,7 +69,7 @@ def create_platform_key(
     _publish(session, events.CredentialIssued, row)
     audit.record_person(
         session,
-        Origin(address="", request_id=""),
+        audit.NOWHERE,
         tenant_id=None,
         actor=(row.key_id, "operator", "command"),
         action="credential.issued",

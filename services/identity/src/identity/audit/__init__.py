@@ -1,7 +1,7 @@
-"""The audit trail of a tenant: who changed what, from where, with the values before and after."""
+"""The audit trail: what the audit events of all services say, in one list for each tenant."""
 
-from identity.audit.operations import record, record_person
+from identity.audit.operations import store, store_own_events
 from identity.audit.queries import list_events
 from identity.audit.tables import AuditRow
 
-__all__ = ["AuditRow", "list_events", "record", "record_person"]
+__all__ = ["AuditRow", "list_events", "store", "store_own_events"]

@@ -1,5 +1,7 @@
 """The list of audit events."""
 
+from dataclasses import asdict
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -14,6 +16,7 @@ async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters
     """The audit events of the actor's tenant, newest first."""
     equal = {
         col(AuditRow.tenant_id): actor.tenant_id,
+        col(AuditRow.service): filters.service,
         col(AuditRow.actor): filters.actor,
         col(AuditRow.action): filters.action,
         col(AuditRow.target): filters.target,
@@ -24,19 +27,20 @@ async def list_events(session: AsyncSession, actor: Actor, filters: AuditFilters
     if filters.created_at_lte is not None:
         statement = statement.where(col(AuditRow.created_at) <= filters.created_at_lte)
     order = (col(AuditRow.created_at), col(AuditRow.audit_id))
-    given = (filters.actor, filters.action, filters.target, filters.created_at_gte, filters.created_at_lte)
-    return await page(session, statement, paging, by=order, view=view, filters=list(given))
+    return await page(session, statement, paging, by=order, view=view, filters=asdict(filters))
 
 
 def view(row: AuditRow) -> AuditEvent:
     """An audit event as the API shows it."""
     return AuditEvent(
         id=row.audit_id,
+        service=row.service,
         tenant_id=row.tenant_id,
         created_at=row.created_at,
         actor=row.actor,
         actor_kind=row.actor_kind,
         via=row.via,
+        credential_id=row.credential_id,
         action=row.action,
         target=row.target,
         address=row.address,

@@ -28,11 +28,14 @@ def router() -> Router:
             QueryText, Query(max_length=TEXT_LENGTH_MAX, description="For example merchant.updated.")
         ] = None,
         target: Annotated[QueryText, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
+        service: Annotated[
+            QueryText, Query(max_length=TEXT_LENGTH_MAX, description="identity, billing, jobs or webhooks.")
+        ] = None,
         created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
         created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:
-        """List the audit events, newest first."""
-        filters = AuditFilters(actor, action, target, created_at_gte, created_at_lte)
+        """List the audit events of all services, newest first."""
+        filters = AuditFilters(actor, action, target, service, created_at_gte, created_at_lte)
         return await audit.list_events(session, requester, filters, paging)
 
     return routes

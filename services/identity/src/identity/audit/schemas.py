@@ -15,6 +15,7 @@ class AuditFilters:
     actor: str | None = None
     action: str | None = None
     target: str | None = None
+    service: str | None = None
     created_at_gte: datetime | None = None
     created_at_lte: datetime | None = None
 
@@ -24,16 +25,24 @@ class AuditEvent(BaseModel):
 
     object: Literal["audit_event"] = "audit_event"
     id: str
+    service: str = ApiField(description="The service in which it was done: identity, billing, jobs or webhooks.")
     tenant_id: str | None
     created_at: datetime
-    actor: str = ApiField(description="Id of the user, merchant or key.")
-    actor_kind: str = ApiField(description="platform, owner, staff, merchant or operator.")
+    actor: str = ApiField(
+        description="Id of the user, merchant or key; the service's name for what it does by itself; "
+        "`unknown` in a log-in that was refused."
+    )
+    actor_kind: str = ApiField(description="platform, owner, staff, merchant, operator, service or unknown.")
     via: str = ApiField(
-        description="session, merchant_session, user_key, platform_key, password, invitation, refresh_token or command."
+        description="session, merchant_session, user_key, platform_key, pair (API credentials), password, invitation, refresh_token, "
+        "command, service or unknown."
+    )
+    credential_id: str | None = ApiField(
+        description="API Account ID or id of the API key; null where none was presented."
     )
     action: str = ApiField(description="What was done, named like its event: merchant.updated.")
     target: str = ApiField(description="Id of the record.")
-    address: str = ApiField(description="Network address of the request.")
+    address: str = ApiField(description="Network address of the request; empty without one.")
     request_id: str
     before: dict[str, Any] | None = ApiField(description="Former values of the fields that changed, without secrets.")
     after: dict[str, Any] | None = ApiField(description="New values of the fields that changed, without secrets.")

@@ -1,6 +1,6 @@
 """The table of audit events."""
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field
 
 from identity.registry import Base
@@ -9,7 +9,7 @@ from shared.postgres.column_types import Instant, Json, Text
 
 
 class AuditRow(Base, table=True):
-    """Who did what to which record, from which address. Written in the transaction of the change, never updated."""
+    """Who did what to which record of which service, from which address. Never updated."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -19,11 +19,13 @@ class AuditRow(Base, table=True):
     )
 
     audit_id: AuditEventId = Field(primary_key=True)
+    service: Text = Field(sa_column_kwargs={"server_default": text("'identity'")})
     tenant_id: TenantId | None
     created_at: Instant
     actor: Text
     actor_kind: Text
     via: Text
+    credential_id: Text | None
     action: Text
     target: Text
     address: Text

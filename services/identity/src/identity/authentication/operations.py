@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import audit, logins, rows, sessions, users
+from identity import logins, rows, sessions, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
@@ -18,6 +18,7 @@ from identity.logins import Attempts, Passwords
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import Signer
 from identity.users import UserRow
+from shared import audit
 from shared.access import tokens
 from shared.access.principals import Caller
 from shared.api import Transactions

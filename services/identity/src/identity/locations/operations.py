@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, changes, fields, rows, tenants
+from identity import changes, fields, rows, tenants
 from identity.locations import rules
 from identity.locations.queries import lock_for_update, require_free_reference_id, view
 from identity.locations.schemas import Location, LocationIn, LocationPatch
 from identity.locations.tables import LocationRow
 from identity.tenants import TenantRow
+from shared import audit
 from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events import identity as events

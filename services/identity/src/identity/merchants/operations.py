@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, changes, fields, locations, logins, rows, sessions, tenants
+from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
 from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
 from identity.merchants.tables import MerchantRow
 from identity.tenants import TenantRow
+from shared import audit
 from shared.access.credentials import Peppers, hint, new_api_key
 from shared.api import IfMatch
 from shared.audit import Actor

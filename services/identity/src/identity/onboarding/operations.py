@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import audit, locations, logins, rows, tenants, users
+from identity import locations, logins, rows, tenants, users
 from identity.logins import Passwords
 from identity.onboarding import rules
 from identity.onboarding.schemas import NewTenant, TenantIn
 from identity.tenants import TenantRow
+from shared import audit
 from shared.audit import Actor
 from shared.events import identity as events
 from shared.ids import new_id

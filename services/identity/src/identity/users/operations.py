@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import audit, changes, logins, rows, sessions, tenants
+from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.users import rules
 from identity.users.queries import lock_for_update, view, view_permissions
 from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
+from shared import audit
 from shared.access import permissions
 from shared.api import IfMatch
 from shared.audit import Actor
