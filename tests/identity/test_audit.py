@@ -1,12 +1,13 @@
 """The audit trail: who did what from where, without secrets."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.events.audit import AuditRecorded, AuditState
 from shared.ids import new_id
-from tests.harness.bodies import PASSWORD, merchant_body
-from tests.harness.client import refused
+from tests.harness.bodies import PASSWORD, email, merchant_body
+from tests.harness.client import document, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
 from tests.harness.waiting import eventually
@@ -94,6 +95,50 @@ async def test_a_record_that_is_no_audit_event_holds_nothing_up(identity: Identi
     await identity.publish(broken, done)
 
     await trail(tenant, 1, "service=jobs")
+
+
+async def test_a_refused_log_in_is_recorded_with_its_target(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    body = {"tenant": tenant.id, "email": merchant.document["login_email"], "password": "not the password"}
+
+    refused(await identity.nobody.post("/v1/sessions", body), 401, "credentials_wrong")
+    refused(await identity.nobody.post("/v1/sessions", {**body, "email": email()}), 401, "credentials_wrong")
+    refused(await identity.nobody.post("/v1/sessions", {**body, "tenant": "nobody"}), 401, "credentials_wrong")
+
+    listed = (await tenant.owner.read("/v1/audit-events?action=session.refused"))["data"]
+    assert [one["target"] for one in listed] == [tenant.id, merchant.id]
+    assert {(one["actor"], one["actor_kind"], one["via"]) for one in listed} == {("unknown", "unknown", "password")}
+    assert {str(one["after"]) for one in listed} == {str({"code": "credentials_wrong"})}
+    assert all(one["address"] and one["request_id"] for one in listed)
+    assert "not the password" not in str(listed)
+
+
+async def test_a_suspended_tenants_log_ins_are_recorded_as_refused(identity: Identity, tenant: Tenant) -> None:
+    document(await identity.platform.post(f"/v1/tenants/{tenant.id}/suspend"))
+    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
+
+    refused(await identity.nobody.post("/v1/sessions", body), 403, "tenant_suspended")
+    document(await identity.platform.post(f"/v1/tenants/{tenant.id}/activate"))
+
+    (listed,) = (await tenant.owner.read("/v1/audit-events?action=session.refused"))["data"]
+    assert listed["after"] == {"code": "tenant_suspended"}
+
+
+async def test_a_flood_of_guesses_fills_no_table(identity: Identity, tenant: Tenant) -> None:
+    limit = int(identity.settings.account_attempts_per_minute)
+    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": "not the password"}
+
+    for _ in range(limit + 5):
+        await identity.nobody.post("/v1/sessions", body)
+    for _ in range(limit + 5):
+        await identity.nobody.post("/v1/sessions", {**body, "email": email()})
+
+    listed = (await tenant.owner.read("/v1/audit-events?action=session.refused&limit=200"))["data"]
+    found = Counter(one["target"] for one in listed)
+    owner_id = tenant.owner.subject_id
+    # A budget refills steadily: one more each six seconds.
+    assert found.keys() == {owner_id, tenant.id}
+    assert all(limit <= count <= limit + 4 for count in found.values()), found
 
 
 def elsewhere(tenant: Tenant, action: str, *, service: str, **more: Any) -> AuditRecorded:

@@ -14,7 +14,7 @@ from identity import logins, rows, sessions, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
-from identity.logins import Attempts, Passwords
+from identity.logins import Attempt, Attempts, LoginRow, Passwords
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import Signer
 from identity.users import UserRow
@@ -49,6 +49,16 @@ async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) 
     # A tenant can be given by id or by name: both count for one account.
     account = login.subject_id if login else f"{rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
     attempt = authenticator.attempts.begin(account=account, address=origin.address)
+    try:
+        return await _log_in(authenticator, origin, body, login, attempt)
+    except (Unauthenticated, Forbidden) as refusal:
+        await _record_refusal(authenticator, origin, body.tenant, login, refusal.problem_code)
+        raise
+
+
+async def _log_in(
+    authenticator: Authenticator, origin: Origin, body: SessionIn, login: LoginRow | None, attempt: Attempt
+) -> Session:
     stored_hash = login.password_hash if login else None
     if not await authenticator.passwords.verify(stored_hash, body.password) or login is None or stored_hash is None:
         raise _wrong_password()
@@ -76,6 +86,29 @@ async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) 
         await session.flush()
         _record(session, origin, person, row, "password", "session.created")
         return _issue_tokens(authenticator, session, person, row)
+
+
+async def _record_refusal(
+    authenticator: Authenticator, origin: Origin, tenant: str, login: LoginRow | None, code: str
+) -> None:
+    """Record a refused log-in. It is committed although the answer is an error.
+
+    An unknown address counts for its tenant: all of them together are recorded as often as one account. An unknown tenant has no trail.
+    """
+    async with authenticator.database.transaction() as session:
+        tenant_id = login.tenant_id if login else await logins.get_tenant_id(session, tenant)
+        target = login.subject_id if login else tenant_id
+        if target is not None and authenticator.attempts.may_record(target):
+            audit.record_person(
+                session,
+                origin,
+                tenant_id=tenant_id,
+                # Nobody has shown who they are.
+                actor=("unknown", "unknown", "password"),
+                action="session.refused",
+                target=target,
+                after={"code": code},
+            )
 
 
 async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn) -> Session:

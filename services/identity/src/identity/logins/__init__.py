@@ -1,11 +1,12 @@
 """Log-ins: the e-mail address, password hash and invitation of a person; an address is one person in a tenant."""
 
 from identity.logins.operations import create, digest_token, hash_if_given, new_token, update_email
-from identity.logins.passwords import Attempts, Passwords
-from identity.logins.queries import get_by_email, get_by_invitation, get_by_subject
+from identity.logins.passwords import Attempt, Attempts, Passwords
+from identity.logins.queries import get_by_email, get_by_invitation, get_by_subject, get_tenant_id
 from identity.logins.tables import LoginRow
 
 __all__ = [
+    "Attempt",
     "Attempts",
     "LoginRow",
     "Passwords",
@@ -14,6 +15,7 @@ __all__ = [
     "get_by_email",
     "get_by_invitation",
     "get_by_subject",
+    "get_tenant_id",
     "hash_if_given",
     "new_token",
     "update_email",

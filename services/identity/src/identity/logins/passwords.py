@@ -70,6 +70,7 @@ class Attempts:
     def __init__(self, *, account_per_minute: float, address_per_minute: float):
         self._account = _Budget(account_per_minute)
         self._address = _Budget(address_per_minute)
+        self._recorded = _Budget(account_per_minute)
 
     def begin(self, *, account: str | None, address: str) -> "Attempt":
         """Charge one attempt. Raises `TooManyRequests` when the budget of the account or of the address is used up."""
@@ -85,6 +86,13 @@ class Attempts:
         for budget, name in charged:
             budget.charge(name, 1)
         return Attempt(charged)
+
+    def may_record(self, name: str) -> bool:
+        """Whether another refused log-in of this account or tenant may be recorded: no more than an account has attempts."""
+        if self._recorded.wait_seconds(name) > 0:
+            return False
+        self._recorded.charge(name, 1)
+        return True
 
 
 class Attempt:

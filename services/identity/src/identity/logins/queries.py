@@ -1,6 +1,6 @@
 """Reads and locks log-ins."""
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -12,17 +12,18 @@ from shared.ids import from_uuid, to_uuid
 
 async def get_by_email(session: AsyncSession, tenant: str, email: str) -> LoginRow | None:
     """The log-in of an e-mail address in a tenant, given by id or by name; None when the tenant or the address is unknown."""
-    same_tenant = (
-        col(TenantRow.tenant_id) == tenant
-        if _is_tenant_id(tenant)
-        else col(TenantRow.name_key) == rows.unique_key(tenant)
-    )
     statement = (
         select(LoginRow)
         .join(TenantRow, col(TenantRow.tenant_id) == col(LoginRow.tenant_id))
-        .where(same_tenant, col(LoginRow.email_key) == rows.unique_key(email))
+        .where(_is_named(tenant), col(LoginRow.email_key) == rows.unique_key(email))
     )
     return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def get_tenant_id(session: AsyncSession, tenant: str) -> str | None:
+    """The id of a tenant, given by id or by name; None when it is unknown."""
+    tenant_id: str | None = await session.scalar(select(col(TenantRow.tenant_id)).where(_is_named(tenant)))
+    return tenant_id
 
 
 async def get_by_subject(session: AsyncSession, subject_id: str, *, lock: bool = False) -> LoginRow:
@@ -37,6 +38,12 @@ async def get_by_invitation(session: AsyncSession, digest: bytes, *, lock: bool 
     """The log-in whose invitation token has this digest; None for an unknown or used token."""
     statement = select(LoginRow).where(col(LoginRow.invitation_digest) == digest)
     return (await session.execute(statement.with_for_update() if lock else statement)).scalar_one_or_none()
+
+
+def _is_named(tenant: str) -> ColumnElement[bool]:
+    if _is_tenant_id(tenant):
+        return col(TenantRow.tenant_id) == tenant
+    return col(TenantRow.name_key) == rows.unique_key(tenant)
 
 
 def _is_tenant_id(value: str) -> bool:
