@@ -42,8 +42,8 @@ endif
 # Extra arguments: make test TESTS=tests/jobs PYTEST_ARGS=-x
 TESTS ?= tests
 PYTEST_ARGS ?=
-# Processes that share the tests; 0: none but pytest's own.
-WORKERS ?= 2
+# Processes that share the tests, of which a third of the time is waiting for servers; 0: none but pytest's own.
+WORKERS ?= 3
 # How many times more than in `make test` is tried.
 FUZZ_FACTOR ?= 10
 
