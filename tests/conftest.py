@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from deploy.devstack.forks import SERVICES, Forker, forking
 from tests.harness import effort
-from tests.harness.forks import SERVICES, Forker, forking
 from tests.harness.lending import BorrowedStack, Lender
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.sharing import PRIVATE_SERVERS, Scheduler, scope_of

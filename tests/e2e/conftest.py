@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness.forks import Forker
+from deploy.devstack.forks import Forker
 from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack, new_prefix
 from tests.harness.suite import CHEAP_HASHES, Suite

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.devstack.forks import Forker, forking, start
 from tests.harness.effort import FACTOR, SEED
-from tests.harness.forks import Forker, forking, start
 from tests.harness.people import Tenant
 from tests.harness.suite import Suite
 

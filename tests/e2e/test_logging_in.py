@@ -4,9 +4,9 @@ from pathlib import Path
 
 import asyncpg
 
+from deploy.devstack.forks import Forker
 from deploy.devstack.processes import LOOPBACK, free_ports
 from tests.harness.bodies import PASSWORD
-from tests.harness.forks import Forker
 from tests.harness.people import Tenant
 from tests.harness.suite import CHEAP_HASHES, Process, Suite
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness.forks import Forker
+from deploy.devstack.forks import Forker
 from tests.harness.stack import BackingStack
 from tests.harness.suite import CHEAP_HASHES, Suite
 

@@ -17,11 +17,11 @@ from typing import Any
 import asyncpg
 import httpx
 
+from deploy.devstack.forks import Forker, Program, start
 from deploy.devstack.processes import free_ports
 from shared.ids import to_uuid
 from tests.harness.bodies import secret_32
 from tests.harness.client import Api
-from tests.harness.forks import Forker, Program, start
 from tests.harness.people import FromIdentity, Tenant
 from tests.harness.stack import BackingStack, make_topics, migrated
 from tests.harness.waiting import eventually

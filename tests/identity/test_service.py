@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.devstack.forks import Forker
 from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
 from tests.harness import suite
 from tests.harness.client import document
-from tests.harness.forks import Forker
 from tests.harness.identity import Identity
 from tests.harness.schema_drift import drift
 from tests.harness.suite import Process

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from deploy.devstack.forks import Forker
 from deploy.devstack.processes import free_ports
 from jobs.imports import operations
 from tests.harness.bodies import smallest_job
 from tests.harness.client import basic
-from tests.harness.forks import Forker
 from tests.harness.job_files import accepted, ended, lines, send
 from tests.harness.jobs import Jobs, running
 from tests.harness.stack import BackingStack

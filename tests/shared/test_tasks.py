@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from deploy.devstack.forks import Forker, start
 from shared import tasks
 from shared.postgres.database import Database
 from shared.tasks import Attempted, LeaseLost, NewTask, Task, TaskKind, commands, store
 from shared.tasks import worker as tasks_worker
-from tests.harness.forks import Forker, start
 from tests.harness.stack import BackingStack
 from tests.harness.tasks import KIND, Replica, open_database, recorded_in, replicas, schedule
 from tests.harness.transport import shared_database

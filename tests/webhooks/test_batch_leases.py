@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.harness.forks import Forker, start
+from deploy.devstack.forks import Forker, start
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
 from tests.harness.waiting import eventually

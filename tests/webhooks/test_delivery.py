@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from deploy.devstack.forks import Forker, start
 from shared.ids import to_uuid
-from tests.harness.forks import Forker, start
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
 from tests.harness.waiting import eventually

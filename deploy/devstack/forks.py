@@ -1,10 +1,10 @@
 """Programs of the suite as processes of their own, forked from one that has imported the services already.
 
-To import a service takes longer than most of what tests do with it. What is forked then runs as `python -m` runs it, with its own
-environment, output and end; it can be killed, and it does not outlive the tests. The private stack of `tests/devstack` starts everything
-from nothing.
+To import a service takes longer than most of what is done with it. What is forked then runs as `python -m` runs it, with its own
+environment, output and end; it can be killed, and it does not outlive whoever started it. The private stack runs its short commands
+so (`steps.py`), and the tests their services.
 
-    python -m tests.harness.forks MODULE...      # what forks: a request a line, an answer a line
+    python -m deploy.devstack.forks MODULE...      # what forks: a request a line, an answer a line
 """
 
 import ctypes
@@ -52,17 +52,20 @@ def start(
         )
 
 
+def start_forker(*imported: str) -> "Forker | None":
+    """What forks programs that need these modules; None where processes cannot be told apart surely enough."""
+    return Forker(imported) if hasattr(os, "pidfd_open") else None
+
+
 @contextmanager
 def forking(*imported: str) -> Iterator["Forker | None"]:
-    """What forks programs that need these modules, until the block ends; None where processes cannot be told apart surely enough."""
-    if not hasattr(os, "pidfd_open"):
-        yield None
-        return
-    forker = Forker(imported)
+    """What forks programs that need these modules, until the block ends."""
+    forker = start_forker(*imported)
     try:
         yield forker
     finally:
-        forker.stop()
+        if forker is not None:
+            forker.stop()
 
 
 class Forker:
@@ -71,7 +74,7 @@ class Forker:
     def __init__(self, imported: Sequence[str]) -> None:
         self._turn = Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.harness.forks", *imported],
+            [sys.executable, "-m", "deploy.devstack.forks", *imported],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -84,12 +87,17 @@ class Forker:
         asked = {"command": list(command), "environment": dict(environment), "files": [str(output), str(errors)]}
         return Forked(self, list(command), self._ask(asked))
 
+    def wait_until_ready(self) -> None:
+        """Return when everything has been imported. Raises `EOFError` or `OSError` if that failed."""
+        self._ask({})
+
     def reap(self, pid: int) -> int:
         """The exit status of a process that has ended, as `subprocess` has it."""
         return self._ask({"ended": pid})
 
     def stop(self) -> None:
         """End what forks, and with it all that it has forked."""
+        self._process.kill()
         self._process.communicate()
 
     def _ask(self, asked: Mapping[str, Any]) -> int:
@@ -98,7 +106,10 @@ class Forker:
         with self._turn:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            return int(self._process.stdout.readline())
+            answer = self._process.stdout.readline()
+        if not answer:
+            raise EOFError("the process that imports everything has ended")
+        return int(answer)
 
 
 class Forked:
@@ -148,10 +159,10 @@ Program = subprocess.Popen[bytes] | Forked
 
 def _serve() -> None:
     """Fork what each line asks for, until there are no more."""
-    # Ctrl-C ends the tests, which end what they started in their own order.
+    # Ctrl-C ends whoever started this, who ends what was forked in their own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w")
-    # Whatever else is said belongs to the tests' own output.
+    # Whatever else is said belongs to the starter's own output.
     os.dup2(2, 1)
     for name in sys.argv[1:]:
         import_module(name)
@@ -160,9 +171,10 @@ def _serve() -> None:
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
+        answer = 0
         if "ended" in asked:
             answer = os.waitstatus_to_exitcode(os.waitpid(asked["ended"], 0)[1])
-        else:
+        elif "command" in asked:
             answer = os.fork()
             if answer == 0:
                 answers.close()
