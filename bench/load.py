@@ -162,7 +162,7 @@ class Run:
                 await asyncio.sleep(delay)
             self._begin(self.begun_ns + round(number / rate * 1e9))
             if len(self.waiting) > rate * BEHIND_SECONDS_MAX:
-                # It will not catch up; what comes of it now would only tell how long we went on.
+                # It will not catch up; more requests would only show how long we went on.
                 self.sent -= len(self.waiting)
                 self.waiting.clear()
                 self.sustained = False

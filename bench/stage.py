@@ -19,7 +19,7 @@ from bench.children import Child, Document
 from bench.cpu import Account
 from bench.load import CREATED, NUMBER_MARK
 from deploy.devstack.processes import find
-from shared.events import jobs as facts
+from shared.events import jobs as job_events
 from shared.postgres.migrations import migrate
 from tests.harness.bodies import smallest_job
 from tests.harness.client import Api
@@ -193,8 +193,8 @@ class Watcher:
 
     async def count(self) -> int:
         """Events of jobs that Kafka has."""
-        partitions = self.consumer.partitions_for_topic(facts.TOPIC) or set()
-        ends = await self.consumer.end_offsets([TopicPartition(facts.TOPIC, number) for number in partitions])
+        partitions = self.consumer.partitions_for_topic(job_events.TOPIC) or set()
+        ends = await self.consumer.end_offsets([TopicPartition(job_events.TOPIC, number) for number in partitions])
         return sum(ends.values())
 
 
@@ -226,7 +226,7 @@ async def _sample(suite: Suite, merchant: Api, sink: Child) -> Document:
         "answer": made.text,
         "job_id": made.json()["id"],
         "account_id": account_id,
-        "topic": facts.TOPIC,
+        "topic": job_events.TOPIC,
         "headers": [(name, text.decode()) for name, text in record.headers],
         "value": value,
         "webhook": f'{{"type":"job.created","timestamp":"2026-01-01T00:00:00.000000Z","data":{value}}}',
@@ -235,7 +235,7 @@ async def _sample(suite: Suite, merchant: Api, sink: Child) -> Document:
 
 async def _first_event(suite: Suite) -> Any:
     servers = suite.environment["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"]
-    consumer = AIOKafkaConsumer(facts.TOPIC, bootstrap_servers=servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(job_events.TOPIC, bootstrap_servers=servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
         return await asyncio.wait_for(consumer.getone(), ANSWER_SECONDS)

@@ -20,7 +20,7 @@ from deploy.devstack.processes import LOOPBACK, find, free_ports
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.harness.bodies import secret_32
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, make_topics, migrated, start_private_stack
 from tests.harness.suite import Process
 from tests.harness.webhooks import DeliveryHarness, headers_of, job_created

@@ -272,7 +272,7 @@ def _delivers(path: Path) -> bool:
     return path.parts[0] == "http_client"
 
 
-def test_facts_leave_a_service_through_the_outbox_alone() -> None:
+def test_events_leave_a_service_through_the_outbox_alone() -> None:
     found = [
         f"{place}: {imported[-1]}"
         for name in SERVICES

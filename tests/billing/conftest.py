@@ -7,7 +7,7 @@ import pytest
 
 from shared.postgres.database import Database
 from tests.harness.billing import Billing, running
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, migrated
 
 

@@ -11,7 +11,7 @@ from shared.observability.metrics import Metrics
 from shared.postgres.migrations import migrate
 from shared.tasks import TaskWorker
 from tests.harness.billing import published
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 

@@ -17,7 +17,7 @@ from shared.ids import new_id
 from tests.harness.access import REVOKE_KEY, change_meanwhile
 from tests.harness.billing import TRIAL_DAYS, Billing, begin_trials
 from tests.harness.people import tenant_created
-from tests.harness.serving import open_database, serve
+from tests.harness.services import open_database, serve
 from tests.harness.waiting import eventually
 
 SECOND = timedelta(seconds=1)

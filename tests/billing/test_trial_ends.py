@@ -25,7 +25,7 @@ from shared.tasks import worker as tasks_worker
 from tests.harness.billing import TRIAL_DAYS, begin_trial, begin_trials, published
 from tests.harness.people import tenant_created
 from tests.harness.schema_drift import drift
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 
 SECOND = timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""The committed OpenAPI and AsyncAPI documents say what the services do (`make contracts` writes them anew)."""
+"""The committed OpenAPI and AsyncAPI documents say what the services do (`make contracts` rewrites them)."""
 
 import json
 from collections.abc import Iterator

@@ -45,11 +45,11 @@ def test_a_contract_is_valid_json_schema(topic: str) -> None:
     "event", [event for events in EVENTS.values() for event in events], ids=lambda event: event.type_name()
 )
 def test_every_event_states_its_subject_in_the_past_tense(event: type[Event]) -> None:
-    subject, _, fact = event.type_name().partition(".")
+    subject, _, verb = event.type_name().partition(".")
 
     assert subject.replace("_", "").isalpha()
     # "incomplete" is what the product calls a job that failed.
-    assert fact.split("_")[-1].endswith("ed") or fact in {"will_end", "incomplete"}
+    assert verb.split("_")[-1].endswith("ed") or verb in {"will_end", "incomplete"}
 
 
 def sample() -> Document:

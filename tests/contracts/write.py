@@ -1,4 +1,4 @@
-"""Write the committed contracts anew (`make contracts`): OpenAPI, AsyncAPI, and event schemas unless that breaks a promise to a reader."""
+"""Rewrite the committed contracts (`make contracts`): OpenAPI, AsyncAPI, and event schemas unless that breaks a promise to a reader."""
 
 import json
 import sys

@@ -86,7 +86,7 @@ def test_each_service_accepts_its_environment(service: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_service_is_told_what_it_does_not_read(service: str) -> None:
+def test_no_service_gets_a_variable_that_it_does_not_read(service: str) -> None:
     variables = variables_of(service)
     for name in (service, f"{service}-migration"):
         assert set(containers()[name]["environment"]) - set(variables) == set()

@@ -30,7 +30,7 @@ def passed_on(variables: Mapping[str, str]) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
 
 
-def test_uv_goes_by_what_pip_was_told() -> None:
+def test_uv_follows_the_options_of_pip() -> None:
     address = "https://reader:pa$$word@index.example/simple"
     found = passed_on(
         {
@@ -48,7 +48,7 @@ def test_uv_goes_by_what_pip_was_told() -> None:
     assert found["SSL_CERT_FILE"] == "/etc/company.pem"
 
 
-def test_what_uv_was_told_itself_stays() -> None:
+def test_options_of_uv_itself_stay() -> None:
     found = passed_on({"PIP_INDEX_URL": "https://pip.example", "UV_DEFAULT_INDEX": "https://uv.example"})
 
     assert found["UV_DEFAULT_INDEX"] == "https://uv.example"
@@ -75,7 +75,7 @@ def test_a_python_that_is_too_old_is_named(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_python_without_environments_is_told_what_it_lacks(
+def test_a_python_without_environments_names_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     really_import = builtins.__import__

@@ -197,7 +197,7 @@ def test_a_jar_beyond_the_bound_is_refused(lock: Path, monkeypatch: pytest.Monke
         jars.ensure(lock)
 
 
-def test_credentials_of_an_address_are_sent_and_never_told(
+def test_credentials_of_an_address_are_sent_and_never_printed(
     lock: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAYBILL_MAVEN_REPOSITORY", mirror.url.replace("//", "//reader:s%40cret@"))

@@ -1,4 +1,4 @@
-"""A day of a bakery that delivers, told from the morning to the evening, with everybody who takes part in it."""
+"""A day of a bakery that delivers, from the morning to the evening, with everybody who takes part in it."""
 
 import json
 from dataclasses import dataclass

@@ -109,7 +109,7 @@ async def test_a_new_grant_makes_a_new_key_and_the_old_one_stays_closed(tenant: 
     await refused_everywhere(first, 401)
 
 
-async def test_a_merchant_retrieves_its_pair_and_uses_it(tenant: Tenant) -> None:
+async def test_a_merchant_reveals_its_api_credentials_and_uses_them(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
     api = await merchant.reveal()
 

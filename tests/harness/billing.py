@@ -16,7 +16,7 @@ from shared.events import billing as events
 from shared.postgres.database import Database
 from tests.harness.client import Api
 from tests.harness.people import Tenant, tenant_created
-from tests.harness.serving import Isolated, serve, settings_of
+from tests.harness.services import Isolated, serve, settings_of
 from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 

@@ -39,7 +39,7 @@ from shared.service.settings import ServiceSettings
 from tests.harness.bodies import secret_32
 from tests.harness.client import Api
 from tests.harness.people import FromEvents, Tenant, subscription
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack
 from tests.harness.transport import database_with_shared_tables
 

@@ -12,11 +12,10 @@ from shared.events import access, identity
 from tests.harness.bodies import PASSWORD, secret_32
 from tests.harness.client import Api
 from tests.harness.people import TRIAL, FromIdentity, Tenant, subscription
-from tests.harness.serving import Running, serve, settings_of
+from tests.harness.services import Running, serve, settings_of
 from tests.harness.stack import BackingStack
+from tests.harness.suite import CHEAP_HASHES
 from tests.harness.waiting import eventually
-
-CHEAP_HASHES = {"argon2_memory_kib": 64, "argon2_time_cost": 1, "argon2_parallelism": 1}
 
 
 class Identity(Running[Settings]):
@@ -77,7 +76,8 @@ class Identity(Running[Settings]):
 @asynccontextmanager
 async def running(backing: BackingStack) -> AsyncIterator[Identity]:
     """Identity on a new database, with platform keys of both modes."""
-    values = {"sealing_keys": f"1:{secret_32()}", "address_attempts_per_minute": 10_000, **CHEAP_HASHES}
+    cheap_hashes = {name.removeprefix("IDENTITY_").lower(): value for name, value in CHEAP_HASHES.items()}
+    values = {"sealing_keys": f"1:{secret_32()}", "address_attempts_per_minute": 10_000, **cheap_hashes}
     async with serve(Identity, create_app, await settings_of(backing, "identity", Settings, **values)) as service:
         service.platform = await service.platform_key(livemode=False)
         service.live_platform = await service.platform_key(livemode=True)

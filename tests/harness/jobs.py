@@ -16,7 +16,7 @@ from shared.ids import to_uuid
 from tests.harness import people
 from tests.harness.client import Api
 from tests.harness.people import Merchant
-from tests.harness.serving import Isolated, serve, settings_of
+from tests.harness.services import Isolated, serve, settings_of
 from tests.harness.stack import BackingStack
 
 

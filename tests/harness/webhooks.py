@@ -28,7 +28,7 @@ from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from tests.harness import people
 from tests.harness.bodies import secret_32
-from tests.harness.serving import Isolated, open_database, serve, settings_of
+from tests.harness.services import Isolated, open_database, serve, settings_of
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.waiting import eventually
 from webhooks.app import create_app

@@ -15,7 +15,7 @@ from tests.harness.bodies import PASSWORD, email, tenant_body, unique
 from tests.harness.client import document, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
-from tests.harness.serving import serve
+from tests.harness.services import serve
 from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 

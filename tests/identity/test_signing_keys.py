@@ -9,7 +9,7 @@ from identity.signing_keys import operations as signing_keys_operations
 from tests.harness.client import Api
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
-from tests.harness.serving import serve
+from tests.harness.services import serve
 from tests.harness.waiting import eventually
 
 GRACE_SECONDS = 6

@@ -9,7 +9,7 @@ from tests.harness.bodies import email, merchant_body, tenant_body, unique
 from tests.harness.client import document, pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
-from tests.harness.serving import serve
+from tests.harness.services import serve
 
 
 async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Identity) -> None:

@@ -22,7 +22,7 @@ from shared.events import billing
 from shared.ids import new_id
 from shared.observability import traces
 from shared.postgres.database import Database
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack
 from tests.harness.transport import database_with_shared_tables
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.harness.bodies import secret_32
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, running
 

@@ -401,18 +401,18 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> N
 async def test_an_outcome_comes_once_and_never_before_send_returns() -> None:
     async with speaking(saying(OK)) as url, open_sender() as sender:
         outcomes: list[Outcome] = []
-        all_told = asyncio.Event()
+        all_answered = asyncio.Event()
 
         def done(outcome: Outcome) -> None:
             outcomes.append(outcome)
             if len(outcomes) == 3:
-                all_told.set()
+                all_answered.set()
 
         sender.send(target(url), message(), done)
         sender.send(target("http://10.0.0.1"), message(), done)
         sender.send(DeliveryTarget(uuid4(), 1, url, (), ()), message(), done)
         assert outcomes == []
-        await all_told.wait()
+        await all_answered.wait()
         await asyncio.sleep(0.05)
 
     assert {outcome.cause for outcome in outcomes} == {None, "blocked", "secret_unreadable"}

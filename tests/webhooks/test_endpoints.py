@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
 from tests.harness.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Tenant, Webhooks
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from shared.api import Paging
 from shared.errors import BadRequest
 from shared.ids import new_id, to_uuid
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks
 from webhooks.events import feed

@@ -17,7 +17,7 @@ from shared.tasks import store
 from tests.harness.bodies import secret_32
 from tests.harness.receiver import Receiver
 from tests.harness.schema_drift import drift
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created
 from webhooks import signatures

@@ -14,7 +14,7 @@ from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import DeliveryHarness, Tenant, Webhooks, incoming_event, job_created
 from webhooks.dispatch import prestore

@@ -16,7 +16,7 @@ from shared.ids import new_id, to_uuid
 from tests.harness.http_harness import public_key
 from tests.harness.receiver import Received, Receiver
 from tests.harness.servers import serving
-from tests.harness.serving import open_database
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Tenant, Webhooks
 from webhooks import signatures
