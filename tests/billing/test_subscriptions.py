@@ -16,6 +16,7 @@ from shared.events import billing as billing_events
 from shared.ids import new_id
 from tests.harness.access import REVOKE_KEY, change_meanwhile
 from tests.harness.billing import TRIAL_DAYS, Billing, begin_trials
+from tests.harness.client import document
 from tests.harness.people import tenant_created
 from tests.harness.services import open_database, serve
 from tests.harness.waiting import eventually
@@ -212,29 +213,33 @@ async def test_a_subscription_has_an_etag_and_checks_it(billing: Billing) -> Non
     assert stale.status_code == 412
 
 
-async def test_an_extension_is_audited_and_a_repeat_of_it_is_not(billing: Billing) -> None:
+async def test_extensions_and_the_end_of_a_trial_are_audited_once(billing: Billing) -> None:
     tenant = await billing.create_tenant()
     before = await billing.subscription(tenant)
     ends_at = datetime.now(UTC) + timedelta(days=30)
 
-    first = await billing.extend(tenant.id, ends_at, headers={"Idempotency-Key": "extend-once"})
+    first = await billing.extend(
+        tenant.id, ends_at, headers={"Idempotency-Key": "extend-once", "X-Request-Id": "req-1"}
+    )
     repeated = await billing.extend(tenant.id, ends_at, headers={"Idempotency-Key": "extend-once"})
     satisfied = await billing.extend(tenant.id, ends_at)
+    document(await billing.extend(tenant.id, datetime.now(UTC) + 3 * SECOND))
 
     assert repeated.headers["idempotency-replayed"] == "true"
     assert first.json() == repeated.json() == satisfied.json()
-    connection = await asyncpg.connect(billing.settings.database_url)
-    rows = await connection.fetch(
-        "SELECT actor, action, subject, before->>'trial_ends_at' AS old, after->>'trial_ends_at' AS new"
-        " FROM audit_events WHERE subject = $1",
-        first.json()["id"],
+    extended, again, expired = await billing.audited(
+        first.json()["id"], "trial.extended", "trial.extended", "trial.expired"
     )
-    await connection.close()
-    (entry,) = rows
-    assert entry["action"] == "trial.extended"
-    assert entry["actor"].startswith("key_")
-    assert datetime.fromisoformat(entry["old"]) == instant(before)
-    assert datetime.fromisoformat(entry["new"]) == ends_at
+    assert (extended.service, extended.tenant_id, extended.request_id) == ("billing", tenant.id, "req-1")
+    assert (extended.actor_kind, extended.via, extended.actor) == ("platform", "platform_key", extended.credential_id)
+    assert (extended.credential_id or "").startswith("key_")
+    assert extended.address
+    assert extended.before == {"trial_ends_at": before["trial_ends_at"], "access_until": before["access_until"]}
+    assert extended.after == {name: first.json()[name] for name in ("trial_ends_at", "access_until")}
+    assert again.before == extended.after
+    assert (expired.actor, expired.actor_kind, expired.via, expired.address) == ("billing", "service", "service", "")
+    assert (expired.before or {})["status"] == "trialing"
+    assert (expired.after or {})["status"] == "expired"
 
 
 async def test_two_replicas_publish_the_end_of_each_trial_once(billing: Billing) -> None:

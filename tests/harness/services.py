@@ -14,9 +14,10 @@ from sqlalchemy import text
 from shared.access.credentials import Peppers
 from shared.chassis.settings import parse_keys
 from shared.events import Event, Vocabulary, audit, billing, identity, text_headers
-from shared.events.audit import AuditState
+from shared.events.audit import AuditRecorded, AuditState
 from shared.ids import to_uuid
 from shared.messaging import outbox
+from shared.messaging.shard_publisher import SEPARATE_SHARD
 from shared.postgres.database import Database
 from shared.service.settings import ServiceSettings
 from tests.harness.bodies import secret_32
@@ -152,6 +153,17 @@ def open_database(url: str, *, pool_size: int = 8, **more: Any) -> Database:
     database = Database(url, application_name="tests", pool_size=pool_size, **more)
     outbox.attach(database, None)
     return database
+
+
+async def waiting_audit_events(database: Database) -> list[AuditRecorded]:
+    """The audit events in an outbox without a relay, in order."""
+    async with database.reading() as session:
+        rows = await session.execute(
+            text("SELECT shard, headers, value FROM outbox WHERE topic = :topic ORDER BY id"), {"topic": audit.TOPIC}
+        )
+        found = rows.all()
+    assert {row.shard for row in found} <= {SEPARATE_SHARD}
+    return [AuditRecorded.from_record(dict(row.headers), row.value) for row in found]
 
 
 async def settings_of(backing: BackingStack, service: str, kind: type[SettingsT], **more: Any) -> SettingsT:

@@ -12,13 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing import audit
 from billing.subscriptions import rules
 from billing.subscriptions.queries import lock_all_for_update, lock_for_update, terms_of, view
 from billing.subscriptions.rules import Terms
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow
-from shared import tasks
+from shared import audit, tasks
 from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
@@ -61,24 +60,16 @@ async def extend_trial(
     Raises `SubscriptionNotFound`, `PreconditionFailed`, `TrialEndPassed`, `TrialEndTooFar` or `NotOnTrial`.
     """
     row = await lock_for_update(session, tenant_id, if_match)
-    before = terms_of(row)
-    after = rules.extend_trial(before, ends_at, now)
-    if after == before:
-        return view(row, now)
-    _set_terms(row, after, now)
+    before = view(row, now)
+    terms = rules.extend_trial(terms_of(row), ends_at, now)
+    if terms == terms_of(row):
+        return before
+    _set_terms(row, terms, now)
     await _schedule_trial_ends(session, [row])
-    audit.record(
-        session,
-        actor,
-        action="trial.extended",
-        tenant_id=tenant_id,
-        subject=row.id,
-        before=_audited_fields(before),
-        after=_audited_fields(after),
-        at=now,
-    )
+    after = view(row, now)
+    audit.record(session, actor, "trial.extended", row.id, before=before, after=after, tenant_id=tenant_id)
     _publish(session, TrialExtended, row)
-    return view(row, now)
+    return after
 
 
 async def end_trials(session: AsyncSession, tenant_ids: Collection[str], now: datetime) -> dict[str, datetime]:
@@ -88,7 +79,11 @@ async def end_trials(session: AsyncSession, tenant_ids: Collection[str], now: da
         terms = terms_of(row)
         expired = rules.expire(terms, now)
         if expired is not None:
+            before = view(row, now)
             _set_terms(row, expired, now)
+            audit.record_service(
+                session, "trial.expired", row.id, tenant_id=row.tenant_id, before=before, after=view(row, now)
+            )
             _publish(session, TrialExpired, row)
         elif terms.status == "trialing" and terms.trial_ends_at is not None:
             # The end was changed without its task, by hand in the database: the end of the subscription counts.
@@ -120,13 +115,6 @@ def _set_terms(row: SubscriptionRow, terms: Terms, now: datetime) -> None:
 
 async def _schedule_trial_ends(session: AsyncSession, rows: Sequence[SubscriptionRow]) -> None:
     await tasks.schedule(session, [NewTask(TRIAL_END, row.tenant_id, row.trial_ends_at) for row in rows])
-
-
-def _audited_fields(terms: Terms) -> dict[str, str | None]:
-    return {
-        "status": terms.status,
-        "trial_ends_at": terms.trial_ends_at.isoformat() if terms.trial_ends_at else None,
-    }
 
 
 def _publish(session: AsyncSession, event_type: type[BillingEvent], row: SubscriptionRow) -> None:
