@@ -19,6 +19,7 @@ from sqlalchemy import text
 from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
 from shared.api.cursors import LIMIT_MAX
+from shared.audit import Actor, Origin
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.events import Event, jobs, text_headers
@@ -125,12 +126,16 @@ class DeliveryHarness:
         principal = Principal(tenant_id=self.tenant_id, subject_id=new_id("usr"))
         return Caller("owner", "session", principal, OWNER, livemode=True)
 
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.caller, Origin("127.0.0.1", "req_tests"))
+
     async def endpoint(self, url: str, **more: Any) -> str:
         """A new endpoint for everything, unless `more` says otherwise; its id."""
         wanted = EndpointIn.model_validate({"url": url, "event_types": ["*"], "location_ids": "*", **more})
         policy = EndpointPolicy(self.encryptor, allow_http=True, allowed_networks=LOOPBACK, endpoints_max=50)
         async with self.database.transaction() as session:
-            return (await operations.create(session, policy, self.caller, wanted, datetime.now(UTC))).id
+            return (await operations.create(session, policy, self.actor, wanted, datetime.now(UTC))).id
 
     async def publish(
         self, *events: Event, dispatcher: Dispatcher | None = None, room: Callable[[UUID], int] | None = None
@@ -254,8 +259,10 @@ class DeliveryHarness:
         )
 
     async def published(self) -> list[dict[str, Any]]:
-        """What was published and not relayed: `type` and data of each."""
-        rows = await self.rows("SELECT headers, value FROM outbox ORDER BY id")
+        """What was published of endpoints and not relayed: `type` and data of each."""
+        rows = await self.rows(
+            "SELECT headers, value FROM outbox WHERE topic = :topic ORDER BY id", topic=webhook_events.TOPIC
+        )
         return [{"type": dict(row.headers)["ce_type"], **json.loads(row.value)} for row in rows]
 
 

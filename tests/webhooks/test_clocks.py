@@ -183,7 +183,7 @@ async def test_a_replay_runs_by_the_clock_of_the_database(harness: DeliveryHarne
     since = (datetime.now(UTC) - HOUR).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": "missing", "since": since})
     async with harness.database.transaction() as session:
-        made = await operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
+        made = await operations.create(session, REPLAY_LIMITS, harness.actor, wanted, datetime.now(UTC))
 
     wall.ahead = -timedelta(days=1)
 

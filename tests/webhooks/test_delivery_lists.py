@@ -60,7 +60,7 @@ async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Repla
     since = (datetime.now(UTC) - 2 * DAY).isoformat()
     wanted = ReplayIn.model_validate({"endpoint_id": endpoint_id, "kind": kind, "since": since})
     async with harness.database.transaction() as session:
-        made = await replays_operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
+        made = await replays_operations.create(session, REPLAY_LIMITS, harness.actor, wanted, datetime.now(UTC))
 
     async def ended() -> Replay | None:
         async with harness.database.reading() as session:
@@ -166,7 +166,7 @@ async def test_what_waits_for_a_deleted_endpoint_is_given_up_and_shown(
     endpoint_id = await harness.endpoint(receiver.url())
     event_id = await harness.publish_job()
     async with harness.database.transaction() as session:
-        await endpoints_operations.delete(session, harness.caller, endpoint_id, ANY_VERSION, datetime.now(UTC))
+        await endpoints_operations.delete(session, harness.actor, endpoint_id, ANY_VERSION, datetime.now(UTC))
 
     async with harness.delivering():
         await harness.finished(event_id)
@@ -190,7 +190,7 @@ async def test_a_delivery_outlives_its_event(harness: DeliveryHarness, receiver:
     ended = await replay(harness, endpoint_id, "failed")
     with pytest.raises(Conflict) as refused:
         async with harness.database.transaction() as session:
-            await deliveries_operations.resend(session, harness.caller, found.id, datetime.now(UTC))
+            await deliveries_operations.resend(session, harness.actor, found.id)
 
     assert [one.response_status for one in shown.attempts] == [500, 500]
     assert at_location == []

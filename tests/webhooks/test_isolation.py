@@ -12,6 +12,7 @@ import pytest
 
 from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
+from shared.audit import Actor, Origin
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
 from tests.harness.effort import seeds
@@ -97,7 +98,7 @@ class World:
             made = await operations.create(
                 session,
                 policy,
-                caller,
+                Actor(caller, Origin("127.0.0.1", "req_tests")),
                 EndpointIn.model_validate({**values, "location_ids": "*"}),
                 datetime.now(UTC),
             )

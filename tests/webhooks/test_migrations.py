@@ -17,7 +17,7 @@ from shared.tasks import store
 from tests.harness.bodies import secret_32
 from tests.harness.receiver import Receiver
 from tests.harness.schema_drift import drift
-from tests.harness.services import open_database
+from tests.harness.services import open_database, waiting_audit_events
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created
 from webhooks import signatures
@@ -27,6 +27,7 @@ from webhooks.metadata import Base
 from webhooks.replays.operations import REPLAY_STEP
 
 BEFORE_PARTITIONS = "0002"
+BEFORE_ONE_AUDIT_TRAIL = "0008"
 BEFORE_TASKS = "0006"
 NOW = datetime.now(UTC)
 
@@ -261,3 +262,39 @@ async def test_replays_of_before_that_go_on_get_a_task(backing: BackingStack) ->
         found = await store.list_tasks(session, kind=REPLAY_STEP, only_set_aside=False, rows_max=10)
     await database.close()
     assert [(row["key"], row["due_at"]) for row in found] == [(ids["running"], NOW)]
+
+
+async def test_audit_events_of_before_are_published(backing: BackingStack) -> None:
+    url = await asyncio.to_thread(backing.create_database, "webhooks")
+    await asyncio.to_thread(migrate, "webhooks", url, BEFORE_ONE_AUDIT_TRAIL)
+    database = open_database(url)
+    tenant_id, endpoint_id, owner_id, key_id = new_id("ten"), new_id("ep"), new_id("usr"), new_id("key")
+    owner = {"subject_id": to_uuid(owner_id), "tenant_id": to_uuid(tenant_id), "kind": "owner", "version": 1}
+    async with database.transaction() as session:
+        await execute(
+            session,
+            "access_subjects",
+            **owner,
+            active=True,
+            permissions=[],
+            api_access=False,
+            location_ids=[],
+            sessions_valid_from=NOW,
+        )
+        for actor in (owner_id, key_id, new_id("usr"), "unknown"):
+            done = {"actor": actor, "action": "endpoint.created", "subject": endpoint_id, "at": NOW}
+            await execute(session, "audit_events", tenant_id=to_uuid(tenant_id), **done)
+
+    await asyncio.to_thread(migrate, "webhooks", url)
+
+    assert await asyncio.to_thread(drift, url, Base.metadata) == []
+    kept = [event.data for event in await waiting_audit_events(database)]
+    assert [(state.actor, state.actor_kind, state.via, state.credential_id) for state in kept[:2]] == [
+        (owner_id, "owner", "unknown", None),
+        (key_id, "platform", "platform_key", key_id),
+    ]
+    assert [state.actor_kind for state in kept[2:]] == ["unknown", "unknown"]
+    assert {(state.service, state.tenant_id, state.action, state.target, state.at) for state in kept} == {
+        ("webhooks", tenant_id, "endpoint.created", endpoint_id, NOW)
+    }
+    await database.close()

@@ -346,7 +346,7 @@ async def ordered(harness: DeliveryHarness, endpoint_id: str, **more: Any) -> Re
     values = {"endpoint_id": endpoint_id, "kind": "missing", "since": datetime.now(UTC) - timedelta(hours=1), **more}
     wanted = ReplayIn.model_validate({**values, "since": values["since"].isoformat()})
     async with harness.database.transaction() as session:
-        return await operations.create(session, REPLAY_LIMITS, harness.caller, wanted, datetime.now(UTC))
+        return await operations.create(session, REPLAY_LIMITS, harness.actor, wanted, datetime.now(UTC))
 
 
 async def seen(harness: DeliveryHarness, replay: Replay) -> Replay:

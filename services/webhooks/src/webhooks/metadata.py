@@ -1,7 +1,6 @@
 """The metadata of all of webhooks' tables, for migrations."""
 
 from shared.service.tables import add_base_tables
-from webhooks.audit import AuditRow
 from webhooks.deliveries import AttemptRow, DeliveryRow
 from webhooks.endpoints import EndpointRow
 from webhooks.events import EventRow
@@ -13,7 +12,6 @@ add_base_tables(Base.metadata)
 
 __all__ = [
     "AttemptRow",
-    "AuditRow",
     "Base",
     "BatchLeaseRow",
     "DeliveryDueRow",

@@ -1,27 +1,26 @@
 """Sends deliveries again."""
 
-from datetime import datetime
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared.access.principals import Caller
+from shared import audit
+from shared.audit import Actor
 from shared.errors import Conflict
 from shared.ids import to_uuid
-from webhooks import audit, queue
+from webhooks import queue
 from webhooks.deliveries.queries import get_row, view
 from webhooks.deliveries.schemas import Delivery
 from webhooks.endpoints import EndpointRow
 from webhooks.events import EventRow
 
 
-async def resend(session: AsyncSession, caller: Caller, delivery_id: str, now: datetime) -> Delivery:
+async def resend(session: AsyncSession, actor: Actor, delivery_id: str) -> Delivery:
     """Make a delivery due at once, whatever its status, with a new retry schedule.
 
     Raises `NotFound`, or `Conflict` if its endpoint is disabled or deleted, its event is no longer stored, or it is under way.
     """
-    row = await get_row(session, caller, delivery_id)
+    row = await get_row(session, actor.caller, delivery_id)
     endpoint = await session.get_one(EndpointRow, row.endpoint_id)
     if endpoint.deleted_at is not None or not endpoint.enabled:
         state = "disabled" if endpoint.deleted_at is None else "deleted"
@@ -35,6 +34,6 @@ async def resend(session: AsyncSession, caller: Caller, delivery_id: str, now: d
             code="delivery_under_way",
             current_status=row.status,
         )
-    audit.record(session, caller, "delivery.resent", delivery_id, now)
+    audit.record(session, actor, "delivery.resent", delivery_id)
     await session.refresh(row)
     return view(row)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
+from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
 from shared.ids import DeliveryId, EndpointId, LocationId
 from shared.timestamps import Timestamp
 from webhooks import deliveries
@@ -59,11 +59,11 @@ def router() -> Router:
 
     @routes.post("/v1/deliveries/{delivery_id}/resend", status_code=202)
     @requires(REPLAY)
-    async def resend_delivery(delivery_id: DeliveryId, session: Transaction, caller: CurrentCaller) -> Delivery:
+    async def resend_delivery(delivery_id: DeliveryId, session: Transaction, actor: CurrentActor) -> Delivery:
         """Send a delivery again, whatever its status; one that waits for a retry is attempted at once.
 
         409 while it is under way, if its endpoint is disabled or deleted, and if its event is no longer stored.
         """
-        return await deliveries.resend(session, caller, delivery_id, datetime.now(UTC))
+        return await deliveries.resend(session, actor, delivery_id)
 
     return routes

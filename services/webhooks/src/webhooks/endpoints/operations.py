@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from shared import audit
 from shared.access import projection
-from shared.access.principals import Caller
 from shared.api import IfMatch
+from shared.audit import Actor
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Conflict, Violation
 from shared.events.webhooks import (
@@ -28,8 +29,7 @@ from shared.events.webhooks import (
 from shared.ids import new_id, to_uuid
 from shared.messaging import outbox
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
-from webhooks import audit, http_client, signatures
-from webhooks.audit import record
+from webhooks import http_client, signatures
 from webhooks.endpoints import queries, secrets
 from webhooks.endpoints.queries import get_row, lock_for_update, view
 from webhooks.endpoints.rules import require_valid
@@ -47,7 +47,20 @@ def bump_version(row: EndpointRow, now: datetime) -> None:
 
 def publish(session: AsyncSession, event_type: type[EndpointEvent], row: EndpointRow) -> None:
     """Publish the endpoint as it is now."""
-    state = EndpointState(
+    outbox.publish(
+        session,
+        event_type(
+            type=event_type.type_name(),
+            tenant_id=row.tenant_id,
+            subject=row.id,
+            sequence=row.version,
+            data=_state(row),
+        ),
+    )
+
+
+def _state(row: EndpointRow) -> EndpointState:
+    return EndpointState(
         endpoint_id=row.id,
         tenant_id=row.tenant_id,
         url=row.url,
@@ -56,29 +69,23 @@ def publish(session: AsyncSession, event_type: type[EndpointEvent], row: Endpoin
         enabled=row.enabled,
         reason=row.disabled_reason,
     )
-    outbox.publish(
-        session,
-        event_type(
-            type=event_type.type_name(), tenant_id=row.tenant_id, subject=row.id, sequence=row.version, data=state
-        ),
-    )
 
 
 async def reveal_secret(
-    session: AsyncSession, encryptor: Encryptor, caller: Caller, endpoint_id: str, now: datetime
+    session: AsyncSession, encryptor: Encryptor, actor: Actor, endpoint_id: str, now: datetime
 ) -> EndpointSecret:
     """The endpoint's secret. The audit trail says who read it. Raises `NotFound`."""
-    row = await queries.get_row(session, caller, endpoint_id)
+    row = await queries.get_row(session, actor.caller, endpoint_id)
     assert row.secret_sealed is not None
     key = encryptor.decrypt(row.secret_sealed, associated_data=row.id)
-    audit.record(session, caller, "endpoint.secret_revealed", row.id, now)
+    audit.record(session, actor, "endpoint.secret_revealed", row.id)
     return _view_secret(row, key, now)
 
 
 async def rotate_secret(
     session: AsyncSession,
     encryptor: Encryptor,
-    caller: Caller,
+    actor: Actor,
     endpoint_id: str,
     if_match: IfMatch,
     *,
@@ -86,13 +93,13 @@ async def rotate_secret(
     now: datetime,
 ) -> EndpointSecret:
     """A new secret; requests are signed with the former one, too, for `overlap_seconds`. Raises `NotFound`, `PreconditionFailed`."""
-    row = await lock_for_update(session, caller, endpoint_id, if_match)
+    row = await lock_for_update(session, actor.caller, endpoint_id, if_match)
     key = signatures.new_secret()
     row.previous_secret_sealed = row.secret_sealed if overlap_seconds else None
     row.previous_secret_until = now + timedelta(seconds=overlap_seconds) if overlap_seconds else None
     row.secret_sealed = encryptor.encrypt(key, associated_data=row.id)
     bump_version(row, now)
-    audit.record(session, caller, "endpoint.secret_rotated", row.id, now)
+    audit.record(session, actor, "endpoint.secret_rotated", row.id)
     publish(session, EndpointUpdated, row)
     return _view_secret(row, key, now)
 
@@ -110,22 +117,22 @@ FAILING = "failing"
 
 
 async def create(
-    session: AsyncSession, policy: EndpointPolicy, caller: Caller, wanted: EndpointIn, now: datetime
+    session: AsyncSession, policy: EndpointPolicy, actor: Actor, wanted: EndpointIn, now: datetime
 ) -> EndpointWithSecret:
     """Create an endpoint; return it with its secret. Raises `Invalid` with all violations, `Conflict` at the tenant's limit."""
     violations = [
         *http_client.url_violations(wanted.url, allow_http=policy.allow_http, allowed=policy.allowed_networks),
         *http_client.header_violations(wanted.headers),
-        *await _unknown_locations(session, caller.tenant_id, wanted.location_ids),
+        *await _unknown_locations(session, actor.tenant_id, wanted.location_ids),
     ]
     require_valid(violations, "endpoint")
-    await _require_room(session, policy, caller.tenant_id)
+    await _require_room(session, policy, actor.tenant_id)
     endpoint_id = new_id("ep")
     key = signatures.new_secret()
     row = EndpointRow(
         id=endpoint_id,
-        tenant_id=caller.tenant_id,
-        livemode=caller.livemode,
+        tenant_id=actor.tenant_id,
+        livemode=actor.livemode,
         url=wanted.url,
         description=wanted.description,
         event_types=_distinct(wanted.event_types),
@@ -139,50 +146,50 @@ async def create(
         enabled=wanted.enabled,
         disabled_reason=None if wanted.enabled else REQUESTED,
         disabled_at=None if wanted.enabled else now,
-        created_by=caller.actor,
+        created_by=actor.id,
         version=1,
         created_at=now,
         updated_at=now,
     )
     session.add(row)
-    record(session, caller, "endpoint.created", row.id, now)
+    shown = view(policy.encryptor, row, actor.caller)
+    audit.record(session, actor, "endpoint.created", row.id, after=shown)
     publish(session, EndpointCreated, row)
-    shown = view(policy.encryptor, row, caller)
     return EndpointWithSecret(**shown.model_dump(), secret=signatures.format_secret(key))
 
 
 async def update(
     session: AsyncSession,
     policy: EndpointPolicy,
-    caller: Caller,
+    actor: Actor,
     endpoint_id: str,
     if_match: IfMatch,
     wanted: EndpointPatch,
     now: datetime,
 ) -> Endpoint:
     """The changed endpoint; nothing is written when nothing differs. Raises `NotFound`, `PreconditionFailed`, `Invalid`."""
-    row = await lock_for_update(session, caller, endpoint_id, if_match)
-    return await _update(session, policy, caller, row, wanted, now)
+    row = await lock_for_update(session, actor.caller, endpoint_id, if_match)
+    return await _update(session, policy, actor, row, wanted, now)
 
 
 async def enable(
-    session: AsyncSession, policy: EndpointPolicy, caller: Caller, endpoint_id: str, now: datetime
+    session: AsyncSession, policy: EndpointPolicy, actor: Actor, endpoint_id: str, now: datetime
 ) -> tuple[Endpoint, datetime | None]:
     """The endpoint, enabled, and since when it was disabled (None: it was enabled). Raises `NotFound`."""
-    row = await lock_for_update(session, caller, endpoint_id)
+    row = await lock_for_update(session, actor.caller, endpoint_id)
     disabled_since = None if row.enabled else row.disabled_at or row.updated_at
-    return await _update(session, policy, caller, row, EndpointPatch(enabled=True), now), disabled_since
+    return await _update(session, policy, actor, row, EndpointPatch(enabled=True), now), disabled_since
 
 
 async def _update(
     session: AsyncSession,
     policy: EndpointPolicy,
-    caller: Caller,
+    actor: Actor,
     row: EndpointRow,
     wanted: EndpointPatch,
     now: datetime,
 ) -> Endpoint:
-    before = _changeable_values(row)
+    before, shown_before = _changeable_values(row), view(policy.encryptor, row, actor.caller)
     headers = headers_of_row(policy.encryptor, row)
     violations: list[Violation] = []
     if "url" in wanted.model_fields_set:
@@ -206,34 +213,38 @@ async def _update(
     _update_sending(policy.encryptor, row, wanted)
     if "enabled" in wanted.model_fields_set:
         _switch(row, now, reason=None if wanted.enabled else REQUESTED)
-    if _changeable_values(row) != before:
-        switched_off = before[-1] and not row.enabled
-        bump_version(row, now)
-        record(session, caller, "endpoint.updated", row.id, now)
-        publish(session, EndpointDisabled if switched_off else EndpointUpdated, row)
-    return view(policy.encryptor, row, caller)
+    if _changeable_values(row) == before:
+        return shown_before
+    bump_version(row, now)
+    shown = view(policy.encryptor, row, actor.caller)
+    action = "endpoint.updated"
+    if shown.enabled != shown_before.enabled:
+        action = "endpoint.enabled" if shown.enabled else "endpoint.disabled"
+    audit.record(session, actor, action, row.id, before=shown_before, after=shown)
+    publish(session, EndpointDisabled if action == "endpoint.disabled" else EndpointUpdated, row)
+    return shown
 
 
 async def disable(
-    session: AsyncSession, policy: EndpointPolicy, caller: Caller, endpoint_id: str, now: datetime
+    session: AsyncSession, policy: EndpointPolicy, actor: Actor, endpoint_id: str, now: datetime
 ) -> Endpoint:
     """Disable an endpoint. Raises `NotFound`."""
-    row = await lock_for_update(session, caller, endpoint_id)
-    return await _update(session, policy, caller, row, EndpointPatch(enabled=False), now)
+    row = await lock_for_update(session, actor.caller, endpoint_id)
+    return await _update(session, policy, actor, row, EndpointPatch(enabled=False), now)
 
 
-async def delete(session: AsyncSession, caller: Caller, endpoint_id: str, if_match: IfMatch, now: datetime) -> None:
+async def delete(session: AsyncSession, actor: Actor, endpoint_id: str, if_match: IfMatch, now: datetime) -> None:
     """Delete an endpoint; nothing changes when it is deleted already. Raises `NotFound`, `PreconditionFailed`."""
-    row = await get_row(session, caller, endpoint_id, for_update=True, deleted_too=True)
+    row = await get_row(session, actor.caller, endpoint_id, for_update=True, deleted_too=True)
     if row.deleted_at is not None:
         return
     if_match.check(row.version)
+    audit.record(session, actor, "endpoint.deleted", row.id, before=_state(row))
     row.deleted_at = now
     _switch(row, now, reason=REQUESTED)
     row.secret_sealed = row.previous_secret_sealed = row.previous_secret_until = row.signing_key_sealed = None
     row.headers_sealed = None
     bump_version(row, now)
-    record(session, caller, "endpoint.deleted", row.id, now)
     publish(session, EndpointDeleted, row)
 
 
@@ -243,6 +254,14 @@ async def disable_automatically(session: AsyncSession, endpoint_ids: Sequence[st
         row.enabled = False
         row.disabled_reason = reason
         bump_version(row, now)
+        audit.record_service(
+            session,
+            "endpoint.disabled",
+            row.id,
+            tenant_id=row.tenant_id,
+            before={"enabled": True, "disabled_reason": None},
+            after={"enabled": False, "disabled_reason": reason},
+        )
         publish(session, EndpointDisabled, row)
 
 
@@ -328,7 +347,7 @@ def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
 
 
 def _changeable_values(row: EndpointRow) -> tuple[object, ...]:
-    """All values that an update may change; `enabled` is the last."""
+    """All values that an update may change."""
     locations = None if row.location_ids is None else tuple(row.location_ids)
     schedule = None if row.retry_schedule_seconds is None else tuple(row.retry_schedule_seconds)
     sending = (schedule, row.rate_limit_per_second, row.ordered_by_job, row.signing_key_sealed, row.headers_sealed)

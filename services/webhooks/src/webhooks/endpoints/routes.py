@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from shared.api import (
+    CurrentActor,
     CurrentCaller,
     IdempotencyClaim,
     IfMatch,
@@ -57,11 +58,9 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
 
     @routes.post("/v1/webhook-endpoints", status_code=201)
     @requires(WRITE)
-    async def create_webhook_endpoint(
-        wanted: EndpointIn, session: Transaction, caller: CurrentCaller
-    ) -> EndpointCreated:
+    async def create_webhook_endpoint(wanted: EndpointIn, session: Transaction, actor: CurrentActor) -> EndpointCreated:
         """Create a webhook endpoint; the response has its secret."""
-        return await endpoints.create(session, policy, caller, wanted, datetime.now(UTC))
+        return await endpoints.create(session, policy, actor, wanted, datetime.now(UTC))
 
     @routes.get("/v1/webhook-endpoints/{endpoint_id}")
     @requires(READ)
@@ -72,18 +71,18 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
     @routes.patch("/v1/webhook-endpoints/{endpoint_id}")
     @requires(WRITE)
     async def update_webhook_endpoint(
-        endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+        endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
     ) -> Endpoint:
         """Update a webhook endpoint; fields that are left out stay as they are."""
-        return await endpoints.update(session, policy, caller, endpoint_id, if_match, wanted, datetime.now(UTC))
+        return await endpoints.update(session, policy, actor, endpoint_id, if_match, wanted, datetime.now(UTC))
 
     @routes.delete("/v1/webhook-endpoints/{endpoint_id}", status_code=204)
     @requires(WRITE)
     async def delete_webhook_endpoint(
-        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+        endpoint_id: EndpointId, session: Transaction, actor: CurrentActor, if_match: IfMatch
     ) -> None:
         """Delete a webhook endpoint; its pending deliveries are given up."""
-        await endpoints.delete(session, caller, endpoint_id, if_match, datetime.now(UTC))
+        await endpoints.delete(session, actor, endpoint_id, if_match, datetime.now(UTC))
 
 
 def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) -> None:
@@ -92,7 +91,7 @@ def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
     async def enable_webhook_endpoint(
         endpoint_id: EndpointId,
         session: Transaction,
-        caller: CurrentCaller,
+        actor: CurrentActor,
         replay_missed: Annotated[
             QueryFlag,
             Query(
@@ -102,31 +101,29 @@ def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
     ) -> EndpointEnabled:
         """Enable a webhook endpoint."""
         return await replays.enable_endpoint(
-            session, policy, limits, caller, endpoint_id, with_missed=replay_missed, now=datetime.now(UTC)
+            session, policy, limits, actor, endpoint_id, with_missed=replay_missed, now=datetime.now(UTC)
         )
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/disable")
     @requires(WRITE)
-    async def disable_webhook_endpoint(
-        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
-    ) -> Endpoint:
+    async def disable_webhook_endpoint(endpoint_id: EndpointId, session: Transaction, actor: CurrentActor) -> Endpoint:
         """Disable a webhook endpoint: it gets no new deliveries, and pending ones are given up when they are due."""
-        return await endpoints.disable(session, policy, caller, endpoint_id, datetime.now(UTC))
+        return await endpoints.disable(session, policy, actor, endpoint_id, datetime.now(UTC))
 
 
 def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/secret")
     @requires(WRITE)
     async def get_webhook_endpoint_secret(
-        endpoint_id: EndpointId, session: Transaction, caller: CurrentCaller
+        endpoint_id: EndpointId, session: Transaction, actor: CurrentActor
     ) -> EndpointSecret:
         """Read an endpoint's signing secret; the audit trail says who did."""
-        return await endpoints.reveal_secret(session, policy.encryptor, caller, endpoint_id, datetime.now(UTC))
+        return await endpoints.reveal_secret(session, policy.encryptor, actor, endpoint_id, datetime.now(UTC))
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
     @requires(WRITE)
     async def rotate_webhook_endpoint_secret(
-        endpoint_id: EndpointId, wanted: RotationIn, session: Transaction, caller: CurrentCaller, if_match: IfMatch
+        endpoint_id: EndpointId, wanted: RotationIn, session: Transaction, actor: CurrentActor, if_match: IfMatch
     ) -> EndpointSecret:
         """Replace an endpoint's signing secret; for a while requests are signed with both secrets.
 
@@ -135,7 +132,7 @@ def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
         return await endpoints.rotate_secret(
             session,
             policy.encryptor,
-            caller,
+            actor,
             endpoint_id,
             if_match,
             overlap_seconds=wanted.overlap_seconds,

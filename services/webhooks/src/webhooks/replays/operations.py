@@ -11,14 +11,15 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from shared import tasks
+from shared import audit, tasks
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page, where_equal
+from shared.audit import Actor
 from shared.errors import Conflict, Forbidden, NotFound, Violation
 from shared.ids import new_id, to_uuid
 from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from shared.tasks import NewTask
-from webhooks import audit, endpoints
+from webhooks import endpoints
 from webhooks.deliveries import DeliveryRow
 from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPolicy, visible_to
 from webhooks.postgres import made_at
@@ -45,14 +46,12 @@ class ReplayLimits:
     """Deliveries per second of a replay that sets no rate."""
 
 
-async def create(
-    session: AsyncSession, limits: ReplayLimits, caller: Caller, wanted: ReplayIn, now: datetime
-) -> Replay:
+async def create(session: AsyncSession, limits: ReplayLimits, actor: Actor, wanted: ReplayIn, now: datetime) -> Replay:
     """Create a replay, which starts in the background.
 
     Raises `NotFound`, `Invalid`, or `Conflict` (endpoint disabled, too many replays).
     """
-    endpoint = await endpoints.get_row(session, caller, wanted.endpoint_id)
+    endpoint = await endpoints.get_row(session, actor.caller, wanted.endpoint_id)
     until = min(wanted.until or now, now)
     if wanted.since >= until:
         violation = Violation("/since", "range_empty", "must be earlier than until, and in the past")
@@ -60,7 +59,7 @@ async def create(
     if not endpoint.enabled and not wanted.dry_run:
         raise Conflict("the endpoint is disabled: enable it first", code="endpoint_disabled", current_status="disabled")
     row = _new(
-        caller,
+        actor,
         now,
         endpoint_id=wanted.endpoint_id,
         kind=wanted.kind,
@@ -70,17 +69,17 @@ async def create(
         dry_run=wanted.dry_run,
         rate_per_second=wanted.rate_per_second or limits.rate_per_second,
     )
-    return await _start(session, limits, caller, row)
+    return await _start(session, limits, actor, row)
 
 
 async def replay_missed(
-    session: AsyncSession, limits: ReplayLimits, caller: Caller, endpoint_id: str, since: datetime, now: datetime
+    session: AsyncSession, limits: ReplayLimits, actor: Actor, endpoint_id: str, since: datetime, now: datetime
 ) -> Replay:
     """Create a replay of the events that an endpoint missed while it was disabled. Raises `Forbidden` without permission, or `Conflict`."""
-    if not caller.may(REPLAY):
+    if not actor.caller.may(REPLAY):
         raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=REPLAY)
     row = _new(
-        caller,
+        actor,
         now,
         endpoint_id=endpoint_id,
         kind="missing",
@@ -90,14 +89,14 @@ async def replay_missed(
         dry_run=False,
         rate_per_second=limits.rate_per_second,
     )
-    return await _start(session, limits, caller, row)
+    return await _start(session, limits, actor, row)
 
 
 async def enable_endpoint(
     session: AsyncSession,
     policy: EndpointPolicy,
     limits: ReplayLimits,
-    caller: Caller,
+    actor: Actor,
     endpoint_id: str,
     *,
     with_missed: bool,
@@ -107,20 +106,20 @@ async def enable_endpoint(
 
     Raises `NotFound`, `Forbidden` for callers who may not replay, `Conflict` when too many replays are running.
     """
-    shown, disabled_since = await endpoints.enable(session, policy, caller, endpoint_id, now)
+    shown, disabled_since = await endpoints.enable(session, policy, actor, endpoint_id, now)
     replay = None
     if with_missed and disabled_since is not None:
-        replay = await replay_missed(session, limits, caller, endpoint_id, disabled_since, now)
+        replay = await replay_missed(session, limits, actor, endpoint_id, disabled_since, now)
     return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
 
 
-def _new(caller: Caller, now: datetime, **wanted: Any) -> ReplayRow:
+def _new(actor: Actor, now: datetime, **wanted: Any) -> ReplayRow:
     return ReplayRow(
         id=new_id("rpl"),
-        tenant_id=caller.tenant_id,
-        livemode=caller.livemode,
+        tenant_id=actor.tenant_id,
+        livemode=actor.livemode,
         status="running",
-        created_by=caller.actor,
+        created_by=actor.id,
         version=1,
         created_at=now,
         updated_at=now,
@@ -143,20 +142,22 @@ async def get(session: AsyncSession, caller: Caller, replay_id: str) -> Replay:
     return _view(await _get_row(session, caller, replay_id))
 
 
-async def cancel(session: AsyncSession, caller: Caller, replay_id: str, now: datetime) -> Replay:
+async def cancel(session: AsyncSession, actor: Actor, replay_id: str, now: datetime) -> Replay:
     """Cancel a replay; repeating this changes nothing. Raises `NotFound`, or `Conflict` if it has completed or failed."""
-    row = await _get_row(session, caller, replay_id, for_update=True)
+    row = await _get_row(session, actor.caller, replay_id, for_update=True)
     if row.status == "cancelled":
         return _view(row)
     if row.status != "running":
         raise Conflict(
             "this replay has ended", code="replay_ended", current_status=row.status, allowed_transitions=list[str]()
         )
+    before = _view(row)
     finish(row, "cancelled", now)
     row.version += 1
     await tasks.cancel(session, REPLAY_STEP, [row.id])
-    audit.record(session, caller, "replay.cancelled", row.id, now)
-    return _view(row)
+    after = _view(row)
+    audit.record(session, actor, "replay.cancelled", row.id, before=before, after=after)
+    return after
 
 
 def finish(row: ReplayRow, status: ReplayStatus, now: datetime, failure: str | None = None) -> None:
@@ -167,10 +168,10 @@ def finish(row: ReplayRow, status: ReplayStatus, now: datetime, failure: str | N
     row.updated_at = now
 
 
-async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, row: ReplayRow) -> Replay:
-    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_REPLAY_LIMIT, [caller.tenant_id])
+async def _start(session: AsyncSession, limits: ReplayLimits, actor: Actor, row: ReplayRow) -> Replay:
+    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_REPLAY_LIMIT, [actor.tenant_id])
     running = select(func.count()).where(
-        col(ReplayRow.tenant_id) == caller.tenant_id, col(ReplayRow.status) == "running"
+        col(ReplayRow.tenant_id) == actor.tenant_id, col(ReplayRow.status) == "running"
     )
     if (await session.execute(running)).scalar_one() >= limits.running_max:
         raise Conflict(
@@ -178,8 +179,9 @@ async def _start(session: AsyncSession, limits: ReplayLimits, caller: Caller, ro
         )
     session.add(row)
     await tasks.schedule(session, [NewTask(REPLAY_STEP, row.id)])
-    audit.record(session, caller, "replay.ordered", row.id, row.created_at)
-    return _view(row)
+    shown = _view(row)
+    audit.record(session, actor, "replay.ordered", row.id, after=shown)
+    return shown
 
 
 async def _first_abandoned(session: AsyncSession, endpoint_id: str, since: datetime) -> datetime | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import EndpointId, ReplayId
 from webhooks import replays
 from webhooks.endpoints import REPLAY
@@ -19,12 +19,12 @@ def router(limits: ReplayLimits) -> Router:
 
     @routes.post("/v1/replays", status_code=201)
     @requires(REPLAY)
-    async def create_replay(wanted: ReplayIn, session: Transaction, caller: CurrentCaller) -> Replay:
+    async def create_replay(wanted: ReplayIn, session: Transaction, actor: CurrentActor) -> Replay:
         """Send events to an endpoint again, or for the first time. This happens in the background.
 
         With `dry_run` nothing is sent: the counts say what would be sent.
         """
-        return await replays.create(session, limits, caller, wanted, datetime.now(UTC))
+        return await replays.create(session, limits, actor, wanted, datetime.now(UTC))
 
     @routes.get("/v1/replays")
     @requires(REPLAY)
@@ -46,8 +46,8 @@ def router(limits: ReplayLimits) -> Router:
 
     @routes.post("/v1/replays/{replay_id}/cancel")
     @requires(REPLAY)
-    async def cancel_replay(replay_id: ReplayId, session: Transaction, caller: CurrentCaller) -> Replay:
+    async def cancel_replay(replay_id: ReplayId, session: Transaction, actor: CurrentActor) -> Replay:
         """Cancel a replay; deliveries that it has queued are still sent. 409 if it has completed or failed."""
-        return await replays.cancel(session, caller, replay_id, datetime.now(UTC))
+        return await replays.cancel(session, actor, replay_id, datetime.now(UTC))
 
     return routes
