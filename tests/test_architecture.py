@@ -93,6 +93,7 @@ OF_RULES = frozenset(
         "cryptography",
         "pydantic",
         "pydantic_core",
+        "shared.access.entitlement",
         "shared.errors",
         "shared.events",
         "shared.ids",

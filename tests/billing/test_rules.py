@@ -23,7 +23,7 @@ terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, ac
 def test_billing_and_the_other_services_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
     principal = principals.Principal(subscription_status=terms.status, access_until=terms.access_until)
 
-    assert rules.entitled(terms, now) == authorization.entitled(principal, now)
+    assert rules.is_entitled(terms, now) == authorization.is_entitled(principal, now)
 
 
 @given(instants, st.integers(min_value=1, max_value=rules.TRIAL_DAYS_MAX))
@@ -31,9 +31,9 @@ def test_a_trial_entitles_until_its_end_and_not_at_it(created_at: datetime, days
     trial = rules.start_trial(created_at, days)
 
     assert trial.trial_ends_at == created_at + timedelta(days=days)
-    assert rules.entitled(trial, created_at)
-    assert rules.entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
-    assert not rules.entitled(trial, trial.trial_ends_at)
+    assert rules.is_entitled(trial, created_at)
+    assert rules.is_entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
+    assert not rules.is_entitled(trial, trial.trial_ends_at)
 
 
 @given(instants, st.integers())
@@ -52,7 +52,7 @@ def test_only_a_trial_whose_end_has_come_expires(terms: Terms, now: datetime) ->
     assert (expired is not None) == due
     if expired is not None:
         assert expired.status == "expired"
-        assert not rules.entitled(expired, now)
+        assert not rules.is_entitled(expired, now)
         assert rules.expire(expired, now + SECOND) is None
 
 
@@ -67,9 +67,9 @@ def test_an_extension_moves_the_end_in_both_directions_and_revives(
     revived = rules.extend_trial(expired, now + second + SECOND, now + second)
 
     assert moved.trial_ends_at == moved.access_until == now + second
-    assert rules.entitled(moved, now)
+    assert rules.is_entitled(moved, now)
     assert revived.status == "trialing"
-    assert rules.entitled(revived, now + second)
+    assert rules.is_entitled(revived, now + second)
 
 
 @given(instants, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))

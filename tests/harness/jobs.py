@@ -10,7 +10,7 @@ from sqlalchemy import text
 from jobs.app import create_app
 from jobs.config import Settings
 from shared.access.credentials import new_api_key
-from shared.events import Event
+from shared.events import Event, identity
 from shared.events import jobs as job_events
 from shared.ids import to_uuid
 from tests.harness import people
@@ -63,6 +63,16 @@ class Jobs(Isolated[Settings]):
         toronto = await tenant.create_location(name="America/Toronto")
         closed = await tenant.create_location(name="America/Halifax", active=False)
         return Tenant(**vars(tenant), service=self, toronto=toronto, closed=closed)
+
+    async def _knows(self, event: Event) -> bool:
+        if not await super()._knows(event):
+            return False
+        if not isinstance(event, identity.TenantEvent):
+            return True
+        async with self.database.reading() as session:
+            statement = text("SELECT version FROM tenant_settings WHERE tenant_id = :id")
+            known = (await session.execute(statement, {"id": to_uuid(event.subject)})).scalar_one_or_none()
+        return known is not None and known >= event.sequence
 
     async def count(self, merchant: Merchant) -> int:
         """The number of stored jobs of the merchant."""

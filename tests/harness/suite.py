@@ -169,7 +169,7 @@ class Suite:
     async def _located(self, location_id: str) -> None:
         """Wait until jobs knows a location, whose events travel apart from those of people."""
         connection = await asyncpg.connect(self.databases["jobs"])
-        found = "SELECT location_id FROM access_locations WHERE location_id = $1"
+        found = "SELECT location_id FROM access_locations JOIN tenant_settings USING (tenant_id) WHERE location_id = $1"
         try:
             await eventually(lambda: connection.fetchval(found, to_uuid(location_id)), what="jobs knows the location")
         finally:

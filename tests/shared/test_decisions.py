@@ -94,7 +94,7 @@ def test_entitlement_ends_at_its_instant_and_unknown_is_no(
     access_until = None if until is None else NOW + until
     principal = replace(GOOD, subscription_status=status, access_until=access_until)
 
-    assert authorization.entitled(principal, NOW) is expected
+    assert authorization.is_entitled(principal, NOW) is expected
 
 
 API_CREDENTIALS_ROUTE = RouteAccess("requires", "orders.jobs.write", principals.ADMINISTRATION | {"pair"})

@@ -1,22 +1,21 @@
-"""What a service knows of a tenant's wish to review jobs first: read from events of any age, kept through an upgrade."""
+"""What every service knows of a tenant's entitlement, and what does not touch the access projection."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
-from shared.access import credentials
+from shared.access import credentials, projection
 from shared.access.principal_store import Lookup, load_principal
 from shared.access.principals import Principal
-from shared.events import Event, Vocabulary, identity
-from shared.postgres.database import Database
-from shared.postgres.migrations import base_table_statements
+from shared.events import Event, Vocabulary
+from shared.events.billing import SubscriptionState, TrialExtended
 from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
-from tests.harness.people import Tenant
+from tests.harness.people import Tenant, subscription
 from tests.harness.stack import BackingStack
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +29,14 @@ async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
         yield running
 
 
+def entitlement(tenant: Tenant, **more: object) -> Event:
+    """The next event of the tenant's subscription, whose trial ends in an hour."""
+    tenant.version += 1
+    base = subscription(tenant.id, datetime.now(UTC) + HOUR)
+    state = SubscriptionState(**{**base.data.model_dump(), **more})
+    return TrialExtended(tenant_id=tenant.id, subject=tenant.id, sequence=tenant.version, data=state)
+
+
 async def known(edge: EdgeTestApp, lookup: Lookup) -> Principal:
     async with edge.service.database.reading() as session:
         principal = await load_principal(session, lookup, edge.service.peppers)
@@ -37,77 +44,64 @@ async def known(edge: EdgeTestApp, lookup: Lookup) -> Principal:
     return principal
 
 
-async def is_reviewed(edge: EdgeTestApp, tenant: Tenant) -> bool:
-    return (await known(edge, Lookup("subject", tenant.owner.subject_id))).job_review
-
-
-def as_published_before(event: Event) -> Event:
-    """The event as a reader has it from a record that was written when tenants had no such wish."""
-    value = json.loads(event.value())
-    del value["job_review"]
-    headers = {name: content.decode() for name, content in event.headers()}
-    read = Vocabulary(*identity.EVENTS).read(headers, json.dumps(value).encode())
-    assert read is not None
-    return read
-
-
-async def test_a_tenants_wish_is_part_of_each_of_its_callers_principals(edge: EdgeTestApp) -> None:
+async def test_plan_and_features_are_known_of_every_caller_of_the_tenant(edge: EdgeTestApp) -> None:
     tenant = await edge.create_tenant()
     merchant = await tenant.create_merchant()
     key = credentials.new_api_key(livemode=True)
     await edge.publish(edge.people.key_issued("platform_key", key, scopes=["platform"]))
     digest = edge.service.peppers.digest(key)
-    callers = (
+
+    await edge.publish(entitlement(tenant, plan="fleet", features={"webhook_endpoints": 10, "exports": True}))
+
+    for lookup in (
         Lookup("subject", tenant.owner.subject_id),
         Lookup("subject", merchant.id),
         Lookup("account", merchant.account_id),
         Lookup("key", digest, tenant.id),
-    )
-    assert {(await known(edge, caller)).job_review for caller in callers} == {False}
-
-    await tenant.update(job_review=True)
-
-    assert {(await known(edge, caller)).job_review for caller in callers} == {True}
-    assert (await known(edge, Lookup("key", digest))).job_review is False
+    ):
+        principal = await known(edge, lookup)
+        assert (principal.plan, principal.features) == ("fleet", {"webhook_endpoints": 10, "exports": True})
+    alone = await known(edge, Lookup("key", digest))
+    assert (alone.plan, alone.features, alone.clock_offset) == (None, {}, timedelta())
 
 
-async def test_an_event_from_before_the_wish_existed_asks_for_no_review(edge: EdgeTestApp) -> None:
+@pytest.mark.parametrize(("ends_in", "offset", "status"), [(HOUR, 2 * HOUR, 402), (-HOUR, -2 * HOUR, 200)])
+async def test_402_is_decided_by_the_tenants_own_clock(
+    edge: EdgeTestApp, ends_in: timedelta, offset: timedelta, status: int
+) -> None:
     tenant = await edge.create_tenant()
-    await tenant.update(job_review=True)
+    merchant = await tenant.create_merchant()
 
-    tenant.version += 1
-    await edge.publish(as_published_before(edge.people.tenant_updated(tenant)))
-
-    assert await is_reviewed(edge, tenant) is False
-
-
-async def test_an_older_wish_changes_nothing(edge: EdgeTestApp) -> None:
-    tenant = await edge.create_tenant()
-    await tenant.update(job_review=True)
-    older = edge.people.tenant_updated(tenant)
-    await tenant.update(job_review=False)
-
-    await edge.publish(older)
-
-    assert await is_reviewed(edge, tenant) is False
-
-
-async def test_tenants_that_were_known_before_the_upgrade_ask_for_no_review(backing: BackingStack) -> None:
-    url = await asyncio.to_thread(backing.create_database, "projections")
-    database = Database(url, application_name="tests", pool_size=1)
-    former_release = text(
-        "INSERT INTO access_tenants (tenant_id, version, name, status, livemode) VALUES (:id, 1, 'T', 'active', true)"
+    ends_at = datetime.now(UTC) + ends_in
+    event = entitlement(
+        tenant, trial_ends_at=ends_at, access_until=ends_at, clock_offset_seconds=offset.total_seconds()
     )
-    async with database.transaction() as session:
-        for statement in base_table_statements(1):
-            await session.execute(text(statement))
-        await session.execute(former_release, {"id": uuid4()})
+    await edge.publish(event)
 
-        for statement in base_table_statements(2):
-            await session.execute(text(statement))
+    assert (await tenant.owner.get("/v1/notes")).status_code == status
+    written = await merchant.api.post("/v1/notes", {"text": "noon"})
+    assert written.status_code == (402 if status == 402 else 201)
 
-        # One process of the former release may still be running.
-        await session.execute(former_release, {"id": uuid4()})
-        wishes = await session.execute(text("SELECT job_review FROM access_tenants"))
-        assert list(wishes.scalars()) == [False, False]
-    await database.close()
+
+async def test_an_event_from_before_plans_existed_is_still_read(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    event = entitlement(tenant)
+    value = json.loads(event.value())
+    for name in ("features", "clock_offset_seconds", "plan"):
+        del value[name]
+    headers = {name: content.decode() for name, content in event.headers()}
+    read = Vocabulary(*projection.ACCESS_EVENTS).read(headers, json.dumps(value).encode())
+    assert read is not None
+
+    await edge.publish(read)
+
+    principal = await known(edge, Lookup("subject", tenant.owner.subject_id))
+    assert (principal.plan, principal.features, principal.clock_offset) == (None, {}, timedelta())
+
+
+@pytest.mark.parametrize("type_name", ["invoice.paid", "subscription.renamed", "trial"])
+def test_what_is_no_access_event_is_not_read(type_name: str) -> None:
+    headers = {"ce_type": type_name, "ce_subject": "ten_1", "ce_sequence": "1", "ce_id": "evt_1", "ce_time": "now"}
+
+    # Not even its value is looked at.
+    assert Vocabulary(*projection.ACCESS_EVENTS).read(headers, b"{") is None

@@ -15,6 +15,7 @@ from jobs.imports import routes as imports_routes
 from jobs.imports.worker import SWEEP_SECONDS, ImportWorker
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
+from jobs.reference_data.consumer import TENANT_EVENTS, on_tenant_events
 from jobs.reports import routes as reports_routes
 from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
@@ -39,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
     importing = ImportWorker(service.database, service.access, service.metrics)
+    service.subscribe(topic=identity.TOPIC, group="jobs.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
     return service.app(
         routers=[
             # Before the routes of one job: `bulk`, `imports` and `export` must not be read as job ids.

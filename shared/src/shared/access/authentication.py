@@ -326,7 +326,7 @@ def _session_revoked() -> Unauthenticated:
 
 
 def _is_access_event(event: Event) -> bool:
-    return isinstance(event, projection.IDENTITY_EVENTS + projection.BILLING_EVENTS)
+    return isinstance(event, projection.ACCESS_EVENTS)
 
 
 def _refused(detail: str, code: str) -> Unauthenticated:

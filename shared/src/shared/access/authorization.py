@@ -8,18 +8,16 @@ from datetime import datetime
 from typing import Literal
 
 from shared.access import permissions
+from shared.access.entitlement import entitled
 from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, Via
 from shared.errors import Forbidden, PaymentRequired, Unauthenticated, Unavailable
 
 API_ACCESS_LEVEL = 2
-ENTITLING_STATUSES = frozenset({"trialing", "active", "past_due"})
 
 
-def entitled(principal: Principal, now: datetime) -> bool:
-    """Whether the tenant may use the API at this instant. A trial or period that has ended counts at once, before its event arrives."""
-    if principal.subscription_status not in ENTITLING_STATUSES:
-        return False
-    return principal.access_until is None or now < principal.access_until
+def is_entitled(principal: Principal, now: datetime) -> bool:
+    """Whether the principal's tenant may use the API at this instant, by the tenant's own clock."""
+    return entitled(principal.subscription_status, principal.access_until, now, clock_offset=principal.clock_offset)
 
 
 def permissions_of(via: Via, principal: Principal) -> frozenset[str]:
@@ -60,7 +58,7 @@ def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, rout
         return
     if principal.subscription_status is None:
         raise Unavailable("this tenant's subscription is not known here yet", code="access_not_ready")
-    if not entitled(principal, now):
+    if not is_entitled(principal, now):
         raise PaymentRequired(
             "the trial has ended or the subscription is unpaid: purchase a subscription to go on",
             code="subscription_required",

@@ -10,6 +10,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access.credentials import Peppers
+from shared.access.entitlement import NO_OFFSET
 from shared.access.principals import Caller, Principal
 from shared.ids import from_uuid, to_uuid
 
@@ -18,8 +19,8 @@ SELECT c.credential_id, c.kind AS credential_kind, c.active AS credential_active
     s.subject_id, s.kind AS subject_kind, s.active AS subject_active, s.permissions, s.level, s.api_access, s.location_ids,
     s.default_location_id, s.sessions_valid_from,
     coalesce(c.tenant_id, s.tenant_id, t.tenant_id) AS tenant_id, t.name AS tenant_name, t.status AS tenant_status,
-    t.livemode AS tenant_livemode, t.job_review,
-    e.status AS subscription_status, e.trial_ends_at, e.access_until
+    t.livemode AS tenant_livemode,
+    e.status AS subscription_status, e.trial_ends_at, e.access_until, e.plan, e.features, e.clock_offset
 """
 _ENTITLEMENT = " LEFT JOIN access_entitlements e ON e.tenant_id = t.tenant_id "
 _BY_ACCOUNT = text(
@@ -135,8 +136,10 @@ def _to_principal(row: RowMapping) -> Principal:
         tenant_name=row["tenant_name"],
         tenant_status=row["tenant_status"],
         tenant_livemode=row["tenant_livemode"],
-        job_review=bool(row["job_review"]),
         subscription_status=row["subscription_status"],
         trial_ends_at=row["trial_ends_at"],
         access_until=row["access_until"],
+        plan=row["plan"],
+        features=row["features"] or {},
+        clock_offset=row["clock_offset"] or NO_OFFSET,
     )

@@ -1,7 +1,8 @@
 """Values of the access decision: the principal of a credential or session, the caller, and the declaration of a route."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.errors import BadRequest
@@ -51,11 +52,14 @@ class Principal:
     tenant_name: str | None = None
     tenant_status: str | None = None
     tenant_livemode: bool | None = None
-    job_review: bool = False
-    """A setting of the tenant: new jobs of merchants wait in `staging` until dispatch accepts them."""
     subscription_status: str | None = None
     trial_ends_at: datetime | None = None
     access_until: datetime | None = None
+    plan: str | None = None
+    features: Mapping[str, bool | int] = field(default_factory=dict)
+    """What the plan includes: a feature that is on or off, or a limit."""
+    clock_offset: timedelta = timedelta()
+    """How far the tenant's test clock is ahead of the time."""
 
 
 @dataclass(frozen=True, slots=True)

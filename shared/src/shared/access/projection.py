@@ -6,6 +6,7 @@ credential or subject that has ended keeps its row, which says so.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -15,11 +16,11 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    Interval,
     MetaData,
     Table,
     Text,
     Uuid,
-    false,
     func,
     literal,
     select,
@@ -32,8 +33,8 @@ from shared.events import Event, billing, identity
 from shared.ids import to_uuid
 from shared.postgres.tables import NAMING_CONVENTION
 
-IDENTITY_EVENTS = identity.EVENTS
-BILLING_EVENTS = billing.EVENTS
+ACCESS_EVENTS = (*identity.ACCESS_EVENTS, *billing.ACCESS_EVENTS)
+"""The events that every service applies; nothing else that identity and billing publish touches the projection."""
 
 CHANNEL = "waybill_access"
 NOTIFIED_TENANTS_MAX = 150
@@ -54,7 +55,6 @@ TENANTS = Table(
     Column("name", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("livemode", Boolean, nullable=False),
-    Column("job_review", Boolean, nullable=False, server_default=false()),
     Index("ix_access_tenants_name", text("lower(name)")),
 )
 ENTITLEMENTS = Table(
@@ -65,6 +65,9 @@ ENTITLEMENTS = Table(
     Column("status", Text, nullable=False),
     _instant("trial_ends_at"),
     _instant("access_until"),
+    Column("plan", Text),
+    Column("features", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("clock_offset", Interval, nullable=False, server_default=text("'0'")),
 )
 SUBJECTS = Table(
     "access_subjects",
@@ -116,11 +119,12 @@ SIGNING_KEYS = Table(
     Column("public_key", Text, nullable=False),
     _instant("retires_at"),
 )
+TABLES = tuple(_tables.sorted_tables)
 
 
 def add_tables(metadata: MetaData) -> None:
     """Add the projection's tables to a service's metadata."""
-    for table in _tables.sorted_tables:
+    for table in TABLES:
         table.to_metadata(metadata)
 
 
@@ -148,7 +152,7 @@ async def apply(session: AsyncSession, events: Sequence[Event]) -> None:
                 rows[ENTITLEMENTS].append(_entitlement(subscription, event.sequence))
             case identity.SubjectSessions() as sessions:
                 revoked.append(sessions)
-    for table in _tables.sorted_tables:
+    for table in TABLES:
         if rows[table]:
             await _upsert(session, table, rows[table])
     for sessions in sorted(revoked, key=lambda one: one.subject_id):
@@ -196,7 +200,6 @@ def _tenant(state: identity.TenantState, version: int) -> dict[str, Any]:
         "name": state.name,
         "status": state.status,
         "livemode": not state.test,
-        "job_review": state.job_review,
     }
 
 
@@ -299,4 +302,7 @@ def _entitlement(state: billing.SubscriptionState, version: int) -> dict[str, An
         "status": state.status,
         "trial_ends_at": state.trial_ends_at,
         "access_until": state.access_until,
+        "plan": state.plan,
+        "features": state.features,
+        "clock_offset": timedelta(seconds=state.clock_offset_seconds),
     }

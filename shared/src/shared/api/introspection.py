@@ -69,7 +69,7 @@ def router() -> Router:
         principal = caller.principal
         subscription = None
         if principal.tenant_id is not None:
-            entitled = authorization.entitled(principal, datetime.now(UTC))
+            entitled = authorization.is_entitled(principal, datetime.now(UTC))
             subscription = SubscriptionStanding(
                 status=principal.subscription_status, trial_ends_at=principal.trial_ends_at, entitled=entitled
             )

@@ -250,7 +250,7 @@ class SigningKeyPublished(IdentityEvent):
     data: SigningKeyState
 
 
-EVENTS: tuple[type[Event], ...] = (
+ACCESS_EVENTS: tuple[type[IdentityEvent], ...] = (
     TenantCreated,
     TenantUpdated,
     TenantSuspended,
@@ -278,3 +278,5 @@ EVENTS: tuple[type[Event], ...] = (
     SessionRevoked,
     SigningKeyPublished,
 )
+"""What every service applies to decide who may call, and what of a tenant's rows a caller may see."""
+EVENTS: tuple[type[Event], ...] = ACCESS_EVENTS

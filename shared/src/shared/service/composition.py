@@ -70,7 +70,7 @@ class Service:
         self._broker = faststream_adapter.PrefetchingBroker(settings.kafka_bootstrap_servers, client_id=name)
         self._subscriptions: list[subscriber.Subscription[Any]] = []
         for topic in projects:
-            vocabulary = Vocabulary(*projection.IDENTITY_EVENTS, *projection.BILLING_EVENTS)
+            vocabulary = Vocabulary(*projection.ACCESS_EVENTS)
             self.subscribe(topic=topic, group=f"{name}.access", read=vocabulary.read, handle=projection.apply)
 
     def subscribe(

@@ -20,7 +20,7 @@ from billing.subscriptions.tables import SubscriptionRow
 from shared import audit, tasks
 from shared.api import IfMatch
 from shared.audit import Actor
-from shared.events.billing import BillingEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
+from shared.events.billing import EntitlementEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
 from shared.messaging import outbox
@@ -117,7 +117,7 @@ async def _schedule_trial_ends(session: AsyncSession, rows: Sequence[Subscriptio
     await tasks.schedule(session, [NewTask(TRIAL_END, row.tenant_id, row.trial_ends_at) for row in rows])
 
 
-def _publish(session: AsyncSession, event_type: type[BillingEvent], row: SubscriptionRow) -> None:
+def _publish(session: AsyncSession, event_type: type[EntitlementEvent], row: SubscriptionRow) -> None:
     state = SubscriptionState(tenant_id=row.tenant_id, **asdict(terms_of(row)))
     outbox.publish(
         session,

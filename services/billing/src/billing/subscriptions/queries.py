@@ -58,7 +58,7 @@ def view(row: SubscriptionRow, now: datetime) -> Subscription:
     return Subscription(
         id=row.id,
         tenant_id=row.tenant_id,
-        entitled=rules.entitled(terms, now),
+        entitled=rules.is_entitled(terms, now),
         livemode=row.livemode,
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
+from shared.access.entitlement import entitled
 from shared.errors import Conflict, Invalid, NotFound, Violation
 
 Status = Literal["trialing", "active", "past_due", "unpaid", "canceled", "expired"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-
-ENTITLING_STATUSES: frozenset[Status] = frozenset({"trialing", "active", "past_due"})
-"""Statuses in which a tenant may use the API until `access_until`; the other statuses never entitle."""
 
 TRIAL_DAYS_MAX = 3650
 TRIAL_ENDS_AT_MAX = datetime(9000, 1, 1, tzinfo=UTC)
@@ -71,11 +69,9 @@ class NotOnTrial(Conflict):
         super().__init__(f"this subscription is {status}: there is no trial to extend", current_status=status)
 
 
-def entitled(terms: Terms, now: datetime) -> bool:
+def is_entitled(terms: Terms, now: datetime) -> bool:
     """Whether the tenant may use the API at this instant."""
-    if terms.status not in ENTITLING_STATUSES:
-        return False
-    return terms.access_until is None or now < terms.access_until
+    return entitled(terms.status, terms.access_until, now)
 
 
 def start_trial(created_at: datetime, days: int) -> Terms:

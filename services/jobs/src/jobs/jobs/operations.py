@@ -61,8 +61,11 @@ async def create(session: AsyncSession, requests: Sequence[tuple[Caller, JobIn]]
     merchants = await reference_data.get_merchants(
         session, {requested.merchant_id for _, requested in requests} - {None}
     )
+    job_review = await reference_data.get_job_review(
+        session, {caller.tenant_id for caller, _ in requests if caller.kind == "merchant"}
+    )
     now = datetime.now(UTC)
-    drafts = [_prepare(caller, requested, merchants, now) for caller, requested in requests]
+    drafts = [_prepare(caller, requested, merchants, job_review, now) for caller, requested in requests]
     timezones = await insert_jobs(session, [draft for draft in drafts if isinstance(draft, NewJob)])
     results: list[Written | WaybillError] = []
     for draft in drafts:
@@ -86,7 +89,11 @@ async def create_valid(
 
 
 def _prepare(
-    caller: Caller, requested: JobIn, merchants: Mapping[tuple[str, str], reference_data.Merchant], now: datetime
+    caller: Caller,
+    requested: JobIn,
+    merchants: Mapping[tuple[str, str], reference_data.Merchant],
+    job_review: Mapping[str, bool],
+    now: datetime,
 ) -> NewJob | WaybillError:
     """The job of a request, not stored yet, or the refusal that needs no database."""
     try:
@@ -96,11 +103,10 @@ def _prepare(
         )
         if not merchant.active:
             raise reference_data.MerchantInactive(merchant.id)
+        status = _first_status(caller, job_review)
     except WaybillError as refusal:
         return refusal
     job_id = new_id("job")
-    # `job_review` is a setting of the tenant: dispatch accepts the jobs of merchants.
-    status: JobStatus = "staging" if caller.principal.job_review and caller.kind == "merchant" else "new"
     job = Job(
         **requested.model_dump(exclude={"merchant_id", "location_id", "actions"}),
         id=job_id,
@@ -117,6 +123,15 @@ def _prepare(
         updated_at=now,
     )
     return NewJob(caller, job, new_id("evt"))
+
+
+def _first_status(caller: Caller, job_review: Mapping[str, bool]) -> JobStatus:
+    """The status of a new job. Raises `Unavailable` before the tenant's events have arrived."""
+    if caller.kind != "merchant":
+        return "new"
+    if caller.tenant_id not in job_review:
+        raise Unavailable("the settings of this tenant are not known yet", code="access_not_ready")
+    return "staging" if job_review[caller.tenant_id] else "new"
 
 
 def _merchant_for(

@@ -1,4 +1,4 @@
-"""Read merchants, and the status and time zone of locations, from the projection of identity's events."""
+"""Read settings of tenants, merchants, and the status and time zone of locations, from the projections of identity's events."""
 
 from collections.abc import Collection
 
@@ -7,13 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.reference_data import rules
 from shared.errors import Unavailable, WaybillError
-from shared.ids import from_uuid, to_uuid
+from shared.ids import from_uuid, known_uuid, to_uuid
 
 _MERCHANTS = text(
     """
     SELECT subject_id, tenant_id, active, location_ids, default_location_id FROM access_subjects
     WHERE subject_id = ANY(CAST(:merchant_ids AS uuid[])) AND kind = 'merchant'
     """
+)
+_JOB_REVIEW = text(
+    "SELECT tenant_id, job_review FROM tenant_settings WHERE tenant_id = ANY(CAST(:tenant_ids AS uuid[]))"
 )
 _TIME_ZONE = text("SELECT timezone FROM access_locations WHERE location_id = :location_id")
 _ACTIVE = text(
@@ -38,6 +41,14 @@ async def get_merchants(
             None if default is None else from_uuid("loc", default),
         )
     return found
+
+
+async def get_job_review(session: AsyncSession, tenant_ids: Collection[str]) -> dict[str, bool]:
+    """Whether new jobs of merchants wait until dispatch accepts them, by tenant id; tenants that are not known yet are missing."""
+    if not tenant_ids:
+        return {}
+    rows = await session.execute(_JOB_REVIEW, {"tenant_ids": [known_uuid(tenant_id) for tenant_id in tenant_ids]})
+    return {from_uuid("ten", row.tenant_id): row.job_review for row in rows}
 
 
 async def check_locations(
