@@ -31,15 +31,15 @@ async def test_records_of_one_key_arrive_in_the_order_in_which_they_were_given(
     assert [record.value for record in arrived] == [record.value for record in records]
 
 
-async def test_a_record_that_is_too_large_stops_its_lane_and_no_other(
+async def test_a_record_that_is_too_large_stops_later_ones_of_its_order_key_and_no_others(
     backing: BackingStack, topic: str, producer: Producer
 ) -> None:
     large = b"x" * 2_000_000
     records = [
-        Record(topic, b"a", b"1", [], lane=1),
-        Record(topic, b"a", large, [], lane=1),
-        Record(topic, b"b", b"2", [], lane=2),
-        Record(topic, b"a", b"3", [], lane=1),
+        Record(topic, b"a", b"1", [], order_key=1),
+        Record(topic, b"a", large, [], order_key=1),
+        Record(topic, b"b", b"2", [], order_key=2),
+        Record(topic, b"a", b"3", [], order_key=1),
     ]
 
     outcomes = await producer.send(records)
@@ -58,7 +58,9 @@ async def test_an_unknown_topic_is_reported_soon_and_the_producer_goes_on(
     monkeypatch.setattr("shared.messaging.producer.METADATA_SECONDS", 0.5)
     started = time.monotonic()
 
-    outcomes = await producer.send([Record(f"{topic}.unknown", b"a", b"2", []), Record(topic, b"a", b"3", [], lane=1)])
+    outcomes = await producer.send(
+        [Record(f"{topic}.unknown", b"a", b"2", []), Record(topic, b"a", b"3", [], order_key=1)]
+    )
 
     assert isinstance(outcomes[0], TimeoutError)
     assert outcomes[1] is None

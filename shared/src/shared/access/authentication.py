@@ -168,7 +168,7 @@ class Access:
         via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
         if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):
             raise NotFound("no tenant with this id or name", code="tenant_not_found")
-        # A test tenant has no live rows, whatever key comes; a test key sees the test rows of any tenant.
+        # A test tenant has no live rows, whatever key is used; a test key sees the test rows of any tenant.
         livemode = principal.livemode and principal.tenant_livemode is not False
         return authorization.caller_for(via, principal, livemode=livemode, key_digest=digest)
 
@@ -258,7 +258,7 @@ class Access:
             self.forget("*")
 
     async def refresh(self) -> None:
-        """Read the proofs of progress and the signing keys."""
+        """Read the latest proof for each topic, and the signing keys."""
         async with self._database.reading() as session:
             rows = (await session.execute(_PROGRESS, {"consumer": f"{self._service}.access"})).all()
         self._caught_up_at = {row.topic: row.caught_up_at for row in rows}

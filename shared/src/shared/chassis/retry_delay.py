@@ -13,5 +13,5 @@ def retry_delay_seconds(failures: int, *, first: float, longest: float) -> float
 
 
 def is_worth_logging(failures: int) -> bool:
-    """Of failures in a row, the first, second, fourth, eighth and so on, and each thirtieth: enough to see it, not a flood."""
+    """True for the first, second, fourth, eighth … failure in a row, and for each thirtieth: enough to notice, not a flood."""
     return failures & (failures - 1) == 0 or failures % LOGGED_EACH == 0

@@ -91,7 +91,7 @@ async def resend_all(bootstrap_servers: str, dead_letter_topic: str) -> int:
         partitions = _partitions(consumer, dead_letter_topic)
         async for batch in _until_end(consumer, partitions, None):
             await send(batch)
-            # After Kafka has them: a crash before this commit sends the batch twice, not never.
+            # Committed after Kafka has them: a crash in between sends the batch twice, and never loses it.
             await consumer.commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in batch})
             count += len(batch)
     return count

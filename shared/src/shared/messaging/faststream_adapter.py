@@ -18,13 +18,13 @@ from faststream.middlewares import AckPolicy
 from shared.messaging.prefetching_consumer import OnNewRecords, PrefetchingConsumer
 from shared.messaging.records import KafkaRecord
 
-# Records are handed over as they come: these two bound only how often an idle consumer asks, which costs it and the broker alike.
+# Records are delivered as soon as they arrive. These two bound only how often an idle consumer polls, which costs it and the broker time.
 BATCH_WAIT_MS = 1000
 FETCH_WAIT_MS = 500
 SESSION_TIMEOUT_MS = 30_000
 HEARTBEAT_MS = 3_000
 DRAIN_SECONDS = 4.0
-"""A batch under way may end; it cannot while its offsets cannot be committed, and then the rest needs time to stop, too."""
+"""Time for a batch under way to end. Without Kafka it cannot commit and never ends, so this leaves time for the other steps of a stop."""
 
 OnBatch = Callable[[Sequence[KafkaRecord]], Awaitable[None]]
 

@@ -201,7 +201,7 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
             self._on_new_records(new_records)
         except Exception:
             # They are delivered anyway.
-            log.exception("new_records_not_taken", records=len(new_records))
+            log.exception("new_records_callback_failed", records=len(new_records))
 
 
 class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types

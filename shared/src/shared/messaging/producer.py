@@ -24,17 +24,17 @@ REQUEST_BYTES_MAX = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record to send. Within one call, no record of a lane is sent after one of that lane was refused."""
+    """A record to send. When a record is refused, later ones of the same call with the same `order_key` are not sent."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
-    lane: int = 0
+    order_key: int = 0
 
 
 class NotSent(Exception):
-    """The record was not sent, because one before it in its lane was refused."""
+    """The record was not sent, because an earlier one with the same `order_key` was refused."""
 
 
 class NotAcknowledged(Exception):
@@ -124,9 +124,9 @@ class Producer:
         outcomes: list[Exception | None],
         acknowledgements: dict[int, "asyncio.Future[object]"],
     ) -> None:
-        refused_lanes: set[int] = set()
+        refused_keys: set[int] = set()
         for index, record in enumerate(records):
-            if record.lane in refused_lanes:
+            if record.order_key in refused_keys:
                 continue
             try:
                 await self._know_topic(record.topic)
@@ -136,7 +136,7 @@ class Producer:
                 )
             except (KafkaError, TimeoutError) as error:
                 outcomes[index] = error
-                refused_lanes.add(record.lane)
+                refused_keys.add(record.order_key)
 
     async def _know_topic(self, topic: str) -> None:
         """Return when the topic's partitions are known: `send` itself would wait much longer for an unknown topic."""

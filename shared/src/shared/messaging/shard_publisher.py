@@ -124,7 +124,7 @@ class ShardPublisher:
 
 def _record(row: Mapping[str, Any], prefix: str) -> Record:
     headers = [(name, value.encode()) for name, value in json.loads(row["headers"])]
-    return Record(prefix + row["topic"], row["key"].encode(), row["value"], headers, lane=row["shard"])
+    return Record(prefix + row["topic"], row["key"].encode(), row["value"], headers, order_key=row["shard"])
 
 
 def _settle(

@@ -1,4 +1,4 @@
-"""Advisory locks: the one table of all that the services take, by name, and the statements that take them.
+"""Advisory locks: all locks of the services by name, and the statements that take them.
 
 A service has its own database, so locks of different services never meet; each has its own number all the same, so that `pg_locks` names
 it. PostgreSQL has two key spaces that never collide: one number of 64 bits (`AdvisoryLock`), and two of 32 bits (`KeyedAdvisoryLock`: the
@@ -19,15 +19,15 @@ class AdvisoryLock(IntEnum):
     """Locks of one thing in a database."""
 
     MIGRATIONS = 7_229_001
-    """Every service's `migrate` holds it until its connection ends: replicas that start together migrate one after the other."""
+    """`migrate` of every service holds it until its connection ends: replicas that start together migrate one after the other."""
     WEBHOOKS_PARTITIONS = 7_229_004
     """The partition maintenance of webhooks tries it: one replica at a time makes and drops partitions."""
     WEBHOOKS_ENDPOINT_CHANGES = 7_229_005
     """Each change of an endpoint takes it shared (a trigger of webhooks' migration 0003); the endpoint cache tests whether it is free."""
     IDENTITY_SIGNING_KEYS = 7_229_101
-    """Whoever makes or rotates signing keys in identity: there is one first key, and rotations follow each other."""
+    """Held while identity creates or rotates signing keys: there is one first key, and rotations run one after the other."""
     IDENTITY_TENANT_NAMES = 7_229_102
-    """Whoever names a tenant in identity: no two get the same name."""
+    """Held while identity sets the name of a tenant: no two tenants get the same name."""
     JOBS_RETENTION = 7_229_301
     """Each step of retention in jobs tries it: one replica at a time drops partitions and purges."""
 
@@ -37,11 +37,11 @@ class KeyedAdvisoryLock(IntEnum):
     """Locks of one thing per key. Two keys with the same hash share a lock."""
 
     WEBHOOKS_ENDPOINT_LIMIT = 7_229_002
-    """By tenant id. Whoever creates an endpoint: a tenant has at most so many."""
+    """By tenant id. Held while an endpoint is created, because their number per tenant is limited."""
     WEBHOOKS_JOB_ORDER = 7_229_003
-    """By endpoint id. Whoever adds to, or takes from, the chains of an endpoint that is ordered by job."""
+    """By endpoint id. Held while deliveries are added to, or removed from, the chains of an endpoint that is ordered by job."""
     WEBHOOKS_REPLAY_LIMIT = 7_229_006
-    """By tenant id. Whoever creates a replay: a tenant has at most so many running."""
+    """By tenant id. Held while a replay is created, because the number of running replays per tenant is limited."""
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
@@ -79,7 +79,7 @@ async def lock_keys(session: AsyncSession, name: KeyedAdvisoryLock, keys: Iterab
 
 
 async def try_lock_hashes(session: AsyncSession, hashes: Sequence[int]) -> Sequence[bool]:
-    """Take the locks of these numbers (64 bits of a hash each) until the transaction ends; for each whether it was free.
+    """Take the locks of these numbers (64 bits of a hash each) until the transaction ends; returns for each whether it was free.
 
     A transaction may take a lock of its own again.
     """

@@ -53,23 +53,23 @@ class DriverConnection:
             raise
 
     async def fetch(self, statement: str, *values: object, timeout: float) -> Sequence[Sequence[Any]]:
-        """Run one statement as a transaction of its own. Raises what the driver raises; the next call finds a connection that is whole."""
+        """Run one statement as a transaction of its own. Raises what the driver raises; the next call has a working connection."""
         try:
             connection = await self.connect()
             found: Sequence[Sequence[Any]] = await connection.fetch(statement, *values, timeout=timeout)
             return found
         except asyncpg.UniqueViolationError:
-            # The database has refused, and that is all.
+            # The database refused the rows; the connection is still good.
             raise
         except BaseException:
             self._terminate()
             raise
 
     async def close(self) -> None:
-        """Close the connection in order, or cut it off after `CLOSE_SECONDS`."""
+        """Close the connection in order, or abort it after `CLOSE_SECONDS`."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Whatever state it is in: what the driver cannot close in order, it cuts off.
+            # In any state: the driver aborts a connection that it cannot close in order.
             with suppress(Exception):
                 await connection.close(timeout=CLOSE_SECONDS)
 

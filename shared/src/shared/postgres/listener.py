@@ -1,4 +1,4 @@
-"""LISTEN: a connection that hears NOTIFY on one channel, and is made again when it is lost."""
+"""LISTEN: a connection that receives the notifications of one channel, and is made again when it is lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,8 +19,8 @@ class Listener:
     """Keeps what a process holds in memory up to date with the database.
 
     `on_notify` gets each payload of the channel. `refresh` runs at once after connecting, and again after `refresh_seconds` or when
-    `wakeup` is set: it finds what a lost notification would have said. A failure of `refresh` is left to the next one. Notifications are
-    missed between `on_lost` and `on_connected`, so `on_connected` has to distrust all that is in memory.
+    `wakeup` is set: it finds what a lost notification would have said. If it fails, the next one makes up for it. Notifications are
+    missed between `on_lost` and `on_connected`, so `on_connected` must assume that all that is in memory is stale.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Listener:
                 try:
                     await self._refresh()
                 except Exception as error:
-                    # Whatever is wrong with the database shows elsewhere; here the next round tries again.
+                    # Other parts report what is wrong with the database; here the next round tries again.
                     log.debug("listener_refresh_failed", channel=self._channel, error=repr(error))
                 if not connection.is_closed():
                     await self._wakeup.wait(self._refresh_seconds)

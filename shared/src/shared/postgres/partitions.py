@@ -22,11 +22,11 @@ from shared.postgres.database import Database
 from shared.postgres.transient_errors import is_transient
 
 LOCK_TIMEOUT_MS = 200
-"""Whoever needs a table that a step waits for waits as long."""
+"""Bound on the wait for a table: other transactions that need the table wait behind the step."""
 STEP_TIMEOUT_MS = 2_000
 """Bound on one statement of a step."""
 MOVED_ROWS_MAX = 20_000
-"""A range of which the default partition holds more rows stays there, until it is old enough to be deleted."""
+"""If the default partition holds more rows of a range, they stay there until they are old enough to be deleted."""
 DELETED_ROWS_MAX = 5_000
 """Rows deleted from one table in one transaction."""
 
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 Bound: TypeAlias = datetime | UUID
 """A value of the column that a table is partitioned by."""
 Step = Callable[[AsyncSession], Awaitable[bool]]
-"""One transaction's work; whether there is more of the same to do."""
+"""The work of one transaction; returns whether there is more of it to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Ranges:
     suffix: str
     """A format of `strftime`."""
     first_day: Callable[[date], date]
-    """Of the range in which a day lies."""
+    """The first day of the range that contains a day."""
     shift: Callable[[date, int], date]
-    """The range that comes so many after this one."""
+    """The first day of the range that is this many ranges later."""
 
 
 def _months_after(month: date, count: int) -> date:
@@ -212,7 +212,7 @@ class PartitionMaintenance:
 
 
 async def delete_before(session: AsyncSession, table: str, column: str, bound: Bound) -> int:
-    """Delete at most `DELETED_ROWS_MAX` rows of which the column is less than the bound; how many."""
+    """Delete at most `DELETED_ROWS_MAX` rows whose column is less than the bound; returns their number."""
     statement = f"""
         DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} < :bound LIMIT :rows_max))
     """  # noqa: S608 - names of our own
@@ -225,7 +225,7 @@ async def _partitions(session: AsyncSession, table: PartitionedTable) -> set[str
 
 
 async def _count_in_default(session: AsyncSession, table: PartitionedTable, bounds: dict[str, Bound]) -> int:
-    """How many rows of a range the default partition holds; of very many only so many are counted."""
+    """The number of rows of a range that the default partition holds, counted up to one more than `MOVED_ROWS_MAX`."""
     statement = f"""
         SELECT count(*) FROM (
             SELECT FROM {table.default_partition} WHERE {table.column} >= :since AND {table.column} < :until LIMIT :rows_max
@@ -235,8 +235,8 @@ async def _count_in_default(session: AsyncSession, table: PartitionedTable, boun
 
 
 async def _make(session: AsyncSession, table: PartitionedTable, partition: str, bounds: dict[str, Bound]) -> None:
-    """Make a partition with what the default one holds of it."""
-    # The locks that attaching needs, before anything is done under them. Unlike CREATE … PARTITION OF, attaching keeps out neither
+    """Make a partition, and move its rows from the default one into it."""
+    # All locks that attaching needs are taken first. Unlike CREATE … PARTITION OF, attaching keeps out neither
     # readers nor writers of the other partitions.
     await session.execute(text(f"LOCK TABLE ONLY {table.name} IN SHARE UPDATE EXCLUSIVE MODE"))
     await session.execute(text(f"LOCK TABLE {table.default_partition} IN ACCESS EXCLUSIVE MODE"))

@@ -1,4 +1,4 @@
-"""What every table is made with: the base class, the registry, and the names of constraints."""
+"""The base of all tables: their class, their registry, and the names of their constraints."""
 
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -19,9 +19,9 @@ NAMING_CONVENTION = {
 
 
 class Table(SQLModel):
-    """Base of all tables: a column type (`column_types`) also counts with `| None` and beside a `Field`.
+    """Base of all tables: a column type (`column_types`) also works with `| None` and together with a `Field`.
 
-    SQLModel alone looks for it only in the outermost `Annotated`, and forgets it when the column has a `Field` of its own: such a
+    SQLModel itself looks for it only in the outermost `Annotated`, and ignores it when the column has a `Field` of its own: such a
     column would silently be VARCHAR instead of TEXT.
     """
 
