@@ -28,7 +28,7 @@ ATTEMPTS_SHOWN_MAX = 200
 STRETCHES = (250, 1_000, 3_750)
 """Deliveries that a page with unindexed filters examines, step by step; after the last step the page ends as it is."""
 SPAN_DAYS = (0, 7)
-"""Days before the first day of a page. A page reads the partitions of its first day, then those of these days before it, then all."""
+"""A page reads the partitions of its first day, then those of so many days before it, then all older ones."""
 
 
 async def list_deliveries(
@@ -178,13 +178,13 @@ def _attempt(row: AttemptRow) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A range of days of the list: to plan for the partitions of all days takes longer than to read a page."""
+    """A range of days of the list: planning for the partitions of all days takes longer than reading a page."""
 
     begin: UUID | None
     end: UUID | None
 
     def holds(self, event_id: Any) -> ColumnElement[bool]:
-        """The condition that an event is of these days."""
+        """The condition that the event with this id is in the range."""
         begins = true() if self.begin is None else event_id >= literal(self.begin, Uuid())
         return and_(begins, true() if self.end is None else event_id < literal(self.end, Uuid()))
 

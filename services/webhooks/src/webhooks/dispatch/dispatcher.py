@@ -23,7 +23,7 @@ from webhooks import endpoints, queue
 from webhooks.deliveries import AttemptResult, Decision, decide, retry_after_seconds
 from webhooks.dispatch.metrics import DispatchMetrics
 from webhooks.dispatch.prestore import NOT_STORED, PrestoreDispatch
-from webhooks.dispatch.process import allow_files, collect_seldom
+from webhooks.dispatch.process import allow_files, collect_garbage_less_often
 from webhooks.dispatch.result_writer import ResultWriter
 from webhooks.dispatch.scheduler import EndpointQueue, Scheduler
 from webhooks.dispatch.throttle import EndpointThrottles, ThrottleLimits, result_class_of
@@ -151,7 +151,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled; then finish within `STOP_SECONDS` + `RECORD_SECONDS`."""
         allow_files(self._in_flight_max + IDLE_MAX)
-        collect_seldom()
+        collect_garbage_less_often()
         recording = asyncio.create_task(self._result_writer.run(), name="result-writer")
         for scheduler in self._schedulers:
             scheduler.open()

@@ -24,6 +24,6 @@ def allow_files(wanted: int) -> None:
         log.warning("few_open_files", allowed=target, wanted=wanted)
 
 
-def collect_seldom() -> None:
-    """Collect garbage less often: thousands of deliveries wait in memory without cycles, and the search took a quarter of the time."""
+def collect_garbage_less_often() -> None:
+    """Raise the thresholds: thousands of deliveries wait in memory without cycles, and searching them took a quarter of the time."""
     gc.set_threshold(*COLLECTED_AFTER)

@@ -54,7 +54,7 @@ class EndpointQueue:
         self.waiting: deque[LeasedDelivery] = deque()
         self.in_flight = 0
         self.is_enqueued = False
-        """It is in one of the scheduler's lists: ready, held back, or timed."""
+        """It is in one of the scheduler's lists: ready, over its share of free slots, or timed."""
         self.used_at = now
         self.done = 0
         self.done_before = 0
@@ -79,7 +79,8 @@ class Scheduler:
         self._endpoint_queues: dict[UUID, EndpointQueue] = {}
         self._ready: OrderedDict[_Tenant, deque[EndpointQueue]] = OrderedDict()
         self._turns_left = 0
-        self._held_back: deque[EndpointQueue] = deque()
+        self._over_share: deque[EndpointQueue] = deque()
+        """Endpoints with as many attempts in flight as there are free slots."""
         self._timed: list[tuple[float, int, EndpointQueue]] = []
         self._numbers = itertools.count()
         self._under_way: dict[LeasedDelivery, EndpointQueue] = {}
@@ -87,7 +88,7 @@ class Scheduler:
         self._waiting_bytes = 0
         self._open = False
         self.is_blocked: Callable[[], bool] = lambda: False
-        """Returns True while no attempt may begin, whatever is free."""
+        """Returns True while no attempt may begin, even if slots are free."""
 
     # -- state -----------------------------------------------------------------------------------------------------------------
 
@@ -216,8 +217,8 @@ class Scheduler:
         endpoint_queue = self._under_way.pop(leased)
         endpoint_queue.in_flight -= 1
         endpoint_queue.done += 1
-        if self._held_back:
-            self._make_ready(self._held_back.popleft())
+        if self._over_share:
+            self._make_ready(self._over_share.popleft())
         if endpoint_queue.waiting and not endpoint_queue.is_enqueued:
             self._enqueue(endpoint_queue, now)
 
@@ -310,7 +311,7 @@ class Scheduler:
         while endpoint_queue.waiting and endpoint_queue.in_flight < limit:
             if endpoint_queue.in_flight >= max(1, self._slots - len(self._under_way)):
                 endpoint_queue.is_enqueued = True
-                self._held_back.append(endpoint_queue)
+                self._over_share.append(endpoint_queue)
                 return
             if endpoint_queue.throttle.begin_at(now) > now:
                 self._enqueue(endpoint_queue, now)

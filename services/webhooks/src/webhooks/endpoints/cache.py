@@ -28,7 +28,7 @@ CHANNEL = "webhooks_endpoints"
 TARGETS_KEPT_MAX = 10_000
 REFRESH_SECONDS = 1.0
 RECENT_SECONDS = 60.0
-"""Changes of this time are read again: longer than any transaction that changes an endpoint."""
+"""Changes of so many last seconds are read again: more than any transaction that changes an endpoint takes."""
 GATHER_SECONDS = 0.02
 UNSETTLED = -1
 """Instead of the number of the last change: a transaction that changes an endpoint was open, so the cache may be stale."""

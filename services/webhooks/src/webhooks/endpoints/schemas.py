@@ -19,7 +19,7 @@ DESCRIPTION_LENGTH_MAX = 500
 RETRIES_MAX = 50
 RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_TOTAL_MAX = 10 * 24 * 3600.0
-"""Even with jitter shorter than deliveries are kept."""
+"""Less than the time for which deliveries are kept, even with jitter."""
 RATE_PER_SECOND_MIN = 0.01
 RATE_PER_SECOND_MAX = 10_000.0
 OVERLAP_SECONDS_MAX = 7 * 24 * 3600
@@ -245,7 +245,7 @@ class StatsBucket(BaseModel):
     latency_ms_p50: int | None = ApiField(description="Median latency of the last attempts, in milliseconds.")
     latency_ms_p95: int | None
     is_partial: bool = ApiField(
-        description="True if there are more deliveries than one request counts (200,000 in all buckets): the figures are of a part of them."
+        description="True if there are more deliveries than one request counts (200,000 in all buckets): the numbers cover a part of them."
     )
 
 

@@ -21,7 +21,7 @@ POSITIONS_PER_TRANSACTION = 65_536
 """Positions that one transaction has for its events: an event's position is the number of its transaction times this, plus its place in the
 batch. So positions grow with transactions, and a batch may have as many events."""
 STALE_VIEWS_MAX = 3
-"""Plans that may turn out to be made with stale endpoints; the next one is carried out whatever has changed."""
+"""Plans that are discarded if they were made with stale endpoints. The next plan is always carried out."""
 TEXTS_KEPT_MAX = 10_000
 _ORDERED_BY_JOB = -1
 """Instead of the room for an endpoint: it is ordered by job, so all its deliveries go through the queue."""
@@ -181,7 +181,7 @@ async def store_and_route(
             already_begun = [one for one in plan.begun if one.event.id in stored]
             lease.unrecorded = len(leased) + len(already_begun)
             return FanOutResult(unique.keys(), lease, leased, already_begun, len(plan.waiting))
-    raise AssertionError("the last plan is carried out whatever has changed")
+    raise AssertionError("the last plan is always carried out")
 
 
 async def _store_new(

@@ -1,4 +1,4 @@
-"""Keeps the daily partitions of events, deliveries and attempts: a day of the event's id each, with a default one for other days."""
+"""Maintains the daily partitions of events, deliveries and attempts, by the day in the event's id; other days share a default one."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -24,17 +24,17 @@ TABLES = (
     PartitionedTable("deliveries", "event_id", "deliveries_default"),
     PartitionedTable("events", "id", "events_default"),
 )
-"""In the order in which they are dropped."""
+"""The partitioned tables, in the order in which a day is dropped."""
 DAYS_AHEAD = 3
 PERIOD_SECONDS = 600.0
 RETRY_SECONDS = 20.0
 JITTER = 0.5
 STEP_TIMEOUT_MS = 15_000
-"""A large queue takes long to be looked through."""
+"""Long enough to search a large queue."""
 
 
 def partition_maintenance(database: Database) -> PartitionMaintenance:
-    """What makes and drops the days of one database."""
+    """The maintenance of one database: it makes and drops daily partitions."""
     return PartitionMaintenance(
         database,
         AdvisoryLock.WEBHOOKS_PARTITIONS,
@@ -48,7 +48,7 @@ def partition_maintenance(database: Database) -> PartitionMaintenance:
 
 
 def maintaining_partitions(database: Database, *, retention_days: int) -> Callable[[], Awaitable[None]]:
-    """A part's `run`: makes the days to come and drops those older than `retention_days`, until cancelled."""
+    """A part's `run`: make partitions of coming days and drop those older than `retention_days`, until cancelled."""
     maintenance = partition_maintenance(database)
 
     async def work() -> float | None:

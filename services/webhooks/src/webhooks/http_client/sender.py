@@ -230,7 +230,7 @@ class Sender:
         try:
             done(outcome)
         except Exception:
-            log.exception("outcome_not_taken")
+            log.exception("outcome_callback_failed")
 
     def _abort(self, attempt: _Attempt) -> None:
         """Stop connecting, or abort the connection."""

@@ -1,4 +1,4 @@
-"""What the SQL of webhooks is written with: autocommit connections, array literals, time-ordered ids."""
+"""Helpers for the SQL of webhooks: autocommit connections, array literals, time-ordered ids."""
 
 from webhooks.postgres.array_literals import NO_VALUES, array_literal, sparse_array_literal, text_array_literal
 from webhooks.postgres.autocommit import AutocommitConnection, Statement, is_transient

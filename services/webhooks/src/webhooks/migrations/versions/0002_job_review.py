@@ -1,4 +1,4 @@
-"""Know of each tenant whether its merchants' jobs are reviewed first (a part of what every service knows of access)."""
+"""Add the job review of tenants to the access projection."""
 
 from shared.postgres.migrations import upgrade_base_tables
 

@@ -1,6 +1,6 @@
-"""Events, deliveries and attempts by day; first attempts in flights; endpoints with a pace, an order, a schedule and a health of their own.
+"""Daily partitions of events, deliveries and attempts; batch leases; a rate, an order, a retry schedule and failures of each endpoint.
 
-What is there is carried over. The public id of a delivery follows from its event and its endpoint from now on.
+Existing rows are copied into the new tables. From now on the public id of a delivery is derived from its event and its endpoint.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,8 @@ down_revision = "0002"
 DAYS_BACK_MAX = 45
 DAYS_AHEAD = 3
 
-# The first number is drawn here: the first change has to differ from none. Who changes an endpoint holds a lock that others who change one
-# do not mind, until its transaction ends: so a reader can tell whether all numbers that it sees were drawn by transactions that have ended.
+# The first number is drawn here, so that the number of the first change differs from that of no change. A transaction that changes an
+# endpoint holds a shared lock until it ends: while the lock is free, all transactions that drew a number have ended.
 _ENDPOINTS = """
 ALTER TABLE endpoints
     ADD COLUMN retry_schedule_seconds double precision[],
@@ -45,7 +45,7 @@ CREATE TRIGGER tell_of_endpoint
     ON endpoints FOR EACH ROW EXECUTE FUNCTION tell_of_endpoint();
 """
 
-# The names of keys and indexes are needed by the new tables.
+# The new tables need the names of keys and indexes.
 _SET_ASIDE = """
 ALTER TABLE events RENAME TO old_events;
 ALTER TABLE old_events DROP CONSTRAINT pk_events;
@@ -211,7 +211,7 @@ def downgrade() -> None:
 
 
 def _create_days() -> None:
-    """A partition for each day that has events, and for the first days to come; what lies far outside stays in the default partition."""
+    """Create a partition for each day that has events and for the coming days; rows of days far away stay in the default partition."""
     today = datetime.now(UTC).date()
     wanted = {today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)}
     first = datetime(1970, 1, 1, tzinfo=UTC).date()

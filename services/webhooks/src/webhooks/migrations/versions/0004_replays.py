@@ -1,4 +1,4 @@
-"""Replays, which go on in the background; and since when an endpoint has been off."""
+"""Replays, and the instant since which an endpoint has been disabled."""
 
 from alembic import op
 from sqlalchemy import text
@@ -48,7 +48,7 @@ _STATEMENTS = (
     "CREATE INDEX ix_replays_running ON replays (next_step_at) WHERE status = 'running'",
     "ALTER TABLE endpoints ADD COLUMN disabled_at timestamptz",
     "UPDATE endpoints SET disabled_at = updated_at WHERE NOT enabled",
-    # People, receivers that are gone and receivers that keep failing all switch endpoints off: this is the one place where they meet.
+    # A trigger, because endpoints are disabled in several places: by people, after a 410, and after failing for long.
     """
     CREATE FUNCTION note_switching() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

@@ -1,11 +1,11 @@
-"""What is pending or was given up, in the order of lists; the replays of one endpoint, or in one status."""
+"""Indexes of pending and failed deliveries in the order of lists, and of replays by endpoint and by status."""
 
 from alembic import op
 
 revision = "0005"
 down_revision = "0004"
 
-# Both stand for rows that are few: a delivery that succeeds with the first try never enters them.
+# The first two have few rows: a delivery that succeeds with its first attempt never enters them.
 _STATEMENTS = (
     "CREATE INDEX ix_deliveries_open ON deliveries (tenant_id, livemode, status, event_id) WHERE status <> 'delivered'",
     "CREATE INDEX ix_deliveries_endpoint_open ON deliveries (endpoint_id, status, event_id) WHERE status <> 'delivered'",
