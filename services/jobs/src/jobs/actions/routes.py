@@ -20,7 +20,7 @@ def router() -> Router:
     ) -> Page[ActionState]:
         """List the actions of a job.
 
-        In the order of their positions. The job contains all of them, too.
+        They are in the order of their positions. The job itself also contains all of them.
         """
         return await actions.list_actions(session, caller, job_id, paging)
 
@@ -31,7 +31,7 @@ def router() -> Router:
     ) -> ActionState:
         """Add an action to a job.
 
-        While the status of the job is staging or new, up to 500 actions. Without a position the action becomes the last one.
+        Allowed while the status of the job is staging or new, up to 500 actions. Without a position the action becomes the last one.
         """
         return await actions.create(session, caller, job_id, requested)
 
@@ -56,7 +56,7 @@ def router() -> Router:
     ) -> ActionState:
         """Change an action.
 
-        A JSON Merge Patch (RFC 7396): omitted members stay, null removes. While the status of the job is staging or new.
+        A JSON Merge Patch (RFC 7396): omitted members stay, null removes. Allowed while the status of the job is staging or new.
         """
         return await actions.update(session, caller, job_id, action_id, patch, if_match)
 
@@ -67,7 +67,7 @@ def router() -> Router:
     ) -> None:
         """Delete an action.
 
-        While the status of the job is staging or new. 204 also if it is deleted already.
+        Allowed while the status of the job is staging or new. 204 also if it is deleted already.
         """
         await actions.delete(session, caller, job_id, action_id, if_match)
 

@@ -25,8 +25,8 @@ def router(exports: Exports) -> Router:
     ) -> Response:
         """Export jobs as a file.
 
-        All jobs of the list with the same conditions and order, as CSV or as one JSON document per line. An import accepts both. If the
-        file cannot be completed, the connection is broken. 503 while too many exports are running.
+        The file has all jobs of the list with the same conditions and order, as CSV or as one JSON document per line. An import accepts
+        both. If the file cannot be completed, the connection is broken. 503 while too many exports are running.
         """
         return await exports.begin(caller, requested, cursors)
 

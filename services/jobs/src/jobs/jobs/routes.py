@@ -55,7 +55,7 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     async def delete_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> None:
         """Delete a job with its actions.
 
-        While the status is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also if it is deleted already.
+        Allowed while the status is staging, new or cancelled; else 409 `not_deletable`. It can be restored. 204 also if deleted before.
         """
         await jobs.delete(session, caller, job_id, if_match)
 
@@ -64,8 +64,8 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     async def restore_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Restore a deleted job.
 
-        With the actions that were deleted with it. 409 `reference_id_taken` if another job has its reference now; 200 if it is not
-        deleted.
+        The actions that were deleted with it are restored, too. 409 `reference_id_taken` if another job has its reference now; 200 if
+        it is not deleted.
         """
         return await jobs.restore(session, caller, job_id, if_match)
 
@@ -76,7 +76,7 @@ def router(creations: GroupCommit[JobIn]) -> Router:
     ) -> Job:
         """Create a copy of a job.
 
-        A new job with the same content and actions, with the status of a new job and without the reference. The body is a patch of the
+        The copy has the same content and actions, the status of a new job, and no reference. The body is a patch of the
         copy. 409 `job_erased` if the customer's personal data was erased.
         """
         return await jobs.clone(session, caller, job_id, patch)

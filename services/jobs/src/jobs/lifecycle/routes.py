@@ -21,7 +21,7 @@ def router() -> Router:
     async def accept_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Accept a job that waits for review.
 
-        From staging to new. 409 with `allowed_transitions` in any other status; 200 if the status is new already.
+        The status changes from staging to new. 409 with `allowed_transitions` in any other status; 200 if the status is new already.
         """
         return await lifecycle.run_command(session, caller, job_id, "accept", if_match)
 
@@ -32,7 +32,7 @@ def router() -> Router:
     ) -> Job:
         """Assign a job.
 
-        While the status is new or in_progress, any number of times; else 409.
+        Allowed while the status is new or in_progress, any number of times; else 409.
         """
         return await lifecycle.assign(session, caller, job_id, body.assigned_to, if_match)
 
@@ -41,7 +41,7 @@ def router() -> Router:
     async def start_job(job_id: JobId, session: Transaction, caller: CurrentCaller, if_match: IfMatch) -> Job:
         """Start a job.
 
-        From new to in_progress. Now outcomes can be recorded, and only `metadata` and `tags` can be changed.
+        The status changes from new to in_progress. Now outcomes can be recorded, and only `metadata` and `tags` can be changed.
         """
         return await lifecycle.run_command(session, caller, job_id, "start", if_match)
 
@@ -52,7 +52,7 @@ def router() -> Router:
     ) -> Job:
         """Cancel a job.
 
-        While the status is staging or new; while it is in_progress, only callers with `orders.dispatch` can cancel.
+        Allowed while the status is staging or new; while it is in_progress, only callers with `orders.dispatch` can cancel.
         """
         return await lifecycle.run_command(session, caller, job_id, "cancel", if_match, reason)
 
@@ -75,7 +75,7 @@ def completion_router() -> Router:
     ) -> ActionState:
         """Record the outcome of an action.
 
-        While the job is in_progress. The sum of the three numbers is the action's quantity, else 422 `outcome_sum`. Another outcome
+        Allowed while the job is in_progress. The sum of the three numbers is the action's quantity, else 422 `outcome_sum`. Another outcome
         replaces it; the same outcome again changes nothing.
         """
         return await actions.record_outcome(session, caller, job_id, action_id, outcome, if_match)
@@ -97,7 +97,7 @@ def completion_router() -> Router:
     ) -> Job:
         """Report that a job could not be done.
 
-        From in_progress to incomplete. All units of actions without an outcome become incomplete.
+        The status changes from in_progress to incomplete. All units of actions without an outcome become incomplete.
         """
         return await lifecycle.run_command(session, caller, job_id, "fail", if_match, reason)
 
@@ -108,7 +108,7 @@ def completion_router() -> Router:
     ) -> Job:
         """Report damaged goods.
 
-        From in_progress to damaged. All units of actions without an outcome become damaged.
+        The status changes from in_progress to damaged. All units of actions without an outcome become damaged.
         """
         return await lifecycle.run_command(session, caller, job_id, "report_damage", if_match, reason)
 
@@ -119,7 +119,7 @@ def completion_router() -> Router:
     ) -> Job:
         """Resolve a job that was not completed in full.
 
-        From partially_completed, incomplete or damaged to resolved.
+        The status changes from partially_completed, incomplete or damaged to resolved.
         """
         return await lifecycle.run_command(session, caller, job_id, "resolve", if_match, reason)
 

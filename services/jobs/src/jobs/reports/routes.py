@@ -20,7 +20,7 @@ def router() -> Router:
     ) -> JobSummary:
         """Count jobs by status, type, location and day.
 
-        In a range of at most 366 days, of creation instants (by default the last 30 days) or of scheduled dates. Deleted jobs do not
+        The range has at most 366 days, of creation instants (by default the last 30 days) or of scheduled dates. Deleted jobs do not
         count.
         """
         return await reports.summarize_jobs(session, caller, filters)

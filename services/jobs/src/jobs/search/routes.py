@@ -34,7 +34,7 @@ def router() -> Router:
     ) -> Page[Job]:
         """Search jobs.
 
-        The conditions of the list in a body, and `metadata`. For the next page send the same body with `cursor`.
+        The body has the conditions of the list, and `metadata`. For the next page send the same body with `cursor`.
         """
         return await search.list_jobs(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
 
@@ -56,7 +56,7 @@ def router() -> Router:
     ) -> Page[ActionState]:
         """Search actions.
 
-        The conditions of the list in a body. For the next page send the same body with `cursor`.
+        The body has the conditions of the list. For the next page send the same body with `cursor`.
         """
         return await search.list_actions(session, caller, wanted, cursors.paging(wanted.limit, wanted.cursor))
 
