@@ -36,7 +36,7 @@ _ERRORS = {
     415: "Body is not JSON",
     422: "Invalid content: errors lists all that is wrong",
     429: "Too many requests: see Retry-After",
-    500: "Our fault",
+    500: "The service failed: the request may have been done or not",
     503: "Not now: see Retry-After",
 }
 
