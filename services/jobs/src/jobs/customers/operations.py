@@ -17,7 +17,9 @@ from jobs.customers.queries import has_token, phone_key
 from jobs.customers.rules import CustomerIds
 from jobs.customers.schemas import Erasure, ErasureIn
 from jobs.job_store import ActionRow, JobRow, LockedJob, save, visible_actions_to, visible_to, with_actions
+from shared import audit
 from shared.access.principals import Caller
+from shared.audit import Actor
 from shared.ids import to_uuid
 from shared.postgres.column_types import TypedId
 
@@ -71,12 +73,13 @@ _ERASE_FORMER_CONTACTS = text(
 )
 
 
-async def erase(session: AsyncSession, caller: Caller, ids: CustomerIds, requested: ErasureIn) -> Erasure:
+async def erase(session: AsyncSession, actor: Actor, ids: CustomerIds, requested: ErasureIn) -> Erasure:
     """Erase the personal data of a bounded number of matching jobs, deleted ones included, and of their history.
 
     Numbers, tags, metadata, counts, dates and statuses stay, and the region and country of the address. Each job is saved and published
     as by any other change. Raises `Invalid` for an unknown customer.
     """
+    caller = actor.caller
     key = ids.key_of(requested.customer_id, (caller.tenant_id, caller.livemode)) if requested.customer_id else None
     matches = _matches(requested, key)
     found = await _jobs_of(session, caller, requested, key)
@@ -92,7 +95,11 @@ async def erase(session: AsyncSession, caller: Caller, ids: CustomerIds, request
     await session.execute(_ERASE_HISTORY, values)
     more_history = await _erase_former_contacts(session, caller, requested, key)
     # A found job can be changed or deleted before it is locked, so that it is skipped: `has_more` is true then.
-    return Erasure(jobs_erased=len(erased), has_more=more_history or len(erased) < len(found))
+    erasure = Erasure(jobs_erased=len(erased), has_more=more_history or len(erased) < len(found))
+    # The names of what was given: nothing that tells who was erased may stay, and a customer's id can be decrypted.
+    after = {"given": sorted(requested.model_fields_set), **erasure.model_dump(exclude={"object"})}
+    audit.record(session, actor, "customer.erased", actor.tenant_id, after=after)
+    return erasure
 
 
 async def _erase_former_contacts(session: AsyncSession, caller: Caller, requested: ErasureIn, key: str | None) -> bool:

@@ -6,7 +6,7 @@ from fastapi import Query
 
 from jobs import customers
 from jobs.customers.schemas import Customer, CustomerFilters, Erasure, ErasureIn
-from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Transaction, requires
 
 
 def router(ids: customers.CustomerIds) -> Router:
@@ -27,7 +27,7 @@ def router(ids: customers.CustomerIds) -> Router:
 
     @routes.post("/v1/customers/erase")
     @requires("customers.erase")
-    async def erase_customer(requested: ErasureIn, session: Transaction, caller: CurrentCaller) -> Erasure:
+    async def erase_customer(requested: ErasureIn, session: Transaction, actor: CurrentActor) -> Erasure:
         """Erase a customer's personal data.
 
         It cannot be undone. In every job of this account and mode that matches, deleted ones included, and in the job's history it
@@ -35,6 +35,6 @@ def router(ids: customers.CustomerIds) -> Router:
         outcomes. Numbers, tags, metadata, counts, dates and statuses stay. Each job publishes `job.updated` with `erased_at`. One call
         erases up to 500 jobs: repeat it while `has_more` is true. It is no error if no job matches.
         """
-        return await customers.erase(session, caller, ids, requested)
+        return await customers.erase(session, actor, ids, requested)
 
     return routes

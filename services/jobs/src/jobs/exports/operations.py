@@ -16,10 +16,12 @@ from jobs import file_formats, search
 from jobs.exports.schemas import ExportQuery
 from jobs.file_formats import Format
 from jobs.job_store import Job
+from shared import audit
 from shared.access.authentication import Access
 from shared.access.principals import Caller
-from shared.api import Page
+from shared.api import Page, Transactions
 from shared.api.cursors import Cursors
+from shared.audit import Actor
 from shared.errors import Unavailable
 from shared.postgres.database import Database
 
@@ -42,19 +44,28 @@ class Exports:
         self._at_once_max = at_once_max
         self._running = 0
 
-    async def begin(self, caller: Caller, requested: ExportQuery, cursors: Cursors) -> StreamingResponse:
-        """The jobs of a list as a file, in the order of the list. Raises as the list does, and `Unavailable` if too many exports run."""
+    async def begin(
+        self, transactions: Transactions, actor: Actor, requested: ExportQuery, cursors: Cursors
+    ) -> StreamingResponse:
+        """The jobs of a list as a file, in the order of the list. The audit event is committed before the first job leaves.
+
+        Raises as the list does, and `Unavailable` if too many exports run.
+        """
         if self._running >= self._at_once_max:
             detail = "too many exports are running"
             raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
         self._running += 1
         try:
             # The first page is read before the response begins, so that errors of the request have a status.
-            first = await self._page(caller, requested, cursors, None)
+            first = await self._page(actor.caller, requested, cursors, None)
+            async with transactions.begin() as session:
+                # The names of the filters: their values can be personal data.
+                after = {"format": requested.format, "filters": sorted(requested.model_fields_set - {"format"})}
+                audit.record(session, actor, "jobs.exported", actor.tenant_id, after=after)
         except BaseException:
             self._running -= 1
             raise
-        return _ExportResponse(self, self._content(caller, requested, cursors, first), requested.format)
+        return _ExportResponse(self, self._content(actor.caller, requested, cursors, first), requested.format)
 
     def ended(self) -> None:
         """Called when an export has ended, completed or not."""

@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from jobs.exports.operations import Exports
 from jobs.exports.schemas import ExportQuery
 from jobs.file_formats import FORMATS
-from shared.api import CurrentCaller, CursorsOfList, Router, requires
+from shared.api import CurrentActor, CursorsOfList, Router, Transactions, requires
 
 _FILES = {media_type: {"schema": {"type": "string"}} for media_type in FORMATS}
 
@@ -21,13 +21,16 @@ def router(exports: Exports) -> Router:
     )
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def export_jobs(
-        requested: Annotated[ExportQuery, Query()], cursors: CursorsOfList, caller: CurrentCaller
+        requested: Annotated[ExportQuery, Query()],
+        cursors: CursorsOfList,
+        transactions: Transactions,
+        actor: CurrentActor,
     ) -> Response:
         """Export jobs as a file.
 
         The file has all jobs of the list with the same conditions and order, as CSV or as one JSON document per line. An import accepts
         both. If the file cannot be completed, the connection is broken. 503 while too many exports are running.
         """
-        return await exports.begin(caller, requested, cursors)
+        return await exports.begin(transactions, actor, requested, cursors)
 
     return routes

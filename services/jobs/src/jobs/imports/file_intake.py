@@ -19,8 +19,10 @@ from jobs.file_formats import BOM, FORMATS, CsvReader, Format
 from jobs.imports import operations, queries
 from jobs.imports.schemas import Import, ImportQuery
 from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
+from shared import audit
 from shared.access.principals import Caller
 from shared.api import Transactions, Upload
+from shared.audit import Actor
 from shared.errors import BadRequest, Invalid, TooManyRequests, Violation, invalid
 from shared.ids import new_id
 from shared.postgres.database import Database
@@ -43,14 +45,14 @@ class _FirstRow:
 
 
 async def receive(
-    database: Database, transactions: Transactions, caller: Caller, requested: ImportQuery, upload: Upload
+    database: Database, transactions: Transactions, actor: Actor, requested: ImportQuery, upload: Upload
 ) -> Response:
     """Store a file, so that the worker creates its jobs. The response shows the import.
 
     Raises `Invalid` (merchant or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (the file
     is empty or incomplete).
     """
-    row = await _create_import(transactions, caller, requested, upload)
+    row = await _create_import(transactions, actor.caller, requested, upload)
     try:
         first_row: _FirstRow | None = None
         bytes_total = 0
@@ -61,7 +63,7 @@ async def receive(
             bytes_total += len(piece)
         if first_row is None:
             raise BadRequest("the file is empty", code="body_missing")
-        queue = partial(_enqueue, import_id=row.id, first_row=first_row, bytes_total=bytes_total)
+        queue = partial(_enqueue, actor=actor, import_id=row.id, first_row=first_row, bytes_total=bytes_total)
         return await upload.accept(queue, ACCEPTED)
     finally:
         # Deletes the file unless it was accepted. If this fails, the sweep of the worker deletes it.
@@ -152,7 +154,9 @@ async def _store_piece(database: Database, import_id: str, number: int, piece: b
         await session.execute(uploading.values(touched_at=func.now()))
 
 
-async def _enqueue(session: AsyncSession, *, import_id: str, first_row: _FirstRow, bytes_total: int) -> Import:
+async def _enqueue(
+    session: AsyncSession, *, actor: Actor, import_id: str, first_row: _FirstRow, bytes_total: int
+) -> Import:
     """Queue an import whose file is complete."""
     uploading = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
     row = (await session.execute(uploading)).scalar_one()
@@ -161,7 +165,9 @@ async def _enqueue(session: AsyncSession, *, import_id: str, first_row: _FirstRo
     row.bytes_done, row.next_line = first_row.position, first_row.line
     row.bytes_total = bytes_total
     await operations.queue(session, row)
-    return queries.view(row)
+    shown = queries.view(row)
+    audit.record(session, actor, "import.created", row.id, after=shown)
+    return shown
 
 
 async def _discard(database: Database, import_id: str) -> None:

@@ -16,9 +16,10 @@ from jobs.file_formats import Format
 from jobs.imports.queries import get_row, view, visible_to
 from jobs.imports.schemas import Import
 from jobs.imports.tables import ImportReferenceRow, ImportRow, PieceRow
-from shared import tasks
+from shared import audit, tasks
 from shared.access import authorization
 from shared.access.principals import ADMINISTRATION, Caller, Principal, RouteAccess
+from shared.audit import Actor
 from shared.errors import Conflict, WaybillError
 from shared.tasks import LeaseLost, NewTask, Task
 
@@ -82,12 +83,14 @@ class Lease:
         return authorization.caller_for(via, principal, livemode=row.livemode, route=_ROUTE)
 
 
-async def cancel(session: AsyncSession, caller: Caller, import_id: str) -> Import:
+async def cancel(session: AsyncSession, actor: Actor, import_id: str) -> Import:
     """Cancel an import. The jobs that it has created stay. Raises `NotFound`, or `Conflict` if it has ended in another way."""
-    row = await get_row(session, visible_to(caller).with_for_update(), import_id)
+    row = await get_row(session, visible_to(actor.caller).with_for_update(), import_id)
+    before = view(row)
     if row.status in _UNFINISHED:
         await end_import(session, row, "cancelled")
         await tasks.cancel(session, IMPORT, [row.id])
+        audit.record(session, actor, "import.cancelled", row.id, before=before, after=view(row))
     elif row.status != "cancelled":
         raise Conflict(f"this import has {row.status}", code="import_ended", current_status=row.status)
     return view(row)

@@ -9,6 +9,7 @@ from jobs.file_formats import FORMATS
 from jobs.imports import file_intake
 from jobs.imports.schemas import Import, ImportProblem, ImportQuery
 from shared.api import (
+    CurrentActor,
     CurrentCaller,
     Page,
     PageRequest,
@@ -32,7 +33,7 @@ def router(database: Database, *, bytes_max: int) -> Router:
     @requires("orders.jobs.write", api_credentials=True)
     @streams(*FORMATS, bytes_max=bytes_max)
     async def import_jobs(
-        requested: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, caller: CurrentCaller
+        requested: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, actor: CurrentActor
     ) -> Response:
         """Import a file of jobs.
 
@@ -41,7 +42,7 @@ def router(database: Database, *, bytes_max: int) -> Router:
         `GET /v1/jobs/export` can be imported: read-only fields are ignored, and for merchants `merchant_id`, too. The jobs are created
         in the background; poll the import of the response. Each row is checked on its own, as if it were sent to `POST /v1/jobs`.
         """
-        return await file_intake.receive(database, transactions, caller, requested, upload)
+        return await file_intake.receive(database, transactions, actor, requested, upload)
 
     @routes.get("/v1/jobs/imports")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
@@ -71,11 +72,11 @@ def router(database: Database, *, bytes_max: int) -> Router:
 
     @routes.post("/v1/jobs/imports/{import_id}/cancel")
     @requires("orders.jobs.write", api_credentials=True)
-    async def cancel_import(import_id: ImportId, session: Transaction, caller: CurrentCaller) -> Import:
+    async def cancel_import(import_id: ImportId, session: Transaction, actor: CurrentActor) -> Import:
         """Cancel an import.
 
         The jobs that it has created stay. 409 if it has ended in another way.
         """
-        return await imports.cancel(session, caller, import_id)
+        return await imports.cancel(session, actor, import_id)
 
     return routes
