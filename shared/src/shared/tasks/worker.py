@@ -49,13 +49,14 @@ class _Claimed:
     since: float
     """Monotonic."""
     attempt: "asyncio.Task[None] | None" = None
+    outcome: Any = None
 
 
 @dataclass(slots=True)
 class _Recorder:
     """What of one kind waits to be recorded: as much as fits goes into one transaction."""
 
-    waiting: list[Attempted] = field(default_factory=list)
+    waiting: list[_Claimed] = field(default_factory=list)
     wakeup: Wakeup = field(default_factory=Wakeup)
 
 
@@ -120,6 +121,10 @@ class TaskWorker:
         return self._kinds[kind].at_once - sum(claimed.kind.name == kind for claimed in self._claimed.values())
 
     def _begin(self, kind: TaskKind, task: Task) -> None:
+        former = self._claimed.get(task.id)
+        if former is not None and former.attempt is not None:
+            # It has lost the lease that this worker has now got again.
+            former.attempt.cancel()
         claimed = self._claimed[task.id] = _Claimed(kind, task, time.monotonic())
         if task.attempt > kind.attempts_max:
             # Each of its attempts has ended with the process that made it.
@@ -145,8 +150,9 @@ class TaskWorker:
             self._hand_over(claimed, outcome)
 
     def _hand_over(self, claimed: _Claimed, outcome: Any) -> None:
+        claimed.outcome = outcome
         recorder = self._recorders[claimed.kind.name]
-        recorder.waiting.append(Attempted(claimed.task, outcome))
+        recorder.waiting.append(claimed)
         recorder.wakeup.set()
 
     async def _record_waiting(self, kind: TaskKind) -> None:
@@ -158,7 +164,7 @@ class TaskWorker:
                 await self._record(kind, batch)
             await recorder.wakeup.wait()
 
-    async def _record(self, kind: TaskKind, batch: Sequence[Attempted]) -> None:
+    async def _record(self, kind: TaskKind, batch: Sequence[_Claimed]) -> None:
         """Record these tasks together, or each by itself when that fails."""
         try:
             await self._record_together(kind, batch)
@@ -166,17 +172,17 @@ class TaskWorker:
             if is_transient(error):
                 # The leases end by themselves; then the tasks are attempted again.
                 log.warning("tasks_not_recorded", kind=kind.name, tasks=len(batch), error=repr(error))
-                for one in batch:
-                    self._end(self._claimed[one.task.id], "failed")
+                for claimed in batch:
+                    self._end(claimed, "failed")
             elif len(batch) > 1:
-                for one in batch:
-                    await self._record(kind, [one])
+                for claimed in batch:
+                    await self._record(kind, [claimed])
             elif isinstance(error, LeaseLost):
-                self._lose(self._claimed[batch[0].task.id])
+                self._lose(batch[0])
             else:
-                await self._fail(self._claimed[batch[0].task.id], error)
+                await self._fail(batch[0], error)
 
-    async def _record_together(self, kind: TaskKind, batch: Sequence[Attempted]) -> None:
+    async def _record_together(self, kind: TaskKind, batch: Sequence[_Claimed]) -> None:
         for tries in range(1, RECORD_TRIES_MAX + 1):
             try:
                 held = await self._record_once(kind, batch)
@@ -187,19 +193,20 @@ class TaskWorker:
                     raise
                 delay = retry_delay_seconds(tries, first=RECORD_DELAY_SECONDS_MIN, longest=RECORD_DELAY_SECONDS_MAX)
                 await asyncio.sleep(delay)
-        for one in batch:
-            claimed = self._claimed[one.task.id]
-            if one.task.id in held:
-                late = (one.task.claimed_at - one.task.due_at).total_seconds() + time.monotonic() - claimed.since
-                self._lateness.labels(kind.name).observe(max(0.0, late))
+        lateness = self._lateness.labels(kind.name)
+        for claimed in batch:
+            if claimed.task.id in held:
+                waited = (claimed.task.claimed_at - claimed.task.due_at).total_seconds()
+                lateness.observe(max(0.0, waited + time.monotonic() - claimed.since))
                 self._end(claimed, "recorded")
             else:
                 self._lose(claimed)
 
-    async def _record_once(self, kind: TaskKind, batch: Sequence[Attempted]) -> set[UUID]:
+    async def _record_once(self, kind: TaskKind, batch: Sequence[_Claimed]) -> set[UUID]:
+        """Record those of these tasks whose leases are still held; returns their ids."""
         async with self._database.transaction() as session:
-            held = await store.held(session, [one.task for one in batch])
-            attempted = [one for one in batch if one.task.id in held]
+            held = await store.held(session, [claimed.task for claimed in batch])
+            attempted = [Attempted(one.task, one.outcome) for one in batch if one.task.id in held]
             if attempted:
                 again = await kind.record(session, attempted) or {}
                 await session.flush()
