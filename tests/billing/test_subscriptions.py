@@ -132,7 +132,7 @@ async def test_an_expired_tenant_reads_its_subscription_and_can_be_extended(bill
     answer = await billing.extend(tenant.id, datetime.now(UTC) + timedelta(days=1))
 
     assert (answer.json()["status"], answer.json()["entitled"]) == ("trialing", True)
-    permissions = (await tenant.owner.get("/v1/permissions")).json()
+    permissions = await tenant.owner.read("/v1/permissions")
     assert permissions["subscription"]["entitled"] is True
 
 

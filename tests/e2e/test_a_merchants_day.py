@@ -90,11 +90,9 @@ async def ada_changes_her_mind(day: Day) -> None:
 
     # Somebody looks for "lovelace" and for what is due on the 24th, and finds the same cake.
     by_name = (await day.shop.at("jobs").post("/v1/jobs/search", {"q": "lovelace", "tag": ["cake"]})).json()
-    by_day = (
-        await day.shop.at("jobs").get(
-            "/v1/jobs", params={"scheduled_date_gte": "2026-12-24", "scheduled_date_lte": "2026-12-24"}
-        )
-    ).json()
+    by_day = await day.shop.at("jobs").read(
+        "/v1/jobs", params={"scheduled_date_gte": "2026-12-24", "scheduled_date_lte": "2026-12-24"}
+    )
     assert [one["id"] for one in by_name["data"]] == [one["id"] for one in by_day["data"]] == [cake]
 
 
@@ -116,7 +114,7 @@ async def dispatch_sends_bob(day: Day) -> None:
 async def some_baguettes_fall_into_the_snow(day: Day) -> None:
     baguettes = day.orders["baguettes"]
     # The baguettes: of forty, thirty arrive and ten fell into the snow.
-    (action,) = (await day.shop.at("jobs").get(f"/v1/jobs/{baguettes}/actions")).json()["data"]
+    (action,) = (await day.shop.at("jobs").read(f"/v1/jobs/{baguettes}/actions"))["data"]
     await day.dispatch.at("jobs").create(f"/v1/jobs/{baguettes}/start")
     outcome = {"completed": 30, "incomplete": 0, "damaged": 10, "note": "Snow"}
     await day.dispatch.at("jobs").create(f"/v1/jobs/{baguettes}/actions/{action['id']}/outcome", outcome)
@@ -142,7 +140,7 @@ async def the_cake_arrives_and_the_pie_was_a_mistake(day: Day) -> None:
 async def everybody_has_heard_the_same(day: Day) -> None:
     cake = day.orders["cake"]
     # The history of the cake says who did what; the books have heard all of it.
-    history = (await day.shop.at("jobs").get(f"/v1/jobs/{cake}/events")).json()["data"]
+    history = (await day.shop.at("jobs").read(f"/v1/jobs/{cake}/events"))["data"]
     expected = ["job.created", "job.updated", "job.updated", "job.started", "job.updated", "job.completed"]
     assert [one["type"] for one in history] == expected
     assert [one["sequence"] for one in history] == [1, 2, 3, 4, 5, 6]
@@ -165,7 +163,7 @@ async def a_branch_sends_a_file(day: Day) -> None:
         path = f"/v1/jobs/imports/{sent.json()['id']}"
 
         async def done(path: str = path) -> dict[str, object] | None:
-            found = (await day.shop.at("jobs").get(path)).json()
+            found = await day.shop.at("jobs").read(path)
             return found if found["status"] == "succeeded" else None
 
         finished = await eventually(done, what="the import is done")
@@ -175,14 +173,14 @@ async def a_branch_sends_a_file(day: Day) -> None:
 async def the_office_closes_the_day(day: Day) -> None:
     cake = day.orders["cake"]
     # Evening. The office looks at the day, and Ada asks to be forgotten: her name is gone from jobs, history and search, the counts stay.
-    summary = (await day.office.at("jobs").get("/v1/reports/jobs/summary")).json()
+    summary = await day.office.at("jobs").read("/v1/reports/jobs/summary")
     assert (summary["total"], summary["by_status"]["completed"], summary["by_status"]["resolved"]) == (6, 1, 1)
     erased = await day.office.at("jobs").create("/v1/customers/erase", {"phone": "+15145550100"})
     assert erased["jobs_erased"] >= 2
     assert "Lovelace" not in (await day.shop.at("jobs").get(f"/v1/jobs/{cake}")).text
     assert "Lovelace" not in (await day.shop.at("jobs").get(f"/v1/jobs/{cake}/events")).text
     assert (await day.shop.at("jobs").post("/v1/jobs/search", {"q": "lovelace"})).json()["data"] == []
-    assert (await day.office.at("jobs").get("/v1/reports/jobs/summary")).json()["total"] == 6
+    assert (await day.office.at("jobs").read("/v1/reports/jobs/summary"))["total"] == 6
 
 
 async def _seen(receiver: Receiver, path: str, event_type: str, job_id: str) -> Received | None:

@@ -75,7 +75,7 @@ async def test_an_administrator_sees_account_ids_and_never_a_key(tenant: Tenant)
 async def test_deactivating_in_api_settings_is_in_force_in_every_service(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
     api = await merchant.reveal()
-    account_id = (await api.at("jobs").get("/v1/auth/test")).json()["api_account_id"]
+    account_id = (await api.at("jobs").read("/v1/auth/test"))["api_account_id"]
 
     answer = await tenant.owner.at("identity").post(f"/v1/api-settings/accounts/{account_id}/deactivate")
 
@@ -128,20 +128,20 @@ async def test_a_merchant_and_its_administrator_see_when_its_credentials_were_la
     merchant = await tenant.create_merchant()
     session, api = await merchant.session(), await merchant.reveal(settled=False)
     path = "/v1/api-settings"
-    unused = (await session.at("identity").get(path)).json()["last_used_at"]
+    unused = (await session.at("identity").read(path))["last_used_at"]
     before = datetime.now(UTC)
 
     await api.settled("jobs")
     assert (await api.at("jobs").post("/v1/jobs", smallest_job())).status_code == 201
 
     async def used_at() -> str | None:
-        found: str | None = (await session.at("identity").get(path)).json()["last_used_at"]
+        found: str | None = (await session.at("identity").read(path))["last_used_at"]
         return found
 
     seen = await eventually(used_at, what="the use in jobs is seen in identity")
     assert unused is None
     assert before <= datetime.fromisoformat(seen) <= datetime.now(UTC)
-    (account,) = (await tenant.owner.at("identity").get("/v1/api-settings/accounts")).json()["data"]
+    (account,) = (await tenant.owner.at("identity").read("/v1/api-settings/accounts"))["data"]
     assert account["last_used_at"] is not None
 
 
@@ -151,7 +151,7 @@ async def test_a_merchant_sees_only_its_own_jobs(tenant: Tenant) -> None:
     made = (await ours.at("jobs").post("/v1/jobs", smallest_job())).json()
 
     assert (await theirs.at("jobs").get(f"/v1/jobs/{made['id']}")).status_code == 404
-    assert (await theirs.at("jobs").get("/v1/jobs")).json()["data"] == []
+    assert (await theirs.at("jobs").read("/v1/jobs"))["data"] == []
     assert (await tenant.owner.at("jobs").get(f"/v1/jobs/{made['id']}")).status_code == 200
 
 

@@ -24,7 +24,7 @@ async def test_a_staff_member_without_orders_is_refused_jobs(tenant: Tenant) -> 
 
 async def test_a_change_of_permissions_reaches_jobs(tenant: Tenant) -> None:
     staff = await tenant.create_staff("orders")
-    staff_id = (await staff.at("identity").get("/v1/auth/test")).json()["subject_id"]
+    staff_id = (await staff.at("identity").read("/v1/auth/test"))["subject_id"]
 
     changed = await tenant.owner.at("identity").put(f"/v1/staff/{staff_id}/permissions", {"permissions": ["reports"]})
 
@@ -41,26 +41,26 @@ async def test_anybody_can_ask_for_their_permissions(tenant: Tenant) -> None:
     merchant = await (await tenant.create_merchant()).reveal()
 
     for service in SERVICES:
-        owner = (await tenant.owner.at(service).get("/v1/permissions")).json()
+        owner = await tenant.owner.at(service).read("/v1/permissions")
         assert owner["is_owner"] is True
         assert set(owner["permissions"]) == SECTIONS
         assert all(owner["permissions"].values())
         assert owner["subscription"]["status"] == "trialing"
-        assert (await staff.at(service).get("/v1/permissions")).json()["permissions"]["reports"] is True
-        assert (await staff.at(service).get("/v1/permissions")).json()["permissions"]["orders"] is False
-        own = (await merchant.at(service).get("/v1/permissions")).json()
+        assert (await staff.at(service).read("/v1/permissions"))["permissions"]["reports"] is True
+        assert (await staff.at(service).read("/v1/permissions"))["permissions"]["orders"] is False
+        own = await merchant.at(service).read("/v1/permissions")
         assert (own["principal"], own["row_scope"], own["api_access"]) == ("merchant", "own", True)
         assert "orders.jobs.write" in own["scopes"]
 
 
 async def test_the_owner_cannot_be_reduced(tenant: Tenant) -> None:
-    owner_id = (await tenant.owner.at("identity").get("/v1/auth/test")).json()["subject_id"]
+    owner_id = (await tenant.owner.at("identity").read("/v1/auth/test"))["subject_id"]
     staff = await tenant.create_staff("settings")
 
     answer = await staff.at("identity").put(f"/v1/staff/{owner_id}/permissions", {"permissions": []})
 
     assert answer.status_code in (403, 404, 409)
-    assert (await tenant.owner.at("jobs").get("/v1/permissions")).json()["is_owner"] is True
+    assert (await tenant.owner.at("jobs").read("/v1/permissions"))["is_owner"] is True
 
 
 async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) -> None:
@@ -70,7 +70,7 @@ async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) ->
     await tenant.end_trial_at(end)
 
     async def known() -> bool:
-        answer = (await merchant.at("jobs").get("/v1/permissions")).json()
+        answer = await merchant.at("jobs").read("/v1/permissions")
         return datetime.fromisoformat(answer["subscription"]["trial_ends_at"]) == end
 
     await eventually(known, what="jobs knows the new end of the trial")
@@ -163,7 +163,7 @@ async def test_a_user_key_can_only_narrow(suite: Suite, tenant: Tenant) -> None:
     key = await suite.nobody.using({"X-Api-Key": made["api_key"]}).settled()
 
     assert (await key.at("jobs").get("/v1/jobs")).status_code == 403
-    assert (await key.at("jobs").get("/v1/permissions")).json()["permissions"]["reports"] is True
+    assert (await key.at("jobs").read("/v1/permissions"))["permissions"]["reports"] is True
 
 
 async def ended(tenant: Tenant) -> None:
@@ -172,7 +172,7 @@ async def ended(tenant: Tenant) -> None:
     for service in SERVICES:
 
         async def over(service: str = service) -> bool:
-            answer = (await tenant.owner.at(service).get("/v1/permissions")).json()
+            answer = await tenant.owner.at(service).read("/v1/permissions")
             return answer["subscription"]["entitled"] is False
 
         await eventually(over, what=f"{service} sees the end of the trial")

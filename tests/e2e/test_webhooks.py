@@ -64,11 +64,11 @@ async def test_a_refused_delivery_comes_again_with_the_same_id_and_body(tenant: 
 
     async def delivered() -> dict[str, Any] | None:
         path = f"/v1/deliveries?endpoint_id={endpoint['id']}"
-        listed = (await tenant.owner.at("webhooks").get(path)).json()["data"]
+        listed = (await tenant.owner.at("webhooks").read(path))["data"]
         return listed[0] if listed and listed[0]["status"] == "delivered" else None
 
     delivery = await eventually(delivered, what="the delivery is marked as delivered")
-    detail = (await tenant.owner.at("webhooks").get(f"/v1/deliveries/{delivery['id']}")).json()
+    detail = await tenant.owner.at("webhooks").read(f"/v1/deliveries/{delivery['id']}")
     assert [attempt["response_status"] for attempt in detail["attempts"]] == [500, 500, 200]
 
 

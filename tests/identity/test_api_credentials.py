@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from tests.harness.bodies import PASSWORD
-from tests.harness.client import document, pointers, refused
+from tests.harness.client import pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
 
@@ -13,7 +13,7 @@ async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
     identity: Identity, tenant: Tenant
 ) -> None:
     merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
-    listed = document(await tenant.owner.get("/v1/api-settings/accounts"))
+    listed = await tenant.owner.read("/v1/api-settings/accounts")
     account_id = merchant.document["api_account_id"]
 
     assert (await tenant.owner.post(f"/v1/api-settings/accounts/{account_id}/deactivate")).status_code == 204
@@ -21,7 +21,7 @@ async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
 
     assert {one["merchant_id"] for one in listed["data"]} == {merchant.id, other.id}
     assert "wbk_" not in str(listed)
-    remaining = document(await tenant.owner.get("/v1/api-settings/accounts"))
+    remaining = await tenant.owner.read("/v1/api-settings/accounts")
     assert [one["merchant_id"] for one in remaining["data"]] == [other.id]
     await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
     stranger = await identity.create_tenant()
@@ -40,12 +40,12 @@ async def test_a_merchant_reveals_its_credentials_with_its_password_only(tenant:
     assert shown.headers["cache-control"] == "no-store"
     credentials = shown.json()
     assert credentials["api_auth_key"].startswith("wbk_test_")
-    settings = document(await session.get("/v1/api-settings"))
+    settings = await session.read("/v1/api-settings")
     assert settings["api_account_id"] == credentials["api_account_id"]
     assert credentials["api_auth_key"] not in str(settings)
-    trail = document(await tenant.owner.get(f"/v1/audit-events?target={merchant.id}&action=credential.revealed"))
+    trail = await tenant.owner.read(f"/v1/audit-events?target={merchant.id}&action=credential.revealed")
     assert [(one["actor"], one["actor_kind"]) for one in trail["data"]] == [(merchant.id, "merchant")]
-    assert credentials["api_auth_key"] not in str(document(await tenant.owner.get("/v1/audit-events")))
+    assert credentials["api_auth_key"] not in str(await tenant.owner.read("/v1/audit-events"))
 
 
 async def test_the_api_settings_of_merchants_are_closed_to_everybody_else(tenant: Tenant) -> None:

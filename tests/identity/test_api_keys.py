@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.harness.client import document, pointers, refused
+from tests.harness.client import pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
 
@@ -15,8 +15,8 @@ async def test_a_user_key_narrows_its_owner_and_is_shown_once(identity: Identity
     assert (await key.get("/v1/merchants")).status_code == 200
     refused(await key.get("/v1/locations"), 403, "permission_missing")
     refused(await key.post("/v1/sessions/refresh"), 415, "unsupported_media_type")
-    assert document(await key.get("/v1/permissions"))["scopes"] == ["settings.merchants.read"]
-    assert made["api_key"] not in str(document(await tenant.owner.get("/v1/api-keys")))
+    assert (await key.read("/v1/permissions"))["scopes"] == ["settings.merchants.read"]
+    assert made["api_key"] not in str(await tenant.owner.read("/v1/api-keys"))
 
     assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
     assert (await tenant.owner.delete(f"/v1/api-keys/{made['id']}")).status_code == 204

@@ -28,10 +28,10 @@ async def test_owners_staff_and_merchants_log_in_by_tenant_id_or_name(identity: 
 
     assert by_name.document["principal"]["kind"] == "owner"
     assert as_merchant.document["principal"]["kind"] == "merchant"
-    assert document(await by_name.get("/v1/permissions"))["is_owner"] is True
-    who = document(await as_merchant.get("/v1/auth/test"))
+    assert (await by_name.read("/v1/permissions"))["is_owner"] is True
+    who = await as_merchant.read("/v1/auth/test")
     assert (who["principal"], who["subject_id"], who["livemode"]) == ("merchant", merchant.id, False)
-    assert document(await as_merchant.get("/v1/tenant"))["id"] == tenant.id
+    assert (await as_merchant.read("/v1/tenant"))["id"] == tenant.id
     claims = jwt.decode(by_name.document["token"], options={"verify_signature": False})
     assert claims["sub"] == tenant.document["owner"]["id"]
     assert claims["exp"] - claims["iat"] == 300
@@ -242,7 +242,7 @@ async def test_a_session_that_ends_between_the_decision_and_the_write_writes_not
     identity: Identity, tenant: Tenant, change: str, status: int, code: str
 ) -> None:
     clerk = await tenant.create_staff("settings.locations.read", "settings.locations.write")
-    locations = document(await clerk.get("/v1/locations"))["data"]
+    locations = (await clerk.read("/v1/locations"))["data"]
 
     await change_unannounced(identity.settings.database_url, change, to_uuid(clerk.subject_id))
     refused(await clerk.post("/v1/locations", {"name": "Québec"}), status, code)
@@ -250,7 +250,7 @@ async def test_a_session_that_ends_between_the_decision_and_the_write_writes_not
         await clerk.post("/v1/password", {"current_password": PASSWORD, "new_password": "a better one"}), status, code
     )
 
-    assert document(await tenant.owner.get("/v1/locations"))["data"] == locations
+    assert (await tenant.owner.read("/v1/locations"))["data"] == locations
 
 
 async def test_a_key_that_is_revoked_between_the_decision_and_the_write_writes_nothing(
@@ -260,12 +260,12 @@ async def test_a_key_that_is_revoked_between_the_decision_and_the_write_writes_n
         "/v1/api-keys", {"name": "ERP", "scopes": ["settings.locations.read", "settings.locations.write"]}
     )
     key = identity.nobody.using({"X-Api-Key": made["api_key"]}, made)
-    locations = document(await key.get("/v1/locations"))["data"]
+    locations = (await key.read("/v1/locations"))["data"]
 
     await change_unannounced(identity.settings.database_url, REVOKE_KEY, made["id"])
 
     refused(await key.post("/v1/locations", {"name": "Québec"}), 401, "credential_revoked")
-    assert document(await tenant.owner.get("/v1/locations"))["data"] == locations
+    assert (await tenant.owner.read("/v1/locations"))["data"] == locations
 
 
 async def test_a_merchant_that_is_disabled_meanwhile_gets_no_credentials(identity: Identity, tenant: Tenant) -> None:

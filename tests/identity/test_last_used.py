@@ -5,7 +5,6 @@ from typing import Any
 
 from shared.ids import new_id
 from tests.harness.bodies import PASSWORD
-from tests.harness.client import document
 from tests.harness.identity import Identity
 from tests.harness.people import Merchant, Tenant
 from tests.harness.waiting import eventually
@@ -15,8 +14,8 @@ HOUR = timedelta(hours=1)
 
 async def last_used(merchant: Merchant) -> datetime | None:
     """When the merchant's credentials were last used, as the merchant and as an administrator see it."""
-    settings = document(await (await merchant.session()).get("/v1/api-settings"))
-    listed = document(await merchant.tenant.owner.get("/v1/api-settings/accounts"))["data"]
+    settings = await (await merchant.session()).read("/v1/api-settings")
+    listed = (await merchant.tenant.owner.read("/v1/api-settings/accounts"))["data"]
     seen = {one["merchant_id"]: one["last_used_at"] for one in listed}
     assert seen.get(merchant.id, settings["last_used_at"]) == settings["last_used_at"]
     return instant(settings["last_used_at"])
@@ -34,7 +33,7 @@ async def handled(identity: Identity, tenant: Tenant) -> None:
     session = await sentinel.session()
 
     async def shows() -> bool:
-        return document(await session.get("/v1/api-settings"))["last_used_at"] is not None
+        return (await session.read("/v1/api-settings"))["last_used_at"] is not None
 
     await eventually(shows, what="the use of the sentinel")
 
@@ -50,7 +49,7 @@ async def test_uses_in_identity_are_seen_for_api_credentials_and_keys(identity: 
     await identity.nobody.get("/v1/auth/test", headers={"X-Api-Key": made["api_key"]})
 
     async def keys() -> dict[str, Any] | None:
-        listed = document(await tenant.owner.get("/v1/api-keys"))["data"]
+        listed = (await tenant.owner.read("/v1/api-keys"))["data"]
         found = {one["id"]: one for one in listed}
         return found if found[made["id"]]["last_used_at"] else None
 
@@ -115,7 +114,7 @@ async def test_a_use_changes_nothing_else_and_publishes_nothing(identity: Identi
     assert ended.status_code == 204
     assert (await tenant.owner.read(f"/v1/merchants/{merchant.id}"))["version"] == before["version"] + 1
     await identity.events(merchant.id, "merchant.created", "api_access.granted", "api_access.revoked")
-    trail = document(await tenant.owner.get("/v1/audit-events"))["data"]
+    trail = (await tenant.owner.read("/v1/audit-events"))["data"]
     actions = [one["action"] for one in trail if one["target"] == merchant.id]
     assert sorted(actions) == ["api_access.granted", "api_access.revoked", "merchant.created"]
 

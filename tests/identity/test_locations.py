@@ -58,7 +58,7 @@ async def test_lists_are_paged_without_gaps_or_repeats(tenant: Tenant) -> None:
     path = "/v1/locations?limit=2"
 
     while True:
-        page = document(await tenant.owner.get(path))
+        page = await tenant.owner.read(path)
         found += [one["id"] for one in page["data"]]
         if not page["has_more"]:
             break

@@ -211,9 +211,9 @@ async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenan
     assert (changed["business_name"], changed["phone"], changed["metadata"]) == ("Chez Ada", None, {})
     assert (changed["location_ids"], changed["default_location_id"]) == ([other["id"]], other["id"])
     await identity.log_in(tenant.id, address)
-    found = document(await tenant.owner.get("/v1/merchants?reference_id=M-1"))["data"]
+    found = (await tenant.owner.read("/v1/merchants?reference_id=M-1"))["data"]
     assert [one["id"] for one in found] == [merchant.id]
-    assert document(await tenant.owner.get("/v1/merchants?level=1"))["data"] == []
+    assert (await tenant.owner.read("/v1/merchants?level=1"))["data"] == []
     twice = await tenant.owner.post("/v1/merchants", merchant_body(tenant.default_location, reference_id="M-1"))
     assert refused(twice, 409, "reference_id_taken")["existing_id"] == merchant.id
     updated = (await identity.events(merchant.id, "merchant.created", "merchant.updated"))[1]

@@ -13,7 +13,6 @@ from deploy.devstack.processes import free_ports
 from identity.config import Settings
 from identity.metadata import Base
 from tests.harness import suite
-from tests.harness.client import document
 from tests.harness.identity import Identity
 from tests.harness.schema_drift import drift
 from tests.harness.suite import Process
@@ -54,7 +53,7 @@ async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Ide
 
     assert made["api_key"].startswith("wbk_test_")
     operator = identity.nobody.using({"X-Api-Key": made["api_key"]})
-    who = document(await operator.get("/v1/auth/test"))
+    who = await operator.read("/v1/auth/test")
     assert (who["principal"], who["tenant_id"], who["livemode"]) == ("platform", None, False)
     assert (await operator.get("/v1/tenants")).status_code == 200
     issued = (await identity.events(made["id"], "credential.issued"))[0]

@@ -22,7 +22,7 @@ async def test_a_tenant_is_made_with_its_owner_and_default_location(identity: Id
     assert (created.tenant_id, created.data.trial_days, created.data.test) == (made["id"], 30, True)
     await identity.events(made["owner"]["id"], "user.created")
     await identity.events(made["default_location"]["id"], "location.created")
-    found = document(await identity.platform.get(f"/v1/tenants/{made['id']}"))
+    found = await identity.platform.read(f"/v1/tenants/{made['id']}")
     assert found == {name: made[name] for name in found}
 
 
@@ -55,7 +55,7 @@ async def test_a_test_key_sees_and_makes_test_tenants_only(identity: Identity, t
     refused(await identity.platform.get(f"/v1/tenants/{live['id']}"), 404, "tenant_not_found")
     refused(await identity.platform.post(f"/v1/tenants/{live['id']}/suspend"), 404, "tenant_not_found")
     assert live["livemode"] is True
-    listed = document(await identity.platform.get("/v1/tenants?limit=200"))["data"]
+    listed = (await identity.platform.read("/v1/tenants?limit=200"))["data"]
     assert {one["livemode"] for one in listed} == {False}
     assert (await identity.live_platform.get(f"/v1/tenants/{tenant.id}")).status_code == 200
 
@@ -85,14 +85,12 @@ async def test_an_administrator_changes_the_tenant_field_by_field(identity: Iden
 
     assert (reviewed["job_review"], reviewed["name"], reviewed["version"]) == (True, tenant.name, 2)
     assert (renamed["job_review"], renamed["name"], renamed["timezone"]) == (True, name, "America/Toronto")
-    assert unchanged == renamed == document(await tenant.owner.get("/v1/tenant"))
+    assert unchanged == renamed == await tenant.owner.read("/v1/tenant")
     first, second = (await identity.events(tenant.id, "tenant.created", "tenant.updated", "tenant.updated"))[1:]
     assert (first.sequence, first.data.job_review, first.data.name) == (2, True, tenant.name)
     assert (second.sequence, second.data.job_review, second.data.name) == (3, True, name)
-    assert (await identity.platform.get("/v1/auth/test", headers={"X-Tenant-Name": name})).json()[
-        "tenant_id"
-    ] == tenant.id
-    trail = document(await tenant.owner.get(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
+    assert (await identity.platform.read("/v1/auth/test", headers={"X-Tenant-Name": name}))["tenant_id"] == tenant.id
+    trail = (await tenant.owner.read(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
     assert (trail[1]["before"], trail[1]["after"]) == ({"job_review": False}, {"job_review": True})
     assert trail[1]["actor"] == clerk.subject_id
 
@@ -109,7 +107,7 @@ async def test_a_stale_or_invalid_change_of_the_tenant_is_refused(tenant: Tenant
     wrong = {"name": "", "timezone": "Mars/Olympus", "job_review": None, "currency": "EUR"}
     problem = refused(await tenant.owner.patch("/v1/tenant", wrong), 422, "invalid")
     assert set(pointers(problem)) == {"/name", "/timezone", "/job_review", "/currency"}
-    assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is True
+    assert (await tenant.owner.read("/v1/tenant"))["job_review"] is True
 
 
 async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and_to_merchants(tenant: Tenant) -> None:
@@ -123,7 +121,7 @@ async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and
     for person in (await merchant.session(), await merchant.reveal()):
         refused(await person.patch("/v1/tenant", asked), 403, "credential_not_admitted")
     refused(await tenant.owner.patch(f"/v1/tenants/{tenant.id}", asked), 403, "permission_missing")
-    assert document(await tenant.owner.get("/v1/tenant"))["job_review"] is False
+    assert (await tenant.owner.read("/v1/tenant"))["job_review"] is False
 
 
 async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, tenant: Tenant) -> None:
@@ -136,7 +134,7 @@ async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, 
     assert (changed["job_review"], changed["name"], changed["version"]) == (True, tenant.name.upper(), 2)
     assert refused(taken, 409, "name_taken")["existing_id"] == live["id"]
     refused(await identity.platform.patch(f"/v1/tenants/{live['id']}", {"job_review": True}), 404, "tenant_not_found")
-    trail = document(await tenant.owner.get(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
+    trail = (await tenant.owner.read(f"/v1/audit-events?target={tenant.id}&action=tenant.updated"))["data"]
     assert [one["actor_kind"] for one in trail] == ["platform"]
 
 

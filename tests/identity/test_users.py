@@ -23,7 +23,7 @@ async def test_permissions_are_what_was_granted_and_a_change_holds_at_once(ident
     clerk.headers["Authorization"] = f"Bearer {again['token']}"
     assert (await clerk.get("/v1/locations")).status_code == 200
     refused(await clerk.get("/v1/merchants"), 403, "permission_missing")
-    assert document(await tenant.owner.get(path))["permissions"] == ["settings.locations.read"]
+    assert (await tenant.owner.read(path))["permissions"] == ["settings.locations.read"]
     await identity.events(clerk.subject_id, "user.created", "user.permissions_changed")
 
 
@@ -59,7 +59,7 @@ async def test_nobody_changes_their_own_rights_or_those_of_the_owner(tenant: Ten
     refused(disabling, 403, "own_account")
     for answer in (owners, out, stolen):
         refused(answer, 409, "owner_protected")
-    permissions = document(await clerk.get(f"/v1/staff/{owner_id}/permissions"))
+    permissions = await clerk.read(f"/v1/staff/{owner_id}/permissions")
     assert permissions["is_owner"] is True
     assert set(permissions["scopes"]) == TENANT_CODES
 
@@ -123,7 +123,7 @@ async def test_a_stale_if_match_changes_nothing(tenant: Tenant) -> None:
 
     assert first.status_code == 200
     refused(second, 412, "precondition_failed")
-    assert document(await tenant.owner.get(path))["first_name"] == "Eins"
+    assert (await tenant.owner.read(path))["first_name"] == "Eins"
     assert (await tenant.owner.get(path, headers={"If-None-Match": first.headers["etag"]})).status_code == 304
     refused(await tenant.owner.patch(path, {"first_name": None}), 422, "invalid")
 
@@ -136,5 +136,5 @@ async def test_a_repeated_creation_with_the_same_idempotency_key_makes_one_perso
 
     assert first.json() == second.json()
     assert second.headers["idempotency-replayed"] == "true"
-    found = document(await tenant.owner.get("/v1/staff?status=active"))
+    found = await tenant.owner.read("/v1/staff?status=active")
     assert [one["email"] for one in found["data"]].count(str(body["email"])) == 1

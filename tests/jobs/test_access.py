@@ -138,7 +138,7 @@ async def test_an_expired_trial_closes_by_the_clock_without_an_event(tenant: Ten
 
     assert datetime.now(UTC) >= ends_at
     assert await outcome(merchant.api, "GET") == (402, "subscription_required")
-    assert (await merchant.api.get("/v1/permissions")).json()["subscription"]["entitled"] is False
+    assert (await merchant.api.read("/v1/permissions"))["subscription"]["entitled"] is False
     assert (await merchant.api.get("/v1/auth/test")).status_code == 200
 
 
@@ -259,15 +259,15 @@ async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Te
         ("DELETE", job, {}),
         ("POST", "/v1/jobs/import", {"content": lines([smallest_job()]), "headers": NDJSON}),
     ]
-    before = (await merchant.api.get(job)).json()
+    before = await merchant.api.read(job)
 
     await change_unannounced(service.settings.database_url, END_API_ACCESS, to_uuid(merchant.id))
     for method, path, options in writes:
         assert await outcome(merchant.api, method, path, **options) == (403, "api_access_off"), path
 
-    assert (await service.platform(tenant).get(job)).json() == before
+    assert (await service.platform(tenant).read(job)) == before
     assert await service.count(merchant) == 1
-    assert (await service.platform(tenant).get("/v1/jobs/imports")).json()["data"] == []
+    assert (await service.platform(tenant).read("/v1/jobs/imports"))["data"] == []
 
 
 async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jobs, tenant: Tenant) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.ids import new_id, to_uuid
-from tests.harness.client import Api
+from tests.harness.client import Api, document, refused
 from tests.harness.job_states import STATUSES, JobActors, job_actors
 from tests.harness.jobs import Jobs, Tenant
 
@@ -56,10 +56,7 @@ def path(job: dict[str, Any], action: dict[str, Any] | None = None, rest: str = 
 
 
 async def added(actors: JobActors, job: dict[str, Any], **more: Any) -> dict[str, Any]:
-    answer = await actors.dispatch.post(path(job), more)
-    assert answer.status_code == 201, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
+    return document(await actors.dispatch.post(path(job), more), 201)
 
 
 async def test_an_action_is_added_with_all_fields(actors: JobActors) -> None:
@@ -74,7 +71,7 @@ async def test_an_action_is_added_with_all_fields(actors: JobActors) -> None:
     }
     assert (action["stop"]["name"], action["stop"]["address"]["city"]) == ("Depot 4", "Laval")
     assert (action["object"], action["job_id"], action["status"]) == ("action", job["id"], "undetermined")
-    assert (await actors.dispatch.get(path(job, action))).json() == action
+    assert (await actors.dispatch.read(path(job, action))) == action
     after = await actors.read(job)
     assert (after["actions"], after["version"]) == ([action], 2)
 
@@ -86,7 +83,7 @@ async def test_a_new_action_without_a_position_becomes_the_last(actors: JobActor
 
     assert (last["position"], last["type"], first["position"]) == (6, "pickup", 1)
     assert [action["sku"] for action in (await actors.read(job))["actions"]] == ["C", "A", "B"]
-    assert [action["sku"] for action in (await actors.dispatch.get(path(job))).json()["data"]] == ["C", "A", "B"]
+    assert [action["sku"] for action in (await actors.dispatch.read(path(job)))["data"]] == ["C", "A", "B"]
 
 
 async def test_a_list_of_actions_is_read_page_by_page(actors: JobActors) -> None:
@@ -96,7 +93,7 @@ async def test_a_list_of_actions_is_read_page_by_page(actors: JobActors) -> None
     found: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = (await (await actors.merchant.session()).get(f"{path(job)}?limit=3{cursor}")).json()
+        page = await (await actors.merchant.session()).read(f"{path(job)}?limit=3{cursor}")
         found += page["data"]
         if not page["has_more"]:
             break
@@ -248,7 +245,7 @@ async def test_deleting_twice_is_the_same_as_once(actors: JobActors) -> None:
     assert [entry["type"] for entry in await actors.history(job)] == ["job.created", "action.deleted", "job.started"]
     for absent in (path(job, {"id": new_id("act")}), path(other, action), path({"id": new_id("job")}, action)):
         assert (await actors.dispatch.delete(absent)).status_code == 404
-    assert (await actors.dispatch.get(path(job, action))).json()["code"] == "action_not_found"
+    refused(await actors.dispatch.get(path(job, action)), 404, "action_not_found")
     assert (await actors.dispatch.patch(path(job, action), {})).json()["code"] == "action_not_found"
 
 
@@ -263,8 +260,8 @@ async def test_an_action_of_another_job_is_404(actors: JobActors) -> None:
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "action_not_found")
     nowhere = {"id": new_id("job")}
-    assert (await actors.dispatch.get(path(nowhere, action))).json()["code"] == "job_not_found"
-    assert (await actors.dispatch.get(path(nowhere))).json()["code"] == "job_not_found"
+    refused(await actors.dispatch.get(path(nowhere, action)), 404, "job_not_found")
+    refused(await actors.dispatch.get(path(nowhere)), 404, "job_not_found")
 
 
 async def test_a_merchant_changes_only_its_own_actions(actors: JobActors) -> None:
@@ -349,7 +346,7 @@ async def test_an_outcome_decides_the_actions_status(actors: JobActors, outcome:
 
     assert (action["status"], action["version"]) == (status, 2)
     assert action["outcome"] == {"completed": 0, "incomplete": 0, "damaged": 0, "note": None, **outcome}
-    assert (await actors.dispatch.get(path(job, action))).json() == action
+    assert (await actors.dispatch.read(path(job, action))) == action
     entry = (await actors.history(job))[-1]
     assert (entry["type"], entry["action_id"]) == ("action.outcome_recorded", action["id"])
     assert entry["changes"]["status"] == {"from": "undetermined", "to": status}

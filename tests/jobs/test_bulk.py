@@ -35,7 +35,7 @@ async def test_jobs_are_created_in_the_order_of_the_request(tenant: Tenant) -> N
 
     assert [result["status"] for result in found] == [201] * 200
     assert [result["job"]["reference_id"] for result in found] == [f"R-{number}" for number in range(200)]
-    assert (await merchant.api.get(f"/v1/jobs/{found[7]['id']}")).json() == found[7]["job"]
+    assert (await merchant.api.read(f"/v1/jobs/{found[7]['id']}")) == found[7]["job"]
 
 
 async def test_an_invalid_item_has_its_own_problem(tenant: Tenant) -> None:

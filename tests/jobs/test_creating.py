@@ -29,7 +29,7 @@ async def test_the_smallest_job_gets_the_default_location(tenant: Tenant) -> Non
     assert (job["location_id"], job["timezone"]) == (tenant.default_location, "America/Montreal")
     assert (job["status"], job["type"], job["version"], job["livemode"]) == ("new", "delivery", 1, True)
     assert job["allowed_transitions"] == ["in_progress", "cancelled"]
-    assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json() == job
+    assert (await merchant.api.read(f"/v1/jobs/{job['id']}")) == job
 
 
 async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
@@ -77,7 +77,7 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
     assert {(action["object"], action["job_id"], action["status"]) for action in job["actions"]} == {
         ("action", job["id"], "undetermined")
     }
-    assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json() == job
+    assert (await merchant.api.read(f"/v1/jobs/{job['id']}")) == job
 
 
 async def test_two_hundred_actions_are_taken_and_one_more_is_not(tenant: Tenant) -> None:

@@ -97,7 +97,7 @@ async def test_pages_of_customers_continue_and_their_cursors_reveal_nothing(tena
     assert [one["contact"]["phone"] for one in everybody] == [f"+1514555010{number}" for number in range(7)]
     for limit in (1, 3, 6, 7):
         assert await listed(api, limit=limit) == everybody
-    page = (await api.get("/v1/customers?limit=1")).json()
+    page = await api.read("/v1/customers?limit=1")
     assert "5550100" not in page["next_cursor"] + page["data"][0]["id"]
     differing = await api.get(f"/v1/customers?limit=1&name=ada&cursor={page['next_cursor']}")
     assert (differing.status_code, differing.json()["code"]) == (400, "cursor_filters_differ")
@@ -196,7 +196,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
 
     assert await erased(api, phone="+1 514 555 0100") == 1
 
-    now = (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()
+    now = await merchant.api.read(f"/v1/jobs/{job['id']}")
     assert set(now["contact"].values()) == {None}
     assert {name: value for name, value in now["address"].items() if value} == {"region": "QC", "country": "CA"}
     assert [now[name] for name in ("geo", "instructions", "short_description", "status_reason")] == [None] * 4
@@ -211,7 +211,7 @@ async def test_nothing_personal_is_left_after_an_erasure(service: Jobs, tenant: 
     for trace in ("lovelace", "5550100", "ada@", "depot", "street", "h2l", "81.5"):
         assert trace not in everything.lower(), trace
     assert [one["contact"]["first_name"] for one in await listed(api)] == ["Grace"]
-    assert (await merchant.api.get(f"/v1/jobs/{bystander['id']}")).json() == bystander
+    assert (await merchant.api.read(f"/v1/jobs/{bystander['id']}")) == bystander
     # A second erasure finds no jobs.
     assert await erased(api, phone=ADA["phone"], email=ADA["email"]) == 0
 
@@ -244,7 +244,7 @@ async def test_former_contacts_are_erased_from_history(service: Jobs, tenant: Te
         assert await erased(office, **erasing) == 0
 
         assert "Lovelace" not in await stored(service, tenant)
-        assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()["contact"]["first_name"] == "Grace"
+        assert (await merchant.api.read(f"/v1/jobs/{job['id']}"))["contact"]["first_name"] == "Grace"
 
 
 async def test_deleted_jobs_and_deleted_actions_are_erased_too(service: Jobs, tenant: Tenant) -> None:
@@ -284,7 +284,7 @@ async def test_an_erasure_is_published_and_in_history_without_values(tenant: Ten
     content = published.value().decode().lower()
     assert "lovelace" not in content
     assert "sherbrooke" not in content
-    history = (await api.get(f"/v1/jobs/{job['id']}/events")).json()["data"]
+    history = (await api.read(f"/v1/jobs/{job['id']}/events"))["data"]
     assert [line["type"] for line in history] == ["job.created", "job.updated", "job.updated"]
     assert "Ring" not in json.dumps(history)
     assert "Lovelace" not in json.dumps(history)
@@ -304,10 +304,10 @@ async def test_outcomes_keep_their_counts_and_lose_their_notes(service: Jobs, te
 
     assert await erased(api, phone=ADA["phone"]) == 1
 
-    (action,) = (await api.get(path)).json()["actions"]
+    (action,) = (await api.read(path))["actions"]
     assert action["outcome"] == {"completed": 2, "incomplete": 0, "damaged": 1, "note": None}
     assert "lovelace" not in (await stored(service, tenant)).lower()
-    recorded = [line for line in (await api.get(f"{path}/events")).json()["data"] if line["action_id"]]
+    recorded = [line for line in (await api.read(f"{path}/events"))["data"] if line["action_id"]]
     assert [line["changes"]["outcome"]["to"]["completed"] for line in recorded] == [3, 2]
 
 
@@ -318,7 +318,7 @@ async def test_addresses_that_differ_in_accents_are_different(tenant: Tenant) ->
 
     assert await erased(api, email="RENE@example.com") == 1
 
-    assert (await merchant.api.get(f"/v1/jobs/{other['id']}")).json() == other
+    assert (await merchant.api.read(f"/v1/jobs/{other['id']}")) == other
 
 
 async def test_an_erasure_goes_on_until_nothing_is_left(service: Jobs, tenant: Tenant) -> None:

@@ -94,7 +94,7 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
     begun = await accepted(merchant.api, lines(asked))
 
     async def rows_done() -> int:
-        return int((await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()["rows_done"])
+        return int((await merchant.api.read(f"/v1/jobs/imports/{begun['id']}"))["rows_done"])
 
     seen = 0
     async with slowly(service):
@@ -133,7 +133,7 @@ async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, repli
     begun = await accepted(merchant.api, lines(smallest_job() for _ in range(ROWS)))
 
     async def going() -> bool:
-        document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
+        document = await merchant.api.read(f"/v1/jobs/imports/{begun['id']}")
         return bool(document["rows_done"])
 
     async with slowly(service):
@@ -169,7 +169,7 @@ async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: lis
         return await count("SELECT count(*) FROM import_pieces") > 0
 
     await eventually(arriving, what="a piece has arrived")
-    assert (await merchant.api.get("/v1/jobs/imports")).json()["data"] == []
+    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
     writer.close()
 
     async def gone() -> bool:
@@ -192,7 +192,7 @@ async def test_a_file_that_is_too_large_is_refused(service: Jobs) -> None:
 
     for answer in (declared, streamed):
         assert (answer.status_code, answer.json()["bytes_max"]) == (413, FILE_BYTES_MAX)
-    assert (await merchant.api.get("/v1/jobs/imports")).json()["data"] == []
+    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
     async with service.database.reading() as session:
         assert (await session.execute(text("SELECT count(*) FROM imports WHERE bytes_total = 0"))).scalar_one() == 0
 

@@ -86,10 +86,10 @@ async def test_a_history_is_read_page_by_page_while_it_grows(actors: JobActors) 
     job = await actors.order()
     for priority in range(1, 6):
         await actors.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": priority})
-    first = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=4")).json()
+    first = await actors.dispatch.read(f"/v1/jobs/{job['id']}/events?limit=4")
     await actors.dispatch.patch(f"/v1/jobs/{job['id']}", {"priority": 6})
 
-    rest = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?cursor={first['next_cursor']}")).json()
+    rest = await actors.dispatch.read(f"/v1/jobs/{job['id']}/events?cursor={first['next_cursor']}")
 
     assert [entry["sequence"] for entry in first["data"] + rest["data"]] == [1, 2, 3, 4, 5, 6, 7]
     assert rest["has_more"] is False
@@ -118,7 +118,7 @@ async def test_a_history_is_shown_to_those_who_see_the_job(service: Jobs, actors
 
 async def test_a_cursor_is_valid_only_for_the_history_of_one_job(actors: JobActors) -> None:
     job, other = await actors.job("in_progress"), await actors.job("in_progress")
-    cursor = (await actors.dispatch.get(f"/v1/jobs/{job['id']}/events?limit=1")).json()["next_cursor"]
+    cursor = (await actors.dispatch.read(f"/v1/jobs/{job['id']}/events?limit=1"))["next_cursor"]
 
     answer = await actors.dispatch.get(f"/v1/jobs/{other['id']}/events?limit=1&cursor={cursor}")
 

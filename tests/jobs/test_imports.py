@@ -63,7 +63,7 @@ async def test_each_line_of_json_becomes_a_job(tenant: Tenant) -> None:
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
     assert (done["created_by"], done["merchant_id"]) == (merchant.id, merchant.id)
     assert await tenant.service.count(merchant) == 250
-    job = (await merchant.api.get("/v1/jobs", params={"reference_id": "R-249"})).json()["data"][0]
+    job = (await merchant.api.read("/v1/jobs", params={"reference_id": "R-249"}))["data"][0]
     assert (job["tags"], job["created_by"], job["status"], job["version"]) == (["é", "b"], merchant.id, "new", 1)
     published = await tenant.service.published(tenant, 250)
     assert len({event.subject for event in published}) == 250
@@ -84,7 +84,7 @@ async def test_each_row_of_csv_becomes_a_job(tenant: Tenant) -> None:
     done = await imported(merchant.api, sheet.encode(), csv=True)
 
     assert (done["status"], done["format"], done["rows_total"], done["jobs_created"]) == ("succeeded", "csv", 2, 2)
-    first, second = (await merchant.api.get("/v1/jobs", params={"sort": "created_at"})).json()["data"]
+    first, second = (await merchant.api.read("/v1/jobs", params={"sort": "created_at"}))["data"]
     assert (first["reference_id"], first["type"], first["priority"]) == ("A", "pickup", 7)
     assert first["contact"]["phone"] == "+15145550100"
     assert first["geo"] == {"latitude": 45.5, "longitude": -73}
@@ -246,10 +246,10 @@ async def test_merchants_see_only_their_own_imports(tenant: Tenant) -> None:
         assert (await (await one.session()).get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
     assert (await other.api.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 404
     assert (await staff.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 403
-    assert (await other.api.get("/v1/jobs/imports")).json()["data"] == []
-    page = (await one.api.get("/v1/jobs/imports", params={"limit": 1})).json()
+    assert (await other.api.read("/v1/jobs/imports"))["data"] == []
+    page = await one.api.read("/v1/jobs/imports", params={"limit": 1})
     assert ([found["id"] for found in page["data"]], page["has_more"]) == ([second["id"]], True)
-    rest = (await one.api.get("/v1/jobs/imports", params={"limit": 1, "cursor": page["next_cursor"]})).json()
+    rest = await one.api.read("/v1/jobs/imports", params={"limit": 1, "cursor": page["next_cursor"]})
     assert [found["id"] for found in rest["data"]] == [first["id"]]
 
 
@@ -259,7 +259,7 @@ async def test_a_test_key_imports_test_jobs(tenant: Tenant) -> None:
     done = await imported(merchant.api, lines([smallest_job(reference_id="T")]))
 
     assert (done["jobs_created"], done["livemode"]) == (1, False)
-    assert (await merchant.api.get("/v1/jobs")).json()["data"][0]["livemode"] is False
+    assert (await merchant.api.read("/v1/jobs"))["data"][0]["livemode"] is False
     live = await tenant.create_user(permissions=["orders"])
     assert (await live.get(f"/v1/jobs/imports/{done['id']}")).status_code == 404
 
@@ -282,7 +282,7 @@ async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tena
     assert refusal(await send(merchant.api, "a,b\n".encode("utf-16"), csv=True)) == (422, "columns_unreadable")
     assert refusal(await send(merchant.api, b"id,status\n", csv=True)) == (422, "columns_invalid")
     assert (await send(merchant.api, b"{}", params={"dry": "true"})).status_code == 422
-    assert (await merchant.api.get("/v1/jobs/imports")).json()["data"] == []
+    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
 
 
 async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) -> None:
@@ -301,7 +301,7 @@ async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) ->
     assert dry.status_code == 422
     await ended(merchant.api, first.json()["id"])
     assert await service.count(merchant) == 1
-    assert len((await merchant.api.get("/v1/jobs/imports")).json()["data"]) == 1
+    assert len((await merchant.api.read("/v1/jobs/imports"))["data"]) == 1
     assert await rows(service, "import_pieces") == 0
 
 
@@ -311,7 +311,7 @@ async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: 
     begun = await accepted(merchant.api, lines(smallest_job(reference_id=f"R-{number}") for number in range(5_000)))
 
     async def created() -> bool:
-        document = (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).json()
+        document = await merchant.api.read(f"/v1/jobs/imports/{begun['id']}")
         return bool(document["jobs_created"])
 
     await eventually(created, what="the first jobs exist")
@@ -396,7 +396,7 @@ async def test_errors_above_the_limit_are_counted_and_not_stored(tenant: Tenant)
     done = await imported(merchant.api, b"[]\n" * (ERRORS_KEPT_MAX + 50))
 
     assert done["rows_failed"] == ERRORS_KEPT_MAX + 50
-    first = (await merchant.api.get(f"/v1/jobs/imports/{done['id']}/errors", params={"limit": 2})).json()
+    first = await merchant.api.read(f"/v1/jobs/imports/{done['id']}/errors", params={"limit": 2})
     assert [error["line"] for error in first["data"]] == [1, 2]
     async with tenant.service.database.reading() as session:
         kept = await session.execute(text("SELECT count(*), max(line) FROM import_errors WHERE code = 'invalid'"))

@@ -96,7 +96,7 @@ async def shop(service: Jobs) -> Shop:
     await copy_job(service, stranger, elsewhere, FEW, varied)
     await copy_job(service, other, original, MANY, placed)
     await copy_job(service, merchant, original, FEWER, placed)
-    job = (await merchant.api.get("/v1/jobs", params={"reference_id": "W-00000070"})).json()["data"][0]
+    job = (await merchant.api.read("/v1/jobs", params={"reference_id": "W-00000070"}))["data"][0]
     owner, url = await tenant.create_user("owner"), service.settings.database_url
     return Shop(owner, merchant.api, merchant.id, tenant, url, job["id"])
 

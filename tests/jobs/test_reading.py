@@ -86,7 +86,7 @@ async def test_administrators_see_every_merchants_jobs(service: Jobs, tenant: Te
     ):
         assert await ids(api) == [second["id"], first["id"]]
         assert await ids(api, f"merchant_id={merchant.id}") == [first["id"]]
-        assert (await api.get(f"/v1/jobs/{first['id']}")).json() == first
+        assert (await api.read(f"/v1/jobs/{first['id']}")) == first
 
 
 async def test_a_merchant_reads_its_jobs_with_credentials_and_in_its_session(tenant: Tenant) -> None:
@@ -95,8 +95,8 @@ async def test_a_merchant_reads_its_jobs_with_credentials_and_in_its_session(ten
     await other.api.create_job()
 
     for api in (merchant.api, await merchant.session()):
-        assert (await api.get("/v1/jobs")).json()["data"] == [job]
-        assert (await api.get(f"/v1/jobs/{job['id']}")).json() == job
+        assert (await api.read("/v1/jobs"))["data"] == [job]
+        assert (await api.read(f"/v1/jobs/{job['id']}")) == job
         refused = await api.get(f"/v1/jobs?merchant_id={merchant.id}")
         assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "merchant_id")
 
@@ -116,11 +116,11 @@ async def test_a_list_is_newest_first_and_stable_while_jobs_arrive(tenant: Tenan
     merchant = await tenant.create_merchant()
     before = await made(merchant.api, 7)
 
-    first = (await merchant.api.get("/v1/jobs?limit=3")).json()
+    first = await merchant.api.read("/v1/jobs?limit=3")
     await made(merchant.api, 4)
-    second = (await merchant.api.get(f"/v1/jobs?limit=3&cursor={first['next_cursor']}")).json()
+    second = await merchant.api.read(f"/v1/jobs?limit=3&cursor={first['next_cursor']}")
     await made(merchant.api, 1)
-    third = (await merchant.api.get(f"/v1/jobs?limit=3&cursor={second['next_cursor']}")).json()
+    third = await merchant.api.read(f"/v1/jobs?limit=3&cursor={second['next_cursor']}")
 
     seen = [job["id"] for page in (first, second, third) for job in page["data"]]
     assert seen == before
@@ -163,7 +163,7 @@ async def test_filters_narrow_a_list(tenant: Tenant) -> None:
 async def test_a_cursor_is_valid_only_for_its_own_list(tenant: Tenant) -> None:
     merchant, other = await tenant.create_merchant(), await tenant.create_merchant()
     await made(merchant.api, 3)
-    cursor = (await merchant.api.get("/v1/jobs?limit=1&type=delivery")).json()["next_cursor"]
+    cursor = (await merchant.api.read("/v1/jobs?limit=1&type=delivery"))["next_cursor"]
 
     for api, query in (
         (merchant.api, ""),

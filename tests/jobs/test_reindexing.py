@@ -69,7 +69,7 @@ async def test_an_outdated_job_is_found_after_reindexing(service: Jobs, tenant: 
     assert await api.listed(q="712004") == [job["id"]]
     assert await api.listed(sku="chair-4711-b") == [job["id"]]
     assert await api.listed("/v1/actions", q="4711") == [job["actions"][0]["id"]]
-    assert (await api.get(f"/v1/jobs/{job['id']}")).json() == job
+    assert (await api.read(f"/v1/jobs/{job['id']}")) == job
 
 
 async def test_reindexing_covers_more_than_one_batch_and_deleted_jobs(service: Jobs, tenant: Tenant) -> None:

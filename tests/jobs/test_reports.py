@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from shared.ids import to_uuid
 from tests.harness.bodies import smallest_job
-from tests.harness.client import Api
+from tests.harness.client import Api, document
 from tests.harness.jobs import Jobs, Tenant
 
 PATH = "/v1/reports/jobs/summary"
@@ -23,10 +23,7 @@ async def administrator(tenant: Tenant, **more: Any) -> Api:
 
 async def summary(api: Api, **query: Any) -> dict[str, Any]:
     """The summary of the response."""
-    answer = await api.get(PATH, params=query)
-    assert answer.status_code == 200, answer.text
-    document: dict[str, Any] = answer.json()
-    return document
+    return document(await api.get(PATH, params=query))
 
 
 async def create_at(service: Jobs, api: Api, *instants: str) -> None:

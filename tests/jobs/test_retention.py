@@ -143,7 +143,7 @@ async def test_the_rest_of_a_jobs_history_is_answered_when_its_old_months_are_go
 
     assert await history(merchant.api, job) == ["job.updated"]
     assert await history(merchant.api, kept) == ["job.created"]
-    assert (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()["version"] == 2
+    assert (await merchant.api.read(f"/v1/jobs/{job['id']}"))["version"] == 2
 
 
 async def test_history_without_a_partition_moves_into_the_one_that_is_made(service: Jobs, tenant: Tenant) -> None:
@@ -236,7 +236,7 @@ async def test_deleted_jobs_are_purged_with_their_actions_and_history(service: J
         assert await count(service, table, young) > 0
     restored = await merchant.api.post(f"/v1/jobs/{young['id']}/restore")
     assert (restored.status_code, len(restored.json()["actions"])) == (200, 2)
-    assert (await merchant.api.get(f"/v1/jobs/{kept['id']}")).json() == kept
+    assert (await merchant.api.read(f"/v1/jobs/{kept['id']}")) == kept
     assert (await merchant.api.post(f"/v1/jobs/{old[0]['id']}/restore")).status_code == 404
 
 
@@ -264,4 +264,4 @@ async def test_an_action_deleted_by_itself_is_purged_too(service: Jobs, tenant: 
     await tidied(service, datetime.now(UTC))
 
     assert await count(service, "actions", job) == 2
-    assert [one["sku"] for one in (await merchant.api.get(f"/v1/jobs/{job['id']}")).json()["actions"]] == ["C"]
+    assert [one["sku"] for one in (await merchant.api.read(f"/v1/jobs/{job['id']}"))["actions"]] == ["C"]

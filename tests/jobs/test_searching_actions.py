@@ -76,9 +76,9 @@ async def test_each_condition_finds_what_it_says(
 
 
 async def test_actions_look_as_they_do_in_their_job(shop: Api, stock: dict[str, str]) -> None:
-    job = (await shop.get(f"/v1/jobs/{stock['job']}")).json()
+    job = await shop.read(f"/v1/jobs/{stock['job']}")
 
-    listed = (await shop.get("/v1/actions", params={"job_id": stock["job"], "sort": "created_at"})).json()
+    listed = await shop.read("/v1/actions", params={"job_id": stock["job"], "sort": "created_at"})
 
     by_id = {action["id"]: action for action in listed["data"]}
     assert by_id == {action["id"]: action for action in job["actions"]}

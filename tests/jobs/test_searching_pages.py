@@ -99,7 +99,7 @@ async def everything(shop: Api) -> list[dict[str, Any]]:
     jobs: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
-        page = (await shop.get("/v1/jobs", params={"limit": 200, **cursor})).json()
+        page = await shop.read("/v1/jobs", params={"limit": 200, **cursor})
         jobs += page["data"]
         if not page["has_more"]:
             return jobs

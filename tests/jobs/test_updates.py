@@ -325,7 +325,7 @@ async def test_a_patched_job_is_found_by_its_new_values(actors: JobActors) -> No
         ("phone=%2B15145550142", [job["id"]]),
         ("phone=%2B15145550100&tag=after", []),
     ):
-        listed = (await actors.dispatch.get(f"/v1/jobs?{query}")).json()["data"]
+        listed = (await actors.dispatch.read(f"/v1/jobs?{query}"))["data"]
         assert [one["id"] for one in listed] == found, query
 
 
@@ -358,7 +358,7 @@ async def test_a_deleted_job_is_404_and_is_restored_unchanged(service: Jobs, ten
     assert (await actors.dispatch.post(path(job, "/actions"), {})).status_code == 404
     assert (await actors.dispatch.post(path(job, "/clone"))).status_code == 404
     assert (await actors.command(job, "start")).status_code == 404
-    assert (await actors.dispatch.get("/v1/jobs")).json()["data"] == []
+    assert (await actors.dispatch.read("/v1/jobs"))["data"] == []
     restored = await actors.dispatch.post(path(job, "/restore"))
     again = await actors.dispatch.post(path(job, "/restore"))
 

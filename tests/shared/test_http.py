@@ -462,7 +462,7 @@ async def test_pages_are_stable_while_rows_are_added(edge: EdgeTestApp) -> None:
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 3}
     while True:
-        listed = (await tenant.owner.get("/v1/notes", params=query)).json()
+        listed = await tenant.owner.read("/v1/notes", params=query)
         seen += [note["text"] for note in listed["data"]]
         await tenant.owner.post("/v1/notes", {"text": "later"})
         if not listed["has_more"]:

@@ -55,7 +55,7 @@ async def test_an_endpoint_is_made_shown_changed_and_deleted(tenant: Tenant) -> 
     for method, suffix in (("GET", ""), ("PATCH", ""), ("GET", "/secret"), ("POST", "/enable")):
         more: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
         assert (await tenant.owner.request(method, path + suffix, **more)).status_code == 404
-    assert (await tenant.owner.get(PATH)).json()["data"] == []
+    assert (await tenant.owner.read(PATH))["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ async def test_access_that_ends_between_the_decision_and_the_write_stops_the_wri
     kept = await tenant.create_endpoint()
     clerk = await tenant.create_staff("settings.webhooks.read", "settings.webhooks.write")
     assert (await clerk.get(f"{PATH}/{kept['id']}")).status_code == 200
-    user_id = (await clerk.get("/v1/auth/test")).json()["subject_id"]
+    user_id = (await clerk.read("/v1/auth/test"))["subject_id"]
     body = {"url": "https://example.com/b", "event_types": ["*"], "location_ids": "*"}
 
     await change_unannounced(service.settings.database_url, change, to_uuid(user_id))
@@ -79,7 +79,7 @@ async def test_access_that_ends_between_the_decision_and_the_write_stops_the_wri
     ]
 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [expected] * 3
-    assert [one["description"] for one in (await tenant.owner.get(PATH)).json()["data"]] == [kept["description"]]
+    assert [one["description"] for one in (await tenant.owner.read(PATH))["data"]] == [kept["description"]]
 
 
 async def test_an_older_version_is_not_overwritten(tenant: Tenant) -> None:
@@ -90,7 +90,7 @@ async def test_an_older_version_is_not_overwritten(tenant: Tenant) -> None:
     late_deletion = await tenant.owner.delete(path, headers={"If-Match": '"1"'})
 
     assert (late.status_code, late_deletion.status_code) == (412, 412)
-    assert (await tenant.owner.get(path)).json()["description"] == "first"
+    assert (await tenant.owner.read(path))["description"] == "first"
 
 
 async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
@@ -168,8 +168,8 @@ async def test_a_tenant_has_a_limit_of_endpoints(tenant: Tenant) -> None:
 async def test_endpoints_are_listed_page_by_page(tenant: Tenant) -> None:
     made = [(await tenant.create_endpoint())["id"] for _ in range(3)]
 
-    first = (await tenant.owner.get(f"{PATH}?limit=2")).json()
-    second = (await tenant.owner.get(f"{PATH}?limit=2&cursor={first['next_cursor']}")).json()
+    first = await tenant.owner.read(f"{PATH}?limit=2")
+    second = await tenant.owner.read(f"{PATH}?limit=2&cursor={first['next_cursor']}")
 
     assert [one["id"] for one in first["data"] + second["data"]] == made[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
@@ -184,7 +184,7 @@ async def test_a_repeated_creation_makes_one_endpoint(tenant: Tenant) -> None:
 
     assert first.json() == again.json()
     assert again.headers["idempotency-replayed"] == "true"
-    assert len((await tenant.owner.get(PATH)).json()["data"]) == 1
+    assert len((await tenant.owner.read(PATH))["data"]) == 1
 
 
 async def test_a_secret_is_shown_to_those_who_may_write_and_the_audit_trail_says_so(tenant: Tenant) -> None:
@@ -207,7 +207,7 @@ async def test_values_of_headers_are_hidden_from_readers(tenant: Tenant) -> None
     made = await tenant.create_endpoint(headers={"Authorization": "Bearer sesame"})
     reader = await tenant.create_staff("settings.webhooks.read")
 
-    seen = (await reader.get(f"{PATH}/{made['id']}")).json()
+    seen = await reader.read(f"{PATH}/{made['id']}")
 
     assert made["headers"] == {"Authorization": "Bearer sesame"}
     assert seen["headers"] == {"Authorization": "[hidden]"}
@@ -282,8 +282,8 @@ async def test_another_tenants_endpoint_does_not_exist(service: Webhooks, tenant
     ]
     for method, path, more in attempts:
         assert (await stranger.owner.request(method, path, **more)).status_code == 404
-    assert (await stranger.owner.get(PATH)).json()["data"] == []
-    assert (await tenant.owner.get(one)).json()["version"] == 1
+    assert (await stranger.owner.read(PATH))["data"] == []
+    assert (await tenant.owner.read(one))["version"] == 1
 
 
 async def test_test_mode_sees_its_own_endpoints_alone(tenant: Tenant) -> None:
@@ -293,8 +293,8 @@ async def test_test_mode_sees_its_own_endpoints_alone(tenant: Tenant) -> None:
     made = (await tester.post(PATH, body)).json()
 
     assert made["livemode"] is False
-    assert [one["id"] for one in (await tester.get(PATH)).json()["data"]] == [made["id"]]
-    assert [one["id"] for one in (await tenant.owner.get(PATH)).json()["data"]] == [live["id"]]
+    assert [one["id"] for one in (await tester.read(PATH))["data"]] == [made["id"]]
+    assert [one["id"] for one in (await tenant.owner.read(PATH))["data"]] == [live["id"]]
     assert (await tester.get(f"{PATH}/{live['id']}")).status_code == 404
 
 

@@ -205,7 +205,7 @@ async def test_a_failing_delivery_shows_every_attempt(tenant: Tenant, receiver: 
         return listed[0] if listed else None
 
     listed = await eventually(delivered, what="the delivery is marked as delivered")
-    detail = (await tenant.owner.get(f"/v1/deliveries/{listed['id']}")).json()
+    detail = await tenant.owner.read(f"/v1/deliveries/{listed['id']}")
     assert detail["event_id"] == event.id
     assert (detail["status"], detail["attempts_made"], detail["next_attempt_at"]) == ("delivered", 3, None)
     assert [(one["number"], one["response_status"], one["result"]) for one in detail["attempts"]] == [

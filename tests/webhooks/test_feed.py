@@ -44,11 +44,11 @@ async def test_the_feed_continues_after_its_cursor(tenant: Tenant) -> None:
     published = [await tenant.publish_job() for _ in range(5)]
 
     first, cursor = await read_on(tenant, "limit=2", count=5)
-    nothing = (await tenant.owner.get(f"/v1/events?limit=2{cursor}")).json()
+    nothing = await tenant.owner.read(f"/v1/events?limit=2{cursor}")
     more = await tenant.publish_job()
 
     async def one_more() -> list[dict[str, Any]] | None:
-        found: list[dict[str, Any]] = (await tenant.owner.get(f"/v1/events?limit=2{cursor}")).json()["data"]
+        found: list[dict[str, Any]] = (await tenant.owner.read(f"/v1/events?limit=2{cursor}"))["data"]
         return found or None
 
     (last,) = await eventually(one_more, what="the new one is there")
@@ -69,8 +69,8 @@ async def test_the_feed_is_filtered_by_location_and_type(tenant: Tenant) -> None
     await read_on(tenant, count=3)
 
     at_place, cursor = await read_on(tenant, f"location_id={here}", count=2)
-    jobs = (await tenant.owner.get("/v1/events?event_type=job.*")).json()["data"]
-    updated = (await tenant.owner.get("/v1/events?event_type=job.updated")).json()["data"]
+    jobs = (await tenant.owner.read("/v1/events?event_type=job.*"))["data"]
+    updated = (await tenant.owner.read("/v1/events?event_type=job.updated"))["data"]
     other = await tenant.owner.get(f"/v1/events?location_id={there}{cursor}")
     odd = await tenant.owner.get("/v1/events?event_type=Job")
 
@@ -87,11 +87,11 @@ async def test_a_tenant_reads_only_its_own_events(service: Webhooks, tenant: Ten
     stranger = await service.create_tenant()
     tester = await tenant.create_staff(kind="owner", livemode=False)
 
-    theirs = (await stranger.owner.get("/v1/events")).json()["data"]
+    theirs = (await stranger.owner.read("/v1/events"))["data"]
     taken = await stranger.owner.get(f"/v1/events?{cursor[1:]}")
 
     async def of_tests() -> list[dict[str, Any]] | None:
-        found: list[dict[str, Any]] = (await tester.get("/v1/events")).json()["data"]
+        found: list[dict[str, Any]] = (await tester.read("/v1/events"))["data"]
         return found or None
 
     tested = await eventually(of_tests, what="the event of the other mode is there")
@@ -117,7 +117,7 @@ async def test_what_a_slow_writer_commits_late_is_not_missed(tenant: Tenant) -> 
                 return (await session.execute(statement, {"subject": late.subject})).one_or_none()
 
             row = await eventually(stored, what="the event is stored")
-        hidden = (await tenant.owner.get(f"/v1/events?{cursor[1:]}")).json()
+        hidden = await tenant.owner.read(f"/v1/events?{cursor[1:]}")
         assert row.position > number * 65_536
         await slow.execute(
             text(
@@ -129,7 +129,7 @@ async def test_what_a_slow_writer_commits_late_is_not_missed(tenant: Tenant) -> 
         await slow.commit()
 
     async def both() -> list[str] | None:
-        page = (await tenant.owner.get(f"/v1/events?cursor={hidden['next_cursor']}")).json()["data"]
+        page = (await tenant.owner.read(f"/v1/events?cursor={hidden['next_cursor']}"))["data"]
         return [one["id"] for one in page] if len(page) >= 2 else None
 
     seen = await eventually(both, what="the feed continues")
@@ -146,7 +146,7 @@ async def test_a_reader_beside_many_writers_misses_nothing(tenant: Tenant) -> No
     async def read_along() -> None:
         cursor = ""
         while len(seen) < total:
-            page = (await tenant.owner.get(f"/v1/events?limit=7{cursor}")).json()
+            page = await tenant.owner.read(f"/v1/events?limit=7{cursor}")
             seen.extend(one["id"] for one in page["data"])
             cursor = f"&cursor={page['next_cursor']}"
             if not page["has_more"]:
@@ -205,6 +205,6 @@ async def test_a_cursor_has_the_position_of_an_event(tenant: Tenant) -> None:
     tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
     for query in ("", "event_type=job.updated", f"created_from={tomorrow}"):
-        cursor = (await tenant.owner.get(f"/v1/events?{query}")).json()["next_cursor"]
+        cursor = (await tenant.owner.read(f"/v1/events?{query}"))["next_cursor"]
         signed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         assert json.loads(signed[16:])[1][0] == position, query

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.ids import new_id, to_uuid
 from shared.tasks import Attempted
+from tests.harness.client import document
 from tests.harness.receiver import Receiver
 from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
@@ -30,17 +31,14 @@ def ago(**more: float) -> str:
 
 async def order(tenant: Tenant, endpoint_id: str, kind: str, **more: Any) -> dict[str, Any]:
     body = {"endpoint_id": endpoint_id, "kind": kind, "since": ago(hours=1), **more}
-    answer = await tenant.owner.post("/v1/replays", body)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    return document(await tenant.owner.post("/v1/replays", body), 201)
 
 
 async def ended(tenant: Tenant, replay_id: str) -> dict[str, Any]:
     """The replay once it has ended."""
 
     async def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = (await tenant.owner.get(f"/v1/replays/{replay_id}")).json()
+        found: dict[str, Any] = await tenant.owner.read(f"/v1/replays/{replay_id}")
         return found if found["status"] != "running" else None
 
     return await eventually(look, what="the replay has ended")
@@ -60,7 +58,7 @@ async def stored(tenant: Tenant, count: int) -> None:
     """Wait until that many events are stored."""
 
     async def look() -> bool:
-        return len((await tenant.owner.get("/v1/events")).json()["data"]) == count
+        return len((await tenant.owner.read("/v1/events"))["data"]) == count
 
     await eventually(look, what=f"{count} events")
 
@@ -85,7 +83,7 @@ async def test_one_delivery_is_sent_again_whatever_its_status(tenant: Tenant, re
         await receiver.wait_for(partial(has_received, receiver, count + 1))
         await listed(tenant, "?status=delivered", 1)
 
-    detail = (await tenant.owner.get(f"/v1/deliveries/{failed['id']}")).json()
+    detail = await tenant.owner.read(f"/v1/deliveries/{failed['id']}")
     assert {request.webhook_id for request in receiver.requests} == {failed["event_id"]}
     assert [(one["number"], one["result"]) for one in detail["attempts"]] == [
         (1, "failed"),
@@ -210,7 +208,7 @@ async def test_enabling_can_replay_what_was_missed(tenant: Tenant, receiver: Rec
     writer = await tenant.create_staff("settings.webhooks.write")
 
     refused = await writer.post(f"{one}/enable?replay_missed=true")
-    still = (await tenant.owner.get(one)).json()
+    still = await tenant.owner.read(one)
     enabled = await tenant.owner.post(f"{one}/enable?replay_missed=true")
 
     assert off["disabled_at"] is not None
@@ -316,8 +314,8 @@ async def test_replays_are_for_those_who_may_replay(service: Webhooks, tenant: T
         for caller in (merchant.api, session, writer):
             assert (await caller.request(method, path, **more)).status_code == 403, path
         assert (await stranger.owner.request(method, path, **more)).status_code == 404, path
-    assert (await stranger.owner.get("/v1/replays")).json()["data"] == []
-    mine = (await replayer.get(f"/v1/replays?endpoint_id={made['id']}")).json()["data"]
+    assert (await stranger.owner.read("/v1/replays"))["data"] == []
+    mine = (await replayer.read(f"/v1/replays?endpoint_id={made['id']}"))["data"]
     assert [one["id"] for one in mine] == [replay["id"]]
 
 

@@ -55,8 +55,8 @@ async def test_a_rotated_secret_signs_beside_the_new_one_until_its_overlap_ends(
     assert new != made["secret"]
     until = datetime.fromisoformat(rotated.json()["previous_secret_until"])
     assert timedelta(seconds=50) < until - datetime.now(UTC) < timedelta(seconds=61)
-    assert (await tenant.owner.get(f"{path}/secret")).json() == rotated.json()
-    assert (await tenant.owner.get(path)).json()["version"] == 2
+    assert (await tenant.owner.read(f"{path}/secret")) == rotated.json()
+    assert (await tenant.owner.read(path))["version"] == 2
 
     await signed_so(tenant, receiver, {made["secret"]: True, new: True})
 
@@ -88,7 +88,7 @@ async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receive
     made = await tenant.create_endpoint(receiver.url(), sign_v1a=True)
     path = f"{PATH}/{made['id']}"
 
-    shown = (await tenant.owner.get(f"{path}/public-key")).json()
+    shown = await tenant.owner.read(f"{path}/public-key")
     await tenant.publish_job()
     request = await receiver.next_request()
 
@@ -101,7 +101,7 @@ async def test_v1a_is_verified_with_the_public_key_alone(tenant: Tenant, receive
     off = (await tenant.owner.patch(path, {"sign_v1a": False})).json()
     gone = await tenant.owner.get(f"{path}/public-key")
     await tenant.owner.patch(path, {"sign_v1a": True})
-    another = (await tenant.owner.get(f"{path}/public-key")).json()
+    another = await tenant.owner.read(f"{path}/public-key")
     assert (off["sign_v1a"], gone.status_code) == (False, 404)
     assert another["public_key"] != shown["public_key"]
 
@@ -136,7 +136,7 @@ async def test_a_test_event_shows_why_it_failed(tenant: Tenant) -> None:
     assert (refused["result"], refused["cause"], refused["response_status"]) == ("failed", "status", 403)
     assert refused["response_body"] == "who are you?"
     assert (dead["result"], dead["cause"], dead["response_status"]) == ("failed", "connect", None)
-    assert (await tenant.owner.get(f"{PATH}/{made['id']}")).json()["failing_since"] is None
+    assert (await tenant.owner.read(f"{PATH}/{made['id']}"))["failing_since"] is None
 
 
 async def test_a_test_is_made_once_for_its_idempotency_key(tenant: Tenant) -> None:
