@@ -10,12 +10,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.harness.services import open_database
 
 from jobs.reference_data.consumer import TENANT_EVENTS, on_tenant_events
 from shared.access import projection
 from shared.events import Event, Vocabulary, billing, identity, text_headers
 from tests.harness.people import Tenant
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.suite import SERVICES, Suite
 from tests.harness.waiting import eventually
