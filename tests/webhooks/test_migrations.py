@@ -27,7 +27,7 @@ from webhooks.metadata import Base
 from webhooks.replays.operations import REPLAY_STEP
 
 BEFORE_PARTITIONS = "0002"
-BEFORE_ONE_AUDIT_TRAIL = "0008"
+BEFORE_ONE_AUDIT_TRAIL = "0009"
 BEFORE_TASKS = "0006"
 NOW = datetime.now(UTC)
 

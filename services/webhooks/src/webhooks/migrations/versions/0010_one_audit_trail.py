@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 ROWS_MAX = 1000
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
