@@ -16,21 +16,17 @@ from shared import tasks
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.tasks import Attempted, NewTask, Task, TaskKind, TaskWorker
+from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 
 KIND = "letter"
-
-
-def open_database(url: str) -> Database:
-    """The connections of one replica."""
-    return Database(url, application_name="tasks-test", pool_size=3)
 
 
 class Replica:
     """One process's worker: its own connections and metrics."""
 
     def __init__(self, url: str, *kinds: TaskKind):
-        self.database = open_database(url)
+        self.database = open_database(url, pool_size=3)
         self.metrics = Metrics("tasks")
         self.worker = TaskWorker(self.database, kinds, self.metrics)
         self._running = asyncio.create_task(self.worker.run())

@@ -16,8 +16,9 @@ from shared import tasks
 from shared.postgres.database import Database
 from shared.tasks import Attempted, LeaseLost, NewTask, Task, TaskKind, commands, store
 from shared.tasks import worker as tasks_worker
+from tests.harness.services import open_database
 from tests.harness.stack import BackingStack
-from tests.harness.tasks import KIND, Replica, open_database, recorded_in, replicas, schedule
+from tests.harness.tasks import KIND, Replica, recorded_in, replicas, schedule
 from tests.harness.transport import shared_database
 from tests.harness.waiting import eventually
 
