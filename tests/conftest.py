@@ -1,8 +1,6 @@
 """Wiring only: the servers behind the suite, and which worker runs what. What tests call lives in `tests/harness`."""
 
 import asyncio
-import gc
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +11,7 @@ from deploy.devstack.forks import SERVICES, Forker, forking
 from tests.harness import effort
 from tests.harness.lending import BorrowedStack, Lender
 from tests.harness.receiver import Receiver, run_receiver
-from tests.harness.sharing import PRIVATE_SERVERS, Scheduler, scope_of
+from tests.harness.sharing import Scheduler
 from tests.harness.stack import BackingStack, start_backing_stack, start_private_stack
 from tests.harness.transport import plain_logs
 
@@ -85,19 +83,6 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
     stack = start_private_stack(tmp_path_factory.mktemp("fragile"))
     yield stack
     stack.stop()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lost_connections(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect what the killing of servers leaves behind, so that no later test of this process is charged with it.
-
-    `asyncio.wait_for` of Python 3.11 can lose a connection that is made in the moment of its cancellation.
-    """
-    yield
-    if scope_of(request.node.nodeid) == PRIVATE_SERVERS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
 """Sending: each record gets its outcome, and nothing waits for ever."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from shared.messaging.producer import SEND_SECONDS, NotSent, Producer, Record
 from tests.harness.stack import BackingStack
@@ -93,3 +97,43 @@ async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.Monke
 
     assert silent, "the server was asked"
     assert time.monotonic() - started < SEND_SECONDS
+
+
+async def test_a_start_that_is_cancelled_loses_no_connection(
+    producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+    send = AIOKafkaConnection.send
+
+    def noted(connection: AIOKafkaConnection, request: Any, *arguments: Any) -> Any:
+        if isinstance(request, MetadataRequest):
+            asked.set()
+        return send(connection, request, *arguments)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", noted)
+    starting = asyncio.create_task(producer.connect())
+    await asyncio.wait_for(asked.wait(), SEND_SECONDS)
+    starting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    # A connection that nobody closed warns when it is collected, and a warning is an error here.
+    gc.collect()
+    assert _tasks_of_clients() == []
+
+
+async def test_a_stop_that_is_cancelled_ends_all_the_same(producer: Producer) -> None:
+    await producer.connect()
+    stopping = asyncio.create_task(producer.close())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        stopping.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert _tasks_of_clients() == []
+
+
+def _tasks_of_clients() -> list[str]:
+    codes = [getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()]
+    return [code.co_qualname for code in codes if code is not None and "aiokafka" in code.co_filename]

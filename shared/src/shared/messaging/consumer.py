@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from shared.chassis.cancellation import finish
 from shared.chassis.retry_delay import retry_delay_seconds
 from shared.messaging.faststream_adapter import DRAIN_SECONDS, PrefetchingBroker
 from shared.messaging.subscriber import BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, Subscription
@@ -46,7 +47,7 @@ class Consumers:
                 log.warning("consumers_not_started", failures=failures, exc_info=True)
             finally:
                 self.ready = False
-                await self._stop()
+                await finish(self._stop())
             pause = retry_delay_seconds(max(1, failures), first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
             await asyncio.sleep(pause)
 

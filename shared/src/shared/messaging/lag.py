@@ -16,8 +16,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, text
 
+from shared.chassis.cancellation import finish
 from shared.chassis.parts import periodically
 from shared.chassis.retry_delay import is_worth_logging
+from shared.messaging.client_start import finish_start
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -161,7 +163,7 @@ class LagMonitor:
                 AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers, client_id=client_id),
             )
             for client in self._clients:
-                await client.start()
+                await finish_start(client.start())
         return self._clients
 
     async def _close(self) -> None:
@@ -169,13 +171,17 @@ class LagMonitor:
         self._partitions_known_at = float("-inf")
         if clients is None:
             return
-        consumer, admin = clients
-        for close in (consumer.stop, admin.close):
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await close()
-            except Exception:
-                log.debug("lag_client_not_closed", exc_info=True)
+        # Also when this is cancelled: nothing else refers to the clients.
+        await finish(_close_clients(*clients))
+
+
+async def _close_clients(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+    for close in (consumer.stop, admin.close):
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await close()
+        except Exception:
+            log.debug("lag_client_not_closed", exc_info=True)
 
 
 async def _lag(

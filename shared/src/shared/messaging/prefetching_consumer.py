@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
+from shared.messaging.client_start import finish_start
 from shared.messaging.records import KafkaRecord
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,9 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
         self, topics: Sequence[str] = (), pattern: str | None = None, listener: ConsumerRebalanceListener | None = None
     ) -> None:
         super().subscribe(topics=topics, pattern=pattern, listener=RebalanceListener(self, listener))
+
+    async def start(self) -> None:
+        await finish_start(super().start())
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
+from shared.chassis.cancellation import finish
+from shared.messaging.client_start import finish_start
+
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
 METADATA_SECONDS = 3.0
@@ -112,7 +115,7 @@ class Producer:
         )
         try:
             async with asyncio.timeout(START_SECONDS):
-                await client.start()
+                await finish_start(client.start())
         except BaseException:
             await _stop(client)
             raise
@@ -159,6 +162,11 @@ def _outcome(acknowledgement: "asyncio.Future[object]") -> Exception | None:
 
 
 async def _stop(client: AIOKafkaProducer) -> None:
+    """Stop this client, also when the caller is cancelled: nothing else refers to it, so it would go on for ever."""
+    await finish(_stop_or_break(client))
+
+
+async def _stop_or_break(client: AIOKafkaProducer) -> None:
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await client.stop()

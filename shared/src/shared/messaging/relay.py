@@ -7,14 +7,13 @@ events are never dropped.
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import text
 
+from shared.chassis.cancellation import finish
 from shared.chassis.parts import Wakeup, periodically
 from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
 from shared.messaging.producer import Producer
@@ -41,8 +40,6 @@ REPORTED_ROWS_MAX = 10_000
 
 _WAITING = text("SELECT count(*) FROM (SELECT FROM outbox LIMIT :rows_max) AS counted")
 _OLDEST = text("SELECT coalesce(extract(epoch FROM now() - created_at), 0) FROM outbox ORDER BY id LIMIT 1")
-
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(slots=True)
@@ -100,7 +97,7 @@ class Relay:
                 began = time.monotonic()
                 self._woken.clear()
                 try:
-                    turn = await _finish_despite_cancellation(self._turn())
+                    turn = await finish(self._turn(), grace_seconds=CANCEL_GRACE_SECONDS)
                 except Exception:
                     failures += 1
                     self._metrics.outbox_errors.inc()
@@ -186,7 +183,7 @@ class Relay:
 
     async def _retry_shard(self, shard: int, rows_max: int) -> None:
         try:
-            turn = await _finish_despite_cancellation(self._retrier.turn([shard], rows_max))
+            turn = await finish(self._retrier.turn([shard], rows_max), grace_seconds=CANCEL_GRACE_SECONDS)
         except Exception:
             self._metrics.outbox_errors.inc()
             if is_worth_logging(self._blocked[shard].failures):
@@ -215,18 +212,3 @@ class Relay:
 def _spacing(sent: int) -> float:
     """Seconds from the start of a turn that sent so many events to the start of the next."""
     return min(SPACING_SECONDS_MAX, SPACING_SECONDS + SPACING_SECONDS_PER_ROW * sent) if sent else 0.0
-
-
-async def _finish_despite_cancellation(turn: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Await a turn; when the caller is cancelled meanwhile, the turn has `CANCEL_GRACE_SECONDS` before it is cancelled, too."""
-    task = asyncio.ensure_future(turn)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task], timeout=CANCEL_GRACE_SECONDS)
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # Retrieved, so that asyncio does not log it as lost.
-        raise
