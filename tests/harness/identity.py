@@ -74,10 +74,10 @@ class Identity(Running[Settings]):
 
 
 @asynccontextmanager
-async def running(backing: BackingStack) -> AsyncIterator[Identity]:
+async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Identity]:
     """Identity on a new database, with platform keys of both modes."""
     cheap_hashes = {name.removeprefix("IDENTITY_").lower(): value for name, value in CHEAP_HASHES.items()}
-    values = {"sealing_keys": f"1:{secret_32()}", "address_attempts_per_minute": 10_000, **cheap_hashes}
+    values = {"sealing_keys": f"1:{secret_32()}", "address_attempts_per_minute": 10_000, **cheap_hashes, **more}
     async with serve(Identity, create_app, await settings_of(backing, "identity", Settings, **values)) as service:
         service.platform = await service.platform_key(livemode=False)
         service.live_platform = await service.platform_key(livemode=True)

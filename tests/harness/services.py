@@ -1,7 +1,7 @@
 """A service in the tests' own process, on a database, topics and secrets of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
@@ -166,12 +166,14 @@ async def waiting_audit_events(database: Database) -> list[AuditRecorded]:
     return [AuditRecorded.from_record(dict(row.headers), row.value) for row in found]
 
 
-async def settings_of(backing: BackingStack, service: str, kind: type[SettingsT], **more: Any) -> SettingsT:
-    """Settings with a new database, new topics and new secrets."""
+async def settings_of(
+    backing: BackingStack, service: str, kind: type[SettingsT], *, without_topics: Collection[str] = (), **more: Any
+) -> SettingsT:
+    """Settings with a new database, new topics (but these) and new secrets."""
     values: dict[str, Any] = {
         "database_url": await asyncio.to_thread(migrated, backing, service),
         "kafka_bootstrap_servers": backing.kafka_bootstrap,
-        "kafka_prefix": await own_topics(backing),
+        "kafka_prefix": await own_topics(backing, without=without_topics),
         "key_peppers": f"1:{secret_32()}",
         "secret": secret_32(),
         **more,

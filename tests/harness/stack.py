@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -314,16 +314,17 @@ def new_prefix() -> str:
     return f"{secrets.token_hex(4)}."
 
 
-async def own_topics(backing: BackingStack) -> str:
-    """Every topic of the suite, created for one installation alone; the prefix of its topics and consumer groups."""
+async def own_topics(backing: BackingStack, *, without: Collection[str] = ()) -> str:
+    """Every topic of the suite but these, created for one installation alone; the prefix of its topics and consumer groups."""
     prefix = new_prefix()
-    await make_topics(await asyncio.to_thread(lambda: backing.kafka_bootstrap), prefix)
+    await make_topics(await asyncio.to_thread(lambda: backing.kafka_bootstrap), prefix, without=without)
     return prefix
 
 
-async def make_topics(bootstrap_servers: str, prefix: str) -> None:
-    """Create every topic of the suite, under this prefix."""
-    await topics.apply(bootstrap_servers, topics.load(TOPICS_FILE), prefix=prefix)
+async def make_topics(bootstrap_servers: str, prefix: str, *, without: Collection[str] = ()) -> None:
+    """Create every topic of the suite but these, under this prefix."""
+    wanted = [topic for topic in topics.load(TOPICS_FILE) if topic.name not in without]
+    await topics.apply(bootstrap_servers, wanted, prefix=prefix)
 
 
 def start_backing_stack(home: Path) -> BackingStack:

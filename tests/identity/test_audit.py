@@ -4,12 +4,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.events import audit
 from shared.events.audit import AuditRecorded, AuditState
 from shared.ids import new_id
 from tests.harness.bodies import PASSWORD, email, merchant_body
 from tests.harness.client import document, refused
-from tests.harness.identity import Identity
+from tests.harness.identity import Identity, running
 from tests.harness.people import Tenant
+from tests.harness.stack import BackingStack, make_topics
 from tests.harness.waiting import eventually
 
 
@@ -173,3 +175,16 @@ async def trail(tenant: Tenant, count: int, query: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = await eventually(enough, what=f"{count} audit events {query}")
     assert len(found) == count, found
     return found
+
+
+async def test_identity_serves_without_the_topic_of_audit_events(backing: BackingStack) -> None:
+    async with running(backing, without_topics=[audit.TOPIC]) as identity:
+        tenant = await identity.create_tenant()
+        merchant = await tenant.create_merchant()
+        await identity.events(merchant.id, "merchant.created", "api_access.granted")
+
+        assert (await tenant.owner.read("/v1/audit-events?limit=1"))["data"][0]["service"] == "identity"
+        await make_topics(identity.settings.kafka_bootstrap_servers, identity.settings.kafka_prefix)
+        await identity.audited(merchant.id, "merchant.created", "api_access.granted")
+        await identity.publish(elsewhere(tenant, "jobs.exported", service="jobs"))
+        await trail(tenant, 1, "service=jobs")

@@ -3,10 +3,12 @@
 import asyncio
 import json
 
+from shared.events import audit
 from shared.events.audit import AuditState
 from tests.harness.bodies import smallest_job
 from tests.harness.client import Api, document, refused
-from tests.harness.jobs import Tenant
+from tests.harness.jobs import Tenant, running
+from tests.harness.stack import BackingStack, make_topics
 
 
 async def test_an_export_is_audited_before_its_first_job_leaves(tenant: Tenant) -> None:
@@ -87,3 +89,19 @@ async def erase(caller: Api, body: dict[str, str]) -> None:
 def assert_nothing_personal(*trail: AuditState) -> None:
     """Nothing of the customer of `smallest_job` is in these audit events."""
     assert not [word for word in ("Ada", "5145550100", "Sherbrooke") if word in str(trail)]
+
+
+async def test_without_the_topic_audit_events_wait_and_hold_nothing_up(backing: BackingStack) -> None:
+    async with running(backing, without_topics=[audit.TOPIC]) as service:
+        tenant = await service.create_tenant()
+        merchant = await tenant.create_merchant()
+        first = await merchant.api.create_job()
+
+        exported = await merchant.api.get("/v1/jobs/export")
+        made = [await merchant.api.create_job() for _ in range(20)]
+
+        assert exported.status_code == 200
+        published = await service.published(tenant, 21)
+        assert {event.subject for event in published} == {job["id"] for job in [first, *made]}
+        await make_topics(backing.kafka_bootstrap, service.settings.kafka_prefix)
+        await service.audited(tenant.id, "jobs.exported")

@@ -23,6 +23,8 @@ BATCH_WAIT_MS = 1000
 FETCH_WAIT_MS = 500
 SESSION_TIMEOUT_MS = 30_000
 HEARTBEAT_MS = 3_000
+METADATA_AGE_MS = 20_000
+"""A topic that was missing is consumed so long after its creation, at most."""
 DRAIN_SECONDS = 4.0
 """Time for a batch under way to end. Without Kafka it cannot commit and never ends, so this leaves time for the other steps of a stop."""
 
@@ -43,6 +45,7 @@ class PrefetchingBroker(KafkaBroker):
             consumer_only=True,
             # Topics come from a file of their own (`shared.messaging.topics`).
             allow_auto_create_topics=False,
+            metadata_max_age_ms=METADATA_AGE_MS,
             # Handlers get records as they are; reading them is `subscriber.Subscription`'s own work.
             apply_types=False,
             serializer=None,

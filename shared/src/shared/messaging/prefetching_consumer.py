@@ -1,9 +1,10 @@
-"""aiokafka's consumer with three changes, for FastStream (docs/decisions/0006).
+"""aiokafka's consumer with four changes, for FastStream (docs/decisions/0006).
 
 - A poll returns only with records. FastStream sleeps after an empty poll, and a record that arrives meanwhile would wait.
 - Offsets are committed in the background, for several batches at once. FastStream waits for each commit before it polls again. What is
   committed was handled before; after a crash at most `COMMIT_SECONDS` of work is done again.
 - A consumer with an `OnNewRecords` callback prefetches while a batch is being handled. FastStream polls after it.
+- A consumer starts without its topic and begins when it is there. aiokafka's does not start, and with it no other of the process.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from shared.messaging.records import KafkaRecord
 
 log = structlog.get_logger(__name__)
 
+TOPIC_SECONDS = 5.0
+"""A new topic is known to all brokers within this time."""
 COMMIT_SECONDS = 0.05
 LAST_COMMIT_SECONDS = 2.0
 CLOSE_SECONDS = 1.0
@@ -67,6 +70,13 @@ class PrefetchingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka p
 
     async def start(self) -> None:
         await finish_start(super().start())
+
+    async def _wait_topics(self) -> None:
+        try:
+            async with asyncio.timeout(TOPIC_SECONDS):
+                await super()._wait_topics()
+        except TimeoutError:
+            log.error("topic_missing", topics=sorted(self.subscription()))
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
