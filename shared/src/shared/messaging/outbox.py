@@ -5,7 +5,7 @@ The second holds for three reasons. A writer locks its aggregate first and inser
 shard: it locks the shard, never single events. It reads a shard from the smallest id: a cursor over ids would skip an event whose
 transaction committed after one with a larger id.
 
-Keys are spread over shards, and an event that Kafka refuses holds up its shard. Events with `separate_shard` have one apart from the others.
+Keys are spread over shards, and an event that Kafka refuses holds up its shard. Events with `separate_shard` have one of their own.
 """
 
 import json
