@@ -1,10 +1,18 @@
 """The audit trail: what is stored of a change, and how it leaves its service."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from shared import audit
+from shared.access.principals import Caller, Principal
+from shared.audit import Actor, Origin
 from shared.audit.rules import differences
+from shared.ids import new_id
+from shared.messaging import outbox
+from shared.postgres.database import Database
+from tests.harness.services import waiting_audit_events
 
 
 class View(BaseModel):
@@ -47,3 +55,40 @@ def test_what_looks_like_a_secret_is_not_stored() -> None:
         "api_auth_key": "[redacted]",
         "count": 2,
     }
+
+
+async def test_an_audit_event_is_published_with_its_change_or_not_at_all(database: Database) -> None:
+    outbox.attach(database, None)
+    tenant_id, key_id, target = new_id("ten"), new_id("key"), new_id("ep")
+    principal = Principal(credential_id=key_id, tenant_id=tenant_id)
+    actor = Actor(
+        Caller("platform", "platform_key", principal, frozenset(), livemode=True), Origin("192.0.2.1", "req_1")
+    )
+
+    with suppress(LookupError):
+        async with database.transaction() as session:
+            audit.record(session, actor, "endpoint.updated", target)
+            raise LookupError
+    async with database.transaction() as session:
+        audit.record(session, actor, "endpoint.updated", target, before=View(name="old"), after=View(name="new"))
+        audit.record_service(session, "endpoint.disabled", target, tenant_id=tenant_id)
+        audit.record_person(
+            session,
+            audit.NOWHERE,
+            tenant_id=None,
+            actor=(key_id, "operator", "command"),
+            action="credential.issued",
+            target=key_id,
+        )
+
+    updated, disabled, issued = [event.data for event in await waiting_audit_events(database)]
+    assert (updated.actor, updated.actor_kind, updated.via, updated.credential_id) == (
+        key_id,
+        "platform",
+        "platform_key",
+        key_id,
+    )
+    assert (updated.tenant_id, updated.address, updated.request_id) == (tenant_id, "192.0.2.1", "req_1")
+    assert (updated.before, updated.after) == ({"name": "old"}, {"name": "new"})
+    assert (disabled.actor, disabled.actor_kind, disabled.via) == (disabled.service, "service", "service")
+    assert (issued.tenant_id, issued.actor_kind, issued.via, issued.address) == (None, "operator", "command", "")
