@@ -60,8 +60,8 @@ class Jobs(Isolated[Settings]):
     async def create_tenant(self) -> Tenant:
         """A new tenant on trial, with its locations."""
         tenant = await self.people.create_tenant()
-        toronto = await tenant.create_location(name="America/Toronto")
-        closed = await tenant.create_location(name="America/Halifax", active=False)
+        toronto = await tenant.create_location(timezone="America/Toronto")
+        closed = await tenant.create_location(timezone="America/Halifax", active=False)
         return Tenant(**vars(tenant), service=self, toronto=toronto, closed=closed)
 
     async def _knows(self, event: Event) -> bool:

@@ -176,7 +176,7 @@ class FromIdentity:
         merchant.account_id, merchant.key = revealed["api_account_id"], revealed["api_auth_key"]
 
     async def update_tenant(self, tenant: Tenant, changes: dict[str, Any]) -> None:
-        document(await self.platform.patch(f"/v1/tenants/{tenant.id}", changes))
+        tenant.document |= document(await self.platform.patch(f"/v1/tenants/{tenant.id}", changes))
 
     async def update_merchant(self, merchant: Merchant, changes: dict[str, Any]) -> None:
         merchant.document = document(await merchant.tenant.owner.patch(f"/v1/merchants/{merchant.id}", changes))
@@ -244,15 +244,14 @@ class FromEvents:
         """A tenant with an owner and a location, on trial; `ends_in` None: nothing is published of its subscription."""
         created = created or tenant_created(**more)
         state = created.data
-        location = location_updated(state.tenant_id, new_id("loc"), "America/Montreal")
+        location = location_updated(state.tenant_id, new_id("loc"))
         trial = [] if ends_in is None else [subscription(state.tenant_id, datetime.now(UTC) + ends_in)]
         await self.publish(created, self._user(state.tenant_id, state.owner_id, "owner"), location, *trial)
         owner = self.session(state.tenant_id, state.owner_id, livemode=not state.test)
         return Tenant(self, state.tenant_id, state.name, owner, "", location.subject, state.model_dump())
 
     async def create_location(self, tenant: Tenant, body: dict[str, Any]) -> str:
-        name, active = body.get("name", "America/Montreal"), body.get("active", True)
-        event = location_updated(tenant.id, new_id("loc"), name, active=active)
+        event = location_updated(tenant.id, new_id("loc"), **body)
         await self.publish(event)
         return event.subject
 
@@ -361,17 +360,14 @@ def subscription(tenant_id: str, access_until: datetime, *, sequence: int = 1) -
     return billing.TrialExtended(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
 
 
-def location_updated(
-    tenant_id: str, location_id: str, timezone: str, *, active: bool = True, sequence: int = 1
-) -> identity.LocationUpdated:
-    """The event of a location, named after its time zone."""
-    state = identity.LocationState(
-        location_id=location_id,
-        tenant_id=tenant_id,
-        type="branch",
-        name=timezone,
-        timezone=timezone,
-        active=active,
-        is_default=False,
-    )
+def location_updated(tenant_id: str, location_id: str, *, sequence: int = 1, **fields: Any) -> identity.LocationUpdated:
+    """The event of a location with these fields."""
+    usual = {
+        "type": "branch",
+        "name": "Montréal",
+        "timezone": "America/Montreal",
+        "active": True,
+        "is_default": False,
+    }
+    state = identity.LocationState(location_id=location_id, tenant_id=tenant_id, **{**usual, **fields})
     return identity.LocationUpdated(tenant_id=tenant_id, subject=location_id, sequence=sequence, data=state)

@@ -292,9 +292,7 @@ async def test_a_location_that_closes_takes_no_more_jobs(service: Jobs, tenant: 
     merchant = await tenant.create_merchant()
     await merchant.api.create_job()
 
-    await service.publish_access(
-        location_updated(tenant.id, tenant.default_location, "America/Montreal", active=False, sequence=2)
-    )
+    await service.publish_access(location_updated(tenant.id, tenant.default_location, active=False, sequence=2))
 
     assert await outcome(merchant.api) == (422, "invalid")
     assert (await merchant.api.create_job(smallest_job(location_id=tenant.toronto)))["location_id"] == tenant.toronto

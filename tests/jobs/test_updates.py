@@ -235,7 +235,7 @@ async def test_a_job_at_a_closed_location_can_be_updated(service: Jobs, tenant: 
     actors = await job_actors(tenant)
     job = await actors.order(location_id=tenant.toronto)
     await service.publish_access(
-        location_updated(tenant.id, tenant.toronto, "America/Toronto", active=False, sequence=2)
+        location_updated(tenant.id, tenant.toronto, timezone="America/Toronto", active=False, sequence=2)
     )
     await actors.merchant.update(location_ids=[tenant.default_location])
 
