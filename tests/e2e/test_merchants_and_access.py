@@ -189,6 +189,25 @@ async def test_a_merchants_credentials_open_only_the_routes_marked_for_them(suit
     assert tried > 60
 
 
+async def test_no_route_that_reads_ignores_a_query_parameter(suite: Suite, tenant: Tenant) -> None:
+    refused = 0
+
+    for service in SERVICES:
+        document = (await suite.client.get(f"{suite.urls[service]}/openapi.json")).json()
+        for path, operations in document["paths"].items():
+            if "get" not in operations or "session" not in operations["get"].get("x-admits", ["session"]):
+                continue
+            filled = path.replace("{", "").replace("}", "")
+            answer = await tenant.owner.at(service).get(f"{filled}?surprise=1")
+            if answer.status_code == 403:
+                continue
+            assert answer.status_code == 422, f"{path}: {answer.status_code}"
+            assert [error["parameter"] for error in answer.json()["errors"]] == ["surprise"], path
+            refused += 1
+
+    assert refused > 40
+
+
 async def test_a_merchant_cannot_manage_webhooks_in_any_way(tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
     body = {"url": "https://example.com/hook", "event_types": ["*"], "location_ids": "*"}

@@ -112,6 +112,43 @@ async def test_an_unreadable_body_comes_before_an_invalid_one(edge: EdgeTestApp)
     assert code(malformed) == (400, "json_malformed")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "parameters"),
+    [
+        ("GET", "/v1/notes?text=a&colour=red&limit=5", ["colour"]),
+        ("GET", "/v1/notes?b=1&a=2&a=3", ["a", "b"]),
+        ("GET", "/v1/notes?Limit=5&text[]=a", ["Limit", "text[]"]),
+        ("GET", "/v1/notes/no-number?fields=id", ["fields"]),
+        ("GET", "/v1/hello?name", ["name"]),
+        ("GET", "/v1/anyone?%F0=", ["\ufffd"]),
+        ("POST", "/v1/notes?dry_run=true", ["dry_run"]),
+        ("DELETE", "/v1/notes/7?force=true", ["force"]),
+    ],
+)
+async def test_a_query_parameter_that_the_route_does_not_have_is_refused(
+    edge: EdgeTestApp, method: str, path: str, parameters: list[str]
+) -> None:
+    owner = (await edge.create_tenant()).owner
+
+    answer = await owner.request(method, path, **({"json": {"text": "a"}} if method == "POST" else {}))
+
+    assert code(answer) == (422, "invalid")
+    assert [(error["parameter"], error["code"]) for error in answer.json()["errors"]] == [
+        (name, "extra_forbidden") for name in parameters
+    ]
+    assert (await owner.read("/v1/notes"))["data"] == []
+
+
+async def test_a_misspelt_query_parameter_is_refused_with_the_nearest_one(edge: EdgeTestApp) -> None:
+    owner = (await edge.create_tenant()).owner
+
+    misspelt = await owner.get("/v1/notes?curser=x")
+    staff = await (await edge.create_tenant()).create_staff("reports")
+
+    assert misspelt.json()["errors"][0]["message"] == "no such parameter here; did you mean cursor?"
+    assert code(await staff.delete("/v1/notes/1?force=true")) == (403, "permission_missing")
+
+
 async def test_an_invalid_body_comes_before_a_missing_row(edge: EdgeTestApp) -> None:
     owner = (await edge.create_tenant()).owner
 

@@ -1,17 +1,20 @@
 """Guarded routes, and the path that every request takes through them.
 
 A route without a declaration (`shared.api.declarations`) cannot be made, so the app refuses to start. First the caller is authenticated
-and authorized; then the body is read, up to its limit, and parsed; then the handler runs. A handler that takes a `Transaction` runs in one
+and authorized; then the body is read, up to its limit, and parsed; then query parameters that the route does not have are refused, since
+they are probably misspelt filters; then the handler runs. A handler that takes a `Transaction` runs in one
 transaction, in which the caller's access is checked again, and which is committed before the response is sent.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -24,9 +27,10 @@ from shared.api.dependencies import reading_session, searching_session, transact
 from shared.api.edge import Edge, edge_of
 from shared.api.entity_tags import not_modified
 from shared.api.openapi import error_responses, route_metadata
+from shared.api.problems import VIOLATIONS_MAX
 from shared.api.responses import with_json_response
 from shared.api.transactions import run_in_transaction
-from shared.errors import Unauthenticated
+from shared.errors import Invalid, Unauthenticated, Violation, invalid
 
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -55,6 +59,7 @@ class GuardedRoute(APIRoute):
         expects_body = self.body_field is not None
         body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
         rule = self.body_rule
+        parameters = frozenset(_query_parameters(self.dependant))
         in_transaction = _asks_for(self.dependant, transaction_session)
         reads, searches = _asks_for(self.dependant, reading_session), _asks_for(self.dependant, searching_session)
 
@@ -72,6 +77,8 @@ class GuardedRoute(APIRoute):
                     body_optional=body_optional,
                     by_parts=rule.by_parts,
                 )
+            if request.scope["query_string"] and (unknown := set(request.query_params) - parameters):
+                raise _no_such_parameters(sorted(unknown), parameters)
             if in_transaction:
                 response = await self._in_transaction(request, caller, body, answer)
             elif reads or searches:
@@ -131,6 +138,27 @@ class Router(APIRouter):
 
     def __init__(self, *, tags: list[str]):
         super().__init__(tags=list(tags), route_class=GuardedRoute)
+
+
+def _query_parameters(dependant: Dependant) -> Iterator[str]:
+    """The names of all query parameters, with those of models of parameters."""
+    for parameter in dependant.query_params:
+        model = parameter.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from (field.alias or name for name, field in model.model_fields.items())
+        else:
+            yield parameter.alias
+    for one in dependant.dependencies:
+        yield from _query_parameters(one)
+
+
+def _no_such_parameters(names: list[str], known: frozenset[str]) -> Invalid:
+    def message(name: str) -> str:
+        nearest = get_close_matches(name, known, 1)
+        return f"no such parameter here; did you mean {nearest[0]}?" if nearest else "no such parameter here"
+
+    listed = names[:VIOLATIONS_MAX]
+    return invalid(*(Violation("", "extra_forbidden", message(name), parameter=name) for name in listed))
 
 
 def _asks_for(dependant: Dependant, call: Callable[..., Any]) -> bool:
