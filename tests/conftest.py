@@ -1,6 +1,7 @@
 """Wiring only: the servers behind the suite, and which worker runs what. What tests call lives in `tests/harness`."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,12 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     """Services run on uvloop, which calls protocols a little differently: tests that say so run on it alone."""
     production = item.get_closest_marker("production_loop")
     return {"uvloop": uvloop.new_event_loop} if production else {"asyncio": asyncio.new_event_loop}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGTERM ends a run as Ctrl-C does: fixtures end what they started, and remove what they wrote."""
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

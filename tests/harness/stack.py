@@ -296,6 +296,9 @@ class PrivateProcess:
         process = find(self._program.pid_file)
         if process is not None:
             end([process], stop_signal=self._program.stop_signal)
+        elif self._guard is not None:
+            # It has only just been started, and is not recorded yet.
+            self._guard.terminate()
         self._reap()
 
     def _reap(self) -> None:
