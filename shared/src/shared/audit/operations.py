@@ -12,7 +12,7 @@ from shared.messaging import outbox
 from shared.postgres.database import application_of
 
 NOWHERE = Origin(address="", request_id="")
-"""The origin of what no request asked for."""
+"""The origin of actions that no request asked for."""
 
 
 def record(
@@ -25,7 +25,7 @@ def record(
     after: Values = None,
     tenant_id: str | None = None,
 ) -> None:
-    """Publish what a caller did to a record; of its views before and after, the fields that differ.
+    """Publish what a caller did to a record, with the fields that differ between its views before and after.
 
     `tenant_id` is the record's tenant, where it may differ from the caller's.
     """

@@ -33,7 +33,7 @@ class BillingEvent(Event):
 
 
 class EntitlementEvent(BillingEvent):
-    """An event after which every service decides 402 anew."""
+    """An event after which every service decides 402 again."""
 
     data: SubscriptionState
 

@@ -67,7 +67,7 @@ class TaskKind:
     """How tasks of one kind are worked on.
 
     `record` gets the session of one transaction and tasks of this kind that were attempted, and returns those that are due again: the
-    others are done. It locks rows of the service before any task is touched, as whoever schedules a task does, so the two cannot deadlock.
+    others are done. It locks rows of the service before any task is touched, as whoever schedules one does, so they cannot deadlock.
     When it raises for several tasks, nothing is written, and each is recorded by itself.
     """
 

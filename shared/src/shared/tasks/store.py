@@ -64,7 +64,7 @@ _CLAIM = text(
     RETURNING task_id, kind, key, payload, due_at, attempts, now() AS claimed_at
     """
 )
-# A task's row is only kept from deletion and from other claims by this; its own worker goes on to renew the lease.
+# This prevents deletion and other claims of the task; its own worker can still renew the lease.
 _LOCK_LEASE = text("SELECT 1 FROM tasks WHERE task_id = :id AND lease_token = :token FOR KEY SHARE")
 _HELD = text(
     """
@@ -72,7 +72,7 @@ _HELD = text(
     WHERE task_id = lease.id AND lease_token = lease.token
     """
 )
-# Rows that are locked at this moment are being changed or concluded; they wait for the next time.
+# Locked rows are being changed or concluded at this moment; they are renewed the next time.
 _RENEW = text(
     """
     UPDATE tasks SET next_at = now() + make_interval(secs => :lease_seconds)
@@ -164,7 +164,7 @@ def add_tables(metadata: MetaData) -> None:
 
 
 async def schedule(session: AsyncSession, tasks: Sequence[NewTask]) -> None:
-    """Write these tasks; each replaces the present task of its kind and key, also one that is being attempted, and starts anew."""
+    """Write these tasks; each replaces the present task of its kind and key, even while it is attempted, and begins at attempt 1."""
     await _write(session, _SCHEDULE, tasks)
 
 
@@ -257,7 +257,7 @@ async def retry_later(session: AsyncSession, task: Task, reason: str, delay_seco
 
 
 async def set_aside(session: AsyncSession, task: Task, reason: str) -> None:
-    """Attempt this task no more, until an operator says so. Raises `LeaseLost`."""
+    """Stop attempting this task until an operator retries it. Raises `LeaseLost`."""
     values = {"id": task.id, "token": task.lease_token, "reason": reason}
     if (await session.execute(_SET_ASIDE, values)).first() is None:
         raise LeaseLost

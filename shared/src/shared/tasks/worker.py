@@ -1,7 +1,7 @@
 """The worker of a process: claims due tasks of its service, attempts them, and records them.
 
-Any number of workers share the tasks of a database. Each renews the leases of what it works on; what a worker that died has claimed is
-claimed again when its leases have ended, and whatever that worker might still do is refused when it comes to be recorded.
+Any number of workers share the tasks of a database. Each worker renews the leases of its tasks. When a worker has died its leases end,
+and others claim its tasks. A worker that lost a lease may go on with its attempt, but cannot record it.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class _Claimed:
 
 @dataclass(slots=True)
 class _Recorder:
-    """What of one kind waits to be recorded: as much as fits goes into one transaction."""
+    """The attempted tasks of one kind that wait to be recorded, many in one transaction."""
 
     waiting: list[_Claimed] = field(default_factory=list)
     wakeup: Wakeup = field(default_factory=Wakeup)
@@ -123,11 +123,11 @@ class TaskWorker:
     def _begin(self, kind: TaskKind, task: Task) -> None:
         former = self._claimed.get(task.id)
         if former is not None and former.attempt is not None:
-            # It has lost the lease that this worker has now got again.
+            # That attempt lost its lease; this worker has claimed the task again.
             former.attempt.cancel()
         claimed = self._claimed[task.id] = _Claimed(kind, task, time.monotonic())
         if task.attempt > kind.attempts_max:
-            # Each of its attempts has ended with the process that made it.
+            # Every attempt ended because its process died.
             claimed.attempt = asyncio.create_task(self._fail(claimed, "no attempt came to an end"))
         elif kind.attempt is None:
             self._hand_over(claimed, None)
