@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError, ProducerClosed, UnknownTopicOrPartitionError
 
 from shared.chassis.cancellation import finish
 from shared.messaging.client_start import finish_start
@@ -19,6 +19,8 @@ from shared.messaging.client_start import finish_start
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
 METADATA_SECONDS = 3.0
+METADATA_UPDATES = 2
+"""The first may have begun before it was asked about the topic."""
 SEND_SECONDS = 10.0
 
 BATCH_BYTES_MAX = 128 * 1024
@@ -142,13 +144,22 @@ class Producer:
                 refused_keys.add(record.order_key)
 
     async def _know_topic(self, topic: str) -> None:
-        """Return when the topic's partitions are known: `send` itself would wait much longer for an unknown topic."""
+        """Return when the topic's partitions are known. Raises `UnknownTopicOrPartitionError` as soon as Kafka does not know it.
+
+        aiokafka waits for a topic that is missing, and with it the records of all others would.
+        """
         if topic in self._known_topics:
             return
         assert self._client is not None
+        client = self._client.client
         async with asyncio.timeout(METADATA_SECONDS):
-            await self._client.partitions_for(topic)
-        self._known_topics.add(topic)
+            client.add_topic(topic)
+            for _ in range(METADATA_UPDATES):
+                await client.force_metadata_update()
+                if client.cluster.partitions_for_topic(topic) is not None:
+                    self._known_topics.add(topic)
+                    return
+        raise UnknownTopicOrPartitionError(f"Kafka does not know {topic}")
 
 
 def _outcome(acknowledgement: "asyncio.Future[object]") -> Exception | None:
