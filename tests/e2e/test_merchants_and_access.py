@@ -4,7 +4,7 @@ import asyncio
 import base64
 from datetime import UTC, datetime
 
-from tests.harness.bodies import smallest_job
+from tests.harness.bodies import smallest_job, tenant_body, unique
 from tests.harness.client import Api, basic
 from tests.harness.people import Tenant
 from tests.harness.suite import SERVICES, Suite
@@ -206,6 +206,31 @@ async def test_no_route_that_reads_ignores_a_query_parameter(suite: Suite, tenan
             refused += 1
 
     assert refused > 40
+
+
+async def test_a_test_platform_key_reaches_no_live_tenant_by_any_route(suite: Suite) -> None:
+    live = await suite.platform_key()
+    made = await live.at("identity").create("/v1/tenants", tenant_body(unique("Real")))
+    name = made["name"]
+    tried = 0
+    for service in SERVICES:
+        await live.in_tenant(made["id"]).settled(service)
+        document = (await suite.client.get(f"{suite.urls[service]}/openapi.json")).json()
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if operation["x-access"] == "public":
+                    continue
+                filled = path.replace("{tenant_id}", made["id"]).replace("{", "").replace("}", "")
+                named = [{"X-Tenant-Id": made["id"]}, {"X-Tenant-Name": name.upper()}]
+                for headers in [*named, *([{}] if "{tenant_id}" in path else [])]:
+                    answer = await suite.platform.at(service).request(method.upper(), filled, headers=headers)
+                    tried += 1
+                    assert answer.status_code == 404, f"{headers} on {method} {path}: {answer.status_code}"
+                    assert answer.json()["code"] == "tenant_not_found"
+
+    assert tried > 200
+    subscription = await live.in_tenant(made["id"]).at("billing").read("/v1/billing/subscription")
+    assert subscription["version"] == 1
 
 
 async def test_a_merchant_cannot_manage_webhooks_in_any_way(tenant: Tenant) -> None:

@@ -137,10 +137,13 @@ class Suite:
         for process in self.processes.values():
             process.start()
         await asyncio.gather(*(process.ready() for process in self.processes.values()))
-        command = ["identity", "platform-key", "--name", "tests", "--test"]
+        self.platform = await self.platform_key("--test")
+
+    async def platform_key(self, *options: str) -> Api:
+        """A caller with a new platform key, which every service knows."""
+        command = ["identity", "platform-key", "--name", "tests", *options]
         made = json.loads(await run(command, self.environment, self._home, self._forker))
-        self.platform = self.nobody.using({"X-Api-Key": made["api_key"]})
-        await self.platform.settled()
+        return await self.nobody.using({"X-Api-Key": made["api_key"]}).settled()
 
     async def stop(self) -> None:
         await self.client.aclose()

@@ -23,7 +23,7 @@ from shared.access import authorization, credentials, projection, tokens
 from shared.access.last_used import LastUsedTracker
 from shared.access.principal_store import Lookup, load_principal, load_principals, lookup_of
 from shared.access.principals import Caller, Principal, RouteAccess, Via
-from shared.errors import NotFound, Unauthenticated, Unavailable, WaybillError
+from shared.errors import Unauthenticated, Unavailable, WaybillError
 from shared.events import Event
 from shared.ids import from_uuid, to_uuid
 from shared.messaging import outbox
@@ -51,6 +51,8 @@ class PresentedCredentials:
     api_key: str | None = None
     tenant_id: str | None = None
     tenant_name: str | None = None
+    path_tenant_id: str | None = None
+    """The tenant that the path names, on routes of the platform."""
 
 
 class Access:
@@ -166,11 +168,21 @@ class Access:
         if principal is None or digest is None:
             raise _refused("wrong API key", "credentials_wrong")
         via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
+        authorization.check_credential(via, principal, now)
         if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):
-            raise NotFound("no tenant with this id or name", code="tenant_not_found")
-        # A test tenant has no live rows, whatever key is used; a test key sees the test rows of any tenant.
+            raise authorization.tenant_not_found()
+        if via == "platform_key" and not principal.livemode and presented.path_tenant_id is not None:
+            await self._require_test_tenant(_tenant_id(presented.path_tenant_id), key)
+        # A test tenant has no live rows, whatever key is used.
         livemode = principal.livemode and principal.tenant_livemode is not False
         return authorization.caller_for(via, principal, livemode=livemode, key_digest=digest)
+
+    async def _require_test_tenant(self, tenant_id: str | None, key: str) -> None:
+        """Raises `NotFound` unless this is known to be a test tenant."""
+        named = await self._principal(Lookup("key", self._peppers.digest(key), tenant_id), key)
+        if named is None or named.tenant_livemode is None:
+            raise authorization.tenant_not_found()
+        authorization.check_mode(named)
 
     async def _by_session_token(self, token: str, now: datetime) -> Caller:
         claims = self._tokens.get(token)
@@ -351,4 +363,4 @@ def _tenant_id(value: str | None) -> str | None:
             return value
     except ValueError:
         pass
-    raise NotFound("no tenant with this id", code="tenant_not_found")
+    raise authorization.tenant_not_found()

@@ -10,7 +10,7 @@ from typing import Literal
 from shared.access import permissions
 from shared.access.entitlement import entitled
 from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, Via
-from shared.errors import Forbidden, PaymentRequired, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, PaymentRequired, Unauthenticated, Unavailable
 
 API_ACCESS_LEVEL = 2
 
@@ -45,8 +45,15 @@ def check_credential(via: Via, principal: Principal, now: datetime) -> None:
         raise Unauthenticated("this account is disabled", code="subject_disabled")
 
 
+def check_mode(principal: Principal) -> None:
+    """For a test platform key live tenants do not exist. Raises `NotFound`."""
+    if principal.credential_kind == "platform_key" and not principal.livemode and principal.tenant_livemode:
+        raise tenant_not_found()
+
+
 def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, route: RouteAccess) -> None:
-    """Steps 2 and 3. Raises `Forbidden`, `PaymentRequired`, or `Unavailable` before the tenant's events have arrived."""
+    """Steps 2 and 3. Raises `NotFound`, `Forbidden`, `PaymentRequired`, or `Unavailable` before the tenant's events have arrived."""
+    check_mode(principal)
     if principal.tenant_id is not None:
         if principal.tenant_status is None:
             raise Unavailable("this tenant is not known here yet", code="access_not_ready")
@@ -109,6 +116,10 @@ def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
     """All four steps, for a caller whose credential has been verified."""
     check_admission(caller, route, now)
     check_permission(caller.via, caller.permissions, route)
+
+
+def tenant_not_found() -> NotFound:
+    return NotFound("no tenant with this id or name", code="tenant_not_found")
 
 
 def unknown_codes(codes: Iterable[str | None]) -> list[str]:

@@ -104,6 +104,7 @@ class GuardedRoute(APIRoute):
             headers.get("x-api-key"),
             headers.get("x-tenant-id"),
             headers.get("x-tenant-name"),
+            request.path_params.get("tenant_id"),
         )
         try:
             caller = await edge.access.caller(presented, self.access, datetime.now(UTC))

@@ -18,10 +18,7 @@ async def update(session: AsyncSession, actor: Actor, tenant_id: str, if_match: 
 
 
 async def update_own(session: AsyncSession, actor: Actor, if_match: IfMatch, patch: TenantPatch) -> Tenant:
-    """Change the given fields of the actor's tenant.
-
-    Raises `PreconditionFailed`, `AlreadyExists`, and `Forbidden` when a test key would change a live tenant.
-    """
+    """Change the given fields of the actor's tenant. Raises `PreconditionFailed`, `AlreadyExists`."""
     return await _update(session, actor, await queries.lock_own(session, actor, if_match), patch)
 
 
