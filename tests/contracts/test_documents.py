@@ -46,6 +46,44 @@ def test_every_operation_says_who_may_call_it_and_what_it_answers(
         assert operation["x-access"] == "public" or {"401", "403"} <= set(operation["responses"]), name
 
 
+def members_with_a_default(schema: Any, schemas: dict[str, Any], place: str, seen: set[str]) -> Iterator[str]:
+    """Places of this schema, and of those that it refers to, which have a default."""
+    if isinstance(schema, list):
+        schema = dict(enumerate(schema))
+    if not isinstance(schema, dict):
+        return
+    if "default" in schema and place.rpartition("/")[2] != "properties":
+        yield place
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    if name and name not in seen:
+        seen.add(name)
+        yield from members_with_a_default(schemas[name], schemas, name, seen)
+    for member, value in schema.items():
+        if member not in ("examples", "example"):
+            yield from members_with_a_default(value, schemas, f"{place}/{member}", seen)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_patch_has_a_default(documents: dict[tuple[str, str], str], service: str) -> None:
+    """A generated client would send it, and change what it was not told to."""
+    document = json.loads(documents[service, "openapi"])
+    schemas = document.get("components", {}).get("schemas", {})
+    patches = [schema for name, schema in schemas.items() if name.endswith("Patch")]
+    patches += [operation["requestBody"] for name, operation in operations(document) if name.startswith("PATCH ")]
+
+    found = [place for patch in patches for place in members_with_a_default(patch, schemas, "", set())]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_patch_is_also_taken_as_a_merge_patch(documents: dict[tuple[str, str], str], service: str) -> None:
+    for name, operation in operations(json.loads(documents[service, "openapi"])):
+        if name.startswith("PATCH "):
+            taken = set(operation["requestBody"]["content"])
+            assert taken == {"application/json", "application/merge-patch+json"}, name
+
+
 def test_no_two_services_answer_on_one_path_but_what_all_of_them_answer(
     documents: dict[tuple[str, str], str],
 ) -> None:

@@ -52,6 +52,22 @@ async def test_a_location_is_changed_field_by_field(tenant: Tenant) -> None:
     assert set(pointers(problem)) == {"/geo/latitude", "/timezone", "/type"}
 
 
+async def test_address_and_point_of_a_location_are_patched_member_by_member(tenant: Tenant) -> None:
+    body = location_body(address={"line1": "1 Rue X", "city": "Laval"}, geo={"latitude": 45.5, "longitude": -73.6})
+    path = f"/v1/locations/{(await tenant.owner.create('/v1/locations', body))['id']}"
+
+    patch = {"address": {"city": None, "country": "CA"}, "geo": {"latitude": 45}}
+    changed = document(await tenant.owner.patch(path, patch))
+    halved = await tenant.owner.patch(path, {"geo": {"longitude": None}})
+
+    address = {name: value for name, value in changed["address"].items() if value is not None}
+    assert (address, changed["geo"]) == (
+        {"line1": "1 Rue X", "country": "CA"},
+        {"latitude": 45.0, "longitude": -73.6},
+    )
+    assert pointers(refused(halved, 422, "invalid")) == ["/geo/longitude"]
+
+
 async def test_lists_are_paged_without_gaps_or_repeats(tenant: Tenant) -> None:
     made = [await tenant.owner.create("/v1/locations", location_body()) for _ in range(5)]
     found: list[str] = []

@@ -203,7 +203,7 @@ async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenan
                 "phone": None,
                 "location_ids": [other["id"]],
                 "default_location_id": other["id"],
-                "metadata": {},
+                "metadata": {"tier": None},
             },
         )
     )
@@ -218,3 +218,53 @@ async def test_a_merchant_is_changed_and_found(identity: Identity, tenant: Tenan
     assert refused(twice, 409, "reference_id_taken")["existing_id"] == merchant.id
     updated = (await identity.events(merchant.id, "merchant.created", "merchant.updated"))[1]
     assert updated.data.location_ids == [other["id"]]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
+async def test_address_and_metadata_are_patched_member_by_member(tenant: Tenant, media_type: str) -> None:
+    merchant = await tenant.create_merchant(
+        address={"line1": "1 Rue X", "line2": "Rear", "city": "Montréal", "country": "CA"},
+        metadata={"a": "1", "b": "1", "c": "1"},
+    )
+    path, content_type = f"/v1/merchants/{merchant.id}", {"Content-Type": media_type}
+    patch = {
+        "address": {"postal_code": "H0H 0H0", "line2": None, "city": "Laval"},
+        "metadata": {"b": "2", "c": None, "d": ""},
+    }
+
+    changed = document(await tenant.owner.patch(path, patch, headers=content_type))
+    again = document(await tenant.owner.patch(path, patch, headers=content_type))
+    cleared = document(await tenant.owner.patch(path, {"address": None, "metadata": None}, headers=content_type))
+    new = document(await tenant.owner.patch(path, {"address": {"raw": "2 Rue Y"}, "metadata": {"e": "5"}}))
+
+    assert {name: value for name, value in changed["address"].items() if value is not None} == {
+        "line1": "1 Rue X",
+        "city": "Laval",
+        "postal_code": "H0H 0H0",
+        "country": "CA",
+    }
+    assert changed["metadata"] == {"a": "1", "b": "2", "d": ""}
+    assert again == changed
+    assert (cleared["address"], cleared["metadata"]) == (None, {})
+    assert (new["address"]["raw"], new["address"]["line1"], new["metadata"]) == ("2 Rue Y", None, {"e": "5"})
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer"),
+    [
+        ({"address": {"line1": None}}, "/address/line1"),
+        ({"address": {"country": "ZZ"}}, "/address/country"),
+        ({"address": {"street": "x"}}, "/address/street"),
+        ({"address": "1 Rue X"}, "/address"),
+        ({"metadata": {"a": 1}}, "/metadata/a"),
+        ({"metadata": {f"k{number}": "x" for number in range(50)}}, "/metadata"),
+    ],
+)
+async def test_a_merchant_that_a_patch_would_spoil_stays_as_it_is(
+    tenant: Tenant, patch: dict[str, Any], pointer: str
+) -> None:
+    merchant = await tenant.create_merchant(address={"line1": "1 Rue X"}, metadata={"old": "1"})
+    path = f"/v1/merchants/{merchant.id}"
+
+    assert pointers(refused(await tenant.owner.patch(path, patch), 422, "invalid")) == [pointer]
+    assert (await tenant.owner.read(path))["version"] == merchant.document["version"]

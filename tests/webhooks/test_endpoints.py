@@ -133,6 +133,17 @@ async def test_every_violation_is_named(tenant: Tenant, change: dict[str, Any], 
         assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(pointer, code)]
 
 
+async def test_null_removes_a_header_all_headers_or_the_description(tenant: Tenant) -> None:
+    made = await tenant.create_endpoint(headers={"X-A": "1", "X-B": "1"}, description="Shop", enabled=False)
+    path = f"{PATH}/{made['id']}"
+
+    one = (await tenant.owner.patch(path, {"headers": {"x-a": None, "X-C": "1"}})).json()
+    cleared = (await tenant.owner.patch(path, {"headers": None, "description": None})).json()
+
+    assert (one["headers"], one["description"], one["enabled"]) == ({"X-B": "1", "X-C": "1"}, "Shop", False)
+    assert (cleared["headers"], cleared["description"], cleared["enabled"]) == ({}, "", False)
+
+
 async def test_locations_must_be_named_or_explicitly_all(tenant: Tenant) -> None:
     answer = await tenant.owner.post(PATH, {"url": "https://example.com", "event_types": ["*"]})
 

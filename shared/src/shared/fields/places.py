@@ -1,12 +1,21 @@
 """Places: country, time zone, address, point."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.api import Input
 from shared.fields.code_lists import COUNTRIES, time_zones
+from shared.fields.merge_patch import member_schema
 from shared.fields.numbers import Number
 from shared.fields.text import OptionalText, blank_is_null
 
@@ -75,3 +84,11 @@ class GeoIn(Input):
 
     latitude: Number = Field(ge=-90, le=90, description="Degrees, -90 to 90.")
     longitude: Number = Field(ge=-180, le=180, description="Degrees, -180 to 180.")
+
+
+ADDRESS: TypeAdapter[AddressIn] = TypeAdapter(AddressIn)
+AddressPatch = Annotated[dict[str, Any], member_schema(AddressIn)]
+"""Parts of an address to change."""
+GEO: TypeAdapter[GeoIn] = TypeAdapter(GeoIn)
+GeoPatch = Annotated[dict[str, Any], member_schema(GeoIn)]
+"""Parts of a point to change."""

@@ -16,6 +16,8 @@ from shared import audit
 from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events import identity as events
+from shared.fields.merge_patch import patch_member
+from shared.fields.places import ADDRESS, GEO
 from shared.ids import new_id
 
 ListStrandedMerchants = Callable[[AsyncSession, str, str], Awaitable[list[str]]]
@@ -50,9 +52,9 @@ async def update(
         await require_free_reference_id(session, actor.tenant_id, patch.reference_id, location_id)
         row.reference_id = patch.reference_id
     if "address" in given:
-        row.address = fields.to_document(patch.address)
+        row.address = patch_member("address", ADDRESS, row.address, patch.address)
     if "geo" in given:
-        row.geo = fields.to_document(patch.geo)
+        row.geo = patch_member("geo", GEO, row.geo, patch.geo)
     row.type = patch.type or row.type
     row.name = patch.name or row.name
     row.timezone = patch.timezone or row.timezone

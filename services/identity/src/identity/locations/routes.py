@@ -7,6 +7,7 @@ from fastapi import Query
 from identity import locations
 from identity.locations.schemas import Location, LocationIn, LocationPatch
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.ids import LocationId
 
@@ -38,7 +39,7 @@ def router(*, locations_max: int, list_stranded_merchants: locations.ListStrande
         """Get a location."""
         return await locations.get(session, actor, location_id)
 
-    @routes.patch("/v1/locations/{location_id}")
+    @routes.patch("/v1/locations/{location_id}", openapi_extra=merge_patch_body("LocationPatch"))
     @requires("settings.locations.write")
     async def update_location(
         location_id: LocationId, body: LocationPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch

@@ -8,7 +8,8 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from shared.api import Input
-from shared.fields.places import AddressIn, GeoIn, OptionalTimeZone, TimeZone
+from shared.fields.merge_patch import Patch
+from shared.fields.places import AddressIn, AddressPatch, GeoIn, GeoPatch, OptionalTimeZone, TimeZone
 from shared.fields.text import Name, OptionalReferenceId
 
 LocationType = Literal["branch", "warehouse"]
@@ -25,14 +26,14 @@ class LocationIn(Input):
     timezone: OptionalTimeZone = ApiField(None, description="Null: the tenant's.")
 
 
-class LocationPatch(Input):
+class LocationPatch(Patch):
     """Fields of a location to change."""
 
     type: Annotated[LocationType | None, fields.KEPT_IF_ABSENT] = None
     name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
     reference_id: OptionalReferenceId = None
-    address: AddressIn | None = None
-    geo: GeoIn | None = None
+    address: AddressPatch | None = None
+    geo: GeoPatch | None = None
     timezone: Annotated[TimeZone | None, fields.KEPT_IF_ABSENT] = None
 
 

@@ -23,6 +23,8 @@ from shared.api import IfMatch
 from shared.audit import Actor
 from shared.crypto.encryptor import Encryptor
 from shared.events import identity as events
+from shared.fields.merge_patch import METADATA, patch_member
+from shared.fields.places import ADDRESS
 from shared.ids import new_id
 
 
@@ -281,9 +283,10 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
     if "phone" in given:
         row.phone = patch.phone
     if "address" in given:
-        row.address = fields.to_document(patch.address)
+        row.address = patch_member("address", ADDRESS, row.address, patch.address)
     row.business_name = patch.business_name or row.business_name
-    row.details = row.details if patch.metadata is None else patch.metadata
+    if "metadata" in given:
+        row.details = patch_member("metadata", METADATA, row.details, patch.metadata) or {}
 
 
 async def _check_locations(

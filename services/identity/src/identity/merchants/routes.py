@@ -9,6 +9,7 @@ from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
 from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import MerchantId
@@ -50,7 +51,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         """Get a merchant."""
         return await merchants.get(session, actor, merchant_id)
 
-    @routes.patch("/v1/merchants/{merchant_id}")
+    @routes.patch("/v1/merchants/{merchant_id}", openapi_extra=merge_patch_body("MerchantPatch"))
     @requires("settings.merchants.write")
     async def update_merchant(
         merchant_id: MerchantId, body: MerchantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch

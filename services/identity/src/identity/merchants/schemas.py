@@ -9,9 +9,10 @@ from pydantic import Field as ApiField
 from identity import fields
 from shared.api import Input
 from shared.fields.contact import Email, OptionalEmail, OptionalPhone
+from shared.fields.merge_patch import MetadataPatch, Patch
 from shared.fields.metadata import Metadata
 from shared.fields.numbers import Flag, require_whole_number
-from shared.fields.places import AddressIn
+from shared.fields.places import AddressIn, AddressPatch
 from shared.fields.text import Name, OptionalReferenceId
 from shared.ids import LocationId
 
@@ -40,20 +41,20 @@ class MerchantIn(Input):
     password: fields.Password | None = None
 
 
-class MerchantPatch(Input):
+class MerchantPatch(Patch):
     """Fields of a merchant to change. Level 1 ends its API access."""
 
     business_name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
     login_email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
     contact_email: OptionalEmail = None
     phone: OptionalPhone = None
-    address: AddressIn | None = None
+    address: AddressPatch | None = None
     level: Annotated[MerchantLevel | None, fields.KEPT_IF_ABSENT] = None
     api_access: Annotated[Flag | None, fields.KEPT_IF_ABSENT] = None
     location_ids: Annotated[LocationIds | None, fields.KEPT_IF_ABSENT] = None
     default_location_id: LocationId | None = None
     reference_id: OptionalReferenceId = None
-    metadata: Annotated[Metadata | None, fields.KEPT_IF_ABSENT] = None
+    metadata: MetadataPatch = None
 
 
 class Merchant(BaseModel):

@@ -7,6 +7,7 @@ from fastapi import Query
 from identity import tenants
 from identity.tenants.schemas import Tenant, TenantPatch
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.fields.merge_patch import merge_patch_body
 from shared.ids import TenantId
 
 TenantStatus = Literal["active", "suspended", "closed"]
@@ -33,7 +34,7 @@ def router() -> Router:
         """Get a tenant."""
         return await tenants.get(session, actor, tenant_id)
 
-    @routes.patch("/v1/tenants/{tenant_id}")
+    @routes.patch("/v1/tenants/{tenant_id}", openapi_extra=merge_patch_body("TenantPatch"))
     @requires("platform.tenants.write")
     async def update_tenant(
         tenant_id: TenantId, body: TenantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
@@ -59,7 +60,7 @@ def router() -> Router:
         """Get the tenant that you act in."""
         return await tenants.get(session, actor, actor.tenant_id)
 
-    @routes.patch("/v1/tenant")
+    @routes.patch("/v1/tenant", openapi_extra=merge_patch_body("TenantPatch"))
     @requires("settings.tenant.write")
     async def update_own_tenant(
         body: TenantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
-from shared.api import Input
+from shared.fields.merge_patch import Patch
 from shared.fields.numbers import Flag
 from shared.fields.places import TimeZone
 from shared.fields.text import Name
@@ -15,7 +15,7 @@ from shared.fields.text import Name
 JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 
 
-class TenantPatch(Input):
+class TenantPatch(Patch):
     """Fields of a tenant to change."""
 
     name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = ApiField(

@@ -8,6 +8,7 @@ from identity import users
 from identity.logins import Passwords
 from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
 
 UserStatus = Literal["invited", "active", "disabled"]
@@ -40,7 +41,7 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
         """Get a member of staff."""
         return await users.get(session, actor, user_id)
 
-    @routes.patch("/v1/staff/{user_id}")
+    @routes.patch("/v1/staff/{user_id}", openapi_extra=merge_patch_body("StaffPatch"))
     @requires("settings.staff.write")
     async def update_staff(
         user_id: UserId, body: StaffPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch

@@ -9,6 +9,7 @@ from pydantic import Field as ApiField
 from identity import fields
 from shared.api import Input
 from shared.fields.contact import Email
+from shared.fields.merge_patch import Patch
 from shared.fields.text import PersonName
 
 
@@ -22,7 +23,7 @@ class StaffIn(Input):
     password: fields.Password | None = None
 
 
-class StaffPatch(Input):
+class StaffPatch(Patch):
     """Fields of a member of staff to change. Permissions have their own route."""
 
     email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None

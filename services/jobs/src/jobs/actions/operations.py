@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.actions.queries import find
 from jobs.actions.schemas import OutcomeIn
-from jobs.fields import apply_patch
 from jobs.job_store import (
     ACTIONS_MAX,
     POSITION_MAX,
@@ -30,6 +29,7 @@ from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.errors import Violation, invalid
 from shared.events.jobs import ActionState
+from shared.fields.merge_patch import apply_patch
 
 ACTIONS_FIELD = frozenset({"actions"})
 """The field of a job that its status must allow to change before an action is created, changed or deleted."""

@@ -2,10 +2,10 @@
 
 from jobs import actions
 from jobs.actions.schemas import ActionPatch
-from jobs.fields import merge_patch_body
 from jobs.job_store import ActionIn
 from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.events.jobs import ActionState
+from shared.fields.merge_patch import merge_patch_body
 from shared.ids import ActionId, JobId
 
 

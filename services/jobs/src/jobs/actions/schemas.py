@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from jobs.fields import patch_schema
 from jobs.job_store import QUANTITY_MAX, ActionIn
 from shared.api import Input
+from shared.fields.merge_patch import patch_schema
 from shared.fields.numbers import Integer
 from shared.fields.text import OptionalText
 

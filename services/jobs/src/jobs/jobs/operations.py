@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs import reference_data
-from jobs.fields import apply_patch, as_document, merge, parse_document
 from jobs.job_store import (
     ACTIONS_MAX,
     DELETABLE,
@@ -39,6 +38,7 @@ from shared.api import IfMatch
 from shared.api.group_commit import Written
 from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError, invalid
 from shared.events.jobs import ActionState, JobChange, JobCreated
+from shared.fields.merge_patch import apply_patch, as_document, merge, parse_document
 from shared.ids import new_id
 from shared.messaging import outbox
 

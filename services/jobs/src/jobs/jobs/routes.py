@@ -3,12 +3,12 @@
 from fastapi import Request, Response
 
 from jobs import jobs
-from jobs.fields import merge_patch_body
 from jobs.job_store import Job, JobIn
 from jobs.jobs.schemas import JobPatch
 from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Reading, Router, Transaction, requires
 from shared.api.group_commit import GroupCommit
 from shared.api.problems import request_id_of
+from shared.fields.merge_patch import merge_patch_body
 from shared.ids import JobId
 
 

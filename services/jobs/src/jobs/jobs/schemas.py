@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from jobs.fields import MetadataPatch, patch_schema
 from jobs.job_store import JobIn
+from shared.fields.merge_patch import MetadataPatch, patch_schema
 
 JobPatch = Annotated[
     dict[str, Any],

@@ -198,14 +198,14 @@ async def _update(
         )
         row.url = wanted.url
     if "description" in wanted.model_fields_set:
-        row.description = wanted.description
+        row.description = wanted.description or ""
     if "event_types" in wanted.model_fields_set:
         row.event_types = _distinct(wanted.event_types)
     if "location_ids" in wanted.model_fields_set:
         violations += await _unknown_locations(session, row.tenant_id, wanted.location_ids)
         row.location_ids = None if wanted.location_ids is None else _distinct(wanted.location_ids)
-    if wanted.headers:
-        merged = _merge_headers(headers, wanted.headers)
+    if "headers" in wanted.model_fields_set:
+        merged = {} if wanted.headers is None else _merge_headers(headers, wanted.headers)
         violations += http_client.header_violations(merged)
         if merged != headers:
             row.headers_sealed = encrypt_headers(policy.encryptor, row.id, merged)

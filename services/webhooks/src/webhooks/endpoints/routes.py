@@ -17,6 +17,7 @@ from shared.api import (
     Transaction,
     requires,
 )
+from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.ids import EndpointId
 from shared.timestamps import Timestamp
@@ -68,7 +69,7 @@ def _add_endpoints(routes: Router, policy: EndpointPolicy) -> None:
         """Read a webhook endpoint."""
         return await endpoints.get(session, policy, caller, endpoint_id)
 
-    @routes.patch("/v1/webhook-endpoints/{endpoint_id}")
+    @routes.patch("/v1/webhook-endpoints/{endpoint_id}", openapi_extra=merge_patch_body("EndpointPatch"))
     @requires(WRITE)
     async def update_webhook_endpoint(
         endpoint_id: EndpointId, wanted: EndpointPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch

@@ -8,6 +8,7 @@ from pydantic import Field as ApiField
 from pydantic_core import PydanticCustomError
 
 from shared.api import Input, Secret
+from shared.fields.merge_patch import Patch
 from shared.fields.numbers import Flag, Integer, Number
 from shared.ids import LocationId
 from webhooks.endpoints.rules import EVERYTHING, is_pattern
@@ -91,7 +92,9 @@ Headers = Annotated[
         examples=[{"X-Source": "waybill"}],
     ),
 ]
-HeadersPatch = Annotated[dict[str, str | None], ApiField(description="Headers to set, or to remove with null.")]
+HeadersPatch = Annotated[
+    dict[str, str | None] | None, ApiField(description="Headers to set, or to remove with null. Null: all are removed.")
+]
 RetrySchedule = Annotated[
     Annotated[
         list[Annotated[Number, ApiField(ge=RETRY_SECONDS_MIN)]],
@@ -140,14 +143,14 @@ class EndpointIn(Input):
     enabled: Flag = True
 
 
-class EndpointPatch(Input):
-    """Changes of an endpoint (JSON Merge Patch: fields that are left out stay, a header set to null is removed)."""
+class EndpointPatch(Patch):
+    """Changes of an endpoint (JSON Merge Patch: fields that are left out stay, null removes a header or the description)."""
 
     url: Url = ""
-    description: Description = ""
+    description: Description | None = None
     event_types: EventTypes = []
     location_ids: LocationsIn = None
-    headers: HeadersPatch = {}
+    headers: HeadersPatch = None
     retry_schedule_seconds: RetrySchedule = None
     rate_limit_per_second: RateLimit = None
     ordered_by_job: OrderedByJob = False

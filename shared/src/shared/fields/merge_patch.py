@@ -3,6 +3,9 @@
 A patch is validated twice. First, each member must be valid for the field of the model, independent of the resource (`patch_schema`).
 Then the patched members must be accepted by the model (`apply_patch`). Members that the patch omits are not validated, so a stored value
 that is no longer valid does not block other changes.
+
+Where a model is patched field by field, its patch is a `Patch`, whose members that are objects are read by `member_schema` and applied by
+`patch_member`.
 """
 
 import types
@@ -13,6 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     GetPydanticSchema,
     PlainValidator,
@@ -34,14 +38,28 @@ MEDIA_TYPE = "application/merge-patch+json"
 
 InputT = TypeVar("InputT", bound=Input)
 
-_METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
+METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(Metadata)
+
+
+def _leave_out_defaults(schema: dict[str, Any]) -> None:
+    for member in schema.get("properties", {}).values():
+        member.pop("default", None)
+
+
+class Patch(Input):
+    """Base of patches with a field for each member; those that are sent are in `model_fields_set`.
+
+    Its schema has no defaults: a client that is generated from it would send them, and change what it was not told to.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_leave_out_defaults)
 
 
 def _metadata_members(value: object) -> object:
     if isinstance(value, dict):
-        _METADATA.validate_python({key: text for key, text in value.items() if text is not None})
+        METADATA.validate_python({key: text for key, text in value.items() if text is not None})
         return value
-    return _METADATA.validate_python(value)
+    return METADATA.validate_python(value)
 
 
 MetadataPatch = Annotated[
@@ -97,6 +115,29 @@ def patch_schema(
     )
 
 
+def member_schema(model: type[Input]) -> GetPydanticSchema:
+    """The schema of a member of a `Patch` that is such an object. A `dict` field with it holds the members in their stored form."""
+    return GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_after_validator_function(
+            _members, handler.generate_schema(_patch_model(model))
+        )
+    )
+
+
+def patch_member(
+    name: str, kind: TypeAdapter[Any], present: Mapping[str, Any] | None, patch: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The patched member in its stored form; None when the patch removes it. Raises `Invalid` with all violations."""
+    if patch is None:
+        return None
+    merged = merge(present or {}, patch)
+    try:
+        stored: dict[str, Any] = kind.dump_python(kind.validate_python(merged), mode="json", exclude_none=True)
+    except ValidationError as error:
+        raise invalid(*_violations(error, name)) from error
+    return stored
+
+
 def merge_patch_body(name: str) -> dict[str, Any]:
     """The `openapi_extra` of a route whose body is this patch: its own media type is accepted, too."""
     return {"requestBody": {"content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}}
@@ -149,8 +190,8 @@ def merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _violations(error: ValidationError) -> list[Violation]:
-    return [Violation(pointer(found["loc"]), found["type"], found["msg"]) for found in error.errors()]
+def _violations(error: ValidationError, *place: str) -> list[Violation]:
+    return [Violation(pointer((*place, *found["loc"])), found["type"], found["msg"]) for found in error.errors()]
 
 
 def _members(patch: BaseModel) -> dict[str, Any]:
