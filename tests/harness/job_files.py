@@ -1,11 +1,16 @@
 """Import files of jobs: send one, wait for its import."""
 
+import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
+from jobs.file_formats import record_reader
 from tests.harness.client import Api, document
 from tests.harness.waiting import eventually
 
@@ -50,3 +55,21 @@ async def errors(api: Api, import_id: str) -> list[dict[str, Any]]:
     page = await api.read(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
     found: list[dict[str, Any]] = page["data"]
     return found
+
+
+@contextmanager
+def parser_counted() -> Iterator[list[int]]:
+    """The sizes of all texts that the CSV parser is given meanwhile."""
+    given_sizes: list[int] = []
+
+    def reader(texts: Iterable[str], **options: object) -> Iterator[list[str]]:
+        def counted() -> Iterator[str]:
+            for text in texts:
+                given_sizes.append(len(text))
+                yield text
+
+        return csv.reader(counted(), **options)  # type: ignore[call-overload, no-any-return]
+
+    counting = SimpleNamespace(reader=reader, Error=csv.Error, field_size_limit=csv.field_size_limit)
+    with patch.object(record_reader, "csv", counting):
+        yield given_sizes

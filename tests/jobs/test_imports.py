@@ -10,7 +10,7 @@ from sqlalchemy import text
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
 from tests.harness.bodies import smallest_job
-from tests.harness.job_files import accepted, ended, errors, imported, lines, send
+from tests.harness.job_files import accepted, ended, errors, imported, lines, parser_counted, send
 from tests.harness.jobs import Jobs, Tenant
 from tests.harness.people import Merchant
 from tests.harness.waiting import eventually
@@ -401,3 +401,34 @@ async def test_errors_above_the_limit_are_counted_and_not_stored(tenant: Tenant)
     async with tenant.service.database.reading() as session:
         kept = await session.execute(text("SELECT count(*), max(line) FROM import_errors WHERE code = 'invalid'"))
         assert kept.one()[1] == ERRORS_KEPT_MAX
+
+
+async def test_quotes_that_never_close_cost_no_more_than_other_files(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    content = b"address.raw,contact.first_name\n" + b'x","\n' * 4_000
+
+    with parser_counted() as parsed:
+        done = await imported(merchant.api, content, csv=True)
+
+    assert (done["status"], done["rows_failed"], done["jobs_created"]) == ("succeeded", 4_000, 0)
+    # The file is read twice, the first time to count its rows; each turn begins with the row that the last one ended before.
+    assert sum(parsed) <= 10 * len(content)
+
+
+async def test_a_file_of_too_many_lines_is_refused(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.imports.file_intake.LINES_MAX", 100)
+    merchant = await tenant.create_merchant()
+
+    answer = await send(merchant.api, b"\n" * 101)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_lines")
+
+
+async def test_a_first_row_of_many_columns_is_refused_briefly(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+
+    for heading in (b"colour," * 30_000, b"reference_id," * 15_000, b"\n" * 100_000 + b"colour\n"):
+        answer = await send(merchant.api, heading, csv=True)
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "columns_invalid")
+        assert len(answer.json()["errors"]) <= 100

@@ -8,14 +8,16 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal
 
 from jobs.job_store import ActionIn, ContactIn, Job, JobIn, MoneyIn, TimeWindowIn
 from shared.api import Input
-from shared.api.problems import pointer
+from shared.api.problems import VIOLATIONS_MAX, pointer
 from shared.api.request_body import parse, part
 from shared.errors import BadRequest, Invalid, Violation
 from shared.events.jobs import ActionState
@@ -47,6 +49,7 @@ _IMPORTED = tuple(
     for path in ([f"{name}.{inner}" for inner in _NESTED[name].model_fields] if name in _NESTED else [name])
 )
 COLUMNS = (*_IMPORTED, *_EXPORT_ONLY)
+_KNOWN = frozenset(COLUMNS)
 _IGNORED = Job.model_fields.keys() - JobIn.model_fields.keys()
 _IGNORED_OF_ACTIONS = ActionState.model_fields.keys() - ActionIn.model_fields.keys()
 
@@ -88,15 +91,15 @@ class CsvColumns:
 def parse_heading(cells: Sequence[str]) -> CsvColumns:
     """The columns that the first row of a file names. Raises `Invalid`: column_unknown, column_twice, column_missing."""
     names = tuple(cell.strip() for cell in cells)
-    violations = [
+    unknown = (
         Violation("", "column_unknown", f"column {place}: no field has the name {name[:NAME_SHOWN_MAX]!r}")
         for place, name in enumerate(names, start=1)
-        if name not in COLUMNS
-    ]
+        if name not in _KNOWN
+    )
+    violations = list(islice(unknown, VIOLATIONS_MAX))
+    counts = Counter(names)
     violations += [
-        Violation("", "column_twice", f"the column {name} is named twice")
-        for place, name in enumerate(names)
-        if name in COLUMNS and name in names[:place]
+        Violation("", "column_twice", f"the column {name} is named twice") for name in COLUMNS if counts[name] > 1
     ]
     if not violations and not any(name in _IMPORTED for name in names):
         violations.append(Violation("", "column_missing", "no column is a field of a job"))

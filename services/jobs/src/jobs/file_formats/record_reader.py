@@ -1,17 +1,20 @@
 """Splits a file that is read in pieces into records: rows of CSV (RFC 4180), or lines of JSON.
 
 Every record has its first line and the position after it, so that reading can continue there. A record that cannot be read has a
-`fault`, which never affects more than one line.
+`fault`, which never affects more than one line. Whatever the bytes are, each is parsed three times at most, and some lines at a time, so
+that a caller can let others run in between.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 RECORD_BYTES_MAX = 256 * 1024
 """Largest size of a record; a larger one has the fault `too_long`."""
 BOM = b"\xef\xbb\xbf"
+LINES_AT_ONCE = 500
+"""Lines that are looked at before the records found so far are handed over."""
 
 Fault = Literal["encoding", "too_long", "csv_malformed"]
 
@@ -32,13 +35,13 @@ class Record:
 
 
 class RecordReader(Protocol):
-    """Splits a file into records. Blank lines are skipped."""
+    """Splits a file into records. Blank lines are skipped. Whoever feeds it takes all that a piece yields before the next one."""
 
-    def feed(self, piece: bytes) -> Iterator[Record]:
-        """The records that this piece completes."""
+    def feed(self, piece: bytes) -> Iterator[list[Record]]:
+        """The records that this piece completes, some at a time, or none."""
 
-    def finish(self) -> Iterator[Record]:
-        """The last record, if the file does not end with a line break."""
+    def finish(self) -> Iterator[list[Record]]:
+        """The last records, if the file does not end with a line break, or with a quote that is not closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,68 +50,158 @@ class _Line:
 
     content: bytes | None
     size: int
+    end: int
+    """Bytes of the file before and including it."""
 
 
 class _LineSplitter:
     """Splits pieces into lines. Of a line that is too long it holds at most `RECORD_BYTES_MAX` bytes."""
 
-    def __init__(self) -> None:
-        self._partial = b""
+    def __init__(self, position: int) -> None:
+        self._partial = bytearray()
         self._dropped_bytes = 0
+        self._end = position
 
     def feed(self, piece: bytes) -> list[_Line]:
-        whole, line_break, rest = piece.rpartition(b"\n")
-        if not line_break:
-            self._append(rest)
-            return []
-        lines = [content + line_break for content in whole.split(line_break)]
-        found = [self._complete(lines[0]), *(_line(content) for content in lines[1:])]
-        self._append(rest)
-        return found
+        *whole, rest = piece.split(b"\n")
+        lines = [self._complete(content + b"\n") for content in whole]
+        self._partial += rest
+        if len(self._partial) > RECORD_BYTES_MAX:
+            self._dropped_bytes += len(self._partial)
+            self._partial.clear()
+        return lines
 
     def finish(self) -> list[_Line]:
         return [self._complete(b"")] if self._partial or self._dropped_bytes else []
 
-    def _append(self, content: bytes) -> None:
-        self._partial += content
-        if len(self._partial) > RECORD_BYTES_MAX:
-            self._dropped_bytes += len(self._partial)
-            self._partial = b""
-
     def _complete(self, content: bytes) -> _Line:
-        line = _line(self._partial + content)
-        if self._dropped_bytes:
-            line = _Line(None, self._dropped_bytes + line.size)
-        self._partial, self._dropped_bytes = b"", 0
-        return line
-
-
-def _line(content: bytes) -> _Line:
-    return _Line(content if len(content) <= RECORD_BYTES_MAX else None, len(content))
+        if self._partial or self._dropped_bytes:
+            content = bytes(self._partial) + content
+        size = self._dropped_bytes + len(content)
+        self._end += size
+        self._partial.clear()
+        self._dropped_bytes = 0
+        return _Line(content if size <= RECORD_BYTES_MAX else None, size, self._end)
 
 
 class LineReader:
     """Reads each line as a record."""
 
     def __init__(self, *, position: int = 0, line: int = 1):
-        self._lines = _LineSplitter()
-        self._position = position
+        self._lines = _LineSplitter(position)
         self._line = line
 
-    def feed(self, piece: bytes) -> Iterator[Record]:
-        return self._records(self._lines.feed(piece))
+    def feed(self, piece: bytes) -> Iterator[list[Record]]:
+        return _some_at_a_time(self._steps(self._lines.feed(piece)))
 
-    def finish(self) -> Iterator[Record]:
-        return self._records(self._lines.finish())
+    def finish(self) -> Iterator[list[Record]]:
+        return _some_at_a_time(self._steps(self._lines.finish()))
 
-    def _records(self, lines: list[_Line]) -> Iterator[Record]:
+    def _steps(self, lines: list[_Line]) -> Iterator[Record | None]:
         for line in lines:
             number = self._line
             self._line += 1
-            self._position += line.size
             text, fault = _decoded(line)
-            if fault is not None or text.strip():
-                yield Record(number, self._line, self._position, text=text, fault=fault)
+            blank = fault is None and not text.strip()
+            yield None if blank else Record(number, self._line, line.end, text=text, fault=fault)
+
+
+class CsvReader:
+    """Reads each row of a CSV file as a record; a quoted cell can contain line breaks.
+
+    A quote that is not closed would consume the rest of the file. So if a row cannot be read, only its first line is a faulty record,
+    and the next line is read as the beginning of a row. What is known of the lines after it is kept: between two lines one thing alone
+    counts, whether a quoted cell is open, so what a line does to an open cell is the same for all rows that reach it.
+    """
+
+    def __init__(self, *, separator: str = ",", position: int = 0, line: int = 1):
+        # The limit of the csv module is global and smaller by default; `RECORD_BYTES_MAX` is checked here.
+        csv.field_size_limit(RECORD_BYTES_MAX)
+        self._separator = separator
+        self._lines = _LineSplitter(position)
+        self._waiting: list[_Line] = []
+        self._taken = 0
+        """Lines of `_waiting` whose records are found."""
+        self._is_open = False
+        """Whether the line after these leaves a quoted cell open."""
+        self._reached = 0
+        """A line of `_waiting`: those from the open one to this one do not close a quoted cell."""
+        self._closing: Literal["closes"] | Fault | None = None
+        """What the line `_reached` does to an open cell, once it is looked at."""
+        self._line = line
+
+    def feed(self, piece: bytes) -> Iterator[list[Record]]:
+        self._waiting.extend(self._lines.feed(piece))
+        return _some_at_a_time(self._steps(at_end=False))
+
+    def finish(self) -> Iterator[list[Record]]:
+        self._waiting.extend(self._lines.finish())
+        return _some_at_a_time(self._steps(at_end=True))
+
+    def _steps(self, *, at_end: bool) -> Iterator[Record | None]:
+        """One step for each line that is looked at: the record that is complete by it, if any."""
+        while self._taken < len(self._waiting):
+            if not self._is_open:
+                yield self._begin_row()
+            elif self._reached < len(self._waiting):
+                yield self._continue_row()
+            elif at_end:
+                yield self._take(1, fault="csv_malformed")
+            else:
+                break
+        del self._waiting[: self._taken]
+        self._reached -= self._taken
+        self._taken = 0
+
+    def _begin_row(self) -> Record | None:
+        text, fault = _decoded(self._waiting[self._taken])
+        if fault is not None:
+            return self._take(1, fault=fault)
+        try:
+            cells = _cells(text, self._separator)
+        except csv.Error:
+            return self._take(1, fault="csv_malformed")
+        if cells is not None:
+            return self._take(1, cells=cells)
+        self._is_open = True
+        if self._reached <= self._taken:
+            self._reached, self._closing = self._taken + 1, None
+        return None
+
+    def _continue_row(self) -> Record | None:
+        first, line = self._waiting[self._taken], self._waiting[self._reached]
+        if line.end - first.end + first.size > RECORD_BYTES_MAX:
+            return self._take(1, fault="too_long")
+        if self._closing is None:
+            self._closing = self._look_at(line)
+            if self._closing is None:
+                self._reached += 1
+                return None
+        if self._closing != "closes":
+            return self._take(1, fault=self._closing)
+        lines = self._waiting[self._taken : self._reached + 1]
+        text = b"".join(line.content or b"" for line in lines).decode()
+        return self._take(len(lines), cells=_cells(text, self._separator) or [])
+
+    def _look_at(self, line: _Line) -> Literal["closes"] | Fault | None:
+        """What a line does to a quoted cell that is open at its beginning; None if one is open at its end, too."""
+        text, fault = _decoded(line)
+        if fault is not None:
+            return fault
+        try:
+            return None if _cells(f'"{text}', self._separator) is None else "closes"
+        except csv.Error:
+            return "csv_malformed"
+
+    def _take(self, lines: int, *, cells: Sequence[str] = (), fault: Fault | None = None) -> Record | None:
+        """The record of the next lines; None if it is blank."""
+        number = self._line
+        self._line += lines
+        self._taken += lines
+        self._is_open = False
+        if fault is None and not any(map(str.strip, cells)):
+            return None
+        return Record(number, self._line, self._waiting[self._taken - 1].end, cells=tuple(cells), fault=fault)
 
 
 def _decoded(line: _Line) -> tuple[str, Fault | None]:
@@ -120,88 +213,24 @@ def _decoded(line: _Line) -> tuple[str, Fault | None]:
         return "", "encoding"
 
 
-class CsvReader:
-    """Reads each row of a CSV file as a record; a quoted cell can contain line breaks.
-
-    A quote that is not closed would consume the rest of the file. So if a row cannot be read, only its first line is a faulty record,
-    and the next line is read as the beginning of a row.
-    """
-
-    def __init__(self, *, position: int = 0, line: int = 1):
-        # The limit of the csv module is global and smaller by default; `RECORD_BYTES_MAX` is checked here.
-        csv.field_size_limit(RECORD_BYTES_MAX)
-        self._lines = _LineSplitter()
-        self._waiting: list[_Line] = []
-        self._position = position
-        self._line = line
-
-    def feed(self, piece: bytes) -> Iterator[Record]:
-        self._waiting.extend(self._lines.feed(piece))
-        return self._rows(at_end=False)
-
-    def finish(self) -> Iterator[Record]:
-        self._waiting.extend(self._lines.finish())
-        return self._rows(at_end=True)
-
-    def _rows(self, *, at_end: bool) -> Iterator[Record]:
-        lines, taken = self._waiting, 0
-        while taken < len(lines):
-            source = _CsvSource(lines, taken)
-            try:
-                for cells in csv.reader(source, strict=True):
-                    row = self._record(lines[taken : source.next], cells=tuple(cells))
-                    taken, source.size = source.next, 0
-                    if any(cells):
-                        yield row
-            except csv.Error:
-                if source.exhausted and not at_end:
-                    # Inside a quoted cell: the rest of the row is in the next piece.
-                    break
-                yield self._record(lines[taken : taken + 1], fault="csv_malformed")
-                taken += 1
-            except _Unreadable as unreadable:
-                yield self._record(lines[taken : taken + 1], fault=unreadable.fault)
-                taken += 1
-        self._waiting = lines[taken:]
-
-    def _record(self, lines: list[_Line], *, cells: tuple[str, ...] = (), fault: Fault | None = None) -> Record:
-        number = self._line
-        self._line += len(lines)
-        self._position += sum(line.size for line in lines)
-        return Record(number, self._line, self._position, cells=cells, fault=fault)
+def _cells(text: str, separator: str) -> list[str] | None:
+    """The cells of a row; None if a quoted cell is open at its end. Raises `csv.Error`."""
+    lines = iter((text, ""))
+    try:
+        return next(csv.reader(lines, strict=True, delimiter=separator))
+    except csv.Error:
+        # The parser asked for more than the row.
+        if next(lines, None) is None:
+            return None
+        raise
 
 
-class _Unreadable(Exception):
-    """A line of a row cannot be read, for this fault."""
-
-    def __init__(self, fault: Fault):
-        super().__init__(fault)
-        self.fault = fault
-
-
-class _CsvSource:
-    """Iterates over lines for the csv module, which reads as many as a row has."""
-
-    def __init__(self, lines: list[_Line], first: int):
-        self._all = lines
-        self.next = first
-        self.size = 0
-        """Bytes of the row that were read so far."""
-        self.exhausted = False
-
-    def __iter__(self) -> "_CsvSource":
-        return self
-
-    def __next__(self) -> str:
-        if self.next == len(self._all):
-            self.exhausted = True
-            raise StopIteration
-        line = self._all[self.next]
-        self.next += 1
-        self.size += line.size
-        if self.size > RECORD_BYTES_MAX:
-            raise _Unreadable("too_long")
-        text, fault = _decoded(line)
-        if fault is not None:
-            raise _Unreadable(fault)
-        return text
+def _some_at_a_time(steps: Iterator[Record | None]) -> Iterator[list[Record]]:
+    found: list[Record] = []
+    for number, record in enumerate(steps, start=1):
+        if record is not None:
+            found.append(record)
+        if number % LINES_AT_ONCE == 0:
+            yield found
+            found = []
+    yield found

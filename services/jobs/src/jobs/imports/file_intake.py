@@ -3,6 +3,7 @@
 Until the file is complete, the import is neither shown nor handled; it is deleted if the client disconnects.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from sqlmodel import col
 from starlette.responses import Response
 
 from jobs import file_formats, reference_data
-from jobs.file_formats import BOM, FORMATS, CsvReader, Format
+from jobs.file_formats import BOM, FORMATS, RECORD_BYTES_MAX, CsvReader, Format, Record, RecordReader
 from jobs.imports import operations, queries
-from jobs.imports.schemas import Import, ImportQuery
+from jobs.imports.schemas import ROWS_MAX, Import, ImportQuery
 from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
 from shared import audit
 from shared.access.principals import Caller
@@ -31,6 +32,10 @@ UPLOADING_MAX = 10
 """Files of one tenant that are being received at the same time."""
 WAITING_MAX = 20
 """Imports of one tenant that have not ended yet."""
+LINES_MAX = 10 * ROWS_MAX
+"""Lines of one file, blank ones included."""
+YIELD_BYTES = 8 * 1024
+"""Bytes that are read before other tasks of this process run."""
 RETRY_AFTER_SECONDS = 30
 ACCEPTED = 202
 
@@ -49,18 +54,21 @@ async def receive(
 ) -> Response:
     """Store a file, so that the worker creates its jobs. The response shows the import.
 
-    Raises `Invalid` (merchant or columns), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or `BadRequest` (the file
-    is empty or incomplete).
+    Raises `Invalid` (merchant, columns or number of lines), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or
+    `BadRequest` (the file is empty or incomplete).
     """
     row = await _create_import(transactions, actor.caller, requested, upload)
     try:
         first_row: _FirstRow | None = None
-        bytes_total = 0
+        bytes_total = lines = 0
         async for piece in upload.pieces(PIECE_BYTES):
             if first_row is None:
-                first_row = _find_first_row(piece, FORMATS[upload.media_type])
+                first_row = await _find_first_row(piece, FORMATS[upload.media_type])
             await _store_piece(database, row.id, bytes_total // PIECE_BYTES, piece)
             bytes_total += len(piece)
+            lines += piece.count(b"\n")
+            if lines > LINES_MAX:
+                raise Invalid(f"a file can have at most {LINES_MAX:,} lines: split it", code="too_many_lines")
         if first_row is None:
             raise BadRequest("the file is empty", code="body_missing")
         queue = partial(_enqueue, actor=actor, import_id=row.id, first_row=first_row, bytes_total=bytes_total)
@@ -134,17 +142,29 @@ async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int
         raise TooManyRequests(detail, code="imports_waiting", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
+async def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
     """Find the first row in the first piece of a file. Raises `Invalid` unless a CSV file begins with a row that names columns."""
     position = len(BOM) if piece.startswith(BOM) else 0
     if file_format == "ndjson":
         return _FirstRow(position, 1)
-    rows = CsvReader(position=position)
-    heading = next(rows.feed(piece[position:]), None) or next(rows.finish(), None)
+    heading = await _first_record(CsvReader(position=position), piece[position:RECORD_BYTES_MAX])
     if heading is None or heading.fault is not None:
         raise Invalid("the first row must name the columns, in UTF-8", code="columns_unreadable")
     named = file_formats.parse_heading(heading.cells)
     return _FirstRow(heading.end, heading.next_line, named.names)
+
+
+async def _first_record(reader: RecordReader, content: bytes) -> Record | None:
+    for offset in range(0, len(content), YIELD_BYTES):
+        for records in reader.feed(content[offset : offset + YIELD_BYTES]):
+            if records:
+                return records[0]
+            await asyncio.sleep(0)
+    for records in reader.finish():
+        if records:
+            return records[0]
+        await asyncio.sleep(0)
+    return None
 
 
 async def _store_piece(database: Database, import_id: str, number: int, piece: bytes) -> None:

@@ -36,8 +36,8 @@ BATCH_ROWS = 100
 BATCH_BYTES = 1024 * 1024
 """Rows and bytes of the file in one transaction."""
 YIELD_ROWS = 20
-YIELD_BYTES = 64 * 1024
-"""Rows and bytes that are read before other tasks of this process run."""
+YIELD_BYTES = 8 * 1024
+"""Rows and bytes that are read before other tasks of this process run: a few milliseconds' work, whatever the bytes are."""
 TURN_SECONDS_MAX = 600.0
 """Bound of a turn, which reads a file whole when it counts its rows."""
 FAILURES_MAX = 500
@@ -122,11 +122,12 @@ class ImportWorker:
 
     async def _batches(self, lease: Lease) -> AsyncIterator[list[FileRow]]:
         batch: list[FileRow] = []
-        batch_begin = lease.row.bytes_done
+        batch_begin = yielded_at = lease.row.bytes_done
         async for records in self._records(lease):
             for record in records:
                 batch.append(batch_writer.parse_row(lease, record))
-                if len(batch) % YIELD_ROWS == 0:
+                if len(batch) % YIELD_ROWS == 0 or record.end - yielded_at >= YIELD_BYTES:
+                    yielded_at = record.end
                     await asyncio.sleep(0)
                 if len(batch) >= BATCH_ROWS or record.end - batch_begin >= BATCH_BYTES:
                     yield batch
@@ -144,9 +145,12 @@ class ImportWorker:
             piece = await self._piece(lease, position)
             position += len(piece)
             for offset in range(0, len(piece), YIELD_BYTES):
-                yield list(reader.feed(piece[offset : offset + YIELD_BYTES]))
-                await asyncio.sleep(0)
-        yield list(reader.finish())
+                for records in reader.feed(piece[offset : offset + YIELD_BYTES]):
+                    yield records
+                    await asyncio.sleep(0)
+        for records in reader.finish():
+            yield records
+            await asyncio.sleep(0)
 
     async def _piece(self, lease: Lease, position: int) -> bytes:
         """The content from this position to the end of its piece. Raises `LeaseLost` if the file was deleted."""
