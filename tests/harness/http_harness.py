@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from shared.chassis.networks import parse_networks
 from shared.ids import new_id
 from webhooks import signatures
 from webhooks.http_client.requests import DeliveryTarget, Message
 from webhooks.http_client.responses import Outcome
-from webhooks.http_client.rules import parse_networks
 from webhooks.http_client.sender import Sender
 
 LOOPBACK = parse_networks("127.0.0.0/8, ::1/128")

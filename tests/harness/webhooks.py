@@ -20,6 +20,7 @@ from shared.access.permissions import OWNER
 from shared.access.principals import Caller, Principal
 from shared.api.cursors import LIMIT_MAX
 from shared.audit import Actor, Origin
+from shared.chassis.networks import parse_networks
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.events import Event, jobs, text_headers
@@ -43,7 +44,6 @@ from webhooks.endpoints.schemas import EndpointIn
 from webhooks.endpoints.secrets import EndpointPolicy
 from webhooks.events import consumer as events_consumer
 from webhooks.events.fan_out import IncomingEvent, store_and_route
-from webhooks.http_client.rules import parse_networks
 from webhooks.http_client.sender import Sender
 from webhooks.queue.leases import LeasedDelivery
 from webhooks.replays.operations import ReplayLimits

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from identity.app import create_app
 from shared.events import audit
 from shared.events.audit import AuditRecorded, AuditState
 from shared.ids import new_id
@@ -11,6 +12,7 @@ from tests.harness.bodies import PASSWORD, email, merchant_body
 from tests.harness.client import document, refused
 from tests.harness.identity import Identity, running
 from tests.harness.people import Tenant
+from tests.harness.services import serve
 from tests.harness.stack import BackingStack, make_topics
 from tests.harness.waiting import eventually
 
@@ -113,6 +115,17 @@ async def test_a_refused_log_in_is_recorded_with_its_target(identity: Identity, 
     assert {str(one["after"]) for one in listed} == {str({"code": "credentials_wrong"})}
     assert all(one["address"] and one["request_id"] for one in listed)
     assert "not the password" not in str(listed)
+
+
+async def test_an_audit_event_names_the_client_behind_a_trusted_proxy(identity: Identity, tenant: Tenant) -> None:
+    trusting = identity.settings.model_copy(update={"trusted_proxies": "127.0.0.1/32"})
+    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": "not the password"}
+
+    async with serve(Identity, create_app, trusting) as service:
+        await service.nobody.post("/v1/sessions", body, headers={"X-Forwarded-For": "192.0.2.1, 203.0.113.9"})
+
+    (listed,) = (await tenant.owner.read("/v1/audit-events?action=session.refused"))["data"]
+    assert listed["address"] == "203.0.113.9"
 
 
 async def test_a_suspended_tenants_log_ins_are_recorded_as_refused(identity: Identity, tenant: Tenant) -> None:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from shared.access import credentials
 from shared.api import Router, public, requires
 from shared.api.app import _require_declared
 from shared.api.declarations import RouteUndeclared
@@ -536,32 +535,6 @@ async def test_an_etag_saves_a_transfer(edge: EdgeTestApp) -> None:
 
     assert (same.status_code, same.content) == (304, b"")
     assert other.status_code == 200
-
-
-async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:
-    async with run_edge_app(database_url, credential_rate_per_second=5) as edge:
-        tenant = await edge.create_tenant()
-
-        # So many that a bucket which fills up meanwhile is emptied all the same.
-        answers = [await tenant.owner.get("/v1/anyone") for _ in range(60)]
-
-        assert answers[0].headers["ratelimit-policy"] == '"credential";q=5;w=1'
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert refused
-        assert code(refused[0]) == (429, "rate_limited")
-        assert int(refused[0].headers["retry-after"]) >= 1
-
-
-async def test_an_address_that_guesses_is_slowed_down(database_url: str) -> None:
-    async with run_edge_app(database_url, failed_authentications_per_minute=3) as edge:
-        merchant = await (await edge.create_tenant()).create_merchant()
-        statuses = []
-        for _ in range(6):
-            merchant.key = credentials.new_api_key(livemode=True)
-            statuses.append((await merchant.api.get("/v1/anyone")).status_code)
-
-        assert statuses[:3] == [401, 401, 401]
-        assert statuses[-1] == 429
 
 
 async def test_a_request_id_is_kept_or_made(edge: EdgeTestApp) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from shared.chassis.networks import parse_networks
 from tests.harness.http_harness import OK, attempt, message, names, of_name, open_sender, target
 from tests.harness.servers import read_request, serving, speaking
 from webhooks.http_client import rules
-from webhooks.http_client.rules import parse_networks
 
 # Each URL has one of these paths, which makes no difference.
 PUBLIC = "8.8.8.8"

@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from shared.chassis.networks import parse_networks
 from webhooks.http_client import rules as http_client_rules
 
 PRIVATE = [
@@ -70,7 +71,7 @@ def test_a_public_address_is_open(address: str) -> None:
 
 
 def test_an_operator_opens_networks_but_no_blocked_ports() -> None:
-    allowed = http_client_rules.parse_networks("10.1.0.0/16, ::1/128")
+    allowed = parse_networks("10.1.0.0/16, ::1/128")
 
     assert http_client_rules.may_connect(ip_address("10.1.2.3"), 8080, allowed)
     assert http_client_rules.may_connect(ip_address("::1"), 8080, allowed)
@@ -127,7 +128,7 @@ def test_a_public_https_url_can_be_an_endpoint(url: str) -> None:
 
 
 def test_http_and_loopback_are_open_where_the_operator_says_so() -> None:
-    loopback = http_client_rules.parse_networks("127.0.0.0/8")
+    loopback = parse_networks("127.0.0.0/8")
 
     assert list(http_client_rules.url_violations("http://127.0.0.1:8009/x", allow_http=True, allowed=loopback)) == []
     assert list(http_client_rules.url_violations("http://localhost:8009/x", allow_http=True, allowed=loopback)) == []

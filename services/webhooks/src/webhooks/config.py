@@ -6,9 +6,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.chassis.settings import VersionedKeys
+from shared.chassis.networks import Network, parse_networks
+from shared.chassis.settings import Networks, VersionedKeys
 from shared.service.settings import ServiceSettings
-from webhooks.http_client import Network, parse_networks
 
 RETRIES_MAX = 50
 RETRY_SECONDS_MAX = 7 * 24 * 3600
@@ -31,11 +31,6 @@ def _check_schedule(value: str) -> str:
     return value
 
 
-def _check_networks(value: str) -> str:
-    parse_networks(value)
-    return value
-
-
 class Settings(ServiceSettings):
     """Settings of webhooks alone."""
 
@@ -46,7 +41,7 @@ class Settings(ServiceSettings):
         description="Keys that encrypt endpoint secrets and headers in the database, <version>:<base64 of 32 bytes>, comma-separated."
     )
     allow_http: bool = Field(False, description="Whether endpoints may use http; by default only https.")
-    allowed_private_networks: Annotated[str, NoDecode, AfterValidator(_check_networks)] = Field(
+    allowed_private_networks: Networks = Field(
         "", description="Networks (CIDR, comma-separated) that webhooks may reach although they are not public."
     )
     retry_schedule_seconds: Annotated[str, NoDecode, AfterValidator(_check_schedule)] = Field(

@@ -34,6 +34,9 @@ from shared.postgres.listener import Listener
 CACHED_MAX = 50_000
 TOKENS_CACHED_MAX = 20_000
 REFRESH_SECONDS = 1.0
+KEY_LOOKUPS_MAX = 20
+"""Unknown ids of signing keys that are looked up within `KEY_LOOKUP_SECONDS`; the periodic refresh finds new keys all the same."""
+KEY_LOOKUP_SECONDS = 1.0
 
 _ACCOUNT_ID = re.compile(r"acct_[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
 
@@ -80,6 +83,7 @@ class Access:
         self._public_keys: dict[str, Ed25519PublicKey] = {}
         self._cache: TTLCache[Lookup, tuple[float, Principal | None]] = TTLCache(CACHED_MAX, cache_ttl_seconds)
         self._loading: dict[Lookup, asyncio.Task[Principal | None]] = {}
+        self._looked_up: TTLCache[str, bool] = TTLCache(KEY_LOOKUPS_MAX, KEY_LOOKUP_SECONDS)
         self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
         self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
         self._changed_at = 0.0
@@ -210,9 +214,18 @@ class Access:
         )
 
     async def _verified(self, token: str, now: datetime) -> tokens.Claims:
-        if tokens.key_id_of(token) not in self._public_keys:
+        key_id = tokens.key_id_of(token)
+        if key_id not in self._public_keys and self._may_look_up(key_id):
             await self._refresh_public_keys()
         return tokens.verify(token, public_keys=self._public_keys, now=now)
+
+    def _may_look_up(self, key_id: str) -> bool:
+        """Whether an unknown signing key is worth a query: invented ids cost no more than a few in a second, whoever sends them."""
+        self._looked_up.expire()
+        if key_id in self._looked_up or len(self._looked_up) >= KEY_LOOKUPS_MAX:
+            return False
+        self._looked_up[key_id] = True
+        return True
 
     def _matching_digest(self, key: str, principal: Principal, now: datetime) -> str | None:
         """The digest of the key among those that are valid now."""

@@ -14,6 +14,7 @@ from shared.api.openapi import build_document
 from shared.api.routes import GuardedRoute, Router
 from shared.chassis import app as chassis_app
 from shared.chassis.health import LIVENESS_PATH, READINESS_PATH, Check, NotReady
+from shared.chassis.networks import parse_networks
 from shared.chassis.parts import Part
 from shared.chassis.settings import ProcessSettings
 from shared.observability.metrics import Metrics
@@ -59,6 +60,7 @@ def create_app(
         metrics=metrics,
         in_flight_max=settings.requests_in_flight_max,
         verbose=settings.log_level == "DEBUG",
+        trusted_proxies=parse_networks(settings.trusted_proxies),
         operations=frozenset({LIVENESS_PATH, READINESS_PATH, settings.metrics_path}),
     )
     return app

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 
 import structlog
 import uuid_utils
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.api import problems
+from shared.chassis.networks import Network, client_address
 from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.transient_errors import is_transient
@@ -33,6 +35,7 @@ class EdgeMiddleware:
         in_flight_max: int,
         verbose: bool,
         operations: frozenset[str],
+        trusted_proxies: Sequence[Network],
     ):
         self._app = app
         self._service = service
@@ -41,6 +44,7 @@ class EdgeMiddleware:
         self._metrics = metrics
         self._verbose = verbose
         self._operations = operations
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,6 +54,11 @@ class EdgeMiddleware:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{uuid_utils.uuid7().hex}"
         scope["waybill.request_id"] = request_id
+        if scope.get("client"):
+            peer, port = scope["client"]
+            address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted_proxies)
+            # All that follows sees the client: limits, audit, logs.
+            scope["client"] = (address, port)
         exchange = _Exchange(send, request_id)
         started = time.perf_counter()
         self._in_flight += 1
@@ -116,6 +125,7 @@ class EdgeMiddleware:
             route=route,
             status=status,
             milliseconds=round(seconds * 1000, 1),
+            address=scope["client"][0] if scope.get("client") else None,
             tenant_id=caller.tenant_id_or_none if caller else None,
             actor=caller.actor if caller else None,
         )

@@ -61,15 +61,11 @@ class RateLimits:
                 raise self._refusal("tenant", self._tenants, tenant_level)
         return headers
 
-    def check_address(self, address: str) -> None:
-        """Raises `TooManyRequests` for an address that presented too many wrong credentials."""
-        level = self._failures.level(address, time.monotonic())
-        if level < 1:
+    def charge_failure(self, address: str) -> None:
+        """Count a wrong credential from this address. Raises `TooManyRequests` for an address that has presented too many."""
+        charged, level = self._failures.take(address)
+        if not charged:
             raise self._refusal("failed-authentication", self._failures, level)
-
-    def count_failure(self, address: str) -> None:
-        """Count a wrong credential from this address."""
-        self._failures.take(address)
 
     def _refusal(self, policy: str, buckets: TokenBuckets, level: float) -> TooManyRequests:
         wait_seconds = buckets.wait_seconds(level)

@@ -32,6 +32,8 @@ from shared.api.responses import with_json_response
 from shared.api.transactions import run_in_transaction
 from shared.errors import Invalid, Unauthenticated, Violation, invalid
 
+_GUESSES = frozenset({"credentials_wrong", "token_key_unknown", "token_forged"})
+"""Refusals that count as failed authentication of an address; good credentials pass, whoever shares it."""
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -97,7 +99,6 @@ class GuardedRoute(APIRoute):
         if self.access.kind == "public":
             return None, {}
         address = request.client.host if request.client else ""
-        edge.limits.check_address(address)
         headers = request.headers
         presented = PresentedCredentials(
             headers.get("authorization"),
@@ -109,8 +110,8 @@ class GuardedRoute(APIRoute):
         try:
             caller = await edge.access.caller(presented, self.access, datetime.now(UTC))
         except Unauthenticated as error:
-            if error.problem_code == "credentials_wrong":
-                edge.limits.count_failure(address)
+            if error.problem_code in _GUESSES:
+                edge.limits.charge_failure(address)
             raise
         request.state.caller = caller
         request.scope["waybill.caller"] = caller

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.chassis.networks import parse_networks
+
 Role = Literal["api", "consumers", "relay", "worker"]
 ALL_ROLES: frozenset[Role] = frozenset({"api", "consumers", "relay", "worker"})
 
@@ -50,6 +52,11 @@ def secret_bytes(value: SecretStr) -> bytes:
     return _decode_secret(value.get_secret_value())
 
 
+def _check_networks(value: str) -> str:
+    parse_networks(value)
+    return value
+
+
 def _check_secret(value: SecretStr) -> SecretStr:
     secret_bytes(value)
     return value
@@ -60,6 +67,8 @@ def _check_keys(value: SecretStr) -> SecretStr:
     return value
 
 
+Networks = Annotated[str, NoDecode, AfterValidator(_check_networks)]
+"""Setting: networks in CIDR notation, comma-separated."""
 Secret32 = Annotated[SecretStr, AfterValidator(_check_secret)]
 """Setting: 32 bytes in base64."""
 VersionedKeys = Annotated[SecretStr, AfterValidator(_check_keys)]
@@ -93,6 +102,11 @@ class ProcessSettings(BaseSettings):
         ge=0,
         validation_alias="WAYBILL_DRAIN_SECONDS",
         description="Seconds that a stopping process still serves while /readyz already says no.",
+    )
+    trusted_proxies: Networks = Field(
+        "",
+        validation_alias="WAYBILL_TRUSTED_PROXIES",
+        description="Networks (CIDR, comma-separated) of proxies whose X-Forwarded-For is believed; none: the peer is the client.",
     )
     metrics_path: str = Field(
         "/metrics",

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -67,11 +67,6 @@ BLOCKED_PORTS = frozenset((
 
 _HEX = re.compile(r"0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
-
-
-def parse_networks(value: str) -> tuple[Network, ...]:
-    """Networks from text such as `10.1.0.0/16, fd00::/8`. Raises `ValueError`."""
-    return tuple(ip_network(entry.strip()) for entry in value.split(",") if entry.strip())
 
 
 def may_connect(address: Address, port: int, allowed: Sequence[Network]) -> bool:
