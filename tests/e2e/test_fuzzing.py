@@ -70,7 +70,7 @@ async def fuzz(
     ids: Mapping[str, str] | None = None,
 ) -> None:
     """Fails with what the tool found. With `ids`, by prefix, it works with a document of which every valid request can succeed."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS_MAX) as client:
         document = (await client.get(f"{url}/openapi.json")).json()
     described = home / "openapi.json"
     described.write_text(json.dumps(document if ids is None else of_valid_requests(document, ids)))
