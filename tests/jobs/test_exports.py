@@ -200,20 +200,30 @@ async def test_merchants_export_their_own_jobs_alone(tenant: Tenant) -> None:
     assert (await writer.get(EXPORT)).status_code == 403
 
 
-async def test_the_number_of_concurrent_exports_is_bounded(service: Jobs, tenant: Tenant) -> None:
-    merchant = await tenant.create_merchant()
-    assert (await imported(merchant.api, lines(smallest_job() for _ in range(2_000))))["jobs_created"] == 2_000
+async def test_the_number_of_concurrent_exports_is_bounded(service: Jobs) -> None:
+    tenants = [await service.create_tenant() for _ in range(3)]
+    merchants = [await tenant.create_merchant() for tenant in tenants]
+    for merchant in merchants:
+        assert (await imported(merchant.api, lines(smallest_job() for _ in range(1_000))))["jobs_created"] == 1_000
+    of_tenant, of_all = service.settings.exports_per_tenant_max, service.settings.exports_max
+    assert of_all == 2 * of_tenant
 
-    answers = await asyncio.gather(*(merchant.api.get(EXPORT) for _ in range(service.settings.exports_max + 3)))
+    # One tenant alone does not keep others from theirs.
+    one, other, third = merchants
+    requested = [*[one] * (of_tenant + 3), *[other] * of_tenant, third]
+    answers = await asyncio.gather(*(merchant.api.get(EXPORT) for merchant in requested))
 
-    assert sorted(answer.status_code for answer in answers) == [200] * service.settings.exports_max + [503] * 3
-    refused = next(answer for answer in answers if answer.status_code == 503)
-    assert refused.json()["code"] == "exports_busy"
-    assert int(refused.headers["Retry-After"]) > 0
-    for _ in range(service.settings.exports_max + 1):
-        assert (await merchant.api.get(EXPORT, params={"status": "resolved"})).status_code == 200
-    for _ in range(service.settings.exports_max + 1):
-        assert (await merchant.api.get(EXPORT, params={"status": "none"})).status_code == 422
+    statuses = [answer.status_code for answer in answers]
+    assert sorted(statuses[: of_tenant + 3]) == [200] * of_tenant + [429] * 3
+    assert sorted(statuses[of_tenant + 3 :]) == [200] * of_tenant + [503]
+    for status, code in ((429, "exports_running"), (503, "exports_busy")):
+        answer = answers[statuses.index(status)]
+        assert answer.json()["code"] == code
+        assert int(answer.headers["Retry-After"]) > 0
+    for _ in range(of_all + 1):
+        assert (await one.api.get(EXPORT, params={"status": "resolved"})).status_code == 200
+    for _ in range(of_all + 1):
+        assert (await one.api.get(EXPORT, params={"status": "none"})).status_code == 422
 
 
 async def test_deleted_jobs_are_exported_only_on_request(tenant: Tenant) -> None:

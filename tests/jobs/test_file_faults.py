@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -59,6 +59,9 @@ async def replicas(service: Jobs, forker: Forker | None, tmp_path: Path) -> Asyn
             "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
             "WAYBILL_SECRET": settings.secret.get_secret_value(),
             "WAYBILL_ROLES": "api,worker",
+            "WAYBILL_WRITE_SECONDS": "2",
+            "JOBS_EXPORTS_MAX": "1",
+            "JOBS_EXPORTS_PER_TENANT_MAX": "1",
         }
         made.append(Process("jobs", environment, tmp_path / f"jobs-{number}.log", f"http://127.0.0.1:{port}", forker))
     yield made
@@ -223,6 +226,41 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
     with pytest.raises(httpx.RemoteProtocolError):
         await read()
     assert 0 < received < LARGE_JOBS * 4_900
+
+
+async def test_exports_that_nobody_reads_do_not_keep_others_from_theirs(service: Jobs, replicas: list[Process]) -> None:
+    merchant = await (await service.create_tenant()).create_merchant()
+    other = await (await service.create_tenant()).create_merchant()
+    replicas[0].start()
+    await replicas[0].ready()
+    # Much more than the buffers of both sides.
+    content = lines(smallest_job(instructions="x" * 4_900) for _ in range(LARGE_JOBS))
+    assert (await ended(merchant.api, (await accepted(merchant.api, content))["id"]))["jobs_created"] == LARGE_JOBS
+    host, port = replicas[0].url.removeprefix("http://").split(":")
+    authorization = basic(merchant.account_id, merchant.key)["Authorization"]
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /v1/jobs/export HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+    async with httpx.AsyncClient(base_url=replicas[0].url, timeout=30, trust_env=False) as client:
+
+        async def status() -> int:
+            return (await client.get("/v1/jobs/export", headers=other.api.headers)).status_code
+
+        async def possible() -> bool:
+            return await status() == 200
+
+        assert await status() == 503
+        await eventually(possible, what="another tenant can export")
+    # The connection was broken, so that nobody takes a part for the whole file.
+    last = b""
+    with suppress(ConnectionError):
+        while piece := await reader.read(PIECE_BYTES):
+            last = piece
+    assert not last.endswith(b"0\r\n\r\n")
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_an_abandoned_upload_is_deleted(service: Jobs) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from jobs.imports.file_intake import UPLOADING_MAX
 from jobs.imports.schemas import ERRORS_KEPT_MAX
 from shared.ids import new_id
 from tests.harness.bodies import smallest_job
@@ -432,3 +434,27 @@ async def test_a_first_row_of_many_columns_is_refused_briefly(tenant: Tenant) ->
 
         assert (answer.status_code, answer.json()["code"]) == (422, "columns_invalid")
         assert len(answer.json()["errors"]) <= 100
+
+
+async def test_the_number_of_files_that_arrive_at_once_is_bounded(service: Jobs, tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    other = await (await service.create_tenant()).create_merchant()
+    counted = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"\n"
+        await counted.wait()
+        yield lines([smallest_job()])
+
+    sent = [asyncio.create_task(send(merchant.api, slow())) for _ in range(3 * UPLOADING_MAX)]
+
+    async def refused() -> bool:
+        return sum(one.done() for one in sent) == 2 * UPLOADING_MAX
+
+    await eventually(refused, what="all but the first are refused")
+    alone = await send(other.api, lines([smallest_job()]))
+    counted.set()
+    answers = await asyncio.gather(*sent)
+
+    assert alone.status_code == 202
+    assert sorted(answer.status_code for answer in answers) == [202] * UPLOADING_MAX + [429] * 2 * UPLOADING_MAX

@@ -20,6 +20,7 @@ from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Tenant, Webhooks
 from webhooks import signatures
+from webhooks.deliveries.endpoint_tests import PER_TENANT_MAX
 
 PATH = "/v1/webhook-endpoints"
 
@@ -322,3 +323,30 @@ async def test_these_routes_are_not_for_merchants_or_other_tenants(service: Webh
     for path in ("/v1/events", "/v1/event-types"):
         assert (await merchant.api.get(path)).status_code == 403
         assert (await reader.get(path)).status_code == 200
+
+
+async def test_a_tenant_whose_receiver_hangs_keeps_no_other_from_its_tests(
+    service: Webhooks, tenant: Tenant, receiver: Receiver
+) -> None:
+    other = await service.create_tenant()
+    released, arrived = asyncio.Event(), 0
+
+    async def hang(_: web.Request) -> web.Response:
+        nonlocal arrived
+        arrived += 1
+        await released.wait()
+        return web.Response()
+
+    async def full() -> bool:
+        return arrived == PER_TENANT_MAX
+
+    async with serving(hang) as url:
+        made = await tenant.create_endpoint(url)
+        sent = [asyncio.create_task(tenant.owner.post(f"{PATH}/{made['id']}/test")) for _ in range(3 * PER_TENANT_MAX)]
+        await eventually(full, what="as many tests are under way as one tenant may have")
+        alone = await other.owner.post(f"{PATH}/{(await other.create_endpoint(receiver.url('/other')))['id']}/test")
+        released.set()
+        answers = await asyncio.gather(*sent)
+
+    assert alone.json()["attempt"]["result"] == "delivered"
+    assert sorted(answer.status_code for answer in answers) == [200] * PER_TENANT_MAX + [429] * 2 * PER_TENANT_MAX

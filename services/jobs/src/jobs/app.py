@@ -40,13 +40,19 @@ def create_app(settings: Settings) -> FastAPI:
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
     importing = ImportWorker(service.database, service.access, service.metrics)
+    exports = Exports(
+        service.database,
+        service.access,
+        at_once_max=settings.exports_max,
+        per_tenant_max=settings.exports_per_tenant_max,
+    )
     service.subscribe(topic=identity.TOPIC, group="jobs.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
     return service.app(
         routers=[
             # Before the routes of one job: `bulk`, `imports` and `export` must not be read as job ids.
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
-            exports_routes.router(Exports(service.database, service.access, at_once_max=settings.exports_max)),
+            exports_routes.router(exports),
             jobs_routes.router(creations),
             history_routes.router(),
             lifecycle_routes.router(),

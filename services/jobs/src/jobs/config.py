@@ -17,6 +17,9 @@ class Settings(ServiceSettings):
         512 * 1024 * 1024, ge=1024, description="Largest file that can be imported, in bytes."
     )
     exports_max: int = Field(4, ge=1, le=64, description="Exports that run at once in one process; more get 503.")
+    exports_per_tenant_max: int = Field(
+        2, ge=1, le=64, description="Exports of one tenant that run at once in one process; more get 429."
+    )
     history_months: int = Field(
         24, ge=1, le=120, description="Full months for which the history of jobs is kept, beside the current month."
     )

@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.chassis.settings import ProcessSettings
+from shared.chassis.slow_readers import protocol_with_deadline
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
@@ -43,7 +44,7 @@ def serve(app: FastAPI, settings: ProcessSettings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=protocol_with_deadline(settings.write_seconds),
         access_log=False,
         log_config=None,
         server_header=False,

@@ -94,6 +94,12 @@ class ProcessSettings(BaseSettings):
     body_bytes_max: int = Field(
         256 * 1024, ge=1024, validation_alias="WAYBILL_BODY_BYTES_MAX", description="Largest request body."
     )
+    write_seconds: float = Field(
+        30,
+        gt=0,
+        validation_alias="WAYBILL_WRITE_SECONDS",
+        description="Seconds in which a client reads the 64 kB that wait for it; else its connection is closed.",
+    )
     shutdown_seconds: float = Field(
         10, gt=0, validation_alias="WAYBILL_SHUTDOWN_SECONDS", description="Bound on each step of an orderly stop."
     )

@@ -42,6 +42,8 @@ class KeyedAdvisoryLock(IntEnum):
     """By endpoint id. Held while deliveries are added to, or removed from, the chains of an endpoint that is ordered by job."""
     WEBHOOKS_REPLAY_LIMIT = 7_229_006
     """By tenant id. Held while a replay is created, because the number of running replays per tenant is limited."""
+    JOBS_IMPORT_LIMIT = 7_229_302
+    """By tenant id. Held while an import is created or queued, because the number of both per tenant is limited."""
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)")

@@ -4,8 +4,10 @@ If the file cannot be completed, the connection is broken, so that no client tak
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -22,7 +24,7 @@ from shared.access.principals import Caller
 from shared.api import Page, Transactions
 from shared.api.cursors import Cursors
 from shared.audit import Actor
-from shared.errors import Unavailable
+from shared.errors import TooManyRequests, Unavailable
 from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
@@ -36,25 +38,34 @@ _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "
 
 
 class Exports:
-    """The exports of one process, at most `at_once_max` at the same time, each with one page in memory."""
+    """The exports of one process, each with one page in memory: at most `at_once_max` at the same time, `per_tenant_max` of one tenant."""
 
-    def __init__(self, database: Database, access: Access, *, at_once_max: int):
+    def __init__(self, database: Database, access: Access, *, at_once_max: int, per_tenant_max: int):
         self._database = database
         self._access = access
         self._at_once_max = at_once_max
-        self._running = 0
+        self._per_tenant_max = per_tenant_max
+        self._running: Counter[str] = Counter()
+        """By tenant id."""
 
     async def begin(
         self, transactions: Transactions, actor: Actor, requested: ExportQuery, cursors: Cursors
     ) -> StreamingResponse:
         """The jobs of a list as a file, in the order of the list. The audit event is committed before the first job leaves.
 
-        Raises as the list does, and `Unavailable` if too many exports run.
+        Raises as the list does, `TooManyRequests` if too many exports of this tenant run, and `Unavailable` if too many of all do.
         """
-        if self._running >= self._at_once_max:
+        tenant_id = actor.caller.tenant_id
+        if self._running[tenant_id] >= self._per_tenant_max:
+            detail = f"{self._per_tenant_max} exports of this tenant are running: read one of them to its end"
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            raise TooManyRequests(
+                detail, code="exports_running", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS
+            )
+        if self._running.total() >= self._at_once_max:
             detail = "too many exports are running"
             raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
-        self._running += 1
+        self._running[tenant_id] += 1
         try:
             # The first page is read before the response begins, so that errors of the request have a status.
             first = await self._page(actor.caller, requested, cursors, None)
@@ -63,13 +74,15 @@ class Exports:
                 after = {"format": requested.format, "filters": sorted(requested.model_fields_set - {"format"})}
                 audit.record(session, actor, "jobs.exported", actor.tenant_id, after=after)
         except BaseException:
-            self._running -= 1
+            self._end(tenant_id)
             raise
-        return _ExportResponse(self, self._content(actor.caller, requested, cursors, first), requested.format)
+        content = self._content(actor.caller, requested, cursors, first)
+        return _ExportResponse(content, requested.format, ended=partial(self._end, tenant_id))
 
-    def ended(self) -> None:
-        """Called when an export has ended, completed or not."""
-        self._running -= 1
+    def _end(self, tenant_id: str) -> None:
+        self._running[tenant_id] -= 1
+        if not self._running[tenant_id]:
+            del self._running[tenant_id]
 
     async def _content(
         self, caller: Caller, requested: ExportQuery, cursors: Cursors, page: Page[Job]
@@ -92,13 +105,13 @@ class Exports:
 
 
 class _ExportResponse(StreamingResponse):
-    """A response that calls `Exports.ended` at its end, sent completely or not."""
+    """A response that calls `ended` at its end, sent completely or not."""
 
-    def __init__(self, exports: Exports, content: AsyncIterator[bytes], file_format: Format):
+    def __init__(self, content: AsyncIterator[bytes], file_format: Format, *, ended: Callable[[], None]):
         name = f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{file_format}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         super().__init__(content, headers=headers, media_type=_MEDIA_TYPES[file_format])
-        self._exports = exports
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -106,7 +119,7 @@ class _ExportResponse(StreamingResponse):
         except ClientDisconnect:
             log.info("export_abandoned")
         finally:
-            self._exports.ended()
+            self._ended()
 
 
 def _format(jobs: list[Job], file_format: Format) -> bytes:

@@ -29,7 +29,8 @@ def router(exports: Exports) -> Router:
         """Export jobs as a file.
 
         The file has all jobs of the list with the same conditions and order, as CSV or as one JSON document per line. An import accepts
-        both. If the file cannot be completed, the connection is broken. 503 while too many exports are running.
+        both. If the file cannot be completed, or is not read, the connection is broken. 429 while too many exports of the tenant
+        are running, 503 while too many of all tenants are.
         """
         return await exports.begin(transactions, actor, requested, cursors)
 

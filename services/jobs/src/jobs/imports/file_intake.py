@@ -26,6 +26,7 @@ from shared.api import Transactions, Upload
 from shared.audit import Actor
 from shared.errors import BadRequest, Invalid, TooManyRequests, Violation, invalid
 from shared.ids import new_id
+from shared.postgres.advisory_locks import KeyedAdvisoryLock, lock_keys
 from shared.postgres.database import Database
 
 UPLOADING_MAX = 10
@@ -133,6 +134,7 @@ def _wrong_merchant(code: str, message: str) -> Invalid:
 
 
 async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int, *statuses: str) -> None:
+    await lock_keys(session, KeyedAdvisoryLock.JOBS_IMPORT_LIMIT, [tenant_id])
     counted = select(func.count()).where(
         col(ImportRow.tenant_id) == tenant_id, col(ImportRow.finished_at).is_(None), col(ImportRow.status).in_(statuses)
     )

@@ -1,6 +1,7 @@
 """Test events: sent at once to one endpoint, enabled or not, and not stored. The response of the API describes the attempt."""
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -21,7 +22,8 @@ from webhooks.events import TEST_EVENT, TestState
 from webhooks.http_client import DeliveryTarget, Message, Outcome
 
 AT_ONCE_MAX = 16
-"""Tests under way at once in a process: each may hold a connection until the attempt times out."""
+PER_TENANT_MAX = 4
+"""Tests under way at once in a process, of all tenants and of one: each may hold a connection until the attempt times out."""
 
 Send = Callable[[DeliveryTarget, Message], Awaitable[Outcome]]
 """Makes one attempt, signed and guarded like all others."""
@@ -41,12 +43,14 @@ class EndpointTester:
         self._encryptor = encryptor
         self._response_encryptor = response_encryptor
         self._send = send
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
+        """By tenant id."""
 
     async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
         """Send a test event and respond with an `EndpointTest`.
 
-        Raises `NotFound`, or `TooManyRequests` while `AT_ONCE_MAX` tests are under way. No database connection is held during the attempt.
+        Raises `NotFound`, or `TooManyRequests` while `PER_TENANT_MAX` tests of the tenant, or `AT_ONCE_MAX` of all, are under way. No
+        database connection is held during the attempt.
         """
 
         async def attempt() -> Response:
@@ -58,20 +62,26 @@ class EndpointTester:
         async with self._database.reading() as session:
             endpoint = await endpoints.get_row(session, caller, endpoint_id)
             row = (await session.execute(_ROW, {"id": to_uuid(endpoint_id)})).one()
-        if self._under_way >= AT_ONCE_MAX:
+        of_tenant = self._under_way[endpoint.tenant_id]
+        if of_tenant >= PER_TENANT_MAX or self._under_way.total() >= AT_ONCE_MAX:
             raise TooManyRequests(
-                "other tests are under way", code="tests_under_way", headers={"Retry-After": "1"}, tests_max=AT_ONCE_MAX
+                "other tests are under way",
+                code="tests_under_way",
+                headers={"Retry-After": "1"},
+                tests_max=PER_TENANT_MAX if of_tenant >= PER_TENANT_MAX else AT_ONCE_MAX,
             )
         event_id = new_id("evt")
         state = TestState(tenant_id=endpoint.tenant_id, livemode=endpoint.livemode, endpoint_id=endpoint.id)
         body = json.dumps(events.event_body(TEST_EVENT, now, state), ensure_ascii=False, separators=(",", ":")).encode()
-        self._under_way += 1
+        self._under_way[endpoint.tenant_id] += 1
         try:
             outcome = await self._send(
                 to_delivery_target(self._encryptor, row, now), Message(event_id, body, None, now)
             )
         finally:
-            self._under_way -= 1
+            self._under_way[endpoint.tenant_id] -= 1
+            if not self._under_way[endpoint.tenant_id]:
+                del self._under_way[endpoint.tenant_id]
         return EndpointTest(
             endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_view_attempt(outcome)
         )
