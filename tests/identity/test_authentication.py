@@ -188,6 +188,72 @@ async def test_wrong_passwords_are_limited_but_nobody_is_locked_out_for_good(
     assert person.document["principal"]["tenant_id"] == tenant.id
 
 
+async def test_strangers_lock_no_running_session_out(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    session, other = await merchant.session(), await merchant.session()
+    slow = identity.settings.model_copy(
+        update={"account_attempts_per_minute": 3.0, "account_total_attempts_per_minute": 9.0}
+    )
+    wrong = {"tenant": tenant.id, "email": merchant.document["login_email"], "password": "wrong password"}
+
+    async with serve(Identity, create_app, slow.model_copy(update={"trusted_proxies": "127.0.0.0/8"})) as service:
+
+        async def log_in(address: str, **more: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            return (await service.nobody.post("/v1/sessions", {**wrong, **more}, headers=headers)).status_code
+
+        at_one = [await log_in("203.0.113.1") for _ in range(6)]
+        elsewhere = await log_in("203.0.113.2", password=PASSWORD)
+        from_many = [await log_in(f"203.0.113.{number}") for number in range(3, 20)]
+        ours = service.nobody.using(session.headers)
+        revealed = [await ours.post("/v1/api-settings/reveal", {"password": PASSWORD}) for _ in range(2)]
+        guessed = [await ours.post("/v1/api-settings/rotate", {"password": "wrong password"}) for _ in range(6)]
+        in_the_other = await service.nobody.using(other.headers).post("/v1/api-settings/reveal", {"password": PASSWORD})
+
+    assert at_one[:3] == [401] * 3
+    assert at_one[-1] == 429
+    assert elsewhere == 201
+    assert from_many[-1] == 429
+    assert [answer.status_code for answer in revealed] == [200, 200]
+    assert [guessed[0].status_code, guessed[-1].status_code] == [403, 429]
+    assert in_the_other.status_code == 200
+
+
+async def test_the_limit_does_not_tell_which_account_exists(identity: Identity, tenant: Tenant) -> None:
+    slow = identity.settings.model_copy(update={"account_attempts_per_minute": 12.0})
+
+    async with serve(Identity, create_app, slow) as service:
+
+        async def statuses(address: str) -> list[int]:
+            names = (tenant.id, tenant.name, tenant.name.upper())
+            bodies = [{"tenant": name, "email": address, "password": "wrong password"} for name in names * 6]
+            return [(await service.nobody.post("/v1/sessions", body)).status_code for body in bodies]
+
+        known, unknown = await statuses(tenant.owner_email), await statuses(email("nobody"))
+
+    for found in (known, unknown):
+        assert found[:12] == [401] * 12
+        assert 429 in found
+
+
+async def test_a_new_password_uses_up_the_refresh_tokens_of_before(identity: Identity, tenant: Tenant) -> None:
+    person = await identity.log_in(tenant.id, tenant.owner_email)
+    former = {"refresh_token": person.document["refresh_token"]}
+    body = {"current_password": PASSWORD, "new_password": "another long password"}
+    changed = await person.create("/v1/password", body)
+
+    refused(await identity.nobody.post("/v1/sessions/refresh", former), 401, "refresh_token_wrong")
+
+    latest = {"refresh_token": changed["refresh_token"]}
+    refused(await identity.nobody.post("/v1/sessions/refresh", latest), 401, "refresh_token_wrong")
+    (reused,) = (
+        await (await identity.log_in(tenant.id, tenant.owner_email, "another long password")).read(
+            "/v1/audit-events?action=session.reuse_detected"
+        )
+    )["data"]
+    assert reused["target"] == person.document["id"]
+
+
 async def test_right_passwords_are_never_limited(identity: Identity, tenant: Tenant) -> None:
     for _ in range(25):
         await identity.log_in(tenant.id, tenant.owner_email)

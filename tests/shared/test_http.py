@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -553,6 +554,20 @@ async def test_health_and_metrics_need_no_credentials(edge: EdgeTestApp) -> None
     exposition = (await edge.client.get("/metrics")).text
     assert 'waybill_http_requests_total{method="GET",route="/v1/hello",status="200"}' in exposition
     assert "waybill_access_staleness_seconds" in exposition
+
+
+async def test_what_is_not_ready_is_said_in_a_word(backing: BackingStack) -> None:
+    url = await edge_database(backing)
+    name = url.rpartition("/")[2]
+    async with run_edge_app(url) as edge:
+        connection = await asyncpg.connect(backing.postgres_admin_url)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+        answer = await edge.client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "not ready", "reason": "database"}
 
 
 async def test_a_draining_process_is_not_ready_and_still_serves(edge: EdgeTestApp) -> None:

@@ -24,6 +24,7 @@ from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
 from identity.tenants import routes as tenants_routes
 from identity.users import routes as users_routes
+from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         passwords=passwords,
         attempts=Attempts(
             account_per_minute=settings.account_attempts_per_minute,
+            account_total_per_minute=settings.account_total_attempts_per_minute,
             address_per_minute=settings.address_attempts_per_minute,
         ),
         signer=signer,
@@ -95,5 +97,5 @@ def create_app(settings: Settings) -> FastAPI:
                 role="worker",
             ),
         ],
-        ready=[signer.check] if "api" in settings.role_set else [],
+        ready=[named("signing key", signer.check)] if "api" in settings.role_set else [],
     )

@@ -34,7 +34,12 @@ class Settings(ServiceSettings):
     account_attempts_per_minute: float = Field(
         10,
         gt=0,
-        description="Wrong passwords a minute for one account, from any address; beyond, 429 with Retry-After.",
+        description="Wrong passwords a minute for one account from one address, and in one session; beyond, 429 with Retry-After.",
+    )
+    account_total_attempts_per_minute: float = Field(
+        100,
+        gt=0,
+        description="Wrong passwords a minute for one account from all addresses together; beyond, 429 with Retry-After.",
     )
     address_attempts_per_minute: float = Field(
         100, gt=0, description="Wrong passwords a minute from one address; beyond, 429 with Retry-After."

@@ -13,7 +13,7 @@ from shared.api.middleware import EdgeMiddleware
 from shared.api.openapi import build_document
 from shared.api.routes import GuardedRoute, Router
 from shared.chassis import app as chassis_app
-from shared.chassis.health import LIVENESS_PATH, READINESS_PATH, Check, NotReady
+from shared.chassis.health import LIVENESS_PATH, READINESS_PATH, Check, NotReady, named
 from shared.chassis.networks import parse_networks
 from shared.chassis.parts import Part
 from shared.chassis.settings import ProcessSettings
@@ -44,7 +44,7 @@ def create_app(
         settings=settings,
         metrics=metrics,
         parts=[Part("access", edge.access.run), *parts],
-        checks=[edge.database.ping, *ready, access_is_current],
+        checks=[named("database", edge.database.ping), *ready, access_is_current],
         after=edge.database.close,
     )
     app.state.edge = edge

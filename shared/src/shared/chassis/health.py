@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shared.observability.metrics import Metrics
+
+log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[None]]
 """Raises while a process is not ready."""
@@ -17,7 +20,20 @@ READINESS_PATH = "/readyz"
 
 
 class NotReady(Exception):
-    """A process is not ready; the message says why."""
+    """A process is not ready; the message says why, to anybody."""
+
+
+def named(word: str, check: Check) -> Check:
+    """The check of a dependency: its failure is answered with this word, and its error is logged."""
+
+    async def run() -> None:
+        try:
+            await check()
+        except Exception as error:
+            log.warning("not_ready", dependency=word, error=repr(error))
+            raise NotReady(word) from error
+
+    return run
 
 
 def add_health_routes(app: FastAPI, *, metrics: Metrics, metrics_path: str, checks: Sequence[Check]) -> None:
@@ -46,7 +62,8 @@ async def _first_reason(checks: Sequence[Check]) -> str | None:
             await check()
         except NotReady as error:
             return str(error)
-        except Exception as error:
-            # The operator needs to see every error here.
-            return f"{type(error).__name__}: {error}"
+        except Exception:
+            # Anybody may read the answer: it names no address and no error of a library.
+            log.warning("not_ready", exc_info=True)
+            return "a dependency is not available"
     return None

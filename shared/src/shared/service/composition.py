@@ -18,6 +18,7 @@ from shared.api.app import create_app
 from shared.api.edge import Edge
 from shared.api.rate_limits import RateLimits
 from shared.api.routes import Router
+from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
@@ -141,7 +142,7 @@ class Service:
                 Part("consumer lag", lag_monitor.run, role="consumers"),
                 Part("consumers", consumers.run, role="consumers"),
             ],
-            ready=[*ready, consuming],
+            ready=[*ready, named("consumers", consuming)],
         )
 
     def _edge(self) -> Edge:

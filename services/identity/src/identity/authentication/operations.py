@@ -49,14 +49,15 @@ class Authenticator:
 async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) -> Session:
     """A new session. Raises `Unauthenticated` (the same for every wrong value), `Forbidden` (tenant), `TooManyRequests`."""
     async with authenticator.database.reading() as session:
+        tenant_id = await logins.get_tenant_id(session, body.tenant)
         login = await logins.get_by_email(session, body.tenant, body.email)
-    # A tenant can be given by id or by name: both count for one account.
-    account = login.subject_id if login else f"{rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
-    attempt = authenticator.attempts.begin(account=account, address=origin.address)
+    # One budget, whether the account exists or not and however its tenant is named: the limit tells nothing of either.
+    account = f"{tenant_id or rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
+    attempt = authenticator.attempts.begin_log_in(account=account, address=origin.address)
     try:
         return await _log_in(authenticator, origin, body, login, attempt)
     except (Unauthenticated, Forbidden) as refusal:
-        await _record_refusal(authenticator, origin, body.tenant, login, refusal.problem_code)
+        await _record_refusal(authenticator, origin, tenant_id, login, refusal.problem_code)
         raise
 
 
@@ -93,7 +94,7 @@ async def _log_in(
 
 
 async def _record_refusal(
-    authenticator: Authenticator, origin: Origin, tenant: str, login: LoginRow | None, code: str
+    authenticator: Authenticator, origin: Origin, tenant_id: str | None, login: LoginRow | None, code: str
 ) -> None:
     """Record a refused log-in. It is committed although the answer is an error.
 
@@ -101,7 +102,6 @@ async def _record_refusal(
     """
     async with authenticator.database.transaction() as session:
         # The same steps for a known and an unknown address, so that the answer takes the same time.
-        tenant_id = await logins.get_tenant_id(session, tenant)
         target = login.subject_id if login else tenant_id
         if target is not None and authenticator.attempts.may_record(target):
             audit.record_person(
@@ -178,6 +178,7 @@ async def change_password(
         row = await session.get(SessionRow, session_id, with_for_update=True)
         if row is None or row.ended_at is not None or person.status != "active":
             raise Unauthenticated("this session has ended", code="session_revoked")
+        await sessions.use_up_tokens(session, session_id, now)
         _revoke_tokens(session, person, now)
         audit.record(session, actor, "password.changed", subject_id)
         return _issue_tokens(authenticator, session, person, row)
@@ -185,8 +186,8 @@ async def change_password(
 
 async def reauthenticate(authenticator: Authenticator, actor: Actor, password: SecretStr) -> None:
     """Check the password of the person in a session again. Raises `Forbidden`, `TooManyRequests`."""
-    _, subject_id = _session_and_subject(actor.caller)
-    attempt = authenticator.attempts.begin(account=subject_id, address=actor.origin.address)
+    session_id, subject_id = _session_and_subject(actor.caller)
+    attempt = authenticator.attempts.begin_reauthentication(session_id=session_id)
     async with authenticator.database.reading() as session:
         login = await logins.get_by_subject(session, subject_id)
     if not await authenticator.passwords.verify(login.password_hash, password):
@@ -196,7 +197,7 @@ async def reauthenticate(authenticator: Authenticator, actor: Actor, password: S
 
 async def accept_invitation(authenticator: Authenticator, origin: Origin, body: InvitationIn) -> AcceptedInvitation:
     """Set the first password with an invitation, once. Raises `NotFound`, `TooManyRequests`."""
-    attempt = authenticator.attempts.begin(account=None, address=origin.address)
+    attempt = authenticator.attempts.begin_invitation(address=origin.address)
     digest = logins.digest_token(body.token)
     async with authenticator.database.reading() as session:
         login = await logins.get_by_invitation(session, digest)

@@ -62,30 +62,31 @@ class Passwords:
 
 
 class Attempts:
-    """Limits wrong passwords per account and per address; each budget refills steadily. Every replica counts for itself.
+    """Limits wrong passwords; each budget refills steadily. Every replica counts for itself.
 
-    An attempt is charged when it begins, so that concurrent attempts count too, and refunded when it succeeds.
+    An attempt is charged when it begins, so that concurrent attempts count too, and refunded when it succeeds. Log-ins to an account
+    have a small budget for each address and a larger one for all addresses. A session has its own: no stranger can use it up.
     """
 
-    def __init__(self, *, account_per_minute: float, address_per_minute: float):
-        self._account = _Budget(account_per_minute)
+    def __init__(self, *, account_per_minute: float, account_total_per_minute: float, address_per_minute: float):
+        self._account_at_address = _Budget(account_per_minute)
+        self._account = _Budget(max(account_per_minute, account_total_per_minute))
         self._address = _Budget(address_per_minute)
+        self._session = _Budget(account_per_minute)
         self._recorded = _Budget(account_per_minute)
 
-    def begin(self, *, account: str | None, address: str) -> "Attempt":
-        """Charge one attempt. Raises `TooManyRequests` when the budget of the account or of the address is used up."""
-        charged = [(self._address, address), *([(self._account, account)] if account is not None else [])]
-        wait_seconds = max(budget.wait_seconds(name) for budget, name in charged)
-        if wait_seconds > 0:
-            raise TooManyRequests(
-                "too many wrong passwords: wait and try again",
-                code="too_many_attempts",
-                headers={"Retry-After": str(wait_seconds)},
-                retry_after_seconds=wait_seconds,
-            )
-        for budget, name in charged:
-            budget.charge(name, 1)
-        return Attempt(charged)
+    def begin_log_in(self, *, account: str, address: str) -> "Attempt":
+        """Charge a log-in to an account from an address. Raises `TooManyRequests`."""
+        at_address = f"{account}\n{address}"
+        return _begin([(self._address, address), (self._account, account), (self._account_at_address, at_address)])
+
+    def begin_reauthentication(self, *, session_id: str) -> "Attempt":
+        """Charge a password that is asked for again in a session. Raises `TooManyRequests`."""
+        return _begin([(self._session, session_id)])
+
+    def begin_invitation(self, *, address: str) -> "Attempt":
+        """Charge an invitation that is presented from an address. Raises `TooManyRequests`."""
+        return _begin([(self._address, address)])
 
     def may_record(self, name: str) -> bool:
         """Whether another refused log-in of this account or tenant may be recorded: no more than an account has attempts."""
@@ -105,6 +106,20 @@ class Attempt:
         """Refund the attempt: only wrong passwords count."""
         for budget, name in self._charged:
             budget.charge(name, -1)
+
+
+def _begin(charged: list[tuple["_Budget", str]]) -> "Attempt":
+    wait_seconds = max(budget.wait_seconds(name) for budget, name in charged)
+    if wait_seconds > 0:
+        raise TooManyRequests(
+            "too many wrong passwords: wait and try again",
+            code="too_many_attempts",
+            headers={"Retry-After": str(wait_seconds)},
+            retry_after_seconds=wait_seconds,
+        )
+    for budget, name in charged:
+        budget.charge(name, 1)
+    return Attempt(charged)
 
 
 class _Budget:

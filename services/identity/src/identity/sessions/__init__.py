@@ -1,7 +1,15 @@
 """Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
-from identity.sessions.operations import delete_expired, end_all
+from identity.sessions.operations import delete_expired, end_all, use_up_tokens
 from identity.sessions.rules import next_valid_from, token_issued_at
 from identity.sessions.tables import RefreshTokenRow, SessionRow
 
-__all__ = ["RefreshTokenRow", "SessionRow", "delete_expired", "end_all", "next_valid_from", "token_issued_at"]
+__all__ = [
+    "RefreshTokenRow",
+    "SessionRow",
+    "delete_expired",
+    "end_all",
+    "next_valid_from",
+    "token_issued_at",
+    "use_up_tokens",
+]

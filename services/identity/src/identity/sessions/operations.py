@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity.sessions.tables import SessionRow
+from identity.sessions.tables import RefreshTokenRow, SessionRow
 
 
 async def end_all(
@@ -17,6 +17,14 @@ async def end_all(
     for row in (await session.execute(statement.with_for_update())).scalars():
         if row.session_id != except_session_id:
             row.ended_at = now
+
+
+async def use_up_tokens(session: AsyncSession, session_id: str, now: datetime) -> None:
+    """Use up the refresh tokens of a session: whoever presents one of them ends it."""
+    unused = update(RefreshTokenRow).where(
+        col(RefreshTokenRow.session_id) == session_id, col(RefreshTokenRow.used_at).is_(None)
+    )
+    await session.execute(unused.values(used_at=now))
 
 
 async def delete_expired(session: AsyncSession, now: datetime, rows_max: int) -> None:
