@@ -129,6 +129,22 @@ async def test_the_toggle_needs_its_own_permission(tenant: Tenant) -> None:
     assert (await clerk.patch(f"/v1/merchants/{merchant.id}", {"business_name": "Chez Sam"})).status_code == 200
 
 
+async def test_api_access_does_not_end_by_another_way_than_its_permission(tenant: Tenant) -> None:
+    staff = await tenant.create_staff("settings.merchants.write")
+    with_access, without = await tenant.create_merchant(), await tenant.create_merchant(api_access=False)
+
+    for merchant, status in ((with_access, 403), (without, 200)):
+        path = f"/v1/merchants/{merchant.id}"
+        answers = [
+            await staff.patch(path, {"login_email": email()}),
+            await staff.patch(path, {"level": 1}),
+            await staff.post(f"{path}/disable"),
+        ]
+        assert [answer.status_code for answer in answers] == [status] * 3
+    assert (await tenant.owner.read(f"/v1/merchants/{with_access.id}"))["api_access"] is True
+    assert (await staff.patch(f"/v1/merchants/{with_access.id}", {"business_name": "Ada"})).status_code == 200
+
+
 async def test_concurrent_grants_make_one_key_and_one_event(identity: Identity, tenant: Tenant) -> None:
     merchant = await tenant.create_merchant(api_access=False)
     path = f"/v1/merchants/{merchant.id}/api-access"

@@ -124,6 +124,15 @@ async def test_changing_the_tenant_is_closed_to_those_without_the_permission_and
     assert (await tenant.owner.read("/v1/tenant"))["job_review"] is False
 
 
+async def test_a_taken_name_does_not_tell_whose_it_is(identity: Identity, tenant: Tenant) -> None:
+    other = await identity.create_tenant()
+
+    taken = await tenant.owner.patch("/v1/tenant", {"name": other.name})
+
+    refused(taken, 409, "name_taken")
+    assert other.id not in taken.text
+
+
 async def test_the_platform_changes_the_tenants_of_its_mode(identity: Identity, tenant: Tenant) -> None:
     live = await identity.live_platform.create("/v1/tenants", tenant_body(unique("Real")))
     path = f"/v1/tenants/{tenant.id}"

@@ -64,6 +64,27 @@ async def test_nobody_changes_their_own_rights_or_those_of_the_owner(tenant: Ten
     assert set(permissions["scopes"]) == TENANT_CODES
 
 
+async def test_nobody_strips_disables_or_readdresses_somebody_who_holds_more(tenant: Tenant) -> None:
+    colleague = await tenant.create_staff("settings.staff.write", "orders")
+    senior = await tenant.create_staff("reports", "orders")
+    junior = await tenant.create_staff("orders")
+
+    for person, status in ((senior, 403), (junior, 200)):
+        path = f"/v1/staff/{person.subject_id}"
+        answers = [
+            await colleague.patch(path, {"email": email()}),
+            await colleague.put(f"{path}/permissions", {"permissions": []}),
+            await colleague.post(f"{path}/disable"),
+        ]
+        assert [answer.status_code for answer in answers] == [status] * 3
+        if status == 403:
+            assert refused(answers[0], 403, "permission_not_held")["missing"] == ["reports", "reports.read"]
+    key = await tenant.owner.create("/v1/api-keys", {"name": "ERP", "scopes": ["settings.staff.write"]})
+    narrow = tenant.owner.using({"X-Api-Key": key["api_key"]})
+    refused(await narrow.patch(f"/v1/staff/{tenant.owner.subject_id}", {"email": email()}), 403, "permission_not_held")
+    assert (await colleague.patch(f"/v1/staff/{senior.subject_id}", {"first_name": "Ada"})).status_code == 200
+
+
 async def test_a_disabled_member_of_staff_is_out_at_once_with_session_and_key(
     identity: Identity, tenant: Tenant
 ) -> None:

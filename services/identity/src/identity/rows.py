@@ -44,15 +44,15 @@ async def get_one(session: AsyncSession, statement: Select[RowT], missing: NotFo
 
 
 async def require_free(
-    session: AsyncSession, holder: Select[str], own_id: str | None, *, message: str, code: str
+    session: AsyncSession, holder: Select[str], own_id: str | None, *, message: str, code: str, tell_id: bool = True
 ) -> None:
-    """Raises `AlreadyExists` when `holder` selects the id of another record than `own_id`.
+    """Raises `AlreadyExists` when `holder` selects the id of another record than `own_id`; with `tell_id` it names that record.
 
     A lock that the caller holds, or a unique index, must prevent concurrent writes of the same value.
     """
     holder_id = await session.scalar(holder)
     if holder_id is not None and holder_id != own_id:
-        raise AlreadyExists(message, code=code, existing_id=holder_id)
+        raise AlreadyExists(message, code=code, existing_id=holder_id) if tell_id else AlreadyExists(message, code=code)
 
 
 async def require_room(session: AsyncSession, table: type[Any], *conditions: ColumnElement[bool], maximum: int) -> None:

@@ -101,6 +101,9 @@ async def update(
     await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, merchant_id, if_match)
     access = rules.update_access(_access_state(row), level=patch.level, api_access=patch.api_access)
+    if row.api_access and (not access.api_access or patch.login_email is not None):
+        # The level must not end, nor the address hand over, what the toggle may not.
+        rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
     before = view(row)
     await _update_fields(session, row, patch)
     event_types: list[type[events.MerchantEvent]] = []
@@ -115,8 +118,10 @@ async def update(
 
 
 async def disable(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:
-    """Refuse a merchant: its sessions and its API access end. Repeating it changes nothing. Raises `NotFound`."""
+    """Refuse a merchant: its sessions and its API access end. Repeating it changes nothing. Raises `NotFound`, `Forbidden`."""
     row = await lock_for_update(session, actor, merchant_id)
+    if row.api_access:
+        rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
     if row.status == "active":
         before = view(row)
         now = datetime.now(UTC)

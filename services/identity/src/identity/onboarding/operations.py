@@ -21,7 +21,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
     """A new tenant. Raises `AlreadyExists` (name), and `Forbidden` when a test key asks for a live tenant."""
     test = rules.is_test(body.test, livemode=actor.livemode)
     password_hash = await logins.hash_if_given(passwords, body.owner.password)
-    await tenants.require_free_name(session, body.name, None)
+    await tenants.require_free_name(session, actor, body.name, None)
     now = datetime.now(UTC)
     tenant_id = new_id("ten")
     owner = users.new_row(

@@ -40,7 +40,7 @@ def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: Te
 async def _update(session: AsyncSession, actor: Actor, row: TenantRow, patch: TenantPatch) -> Tenant:
     before = view(row)
     if patch.name is not None:
-        await require_free_name(session, patch.name, row.tenant_id)
+        await require_free_name(session, actor, patch.name, row.tenant_id)
         row.name = patch.name
         row.name_key = rows.unique_key(patch.name)
     row.timezone = patch.timezone or row.timezone

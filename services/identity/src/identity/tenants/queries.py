@@ -46,11 +46,17 @@ async def lock_own(session: AsyncSession, actor: Actor, if_match: IfMatch = ANY_
     return row
 
 
-async def require_free_name(session: AsyncSession, name: str, own_id: str | None) -> None:
-    """Raises `AlreadyExists` when another tenant has this name, in any case. Names change one at a time until the commit."""
+async def require_free_name(session: AsyncSession, actor: Actor, name: str, own_id: str | None) -> None:
+    """Raises `AlreadyExists` when another tenant has this name, in any case; only the platform hears which.
+
+    Names change one at a time until the commit.
+    """
     await lock(session, AdvisoryLock.IDENTITY_TENANT_NAMES)
     holder = select(col(TenantRow.tenant_id)).where(col(TenantRow.name_key) == rows.unique_key(name))
-    await rows.require_free(session, holder, own_id, message="a tenant of this name exists", code="name_taken")
+    by_platform = actor.caller.kind == "platform"
+    await rows.require_free(
+        session, holder, own_id, message="a tenant of this name exists", code="name_taken", tell_id=by_platform
+    )
 
 
 def view(row: TenantRow) -> Tenant:

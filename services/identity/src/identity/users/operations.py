@@ -58,12 +58,13 @@ async def create(
 
 
 async def update(session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, patch: StaffPatch) -> User:
-    """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `AlreadyExists`."""
+    """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden`, `AlreadyExists`."""
     await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
     before = view(row)
     if patch.email is not None:
+        rules.check_may_manage(_held_by(row), actor.permissions)
         await logins.update_email(session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id)
         row.email = patch.email
     row.first_name = patch.first_name or row.first_name
@@ -76,11 +77,12 @@ async def update(session: AsyncSession, actor: Actor, user_id: str, if_match: If
 async def disable(session: AsyncSession, actor: Actor, user_id: str) -> User:
     """Refuse a member of staff: its sessions end, its tokens and API keys stop working. Repeating it changes nothing.
 
-    Raises `NotFound`, `Forbidden` (oneself), `OwnerProtected`.
+    Raises `NotFound`, `Forbidden` (oneself, or a user with more permissions than the actor holds), `OwnerProtected`.
     """
     row = await lock_for_update(session, actor, user_id)
     rules.check_not_owner(row.kind)
     rules.check_not_self(actor.id, user_id)
+    rules.check_may_manage(_held_by(row), actor.permissions)
     if row.status != "disabled":
         before = view(row)
         now = datetime.now(UTC)
@@ -112,12 +114,15 @@ async def set_permissions(
 ) -> StaffPermissions:
     """Replace the permissions of a member of staff. Tokens issued before are refused, so the new ones hold at once everywhere.
 
-    Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden` (oneself, or more than the actor holds).
+    Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden` (oneself; to somebody, or from somebody, who holds more).
     """
     row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_not_owner(row.kind)
     rules.check_not_self(actor.id, user_id)
-    rules.check_grantable(permissions.expand(codes) - permissions.expand(row.permissions), actor.permissions)
+    former, requested = permissions.expand(row.permissions), permissions.expand(codes)
+    rules.check_grantable(requested - former, actor.permissions)
+    if former - requested:
+        rules.check_may_manage(former, actor.permissions)
     ordered = _ordered(codes)
     if ordered != row.permissions:
         before = view(row)
@@ -186,6 +191,10 @@ def _state(row: UserRow) -> events.UserState:
         permissions=row.permissions,
         sessions_valid_from=row.sessions_valid_from,
     )
+
+
+def _held_by(row: UserRow) -> frozenset[str]:
+    return permissions.OWNER if row.kind == "owner" else permissions.expand(row.permissions)
 
 
 def _ordered(codes: list[str]) -> list[str]:

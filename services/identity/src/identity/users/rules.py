@@ -1,4 +1,4 @@
-"""Nobody grants permissions that they lack, nobody changes their own rights, and the owner keeps all permissions."""
+"""Nobody grants what they lack, manages people who hold more, or changes their own rights; the owner keeps all permissions."""
 
 from shared.errors import Conflict, Forbidden
 
@@ -14,6 +14,14 @@ def check_grantable(added: frozenset[str], held: frozenset[str]) -> None:
     missing = sorted(added - held)
     if missing:
         raise Forbidden("you can grant only permissions that you hold", code="permission_not_held", missing=missing)
+
+
+def check_may_manage(target: frozenset[str], held: frozenset[str]) -> None:
+    """Raises `Forbidden` when somebody strips, disables or re-addresses a person who holds more than they do."""
+    missing = sorted(target - held)
+    if missing:
+        message = "this person has permissions that you do not hold"
+        raise Forbidden(message, code="permission_not_held", missing=missing)
 
 
 def check_not_self(actor: str, target: str) -> None:
