@@ -57,6 +57,12 @@ class NotFound(WaybillError):
     status, code, title = 404, "not_found", "Not found"
 
 
+class RequestTimeout(WaybillError):
+    """The request has not arrived in time: its connection is closed."""
+
+    status, code, title = 408, "request_timeout", "Request timeout"
+
+
 class Conflict(WaybillError):
     status, code, title = 409, "conflict", "Conflict"
 

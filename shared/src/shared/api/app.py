@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from shared.api import introspection, problems
 from shared.api.declarations import RouteUndeclared
 from shared.api.edge import Edge
+from shared.api.in_flight import Places
 from shared.api.middleware import EdgeMiddleware
 from shared.api.openapi import build_document
 from shared.api.routes import GuardedRoute, Router
@@ -58,7 +59,7 @@ def create_app(
         EdgeMiddleware,
         service=service,
         metrics=metrics,
-        in_flight_max=settings.requests_in_flight_max,
+        places=Places(settings.requests_in_flight_max, settings.requests_in_flight_per_address_max),
         verbose=settings.log_level == "DEBUG",
         trusted_proxies=parse_networks(settings.trusted_proxies),
         operations=frozenset({LIVENESS_PATH, READINESS_PATH, settings.metrics_path}),

@@ -3,7 +3,6 @@
 An upload has no effect before `accept`: a client that disconnects earlier has done nothing.
 """
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
@@ -15,12 +14,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared.api import idempotency, request_body
+from shared.api.edge import edge_of
 from shared.api.responses import render
 from shared.api.transactions import run_in_transaction
 from shared.errors import BadRequest
 
-IDLE_SECONDS = 60.0
-"""A client that sends nothing for this time counts as gone."""
 UPLOAD_SECONDS_MAX = 3600.0
 """Longest time for the whole file."""
 
@@ -70,17 +68,13 @@ class _Upload:
         return idempotency.claim_of(self._request, self._request.state.caller, route, fingerprint)
 
     async def _arriving(self) -> AsyncIterator[bytes]:
-        stream = aiter(self._request.stream())
-        clock = asyncio.get_running_loop().time
-        ends_at = clock() + UPLOAD_SECONDS_MAX
+        idle_seconds = edge_of(self._request).body_idle_seconds
         try:
-            while True:
-                async with asyncio.timeout_at(min(clock() + IDLE_SECONDS, ends_at)):
-                    arrived = await anext(stream, None)
-                if arrived is None:
-                    return
+            async for arrived in request_body.arriving(
+                self._request, idle_seconds=idle_seconds, seconds_max=UPLOAD_SECONDS_MAX
+            ):
                 yield arrived
-        except (ClientDisconnect, TimeoutError) as error:
+        except ClientDisconnect as error:
             raise BadRequest("the file has not arrived completely", code="upload_incomplete") from error
 
 

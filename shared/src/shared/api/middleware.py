@@ -9,18 +9,36 @@ import uuid_utils
 from opentelemetry import context as trace_context
 from opentelemetry import trace
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.api import problems
+from shared.api.in_flight import Place, Places
 from shared.chassis.networks import Network, client_address
+from shared.errors import BadRequest, WaybillError
 from shared.observability import traces
 from shared.observability.metrics import Metrics
 from shared.postgres.transient_errors import is_transient
 
 log = structlog.get_logger()
 
+CLIENT_CLOSED_REQUEST = 499
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+
+
+_SINGLE = (
+    b"authorization",
+    b"x-api-key",
+    b"x-tenant-id",
+    b"x-tenant-name",
+    b"idempotency-key",
+    b"content-type",
+    b"content-encoding",
+    b"host",
+)
+"""Headers that may come once."""
 
 
 class EdgeMiddleware:
@@ -32,15 +50,14 @@ class EdgeMiddleware:
         *,
         service: str,
         metrics: Metrics,
-        in_flight_max: int,
+        places: Places,
         verbose: bool,
         operations: frozenset[str],
         trusted_proxies: Sequence[Network],
     ):
         self._app = app
         self._service = service
-        self._in_flight_max = in_flight_max
-        self._in_flight = 0
+        self._places = places
         self._metrics = metrics
         self._verbose = verbose
         self._operations = operations
@@ -61,7 +78,7 @@ class EdgeMiddleware:
             scope["client"] = (address, port)
         exchange = _Exchange(send, request_id)
         started = time.perf_counter()
-        self._in_flight += 1
+        place = Place(self._places, scope, receive)
         carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         token = trace_context.attach(traces.extract(carrier))
         try:
@@ -69,7 +86,7 @@ class EdgeMiddleware:
                 structlog.contextvars.bound_contextvars(request_id=request_id),
                 traces.tracer().start_as_current_span(scope["method"], kind=trace.SpanKind.SERVER) as span,
             ):
-                await self._answer(scope, receive, exchange)
+                await self._answer(scope, receive, exchange, place)
                 route = self._route(scope)
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.response.status_code", exchange.status)
@@ -78,18 +95,24 @@ class EdgeMiddleware:
                 self._metrics.http_duration_seconds.labels(scope["method"], route).observe(seconds)
                 self._log(scope, route, exchange.status, seconds)
         finally:
-            self._in_flight -= 1
+            place.give_back()
             trace_context.detach(token)
 
-    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange", place: Place) -> None:
         path = scope["path"]
-        if self._in_flight > self._in_flight_max and path not in self._operations:
-            await _unavailable_response(exchange.request_id, "too many requests are under way", "overloaded")(
-                scope, receive, exchange.send
-            )
-            return
         try:
+            _require_single(scope)
+            if path not in self._operations:
+                if place.waits_for_body:
+                    receive = place.receive
+                else:
+                    place.take()
             await self._app(scope, receive, exchange.send)
+        except WaybillError as error:
+            await problems.problem(error, exchange.request_id)(scope, receive, exchange.send)
+        except ClientDisconnect:
+            # Nobody reads the answer; the log and the metrics name it as most servers do.
+            exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as error:
             transient = is_transient(error)
             log.error("request_failed", path=path, transient=transient, exc_info=not transient, error=repr(error))
@@ -129,6 +152,15 @@ class EdgeMiddleware:
             tenant_id=caller.tenant_id_or_none if caller else None,
             actor=caller.actor if caller else None,
         )
+
+
+def _require_single(scope: Scope) -> None:
+    """Raises `BadRequest` when a header that has one value comes twice: two servers could each believe another one."""
+    names = [name for name, _ in scope["headers"]]
+    if len(set(names)) < len(names):
+        for name in _SINGLE:
+            if names.count(name) > 1:
+                raise BadRequest(f"send the header {name.decode()} once", code="header_repeated")
 
 
 class _Exchange:

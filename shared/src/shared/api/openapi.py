@@ -30,6 +30,7 @@ _ERRORS = {
     402: "The trial has ended or the subscription is unpaid",
     403: "Not allowed: tenant suspended, API access off, or permission missing",
     404: "Not found, or not visible to the caller",
+    408: "The request has not arrived in time",
     409: "Conflicts with the present state",
     412: "If-Match names an older version",
     413: "Body too large",

@@ -3,17 +3,20 @@
 `body` declares a larger body, or a body whose parts are validated one by one; `streams` declares a file (`shared.api.file_intake`).
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from shared.api.problems import pointer
-from shared.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, Violation, invalid
+from shared.chassis.http_protocol import body_has_arrived
+from shared.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType, Violation, invalid
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[Any]])
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -22,6 +25,7 @@ DEPTH_MAX = 64
 _RULE = "__waybill_body__"
 # Control characters except tabs and line breaks, and surrogates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_JSON_CHARSETS = ("utf-8", "utf8")
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
@@ -80,15 +84,24 @@ def media_type_of(request: Request) -> str:
 
 
 async def read(
-    request: Request, *, bytes_max: int, expects_body: bool, body_optional: bool = False, by_parts: bool = False
+    request: Request,
+    *,
+    bytes_max: int,
+    idle_seconds: float,
+    seconds_max: float,
+    expects_body: bool,
+    body_optional: bool = False,
+    by_parts: bool = False,
 ) -> bytes:
     """The body, read once; the decoded JSON is left on the request for FastAPI.
 
-    Raises `PayloadTooLarge`, `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (forbidden characters).
+    Raises `RequestTimeout`, `PayloadTooLarge`, `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (forbidden characters).
     """
     _require_declared_size(request, bytes_max)
     received = bytearray()
-    async for chunk in request.stream():
+    has_arrived = body_has_arrived(request.scope)
+    chunks = request.stream() if has_arrived else arriving(request, idle_seconds=idle_seconds, seconds_max=seconds_max)
+    async for chunk in chunks:
         received += chunk
         if len(received) > bytes_max:
             raise too_large(bytes_max)
@@ -100,6 +113,23 @@ async def read(
             raise BadRequest("a JSON body is required", code="body_missing")
         request._json = parse(content, by_parts=by_parts)
     return content
+
+
+async def arriving(request: Request, *, idle_seconds: float, seconds_max: float) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises `RequestTimeout` when nothing comes for `idle_seconds`, or not all within `seconds_max`."""
+    stream = aiter(request.stream())
+    clock = asyncio.get_running_loop().time
+    ends_at = clock() + seconds_max
+    try:
+        while True:
+            async with asyncio.timeout_at(min(clock() + idle_seconds, ends_at)):
+                arrived = await anext(stream, None)
+            if arrived is None:
+                return
+            yield arrived
+    except TimeoutError as error:
+        detail = f"the body has to arrive within {seconds_max:g} seconds, without a pause of {idle_seconds:g} seconds"
+        raise RequestTimeout(detail, code="body_timeout", headers={"Connection": "close"}) from error
 
 
 def part(model: type[ModelT], document: Any) -> ModelT:
@@ -139,6 +169,17 @@ def _require_declared_size(request: Request, bytes_max: int) -> None:
 def _require_json_type(request: Request) -> None:
     if media_type_of(request) not in _JSON_TYPES:
         raise UnsupportedMediaType("send application/json", accepted=list(_JSON_TYPES))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType(
+            "send the JSON uncompressed, without Content-Encoding",
+            code="content_encoding_unsupported",
+            headers={"Accept-Encoding": "identity"},
+        )
+    parameters = Message()
+    parameters["content-type"] = request.headers["content-type"]
+    charset = parameters.get_param("charset", "utf-8")
+    if not isinstance(charset, str) or charset.strip().lower() not in _JSON_CHARSETS:
+        raise UnsupportedMediaType("send the JSON in UTF-8", code="charset_unsupported")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class GuardedRoute(APIRoute):
                 body = await request_body.read(
                     request,
                     bytes_max=rule.bytes_max or edge.body_bytes_max,
+                    idle_seconds=edge.body_idle_seconds,
+                    seconds_max=edge.body_seconds,
                     expects_body=expects_body,
                     body_optional=body_optional,
                     by_parts=rule.by_parts,

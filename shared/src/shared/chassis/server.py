@@ -8,11 +8,13 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from shared.chassis.http_protocol import BoundedConfig, BoundedProtocol
 from shared.chassis.settings import ProcessSettings
-from shared.chassis.slow_readers import protocol_with_deadline
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
+TICKS_PER_CHECK = 5
+"""uvicorn ticks ten times a second: twice a second it is looked for clients that are too slow."""
 
 
 class Server(uvicorn.Server):
@@ -31,6 +33,14 @@ class Server(uvicorn.Server):
         else:
             self._exit(sig, frame)
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_CHECK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.close_if_overdue(now)
+        return await super().on_tick(counter)
+
     def _exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         # Otherwise uvicorn raises the signal again after an orderly stop, and the exit status says "killed".
@@ -39,12 +49,12 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, settings: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT; returns when everything has stopped in order."""
-    config = uvicorn.Config(
+    config = BoundedConfig(
         app,
+        settings,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol_with_deadline(settings.write_seconds),
         access_log=False,
         log_config=None,
         server_header=False,

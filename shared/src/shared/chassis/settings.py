@@ -85,6 +85,48 @@ class ProcessSettings(BaseSettings):
     requests_in_flight_max: int = Field(
         512, ge=1, description="Requests under way at once; beyond, 503 with Retry-After."
     )
+    requests_in_flight_per_address_max: int = Field(
+        256,
+        ge=1,
+        validation_alias="WAYBILL_REQUESTS_IN_FLIGHT_PER_ADDRESS_MAX",
+        description="Requests of one address under way at once in a process; beyond, 429 with Retry-After.",
+    )
+    connections_per_address_max: int = Field(
+        512,
+        ge=1,
+        validation_alias="WAYBILL_CONNECTIONS_PER_ADDRESS_MAX",
+        description="Connections of one address to a process; one more closes the one that has waited longest for its client.",
+    )
+    head_bytes_max: int = Field(
+        32 * 1024,
+        ge=1024,
+        validation_alias="WAYBILL_HEAD_BYTES_MAX",
+        description="Largest head of a request, and most bytes of fields after a body; beyond, 431.",
+    )
+    head_fields_max: int = Field(
+        100,
+        ge=10,
+        validation_alias="WAYBILL_HEAD_FIELDS_MAX",
+        description="Most header fields of a request, and most fields after a body; beyond, 431.",
+    )
+    head_seconds: float = Field(
+        10,
+        gt=0,
+        validation_alias="WAYBILL_HEAD_SECONDS",
+        description="Longest time from the first byte of a request, or from a connection's start, to the end of the head; beyond, 408.",
+    )
+    body_idle_seconds: float = Field(
+        10,
+        gt=0,
+        validation_alias="WAYBILL_BODY_IDLE_SECONDS",
+        description="Longest time in which nothing arrives of a body that is not complete; beyond, 408.",
+    )
+    body_seconds: float = Field(
+        60,
+        gt=0,
+        validation_alias="WAYBILL_BODY_SECONDS",
+        description="Longest time for a whole body, except a file's; beyond, 408.",
+    )
 
     roles: Annotated[str, NoDecode, AfterValidator(_roles)] = Field(
         "api,consumers,relay,worker",

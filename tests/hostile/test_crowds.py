@@ -1,0 +1,89 @@
+"""One address with very many connections or requests, and the others meanwhile."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy.devstack.forks import Forker
+from tests.harness.edge_process import EdgeProcess, run_edge_process
+from tests.harness.raw_http import RawConnection, ask, connected, request
+from tests.harness.waiting import eventually
+
+CROWD = 20
+HELLO = request("/v1/hello")
+NOTE = b'{"text": "a note"}'
+
+
+def note_head(edge: EdgeProcess) -> bytes:
+    return request(
+        "/v1/notes", *edge.credentials, "Content-Type: application/json", "Content-Length: 18", method="POST"
+    )
+
+
+async def test_requests_whose_bodies_are_on_their_way_take_no_place(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    async with (
+        run_edge_process(database_url, tmp_path, forker, requests_in_flight_max=2) as edge,
+        AsyncExitStack() as crowd,
+    ):
+        waiting = [await crowd.enter_async_context(connected(edge.port)) for _ in range(CROWD)]
+        for connection in waiting:
+            await connection.send(note_head(edge) + NOTE[:1])
+
+        meanwhile = [await ask(edge.port, note_head(edge) + NOTE) for _ in range(CROWD)]
+        for connection in waiting:
+            await connection.send(NOTE[1:])
+            assert (await connection.answer()).status == 201
+
+    assert [answer.status for answer in meanwhile] == [201] * CROWD
+
+
+async def test_an_address_with_too_many_connections_loses_those_that_wait_longest(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    async with (
+        run_edge_process(database_url, tmp_path, forker, connections_per_address_max=4) as edge,
+        AsyncExitStack() as crowd,
+    ):
+
+        async def connect(source: str) -> RawConnection:
+            return await crowd.enter_async_context(connected(edge.port, source=source))
+
+        other = await connect("127.0.0.3")
+        first = await connect("127.0.0.2")
+        busy = await connect("127.0.0.2")
+        for _ in range(CROWD):
+            one = await connect("127.0.0.2")
+            await one.send(HELLO[:-2])
+            await busy.send(HELLO)
+            assert (await busy.answer()).status == 200
+        assert await first.ended()
+        await other.send(HELLO)
+        assert (await other.answer()).status == 200
+
+
+@pytest.mark.parametrize("share", ["address", "process"])
+async def test_requests_beyond_a_share_are_refused(
+    database_url: str, forker: Forker | None, tmp_path: Path, share: str
+) -> None:
+    bounds = {"requests_in_flight_per_address_max": 1} if share == "address" else {"requests_in_flight_max": 1}
+    refusal = (429, "too_many_in_flight") if share == "address" else (503, "overloaded")
+    seen: set[tuple[int, str | None]] = set()
+
+    async with run_edge_process(database_url, tmp_path, forker, **bounds) as edge, AsyncExitStack() as crowd:
+        connections = [await crowd.enter_async_context(connected(edge.port)) for _ in range(CROWD)]
+
+        async def refused() -> bool:
+            for connection in connections:
+                await connection.send(note_head(edge) + NOTE)
+            for connection in connections:
+                answer = await connection.answer()
+                seen.add((answer.status, answer.json().get("code")))
+                assert answer.status == 201 or answer.headers["retry-after"] == "1"
+            return refusal in seen
+
+        await eventually(refused, what="a request is refused")
+
+    assert seen == {(201, None), refusal}
