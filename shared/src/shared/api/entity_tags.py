@@ -3,12 +3,15 @@
 A route hands the caller's `If-Match` to the operation, which checks it when the row is locked.
 """
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from shared.errors import PreconditionFailed
+
+_ENTITY_TAG = re.compile(r'"[^"]*"')
 
 
 class _IfMatch:
@@ -52,9 +55,10 @@ def _version_in(tag: str) -> str | None:
 
 def not_modified(request: Request, response: Response) -> Response:
     """The response, or 304 in its place when `If-None-Match` names its entity tag."""
-    if request.method != "GET" or "etag" not in response.headers:
+    if request.method not in ("GET", "HEAD") or "etag" not in response.headers:
         return response
-    known = request.headers.get("if-none-match")
-    if known is None or response.headers["etag"] not in {tag.strip() for tag in known.split(",")}:
+    known = ",".join(request.headers.getlist("if-none-match"))
+    # Weak comparison (RFC 9110, 8.8.3.2): what a proxy makes of our tag when it compresses is still the same.
+    if known.strip() != "*" and response.headers["etag"] not in _ENTITY_TAG.findall(known):
         return response
     return Response(status_code=304, headers={"ETag": response.headers["etag"]})

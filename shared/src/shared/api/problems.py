@@ -16,11 +16,12 @@ from shared.errors import Invalid, Violation, WaybillError, invalid
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_ROOT = "urn:waybill:problem:"
+NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
 VIOLATIONS_MAX = 100
 
 _ROUTER_CODES = {
-    404: ("route_not_found", "No such route"),
+    NOT_FOUND: ("route_not_found", "No such route"),
     METHOD_NOT_ALLOWED: ("method_not_allowed", "Method not allowed"),
 }
 
@@ -104,9 +105,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         code, title = _ROUTER_CODES.get(error.status_code, ("http_error", "HTTP error"))
         headers = dict(error.headers) if error.headers else None
+        detail = str(error.detail)
+        if error.status_code == NOT_FOUND and request.url.path.endswith("/"):
+            detail = "there is no such route: paths have no slash at their end"
         if error.status_code == METHOD_NOT_ALLOWED:
             headers = {"Allow": ", ".join(_methods_at(request))}
-        return document(error.status_code, code, title, str(error.detail), request_id_of(request), headers=headers)
+        return document(error.status_code, code, title, detail, request_id_of(request), headers=headers)
 
     app.add_exception_handler(WaybillError, on_waybill_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)

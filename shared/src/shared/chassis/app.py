@@ -38,6 +38,8 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        # A redirect would name this server as it sees itself, without TLS, before any credentials are asked for.
+        redirect_slashes=False,
         # The middleware of `shared.api` makes the spans and metrics of requests.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan(parts, settings=settings, before=start, after=end),
