@@ -1,10 +1,22 @@
 """Types of values that only identity takes, and those that several of its answers share."""
 
+import unicodedata
 from datetime import datetime
+from functools import cache
+from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from shared.access import permissions
 from shared.fields.places import AddressIn, GeoIn
@@ -12,6 +24,14 @@ from shared.fields.places import AddressIn, GeoIn
 PERMISSIONS_MAX = 100
 PASSWORD_LENGTH_MIN = 8
 PASSWORD_LENGTH_MAX = 128
+PASSWORD_CHARACTERS_MIN = 3
+"""Different characters of a password: fewer are a repetition."""
+_ROWS = (
+    "012345678901234567890",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertzuiopasdfghjklyxcvbnm",
+)
 
 
 def _permission(value: str) -> str:
@@ -29,11 +49,53 @@ def _not_null(value: Any) -> Any:
 KEPT_IF_ABSENT = BeforeValidator(_not_null)
 """In a patch: an absent field is kept, and null is refused because the field always has a value."""
 
+
+def _password_try(value: object, length_min: int = 1) -> SecretStr:
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    length = len(unicodedata.normalize("NFC", value))
+    if length < length_min:
+        raise PydanticKnownError("string_too_short", {"min_length": length_min})
+    if length > PASSWORD_LENGTH_MAX:
+        raise PydanticKnownError("string_too_long", {"max_length": PASSWORD_LENGTH_MAX})
+    return SecretStr(value)
+
+
+def _password(value: object) -> SecretStr:
+    password = _password_try(value, PASSWORD_LENGTH_MIN)
+    if _is_common(unicodedata.normalize("NFKC", password.get_secret_value()).casefold().strip()):
+        raise PydanticCustomError("password_common", "many people have such a password: choose another one")
+    return password
+
+
+def _is_common(text: str) -> bool:
+    """Whether a password is in the list of common ones, a repetition, or a row of digits, of the alphabet or of a keyboard."""
+    return (
+        text in _common_passwords()
+        or len(set(text)) < PASSWORD_CHARACTERS_MIN
+        or any(text in row or text[::-1] in row for row in _ROWS)
+    )
+
+
+@cache
+def _common_passwords() -> frozenset[str]:
+    lines = files("identity").joinpath("common_passwords.txt").read_text("utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("# "))
+
+
+def _password_schema(length_min: int, **more: Any) -> WithJsonSchema:
+    limits = {"minLength": length_min, "maxLength": PASSWORD_LENGTH_MAX}
+    return WithJsonSchema({"type": "string", "format": "password", "writeOnly": True, **limits, **more})
+
+
 Password = Annotated[
     SecretStr,
-    Field(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse battery staple"]),
+    PlainValidator(_password),
+    _password_schema(PASSWORD_LENGTH_MIN, examples=["correct horse battery staple"]),
 ]
-PasswordTry = Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+"""A new password, with its blanks; none that many people have (NIST SP 800-63B)."""
+PasswordTry = Annotated[SecretStr, PlainValidator(_password_try), _password_schema(1)]
+"""A password to check, exactly as it was typed."""
 PermissionCode = Annotated[
     str, StringConstraints(max_length=64), AfterValidator(_permission), Field(examples=["orders"])
 ]

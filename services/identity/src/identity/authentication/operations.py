@@ -69,7 +69,9 @@ async def _log_in(
         raise _wrong_password()
     attempt.succeeded()
     newer_hash = (
-        await authenticator.passwords.hash(body.password) if authenticator.passwords.is_outdated(stored_hash) else None
+        await authenticator.passwords.hash(body.password)
+        if authenticator.passwords.is_outdated(stored_hash, body.password)
+        else None
     )
     async with authenticator.database.transaction() as session:
         person = await lock_person(session, login)

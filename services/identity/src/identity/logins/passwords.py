@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -16,6 +17,9 @@ from shared.errors import TooManyRequests, Unavailable
 
 BUDGETS_MAX = 100_000
 """Accounts, and addresses, whose wrong passwords one process counts; beyond, it forgets the least recently charged."""
+NORMALIZED = "#nfc"
+"""Ends the hash of a password that was brought into Unicode's form NFC, since keyboards differ, and has its blanks (NIST SP 800-63B).
+Other hashes are older: of passwords as they were typed, without the blanks around them."""
 ResultT = TypeVar("ResultT")
 
 
@@ -28,11 +32,11 @@ class Passwords:
         self._requested = 0
         self._requested_max = at_once + waiting_max
         # Checked where there is no account, so that the answer takes the same time.
-        self._dummy_hash = self._hasher.hash("nobody has this password")
+        self._dummy_hash = self._hasher.hash("nobody has this password") + NORMALIZED
 
     async def hash(self, password: SecretStr) -> str:
         """The hash to store. Raises `Unavailable` when too many hashes are waiting."""
-        return await self._in_slot(lambda: self._hasher.hash(password.get_secret_value()))
+        return await self._in_slot(lambda: self._hasher.hash(_normalized(password)) + NORMALIZED)
 
     async def verify(self, stored_hash: str | None, password: SecretStr) -> bool:
         """Whether the hash is of this password. Without a hash it is False, after the same time. Raises `Unavailable`."""
@@ -41,13 +45,18 @@ class Passwords:
             and stored_hash is not None
         )
 
-    def is_outdated(self, stored_hash: str) -> bool:
-        """Whether a hash was computed with other parameters than this object's."""
-        return self._hasher.check_needs_rehash(stored_hash)
+    def is_outdated(self, stored_hash: str, password: SecretStr) -> bool:
+        """Whether a hash, which is of this password, was computed in another way than this object does."""
+        if stored_hash.endswith(NORMALIZED):
+            return self._hasher.check_needs_rehash(stored_hash.removesuffix(NORMALIZED))
+        # An older hash takes the password with and without blanks around it: typed with them, nobody knows which was meant.
+        return password.get_secret_value() == password.get_secret_value().strip()
 
     def _matches(self, stored_hash: str, password: SecretStr) -> bool:
         with suppress(Argon2Error, InvalidHashError):
-            return self._hasher.verify(stored_hash, password.get_secret_value())
+            if stored_hash.endswith(NORMALIZED):
+                return self._hasher.verify(stored_hash.removesuffix(NORMALIZED), _normalized(password))
+            return self._hasher.verify(stored_hash, password.get_secret_value().strip())
         return False
 
     async def _in_slot(self, work: Callable[[], ResultT]) -> ResultT:
@@ -59,6 +68,10 @@ class Passwords:
                 return await asyncio.to_thread(work)
         finally:
             self._requested -= 1
+
+
+def _normalized(password: SecretStr) -> str:
+    return unicodedata.normalize("NFC", password.get_secret_value())
 
 
 class Attempts:
