@@ -113,6 +113,11 @@ async def test_enabling_and_disabling_say_why(tenant: Tenant) -> None:
         ({"url": ""}, "/url", "string_too_short"),
         ({"event_types": []}, "/event_types", "too_short"),
         ({"event_types": ["job.created", "Job"]}, "/event_types/1", "event_type_form"),
+        ({"event_types": ["*", "job.creatd"]}, "/event_types/1", "event_type_unknown"),
+        ({"event_types": ["jobs.*"]}, "/event_types/0", "event_type_unknown"),
+        ({"event_types": ["job.created.*"]}, "/event_types/0", "event_type_unknown"),
+        ({"event_types": ["endpoint.*"]}, "/event_types/0", "event_type_unknown"),
+        ({"event_types": ["webhook.test"]}, "/event_types/0", "event_type_unknown"),
         ({"location_ids": []}, "/location_ids", "too_short"),
         ({"location_ids": None}, "/location_ids", "locations_missing"),
         ({"location_ids": "all"}, "/location_ids", "list_type"),
@@ -131,6 +136,26 @@ async def test_every_violation_is_named(tenant: Tenant, change: dict[str, Any], 
     for answer in (refused, refused_change):
         assert answer.status_code == 422, answer.text
         assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(pointer, code)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ("job.creatd", "job.created"),
+        ("job.canceled", "job.cancelled"),
+        ("jobs.*", "job.*"),
+        ("jobs.created", "job.created"),
+        ("actions.*", "action.*"),
+        ("action.outcome", "action.outcome_recorded"),
+    ],
+)
+async def test_an_unknown_event_type_is_refused_with_the_nearest_one(tenant: Tenant, wanted: str, nearest: str) -> None:
+    body = {"url": "https://example.com", "event_types": [wanted], "location_ids": "*"}
+
+    answer = await tenant.owner.post(PATH, body)
+
+    assert answer.status_code == 422
+    assert f"did you mean {nearest}?" in answer.json()["errors"][0]["message"]
 
 
 async def test_null_removes_a_header_all_headers_or_the_description(tenant: Tenant) -> None:

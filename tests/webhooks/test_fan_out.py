@@ -47,7 +47,7 @@ async def test_an_endpoint_gets_events_only_of_its_locations_types_and_tenant(
     await tenant.create_endpoint(receiver.url("/montreal"), location_ids=[montreal])
     await tenant.create_endpoint(receiver.url("/prefix"), event_types=["job.*"])
     await tenant.create_endpoint(receiver.url("/exact"), event_types=["job.created"], location_ids=[montreal, toronto])
-    await tenant.create_endpoint(receiver.url("/other"), event_types=["endpoint.*", "job.deleted"])
+    await tenant.create_endpoint(receiver.url("/other"), event_types=["action.*", "job.deleted"])
     await tenant.create_endpoint(receiver.url("/off"), enabled=False)
 
     there = await tenant.publish_job(toronto)

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Literal
 from uuid import UUID
 
 from shared.errors import Invalid, Violation
+from shared.events import jobs
 
 READ = "settings.webhooks.read"
 WRITE = "settings.webhooks.write"
@@ -16,6 +18,10 @@ REPLAY = "settings.webhooks.replay"
 EVERYTHING = "*"
 PATTERN_LENGTH_MAX = 100
 TYPES_KEPT_MAX = 1000
+TYPES = tuple(event.type_name() for event in jobs.EVENTS)
+"""The types that endpoints can subscribe to."""
+_PATTERNS = (*TYPES, *dict.fromkeys(f"{name.partition('.')[0]}.*" for name in TYPES))
+_LIKENESS_MIN = 0.5
 _PATTERN = re.compile(r"\*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?", re.ASCII)
 
 
@@ -31,6 +37,16 @@ class Subscription:
 def is_pattern(value: str) -> bool:
     """True for a type (`job.created`), a prefix (`job.*`) and `*`."""
     return len(value) <= PATTERN_LENGTH_MAX and _PATTERN.fullmatch(value) is not None
+
+
+def matches_a_type(pattern: str) -> bool:
+    """True if there are events of a type that this pattern wants."""
+    return any(wants_type((pattern,), name) for name in TYPES)
+
+
+def nearest_pattern(value: str) -> str | None:
+    """The type or prefix that was probably meant; None if none is like it."""
+    return next(iter(get_close_matches(value.lower(), _PATTERNS, 1, _LIKENESS_MIN)), None)
 
 
 def wants_type(patterns: Sequence[str], event_type: str) -> bool:

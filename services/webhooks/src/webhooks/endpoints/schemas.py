@@ -11,7 +11,7 @@ from shared.api import Input, Secret
 from shared.fields.merge_patch import Patch
 from shared.fields.numbers import Flag, Integer, Number
 from shared.ids import LocationId
-from webhooks.endpoints.rules import EVERYTHING, is_pattern
+from webhooks.endpoints.rules import EVERYTHING, is_pattern, matches_a_type, nearest_pattern
 from webhooks.http_client import URL_LENGTH_MAX
 
 EVENT_TYPES_MAX = 50
@@ -31,6 +31,13 @@ def _check_pattern(value: object) -> object:
     if isinstance(value, str) and not is_pattern(value):
         raise PydanticCustomError(
             "event_type_form", "expected a type such as job.created, a prefix such as job.*, or *"
+        )
+    if isinstance(value, str) and not matches_a_type(value):
+        nearest = nearest_pattern(value)
+        raise PydanticCustomError(
+            "event_type_unknown",
+            "there are no such events{hint}; GET /v1/event-types lists all types",
+            {"hint": f": did you mean {nearest}?" if nearest else ""},
         )
     return value
 
