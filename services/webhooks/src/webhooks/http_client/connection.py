@@ -1,7 +1,9 @@
 """One HTTP/1.1 connection to one checked address, for one exchange of request and response after another.
 
-Everything that a receiver can send has a limit here: head, number of headers, interim responses, body, framing. Parsing is strict. A
-response with surplus bytes, and bytes without a request, end the connection: they must never be taken for the response to another request.
+Everything that a receiver can send has a limit here: head, number of headers, interim responses, body, framing. The response counts once
+its head is complete; of its body is kept what can be read. Bare line feeds and folded headers are read (RFC 9112), other parsing is strict.
+A response whose body is cut or broken, surplus bytes, and bytes without a request, end the connection: they must never be taken for the
+response to another request.
 """
 
 import asyncio
@@ -11,7 +13,7 @@ from typing import cast
 
 import httptools
 
-from webhooks.http_client.responses import BODY_BYTES_MAX, RETRY_AFTER_LENGTH_MAX, Cause, Response
+from webhooks.http_client.responses import BODY_BYTES_MAX, BODY_FAULTS, RETRY_AFTER_LENGTH_MAX, Cause, Response
 
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
@@ -57,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._ended: Callable[[Response], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        # `lenient_headers` is for folded ones; what else it lets pass is refused in `on_header`.
+        self._parser.set_dangerous_leniencies(lenient_headers=True, lenient_optional_cr_before_lf=True)
         self._reset()
 
     def begin(self, request: bytes, ended: Callable[[Response], None]) -> None:
@@ -71,7 +75,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(request)
 
     def so_far(self, cause: Cause) -> Response:
-        """The response as far as it was received, ended for this cause."""
+        """The response as far as it was received, ended for this cause. Once the head is complete, it is a fault of the body alone."""
+        if self._head_complete:
+            return self._response()._replace(fault=BODY_FAULTS.get(cause, cause))
         return Response(cause, self._status, self._kept_retry_after(), untouched=self.first_byte is None)
 
     def close(self) -> None:
@@ -146,6 +152,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + _HEADER_FRAMING_BYTES
         if self._headers > HEADERS_MAX:
             self._refusal = "too_large"
+        if b"\x00" in value or b" " in name:
+            self._refusal = "protocol"
         if self._head_complete or self._surplus:
             # Trailers are ignored.
             return
@@ -161,6 +169,10 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         if self._surplus:
+            return
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refusal = "too_large"
+        if self._refusal is not None:
             return
         status = self._parser.get_status_code()
         odd = not 100 <= status <= 599 or status == _SWITCHING_PROTOCOLS
@@ -180,8 +192,8 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(part)
         if self._body_bytes > BODY_BYTES_MAX:
             self._refusal = "too_large"
-        else:
-            self._parts.append(part)
+            part = part[: max(0, BODY_BYTES_MAX - (self._body_bytes - len(part)))]
+        self._parts.append(part)
 
     def on_message_complete(self) -> None:
         if self._head_complete and not self._surplus:

@@ -30,7 +30,10 @@ _UNTIMED = Timings()
 # Not frozen, because one is made for each attempt: a frozen one takes three times as long.
 @dataclass(slots=True)
 class Outcome:
-    """The outcome of one attempt. `cause` None: the receiver accepted it, with a complete 2xx response in time."""
+    """The outcome of one attempt. `cause` None: the receiver accepted it, with the complete head of a 2xx response in time.
+
+    The body is for people to read, and decides nothing: what is wrong with it is noted at its end.
+    """
 
     started_us: int
     """When the attempt began, in microseconds since 1970."""
@@ -54,7 +57,7 @@ _UNCOMPRESSED = (b"", b"identity")
 
 
 class Response(NamedTuple):
-    """A response: complete (`cause` None), or as far as it was received."""
+    """A response with a complete head (`cause` None), or as far as it was received."""
 
     cause: Cause | None
     status: int | None = None
@@ -63,10 +66,19 @@ class Response(NamedTuple):
     body: bytes = b""
     untouched: bool = False
     """The connection ended before any byte was received."""
+    fault: str | None = None
+    """What is wrong with the body, or why it is not all there."""
+
+
+BODY_FAULTS: dict[Cause, str] = {
+    "timeout": "the rest did not come in time",
+    "too_large": f"cut: no more than {BODY_BYTES_MAX} bytes are read",
+    "protocol": "the rest could not be read",
+}
 
 
 def decompress(response: Response) -> Response:
-    """A complete response with its body decompressed; with a cause if it is longer than `BODY_BYTES_MAX` or malformed.
+    """The response with its body decompressed, up to `BODY_BYTES_MAX`. What is not compressed as it says stays as it is, with its fault.
 
     A body with an unknown coding is left out.
     """
@@ -76,18 +88,24 @@ def decompress(response: Response) -> Response:
     if coding not in _COMPRESSED:
         return response._replace(body=b"")
     try:
-        body = _decompress(response.body, zlib.MAX_WBITS | 32)
+        body: bytes | None = _decompress(response.body, zlib.MAX_WBITS | 32)
     except zlib.error:
-        if coding != b"deflate":
-            return response._replace(cause="protocol", body=b"")
+        # Some servers leave out the zlib header of `deflate`.
         try:
-            # Some servers leave out the zlib header of this coding.
-            body = _decompress(response.body, -zlib.MAX_WBITS)
+            body = _decompress(response.body, -zlib.MAX_WBITS) if coding == b"deflate" else None
         except zlib.error:
-            return response._replace(cause="protocol", body=b"")
+            body = None
+    if body is None:
+        return response._replace(fault=response.fault or f"not in the coding {coding.decode('ascii', 'replace')}")
     if len(body) > BODY_BYTES_MAX:
-        return response._replace(cause="too_large", body=b"")
+        return response._replace(body=body[:BODY_BYTES_MAX], fault=BODY_FAULTS["too_large"])
     return response._replace(body=body)
+
+
+def with_fault(body: str | None, fault: str) -> str:
+    """The legible body with a note of what is wrong with it."""
+    note = f"[{fault}]"
+    return f"{body[: BODY_CHARACTERS_KEPT - len(note) - 1]}\n{note}" if body else note
 
 
 def legible(body: bytes, confidential: tuple[str, ...]) -> str | None:

@@ -20,7 +20,7 @@ from webhooks.http_client.deadlines import Deadlines
 from webhooks.http_client.dns_cache import LookUp
 from webhooks.http_client.egress_guard import NotConnected
 from webhooks.http_client.requests import DeliveryTarget, Message, RequestTemplate, RequestTemplates
-from webhooks.http_client.responses import Outcome, Response, Timings, decompress
+from webhooks.http_client.responses import Outcome, Response, Timings, decompress, with_fault
 from webhooks.http_client.rules import Network
 
 DNS_TIMEOUT_SECONDS = 5.0
@@ -36,7 +36,18 @@ log = structlog.get_logger()
 class _Attempt:
     """An attempt in flight; `began` and `sent` are on `time.monotonic`."""
 
-    __slots__ = ("began", "connecting", "connection", "done", "is_reused", "phases", "request", "sent", "started_us")
+    __slots__ = (
+        "began",
+        "connecting",
+        "connection",
+        "done",
+        "is_reused",
+        "phases",
+        "request",
+        "sent",
+        "started_us",
+        "template",
+    )
 
     def __init__(self, done: Callable[[Outcome], None], started_us: int, began: float):
         # None once the attempt has ended.
@@ -49,6 +60,7 @@ class _Attempt:
         self.connecting: asyncio.Task[None] | None = None
         self.phases: Phases | None = None
         self.sent: float | None = None
+        self.template: RequestTemplate | None = None
 
 
 class Sender:
@@ -181,7 +193,7 @@ class Sender:
     # -- the exchange
 
     def _begin(self, attempt: _Attempt, template: RequestTemplate, connection: Connection) -> None:
-        attempt.connection = connection
+        attempt.connection, attempt.template = connection, template
         attempt.sent = time.monotonic()
         self._unanswered.start(attempt, attempt.sent)
         connection.begin(attempt.request, partial(self._on_response, attempt, template))
@@ -209,7 +221,7 @@ class Sender:
 
     def _time_out(self, attempt: _Attempt) -> None:
         response = attempt.connection.so_far("timeout") if attempt.connection is not None else _TIMEOUT
-        self._end(attempt, None, response)
+        self._end(attempt, None if response.cause else attempt.template, response)
 
     # -- the outcome
 
@@ -217,14 +229,14 @@ class Sender:
         asyncio.get_running_loop().call_soon(self._end, attempt, None, response)
 
     def _end(self, attempt: _Attempt, template: RequestTemplate | None, response: Response) -> None:
-        """End the attempt with this response. `template` is given if the response is complete."""
+        """End the attempt with this response. `template` is given if its head is complete."""
         done, attempt.done = attempt.done, None
         if done is None:
             return
         self._under_way.stop(attempt)
         self._unanswered.stop(attempt)
         timings = _timings(attempt)
-        if template is None:
+        if template is None or response.fault is not None:
             self._abort(attempt)
         outcome = _outcome(attempt, template, response, timings)
         try:
@@ -246,6 +258,8 @@ def _outcome(attempt: _Attempt, template: RequestTemplate | None, response: Resp
         if response.coding:
             response = decompress(response)
         body = template.legible(response.body)
+        if response.fault is not None:
+            body = with_fault(body, response.fault)
     cause = response.cause
     if cause is None and (response.status is None or not 200 <= response.status < 300):
         cause = "status"
