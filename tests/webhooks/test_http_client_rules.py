@@ -111,6 +111,9 @@ def test_an_operator_opens_networks_but_no_blocked_ports() -> None:
         ("https://LOCALHOST.", "url_not_public"),
         ("https://printer.localhost", "url_not_public"),
         ("https://127%2e0.0.1", "url_host"),
+        ("https://münchen.de/", "url_host_international"),
+        ("https://例え.テスト/hooks?a=b", "url_host_international"),
+        ("https://example.com/ü", "url_form"),
     ],
 )
 def test_a_url_that_cannot_be_an_endpoint_says_why(url: str, code: str) -> None:
@@ -118,6 +121,12 @@ def test_a_url_that_cannot_be_an_endpoint_says_why(url: str, code: str) -> None:
 
     assert [violation.code for violation in found] == [code]
     assert found[0].pointer == "/url"
+
+
+def test_an_international_host_name_is_refused_with_its_ascii_form() -> None:
+    (found,) = http_client_rules.url_violations("https://MÜNCHEN.de/x", allow_http=False, allowed=())
+
+    assert found.message.endswith("(punycode): xn--mnchen-3ya.de")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +152,44 @@ def test_http_and_loopback_are_open_where_the_operator_says_so() -> None:
         ({"Proxy-Authorization": "x"}, "header_reserved"),
         ({"User-Agent": "x"}, "header_reserved"),
         ({"traceparent": "x"}, "header_reserved"),
+        *(
+            ({name: "x"}, "header_reserved")
+            for name in (
+                *(
+                    "Forwarded",
+                    "X-Real-IP",
+                    "X_Real_IP",
+                    "X-Forwarded-Port",
+                    "X-Forwarded",
+                    "True-Client-IP",
+                    "CF-Connecting-IP",
+                ),
+                *("Metadata-Flavor", "Metadata", "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds"),
+                *(
+                    "X-Google-Metadata-Request",
+                    "X-Amzn-Oidc-Data",
+                    "X-MS-CLIENT-PRINCIPAL-ID",
+                    "X-Goog-IAP-JWT-Assertion",
+                ),
+                *(
+                    "Range",
+                    "If-Range",
+                    "If-None-Match",
+                    "Trailers",
+                    "TE",
+                    "Keep-Alive",
+                    "HTTP2-Settings",
+                    "Max-Forwards",
+                ),
+                *(
+                    "X-HTTP-Method-Override",
+                    "X-Original-URL",
+                    "X-Rewrite-URL",
+                    "Early-Data",
+                    "Access-Control-Request-Method",
+                ),
+            )
+        ),
         ({"X A": "x"}, "header_name"),
         ({"": "x"}, "header_name"),
         ({"X-A": "a\r\nX-B: b"}, "header_value"),
@@ -154,3 +201,19 @@ def test_http_and_loopback_are_open_where_the_operator_says_so() -> None:
 )
 def test_a_header_that_cannot_be_sent_says_why(headers: dict[str, str], code: str) -> None:
     assert [violation.code for violation in http_client_rules.header_violations(headers)] == [code]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "X-Api-Key",
+        "X-Goog-Api-Key",
+        "X-Functions-Key",
+        "CF-Access-Client-Id",
+        "X-Request-Id",
+        "Accept",
+    ],
+)
+def test_a_header_by_which_a_receiver_knows_who_sends_can_be_sent(name: str) -> None:
+    assert list(http_client_rules.header_violations({name: "x"})) == []

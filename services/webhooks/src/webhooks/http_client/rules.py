@@ -7,6 +7,7 @@ passes the check of the URL; the egress guard checks each address when a connect
 
 import re
 import socket
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -130,32 +131,106 @@ _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.ASCII | re.IG
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+# Set by the sender or by the connection, of one hop alone, made by proxies to say who called, believed by clouds or by frameworks
+# behind them, or such that a receiver answers with something else than it was asked.
 _RESERVED_HEADERS = frozenset(
     {
         "accept-encoding",
+        "accept-ranges",
+        "age",
+        "alt-svc",
+        "alt-used",
+        "cdn-loop",
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "cf-ipcountry",
+        "cf-pseudo-ipv4",
+        "cf-ray",
+        "cf-visitor",
+        "cf-worker",
+        "client-ip",
         "connection",
         "content-encoding",
         "content-length",
+        "content-location",
+        "content-md5",
+        "content-range",
         "content-type",
         "cookie",
+        "cookie2",
         "date",
+        "digest",
+        "early-data",
         "expect",
+        "fastly-client-ip",
+        "forwarded",
+        "front-end-https",
         "host",
+        "http2-settings",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
         "keep-alive",
+        "max-forwards",
+        "metadata",
+        "range",
+        "remote-addr",
+        "repr-digest",
+        "request-range",
+        "set-cookie",
+        "set-cookie2",
         "te",
         "traceparent",
         "tracestate",
         "trailer",
+        "trailers",
         "transfer-encoding",
+        "true-client-ip",
         "upgrade",
         "user-agent",
         "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-custom-ip-authorization",
+        "x-host",
+        "x-identity-header",
+        "x-http-host-override",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-originating-ip",
+        "x-proxy-user-ip",
+        "x-real-ip",
+        "x-remote-addr",
+        "x-remote-ip",
+        "x-rewrite-url",
+        "x-scheme",
+        "x-url-scheme",
     }
 )
-_RESERVED_PREFIXES = ("webhook-", "proxy-", "sec-")
+_RESERVED_PREFIXES = (
+    "access-control-",
+    "metadata-",
+    "proxy-",
+    "sec-",
+    "webhook-",
+    "x-amz-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-aws-",
+    "x-azure-",
+    "x-envoy-",
+    "x-forward",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-google-",
+    "x-ms-client-principal",
+    "x-ms-token-",
+    "x-original-",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +276,9 @@ def parse_destination(url: str) -> Destination | None:
 
 def url_violations(url: str, *, allow_http: bool, allowed: Sequence[Network]) -> Iterable[Violation]:
     """All violations of an endpoint's URL."""
+    if (spelled := _international(url)) is not None:
+        yield spelled
+        return
     if len(url) > URL_LENGTH_MAX or not _URL.fullmatch(url):
         yield _url_violation(
             "url_form",
@@ -242,13 +320,21 @@ def header_violations(headers: Mapping[str, str]) -> Iterable[Violation]:
         lowered = name.lower()
         if len(name) > HEADER_NAME_LENGTH_MAX or not _HEADER_NAME.fullmatch(name):
             yield Violation(pointer, "header_name", "not a header name")
-        elif lowered in _RESERVED_HEADERS or lowered.startswith(_RESERVED_PREFIXES):
-            yield Violation(pointer, "header_reserved", "this header is set by Waybill or by the connection")
+        elif _is_reserved(lowered):
+            yield Violation(
+                pointer, "header_reserved", "this header is set by Waybill, by the connection or by a proxy"
+            )
         elif lowered in seen:
             yield Violation(pointer, "header_twice", "header names are case-insensitive: this one is there twice")
         if len(value) > HEADER_VALUE_LENGTH_MAX or not _HEADER_VALUE.fullmatch(value):
             yield Violation(pointer, "header_value", f"1 to {HEADER_VALUE_LENGTH_MAX} printable ASCII characters")
         seen.add(lowered)
+
+
+def _is_reserved(name: str) -> bool:
+    # CGI and what came after it read `X_Real_IP` as `X-Real-IP`.
+    plain = name.replace("_", "-")
+    return plain in _RESERVED_HEADERS or plain.startswith(_RESERVED_PREFIXES)
 
 
 def _is_host(host: str) -> bool:
@@ -273,6 +359,19 @@ def _may_be_public(host: str, allowed: Sequence[Network]) -> bool:
     if address is not None:
         return is_public_unicast(address) or any(address in network for network in allowed)
     return not is_local_name(host) or any(network.is_loopback for network in allowed)
+
+
+def _international(url: str) -> Violation | None:
+    """The violation of a URL whose host has characters beyond ASCII; None for all others."""
+    try:
+        host = urlsplit(url).hostname or ""
+        if len(url) > URL_LENGTH_MAX or host.isascii():
+            return None
+    except ValueError:
+        return None
+    labels = unicodedata.normalize("NFC", host).split(".")
+    punycode = ".".join(one if one.isascii() else f"xn--{one.encode('punycode').decode()}" for one in labels)
+    return _url_violation("url_host_international", f"write the host name in its ASCII form (punycode): {punycode}")
 
 
 def _url_violation(code: str, message: str) -> Violation:
