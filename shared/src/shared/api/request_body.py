@@ -24,7 +24,9 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 DEPTH_MAX = 64
 _RULE = "__waybill_body__"
 # Control characters except tabs and line breaks, and surrogates.
-_UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Only JSON with an escape, with DEL or with one of U+0080 to U+009F, which JSON allows unescaped, can have one.
+_SUSPECT = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]")
 _JSON_CHARSETS = ("utf-8", "utf8")
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
@@ -153,7 +155,7 @@ def parse(content: bytes, *, by_parts: bool = False) -> Any:
         raise BadRequest("the JSON is nested too deeply", code="json_too_deep") from error
     except ValueError as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="json_malformed") from error
-    if b"\\" in content or b"\x7f" in content or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
+    if _SUSPECT.search(content) or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
         violations = _unclean(document)
         if violations and not by_parts:
             raise invalid(*violations)
@@ -194,10 +196,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _unclean(document: Any) -> list[Violation]:
-    """A violation for each text that PostgreSQL or UTF-8 cannot store. Raises `BadRequest` for JSON that is nested too deeply.
-
-    Only JSON with escapes, with DEL (which JSON allows unescaped) or with many brackets can have either.
-    """
+    """A violation for each text that PostgreSQL or UTF-8 cannot store. Raises `BadRequest` for JSON that is nested too deeply."""
     violations: list[Violation] = []
     waiting: list[tuple[Any, tuple[object, ...]]] = [(document, ())]
     while waiting:

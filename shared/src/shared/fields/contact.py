@@ -1,5 +1,6 @@
 """Phone numbers and e-mail addresses: any usual spelling is accepted, one form is stored."""
 
+import re
 from typing import Annotated
 
 import email_validator
@@ -12,20 +13,27 @@ from shared.fields.text import blank_is_null
 
 PHONE_CHARS_MAX = 40
 EMAIL_CHARS_MAX = 254
+_LETTERS_BEHIND = re.compile(r"\d[^+]*[^\W\d_]{1,12}\W*\d+\W*")
+_WITHOUT_EXTENSION = "a phone number is stored without an extension: leave it out"
 
 
 def _phone(value: str) -> str:
     try:
         number = phonenumbers.parse(value, None)
     except NumberParseException as error:
-        raise _phone_refused("expected a phone number with its country code") from error
+        has_extension = value.lstrip().startswith("+") and _LETTERS_BEHIND.search(value)
+        reason = _WITHOUT_EXTENSION if has_extension else "expected a phone number with its country code"
+        raise _phone_refused(reason) from error
     if number.extension:
-        raise _phone_refused("a phone number is stored without an extension: leave it out")
+        raise _phone_refused(_WITHOUT_EXTENSION)
     # Possible, not valid: lists of assigned ranges age, and a refused job costs more than a number that nobody answers.
     match phonenumbers.is_possible_number_with_reason(number):
         case ValidationResult.IS_POSSIBLE:
             return phonenumbers.format_number(number, PhoneNumberFormat.E164)
         case ValidationResult.TOO_LONG:
+            # The word for an extension can be in any language: its letters were taken for digits.
+            if _LETTERS_BEHIND.search(value):
+                raise _phone_refused(_WITHOUT_EXTENSION)
             raise _phone_refused("this phone number has too many digits for its country")
         case ValidationResult.TOO_SHORT | ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
             raise _phone_refused("this phone number has too few digits for its country")

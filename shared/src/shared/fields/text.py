@@ -10,7 +10,7 @@ NAME_CHARS_MAX = 200
 PERSON_NAME_CHARS_MAX = 100
 REFERENCE_CHARS_MAX = 255
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def blank_is_null(value: object) -> object:
