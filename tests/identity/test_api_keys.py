@@ -1,8 +1,15 @@
 """User API keys."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from tests.harness.client import pointers, refused
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from identity.app import create_service
+from shared.api import Input, Secret
+from tests.harness.bodies import email, merchant_body, tenant_body, unique
+from tests.harness.client import document, pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
 
@@ -41,3 +48,67 @@ async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant
     assert pointers(refused(of_the_past, 422, "invalid")) == ["/expires_at"]
     assert pointers(refused(of_the_other_mode, 422, "invalid")) == ["/livemode"]
     refused(of_nobody, 403, "user_required")
+
+
+async def test_keys_of_one_user_do_not_get_each_others_answers(tenant: Tenant) -> None:
+    scopes = ["settings.api_keys.write", "settings.staff.write", "orders"]
+    keys = [await tenant.owner.create("/v1/api-keys", {"name": "ERP", "scopes": scopes}) for _ in range(2)]
+    first, second = (tenant.owner.using({"X-Api-Key": key["api_key"]}) for key in keys)
+    once = {"Idempotency-Key": "once"}
+
+    for path, body in (
+        ("/v1/api-keys", {"name": "child", "scopes": ["orders"]}),
+        ("/v1/staff", {"email": email(), "first_name": "Ada", "last_name": "L", "permissions": []}),
+    ):
+        made = await first.create(path, body, headers=once)
+        again = refused(await first.post(path, body, headers=once), 409, "already_created")
+        other = await second.post(path, body, headers=once)
+
+        assert again["existing_id"] == made["id"]
+        assert "idempotency-replayed" not in other.headers
+        assert other.json().get("id") != made["id"]
+
+
+async def test_no_secret_is_kept_for_repeats(identity: Identity, tenant: Tenant) -> None:
+    once = {"Idempotency-Key": "kept"}
+    invited = {**merchant_body(tenant.default_location), "login_email": email()}
+    del invited["password"]
+    person = {"email": email(), "first_name": "Ada", "last_name": "L", "permissions": []}
+    owner, platform = tenant.owner, identity.platform
+    merchant = await owner.create("/v1/merchants", invited, headers=once)
+    answers = [
+        merchant,
+        await owner.create("/v1/api-keys", {"name": "ERP", "scopes": ["orders"]}, headers=once),
+        await owner.create("/v1/staff", person, headers=once),
+        await platform.create("/v1/tenants", tenant_body(unique("Invited")), headers=once),
+        document(await owner.patch(f"/v1/merchants/{merchant['id']}", {"login_email": email()}, headers=once)),
+    ]
+    secrets = {one.get("api_key") or one["invitation_token"] for one in answers}
+
+    service = create_service(identity.settings)
+    async with service.database.reading() as session:
+        rows = (await session.execute(text("SELECT scope, sealed_body FROM idempotency_keys"))).all()
+    await service.database.close()
+    kept = [
+        service.response_encryptor.decrypt(bytes(row.sealed_body), associated_data=bytes(row.scope).hex())
+        for row in rows
+    ]
+
+    assert len(secrets) == 5
+    assert len(kept) >= 5
+    assert not [one for one in kept if any(secret.encode() in one for secret in secrets)]
+
+
+def test_every_answer_that_has_a_secret_is_one_by_type() -> None:
+    names = {"api_key", "api_auth_key", "secret", "token", "refresh_token", "invitation_token"}
+
+    def answers(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        for one in model.__subclasses__():
+            yield from answers(one)
+            if one.__module__.endswith(".schemas") and names & one.model_fields.keys():
+                yield one
+
+    found = {one for one in answers(BaseModel) if not issubclass(one, Input)}
+
+    assert len(found) >= 6
+    assert [one.__name__ for one in found if not issubclass(one, Secret)] == []

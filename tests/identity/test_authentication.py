@@ -11,7 +11,7 @@ import pytest
 from identity.app import create_app
 from shared.ids import to_uuid
 from tests.harness.access import DISABLE_SUBJECT, REVOKE_KEY, REVOKE_SESSIONS, change_unannounced
-from tests.harness.bodies import PASSWORD, email, tenant_body, unique
+from tests.harness.bodies import PASSWORD, email, merchant_body, staff_body, tenant_body, unique
 from tests.harness.client import document, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
@@ -158,6 +158,28 @@ async def test_an_invited_owner_sets_a_password_once(identity: Identity) -> None
     person = await identity.log_in(made["id"], address)
     assert (await person.get("/v1/auth/test")).status_code == 200
     await identity.events(made["owner"]["id"], "user.created", "user.updated")
+
+
+async def test_an_invitation_ends_with_its_address(identity: Identity, tenant: Tenant) -> None:
+    invited = merchant_body(tenant.default_location, login_email=email("mistyped"))
+    del invited["password"]
+    merchant = await tenant.owner.create("/v1/merchants", invited)
+    person = {key: value for key, value in staff_body("orders").items() if key != "password"}
+    staff = await tenant.owner.create("/v1/staff", person)
+
+    for made, path, field in ((merchant, "/v1/merchants", "login_email"), (staff, "/v1/staff", "email")):
+        right = email("right")
+        same = document(await tenant.owner.patch(f"{path}/{made['id']}", {field: made[field].upper()}))
+        changed = document(await tenant.owner.patch(f"{path}/{made['id']}", {field: right}))
+        former = {"token": made["invitation_token"], "password": PASSWORD}
+        present = {"token": changed["invitation_token"], "password": PASSWORD}
+
+        assert same["invitation_token"] is None
+        refused(await identity.nobody.post("/v1/invitations/accept", former), 404, "invitation_not_found")
+        document(await identity.nobody.post("/v1/invitations/accept", present))
+        await identity.log_in(tenant.id, right)
+        again = document(await tenant.owner.patch(f"{path}/{made['id']}", {field: email("other")}))
+        assert again["invitation_token"] is None
 
 
 async def test_wrong_passwords_are_limited_but_nobody_is_locked_out_for_good(

@@ -218,8 +218,10 @@ async def test_a_repeated_creation_makes_one_endpoint(tenant: Tenant) -> None:
     first = await tenant.owner.post(PATH, body, headers=headers)
     again = await tenant.owner.post(PATH, body, headers=headers)
 
-    assert first.json() == again.json()
-    assert again.headers["idempotency-replayed"] == "true"
+    assert first.headers["cache-control"] == "no-store"
+    assert (again.status_code, again.json()["code"]) == (409, "already_created")
+    assert again.json()["existing_id"] == first.json()["id"]
+    assert first.json()["secret"] not in again.text
     assert len((await tenant.owner.read(PATH))["data"]) == 1
 
 

@@ -1,4 +1,5 @@
 """Idempotency-Key: the response is stored in the transaction of the write, so that a repeat never does the work twice.
+A response that holds a secret is never stored: a repeat hears what was made.
 
 An advisory lock on the key lets one request work; others with the same key get 409 meanwhile. The lock ends after the commit, so that the
 next holder finds the stored response. Work that cannot be done in a transaction, because it waits for an external server, inserts a row
@@ -6,6 +7,7 @@ before it begins (`run_outside_transaction`).
 """
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +94,9 @@ def claim_of(request: Request, caller: Caller, route: str, body: bytes) -> Claim
         raise BadRequest(
             f"an Idempotency-Key has 1 to {KEY_LENGTH_MAX} printable characters", code="idempotency_key_invalid"
         )
-    scope = "\n".join((caller.tenant_id_or_none or "", caller.actor, caller.via, request.method, route, key))
+    # Two keys of one user may do different things: neither gets what the other was answered.
+    who = (caller.tenant_id_or_none or "", caller.actor, caller.via, caller.credential_id or "")
+    scope = "\n".join((*who, request.method, route, key))
     question = f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}\n".encode()
     return Claim(hashlib.sha256(scope.encode()).digest(), hashlib.sha256(question + body).digest())
 
@@ -110,7 +114,7 @@ async def run(
     if known is not None:
         return known
     response = await _attempt(session, request_id, work)
-    await store(session, [(claim, response)], encryptor)
+    await store(session, [(claim, _for_repeats(response, request_id))], encryptor)
     return response
 
 
@@ -172,7 +176,7 @@ async def recall(
 
 async def store(session: AsyncSession, answers: Sequence[tuple[Claim, Response]], encryptor: Encryptor) -> None:
     """Store these responses for repeats, except those that hold a secret."""
-    kept = [(claim, answer) for claim, answer in answers if answer.headers.get("cache-control") != "no-store"]
+    kept = [(claim, answer) for claim, answer in answers if not _holds_secret(answer)]
     if not kept:
         return
     await session.execute(
@@ -203,6 +207,20 @@ async def _attempt(session: AsyncSession, request_id: str, work: Callable[[], Aw
     except STORED_ERRORS as error:
         refusal: WaybillError = error
         return problems.problem(refusal, request_id)
+
+
+def _for_repeats(answer: Response, request_id: str) -> Response:
+    """What repeats are answered: the same or, where it holds a secret, that the work is done, and the id of what it made."""
+    if not _holds_secret(answer):
+        return answer
+    made = json.loads(bytes(answer.body)).get("id")
+    ids = {"existing_id": made} if made else {}
+    done = Conflict("this was done already, and its secret is answered once", code="already_created", **ids)
+    return problems.problem(done, request_id)
+
+
+def _holds_secret(answer: Response) -> bool:
+    return answer.headers.get("cache-control") == "no-store"
 
 
 def _in_flight() -> Conflict:

@@ -1,6 +1,6 @@
 """Base models of requests and of responses that hold a secret."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -24,4 +24,7 @@ class ListQuery(Input):
 class Secret(BaseModel):
     """Base of responses that hold a secret: `Cache-Control: no-store`, and never stored for an Idempotency-Key."""
 
-    no_store: ClassVar[bool] = True
+    @property
+    def no_store(self) -> bool:
+        """Whether this response holds its secret."""
+        return True

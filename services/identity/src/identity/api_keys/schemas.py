@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
-from shared.api import Input
+from shared.api import Input, Secret
 from shared.fields.numbers import Flag
 from shared.fields.text import Name
 from shared.timestamps import Timestamp
@@ -45,7 +45,7 @@ class ApiKey(BaseModel):
     version: int
 
 
-class NewApiKey(ApiKey):
+class NewApiKey(Secret, ApiKey):
     """A new user API key."""
 
     api_key: str = ApiField(description="The key. It is not shown again.")

@@ -27,6 +27,9 @@ class Invitation:
     expires_at: datetime | None
 
 
+NO_INVITATION = Invitation(None, None)
+
+
 async def create(
     session: AsyncSession,
     *,
@@ -56,11 +59,19 @@ async def create(
     return Invitation(token if invited else None, expires_at)
 
 
-async def update_email(session: AsyncSession, *, tenant_id: str, email: str, subject_id: str) -> None:
-    """Give a person another e-mail address. Raises `AlreadyExists`."""
+async def update_email(
+    session: AsyncSession, *, tenant_id: str, email: str, subject_id: str, now: datetime
+) -> Invitation:
+    """Give a person another e-mail address. An invitation ends with its address: there is a new one. Raises `AlreadyExists`."""
     await _require_free_email(session, tenant_id, email, subject_id)
-    login = await get_by_subject(session, subject_id)
+    login = await get_by_subject(session, subject_id, lock=True)
+    moved = login.email_key != rows.unique_key(email)
     login.email_key = rows.unique_key(email)
+    if not moved or login.password_hash is not None:
+        return NO_INVITATION
+    token, login.invitation_digest = new_token("wbi")
+    login.invitation_expires_at = now + rules.INVITATION_LIFE
+    return Invitation(token, login.invitation_expires_at)
 
 
 async def hash_if_given(passwords: Passwords, password: SecretStr | None) -> str | None:

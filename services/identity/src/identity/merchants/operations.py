@@ -14,7 +14,7 @@ from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
-from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
+from identity.merchants.schemas import ChangedMerchant, Merchant, MerchantIn, MerchantPatch, NewMerchant
 from identity.merchants.tables import MerchantRow
 from identity.tenants import TenantRow
 from shared import audit
@@ -91,7 +91,7 @@ async def update(
     merchant_id: str,
     if_match: IfMatch,
     patch: MerchantPatch,
-) -> Merchant:
+) -> ChangedMerchant:
     """Change the given fields; level and API access follow `rules.update_access`.
 
     Raises `NotFound`, `PreconditionFailed`, `Forbidden`, `Invalid`, `AlreadyExists`, `MerchantDisabled`.
@@ -105,7 +105,7 @@ async def update(
         # The level must not end, nor the address hand over, what the toggle may not.
         rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
     before = view(row)
-    await _update_fields(session, row, patch)
+    invitation = await _update_fields(session, row, patch)
     event_types: list[type[events.MerchantEvent]] = []
     if access.level != row.level:
         row.level = access.level
@@ -114,7 +114,11 @@ async def update(
         event_types.append(events.MerchantUpdated)
     event_types += _set_api_access(row, access.api_access, issuer, datetime.now(UTC))
     _publish_changes(session, actor, event_types, row, before)
-    return view(row)
+    return ChangedMerchant(
+        **view(row).model_dump(),
+        invitation_token=invitation.token,
+        invitation_expires_at=invitation.expires_at,
+    )
 
 
 async def disable(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:
@@ -267,7 +271,8 @@ def _forget_previous_key(row: MerchantRow) -> None:
     row.previous_key_valid_until = None
 
 
-async def _update_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> None:
+async def _update_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> logins.Invitation:
+    invitation = logins.NO_INVITATION
     given = patch.model_fields_set
     if given & {"location_ids", "default_location_id"}:
         location_ids = row.location_ids if patch.location_ids is None else patch.location_ids
@@ -281,7 +286,13 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
         await require_free_reference_id(session, row.tenant_id, patch.reference_id, row.merchant_id)
         row.reference_id = patch.reference_id
     if patch.login_email is not None:
-        await logins.update_email(session, tenant_id=row.tenant_id, email=patch.login_email, subject_id=row.merchant_id)
+        invitation = await logins.update_email(
+            session,
+            tenant_id=row.tenant_id,
+            email=patch.login_email,
+            subject_id=row.merchant_id,
+            now=datetime.now(UTC),
+        )
         row.login_email = patch.login_email
     if "contact_email" in given:
         row.contact_email = patch.contact_email
@@ -292,6 +303,7 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
     row.business_name = patch.business_name or row.business_name
     if "metadata" in given:
         row.details = patch_member("metadata", METADATA, row.details, patch.metadata) or {}
+    return invitation
 
 
 async def _check_locations(

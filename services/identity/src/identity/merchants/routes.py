@@ -7,7 +7,7 @@ from fastapi import Query
 from identity import merchants
 from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
-from identity.merchants.schemas import Merchant, MerchantIn, MerchantPatch, NewMerchant
+from identity.merchants.schemas import ChangedMerchant, Merchant, MerchantIn, MerchantPatch, NewMerchant
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
@@ -55,7 +55,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
     @requires("settings.merchants.write")
     async def update_merchant(
         merchant_id: MerchantId, body: MerchantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
-    ) -> Merchant:
+    ) -> ChangedMerchant:
         """Change a merchant."""
         return await merchants.update(session, actor, issuer, merchant_id, if_match, body)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic import Field as ApiField
 
 from identity import fields
+from identity.logins import WithInvitation
 from shared.api import Input
 from shared.fields.contact import Email, OptionalEmail, OptionalPhone
 from shared.fields.merge_patch import MetadataPatch, Patch
@@ -82,10 +83,9 @@ class Merchant(BaseModel):
     version: int
 
 
-class NewMerchant(Merchant):
+class NewMerchant(WithInvitation, Merchant):
     """A new merchant."""
 
-    invitation_token: str | None = ApiField(
-        description="With it the merchant sets a password; null when a password was given."
-    )
-    invitation_expires_at: datetime | None
+
+class ChangedMerchant(WithInvitation, Merchant):
+    """A merchant after a change. An invitation to the former address has ended: there is a new one."""

@@ -1,11 +1,10 @@
 """A new tenant in the API."""
 
-from datetime import datetime
-
 from pydantic import Field as ApiField
 
 from identity import fields
 from identity.locations import Location
+from identity.logins import WithInvitation
 from identity.tenants import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.users import User
 from shared.api import Input
@@ -42,12 +41,8 @@ class TenantIn(Input):
     job_review: Flag = ApiField(False, description=JOB_REVIEW_DESCRIPTION)
 
 
-class NewTenant(Tenant):
+class NewTenant(WithInvitation, Tenant):
     """A new tenant with its owner and default location."""
 
     owner: User
     default_location: Location
-    invitation_token: str | None = ApiField(
-        description="With it the owner sets a password; null when a password was given."
-    )
-    invitation_expires_at: datetime | None

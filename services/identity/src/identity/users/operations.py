@@ -9,7 +9,7 @@ from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.users import rules
 from identity.users.queries import lock_for_update, view, view_permissions
-from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, User
+from identity.users.schemas import ChangedUser, NewUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared import audit
 from shared.access import permissions
@@ -57,21 +57,29 @@ async def create(
     )
 
 
-async def update(session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, patch: StaffPatch) -> User:
+async def update(
+    session: AsyncSession, actor: Actor, user_id: str, if_match: IfMatch, patch: StaffPatch
+) -> ChangedUser:
     """Change name or e-mail address. Raises `NotFound`, `PreconditionFailed`, `OwnerProtected`, `Forbidden`, `AlreadyExists`."""
     await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
-    before = view(row)
+    before, invitation = view(row), logins.NO_INVITATION
     if patch.email is not None:
         rules.check_may_manage(_held_by(row), actor.permissions)
-        await logins.update_email(session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id)
+        invitation = await logins.update_email(
+            session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id, now=datetime.now(UTC)
+        )
         row.email = patch.email
     row.first_name = patch.first_name or row.first_name
     row.last_name = patch.last_name or row.last_name
     if view(row) != before:
         _publish_change(session, actor, events.UserUpdated, row, before)
-    return view(row)
+    return ChangedUser(
+        **view(row).model_dump(),
+        invitation_token=invitation.token,
+        invitation_expires_at=invitation.expires_at,
+    )
 
 
 async def disable(session: AsyncSession, actor: Actor, user_id: str) -> User:

@@ -6,7 +6,7 @@ from fastapi import Query
 
 from identity import users
 from identity.logins import Passwords
-from identity.users.schemas import NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
+from identity.users.schemas import ChangedUser, NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
@@ -45,7 +45,7 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
     @requires("settings.staff.write")
     async def update_staff(
         user_id: UserId, body: StaffPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
-    ) -> User:
+    ) -> ChangedUser:
         """Change a member of staff."""
         return await users.update(session, actor, user_id, if_match, body)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
+from identity.logins import WithInvitation
 from shared.api import Input
 from shared.fields.contact import Email
 from shared.fields.merge_patch import Patch
@@ -55,13 +56,12 @@ class User(BaseModel):
     version: int
 
 
-class NewUser(User):
+class NewUser(WithInvitation, User):
     """A new member of staff."""
 
-    invitation_token: str | None = ApiField(
-        description="With it the person sets a password; null when a password was given."
-    )
-    invitation_expires_at: datetime | None
+
+class ChangedUser(WithInvitation, User):
+    """A member of staff after a change. An invitation to the former address has ended: there is a new one."""
 
 
 class StaffPermissions(BaseModel):

@@ -194,7 +194,7 @@ class Endpoint(BaseModel):
     version: int
 
 
-class EndpointCreated(Endpoint):
+class EndpointCreated(Secret, Endpoint):
     """A new endpoint with its secret."""
 
     secret: str = ApiField(

@@ -1,0 +1,20 @@
+"""Invitations in the API."""
+
+from datetime import datetime
+
+from pydantic import Field as ApiField
+
+from shared.api import Secret
+
+
+class WithInvitation(Secret):
+    """A record of a person, with the invitation that this answer alone shows."""
+
+    invitation_token: str | None = ApiField(
+        description="With it the person sets a password; null when there is nothing to accept. It is not shown again."
+    )
+    invitation_expires_at: datetime | None
+
+    @property
+    def no_store(self) -> bool:
+        return self.invitation_token is not None
