@@ -55,8 +55,10 @@ class RawConnection:
         except ConnectionError:
             return True
 
-    def close(self) -> None:
-        self._writer.close()
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has ended the connection, as far as is known here."""
+        return self._reader.at_eof() or self._writer.is_closing()
 
 
 @asynccontextmanager
