@@ -9,7 +9,7 @@ from sqlalchemy import text
 from identity.app import create_service
 from shared.api import Input, Secret
 from tests.harness.bodies import email, merchant_body, tenant_body, unique
-from tests.harness.client import document, pointers, refused
+from tests.harness.client import Api, document, pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
 
@@ -48,6 +48,32 @@ async def test_a_key_cannot_have_what_its_owner_lacks(identity: Identity, tenant
     assert pointers(refused(of_the_past, 422, "invalid")) == ["/expires_at"]
     assert pointers(refused(of_the_other_mode, 422, "invalid")) == ["/livemode"]
     refused(of_nobody, 403, "user_required")
+
+
+async def test_a_key_never_outlives_the_key_that_made_it(identity: Identity, tenant: Tenant) -> None:
+    now = datetime.now(UTC)
+    soon, later = ((now + timedelta(hours=hours)).isoformat() for hours in (1, 2))
+    body = {"name": "ERP", "scopes": ["settings.api_keys.write", "orders"]}
+
+    async def make(maker: Api, **more: str) -> Api:
+        made = await maker.create("/v1/api-keys", {**body, **more})
+        return identity.nobody.using({"X-Api-Key": made["api_key"]}, made)
+
+    parent = await make(tenant.owner, expires_at=soon)
+    sibling = await make(tenant.owner)
+    child = await make(parent)
+    grandchild = await make(child)
+    outliving = await parent.post("/v1/api-keys", {**body, "expires_at": later})
+    exceeding = await parent.post("/v1/api-keys", {**body, "scopes": ["settings"]})
+    await tenant.owner.delete(f"/v1/api-keys/{parent.document['id']}")
+
+    assert child.document["expires_at"] == grandchild.document["expires_at"] == parent.document["expires_at"]
+    assert sibling.document["expires_at"] is None
+    assert pointers(refused(outliving, 422, "invalid")) == ["/expires_at"]
+    refused(exceeding, 403, "permission_not_held")
+    for key in (parent, child, grandchild):
+        refused(await key.get("/v1/auth/test"), 401, "credential_revoked")
+    assert (await sibling.get("/v1/auth/test")).status_code == 200
 
 
 async def test_keys_of_one_user_do_not_get_each_others_answers(tenant: Tenant) -> None:

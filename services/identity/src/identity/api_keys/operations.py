@@ -1,5 +1,6 @@
 """Creates and revokes API keys. Only their digests are stored."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import or_
@@ -8,13 +9,14 @@ from sqlmodel import col
 
 from identity import changes, rows, tenants, users
 from identity.api_keys import rules
-from identity.api_keys.queries import lock_for_update, view
+from identity.api_keys.queries import lock_children, lock_for_update, view
 from identity.api_keys.schemas import ApiKeyIn, NewApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared import audit
 from shared.access import permissions
 from shared.access.credentials import Peppers, hint, new_api_key
 from shared.audit import Actor
+from shared.errors import Unauthenticated
 from shared.events import identity as events
 from shared.ids import new_id
 
@@ -32,6 +34,8 @@ async def create(
     users.check_grantable(permissions.expand(body.scopes), actor.permissions)
     tenant = await tenants.lock_own(session, actor)
     rules.check_mode(body.livemode, test=tenant.test)
+    parent = await _lock_parent(session, actor)
+    expires_at = rules.expiry_of_child(body.expires_at, parent.expires_at) if parent else body.expires_at
     await rows.require_room(
         session,
         ApiKeyRow,
@@ -43,7 +47,8 @@ async def create(
     row, key = _new_key(peppers, kind="user_key", name=body.name, scopes=body.scopes, livemode=not tenant.test, now=now)
     row.tenant_id = tenant.tenant_id
     row.user_id = user_id
-    row.expires_at = body.expires_at
+    row.parent_id = parent.key_id if parent else None
+    row.expires_at = expires_at
     session.add(row)
     _publish(session, events.CredentialIssued, row)
     audit.record(session, actor, "credential.issued", row.key_id, after=view(row))
@@ -51,11 +56,26 @@ async def create(
 
 
 async def revoke(session: AsyncSession, actor: Actor, key_id: str) -> None:
-    """End a user API key, in every service. Repeating it changes nothing. Raises `NotFound`."""
-    row = await lock_for_update(session, actor, key_id)
-    if row.revoked_at is None:
-        row.revoked_at = datetime.now(UTC)
-        changes.publish_change(session, actor, events.CredentialRevoked, row, subject=key_id, state=_state(row))
+    """End a user API key and the keys that it made, in every service. Repeating it changes nothing. Raises `NotFound`."""
+    ending: Sequence[ApiKeyRow] = [await lock_for_update(session, actor, key_id)]
+    while ending:
+        for row in ending:
+            if row.revoked_at is None:
+                row.revoked_at = datetime.now(UTC)
+                changes.publish_change(
+                    session, actor, events.CredentialRevoked, row, subject=row.key_id, state=_state(row)
+                )
+        ending = await lock_children(session, [row.key_id for row in ending])
+
+
+async def _lock_parent(session: AsyncSession, actor: Actor) -> ApiKeyRow | None:
+    """The key that the actor presented, locked: it is not revoked before its child is there to be revoked with it."""
+    if actor.caller.via != "user_key" or actor.caller.credential_id is None:
+        return None
+    parent = await lock_for_update(session, actor, actor.caller.credential_id)
+    if parent.revoked_at is not None:
+        raise Unauthenticated("this API key was revoked", code="credential_revoked")
+    return parent
 
 
 def create_platform_key(
@@ -88,6 +108,7 @@ def _new_key(
         kind=kind,
         tenant_id=None,
         user_id=None,
+        parent_id=None,
         name=name,
         scopes=sorted(set(scopes)),
         digest=peppers.digest(key),

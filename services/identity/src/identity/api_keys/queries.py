@@ -1,5 +1,7 @@
 """Reads and locks user API keys."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -22,6 +24,12 @@ async def lock_for_update(session: AsyncSession, actor: Actor, key_id: str) -> A
     """One user API key's row, locked. Raises `NotFound`."""
     statement = _visible_rows(actor).where(col(ApiKeyRow.key_id) == key_id).with_for_update(key_share=True)
     return await rows.get_one(session, statement, NotFound("no API key with this id", code="api_key_not_found"))
+
+
+async def lock_children(session: AsyncSession, key_ids: Sequence[str]) -> Sequence[ApiKeyRow]:
+    """The rows of the keys that these keys made, locked."""
+    statement = select(ApiKeyRow).where(col(ApiKeyRow.parent_id).in_(key_ids)).order_by(col(ApiKeyRow.key_id))
+    return (await session.execute(statement.with_for_update(key_share=True))).scalars().all()
 
 
 def view(row: ApiKeyRow) -> ApiKey:

@@ -20,7 +20,10 @@ class ApiKeyIn(Input):
     scopes: fields.PermissionCodes = ApiField(
         min_length=1, description="Only permissions that you hold.", examples=[["orders"]]
     )
-    expires_at: Timestamp | None = ApiField(None, description="Null: valid until it is revoked.")
+    expires_at: Timestamp | None = ApiField(
+        None,
+        description="Null: valid until it is revoked. A key that another key makes expires and is revoked with it, at the latest.",
+    )
     livemode: Flag | None = ApiField(
         None, description="The mode of the tenant, which is the default; another value is refused."
     )

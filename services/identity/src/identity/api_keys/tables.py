@@ -23,6 +23,8 @@ class ApiKeyRow(Base, table=True):
     kind: Text
     tenant_id: TenantId | None = Field(foreign_key="tenants.tenant_id")
     user_id: UserId | None = Field(foreign_key="users.user_id")
+    parent_id: ApiKeyId | None = Field(default=None, foreign_key="api_keys.key_id", index=True)
+    """The key that made this one; none in a session."""
     name: Text
     scopes: TextArray
     digest: Text
