@@ -365,3 +365,11 @@ async def test_a_merchant_that_is_disabled_meanwhile_gets_no_credentials(identit
 
     for path in ("/v1/api-settings/reveal", "/v1/api-settings/rotate"):
         refused(await session.post(path, {"password": PASSWORD}), 401, "subject_disabled")
+
+
+async def test_a_body_for_which_nobody_answers_is_small(identity: Identity, tenant: Tenant) -> None:
+    login = {"tenant": tenant.name, "email": tenant.owner_email, "password": "x" * 20_000}
+
+    answers = [await identity.nobody.post(path, login) for path in ("/v1/sessions", "/v1/sessions/refresh")]
+
+    assert [(answer.status_code, answer.json()["bytes_max"]) for answer in answers] == [(413, 16 * 1024)] * 2

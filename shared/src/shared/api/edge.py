@@ -18,6 +18,7 @@ class Edge:
     access: Access
     limits: RateLimits
     body_bytes_max: int
+    public_body_bytes_max: int
     body_idle_seconds: float
     body_seconds: float
     cursor_secret: bytes

@@ -61,6 +61,7 @@ class GuardedRoute(APIRoute):
         expects_body = self.body_field is not None
         body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
         rule = self.body_rule
+        is_public = self.access.kind == "public"
         parameters = frozenset(_query_parameters(self.dependant))
         in_transaction = _asks_for(self.dependant, transaction_session)
         reads, searches = _asks_for(self.dependant, reading_session), _asks_for(self.dependant, searching_session)
@@ -74,7 +75,7 @@ class GuardedRoute(APIRoute):
             elif request.method in _WRITING:
                 body = await request_body.read(
                     request,
-                    bytes_max=rule.bytes_max or edge.body_bytes_max,
+                    bytes_max=rule.bytes_max or (edge.public_body_bytes_max if is_public else edge.body_bytes_max),
                     idle_seconds=edge.body_idle_seconds,
                     seconds_max=edge.body_seconds,
                     expects_body=expects_body,

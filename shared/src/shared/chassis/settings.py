@@ -142,6 +142,12 @@ class ProcessSettings(BaseSettings):
         validation_alias="WAYBILL_WRITE_SECONDS",
         description="Seconds in which a client reads the 64 kB that wait for it; else its connection is closed.",
     )
+    public_body_bytes_max: int = Field(
+        16 * 1024,
+        ge=1024,
+        validation_alias="WAYBILL_PUBLIC_BODY_BYTES_MAX",
+        description="Largest body of a request for which no credentials are needed.",
+    )
     shutdown_seconds: float = Field(
         10, gt=0, validation_alias="WAYBILL_SHUTDOWN_SECONDS", description="Bound on each step of an orderly stop."
     )

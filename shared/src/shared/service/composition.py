@@ -156,6 +156,7 @@ class Service:
                 failures_per_minute=settings.failed_authentications_per_minute,
             ),
             body_bytes_max=settings.body_bytes_max,
+            public_body_bytes_max=settings.public_body_bytes_max,
             body_idle_seconds=settings.body_idle_seconds,
             body_seconds=settings.body_seconds,
             cursor_secret=settings.secret_bytes,
