@@ -92,6 +92,7 @@ OF_RULES = frozenset(
         "cryptography",
         "pydantic",
         "pydantic_core",
+        "regex",
         "shared.access.entitlement",
         "shared.errors",
         "shared.events",

@@ -60,6 +60,7 @@ async def test_a_tenant_is_of_this_world(identity: Identity, more: dict[str, Any
         ({"api_access": "yes"}, ("/api_access", "bool_type")),
         ({"api_access": 1}, ("/api_access", "bool_type")),
         ({"business_name": " "}, ("/business_name", "string_too_short")),
+        ({"business_name": "\u200b"}, ("/business_name", "string_too_short")),
         ({"address": {"city": "Montréal"}}, ("/address/line1", "address_empty")),
         ({"address": {"raw": "1 Rue X", "country": "ZZ"}}, ("/address/country", "country")),
         ({"metadata": {" ": "v"}}, ("/metadata/ ", "metadata_key")),

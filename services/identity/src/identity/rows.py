@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from shared.audit import Actor
 from shared.errors import Conflict, NotFound
+from shared.fields.text import without_format_characters
 
 RowT = TypeVar("RowT")
 
@@ -25,8 +26,8 @@ class LimitReached(Conflict):
 
 
 def unique_key(value: str) -> str:
-    """The form in which names and e-mail addresses are compared."""
-    return value.strip().casefold()
+    """The form in which names and e-mail addresses are compared: invisible marks make no difference."""
+    return without_format_characters(value).strip().casefold()
 
 
 def visible_to(statement: Select[RowT], actor: Actor, tenant_id: Any, livemode: Any) -> Select[RowT]:

@@ -3,7 +3,8 @@
 A token is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word). All tokens of a row are one set in one column
 (`terms`) under one index, so any combination of conditions is one lookup. Substrings of names and numbers are found by n-grams of three
 and of six characters, and of four letters; the rows found are then compared with the folded names and numbers in the column `parts`.
-Stored values and searched values are folded (case, accents) by the same function, so they cannot differ.
+Stored values and searched values are folded (case, accents, invisible characters) by the same function, so they cannot differ. A word is a
+run of letters, marks and digits; scripts that write no spaces between words are found by parts of two characters, too.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+import regex
+
 from jobs.search_index import time_buckets
 from shared.events.jobs import ActionState, ContactState, JobState
 
@@ -21,7 +24,7 @@ TokenKind = Literal["w", "g", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", 
 m: metadata, s: SKU, x: external reference, d: distribution location, a: assignee, S: status, T: type, L: location, N: tenant,
 M: merchant, V: version of the tokenizer."""
 
-TOKENIZER_VERSION = "V:3"
+TOKENIZER_VERSION = "V:4"
 """A token of every row. Change it with every change of this module's rules: rows without it are reindexed."""
 TOKEN_BYTES_MAX = 100
 """A longer token is replaced by a digest, since tokens are only compared for equality."""
@@ -39,7 +42,32 @@ NAME_PREFIX_CHARS = 6
 FREE_TEXT_WORDS_MAX = 10
 """Words of a free text (`q`)."""
 
-_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile(r"[^\W_]+")
+_WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*")
+"""As Unicode breaks words (UAX 29), marks belong to the letter before them; but points and underscores end a word, so that parts of a
+number are found."""
+_UNSPACED = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}][\p{M}"
+    r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]*"
+)
+"""Text in scripts that write no spaces between words."""
+PART_CHARS = 2
+"""Length of the parts by which such text is found."""
+_INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u034f\u115f\u1160\u3164\uffa0]+")
+_UNDECOMPOSED = str.maketrans(
+    {
+        **dict(zip("łøđıħŧƀƶɨɉŀɖɓɗƙ", "lodihtbzijldbdk", strict=True)),
+        **dict.fromkeys("ʼʻʹ", ""),
+        "æ": "ae",
+        "œ": "oe",
+        "ð": "d",
+        "þ": "th",
+        "ŋ": "ng",
+        "ĸ": "k",
+        "ə": "e",
+    }
+)
+"""Letters that differ by a stroke or a join, which Unicode does not decompose, as people type them without. `ß` is folded with the case."""
 _PHONE_LIKE = re.compile(r"\+?[\d\s().\-/]+")
 _PHONE_DIGITS_MIN = 6
 _SEPARATOR = "|"
@@ -48,11 +76,12 @@ _NAME_MARK = "||"
 
 
 def fold(text: str) -> str:
-    """The text in lower case, without accents, with single spaces."""
-    if not text.isascii():
-        decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return " ".join(text.casefold().split())
+    """The text in lower case, without accents and invisible characters, with single spaces."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text))
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return " ".join(plain.casefold().translate(_UNDECOMPOSED).split())
 
 
 def token(kind: TokenKind, value: str) -> str:
@@ -72,7 +101,15 @@ def metadata_token(key: str, value: str) -> str:
 
 def words(text: str) -> list[str]:
     """The folded words of a text."""
-    return [word[:WORD_CHARS_MAX] for word in _WORD.findall(fold(text))]
+    return [word[:WORD_CHARS_MAX] for word in _words_of(fold(text))]
+
+
+def parts_of_two(text: str) -> Iterator[str]:
+    """The parts of a text that is written without spaces: each character, and each two that follow one another."""
+    if not text.isascii():
+        for run in _UNSPACED.findall(fold(text)):
+            yield from run
+            yield from (run[start : start + PART_CHARS] for start in range(len(run) - 1))
 
 
 def job_tokens(job: JobState, tenant_id: str) -> list[str]:
@@ -86,6 +123,7 @@ def action_tokens(action: ActionState, tenant_id: str, merchant_id: str) -> list
     """All tokens of an action, each once."""
     numbers = _action_numbers(action)
     found = {f"w:{word}" for text in (action.description, *numbers) if text for word in words(text)}
+    found.update(f"w:{part}" for part in parts_of_two(action.description or ""))
     owners = (token("N", tenant_id), token("M", merchant_id))
     return sorted(
         found.union(_ngrams(numbers), _number_tokens(action), _column_tokens(action), owners, (TOKENIZER_VERSION,))
@@ -137,7 +175,7 @@ def fills_name_token(beginning: str) -> bool:
 
 def ngrams_of_name(beginning: str) -> list[str]:
     """N-gram tokens that every row with such a name has; other rows can have them, too."""
-    return [ngram for word in _WORD.findall(fold_part(beginning)) for ngram in ngrams_of(word)[0]]
+    return [ngram for word in _words_of(fold_part(beginning)) for ngram in ngrams_of(word)[0]]
 
 
 def marked_name(name: str) -> str:
@@ -148,10 +186,13 @@ def marked_name(name: str) -> str:
 def parse_free_text(text: str) -> list[list[str]]:
     """The alternatives that a free text asks for; of one alternative, all words must be found.
 
-    There is a second alternative for a text that looks like a phone number: its digits as one word, as phone numbers are indexed.
+    A text in a script that writes no spaces has another alternative: its parts of two. So has a text that looks like a phone number: its
+    digits as one word, as phone numbers are indexed.
     Example: `514 555-0100` is `[["514", "555", "0100"], ["5145550100"]]`.
     """
     alternatives = [list(dict.fromkeys(words(text)))]
+    if not text.isascii() and _UNSPACED.search(fold(text)):
+        alternatives.append(list(dict.fromkeys(_wanted_parts(text)))[:FREE_TEXT_WORDS_MAX])
     digits = "".join(character for character in text if character.isdigit())
     if _PHONE_LIKE.fullmatch(text.strip()) and len(digits) >= _PHONE_DIGITS_MIN:
         alternatives.append([digits])
@@ -183,11 +224,11 @@ def _job_tokens(job: JobState) -> Iterator[str]:
         address.city,
         address.region,
         address.postal_code,
-        *job.invoices,
-        *job.barcodes,
     )
-    for word in words(" ".join(text for text in texts if text)):
+    written = " ".join(text for text in texts if text)
+    for word in words(" ".join((written, *job.invoices, *job.barcodes))):
         yield f"w:{word}"
+    yield from (f"w:{part}" for part in parts_of_two(written))
     yield from map(name_token, _names(contact))
     if contact.phone:
         yield f"w:{contact.phone[1:]}"
@@ -239,7 +280,7 @@ def _action_numbers(action: ActionState) -> Sequence[str]:
 
 def _ngrams(texts: Iterable[str]) -> Iterator[str]:
     """All n-gram tokens of the words of these texts."""
-    for word in dict.fromkeys(word for text in texts for word in _WORD.findall(fold(text))):
+    for word in dict.fromkeys(word for text in texts for word in _words_of(fold(text))):
         for length in (SUBSTRING_CHARS_MIN, LETTER_NGRAM_CHARS, LONG_NGRAM_CHARS):
             for start in range(len(word) - length + 1):
                 ngram = word[start : start + length]
@@ -260,3 +301,22 @@ def _number_tokens(action: ActionState) -> Iterable[str]:
         ("x", action.external_reference_id),
     )
     return (token(kind, value) for kind, value in kinds if value)
+
+
+def _words_of(folded: str) -> list[str]:
+    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
+
+
+def _wanted_parts(text: str) -> Iterator[str]:
+    """What a row must have for this text: words, and of a run without spaces as few parts of two as cover it."""
+    for word in _words_of(fold(text)):
+        place = 0
+        for run in _UNSPACED.finditer(word):
+            if run.start() > place:
+                yield word[place : run.start()]
+            place, found = run.end(), run.group()
+            yield from (found[start : start + PART_CHARS] for start in range(0, len(found) - 1, PART_CHARS))
+            if len(found) % PART_CHARS:
+                yield found[-PART_CHARS:]
+        if word[place:]:
+            yield word[place:]
