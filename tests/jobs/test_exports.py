@@ -7,8 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from jobs.file_formats import BOM, CsvColumns, CsvReader, format_heading, format_rows, parse_heading
 from jobs.file_formats.csv_format import COLUMNS
+from jobs.job_store import Job, JobIn
+from shared.events.jobs import AddressState, ContactState
 from tests.harness.bodies import smallest_job
 from tests.harness.client import Api
 from tests.harness.job_files import imported, lines
@@ -31,7 +37,8 @@ async def csv_rows(api: Api, **params: Any) -> list[dict[str, str]]:
     """The rows of a CSV export, by column."""
     answer = await api.get(EXPORT, params={"format": "csv", **params})
     assert answer.status_code == 200, answer.text
-    return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert answer.content.startswith(BOM)
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
 
 
 def comparable(job: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +67,7 @@ def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
         invoices=["F-1", "F,2"],
         barcodes=["0001"],
         tags=["fragile", '"quoted"'],
-        metadata={"shop": "42", "empty": "", "formula": "=1+1"},
+        metadata={"shop": "42", "empty": "", "formula": "=1+1", "inner": "a;=1+1;'=2\t@x"},
         actions=[
             {
                 "type": "pickup",
@@ -86,6 +93,17 @@ def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
         "+1-514",
         "--",
         "'plain",
+        "\uff1d1+1",
+        "\u22121+1",
+        "\u2014 see below",
+        "a;=1+1",
+        "2027-01-05",
+        "08:00",
+        "00123",
+        "1E5",
+        "TRUE",
+        "MAR1",
+        "'00123",
     )
     return [
         whole,
@@ -110,7 +128,7 @@ async def test_what_is_exported_can_be_imported_elsewhere(tenant: Tenant, source
 
     done = await imported(other.api, exported.content, csv=form == "csv")
 
-    assert (done["status"], done["rows_failed"], done["jobs_created"]) == ("succeeded", 0, 14)
+    assert (done["status"], done["rows_failed"], done["jobs_created"]) == ("succeeded", 0, 25)
     originals, copies = await documents(source.api, sort="created_at"), await documents(other.api, sort="created_at")
     assert [comparable(job) for job in copies] == [comparable(job) for job in originals]
     assert {job["merchant_id"] for job in copies} == {other.id}
@@ -136,7 +154,7 @@ async def test_a_csv_file_has_column_names_and_a_file_name(tenant: Tenant, sourc
     assert answer.headers["content-disposition"].startswith('attachment; filename="jobs-')
     assert answer.headers["content-disposition"].endswith('.csv"')
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.text.split("\r\n")[0] == ",".join(COLUMNS)
+    assert answer.content.split(b"\r\n")[0] == BOM + ",".join(f'"{name}"' for name in COLUMNS).encode()
     (row,) = await csv_rows(source.api, reference_id="A,1")
     (job,) = await documents(source.api, reference_id="A,1")
     assert (row["id"], row["status"], row["version"], row["merchant_id"]) == (job["id"], "new", "1", source.id)
@@ -144,15 +162,48 @@ async def test_a_csv_file_has_column_names_and_a_file_name(tenant: Tenant, sourc
     assert [action.get("sku") for action in json.loads(row["actions"])] == [action["sku"] for action in job["actions"]]
 
 
-async def test_cells_of_a_csv_file_are_no_formulas(source: Merchant) -> None:
+async def test_cells_of_a_csv_file_are_no_formulas_numbers_or_dates(source: Merchant) -> None:
     rows = await csv_rows(source.api)
 
     found = {row["instructions"] for row in rows} - {""}
     assert {"'=1+1", "'+cmd", "'-1+1", "'@SUM(A1)", "''=1", "'''-x", "'+1-514", "'--"} <= found
-    assert {"-12.5", "+15145550100", "'", "'plain"} <= found
-    for row in rows:
-        for name, cell in row.items():
-            assert cell[:1] not in ("=", "+", "-", "@") or cell.lstrip("+-").replace(".", "").isdigit(), (name, cell)
+    assert {"'\uff1d1+1", "'\u22121+1", "'\u2014 see below", "'-12.5", "'+15145550100"} <= found
+    assert {"'2027-01-05", "'08:00", "'00123", "'1E5", "'TRUE", "'MAR1", "''00123"} <= found
+    assert {"'", "'plain", "a;'=1+1"} <= found
+    (whole,) = [row for row in rows if row["reference_id"] == "A,1"]
+    assert (whole["scheduled_date"], whole["time_window.start"]) == ("'2026-12-24", "'08:00")
+    assert (whole["geo.longitude"], whole["priority"], whole["version"]) == ("-73.123456", "7", "1")
+    # Nor where another character separates cells.
+    content = (await source.api.get(EXPORT)).content.decode("utf-8-sig")
+    for row_of_cells in csv.reader(io.StringIO(content, newline=""), delimiter=";"):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row_of_cells), row_of_cells
+
+
+TEXTS = st.text(alphabet="'=+-@ 1a;,\"/:.E\uff1d\u2212\u200b", min_size=1, max_size=8) | st.text(
+    alphabet=st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5
+)
+
+
+@given(instructions=TEXTS, first_name=TEXTS, raw=TEXTS)
+def test_any_text_of_an_export_is_read_as_it_was(instructions: str, first_name: str, raw: str) -> None:
+    contact = {"first_name": first_name, "phone": "+15145550100"}
+    try:
+        created = JobIn.model_validate({"instructions": instructions, "contact": contact, "address": {"raw": raw}})
+    except ValidationError:
+        reject()
+    fields = {
+        **dict.fromkeys(Job.model_fields),
+        **created.model_dump(),
+        "contact": ContactState(**created.contact.model_dump()),
+        "address": AddressState(**created.address.model_dump()),
+    }
+    file = (format_heading() + format_rows([Job.model_construct(**fields)])).encode()
+
+    reader = CsvReader(position=len(BOM))
+    heading, row = [one for found in (*reader.feed(file[len(BOM) :]), *reader.finish()) for one in found]
+    read = CsvColumns(parse_heading(heading.cells)).parse_job(row.cells, names_merchant=True)
+
+    assert read == created
 
 
 async def test_an_export_has_the_conditions_and_order_of_the_list(tenant: Tenant) -> None:

@@ -109,7 +109,7 @@ async def test_every_refused_row_has_its_line_and_reason(tenant: Tenant) -> None
         csv_row("BAD-PHONE").replace("+15145550100", "12"),  # 4
         csv_row("TAKEN"),  # 5
         csv_row("A"),  # 6
-        "too,few,cells\r\n",  # 7
+        "too,many,+15145550100,cells,,,in this row\r\n",  # 7
         csv_row("BAD-JSON", tags="fragile"),  # 8
         csv_row("BROKEN", instructions='"a"b"'),  # 9
         csv_row("LATIN").replace("Ada", "Zo\udceb"),  # 10: not UTF-8
@@ -281,7 +281,10 @@ async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tena
     assert refusal(unknown) == (422, "columns_invalid")
     assert [error["code"] for error in unknown.json()["errors"]] == ["column_unknown", "column_unknown", "column_twice"]
     assert "contact.phone" in unknown.json()["columns"]
-    assert refusal(await send(merchant.api, "a,b\n".encode("utf-16"), csv=True)) == (422, "columns_unreadable")
+    assert refusal(await send(merchant.api, b"a,\xff\n", csv=True)) == (422, "columns_unreadable")
+    unknown_charset = await send(merchant.api, b"a,b\n", headers={"Content-Type": "text/csv; charset=klingon"})
+    assert refusal(unknown_charset) == (415, "unsupported_media_type")
+    assert "klingon" in unknown_charset.json()["detail"]
     assert refusal(await send(merchant.api, b"id,status\n", csv=True)) == (422, "columns_invalid")
     assert (await send(merchant.api, b"{}", params={"dry": "true"})).status_code == 422
     assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
@@ -458,3 +461,91 @@ async def test_the_number_of_files_that_arrive_at_once_is_bounded(service: Jobs,
 
     assert alone.status_code == 202
     assert sorted(answer.status_code for answer in answers) == [202] * UPLOADING_MAX + [429] * 2 * UPLOADING_MAX
+
+
+SHEET = "reference_id,contact.first_name,contact.phone,address.raw,priority,geo.latitude,geo.longitude,tags,,\n"
+SHEET_ROW = 'Ö,Zoë,+15145550100,"1 Rue X, Montréal",7.0,45.5,-73.5,"[""a""]",,\n'
+EUROPEAN = (
+    "reference_id;contact.first_name;contact.phone;address.raw;priority;geo.latitude;geo.longitude;tags\r\n"
+    'Ö;Zoë;\'+15145550100;1 Rue X, Montréal;7;45,5;-73,5;"[""a""]"\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "separator", "charset"),
+    [
+        ("text/csv", (SHEET + SHEET_ROW).encode(), ",", "utf-8"),
+        ("text/csv; charset=Windows-1252", (SHEET + SHEET_ROW).encode("cp1252"), ",", "windows-1252"),
+        ('text/csv; charset="utf-16"', (SHEET + SHEET_ROW).encode("utf-16"), ",", "utf-16"),
+        ("text/csv", (SHEET + SHEET_ROW).encode("utf-16"), ",", "utf-16"),
+        ("text/csv", ("\ufeff" + SHEET.replace(",", "\t") + SHEET_ROW.replace(",", "\t")).encode(), "\t", "utf-8"),
+        ("text/csv", EUROPEAN.encode(), ";", "utf-8"),
+        ("text/csv; charset=windows-1252", f"sep=;\r\n{EUROPEAN}".encode("cp1252"), ";", "windows-1252"),
+    ],
+)
+async def test_csv_is_read_as_spreadsheets_write_it(
+    tenant: Tenant, content_type: str, content: bytes, separator: str, charset: str
+) -> None:
+    merchant = await tenant.create_merchant()
+
+    done = await imported(merchant.api, content, csv=True, headers={"Content-Type": content_type})
+
+    assert (done["jobs_created"], done["rows_failed"]) == (1, 0)
+    assert (done["separator"], done["charset"]) == (separator, charset)
+    (job,) = (await merchant.api.read("/v1/jobs"))["data"]
+    assert (job["reference_id"], job["contact"]["first_name"], job["contact"]["phone"]) == ("Ö", "Zoë", "+15145550100")
+    assert (job["address"]["raw"][:7], job["address"]["raw"][-8:]) == ("1 Rue X", "Montréal")
+    assert job["geo"] == {"latitude": 45.5, "longitude": -73.5}
+    assert (job["priority"], job["tags"]) == (7, ["a"])
+
+
+async def test_a_file_in_another_charset_is_stored_piece_by_piece(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    rows = "".join(f"R-{number},Zoë,1 Rue X,{'é' * 4_000}\n" for number in range(300))
+    content = f"reference_id,contact.first_name,address.raw,instructions\n{rows}BAD,Zo\x81,1 Rue X,\n"
+
+    done = await imported(
+        merchant.api,
+        content.encode("latin-1"),
+        csv=True,
+        headers={"Content-Type": "text/csv; charset=windows-1252"},
+    )
+
+    assert (done["jobs_created"], done["rows_failed"]) == (300, 1)
+    (error,) = await errors(merchant.api, done["id"])
+    assert (error["line"], error["code"]) == (302, "encoding")
+
+
+async def test_empty_cells_count_for_nothing(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    sheet = (
+        "reference_id,contact.first_name,,address.raw,tags,metadata,,\n"
+        "A,Ada,,1 Rue X, ,\t\n"
+        "B,Ada,,1 Rue X\n"
+        "C,Ada,,1 Rue X,,,,,,,\n"
+        ",,,,,,,\n"
+        "D,Ada,here,1 Rue X\n"
+    )
+
+    done = await imported(merchant.api, sheet.encode(), csv=True)
+
+    assert (done["rows_total"], done["jobs_created"], done["rows_failed"]) == (4, 3, 1)
+    (error,) = await errors(merchant.api, done["id"])
+    assert (error["reference_id"], error["errors"][0]["code"]) == ("D", "cells_count")
+
+
+async def test_what_a_spreadsheet_has_changed_is_refused_in_words(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    sheet = (
+        "reference_id,contact.phone,address.raw,scheduled_date,time_window.start,time_window.end,tags\n"
+        "A,15145550100,1 Rue X,05/01/2027,8:00,9:00 AM,fragile\n"
+        "B,1.51455E+10,1 Rue X,05/01/2027,0.3333,0.5,\n"
+    )
+
+    done = await imported(merchant.api, sheet.encode(), csv=True)
+
+    assert (done["jobs_created"], done["rows_failed"]) == (0, 2)
+    for error in await errors(merchant.api, done["id"]):
+        for violation in error["errors"]:
+            assert any(word in violation["message"] for word in ("such as", "YYYY-MM-DD")), violation
+            assert "pattern" not in violation["message"]

@@ -31,6 +31,8 @@ class _Upload:
         self._bytes_max = rule.bytes_max or 0
         self._digest = hashlib.sha256()
         self.media_type = request_body.media_type_of(request)
+        self.charset = request_body.charset_of(request)
+        """As the request names it; None: it names none."""
         # Checked here, so that a malformed key is refused before the file is read.
         self.keyed = self._claim() is not None
         """Whether the request has an Idempotency-Key, and so may be a repeat."""
@@ -63,7 +65,7 @@ class _Upload:
         return await run_in_transaction(self._request, self._claim(), answer)
 
     def _claim(self) -> idempotency.Claim | None:
-        fingerprint = self._digest.digest() + self.media_type.encode()
+        fingerprint = self._digest.digest() + f"{self.media_type};{self.charset or ''}".encode()
         route = self._request.scope["route"].path
         return idempotency.claim_of(self._request, self._request.state.caller, route, fingerprint)
 

@@ -1,17 +1,19 @@
 """Jobs as CSV rows, in both directions: an import reads the columns that an export writes.
 
 The name of a column is the path of its field (`contact.phone`). Lists, metadata and actions are JSON in one cell. Text that a
-spreadsheet would interpret as a formula is written with a leading apostrophe, which the import removes.
+spreadsheet would take for a formula, or change because it looks like a number or a date, is written with a leading apostrophe, which the
+import removes.
 """
 
 import csv
 import io
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -56,45 +58,77 @@ _IGNORED_OF_ACTIONS = ActionState.model_fields.keys() - ActionIn.model_fields.ke
 _PATHS = tuple((name, inner) for name, _, inner in (column.partition(".") for column in COLUMNS))
 _NOT_EXPORTED = Job.model_fields.keys() - {name for name, _ in _PATHS}
 
-_FORMULA_STARTS = frozenset("'=+-@\t\r")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_FORMULA_STARTS = frozenset("=+-@%|\N{MINUS SIGN}\N{HEAVY PLUS SIGN}\N{HEAVY MINUS SIGN}")
+_INNER_START = re.compile(r"([;\t])('*)([=+\-@%|\uff1d\uff0b\uff0d\uff20\u2212\u2795\u2796\ufe62\ufe63\ufe66\ufe6b])")
+"""What would start a formula where a spreadsheet takes another separator for ours."""
+_PROTECTED_INNER_START = re.compile(_INNER_START.pattern.replace("('*)", "'('*)"))
+NUMBER_CHARS_MAX = 100
+"""Length of a text that a spreadsheet may take for a number or a date."""
+_LIKE_A_NUMBER = re.compile(
+    r"""(?ix) (?= .*\d ) [\d\s.,:;/+\-%()$\u00a3\u20ac]+ ( e [+\-]? \d+ )? ( \s* [ap]m? )?
+    | true | false
+    | (?= .*\d ) [\d\s.,/\-]* (jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* [\d\s.,/:\-]*"""
+)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0*)?", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class CsvColumns:
-    """The columns of one file, in their order."""
+    """The columns of one file, in their order. A column without a name has no cells but blank ones."""
 
     names: tuple[str, ...]
+    decimal_comma: bool = False
+    """Whether a comma in a number is its decimal separator."""
 
     def parse_job(self, cells: Sequence[str], *, names_merchant: bool) -> JobIn:
-        """The job of a row. Raises `Invalid`."""
-        if len(cells) != len(self.names):
-            message = f"expected {len(self.names)} cells, as in the first row; found {len(cells)}"
-            raise _refused(Violation("", "cells_count", message))
+        """The job of a row, whose last cells may be left out. Raises `Invalid`."""
         document: dict[str, Any] = {}
         violations = []
-        for name, cell in zip(self.names, cells, strict=True):
-            if not cell or name in _EXPORT_ONLY:
+        for place, (name, cell) in enumerate(zip_longest(self.names, cells, fillvalue=""), start=1):
+            if not cell.strip() or name in _EXPORT_ONLY:
                 continue
+            if not name:
+                violations.append(Violation("", "cells_count", f"cell {place} has no column in the first row"))
+                break
             try:
-                _put(document, name.split("."), _parse_cell(_KINDS.get(name, "text"), cell))
+                _put(document, name.split("."), self._parse_cell(_KINDS.get(name, "text"), cell))
             except BadRequest as error:
-                violations.append(Violation(pointer(name.split(".")), error.problem_code, error.detail))
+                message = (
+                    'expected JSON, such as ["a", "b"]' if error.problem_code == "json_malformed" else error.detail
+                )
+                violations.append(Violation(pointer(name.split(".")), error.problem_code, message))
         if violations:
             raise _refused(*violations)
         return parse_job(document, names_merchant=names_merchant)
 
+    def _parse_cell(self, kind: CellKind, cell: str) -> Any:
+        """The value of a cell. Raises `BadRequest` for malformed JSON; other errors are found when the job is validated."""
+        if kind == "json":
+            return parse(cell.encode(), by_parts=True)
+        text = unprotected(cell)
+        number = text.strip().replace(",", ".") if self.decimal_comma else text.strip()
+        if kind == "integer" and _INTEGER.fullmatch(number):
+            return int(number.partition(".")[0])
+        if kind == "number" and _DECIMAL.fullmatch(number):
+            return float(number)
+        return text
 
-def parse_heading(cells: Sequence[str]) -> CsvColumns:
+
+def count_columns(cells: Iterable[str]) -> int:
+    """How many of these cells name a column."""
+    return sum(cell.strip() in _KNOWN for cell in cells)
+
+
+def parse_heading(cells: Sequence[str]) -> tuple[str, ...]:
     """The columns that the first row of a file names. Raises `Invalid`: column_unknown, column_twice, column_missing."""
-    names = tuple(cell.strip() for cell in cells)
+    names = [cell.strip() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
     unknown = (
         Violation("", "column_unknown", f"column {place}: no field has the name {name[:NAME_SHOWN_MAX]!r}")
         for place, name in enumerate(names, start=1)
-        if name not in _KNOWN
+        if name and name not in _KNOWN
     )
     violations = list(islice(unknown, VIOLATIONS_MAX))
     counts = Counter(names)
@@ -107,7 +141,7 @@ def parse_heading(cells: Sequence[str]) -> CsvColumns:
         raise Invalid(
             "the first row must name the columns: see errors", *violations, code="columns_invalid", columns=COLUMNS
         )
-    return CsvColumns(names)
+    return tuple(names)
 
 
 def parse_job(document: Any, *, names_merchant: bool) -> JobIn:
@@ -125,8 +159,8 @@ def parse_job(document: Any, *, names_merchant: bool) -> JobIn:
 
 
 def format_heading() -> str:
-    """The first row of an export."""
-    return _as_csv([COLUMNS])
+    """The beginning of an export: the mark by which spreadsheets know UTF-8, and the first row."""
+    return "\ufeff" + _as_csv([COLUMNS])
 
 
 def format_rows(exported: Iterable[Job]) -> str:
@@ -148,19 +182,6 @@ def _as_input(action: Any) -> Any:
     return {name: value for name, value in action.items() if name not in _IGNORED_OF_ACTIONS}
 
 
-def _parse_cell(kind: CellKind, cell: str) -> Any:
-    """The value of a cell. Raises `BadRequest` for malformed JSON; other errors are found when the job is validated."""
-    if kind == "json":
-        return parse(cell.encode(), by_parts=True)
-    text = cell[1:] if cell[0] == "'" and _FORMULA.match(cell) else cell
-    number = text.strip()
-    if kind == "integer" and _INTEGER.fullmatch(number):
-        return int(number)
-    if kind == "number" and _DECIMAL.fullmatch(number):
-        return float(number)
-    return text
-
-
 def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
     *parents, name = path
     for parent in parents:
@@ -175,14 +196,47 @@ def _format_cell(document: Mapping[str, Any], name: str, inner: str) -> str:
     if value is None or value == [] or value == {}:
         return ""
     if name in _JSON:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    text = str(value)
-    return f"'{text}" if text[:1] in _FORMULA_STARTS and _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return _INNER_START.sub(_escaped, text)
+    return _protected(value) if isinstance(value, str) else str(value)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """The same JSON, with an escape for what would start a formula."""
+    separator, apostrophes, start = found.groups()
+    return found[0] if apostrophes else f"{separator}\\u{ord(start):04x}"
+
+
+def _protected(text: str) -> str:
+    inner = _INNER_START.sub(r"\1'\2\3", text)
+    return f"'{inner}" if _is_reinterpreted(inner) else inner
+
+
+def unprotected(cell: str) -> str:
+    """The text of a cell, without the apostrophes that an export has added."""
+    inner = cell[1:] if cell.startswith("'") and _is_reinterpreted(cell) else cell
+    return _PROTECTED_INNER_START.sub(r"\1\2\3", inner)
+
+
+def _is_reinterpreted(text: str) -> bool:
+    """Whether a spreadsheet would take this text, without apostrophes before it, for a formula, a number, a date or a time."""
+    bare = text.lstrip("'")
+    if not bare:
+        return False
+    first = bare[0]
+    return (
+        first.isspace()
+        or not first.isprintable()
+        or unicodedata.category(first) == "Pd"
+        or unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
+        or (len(bare) <= NUMBER_CHARS_MAX and _LIKE_A_NUMBER.fullmatch(bare) is not None)
+    )
 
 
 def _as_csv(lines: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows(lines)
+    # All cells are quoted: what a spreadsheet with another separator would take for the start of a cell is none.
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(lines)
     return text.getvalue()
 
 

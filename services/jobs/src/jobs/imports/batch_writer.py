@@ -40,7 +40,7 @@ DETAIL_CHARS_MAX = 1_000
 UNAVAILABLE_TURNS_MAX = 8
 """Turns in a row that `Unavailable` may end, while events of identity are delayed; then the row is an error."""
 _FAULTS: dict[Fault, str] = {
-    "encoding": "the row is not UTF-8",
+    "encoding": "the row is not UTF-8, or not in the charset that the request named: name it, as in text/csv; charset=windows-1252",
     "too_long": f"a row can have at most {RECORD_BYTES_MAX} bytes; probably a quote is not closed",
     "csv_malformed": "the row is not valid CSV: a quote is missing or misplaced",
 }
@@ -102,9 +102,8 @@ def _parse_job(lease: Lease, record: Record) -> JobIn:
         raise Invalid(_FAULTS[record.fault], code=record.fault)
     names_merchant = lease.row.merchant_id is None
     if lease.format == "csv":
-        requested = file_formats.CsvColumns(tuple(lease.row.columns)).parse_job(
-            record.cells, names_merchant=names_merchant
-        )
+        columns = file_formats.CsvColumns(tuple(lease.row.columns), decimal_comma=lease.row.separator == ";")
+        requested = columns.parse_job(record.cells, names_merchant=names_merchant)
     else:
         requested = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
     if requested.merchant_id is None:
@@ -122,7 +121,9 @@ def _reference_in(lease: Lease, record: Record) -> str | None:
         except (BadRequest, Invalid):
             return None
     found = document.get("reference_id") if isinstance(document, dict) else None
-    return found[:REFERENCE_CHARS_MAX] or None if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    return (file_formats.unprotected(found) if record.cells else found)[:REFERENCE_CHARS_MAX] or None
 
 
 async def _create(

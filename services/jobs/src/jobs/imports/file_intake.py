@@ -4,7 +4,8 @@ Until the file is complete, the import is neither shown nor handled; it is delet
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,17 @@ from sqlmodel import col
 from starlette.responses import Response
 
 from jobs import file_formats, reference_data
-from jobs.file_formats import BOM, FORMATS, RECORD_BYTES_MAX, CsvReader, Format, Record, RecordReader
+from jobs.file_formats import (
+    BOM,
+    FORMATS,
+    RECORD_BYTES_MAX,
+    SEPARATORS,
+    CsvReader,
+    Format,
+    Record,
+    RecordReader,
+    Separator,
+)
 from jobs.imports import operations, queries
 from jobs.imports.schemas import ROWS_MAX, Import, ImportQuery
 from jobs.imports.tables import PIECE_BYTES, ImportRow, PieceRow
@@ -37,6 +48,9 @@ LINES_MAX = 10 * ROWS_MAX
 """Lines of one file, blank ones included."""
 YIELD_BYTES = 8 * 1024
 """Bytes that are read before other tasks of this process run."""
+CONVERTED_BYTES = 64 * 1024
+"""Bytes that are converted to UTF-8 before other tasks of this process run."""
+_SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t])"?\r?\n', re.IGNORECASE)
 RETRY_AFTER_SECONDS = 30
 ACCEPTED = 202
 
@@ -48,6 +62,7 @@ class _FirstRow:
     position: int
     line: int
     columns: Sequence[str] = ()
+    separator: Separator | None = None
 
 
 async def receive(
@@ -58,11 +73,17 @@ async def receive(
     Raises `Invalid` (merchant, columns or number of lines), `TooManyRequests` (too many imports are waiting), `PayloadTooLarge`, or
     `BadRequest` (the file is empty or incomplete).
     """
+    named_charset = file_formats.require_charset(upload.charset)
     row = await _create_import(transactions, actor.caller, requested, upload)
     try:
         first_row: _FirstRow | None = None
         bytes_total = lines = 0
-        async for piece in upload.pieces(PIECE_BYTES):
+        pieces = upload.pieces(PIECE_BYTES)
+        beginning = await anext(pieces, b"")
+        if not beginning:
+            raise BadRequest("the file is empty", code="body_missing")
+        charset = file_formats.charset_of(beginning, named_charset)
+        async for piece in _utf8_pieces(beginning, pieces, charset):
             if first_row is None:
                 first_row = await _find_first_row(piece, FORMATS[upload.media_type])
             await _store_piece(database, row.id, bytes_total // PIECE_BYTES, piece)
@@ -72,7 +93,8 @@ async def receive(
                 raise Invalid(f"a file can have at most {LINES_MAX:,} lines: split it", code="too_many_lines")
         if first_row is None:
             raise BadRequest("the file is empty", code="body_missing")
-        queue = partial(_enqueue, actor=actor, import_id=row.id, first_row=first_row, bytes_total=bytes_total)
+        row.charset = charset
+        queue = partial(_enqueue, actor=actor, received=row, first_row=first_row, bytes_total=bytes_total)
         return await upload.accept(queue, ACCEPTED)
     finally:
         # Deletes the file unless it was accepted. If this fails, the sweep of the worker deletes it.
@@ -144,16 +166,52 @@ async def _require_quota(session: AsyncSession, tenant_id: str, imports_max: int
         raise TooManyRequests(detail, code="imports_waiting", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
+async def _utf8_pieces(first: bytes, rest: AsyncIterator[bytes], charset: str) -> AsyncIterator[bytes]:
+    """The pieces of a file in UTF-8, all but the last of one size."""
+    convert = file_formats.to_utf8(charset)
+    if convert is None:
+        yield first
+        async for piece in rest:
+            yield piece
+        return
+    waiting = bytearray()
+    arrived = first
+    while arrived:
+        for offset in range(0, len(arrived), CONVERTED_BYTES):
+            waiting += convert(arrived[offset : offset + CONVERTED_BYTES], False)
+            await asyncio.sleep(0)
+        while len(waiting) >= PIECE_BYTES:
+            yield bytes(waiting[:PIECE_BYTES])
+            del waiting[:PIECE_BYTES]
+        arrived = await anext(rest, b"")
+    waiting += convert(b"", True)
+    if waiting:
+        yield bytes(waiting)
+
+
 async def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
-    """Find the first row in the first piece of a file. Raises `Invalid` unless a CSV file begins with a row that names columns."""
-    position = len(BOM) if piece.startswith(BOM) else 0
+    """Find the first row in the first piece of a file. Raises `Invalid` unless a CSV file begins with a row that names columns.
+
+    The separator is the one that `sep=` before that row names, or else the one by which it names most columns.
+    """
+    position, line = len(BOM) if piece.startswith(BOM) else 0, 1
     if file_format == "ndjson":
-        return _FirstRow(position, 1)
-    heading = await _first_record(CsvReader(position=position), piece[position:RECORD_BYTES_MAX])
-    if heading is None or heading.fault is not None:
+        return _FirstRow(position, line)
+    candidates: Sequence[Separator] = SEPARATORS
+    announced = _SEPARATOR_LINE.match(piece, position)
+    if announced is not None:
+        candidates = [one for one in SEPARATORS if one.encode() == announced[1]]
+        position, line = announced.end(), 2
+    found: list[tuple[int, Record, Separator]] = []
+    for separator in candidates:
+        reader = CsvReader(separator=separator, position=position, line=line)
+        heading = await _first_record(reader, piece[position : position + RECORD_BYTES_MAX])
+        if heading is not None and heading.fault is None:
+            found.append((file_formats.count_columns(heading.cells), heading, separator))
+    if not found:
         raise Invalid("the first row must name the columns, in UTF-8", code="columns_unreadable")
-    named = file_formats.parse_heading(heading.cells)
-    return _FirstRow(heading.end, heading.next_line, named.names)
+    _, heading, separator = max(found, key=lambda one: one[0])
+    return _FirstRow(heading.end, heading.next_line, file_formats.parse_heading(heading.cells), separator)
 
 
 async def _first_record(reader: RecordReader, content: bytes) -> Record | None:
@@ -177,13 +235,13 @@ async def _store_piece(database: Database, import_id: str, number: int, piece: b
 
 
 async def _enqueue(
-    session: AsyncSession, *, actor: Actor, import_id: str, first_row: _FirstRow, bytes_total: int
+    session: AsyncSession, *, actor: Actor, received: ImportRow, first_row: _FirstRow, bytes_total: int
 ) -> Import:
     """Queue an import whose file is complete."""
-    uploading = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
+    uploading = select(ImportRow).where(col(ImportRow.id) == received.id).with_for_update()
     row = (await session.execute(uploading)).scalar_one()
     await _require_quota(session, row.tenant_id, WAITING_MAX, "queued", "running")
-    row.columns = list(first_row.columns)
+    row.columns, row.separator, row.charset = list(first_row.columns), first_row.separator, received.charset
     row.bytes_done, row.next_line = first_row.position, first_row.line
     row.bytes_total = bytes_total
     await operations.queue(session, row)

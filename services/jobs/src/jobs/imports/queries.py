@@ -4,6 +4,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from jobs.file_formats import UTF_8
 from jobs.imports.schemas import Import, ImportProblem
 from jobs.imports.tables import ImportErrorRow, ImportRow
 from shared.access.principals import Caller
@@ -44,8 +45,10 @@ async def list_errors(session: AsyncSession, caller: Caller, import_id: str, pag
 
 def view(row: ImportRow) -> Import:
     """An import as the API shows it."""
-    shown = {name: getattr(row, name) for name in Import.model_fields if name not in ("object", "merchant_id")}
-    return Import(**shown, merchant_id=row.for_merchant_id or row.merchant_id)
+    shown = {
+        name: getattr(row, name) for name in Import.model_fields if name not in ("object", "merchant_id", "charset")
+    }
+    return Import(**shown, charset=row.charset or UTF_8, merchant_id=row.for_merchant_id or row.merchant_id)
 
 
 def visible_to(caller: Caller) -> Select[ImportRow]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.file_formats import Format
+from jobs.file_formats import Format, Separator
 from shared.api import Input
 from shared.api.problems import ProblemError
 from shared.fields.numbers import QueryFlag
@@ -34,6 +34,8 @@ class Import(BaseModel):
     id: str
     status: ImportStatus
     format: Format
+    separator: Separator | None = Field(description="What is between the cells of a CSV file, as it was found.")
+    charset: str = Field(description="Charset in which the file was read: as the request named it, or as it was found.")
     dry_run: bool = Field(description="True if rows are only checked.")
     merchant_id: str | None = Field(description="Merchant of the rows that name none.")
     rows_total: int | None = Field(description="Number of rows of the file; null until they are counted.")

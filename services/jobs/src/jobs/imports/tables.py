@@ -46,6 +46,10 @@ class ImportRow(Base, table=True):
     credential_digest: Text | None = None
     """These three identify the principal, who is authorized again for each batch of jobs."""
     columns: TextArray
+    separator: Text | None = None
+    """Of a CSV file; None: a comma."""
+    charset: Text | None = None
+    """Of the file as it was sent; None: UTF-8. It is stored in UTF-8."""
     bytes_total: BigInt
     bytes_done: BigInt
     """Offset of the next row."""

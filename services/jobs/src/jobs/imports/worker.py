@@ -138,7 +138,7 @@ class ImportWorker:
     async def _records(self, lease: Lease) -> AsyncIterator[Sequence[Record]]:
         """The records after the position of the import, some at a time."""
         position, line = lease.row.bytes_done, lease.row.next_line
-        reader: RecordReader = CsvReader(position=position, line=line)
+        reader: RecordReader = CsvReader(separator=lease.row.separator or ",", position=position, line=line)
         if lease.format == "ndjson":
             reader = LineReader(position=position, line=line)
         while position < lease.row.bytes_total:

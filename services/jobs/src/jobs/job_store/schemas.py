@@ -1,9 +1,19 @@
 """The body that creates a job with its actions, and the job as the API shows it."""
 
+import re
 from datetime import date
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from jobs.fields import EACH_ONCE, OptionalCalendarDate
@@ -44,7 +54,20 @@ ASSIGNEE_CHARS_MAX = 200
 
 STOP_MISPLACED = PydanticCustomError("stop_misplaced", "only a pickup, return or exchange has a stop of its own")
 
-HourAndMinute = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+HOUR_AND_MINUTE = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+
+
+def _hour_and_minute(value: str) -> str:
+    if not HOUR_AND_MINUTE.match(value) or value.endswith("\n"):
+        raise PydanticCustomError("string_pattern_mismatch", "expected HH:MM, 00:00 to 23:59, such as 08:00")
+    return value
+
+
+HourAndMinute = Annotated[
+    str,
+    AfterValidator(_hour_and_minute),
+    WithJsonSchema({"type": "string", "pattern": HOUR_AND_MINUTE.pattern}),
+]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_CHARS_MAX)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=TAG_CHARS_MAX)]
 
