@@ -30,7 +30,7 @@ LOCATIONS = 4
 """Endpoints of each tenant."""
 STEPS = 120
 EVENTS_AT_ONCE = 4
-WISHES = (["*"], ["job.*"], ["job.created"], ["job.updated", "job.cancelled"], ["endpoint.*"])
+WISHES = (["*"], ["job.*"], ["job.created"], ["job.updated", "job.cancelled"], ["action.*"])
 KINDS = (jobs.JobCreated, jobs.JobUpdated, jobs.JobCancelled)
 
 
