@@ -10,10 +10,10 @@ from uuid import uuid4
 from bench.ceilings import create_topics, hop
 from bench.children import Document, obey
 from bench.webhook_traffic import Template
+from shared.chassis.networks import parse_networks
 from shared.ids import new_id
 from webhooks.http_client.requests import DeliveryTarget, Message
 from webhooks.http_client.responses import Outcome
-from webhooks.http_client.rules import parse_networks
 from webhooks.http_client.sender import Sender
 
 LOOPBACK = parse_networks("127.0.0.0/8")
