@@ -83,13 +83,13 @@ async def slowly(service: Jobs) -> AsyncIterator[None]:
             await session.execute(_SPEED_UP)
 
 
-@pytest.mark.timeout(360)
 async def end_leases(service: Jobs) -> None:
     """What the time does after a worker was killed."""
     async with service.database.transaction() as session:
         await session.execute(text("UPDATE tasks SET next_at = now()"))
 
 
+@pytest.mark.timeout(360)
 async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, replicas: list[Process]) -> None:
     merchant = await (await service.create_tenant()).create_merchant()
     asked = [smallest_job(reference_id=f"R-{number}") if number % 7 else {"contact": {}} for number in range(ROWS)]
