@@ -146,6 +146,8 @@ async def test_one_fault_is_one_violation(merchant: Merchant, more: dict[str, An
         (b'{"priority": 1, "priority": 2}', 400, "json_malformed"),
         (b'{"metadata": {"a": "1", "a": "2"}}', 400, "json_malformed"),
         (b"[" * 100_000, 400, "json_too_deep"),
+        (b'{"tags": [' + b"[]," * 60_000 + b"[]]}", 400, "json_too_many_parts"),
+        (b'{"metadata": {"text": "' + b"\\u0001" * 10_000 + b'"}}', 422, "invalid"),
         (b'{"metadata": ' + b"[" * 70 + b"]" * 70 + b"}", 400, "json_too_deep"),
         (b'{"reference_id": "a\x00b"}', 400, "json_malformed"),
         (b'{"reference_id": "a\\u0000b"}', 422, "invalid"),

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from shared.api.problems import pointer
+from shared.api.problems import VIOLATIONS_MAX, pointer
 from shared.chassis.http_protocol import body_has_arrived
 from shared.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType, Violation, invalid
 
@@ -25,8 +25,11 @@ DEPTH_MAX = 64
 _RULE = "__waybill_body__"
 # Control characters except tabs and line breaks, and surrogates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# Only JSON with an escape, with DEL or with one of U+0080 to U+009F, which JSON allows unescaped, can have one.
-_SUSPECT = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]")
+# Only JSON with the escape of one, or with DEL or one of U+0080 to U+009F, which JSON allows unescaped, can have one.
+_SUSPECT = re.compile(rb"\\(?:[bf]|u00(?:0[0-8bcefBCEF]|1|7[fF]|[89])|u[dD][89a-fA-F])|\x7f|\xc2[\x80-\x9f]")
+CONTAINERS_ALWAYS = 5_000
+BYTES_PER_CONTAINER = 32
+"""A body may have so many objects and arrays, and one more for each so many bytes: each costs many times what its bytes do."""
 _JSON_CHARSETS = ("utf-8", "utf8")
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
@@ -157,16 +160,24 @@ def part(model: type[ModelT], document: Any) -> ModelT:
 
 
 def parse(content: bytes, *, by_parts: bool = False) -> Any:
-    """Strict JSON. Raises `BadRequest`, and, unless the parts are validated one by one, `Invalid` for forbidden characters."""
+    """Strict JSON of a bounded number of parts.
+
+    Raises `BadRequest`, and, unless the parts are validated one by one, `Invalid` for forbidden characters.
+    """
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise BadRequest("the JSON is nested too deeply", code="json_too_deep") from error
     except ValueError as error:
         raise BadRequest(f"the body is not valid JSON: {error}", code="json_malformed") from error
-    if _SUSPECT.search(content) or content.count(b"[") + content.count(b"{") > DEPTH_MAX:
+    containers = content.count(b"[") + content.count(b"{")
+    if containers > CONTAINERS_ALWAYS + len(content) // BYTES_PER_CONTAINER:
+        raise BadRequest("the JSON has too many objects and arrays for its size", code="json_too_many_parts")
+    if containers > DEPTH_MAX:
+        _require_depth(document)
+    if not by_parts and _SUSPECT.search(content):
         violations = _unclean(document)
-        if violations and not by_parts:
+        if violations:
             raise invalid(*violations)
     return document
 
@@ -204,14 +215,36 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _require_depth(document: Any) -> None:
+    """Raises `BadRequest` for JSON that is nested too deeply."""
+    level, depth = [document], 0
+    while level:
+        if depth > DEPTH_MAX:
+            raise BadRequest("the JSON is nested too deeply", code="json_too_deep")
+        level = _containers(level)
+        depth += 1
+
+
+def _containers(level: list[Any]) -> list[Any]:
+    """The objects and arrays inside these values."""
+    return [
+        inner
+        for node in level
+        if isinstance(node, dict | list) and node
+        for inner in (node.values() if isinstance(node, dict) else node)
+        if isinstance(inner, dict | list)
+    ]
+
+
 def _unclean(document: Any) -> list[Violation]:
-    """A violation for each text that PostgreSQL or UTF-8 cannot store. Raises `BadRequest` for JSON that is nested too deeply."""
+    """A violation for each text that PostgreSQL or UTF-8 cannot store, as far as an answer can list them."""
+    # Nearly every body is clean: paths are made only for one that is not.
+    if not _has_unclean_text(document):
+        return []
     violations: list[Violation] = []
     waiting: list[tuple[Any, tuple[object, ...]]] = [(document, ())]
-    while waiting:
+    while waiting and len(violations) < VIOLATIONS_MAX:
         node, path = waiting.pop()
-        if len(path) > DEPTH_MAX:
-            raise BadRequest("the JSON is nested too deeply", code="json_too_deep")
         if isinstance(node, str):
             if _UNCLEAN.search(node):
                 violations.append(Violation(pointer(path), "control_character", "control characters are not allowed"))
@@ -223,3 +256,14 @@ def _unclean(document: Any) -> list[Violation]:
         elif isinstance(node, list):
             waiting.extend((value, (*path, index)) for index, value in enumerate(node))
     return violations
+
+
+def _has_unclean_text(document: Any) -> bool:
+    level = [document]
+    while level:
+        for node in level:
+            texts = (*node, *node.values()) if isinstance(node, dict) else node if isinstance(node, list) else (node,)
+            if any(isinstance(text, str) and _UNCLEAN.search(text) for text in texts):
+                return True
+        level = _containers(level)
+    return False
