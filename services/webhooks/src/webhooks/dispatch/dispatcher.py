@@ -170,10 +170,13 @@ class Dispatcher:
                 ):
                     group.create_task(periodically(work, seconds, failure_event=failure_event)())
         finally:
-            await self._stop()
-            recording.cancel()
-            await asyncio.wait({recording})
-            await self._result_writer.close()
+            try:
+                await self._stop()
+            finally:
+                # Also when that fails or is cancelled: a writer that nobody stops keeps its connection.
+                recording.cancel()
+                await asyncio.wait({recording})
+                await self._result_writer.close()
 
     @property
     def _schedulers(self) -> tuple[Scheduler, Scheduler]:
