@@ -88,9 +88,10 @@ class ResultWriter:
         """Close the connection, after `run` has ended."""
         await self.autocommit.close()
 
-    async def drain(self) -> None:
-        """Wait until everything is written."""
-        while self._results or self._returned or self._slow or self._writing:  # noqa: ASYNC110 - once, at the end
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is written, at most for so long."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and (self._results or self._returned or self._slow or self._writing):  # noqa: ASYNC110 - once
             await asyncio.sleep(GATHER_SECONDS)
 
     async def renew(self) -> None:
