@@ -89,12 +89,16 @@ def media_type_of(request: Request) -> str:
 
 
 def charset_of(request: Request) -> str | None:
-    """The charset that the client names for the body, if any."""
-    for parameter in request.headers.get("content-type", "").split(";")[1:]:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip('"').lower()
-    return None
+    """The charset that the client names for the body, if any; empty in a notation (RFC 2231) in which no charset is known here."""
+    declared = request.headers.get("content-type", "")
+    if ";" not in declared:
+        return None
+    parameters = Message()
+    parameters["content-type"] = declared
+    charset = parameters.get_param("charset")
+    if charset is None:
+        return None
+    return charset.strip().lower() if isinstance(charset, str) else ""
 
 
 async def read(
@@ -197,10 +201,7 @@ def _require_json_type(request: Request) -> None:
             code="content_encoding_unsupported",
             headers={"Accept-Encoding": "identity"},
         )
-    parameters = Message()
-    parameters["content-type"] = request.headers["content-type"]
-    charset = parameters.get_param("charset", "utf-8")
-    if not isinstance(charset, str) or charset.strip().lower() not in _JSON_CHARSETS:
+    if charset_of(request) not in (None, *_JSON_CHARSETS):
         raise UnsupportedMediaType("send the JSON in UTF-8", code="charset_unsupported")
 
 
