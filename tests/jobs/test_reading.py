@@ -1,5 +1,6 @@
 """Reading jobs: visibility, and lists that are stable while jobs are created."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +62,31 @@ async def test_another_tenants_job_is_not_there(service: Jobs, tenant: Tenant) -
         assert await ids(api, "reference_id=R-1") == []
         assert await ids(api, f"location_id={tenant.default_location}") == []
     assert await ids(others[1], f"merchant_id={job['merchant_id']}") == []
+
+
+async def test_callers_who_read_at_one_moment_see_each_only_their_own_jobs(service: Jobs, tenant: Tenant) -> None:
+    first, second = await tenant.create_merchant(), await tenant.create_merchant()
+    test = await tenant.create_merchant(livemode=False)
+    stranger = await service.create_tenant()
+    jobs = [await one.api.create_job() for one in (first, second, test)]
+    deleted = await first.api.create_job()
+    await first.api.delete(f"/v1/jobs/{deleted['id']}")
+    visible = [
+        (first.api, [jobs[0]]),
+        (second.api, [jobs[1]]),
+        (test.api, [jobs[2]]),
+        (await tenant.create_user("owner"), jobs[:2]),
+        (await stranger.create_user("owner"), []),
+    ]
+
+    requested = [(api, job, job in own) for api, own in visible for job in (*jobs, deleted)]
+    answers = await asyncio.gather(*(api.get(f"/v1/jobs/{job['id']}") for api, job, _ in requested))
+
+    for (_, job, is_visible), answer in zip(requested, answers, strict=True):
+        if is_visible:
+            assert answer.json() == job
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
 
 
 async def test_test_rows_and_live_rows_never_meet(tenant: Tenant) -> None:

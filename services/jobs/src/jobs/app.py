@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from jobs import jobs
+from jobs import job_store, jobs
 from jobs.actions import routes as actions_routes
 from jobs.bulk import routes as bulk_routes
 from jobs.config import Settings
@@ -21,6 +21,7 @@ from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
 from shared.api.group_commit import GroupCommit
+from shared.api.grouping import GroupRead
 from shared.chassis.parts import Part, periodically
 from shared.events import billing, identity
 from shared.service.composition import Service
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
             exports_routes.router(exports),
-            jobs_routes.router(creations),
+            jobs_routes.router(creations, GroupRead(service.database, job_store.get_jobs)),
             history_routes.router(),
             lifecycle_routes.router(),
             lifecycle_routes.completion_router(),

@@ -8,7 +8,6 @@ whole, its writes are tried one by one, so that no write fails because of anothe
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from starlette.responses import Response
 
 from shared.access.principals import Caller
 from shared.api import idempotency, problems
+from shared.api.grouping import BATCH_MAX, Groups
 from shared.api.idempotency import STORED_ERRORS, Claim
 from shared.api.responses import render
 from shared.crypto.encryptor import Encryptor
@@ -31,7 +31,6 @@ from shared.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
-BATCH_MAX = 64
 WRITERS = 2
 PENDING_MAX = 4096
 
@@ -82,33 +81,15 @@ class GroupCommit(Generic[ItemT]):
         self._recheck = recheck
         self._write = write
         self._status_code = status_code
-        self._batch_max = batch_max
-        self._writers_max = writers
-        self._waiting: deque[_Pending[ItemT]] = deque()
-        self._writers: set[asyncio.Task[None]] = set()
-        self._draining = 0
-        """Writers that will look at `_waiting` again; a task in `_writers` may be past its last look."""
+        self._groups: Groups[_Pending[ItemT]] = Groups(self._settle, batch_max=batch_max, tasks_max=writers)
 
     async def submit(self, caller: Caller, item: ItemT, claim: Claim | None, request_id: str) -> Response:
         """The response to one write, after its commit. Raises the refusal of `write`, or `Unavailable` when too many are waiting."""
-        if len(self._waiting) >= PENDING_MAX:
+        if len(self._groups) >= PENDING_MAX:
             raise Unavailable("too many writes are waiting", code="overloaded")
         pending = _Pending(caller, item, claim, request_id, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
-        if self._draining < self._writers_max:
-            self._draining += 1
-            writer = asyncio.create_task(self._drain(), context=Context())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+        self._groups.add(pending)
         return await pending.answered
-
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                count = min(self._batch_max, len(self._waiting))
-                await self._settle([self._waiting.popleft() for _ in range(count)])
-        finally:
-            self._draining -= 1
 
     async def _settle(self, group: list[_Pending[ItemT]]) -> None:
         try:

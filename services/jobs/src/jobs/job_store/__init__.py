@@ -7,6 +7,8 @@ and saved (`save`).
 from jobs.job_store.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
 from jobs.job_store.queries import (
     action_not_found,
+    get_job,
+    get_jobs,
     job_not_found,
     not_deleted,
     require_job,
@@ -86,6 +88,8 @@ __all__ = [
     "action_not_found",
     "allowed_transitions",
     "completed_status",
+    "get_job",
+    "get_jobs",
     "insert_jobs",
     "job_not_found",
     "locations_of",

@@ -22,6 +22,7 @@ from jobs.job_store import (
     NewJob,
     NotDeletable,
     allowed_transitions,
+    get_job,
     insert_jobs,
     locations_of,
     lock_for_update,
@@ -30,7 +31,6 @@ from jobs.job_store import (
     require_job,
     save,
 )
-from jobs.jobs import queries
 from jobs.jobs.queries import reference_taken
 from jobs.jobs.rules import PERSONAL_FIELDS, JobErased
 from shared.access.principals import Caller
@@ -245,7 +245,7 @@ async def clone(session: AsyncSession, caller: Caller, job_id: str, patch: Mappi
 
     Raises `NotFound`, `JobErased`, or the refusals of `create`.
     """
-    source = await queries.get(session, caller, job_id)
+    source = await get_job(session, caller, job_id)
     if source.erased_at is not None:
         raise JobErased("the personal data of this job's customer was erased: it cannot be copied")
     document = as_document(_CloneIn, source)
@@ -311,7 +311,7 @@ async def _reserve_reference(
     if reference_id is None:
         yield
         return
-    taken = await queries.reference_taken(session, caller, merchant_id, reference_id)
+    taken = await reference_taken(session, caller, merchant_id, reference_id)
     if taken is not None:
         raise taken
     try:
@@ -321,7 +321,7 @@ async def _reserve_reference(
     except IntegrityError as error:
         if REFERENCE_INDEX not in str(error.orig):
             raise
-        taken = await queries.reference_taken(session, caller, merchant_id, reference_id)
+        taken = await reference_taken(session, caller, merchant_id, reference_id)
         raise taken or Unavailable(
             "another job changed at the same moment: try again", code="changed_meanwhile"
         ) from error

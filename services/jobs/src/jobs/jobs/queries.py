@@ -1,19 +1,11 @@
-"""Get one job, and find the job that has a reference."""
+"""Find the job that has a reference."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.job_store import Job, JobRow, job_not_found, visible_to, with_actions
+from jobs.job_store import JobRow, visible_to
 from jobs.jobs import rules
 from shared.access.principals import Caller
-
-
-async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
-    """One job. Raises `NotFound`, also if the caller may not see it."""
-    row = (await session.execute(visible_to(caller).where(col(JobRow.id) == job_id))).scalar_one_or_none()
-    if row is None:
-        raise job_not_found()
-    return (await with_actions(session, [row]))[0]
 
 
 async def reference_taken(

@@ -5,15 +5,17 @@ from fastapi import Request, Response
 from jobs import jobs
 from jobs.job_store import Job, JobIn
 from jobs.jobs.schemas import JobPatch
-from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Reading, Router, Transaction, requires
+from shared.access.principals import Caller
+from shared.api import CurrentCaller, IdempotencyClaim, IfMatch, Router, Transaction, requires
 from shared.api.group_commit import GroupCommit
+from shared.api.grouping import GroupRead
 from shared.api.problems import request_id_of
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import JobId
 
 
-def router(creations: GroupCommit[JobIn]) -> Router:
-    """The routes. `creations` calls `jobs.create` for all jobs that are requested at one moment, in one transaction."""
+def router(creations: GroupCommit[JobIn], reads: GroupRead[tuple[Caller, str], Job]) -> Router:
+    """The routes. Jobs that are requested at one moment are created by `creations` in one transaction, read by `reads` with one query."""
     routes = Router(tags=["jobs"])
 
     @routes.post("/v1/jobs", status_code=201, response_model=Job)
@@ -30,12 +32,12 @@ def router(creations: GroupCommit[JobIn]) -> Router:
 
     @routes.get("/v1/jobs/{job_id}")
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
-    async def get_job(job_id: JobId, session: Reading, caller: CurrentCaller) -> Job:
+    async def get_job(job_id: JobId, caller: CurrentCaller) -> Job:
         """Read one job.
 
         404 if there is no job with this id, or if the caller may not see it.
         """
-        return await jobs.get(session, caller, job_id)
+        return await reads.one((caller, job_id))
 
     @routes.patch("/v1/jobs/{job_id}", openapi_extra=merge_patch_body("JobPatch"))
     @requires("orders.jobs.write", api_credentials=True)

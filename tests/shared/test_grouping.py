@@ -1,4 +1,4 @@
-"""Group commit: what is shared is the transaction, never the fate."""
+"""Requests that are served together share a transaction or a query, and each gets its own result."""
 
 import asyncio
 import secrets
@@ -15,9 +15,10 @@ from starlette.responses import Response
 from shared.access import authorization
 from shared.access.principals import Caller, Principal
 from shared.api.group_commit import GroupCommit, Written
+from shared.api.grouping import GroupRead
 from shared.api.idempotency import Claim
 from shared.crypto.encryptor import Encryptor
-from shared.errors import Conflict, Forbidden, WaybillError
+from shared.errors import Conflict, Forbidden, NotFound, WaybillError
 from shared.events import billing
 from shared.ids import new_id
 from shared.observability import traces
@@ -226,3 +227,37 @@ async def test_each_event_carries_the_trace_of_its_own_request(database: Databas
         word: dict(row.headers)["traceparent"].split("-")[1] for row in rows for word in trace_ids if word in row.value
     }
     assert found == trace_ids
+
+
+async def test_reads_that_are_pending_together_share_queries_and_get_each_its_own_answer(database: Database) -> None:
+    groups: list[int] = []
+
+    async def read(session: AsyncSession, numbers: list[int]) -> Sequence[int | WaybillError]:
+        groups.append(len(numbers))
+        found = await session.execute(
+            text("SELECT n * 2 FROM unnest(CAST(:numbers AS int[])) AS n"), {"numbers": numbers}
+        )
+        return [
+            NotFound("odd") if number % 2 else double for number, double in zip(numbers, found.scalars(), strict=True)
+        ]
+
+    reads = GroupRead(database, read)
+    answers = await asyncio.gather(*(reads.one(number) for number in range(100)), return_exceptions=True)
+
+    assert [answer for answer in answers if not isinstance(answer, Exception)] == list(range(0, 200, 4))
+    assert sum(isinstance(answer, NotFound) for answer in answers) == 50
+    assert sum(groups) == 100
+    assert len(groups) <= 4
+
+
+async def test_a_failed_query_is_an_error_for_its_group_alone(database: Database) -> None:
+    async def read(session: AsyncSession, words: list[str]) -> Sequence[str]:
+        if "poison" in words:
+            raise RuntimeError("poison")
+        return words
+
+    reads = GroupRead(database, read)
+    together = await asyncio.gather(reads.one("poison"), reads.one("innocent"), return_exceptions=True)
+
+    assert next(type(answer) for answer in together) is RuntimeError
+    assert await reads.one("innocent") == "innocent"
