@@ -65,12 +65,12 @@ async def import_file(stage: Stage, client: httpx.AsyncClient, rows: int) -> flo
     """Import a file; returns the seconds from the first byte sent to the last job created."""
     began = time.monotonic()
     headers = {**stage.merchant.headers, "Content-Type": "application/x-ndjson"}
-    sent = await client.post("/v1/jobs/import", content=lines(rows), headers=headers)
+    sent = await client.post("/v1/job-imports", content=lines(rows), headers=headers)
     if sent.status_code != ACCEPTED:
         raise BenchFailed(f"the file was not accepted: {sent.status_code} {sent.text}")
     _say(f"sent in {time.monotonic() - began:.0f} s")
     while True:
-        found = (await client.get(f"/v1/jobs/imports/{sent.json()['id']}", headers=stage.merchant.headers)).json()
+        found = (await client.get(f"/v1/job-imports/{sent.json()['id']}", headers=stage.merchant.headers)).json()
         if found["status"] not in ("queued", "running"):
             break
         await asyncio.sleep(POLL_SECONDS)
@@ -82,7 +82,7 @@ async def import_file(stage: Stage, client: httpx.AsyncClient, rows: int) -> flo
 async def export_file(stage: Stage, client: httpx.AsyncClient, kind: str) -> tuple[int, float]:
     """Export all jobs; returns the number of lines and the seconds."""
     began, count = time.monotonic(), 0
-    async with client.stream("GET", f"/v1/jobs/export?format={kind}", headers=stage.merchant.headers) as answer:
+    async with client.stream("GET", f"/v1/job-exports?format={kind}", headers=stage.merchant.headers) as answer:
         answer.raise_for_status()
         async for piece in answer.aiter_bytes():
             count += piece.count(b"\n")

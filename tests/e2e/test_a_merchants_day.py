@@ -154,13 +154,13 @@ async def a_branch_sends_a_file(day: Day) -> None:
     file = "\n".join(json.dumps(line) for line in [*lines, {"contact": {}}])
     for dry_run, created in (("true", 0), ("false", 3)):
         sent = await day.shop.at("jobs").post(
-            "/v1/jobs/import",
+            "/v1/job-imports",
             params={"dry_run": dry_run},
             content=file,
             headers={"Content-Type": "application/x-ndjson"},
         )
         assert sent.status_code == 202, sent.text
-        path = f"/v1/jobs/imports/{sent.json()['id']}"
+        path = f"/v1/job-imports/{sent.json()['id']}"
 
         async def done(path: str = path) -> dict[str, object] | None:
             found = await day.shop.at("jobs").read(path)

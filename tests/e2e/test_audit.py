@@ -38,8 +38,8 @@ async def test_a_tenants_day_is_in_one_list_in_order(suite: Suite, tenant: Tenan
             "endpoint.secret_revealed",
             lambda: tenant.owner.at("webhooks").get(f"/v1/webhook-endpoints/{endpoint['id']}/secret"),
         ),
-        ("jobs", "jobs.exported", lambda: shop.at("jobs").get("/v1/jobs/export")),
-        ("jobs", "import.created", lambda: shop.at("jobs").post("/v1/jobs/import", **file)),
+        ("jobs", "jobs.exported", lambda: shop.at("jobs").get("/v1/job-exports")),
+        ("jobs", "import.created", lambda: shop.at("jobs").post("/v1/job-imports", **file)),
         ("jobs", "customer.erased", lambda: jobs.post("/v1/customers/erase", {"phone": "+15145550100"})),
         (
             "billing",

@@ -25,9 +25,9 @@ def lines(documents: Iterable[object]) -> bytes:
 
 
 async def send(api: Api, content: Any, *, csv: bool = False, **options: Any) -> httpx.Response:
-    """The response to `POST /v1/jobs/import`."""
+    """The response to `POST /v1/job-imports`."""
     headers = {**(CSV if csv else NDJSON), **options.pop("headers", {})}
-    return await api.request("POST", "/v1/jobs/import", content=content, headers=headers, **options)
+    return await api.request("POST", "/v1/job-imports", content=content, headers=headers, **options)
 
 
 async def accepted(api: Api, content: Any, **options: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ async def ended(api: Api, import_id: str, *, seconds: float = 60) -> dict[str, A
     """The import, after it has ended."""
 
     async def over() -> dict[str, Any] | None:
-        found = await api.read(f"/v1/jobs/imports/{import_id}")
+        found = await api.read(f"/v1/job-imports/{import_id}")
         return found if found["status"] in ENDED else None
 
     return await eventually(over, seconds=seconds, what="the import has ended")
@@ -52,7 +52,7 @@ async def imported(api: Api, content: Any, **options: Any) -> dict[str, Any]:
 
 async def errors(api: Api, import_id: str) -> list[dict[str, Any]]:
     """The first page of an import's errors."""
-    page = await api.read(f"/v1/jobs/imports/{import_id}/errors", params={"limit": 200})
+    page = await api.read(f"/v1/job-imports/{import_id}/errors", params={"limit": 200})
     found: list[dict[str, Any]] = page["data"]
     return found
 

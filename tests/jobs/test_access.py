@@ -257,7 +257,7 @@ async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Te
         ("POST", f"{job}/cancel", {}),
         ("DELETE", f"{job}/actions/{action['id']}", {}),
         ("DELETE", job, {}),
-        ("POST", "/v1/jobs/import", {"content": lines([smallest_job()]), "headers": NDJSON}),
+        ("POST", "/v1/job-imports", {"content": lines([smallest_job()]), "headers": NDJSON}),
     ]
     before = await merchant.api.read(job)
 
@@ -267,7 +267,7 @@ async def test_every_kind_of_write_checks_access_again(service: Jobs, tenant: Te
 
     assert (await service.platform(tenant).read(job)) == before
     assert await service.count(merchant) == 1
-    assert (await service.platform(tenant).read("/v1/jobs/imports"))["data"] == []
+    assert (await service.platform(tenant).read("/v1/job-imports"))["data"] == []
 
 
 async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jobs, tenant: Tenant) -> None:
@@ -278,7 +278,7 @@ async def test_access_that_ends_while_a_file_arrives_imports_nothing(service: Jo
         await change_unannounced(service.settings.database_url, END_API_ACCESS, to_uuid(merchant.id))
         yield lines([smallest_job()])
 
-    assert await outcome(merchant.api, "POST", "/v1/jobs/import", content=content(), headers=NDJSON) == (
+    assert await outcome(merchant.api, "POST", "/v1/job-imports", content=content(), headers=NDJSON) == (
         403,
         "api_access_off",
     )

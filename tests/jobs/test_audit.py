@@ -17,9 +17,9 @@ async def test_an_export_is_audited_before_its_first_job_leaves(tenant: Tenant) 
     clerk = await tenant.create_user(permissions=["orders"])
     query = "format=ndjson&phone=%2B15145550100&status=new&q=ada"
 
-    exported = await clerk.get(f"/v1/jobs/export?{query}", headers={"X-Request-Id": "req-export"})
-    own = await merchant.api.get("/v1/jobs/export")
-    refused(await clerk.get("/v1/jobs/export?status=nonsense"), 422, "invalid")
+    exported = await clerk.get(f"/v1/job-exports?{query}", headers={"X-Request-Id": "req-export"})
+    own = await merchant.api.get("/v1/job-exports")
+    refused(await clerk.get("/v1/job-exports?status=nonsense"), 422, "invalid")
 
     assert (exported.status_code, own.status_code) == (200, 200)
     by_clerk, by_merchant = await tenant.service.audited(tenant.id, "jobs.exported", "jobs.exported")
@@ -39,12 +39,12 @@ async def test_an_import_is_audited_when_it_is_created_and_cancelled(tenant: Ten
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "once"}
 
     made, _ = [
-        document(await merchant.api.post("/v1/jobs/import", content=lines, headers=headers), 202) for _ in range(2)
+        document(await merchant.api.post("/v1/job-imports", content=lines, headers=headers), 202) for _ in range(2)
     ]
-    path = f"/v1/jobs/imports/{made['id']}"
+    path = f"/v1/job-imports/{made['id']}"
     cancelled, again = [document(await merchant.api.post(f"{path}/cancel")) for _ in range(2)]
     refused(
-        await merchant.api.post("/v1/jobs/import", content="", headers={**headers, "Idempotency-Key": "2"}),
+        await merchant.api.post("/v1/job-imports", content="", headers={**headers, "Idempotency-Key": "2"}),
         400,
         "body_missing",
     )
@@ -97,7 +97,7 @@ async def test_without_the_topic_audit_events_wait_and_hold_nothing_up(backing: 
         merchant = await tenant.create_merchant()
         first = await merchant.api.create_job()
 
-        exported = await merchant.api.get("/v1/jobs/export")
+        exported = await merchant.api.get("/v1/job-exports")
         made = [await merchant.api.create_job() for _ in range(20)]
 
         assert exported.status_code == 200

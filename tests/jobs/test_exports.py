@@ -23,7 +23,7 @@ from tests.harness.jobs import Jobs, Tenant
 from tests.harness.people import Merchant
 from tests.harness.waiting import eventually
 
-EXPORT = "/v1/jobs/export"
+EXPORT = "/v1/job-exports"
 READ_ONLY = ("id", "merchant_id", "created_by", "created_at", "updated_at", "status_changed_at", "job_id")
 
 

@@ -97,7 +97,7 @@ async def test_killed_workers_neither_lose_nor_repeat_a_row(service: Jobs, repli
     begun = await accepted(merchant.api, lines(asked))
 
     async def rows_done() -> int:
-        return int((await merchant.api.read(f"/v1/jobs/imports/{begun['id']}"))["rows_done"])
+        return int((await merchant.api.read(f"/v1/job-imports/{begun['id']}"))["rows_done"])
 
     seen = 0
     async with slowly(service):
@@ -136,7 +136,7 @@ async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, repli
     begun = await accepted(merchant.api, lines(smallest_job() for _ in range(ROWS)))
 
     async def going() -> bool:
-        document = await merchant.api.read(f"/v1/jobs/imports/{begun['id']}")
+        document = await merchant.api.read(f"/v1/job-imports/{begun['id']}")
         return bool(document["rows_done"])
 
     async with slowly(service):
@@ -147,7 +147,7 @@ async def test_a_stopped_worker_releases_its_import_at_once(service: Jobs, repli
     async with service.database.reading() as session:
         leases = await session.execute(text("SELECT count(*) FROM tasks WHERE lease_token IS NOT NULL"))
         assert leases.scalar_one() == 0
-    assert (await merchant.api.post(f"/v1/jobs/imports/{begun['id']}/cancel")).status_code == 200
+    assert (await merchant.api.post(f"/v1/job-imports/{begun['id']}/cancel")).status_code == 200
 
 
 async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: list[Process]) -> None:
@@ -158,7 +158,7 @@ async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: lis
     _, writer = await asyncio.open_connection(host, int(port))
     authorization = basic(merchant.account_id, merchant.key)["Authorization"]
     writer.write(
-        f"POST /v1/jobs/import HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
+        f"POST /v1/job-imports HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n"
         f"Content-Type: application/x-ndjson\r\nContent-Length: {10 * PIECE_BYTES}\r\n\r\n".encode()
     )
     writer.write(lines([smallest_job()] * 20_000))
@@ -172,7 +172,7 @@ async def test_an_interrupted_upload_leaves_nothing(service: Jobs, replicas: lis
         return await count("SELECT count(*) FROM import_pieces") > 0
 
     await eventually(arriving, what="a piece has arrived")
-    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
+    assert (await merchant.api.read("/v1/job-imports"))["data"] == []
     writer.close()
 
     async def gone() -> bool:
@@ -195,7 +195,7 @@ async def test_a_file_that_is_too_large_is_refused(service: Jobs) -> None:
 
     for answer in (declared, streamed):
         assert (answer.status_code, answer.json()["bytes_max"]) == (413, FILE_BYTES_MAX)
-    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
+    assert (await merchant.api.read("/v1/job-imports"))["data"] == []
     async with service.database.reading() as session:
         assert (await session.execute(text("SELECT count(*) FROM imports WHERE bytes_total = 0"))).scalar_one() == 0
 
@@ -215,7 +215,7 @@ async def test_an_export_that_cannot_be_completed_breaks_the_connection(service:
         nonlocal received
         async with (
             httpx.AsyncClient(base_url=replicas[0].url, timeout=30, trust_env=False) as client,
-            client.stream("GET", "/v1/jobs/export", headers=merchant.api.headers) as answer,
+            client.stream("GET", "/v1/job-exports", headers=merchant.api.headers) as answer,
         ):
             assert answer.status_code == 200
             async for piece in answer.aiter_bytes():
@@ -239,13 +239,13 @@ async def test_exports_that_nobody_reads_do_not_keep_others_from_theirs(service:
     host, port = replicas[0].url.removeprefix("http://").split(":")
     authorization = basic(merchant.account_id, merchant.key)["Authorization"]
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
-    writer.write(f"GET /v1/jobs/export HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n".encode())
+    writer.write(f"GET /v1/job-exports HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
     async with httpx.AsyncClient(base_url=replicas[0].url, timeout=30, trust_env=False) as client:
 
         async def status() -> int:
-            return (await client.get("/v1/jobs/export", headers=other.api.headers)).status_code
+            return (await client.get("/v1/job-exports", headers=other.api.headers)).status_code
 
         async def possible() -> bool:
             return await status() == 200
@@ -273,6 +273,6 @@ async def test_an_abandoned_upload_is_deleted(service: Jobs) -> None:
     async with service.database.transaction() as session:
         await operations.delete_stale(session)
 
-    assert (await merchant.api.get(f"/v1/jobs/imports/{begun['id']}")).status_code == 404
+    assert (await merchant.api.get(f"/v1/job-imports/{begun['id']}")).status_code == 404
     async with service.database.reading() as session:
         assert (await session.execute(text("SELECT count(*) FROM import_pieces"))).scalar_one() == 0

@@ -242,16 +242,16 @@ async def test_merchants_see_only_their_own_imports(tenant: Tenant) -> None:
     second = await imported(one.api, lines([smallest_job()]))
 
     for path in ("", "/errors"):
-        assert (await other.api.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 404
-        assert (await stranger.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 404
-        assert (await staff.get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
-        assert (await (await one.session()).get(f"/v1/jobs/imports/{first['id']}{path}")).status_code == 200
-    assert (await other.api.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 404
-    assert (await staff.post(f"/v1/jobs/imports/{first['id']}/cancel")).status_code == 403
-    assert (await other.api.read("/v1/jobs/imports"))["data"] == []
-    page = await one.api.read("/v1/jobs/imports", params={"limit": 1})
+        assert (await other.api.get(f"/v1/job-imports/{first['id']}{path}")).status_code == 404
+        assert (await stranger.get(f"/v1/job-imports/{first['id']}{path}")).status_code == 404
+        assert (await staff.get(f"/v1/job-imports/{first['id']}{path}")).status_code == 200
+        assert (await (await one.session()).get(f"/v1/job-imports/{first['id']}{path}")).status_code == 200
+    assert (await other.api.post(f"/v1/job-imports/{first['id']}/cancel")).status_code == 404
+    assert (await staff.post(f"/v1/job-imports/{first['id']}/cancel")).status_code == 403
+    assert (await other.api.read("/v1/job-imports"))["data"] == []
+    page = await one.api.read("/v1/job-imports", params={"limit": 1})
     assert ([found["id"] for found in page["data"]], page["has_more"]) == ([second["id"]], True)
-    rest = await one.api.read("/v1/jobs/imports", params={"limit": 1, "cursor": page["next_cursor"]})
+    rest = await one.api.read("/v1/job-imports", params={"limit": 1, "cursor": page["next_cursor"]})
     assert [found["id"] for found in rest["data"]] == [first["id"]]
 
 
@@ -263,7 +263,7 @@ async def test_a_test_key_imports_test_jobs(tenant: Tenant) -> None:
     assert (done["jobs_created"], done["livemode"]) == (1, False)
     assert (await merchant.api.read("/v1/jobs"))["data"][0]["livemode"] is False
     live = await tenant.create_user(permissions=["orders"])
-    assert (await live.get(f"/v1/jobs/imports/{done['id']}")).status_code == 404
+    assert (await live.get(f"/v1/job-imports/{done['id']}")).status_code == 404
 
 
 async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tenant) -> None:
@@ -287,7 +287,7 @@ async def test_a_body_that_is_not_a_file_of_jobs_is_refused_at_once(tenant: Tena
     assert "klingon" in unknown_charset.json()["detail"]
     assert refusal(await send(merchant.api, b"id,status\n", csv=True)) == (422, "columns_invalid")
     assert (await send(merchant.api, b"{}", params={"dry": "true"})).status_code == 422
-    assert (await merchant.api.read("/v1/jobs/imports"))["data"] == []
+    assert (await merchant.api.read("/v1/job-imports"))["data"] == []
 
 
 async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) -> None:
@@ -306,7 +306,7 @@ async def test_a_repeated_upload_is_one_import(service: Jobs, tenant: Tenant) ->
     assert dry.status_code == 422
     await ended(merchant.api, first.json()["id"])
     assert await service.count(merchant) == 1
-    assert len((await merchant.api.read("/v1/jobs/imports"))["data"]) == 1
+    assert len((await merchant.api.read("/v1/job-imports"))["data"]) == 1
     assert await rows(service, "import_pieces") == 0
 
 
@@ -316,13 +316,13 @@ async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: 
     begun = await accepted(merchant.api, lines(smallest_job(reference_id=f"R-{number}") for number in range(5_000)))
 
     async def created() -> bool:
-        document = await merchant.api.read(f"/v1/jobs/imports/{begun['id']}")
+        document = await merchant.api.read(f"/v1/job-imports/{begun['id']}")
         return bool(document["jobs_created"])
 
     await eventually(created, what="the first jobs exist")
-    answer = await merchant.api.post(f"/v1/jobs/imports/{begun['id']}/cancel")
+    answer = await merchant.api.post(f"/v1/job-imports/{begun['id']}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
-    again = await merchant.api.post(f"/v1/jobs/imports/{begun['id']}/cancel")
+    again = await merchant.api.post(f"/v1/job-imports/{begun['id']}/cancel")
     assert (again.status_code, again.json()) == (200, answer.json())
 
     count = await tenant.service.count(merchant)
@@ -330,7 +330,7 @@ async def test_an_import_can_be_cancelled_and_keeps_what_it_has_created(tenant: 
     await asyncio.sleep(0.5)
     assert await tenant.service.count(merchant) == count
     done = await imported(merchant.api, lines([smallest_job()]))
-    late = await merchant.api.post(f"/v1/jobs/imports/{done['id']}/cancel")
+    late = await merchant.api.post(f"/v1/job-imports/{done['id']}/cancel")
     assert (late.status_code, late.json()["current_status"]) == (409, "succeeded")
 
 
@@ -358,7 +358,7 @@ async def test_a_small_import_does_not_wait_for_a_large_one(tenant: Tenant) -> N
     small = await imported(other.api, lines([smallest_job()]))
 
     assert small["status"] == "succeeded"
-    running = (await one.api.post(f"/v1/jobs/imports/{large['id']}/cancel")).json()
+    running = (await one.api.post(f"/v1/job-imports/{large['id']}/cancel")).json()
     assert running["status"] == "cancelled"
     assert running["rows_done"] < 20_000
 
@@ -377,7 +377,7 @@ async def test_the_number_of_waiting_imports_is_bounded(tenant: Tenant) -> None:
     fresh = await send(merchant.api, lines([smallest_job()]), headers={"Idempotency-Key": "another"})
     repeated = await send(merchant.api, lines(smallest_job() for _ in range(20_000)), headers=key)
     for one in begun:
-        await merchant.api.post(f"/v1/jobs/imports/{one['id']}/cancel")
+        await merchant.api.post(f"/v1/job-imports/{one['id']}/cancel")
     assert fresh.status_code in (202, 429)
     assert (repeated.status_code, repeated.json()["id"]) == (202, begun[0]["id"])
     again = await send(merchant.api, lines([smallest_job()]), headers={"Idempotency-Key": "another"})
@@ -401,7 +401,7 @@ async def test_errors_above_the_limit_are_counted_and_not_stored(tenant: Tenant)
     done = await imported(merchant.api, b"[]\n" * (ERRORS_KEPT_MAX + 50))
 
     assert done["rows_failed"] == ERRORS_KEPT_MAX + 50
-    first = await merchant.api.read(f"/v1/jobs/imports/{done['id']}/errors", params={"limit": 2})
+    first = await merchant.api.read(f"/v1/job-imports/{done['id']}/errors", params={"limit": 2})
     assert [error["line"] for error in first["data"]] == [1, 2]
     async with tenant.service.database.reading() as session:
         kept = await session.execute(text("SELECT count(*), max(line) FROM import_errors WHERE code = 'invalid'"))

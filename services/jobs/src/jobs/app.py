@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.subscribe(topic=identity.TOPIC, group="jobs.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
     return service.app(
         routers=[
-            # Before the routes of one job: `bulk`, `imports` and `export` must not be read as job ids.
+            # Before the routes of one job: `bulk` must not be read as a job id.
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
             exports_routes.router(exports),

@@ -17,7 +17,7 @@ def router(exports: Exports) -> Router:
     routes = Router(tags=["files"])
 
     @routes.get(
-        "/v1/jobs/export", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
+        "/v1/job-exports", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
     )
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def export_jobs(
