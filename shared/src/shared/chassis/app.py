@@ -36,7 +36,8 @@ def create_app(
         version=_API_VERSION,
         description=description,
         openapi_url="/openapi.json",
-        docs_url="/docs",
+        # FastAPI's own page takes its scripts from another host: `shared.api.docs_page` has ours.
+        docs_url=None,
         redoc_url=None,
         # A redirect would name this server as it sees itself, without TLS, before any credentials are asked for.
         redirect_slashes=False,
