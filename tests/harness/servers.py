@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from cryptography import x509
@@ -123,31 +124,50 @@ class Authority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
 
-    def server(self, *hosts: str, valid_hours: float = 1, own: bool = False) -> ssl.SSLContext:
-        """A server's side of TLS with a certificate for these names and addresses (`own`: issued by itself)."""
+    def server(self, *hosts: str, **more: Any) -> ssl.SSLContext:
+        """A server's side of TLS with a certificate as `issue` makes it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.issue(*hosts, valid_hours=valid_hours, own=own))
+        context.load_cert_chain(self.issue(*hosts, **more))
         return context
 
-    def issue(self, *hosts: str, valid_hours: float = 1, own: bool = False) -> Path:
-        """A file with a key and its certificate for these names and addresses."""
+    def issue(
+        self,
+        *hosts: str,
+        valid_hours: float = 1,
+        valid_in_hours: float = -48,
+        own: bool = False,
+        with_issuer: bool = False,
+        usage: x509.ObjectIdentifier | None = None,
+    ) -> Path:
+        """A file with a key and its certificate for these names and addresses.
+
+        `own`: issued by itself; `with_issuer`: the certificate of the authority is sent, too; `usage`: what it is for and nothing else.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(hosts[0])
         issuer, signer = (subject, key) if own else (self._name, self._key)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
-        certificate = (
-            self._builder(subject, issuer, key.public_key(), valid_hours)
+        builder = (
+            self._builder(subject, issuer, key.public_key(), valid_hours, valid_in_hours)
             .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
             .add_extension(authority, critical=False)
-            .sign(signer, hashes.SHA256())
         )
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        certificate = builder.sign(signer, hashes.SHA256())
         file = self._folder / f"server-{certificate.serial_number}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+        chain = [certificate, self.certificate] if with_issuer else [certificate]
+        file.write_bytes(private + b"".join(one.public_bytes(Encoding.PEM) for one in chain))
         return file
 
     def _builder(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid_hours: float = 1
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        valid_hours: float = 1,
+        valid_in_hours: float = -48,
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
@@ -156,7 +176,7 @@ class Authority:
             .issuer_name(issuer)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=2))
+            .not_valid_before(now + timedelta(hours=valid_in_hours))
             .not_valid_after(now + timedelta(hours=valid_hours))
         )
 

@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import pytest
 from aiohttp import web
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.harness.http_harness import BODY, OK, attempt, message, names, of_name, open_sender, target
 from tests.harness.servers import Authority, read_request, reset_connection, saying, serving, speaking
 from tests.harness.waiting import eventually
 from webhooks.http_client.requests import DeliveryTarget
-from webhooks.http_client.responses import Outcome
+from webhooks.http_client.responses import CauseDetail, Outcome
 
 pytestmark = pytest.mark.production_loop
 
@@ -353,37 +354,65 @@ async def test_an_invalid_certificate_is_a_tls_error(authority: Authority) -> No
         return web.Response()
 
     good = authority.server("receiver.example.com")
-    old = authority.server("receiver.example.com")
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-    cases = {
-        "of nobody known": (good, "receiver.example.com", None),
-        "for another name": (good, "other.example.com", authority.file),
-        "for a name, not its address": (good, "127.0.0.1", authority.file),
-        "of yesterday": (
-            authority.server("receiver.example.com", valid_hours=-1),
-            "receiver.example.com",
-            authority.file,
-        ),
-        "of its own making": (
-            authority.server("receiver.example.com", own=True),
-            "receiver.example.com",
-            authority.file,
-        ),
-        "under an old protocol": (old, "receiver.example.com", authority.file),
-    }
-    causes = {}
-    for case, (context, host, ca_file) in cases.items():
+    issued_by_itself = authority.server("receiver.example.com", own=True)
+    unfit = authority.server("receiver.example.com", usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    with_issuer = authority.server("receiver.example.com", with_issuer=True)
+    of_yesterday = authority.server("receiver.example.com", valid_hours=-1)
+    of_tomorrow = authority.server("receiver.example.com", valid_hours=48, valid_in_hours=24)
+    name, known = "receiver.example.com", authority.file
+    cases: list[tuple[ssl.SSLContext, str, Path | None, CauseDetail]] = [
+        (good, name, None, "unknown_issuer"),
+        (with_issuer, name, None, "unknown_issuer"),
+        (good, "other.example.com", known, "name_mismatch"),
+        (good, "127.0.0.1", known, "name_mismatch"),
+        (of_yesterday, name, known, "certificate_expired"),
+        (of_tomorrow, name, known, "certificate_not_yet_valid"),
+        (issued_by_itself, name, known, "self_signed"),
+        (unfit, name, known, "certificate_refused"),
+    ]
+    for context, host, ca_file, detail in cases:
         async with serving(count, tls=context) as url:
-            causes[case] = (await attempt(of_name(url, host), ca_file=ca_file, look_up=names(["127.0.0.1"]))).cause
+            outcome = await attempt(of_name(url, host), ca_file=ca_file, look_up=names(["127.0.0.1"]))
+        assert (outcome.cause, outcome.cause_detail) == ("tls", detail)
 
-    assert causes == dict.fromkeys(cases, "tls")
     assert received == 0
 
 
-async def test_a_server_without_tls_is_a_tls_error() -> None:
-    async with serving(accept) as url:
-        assert (await attempt(url.replace("http:", "https:"))).cause == "tls"
+async def test_a_receiver_of_an_older_protocol_is_told_from_one_that_breaks_off(authority: Authority) -> None:
+    old, other_ciphers = (authority.server("127.0.0.1") for _ in range(2))
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    other_ciphers.maximum_version = ssl.TLSVersion.TLSv1_2
+    other_ciphers.set_ciphers("AES128-SHA")
+    outcomes = []
+
+    # A server on a blocking socket says goodbye with an alert, as OpenSSL does by itself; asyncio's only hangs up.
+    for context in (old, other_ciphers):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            refusing = asyncio.create_task(asyncio.to_thread(refuse_tls, listening, context))
+            outcomes.append(await attempt(f"https://127.0.0.1:{listening.getsockname()[1]}", ca_file=authority.file))
+            await refusing
+
+    assert [outcome.cause_detail for outcome in outcomes] == ["no_common_version", "handshake_failed"]
+
+
+def refuse_tls(listening: socket.socket, context: ssl.SSLContext) -> None:
+    accepted, _ = listening.accept()
+    with accepted, pytest.raises(ssl.SSLError):
+        context.wrap_socket(accepted, server_side=True)
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example.com ESMTP\r\n", b"\x00" * 64])
+async def test_a_server_without_tls_is_a_tls_error(says: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(says)
+        await writer.drain()
+
+    async with speaking(talk) as url:
+        outcome = await attempt(url.replace("http:", "https:"))
+
+    assert (outcome.cause, outcome.cause_detail) == ("tls", "no_tls")
 
 
 async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> None:
@@ -392,7 +421,9 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_tls_error() -> N
         reset_connection(writer)
 
     async with speaking(hang_up) as url:
-        assert (await attempt(url.replace("http:", "https:"))).cause == "tls"
+        outcome = await attempt(url.replace("http:", "https:"))
+
+    assert (outcome.cause, outcome.cause_detail) == ("tls", "handshake_failed")
 
 
 # -- the end -------------------------------------------------------------------------------------------------------------

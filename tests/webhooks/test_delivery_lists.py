@@ -1,6 +1,7 @@
 """What lists show of deliveries over midnight, after their endpoint was deleted, and after their event was deleted."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +12,14 @@ from shared.api import ANY_VERSION, Page, Paging
 from shared.errors import Conflict
 from shared.ids import from_uuid, new_id, to_uuid
 from tests.harness.receiver import Receiver
-from tests.harness.servers import serving
+from tests.harness.servers import Authority, serving
 from tests.harness.stack import BackingStack
 from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, job_created
 from webhooks.deliveries import operations as deliveries_operations
 from webhooks.deliveries import queries as deliveries_queries
-from webhooks.deliveries.schemas import Delivery, DeliveryDetail
+from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilters
 from webhooks.endpoints import operations as endpoints_operations
 from webhooks.events.worker import partition_maintenance
 from webhooks.postgres.time_ordered_ids import first_id_at
@@ -27,7 +28,6 @@ from webhooks.replays import worker as replays_worker
 from webhooks.replays.schemas import Replay, ReplayIn
 
 DAY = timedelta(days=1)
-CONDITIONS = ("endpoint_id", "event_type", "status", "location_id", "created_from", "created_before")
 
 
 def event_at(tenant_id: str, at: datetime) -> Any:
@@ -38,11 +38,10 @@ def event_at(tenant_id: str, at: datetime) -> Any:
 
 
 async def page_of(harness: DeliveryHarness, cursor: str | None, limit: int, **asked: Any) -> Page[Delivery]:
-    conditions: dict[str, Any] = dict.fromkeys(CONDITIONS)
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
     async with harness.database.searching() as session:
         return await deliveries_queries.list_deliveries(
-            session, harness.caller, paging, **{**conditions, **asked}, now=datetime.now(UTC)
+            session, harness.caller, paging, DeliveryFilters(**asked), now=datetime.now(UTC)
         )
 
 
@@ -138,6 +137,59 @@ async def test_any_instant_can_be_asked_for(tenant: Tenant, receiver: Receiver, 
         assert (await tenant.owner.get(f"/v1/events?created_from={instant}{more}")).status_code == 200
     before = await tenant.deliveries(f"?created_before={instant}&event_type=job.created")
     assert len(before) == (1 if instant.startswith("9") else 0)
+
+
+async def test_deliveries_are_found_by_job_event_cause_and_class_of_response(
+    tenant: Tenant, receiver: Receiver
+) -> None:
+    receiver.answer = lambda request: 500 if request.path == "/down" else 200
+    await tenant.create_endpoint(receiver.url("/up"))
+    await tenant.create_endpoint(receiver.url("/down"))
+    events = [await tenant.publish_job() for _ in range(3)]
+
+    async def all_attempted() -> bool:
+        found = await tenant.deliveries()
+        return len(found) == 6 and all(one["attempts_made"] for one in found)
+
+    await eventually(all_attempted, what="all deliveries were attempted")
+    job_id = events[1].subject
+
+    of_job = await tenant.deliveries(f"?job_id={job_id}")
+    of_event = await tenant.deliveries(f"?event_id={events[1].id}")
+    failed = await tenant.deliveries("?cause=status")
+    answered = {status: await tenant.deliveries(f"?response_class={status}") for status in ("2xx", "4xx", "5xx")}
+    both = await tenant.deliveries(f"?job_id={job_id}&cause=status&response_class=5xx")
+
+    assert [one["event_id"] for one in of_job] == [events[1].id] * 2
+    assert {one["id"] for one in of_event} == {one["id"] for one in of_job}
+    assert {one["event_id"] for one in failed} == {event.id for event in events}
+    assert len(failed) == 3
+    assert [len(found) for found in answered.values()] == [3, 0, 3]
+    assert [(one["event_id"], one["response_status"]) for one in both] == [(events[1].id, 500)]
+    assert await tenant.deliveries(f"?job_id={new_id('job')}") == []
+    for wrong in ("job_id=evt_1", "event_id=job_1", "cause=bad_luck", "response_class=200"):
+        assert (await tenant.owner.get(f"/v1/deliveries?{wrong}")).status_code == 422
+
+
+async def test_a_delivery_says_why_tls_failed(tenant: Tenant, tmp_path: Path) -> None:
+    async def accept(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serving(accept, tls=Authority(tmp_path).server("127.0.0.1", own=True)) as url:
+        made = await tenant.create_endpoint(url)
+        tested = (await tenant.owner.post(f"/v1/webhook-endpoints/{made['id']}/test")).json()["attempt"]
+        await tenant.publish_job()
+
+        async def tried_again() -> Any:
+            found = await tenant.deliveries("?cause=tls")
+            return found[0] if found and found[0]["attempts_made"] > 1 else None
+
+        found = await eventually(tried_again, what="the delivery was tried twice")
+    shown = (await tenant.owner.get(f"/v1/deliveries/{found['id']}")).json()
+
+    assert (tested["cause"], tested["cause_detail"]) == ("tls", "self_signed")
+    assert (found["cause"], found["cause_detail"]) == ("tls", "self_signed")
+    assert {(one["cause"], one["cause_detail"]) for one in shown["attempts"]} == {("tls", "self_signed")}
 
 
 async def test_deliveries_of_a_deleted_endpoint_are_still_shown(tenant: Tenant, receiver: Receiver) -> None:

@@ -22,7 +22,7 @@ from tests.harness.stack import BackingStack, migrated
 from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created
 from webhooks import signatures
 from webhooks.deliveries import queries
-from webhooks.deliveries.schemas import DeliveryDetail
+from webhooks.deliveries.schemas import DeliveryDetail, DeliveryFilters
 from webhooks.metadata import Base
 from webhooks.replays.operations import REPLAY_STEP
 
@@ -149,12 +149,7 @@ async def detail(harness: DeliveryHarness, event: Event, endpoint_id: str) -> De
             session,
             harness.caller,
             Paging(limit=50, cursor=None, scope="", secret=b""),
-            endpoint_id=endpoint_id,
-            event_type=None,
-            status=None,
-            location_id=None,
-            created_from=None,
-            created_before=None,
+            DeliveryFilters(endpoint_id=endpoint_id),
             now=datetime.now(UTC),
         )
         (found,) = [one for one in page.data if one.event_id == event.id]

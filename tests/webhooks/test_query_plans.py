@@ -20,6 +20,7 @@ from shared.ids import new_id, to_uuid
 from tests.harness.stack import BackingStack
 from tests.harness.webhooks import DeliveryHarness, typed
 from webhooks.deliveries import queries
+from webhooks.deliveries.schemas import DeliveryFilters
 from webhooks.endpoints import stats
 from webhooks.events import feed
 from webhooks.events.worker import partition_maintenance
@@ -38,19 +39,22 @@ MIDDLE = timedelta(days=7)
 _EVENTS = """
     INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, location_ids, body)
     SELECT (lpad(to_hex(ms), 12, '0') || substr(md5(n::text), 13))::uuid, CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE :tenant END,
-        1000000 - n, to_timestamp(ms / 1000.0), true, CASE WHEN n % 12000 = 77 THEN 'job.damaged' ELSE 'job.created' END, 'job_' || n,
+        1000000 - n, to_timestamp(ms / 1000.0), true, CASE WHEN n % 12000 = 77 THEN 'job.damaged' ELSE 'job.created' END,
+        CASE WHEN n % 6 = 1 THEN 'job_many' ELSE 'job_' || n / 40 END,
         ARRAY[CASE WHEN n % 12000 = 77 THEN CAST(:seldom AS uuid) ELSE :often END], CAST(:body AS bytea)
     FROM (SELECT n, CAST(:newest AS bigint) - n * CAST(:every AS bigint) AS ms FROM generate_series(1, :events) AS n) AS numbered
 """
 _DELIVERIES = """
     INSERT INTO deliveries (
-        event_id, endpoint_id, tenant_id, started_at, finished_at, latency_ms, attempts_made, livemode, status, event_type, cause, failure
+        event_id, endpoint_id, tenant_id, started_at, finished_at, latency_ms, attempts_made, livemode, status, event_type, cause, failure,
+        response_status
     )
     SELECT id, CASE WHEN tenant_id = :tenant THEN CAST(:endpoint AS uuid) ELSE :other END, tenant_id, occurred_at,
         CASE WHEN n % 3000 <> 13 THEN occurred_at END, n % 1000, 1, true,
         CASE WHEN n % 3000 = 13 THEN 'pending' WHEN n % 3000 = 3 THEN 'failed' ELSE 'delivered' END, type,
-        CASE WHEN n % 3000 IN (3, 13) THEN 'status' END, CASE WHEN n % 3000 = 3 THEN 'exhausted' END
-    FROM (SELECT *, substr(subject, 5)::int AS n FROM events) AS numbered
+        CASE n % 3000 WHEN 3 THEN 'status' WHEN 13 THEN 'timeout' END, CASE WHEN n % 3000 = 3 THEN 'exhausted' END,
+        CASE n % 3000 WHEN 3 THEN 503 WHEN 13 THEN NULL ELSE 200 END
+    FROM (SELECT *, 1000000 - position AS n FROM events) AS numbered
 """
 _WAITING = """
     INSERT INTO delivery_due (event_id, endpoint_id, due_at, retry)
@@ -74,6 +78,7 @@ class Store:
 
     harness: DeliveryHarness
     endpoint_id: str
+    event_id: str
     now: datetime
 
 
@@ -104,7 +109,8 @@ async def store(backing: BackingStack) -> AsyncIterator[Store]:
     async with harness.database.engine.connect() as connection:
         vacuuming = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await vacuuming.exec_driver_sql("VACUUM ANALYZE events, deliveries, delivery_due, replays")
-    yield Store(harness, endpoint_id, now)
+    (some,) = await harness.rows("SELECT id FROM events WHERE position = 1000000 - 99")
+    yield Store(harness, endpoint_id, typed("evt", some.id), now)
     await harness.database.close()
 
 
@@ -158,13 +164,10 @@ async def costs_little(
 
 
 async def listed(store: Store, cursor: str | None = None, *, limit: int = 50, **asked: Any) -> Any:
-    nothing = dict.fromkeys(
-        ("endpoint_id", "event_type", "status", "location_id", "created_from", "created_before"), None
-    )
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
     async with store.harness.database.searching() as session:
         return await queries.list_deliveries(
-            session, store.harness.caller, paging, **{**nothing, **asked}, now=store.now
+            session, store.harness.caller, paging, DeliveryFilters(**asked), now=store.now
         )
 
 
@@ -183,6 +186,23 @@ CONDITIONS: dict[str, tuple[Asked, int]] = {
     "a location": (lambda _: {"location_id": typed("loc", OFTEN)}, 50),
     "a rare location": (lambda _: {"location_id": typed("loc", SELDOM)}, 1),
     "a location of nothing": (lambda _: {"location_id": new_id("loc")}, 0),
+    "a job": (lambda _: {"job_id": "job_300"}, 20),
+    "a job of many events": (lambda _: {"job_id": "job_many"}, 50),
+    "a job of nothing": (lambda _: {"job_id": "job_none"}, 0),
+    "a rare type of a job": (lambda _: {"job_id": "job_many", "event_type": "job.damaged"}, 0),
+    "failed of a job": (lambda _: {"job_id": "job_many", "status": "failed"}, 0),
+    "a job at an endpoint": (lambda store: {"job_id": "job_many", "endpoint_id": store.endpoint_id}, 50),
+    "a job before an instant": (lambda store: {"job_id": "job_many", "created_before": store.now - MIDDLE}, 50),
+    "an event": (lambda store: {"event_id": store.event_id}, 1),
+    "an event of a job": (lambda store: {"event_id": store.event_id, "job_id": "job_2"}, 1),
+    "an event of nothing": (lambda _: {"event_id": new_id("evt")}, 0),
+    "a cause": (lambda _: {"cause": "timeout"}, 11),
+    "a cause of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "cause": "timeout"}, 11),
+    "a cause of nothing": (lambda _: {"cause": "dns"}, 0),
+    "failed for a cause": (lambda _: {"status": "failed", "cause": "status"}, 10),
+    "pending for a cause that made others fail": (lambda _: {"status": "pending", "cause": "status"}, 0),
+    "a class of responses": (lambda _: {"response_class": "2xx"}, 50),
+    "a rare class of responses": (lambda _: {"response_class": "5xx"}, 1),
     "a rare type of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "event_type": "job.damaged"}, 1),
     "failed at a location": (lambda _: {"status": "failed", "location_id": typed("loc", OFTEN)}, 10),
     "a rare type before an instant": (
@@ -218,6 +238,10 @@ async def test_pages_together_have_each_matching_delivery_once(store: Store, con
         "endpoint_id": ("d.endpoint_id = :endpoint_id", to_uuid),
         "event_type": ("d.event_type = :event_type", str),
         "status": ("d.status = :status", str),
+        "job_id": ("e.subject = :job_id", str),
+        "event_id": ("d.event_id = :event_id", to_uuid),
+        "cause": ("d.cause = :cause", str),
+        "response_class": ("d.response_status / 100 = :response_class", lambda value: int(value[0])),
         "location_id": ("e.location_ids @> ARRAY[CAST(:location_id AS uuid)]", to_uuid),
         "created_from": ("e.occurred_at >= :created_from", lambda value: value),
         "created_before": ("e.occurred_at < :created_before", lambda value: value),

@@ -100,5 +100,6 @@ def _view_attempt(outcome: Outcome) -> Attempt:
         result="delivered" if outcome.cause is None else "failed",
         response_status=outcome.response_status,
         cause=outcome.cause,
+        cause_detail=outcome.cause_detail,
         response_body=outcome.response_body,
     )

@@ -7,9 +7,24 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, Uuid, and_, any_, func, literal, literal_column, select, true, tuple_
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    Uuid,
+    and_,
+    any_,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Mapped, aliased
 from sqlmodel import col
 
 from shared.access.principals import Caller
@@ -18,7 +33,14 @@ from shared.errors import NotFound
 from shared.ids import from_uuid, to_uuid
 from shared.postgres.column_types import TypedId
 from webhooks.deliveries.rules import delivery_id as delivery_id_of
-from webhooks.deliveries.schemas import Attempt, Delivery, DeliveryDetail, DeliveryStatus
+from webhooks.deliveries.schemas import (
+    Attempt,
+    Delivery,
+    DeliveryDetail,
+    DeliveryFilters,
+    DeliveryStatus,
+    ResponseClass,
+)
 from webhooks.deliveries.tables import AttemptRow, DeliveryRow
 from webhooks.endpoints import visible_to
 from webhooks.events import EventRow
@@ -27,56 +49,50 @@ from webhooks.postgres import first_id_at, first_id_of_day, made_at
 ATTEMPTS_SHOWN_MAX = 200
 STRETCHES = (250, 1_000, 3_750)
 """Deliveries that a page with unindexed filters examines, step by step; after the last step the page ends as it is."""
+DELIVERIES_PER_EVENT = 10
+"""For a job the events are limited, too, to a part of the step: an event has a delivery for each endpoint that wanted it."""
 SPAN_DAYS = (0, 7)
 """A page reads the partitions of its first day, then those of so many days before it, then all older ones."""
 
 
 async def list_deliveries(
-    session: AsyncSession,
-    caller: Caller,
-    paging: Paging,
-    *,
-    endpoint_id: str | None,
-    event_type: str | None,
-    status: DeliveryStatus | None,
-    location_id: str | None,
-    created_from: datetime | None,
-    created_before: datetime | None,
-    now: datetime,
+    session: AsyncSession, caller: Caller, paging: Paging, asked: DeliveryFilters, *, now: datetime
 ) -> Page[Delivery]:
     """The caller's deliveries, newest first, from `created_from` (inclusive) to `created_before` (exclusive).
 
-    Endpoint, time range and the statuses `pending` and `failed` have indexes in this order. The other filters examine a limited number of
-    deliveries for each page: a page may be short or empty and still have a next one.
+    Endpoint, event, time range, cause and the statuses `pending` and `failed` have indexes in this order, and so have the events of a job.
+    The other filters examine a limited number of deliveries for each page: a page may be short or empty and still have a next one.
     """
     among = [visible_to(caller, DeliveryRow)]
-    if endpoint_id is not None:
-        among.append(col(DeliveryRow.endpoint_id) == endpoint_id)
-    if status is not None and status != "delivered":
+    if asked.endpoint_id is not None:
+        among.append(col(DeliveryRow.endpoint_id) == asked.endpoint_id)
+    if asked.event_id is not None:
+        among.append(col(DeliveryRow.event_id) == asked.event_id)
+    if asked.cause is not None:
+        among.append(col(DeliveryRow.cause) == asked.cause)
+    elif asked.status is not None and asked.status != "delivered":
         # Repeats the condition of the partial index, so that PostgreSQL uses it.
-        among += [col(DeliveryRow.status) == status, col(DeliveryRow.status) != literal_column("'delivered'")]
-    if created_from is not None:
-        among.append(col(DeliveryRow.event_id) >= from_uuid("evt", first_id_at(created_from)))
-    if created_before is not None:
-        among.append(col(DeliveryRow.event_id) < from_uuid("evt", first_id_at(created_before)))
-    filters = {
-        "endpoint_id": endpoint_id,
-        "event_type": event_type,
-        "status": status,
-        "location_id": location_id,
-        "created_from": created_from,
-        "created_before": created_before,
-        "livemode": caller.livemode,
-    }
-    newest = min(created_before or now, now)
-    wanted = _UnindexedFilters(event_type, status == "delivered", None if location_id is None else to_uuid(location_id))
-    if wanted == _UnindexedFilters():
+        among += [col(DeliveryRow.status) == asked.status, col(DeliveryRow.status) != literal_column("'delivered'")]
+    if asked.created_from is not None:
+        among.append(col(DeliveryRow.event_id) >= from_uuid("evt", first_id_at(asked.created_from)))
+    if asked.created_before is not None:
+        among.append(col(DeliveryRow.event_id) < from_uuid("evt", first_id_at(asked.created_before)))
+    newest = min(asked.created_before or now, now)
+    wanted = _UnindexedFilters(
+        event_type=asked.event_type,
+        status=asked.status if asked.status == "delivered" or asked.cause is not None else None,
+        response_class=asked.response_class,
+        location_id=None if asked.location_id is None else to_uuid(asked.location_id),
+    )
+    of_job = None if asked.job_id is None else _events_of_job(caller, asked.job_id, asked)
+    filters = {**asked.model_dump(), "livemode": caller.livemode}
+    if wanted == _UnindexedFilters() and of_job is None:
         keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
         statement = select(DeliveryRow).where(*among)
         return await page(
             session, statement, paging, by=keys, view=view, filters=filters, parts=partial(_parts, newest)
         )
-    return await _look_through(session, among, wanted, paging, filters, newest)
+    return await _look_through(session, among, of_job, wanted, paging, filters, newest)
 
 
 async def get(session: AsyncSession, caller: Caller, delivery_id: str) -> DeliveryDetail:
@@ -116,19 +132,19 @@ def _id(row: DeliveryRow) -> str:
 
 def view(row: DeliveryRow) -> Delivery:
     created_at = made_at(to_uuid(row.event_id))
-    status: DeliveryStatus = row.status  # type: ignore[assignment]  # a CHECK of the table
     return Delivery(
         id=_id(row),
         endpoint_id=row.endpoint_id,
         event_id=row.event_id,
         event_type=row.event_type,
-        status=status,
+        status=row.status,
         attempts_made=row.attempts_made,
         response_status=row.response_status,
         cause=row.cause,
+        cause_detail=row.cause_detail,
         next_attempt_at=row.next_attempt_at,
-        delivered_at=row.finished_at if status == "delivered" else None,
-        failed_at=row.finished_at if status == "failed" else None,
+        delivered_at=row.finished_at if row.status == "delivered" else None,
+        failed_at=row.finished_at if row.status == "failed" else None,
         failure=row.failure,
         livemode=row.livemode,
         created_at=created_at,
@@ -152,6 +168,7 @@ def _last_attempt(row: DeliveryRow) -> list[Attempt]:
         first_byte_ms=row.first_byte_ms,
         response_status=row.response_status,
         cause=row.cause,
+        cause_detail=row.cause_detail,
         response_body=row.response_body,
     )
     return [_attempt(last)]
@@ -169,6 +186,7 @@ def _attempt(row: AttemptRow) -> Attempt:
         result="delivered" if row.cause is None else "failed",
         response_status=row.response_status,
         cause=row.cause,
+        cause_detail=row.cause_detail,
         response_body=row.response_body,
     )
 
@@ -209,7 +227,8 @@ class _UnindexedFilters:
     """Filters for which there is no index in the order of the list."""
 
     event_type: str | None = None
-    delivered: bool = False
+    status: DeliveryStatus | None = None
+    response_class: ResponseClass | None = None
     location_id: UUID | None = None
 
     def of(self, looked_at: CTE, span: _Span) -> list[ColumnElement[bool]]:
@@ -217,8 +236,11 @@ class _UnindexedFilters:
         conditions: list[ColumnElement[bool]] = []
         if self.event_type is not None:
             conditions.append(looked_at.c.event_type == self.event_type)
-        if self.delivered:
-            conditions.append(looked_at.c.status == "delivered")
+        if self.status is not None:
+            conditions.append(looked_at.c.status == self.status)
+        if self.response_class is not None:
+            first = int(self.response_class[0]) * 100
+            conditions.append(looked_at.c.response_status.between(first, first + 99))
         if self.location_id is not None:
             # By the key of the event, for each row: as a join PostgreSQL might read all events.
             event_id = col(EventRow.id)
@@ -231,12 +253,16 @@ class _UnindexedFilters:
 async def _look_through(
     session: AsyncSession,
     among: Sequence[ColumnElement[bool]],
+    of_job: ColumnElement[bool] | None,
     wanted: _UnindexedFilters,
     paging: Paging,
     filters: object,
     newest: datetime,
 ) -> Page[Delivery]:
-    """A page of the `wanted` deliveries `among` the caller's. It examines `STRETCHES` rows; the next page continues there."""
+    """A page of the `wanted` deliveries `among` the caller's. It examines `STRETCHES` rows; the next page continues there.
+
+    `of_job` is the condition of the events of a job: then only their deliveries are examined.
+    """
     asked = [filters, True]
     position = paging.position(asked)
     spans = _spans(newest if position is None else made_at(to_uuid(position[0])))
@@ -246,14 +272,19 @@ async def _look_through(
     found: list[DeliveryRow] = []
     while span is not None and left and len(found) <= paging.limit:
         rows_max = min(stretch, left)
-        statement = _stretch([*among, *_beyond(position)], span, wanted, rows_max, paging.limit + 1 - len(found))
+        beyond = _beyond(position)
+        looked_at, more = (
+            _of_caller([*among, *beyond], span, rows_max)
+            if of_job is None
+            else _of_job(of_job, position, [*among, *beyond], span, rows_max)
+        )
+        statement = _stretch(looked_at, more, span, wanted, paging.limit + 1 - len(found))
         rows = (await session.execute(statement)).all()
         found += [row[0] for row in rows if row[0] is not None]
-        examined = rows[0].examined
-        left -= examined
-        if examined:
+        left -= rows_max if rows[0].more else rows[0].examined
+        if rows[0].examined:
             position = [rows[0].last_event_id, rows[0].last_endpoint_id]
-        if examined < rows_max:
+        if not rows[0].more:
             span = next(spans, None)
         else:
             stretch = next(stretches, stretch)
@@ -274,29 +305,96 @@ def _beyond(position: Sequence[str] | None) -> list[ColumnElement[bool]]:
     return [keys[0] <= values[0], tuple_(*keys) < tuple_(*values)]
 
 
-def _stretch(
-    among: Sequence[ColumnElement[bool]], span: _Span, wanted: _UnindexedFilters, rows_max: int, found_max: int
-) -> Select[Any]:
-    """Examines the first `rows_max` rows of a span.
+def _events_of_job(caller: Caller, job_id: str, asked: DeliveryFilters) -> ColumnElement[bool]:
+    event_id = col(EventRow.id)
+    conditions = [
+        col(EventRow.subject) == job_id,
+        col(EventRow.tenant_id) == to_uuid(caller.tenant_id),
+        col(EventRow.livemode) == caller.livemode,
+    ]
+    if asked.event_id is not None:
+        conditions.append(event_id == to_uuid(asked.event_id))
+    if asked.created_from is not None:
+        conditions.append(event_id >= first_id_at(asked.created_from))
+    if asked.created_before is not None:
+        conditions.append(event_id < first_id_at(asked.created_before))
+    return and_(*conditions)
 
-    Each row of the result has the number of examined rows, the last one, and a wanted one.
+
+def _of_caller(among: Sequence[ColumnElement[bool]], span: _Span, rows_max: int) -> tuple[CTE, ColumnElement[bool]]:
+    """The first `rows_max` deliveries of a span, and whether there may be more."""
+    keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
+    first_ones = select(*keys, *_examined_columns()).where(*among, span.holds(keys[0]))
+    looked_at = _fixed(first_ones.order_by(*(key.desc() for key in keys)).limit(rows_max), "looked_at")
+    return looked_at, _count_of(looked_at) == rows_max
+
+
+def _of_job(
+    of_job: ColumnElement[bool],
+    position: Sequence[str] | None,
+    among: Sequence[ColumnElement[bool]],
+    span: _Span,
+    rows_max: int,
+) -> tuple[CTE, ColumnElement[bool]]:
+    """The first deliveries of the events of a job in a span, and whether there may be more.
+
+    An event without any is examined, too: its row has no status, and an endpoint before all others.
+    """
+    event_id, events_max = col(EventRow.id), max(2, rows_max // DELIVERIES_PER_EVENT)
+    after = true() if position is None else event_id <= literal(position[0], TypedId("evt"))
+    of_span = select(event_id).where(of_job, span.holds(event_id), after).order_by(event_id.desc())
+    events = _fixed(of_span.limit(events_max), "events_of_job")
+    # With a limit PostgreSQL reads them event by event: as a join it might read all deliveries.
+    deliveries = (
+        select(col(DeliveryRow.endpoint_id), *_examined_columns())
+        .where(*among, col(DeliveryRow.event_id) == events.c.id, span.holds(col(DeliveryRow.event_id)))
+        .order_by(col(DeliveryRow.endpoint_id).desc())
+        .limit(rows_max)
+        .correlate(events)
+        .lateral("of_event")
+    )
+    endpoint_id = func.coalesce(deliveries.c.endpoint_id, literal(UUID(int=0), Uuid()))
+    keys = (
+        type_coerce(events.c.id, TypedId("evt")).label("event_id"),
+        type_coerce(endpoint_id, TypedId("ep")).label("endpoint_id"),
+    )
+    examined = (deliveries.c.event_type, deliveries.c.status, deliveries.c.response_status)
+    rows = select(*keys, *examined).select_from(events.outerjoin(deliveries, true()))
+    looked_at = _fixed(rows.order_by(*(key.desc() for key in keys)).limit(rows_max), "looked_at")
+    return looked_at, or_(_count_of(events) == events_max, _count_of(looked_at) == rows_max)
+
+
+def _examined_columns() -> tuple[Mapped[Any], ...]:
+    """What `_UnindexedFilters` need of a delivery."""
+    return (col(DeliveryRow.event_type), col(DeliveryRow.status), col(DeliveryRow.response_status))
+
+
+def _count_of(rows: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+def _stretch(
+    looked_at: CTE, more: ColumnElement[bool], span: _Span, wanted: _UnindexedFilters, found_max: int
+) -> Select[Any]:
+    """Examines these rows of a span.
+
+    Each row of the result has the number of examined rows, whether there may be `more`, the last one, and a wanted one.
     """
     keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
-    first_ones = select(*keys, col(DeliveryRow.event_type), col(DeliveryRow.status)).where(*among, span.holds(keys[0]))
-    looked_at = _fixed(first_ones.order_by(*(key.desc() for key in keys)).limit(rows_max), "looked_at")
     ends = (looked_at.c.event_id, looked_at.c.endpoint_id)
     newest_first = [end.desc() for end in ends]
-    found = _fixed(select(*ends).where(*wanted.of(looked_at, span)).order_by(*newest_first).limit(found_max), "found")
+    are_wanted = (looked_at.c.status.is_not(None), *wanted.of(looked_at, span))
+    found = _fixed(select(*ends).where(*are_wanted).order_by(*newest_first).limit(found_max), "found")
     same = (keys[0] == found.c.event_id, keys[1] == found.c.endpoint_id, span.holds(keys[0]))
     one = select(DeliveryRow).where(*same).limit(1).correlate(found).lateral("one")
-    reach = select(func.count().label("examined")).select_from(looked_at).subquery("reach")
+    reach = select(_count_of(looked_at).label("examined"), more.label("more")).subquery("reach")
     oldest = select(ends[0].label("last_event_id"), ends[1].label("last_endpoint_id")).order_by(
         *(e.asc() for e in ends)
     )
     last = oldest.limit(1).subquery("last")
     shown = aliased(DeliveryRow, one)
     joined = reach.outerjoin(last, true()).outerjoin(found.join(one, true()), true())
-    columns = (shown, reach.c.examined, last.c.last_event_id, last.c.last_endpoint_id)
+    columns = (shown, reach.c.examined, reach.c.more, last.c.last_event_id, last.c.last_endpoint_id)
     return select(*columns).select_from(joined).order_by(one.c.event_id.desc(), one.c.endpoint_id.desc())
 
 

@@ -23,7 +23,8 @@ _RESULTS = """
             unnest(CAST(CAST(:dns_ms AS text) AS int[])) AS dns_ms, unnest(CAST(CAST(:connect_ms AS text) AS int[])) AS connect_ms,
             unnest(CAST(CAST(:tls_ms AS text) AS int[])) AS tls_ms, unnest(CAST(CAST(:first_byte_ms AS text) AS int[])) AS first_byte_ms,
             unnest(CAST(CAST(:response_statuses AS text) AS smallint[])) AS response_status,
-            unnest(CAST(CAST(:causes AS text) AS text[])) AS cause, unnest(CAST(:bodies AS text[])) AS response_body,
+            unnest(CAST(CAST(:causes AS text) AS text[])) AS cause,
+            unnest(CAST(CAST(:cause_details AS text) AS text[])) AS cause_detail, unnest(CAST(:bodies AS text[])) AS response_body,
             unnest(CAST(CAST(:retries_seconds AS text) AS float8[])) AS retry_seconds,
             unnest(CAST(CAST(:failures AS text) AS text[])) AS failure, unnest(CAST(CAST(:numbers AS text) AS smallint[])) AS number
         ) AS r JOIN unnest(CAST(:tenant_ids AS uuid[]), CAST(:livemodes AS boolean[]), CAST(:event_types AS text[]))
@@ -33,11 +34,11 @@ _RESULTS = """
 _WRITE = """
     INSERT INTO deliveries (
         event_id, endpoint_id, tenant_id, livemode, event_type, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms,
-        first_byte_ms, response_status, cause, response_body, failure, next_attempt_at, finished_at, status
+        first_byte_ms, response_status, cause, cause_detail, response_body, failure, next_attempt_at, finished_at, status
     )
     SELECT event_id, endpoint_id, tenant_id, livemode, event_type, coalesce(number, 1),
         to_timestamp(started_us / CAST(1000000 AS float8)), latency_ms, dns_ms, connect_ms, tls_ms,
-        first_byte_ms, response_status, cause, response_body, failure,
+        first_byte_ms, response_status, cause, cause_detail, response_body, failure,
         now() + make_interval(secs => retry_seconds), CASE WHEN retry_seconds IS NULL THEN now() END,
         CASE WHEN retry_seconds IS NOT NULL THEN 'pending' WHEN failure IS NOT NULL THEN 'failed' ELSE 'delivered' END
 """
@@ -83,11 +84,11 @@ _RECORD_LEASED = Statement(
     logged AS (
         INSERT INTO attempts (
             event_id, endpoint_id, number, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms, response_status, cause,
-            response_body
+            cause_detail, response_body
         )
         SELECT last.* FROM held CROSS JOIN LATERAL (
             SELECT event_id, endpoint_id, attempts_made, started_at, latency_ms, dns_ms, connect_ms, tls_ms, first_byte_ms,
-                response_status, cause, response_body
+                response_status, cause, cause_detail, response_body
             FROM deliveries d
             WHERE d.event_id = held.event_id AND d.endpoint_id = held.endpoint_id AND d.attempts_made > 0 LIMIT 1
         ) last
@@ -100,7 +101,8 @@ _RECORD_LEASED = Statement(
             attempts_made = excluded.attempts_made, started_at = excluded.started_at, latency_ms = excluded.latency_ms,
             dns_ms = excluded.dns_ms, connect_ms = excluded.connect_ms, tls_ms = excluded.tls_ms,
             first_byte_ms = excluded.first_byte_ms, response_status = excluded.response_status, cause = excluded.cause,
-            response_body = excluded.response_body, failure = excluded.failure, next_attempt_at = excluded.next_attempt_at,
+            cause_detail = excluded.cause_detail, response_body = excluded.response_body,
+            failure = excluded.failure, next_attempt_at = excluded.next_attempt_at,
             finished_at = excluded.finished_at, status = excluded.status
     )
     SELECT event_id, endpoint_id, token FROM held
@@ -167,6 +169,7 @@ def _columns(results: Sequence[AttemptResult]) -> Mapping[str, object]:
         "first_byte_ms": sparse_array_literal([one.first_byte_ms for one in timings]),
         "response_statuses": sparse_array_literal([outcome.response_status for outcome in outcomes]),
         "causes": sparse_array_literal([outcome.cause for outcome in outcomes]),
+        "cause_details": sparse_array_literal([outcome.cause_detail for outcome in outcomes]),
         "bodies": _texts([outcome.response_body for outcome in outcomes]),
         "retries_seconds": sparse_array_literal([result.decision.retry_seconds for result in results]),
         "failures": sparse_array_literal([result.decision.failure for result in results]),

@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import Query
 
 from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
-from shared.ids import DeliveryId, EndpointId, LocationId
+from shared.ids import DeliveryId, EndpointId, EventId, JobId, LocationId
 from shared.timestamps import Timestamp
 from webhooks import deliveries
-from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryStatus
+from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilters, DeliveryStatus, ResponseClass
 from webhooks.endpoints import PATTERN_LENGTH_MAX, READ, REPLAY
+from webhooks.http_client import Cause
 
 
 def router() -> Router:
@@ -24,32 +25,42 @@ def router() -> Router:
         caller: CurrentCaller,
         paging: PageRequest,
         endpoint_id: Annotated[EndpointId | None, Query(description="Only to this endpoint.")] = None,
+        job_id: Annotated[JobId | None, Query(description="Only of events of this job.")] = None,
+        event_id: Annotated[EventId | None, Query(description="Only of this event.")] = None,
         event_type: Annotated[
             str | None,
             Query(max_length=PATTERN_LENGTH_MAX, description="Only of this event type, such as job.created."),
         ] = None,
         status: Annotated[DeliveryStatus | None, Query(description="Only with this status.")] = None,
+        cause: Annotated[
+            Cause | None, Query(description="Only those whose last attempt failed because of this.")
+        ] = None,
+        response_class: Annotated[
+            ResponseClass | None, Query(description="Only those whose last response has a status of this class.")
+        ] = None,
         location_id: Annotated[LocationId | None, Query(description="Only of events of this location.")] = None,
         created_from: Annotated[Timestamp | None, Query(description="Only of events at or after this instant.")] = None,
         created_before: Annotated[Timestamp | None, Query(description="Only of events before this instant.")] = None,
     ) -> Page[Delivery]:
         """List deliveries, newest first.
 
-        With `event_type`, `location_id` or `status=delivered` a page examines 5,000 deliveries: it may be short or empty and still not be
-        the last. Continue with `next_cursor` while `has_more`.
+        With `event_type`, `location_id`, `response_class`, `status=delivered`, or `cause` and `status` together a page examines 5,000
+        deliveries, with `job_id` 500 events: it may be short or empty and still not be the last. Continue with `next_cursor` while
+        `has_more`.
         """
-        return await deliveries.list_deliveries(
-            session,
-            caller,
-            paging,
+        asked = DeliveryFilters(
             endpoint_id=endpoint_id,
+            job_id=job_id,
+            event_id=event_id,
             event_type=event_type,
             status=status,
+            cause=cause,
+            response_class=response_class,
             location_id=location_id,
             created_from=created_from,
             created_before=created_before,
-            now=datetime.now(UTC),
         )
+        return await deliveries.list_deliveries(session, caller, paging, asked, now=datetime.now(UTC))
 
     @routes.get("/v1/deliveries/{delivery_id}")
     @requires(READ)

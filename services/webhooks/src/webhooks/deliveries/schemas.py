@@ -6,7 +6,22 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic import Field as ApiField
 
+from webhooks.deliveries.rules import Failure
+from webhooks.http_client import Cause, CauseDetail
+
 DeliveryStatus = Literal["pending", "delivered", "failed"]
+ResponseClass = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+_CAUSE = (
+    "Why it failed: no such name (`dns`), no connection (`connect`), no TLS (`tls`), a deadline (`timeout`), an address or URL that is not "
+    "allowed (`blocked`), too large a head (`too_large`), a status that is not 2xx (`status`), no HTTP (`protocol`), a secret that "
+    "cannot be decrypted (`secret_unreadable`)."
+)
+_CAUSE_DETAIL = (
+    "Why there was no TLS connection, if `cause` is `tls`: the receiver's certificate has expired, is not valid yet, is for another name, "
+    "is self-signed, has an issuer that is not known, or is refused for another reason; the receiver does not speak TLS, not TLS 1.2 or "
+    "later, or broke the handshake off."
+)
 
 
 class Delivery(BaseModel):
@@ -22,19 +37,32 @@ class Delivery(BaseModel):
     response_status: int | None = ApiField(
         description="HTTP status of the last attempt; null if there was no response."
     )
-    cause: str | None = ApiField(
-        description="Why the last attempt failed: dns, tls, connect, timeout, blocked, too_large, status, protocol, "
-        "secret_unreadable."
-    )
+    cause: Cause | None = ApiField(description=f"Of the last attempt. {_CAUSE}")
+    cause_detail: CauseDetail | None = ApiField(description=f"Of the last attempt. {_CAUSE_DETAIL}")
     next_attempt_at: datetime | None
     delivered_at: datetime | None
     failed_at: datetime | None
-    failure: str | None = ApiField(
+    failure: Failure | None = ApiField(
         description="Why it was given up: exhausted, gone (410), endpoint_disabled, endpoint_deleted."
     )
     livemode: bool
     created_at: datetime
     updated_at: datetime
+
+
+class DeliveryFilters(BaseModel):
+    """What a list of deliveries shows; None: all."""
+
+    endpoint_id: str | None = None
+    job_id: str | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    status: DeliveryStatus | None = None
+    cause: Cause | None = None
+    response_class: ResponseClass | None = None
+    location_id: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
 
 
 class Attempt(BaseModel):
@@ -52,7 +80,8 @@ class Attempt(BaseModel):
     first_byte_ms: int | None = ApiField(description="Milliseconds from the request to the first byte of the response.")
     result: Literal["delivered", "failed"]
     response_status: int | None
-    cause: str | None
+    cause: Cause | None = ApiField(description=_CAUSE)
+    cause_detail: CauseDetail | None = ApiField(description=_CAUSE_DETAIL)
     response_body: str | None = ApiField(description="Beginning of the response body, 4,096 characters at most.")
 
 

@@ -8,10 +8,14 @@ from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint, text
 from sqlmodel import Field
 
 from shared.id_columns import EndpointId, EventId, TenantId
-from shared.postgres.column_types import Instant, SmallInt, Text
+from shared.postgres.column_types import Choice, Instant, SmallInt, Text
+from webhooks.deliveries.rules import Failure
+from webhooks.deliveries.schemas import DeliveryStatus
+from webhooks.http_client import Cause, CauseDetail
 from webhooks.registry import Base
 
 _OPEN = text("status <> 'delivered'")
+_FAILED = text("cause IS NOT NULL")
 
 
 class DeliveryRow(Base, table=True):
@@ -22,9 +26,11 @@ class DeliveryRow(Base, table=True):
         # In this order it also serves the list of deliveries of an endpoint.
         PrimaryKeyConstraint("endpoint_id", "event_id"),
         Index("ix_deliveries_tenant", "tenant_id", "livemode", "event_id"),
-        # A delivery that succeeds at once never enters these two indexes.
+        # A delivery that succeeds at once never enters these four indexes.
         Index("ix_deliveries_open", "tenant_id", "livemode", "status", "event_id", postgresql_where=_OPEN),
         Index("ix_deliveries_endpoint_open", "endpoint_id", "status", "event_id", postgresql_where=_OPEN),
+        Index("ix_deliveries_cause", "tenant_id", "livemode", "cause", "event_id", postgresql_where=_FAILED),
+        Index("ix_deliveries_endpoint_cause", "endpoint_id", "cause", "event_id", postgresql_where=_FAILED),
         CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
         CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished"),
         CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failure"),
@@ -45,10 +51,11 @@ class DeliveryRow(Base, table=True):
     attempts_made: SmallInt = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     response_status: SmallInt | None = None
     livemode: bool
-    status: Text
+    status: Choice[DeliveryStatus]
     event_type: Text
-    cause: Text | None = None
-    failure: Text | None = None
+    cause: Choice[Cause] | None = None
+    cause_detail: Choice[CauseDetail] | None = None
+    failure: Choice[Failure] | None = None
     response_body: Text | None = None
 
 
@@ -71,5 +78,6 @@ class AttemptRow(Base, table=True):
     first_byte_ms: int | None = None
     number: SmallInt
     response_status: SmallInt | None = None
-    cause: Text | None = None
+    cause: Choice[Cause] | None = None
+    cause_detail: Choice[CauseDetail] | None = None
     response_body: Text | None = None

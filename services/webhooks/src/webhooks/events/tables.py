@@ -15,6 +15,7 @@ class EventRow(Base, table=True):
     __tablename__ = "events"
     __table_args__ = (
         Index("ix_events_feed", "tenant_id", "livemode", "position"),
+        Index("ix_events_subject", "subject", "id"),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 

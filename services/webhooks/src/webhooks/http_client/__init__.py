@@ -5,13 +5,15 @@ It makes no decisions and uses no database.
 
 from webhooks.http_client.connection_pool import IDLE_MAX
 from webhooks.http_client.requests import DeliveryTarget, Message
-from webhooks.http_client.responses import Outcome
+from webhooks.http_client.responses import Cause, CauseDetail, Outcome
 from webhooks.http_client.rules import URL_LENGTH_MAX, Network, header_violations, url_violations
 from webhooks.http_client.sender import Sender
 
 __all__ = [
     "IDLE_MAX",
     "URL_LENGTH_MAX",
+    "Cause",
+    "CauseDetail",
     "DeliveryTarget",
     "Message",
     "Network",

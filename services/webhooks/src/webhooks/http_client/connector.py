@@ -13,6 +13,7 @@ from webhooks.http_client.connection import Connection
 from webhooks.http_client.dns_cache import DnsCache, LookUp
 from webhooks.http_client.egress_guard import NotConnected, connected_socket
 from webhooks.http_client.rules import Destination, Network
+from webhooks.http_client.tls_failures import tls_failure
 
 # A name may have more addresses; the others may come first another time.
 ADDRESSES_TRIED_MAX = 4
@@ -132,7 +133,7 @@ class Connector:
         except (OSError, ValueError) as error:
             # `SSLError` is an `OSError`, and so is a connection that ends during the handshake.
             connected.close()
-            raise NotConnected("tls", str(error)) from error
+            raise NotConnected("tls", str(error), tls_failure(error)) from error
         phases.leave()
         return connection
 

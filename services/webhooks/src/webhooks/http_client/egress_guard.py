@@ -11,18 +11,19 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from webhooks.http_client import rules
-from webhooks.http_client.responses import Cause
+from webhooks.http_client.responses import Cause, CauseDetail
 from webhooks.http_client.rules import Address, Network
 
 ADDRESSES_PARSED_MAX = 4096
 
 
 class NotConnected(Exception):
-    """No connection was made. `cause` is the cause in the attempt log."""
+    """No connection was made. `cause` and `cause_detail` are those of the attempt log."""
 
-    def __init__(self, cause: Cause, reason: str):
+    def __init__(self, cause: Cause, reason: str, cause_detail: CauseDetail | None = None):
         super().__init__(reason)
         self.cause: Cause = cause
+        self.cause_detail: CauseDetail | None = cause_detail
 
 
 def check(host: str, port: int, allowed: Sequence[Network]) -> None:

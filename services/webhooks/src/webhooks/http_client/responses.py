@@ -8,6 +8,18 @@ from typing import Literal, NamedTuple
 from shared.observability import redaction
 
 Cause = Literal["dns", "tls", "connect", "timeout", "blocked", "too_large", "status", "protocol", "secret_unreadable"]
+CauseDetail = Literal[
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "name_mismatch",
+    "self_signed",
+    "unknown_issuer",
+    "certificate_refused",
+    "no_tls",
+    "no_common_version",
+    "handshake_failed",
+]
+"""Why there was no TLS connection (`cause` is `tls`)."""
 
 
 class Timings(NamedTuple):
@@ -43,6 +55,7 @@ class Outcome:
     response_body: str | None = None
     retry_after: str | None = None
     timings: Timings = _UNTIMED
+    cause_detail: CauseDetail | None = None
 
 
 BODY_BYTES_MAX = 64 * 1024
@@ -68,6 +81,7 @@ class Response(NamedTuple):
     """The connection ended before any byte was received."""
     fault: str | None = None
     """What is wrong with the body, or why it is not all there."""
+    cause_detail: CauseDetail | None = None
 
 
 BODY_FAULTS: dict[Cause, str] = {

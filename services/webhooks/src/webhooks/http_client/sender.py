@@ -113,7 +113,7 @@ class Sender:
         try:
             template = self._templates.of(target)
         except NotConnected as refusal:
-            self._end_soon(attempt, Response(refusal.cause))
+            self._end_soon(attempt, Response(refusal.cause, cause_detail=refusal.cause_detail))
             return
         attempt.request = template.request(message, attempt.started_us // 1_000_000)
         found = self._connector.known(template.destination, attempt.began)
@@ -173,7 +173,7 @@ class Sender:
                 connection = await self._connector.connect(template.destination, found, phases)
                 self._connections.add(connection)
         except NotConnected as refusal:
-            self._end(attempt, None, Response(refusal.cause))
+            self._end(attempt, None, Response(refusal.cause, cause_detail=refusal.cause_detail))
         except TimeoutError:
             self._end(attempt, None, _TIMEOUT)
         except Exception:
@@ -264,7 +264,14 @@ def _outcome(attempt: _Attempt, template: RequestTemplate | None, response: Resp
     if cause is None and (response.status is None or not 200 <= response.status < 300):
         cause = "status"
     return Outcome(
-        attempt.started_us, timings.total_ms or 0, cause, response.status, body, response.retry_after, timings
+        attempt.started_us,
+        timings.total_ms or 0,
+        cause,
+        response.status,
+        body,
+        response.retry_after,
+        timings,
+        response.cause_detail,
     )
 
 
