@@ -156,22 +156,8 @@ def _last_attempt(row: DeliveryRow) -> list[Attempt]:
     """The last attempt, which is stored in the delivery's own row; none before the first."""
     if row.started_at is None or row.latency_ms is None:
         return []
-    last = AttemptRow(
-        event_id=row.event_id,
-        endpoint_id=row.endpoint_id,
-        number=row.attempts_made,
-        started_at=row.started_at,
-        latency_ms=row.latency_ms,
-        dns_ms=row.dns_ms,
-        connect_ms=row.connect_ms,
-        tls_ms=row.tls_ms,
-        first_byte_ms=row.first_byte_ms,
-        response_status=row.response_status,
-        cause=row.cause,
-        cause_detail=row.cause_detail,
-        response_body=row.response_body,
-    )
-    return [_attempt(last)]
+    in_common = row.model_dump(include=set(AttemptRow.model_fields) - {"number"})
+    return [_attempt(AttemptRow(number=row.attempts_made, **in_common))]
 
 
 def _attempt(row: AttemptRow) -> Attempt:

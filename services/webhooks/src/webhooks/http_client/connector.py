@@ -12,14 +12,33 @@ from typing import Literal
 from webhooks.http_client.connection import Connection
 from webhooks.http_client.dns_cache import DnsCache, LookUp
 from webhooks.http_client.egress_guard import NotConnected, connected_socket
+from webhooks.http_client.responses import CauseDetail
 from webhooks.http_client.rules import Destination, Network
-from webhooks.http_client.tls_failures import tls_failure
 
 # A name may have more addresses; the others may come first another time.
 ADDRESSES_TRIED_MAX = 4
 TLS_SHUTDOWN_SECONDS = 1.0
 FILES_WAIT_SECONDS = 0.05
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
+# What OpenSSL says of a handshake that failed. Its texts differ between versions; its codes and reasons do not.
+_TLS_FAILURES_BY_CODE: dict[int, CauseDetail] = {
+    9: "certificate_not_yet_valid",  # X509_V_ERR_CERT_NOT_YET_VALID
+    10: "certificate_expired",  # X509_V_ERR_CERT_HAS_EXPIRED
+    18: "self_signed",  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+    19: "unknown_issuer",  # X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: the issuer comes with it, and is none that we trust
+    20: "unknown_issuer",  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+    21: "unknown_issuer",  # X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    2: "unknown_issuer",  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT
+    62: "name_mismatch",  # X509_V_ERR_HOSTNAME_MISMATCH
+    64: "name_mismatch",  # X509_V_ERR_IP_ADDRESS_MISMATCH
+}
+_TLS_FAILURES_BY_REASON: dict[str, CauseDetail] = {
+    "WRONG_VERSION_NUMBER": "no_tls",
+    "HTTP_REQUEST": "no_tls",
+    "RECORD_LAYER_FAILURE": "no_tls",
+    "UNSUPPORTED_PROTOCOL": "no_common_version",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "no_common_version",
+}
 
 
 class Phases:
@@ -133,7 +152,7 @@ class Connector:
         except (OSError, ValueError) as error:
             # `SSLError` is an `OSError`, and so is a connection that ends during the handshake.
             connected.close()
-            raise NotConnected("tls", str(error), tls_failure(error)) from error
+            raise NotConnected("tls", str(error), _tls_failure(error)) from error
         phases.leave()
         return connection
 
@@ -157,3 +176,12 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context
+
+
+def _tls_failure(error: Exception) -> CauseDetail:
+    """The word for what ended the handshake."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _TLS_FAILURES_BY_CODE.get(error.verify_code, "certificate_refused")
+    if isinstance(error, ssl.SSLError):
+        return _TLS_FAILURES_BY_REASON.get(error.reason or "", "handshake_failed")
+    return "handshake_failed"
