@@ -21,7 +21,7 @@ KINDS = ("openapi", "asyncapi")
 COMMAND_SECONDS = 120
 
 _KEY = base64.b64encode(bytes(32)).decode()
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
     "WAYBILL_KEY_PEPPERS": f"1:{_KEY}",
     "WAYBILL_SECRET": _KEY,
@@ -49,7 +49,7 @@ def generate() -> dict[tuple[str, str], str]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.harness.documents"],
         cwd=ROOT,
-        env={**inherited, **_ENVIRONMENT},
+        env={**inherited, **ENVIRONMENT},
         stdout=subprocess.PIPE,
         text=True,
         timeout=COMMAND_SECONDS,

@@ -2,7 +2,10 @@
 
 from billing.app import create_app
 from billing.config import Settings
+from billing.subscriptions.consumer import IDENTITY_EVENTS
 from shared.events import billing, identity
+from shared.messaging.groups import ConsumerGroup
+from shared.service.access_groups import access_groups
 from shared.service.command_line import main
 
 if __name__ == "__main__":
@@ -11,5 +14,10 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=billing.EVENTS,
-        consumes={identity.TOPIC: "Starts the trial of a new tenant; stores who may call billing."},
+        consumes=[
+            *access_groups("billing", identity.TOPIC),
+            ConsumerGroup(
+                "billing.trials", identity.TOPIC, IDENTITY_EVENTS.types.values(), "Starts the trial of a new tenant."
+            ),
+        ],
     )

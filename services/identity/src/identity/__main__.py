@@ -11,6 +11,8 @@ from identity import api_keys, signing_keys
 from identity.app import create_app, create_encryptor, create_service
 from identity.config import Settings
 from shared.events import access, audit, billing, identity
+from shared.messaging.groups import ConsumerGroup
+from shared.service.access_groups import access_groups
 from shared.service.command_line import main
 
 NAME_LENGTH_MAX = 120
@@ -66,10 +68,10 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=identity.EVENTS,
-        consumes={
-            billing.TOPIC: "Stores who is entitled to use the API.",
-            access.TOPIC: "Stores when each credential was last used.",
-            audit.TOPIC: "Stores the audit events of all services.",
-        },
+        consumes=[
+            *access_groups("identity", billing.TOPIC),
+            ConsumerGroup("identity.usage", access.TOPIC, access.EVENTS, "Stores when each credential was last used."),
+            ConsumerGroup("identity.audit", audit.TOPIC, audit.EVENTS, "Stores the audit events of all services."),
+        ],
         commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
     )

@@ -2,10 +2,11 @@
 
 from jobs.app import create_app
 from jobs.config import Settings
+from jobs.reference_data.consumer import TENANT_EVENTS
 from shared.events import billing, identity, jobs
+from shared.messaging.groups import ConsumerGroup
+from shared.service.access_groups import access_groups
 from shared.service.command_line import main
-
-_PURPOSE = "Who may do what: projected into own tables, so that no service is called to authorize a request."
 
 if __name__ == "__main__":
     main(
@@ -13,5 +14,10 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=jobs.EVENTS,
-        consumes={identity.TOPIC: _PURPOSE, billing.TOPIC: _PURPOSE},
+        consumes=[
+            *access_groups("jobs", identity.TOPIC, billing.TOPIC),
+            ConsumerGroup(
+                "jobs.tenants", identity.TOPIC, TENANT_EVENTS.types.values(), "Stores the settings of each tenant."
+            ),
+        ],
     )

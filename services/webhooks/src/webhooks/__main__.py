@@ -1,11 +1,12 @@
 """`python -m webhooks serve | migrate | tasks | openapi | asyncapi`."""
 
 from shared.events import billing, identity, jobs, webhooks
+from shared.messaging.groups import ConsumerGroup
+from shared.service.access_groups import access_groups
 from shared.service.command_line import main
 from webhooks.app import create_app
 from webhooks.config import Settings
-
-_ACCESS = "Projected into tables of its own: who may do what, and which locations a tenant has."
+from webhooks.events.consumer import CONSUMER_GROUP
 
 if __name__ == "__main__":
     main(
@@ -13,9 +14,13 @@ if __name__ == "__main__":
         Settings,
         create_app,
         publishes=webhooks.EVENTS,
-        consumes={
-            identity.TOPIC: _ACCESS,
-            billing.TOPIC: _ACCESS,
-            jobs.TOPIC: "Stored, matched and delivered to the endpoints that subscribed.",
-        },
+        consumes=[
+            *access_groups("webhooks", identity.TOPIC, billing.TOPIC),
+            ConsumerGroup(
+                CONSUMER_GROUP,
+                jobs.TOPIC,
+                jobs.EVENTS,
+                "Stores each event, matches it, and delivers it to the endpoints that subscribed.",
+            ),
+        ],
     )

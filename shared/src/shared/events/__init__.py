@@ -20,9 +20,9 @@ SPEC_VERSION = "1.0"
 
 
 class State(BaseModel):
-    """Base of the data of events: immutable; unknown fields are ignored."""
+    """Base of the data of events: immutable; unknown fields are ignored. The text below a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Event(BaseModel):

@@ -39,6 +39,8 @@ class EntitlementEvent(BillingEvent):
 
 
 class TrialStarted(EntitlementEvent):
+    """The trial of a new tenant has begun."""
+
     type: Literal["trial.started"] = "trial.started"
 
 

@@ -123,22 +123,32 @@ class TenantEvent(IdentityEvent):
 
 
 class TenantCreated(TenantEvent):
+    """A tenant was created."""
+
     type: Literal["tenant.created"] = "tenant.created"
 
 
 class TenantUpdated(TenantEvent):
+    """A tenant's name or settings have changed."""
+
     type: Literal["tenant.updated"] = "tenant.updated"
 
 
 class TenantSuspended(TenantEvent):
+    """A tenant was suspended: nobody of it may call any service."""
+
     type: Literal["tenant.suspended"] = "tenant.suspended"
 
 
 class TenantActivated(TenantEvent):
+    """A suspended tenant is active again."""
+
     type: Literal["tenant.activated"] = "tenant.activated"
 
 
 class TenantClosed(TenantEvent):
+    """A tenant was closed."""
+
     type: Literal["tenant.closed"] = "tenant.closed"
 
 
@@ -147,18 +157,26 @@ class LocationEvent(IdentityEvent):
 
 
 class LocationCreated(LocationEvent):
+    """A location was created."""
+
     type: Literal["location.created"] = "location.created"
 
 
 class LocationUpdated(LocationEvent):
+    """A location has changed."""
+
     type: Literal["location.updated"] = "location.updated"
 
 
 class LocationActivated(LocationEvent):
+    """A location is in use again."""
+
     type: Literal["location.activated"] = "location.activated"
 
 
 class LocationDeactivated(LocationEvent):
+    """A location is no longer in use; its jobs stay."""
+
     type: Literal["location.deactivated"] = "location.deactivated"
 
 
@@ -167,30 +185,44 @@ class MerchantEvent(IdentityEvent):
 
 
 class MerchantCreated(MerchantEvent):
+    """A merchant was created."""
+
     type: Literal["merchant.created"] = "merchant.created"
 
 
 class MerchantUpdated(MerchantEvent):
+    """A merchant has changed."""
+
     type: Literal["merchant.updated"] = "merchant.updated"
 
 
 class MerchantLevelChanged(MerchantEvent):
+    """A merchant has another level; API access needs level 2."""
+
     type: Literal["merchant.level_changed"] = "merchant.level_changed"
 
 
 class MerchantDisabled(MerchantEvent):
+    """A merchant was disabled: its credentials and sessions are refused."""
+
     type: Literal["merchant.disabled"] = "merchant.disabled"
 
 
 class MerchantEnabled(MerchantEvent):
+    """A disabled merchant is active again."""
+
     type: Literal["merchant.enabled"] = "merchant.enabled"
 
 
 class ApiAccessGranted(MerchantEvent):
+    """A merchant may use the API: it has an API Account ID and an API Auth Key."""
+
     type: Literal["api_access.granted"] = "api_access.granted"
 
 
 class ApiAccessRevoked(MerchantEvent):
+    """A merchant may no longer use the API."""
+
     type: Literal["api_access.revoked"] = "api_access.revoked"
 
 
@@ -211,10 +243,14 @@ class KeyEvent(IdentityEvent):
 
 
 class CredentialIssued(KeyEvent):
+    """An API key of a user or of the platform was created."""
+
     type: Literal["credential.issued"] = "credential.issued"
 
 
 class CredentialRevoked(KeyEvent):
+    """An API key of a user or of the platform was revoked."""
+
     type: Literal["credential.revoked"] = "credential.revoked"
 
 
@@ -223,18 +259,26 @@ class UserEvent(IdentityEvent):
 
 
 class UserCreated(UserEvent):
+    """A user was created: the owner of a new tenant, or staff who were invited."""
+
     type: Literal["user.created"] = "user.created"
 
 
 class UserUpdated(UserEvent):
+    """A user has changed."""
+
     type: Literal["user.updated"] = "user.updated"
 
 
 class UserPermissionsChanged(UserEvent):
+    """A user has other permissions."""
+
     type: Literal["user.permissions_changed"] = "user.permissions_changed"
 
 
 class UserDisabled(UserEvent):
+    """A user was disabled: its keys and sessions are refused."""
+
     type: Literal["user.disabled"] = "user.disabled"
 
 
@@ -246,6 +290,8 @@ class SessionRevoked(IdentityEvent):
 
 
 class SigningKeyPublished(IdentityEvent):
+    """Session tokens are signed with this key from now on; older keys stay valid until they retire."""
+
     type: Literal["signing_key.published"] = "signing_key.published"
     data: SigningKeyState
 

@@ -150,62 +150,92 @@ class JobEvent(Event):
 
 
 class JobCreated(JobEvent):
+    """A job was created."""
+
     type: Literal["job.created"] = "job.created"
 
 
 class JobUpdated(JobEvent):
+    """A job has changed; `changed_fields` names what."""
+
     type: Literal["job.updated"] = "job.updated"
 
 
 class JobStarted(JobEvent):
+    """Work on a job has begun."""
+
     type: Literal["job.started"] = "job.started"
 
 
 class JobCompleted(JobEvent):
+    """All units of a job are done."""
+
     type: Literal["job.completed"] = "job.completed"
 
 
 class JobPartiallyCompleted(JobEvent):
+    """A job has ended with some of its units done."""
+
     type: Literal["job.partially_completed"] = "job.partially_completed"
 
 
 class JobIncomplete(JobEvent):
+    """A job has ended with none of its units done."""
+
     type: Literal["job.incomplete"] = "job.incomplete"
 
 
 class JobDamaged(JobEvent):
+    """A job has ended with damaged units."""
+
     type: Literal["job.damaged"] = "job.damaged"
 
 
 class JobResolved(JobEvent):
+    """The problem of a job was resolved."""
+
     type: Literal["job.resolved"] = "job.resolved"
 
 
 class JobCancelled(JobEvent):
+    """A job was cancelled."""
+
     type: Literal["job.cancelled"] = "job.cancelled"
 
 
 class JobDeleted(JobEvent):
+    """A job was deleted; it can be restored."""
+
     type: Literal["job.deleted"] = "job.deleted"
 
 
 class JobRestored(JobEvent):
+    """A deleted job is back."""
+
     type: Literal["job.restored"] = "job.restored"
 
 
 class ActionCreated(JobEvent):
+    """An action was added to a job; `action_id` names it."""
+
     type: Literal["action.created"] = "action.created"
 
 
 class ActionUpdated(JobEvent):
+    """An action of a job has changed; `action_id` names it."""
+
     type: Literal["action.updated"] = "action.updated"
 
 
 class ActionDeleted(JobEvent):
+    """An action was deleted from a job; `action_id` names it."""
+
     type: Literal["action.deleted"] = "action.deleted"
 
 
 class ActionOutcomeRecorded(JobEvent):
+    """The outcome of an action's units was recorded; `action_id` names it."""
+
     type: Literal["action.outcome_recorded"] = "action.outcome_recorded"
 
 

@@ -29,24 +29,32 @@ class EndpointEvent(Event):
 
 
 class EndpointCreated(EndpointEvent):
+    """A webhook endpoint was created."""
+
     type: Literal["endpoint.created"] = "endpoint.created"
 
 
 class EndpointUpdated(EndpointEvent):
+    """A webhook endpoint was updated or enabled."""
+
     type: Literal["endpoint.updated"] = "endpoint.updated"
 
 
 class EndpointWarned(EndpointEvent):
-    """The endpoint has failed for half of the time after which it is disabled."""
+    """A webhook endpoint has failed for half of the time after which it is disabled."""
 
     type: Literal["endpoint.warned"] = "endpoint.warned"
 
 
 class EndpointDisabled(EndpointEvent):
+    """A webhook endpoint was disabled; `reason` says why."""
+
     type: Literal["endpoint.disabled"] = "endpoint.disabled"
 
 
 class EndpointDeleted(EndpointEvent):
+    """A webhook endpoint was deleted."""
+
     type: Literal["endpoint.deleted"] = "endpoint.deleted"
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from shared.chassis import command_line
 from shared.chassis.command_line import Command
 from shared.events import Event, access, audit
+from shared.messaging.groups import ConsumerGroup
 from shared.service.settings import SettingsT
 
 
@@ -18,10 +19,10 @@ def main(
     create_app: Callable[[SettingsT], FastAPI],
     *,
     publishes: Sequence[type[Event]],
-    consumes: Mapping[str, str],
+    consumes: Sequence[ConsumerGroup],
     commands: Mapping[str, Command[SettingsT]] | None = None,
 ) -> None:
-    """Run the command in the arguments. `consumes` maps each topic to a description of its use.
+    """Run the command in the arguments.
 
     `publishes` is without the events that every service publishes (`shared.events.access`, `shared.events.audit`).
     """

@@ -28,6 +28,7 @@ from shared.messaging import consumer, faststream_adapter, outbox, relay, subscr
 from shared.messaging.lag import LagMonitor
 from shared.observability import metrics
 from shared.postgres.database import Database
+from shared.service.access_groups import group_name
 from shared.service.settings import ServiceSettings
 from shared.tasks import TaskKind, TaskWorker
 
@@ -72,7 +73,7 @@ class Service:
         self._subscriptions: list[subscriber.Subscription[Any]] = []
         for topic in projects:
             vocabulary = Vocabulary(*projection.ACCESS_EVENTS)
-            self.subscribe(topic=topic, group=f"{name}.access", read=vocabulary.read, handle=projection.apply)
+            self.subscribe(topic=topic, group=group_name(name), read=vocabulary.read, handle=projection.apply)
 
     def subscribe(
         self,
