@@ -39,7 +39,7 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
         type="exchange",
         short_description="Échange d’un canapé 🛋",
         scheduled_date="2026-12-24",
-        time_window={"start": "08:00", "end": "12:30"},
+        time_window={"start": "22:00", "end": "02:00"},
         timezone="America/Vancouver",
         priority=7,
         contact={
@@ -69,6 +69,7 @@ async def test_a_job_with_all_fields_is_stored_as_given(tenant: Tenant) -> None:
     job = await merchant.api.create_job(asked)
 
     asked["contact"]["phone"] = "+442079460958"
+    assert job["scheduled_window"] == {"starts_at": "2026-12-25T06:00:00Z", "ends_at": "2026-12-25T10:00:00Z"}
     kept = {name: job[name] for name in asked if name not in ("actions", "address")}
     assert kept == {name: asked[name] for name in kept}
     assert {name: value for name, value in job["address"].items() if value} == asked["address"]
@@ -93,7 +94,8 @@ async def test_two_hundred_actions_are_taken_and_one_more_is_not(tenant: Tenant)
 
 async def test_a_created_job_is_published_whole(service: Jobs, tenant: Tenant) -> None:
     merchant = await tenant.create_merchant()
-    asked = smallest_job(distribution_location_id=tenant.toronto, actions=[{"sku": "S-1"}])
+    overnight = {"scheduled_date": "2026-12-24", "time_window": {"start": "22:00", "end": "02:00"}}
+    asked = smallest_job(distribution_location_id=tenant.toronto, actions=[{"sku": "S-1"}], **overnight)
 
     two_places = await merchant.api.create_job(asked)
     one_place = await merchant.api.create_job({**asked, "distribution_location_id": tenant.default_location})
@@ -104,8 +106,10 @@ async def test_a_created_job_is_published_whole(service: Jobs, tenant: Tenant) -
     assert (event.sequence, event.data.sequence, event.data.tenant_id) == (1, 1, tenant.id)
     assert event.data.location_ids == [tenant.default_location, tenant.toronto]
     assert events[one_place["id"]].data.location_ids == [tenant.default_location]
-    two_places.pop("allowed_transitions")
-    assert event.data.job.model_dump(mode="json") == two_places
+    computed = {"allowed_transitions", "scheduled_window"}
+    assert event.data.job.model_dump(mode="json") == {
+        name: value for name, value in two_places.items() if name not in computed
+    }
 
 
 async def test_an_administrator_names_the_merchant(service: Jobs, tenant: Tenant) -> None:

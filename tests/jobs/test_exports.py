@@ -56,7 +56,7 @@ def difficult_jobs(tenant: Tenant) -> list[dict[str, Any]]:
         type="exchange",
         short_description="Échange d’un canapé 🛋",
         scheduled_date="2026-12-24",
-        time_window={"start": "08:00", "end": "12:30"},
+        time_window={"start": "08:00", "end": "24:00"},
         timezone="America/Vancouver",
         priority=7,
         contact={"last_name": 'O\'Neil "Bob"', "company": "=Analytical", "email": "ada@example.com"},
@@ -174,6 +174,7 @@ async def test_cells_of_a_csv_file_are_no_formulas_numbers_or_dates(source: Merc
     assert {"'", "'plain", "a;'=1+1"} <= found
     (whole,) = [row for row in rows if row["reference_id"] == "A,1"]
     assert (whole["scheduled_date"], whole["time_window.start"]) == ("'2026-12-24", "'08:00")
+    assert whole["time_window.end"] == "'24:00"
     assert (whole["geo.longitude"], whole["priority"], whole["version"]) == ("-73.123456", "7", "1")
     # Nor where another character separates cells.
     content = (await source.api.get(EXPORT)).content.decode("utf-8-sig")

@@ -59,6 +59,7 @@ async def violations(actors: JobActors, job: dict[str, Any], patch: object) -> l
         ({"contact": {"email": None}}, {"contact": {**WHOLE["contact"], "email": None}}),
         ({"contact": {"phone": "+1 514 555-0199"}}, {"contact": {**WHOLE["contact"], "phone": "+15145550199"}}),
         ({"time_window": {"end": "10:30"}}, {"time_window": {"start": "08:00", "end": "10:30"}}),
+        ({"time_window": {"end": "02:00"}}, {"time_window": {"start": "08:00", "end": "02:00"}}),
         ({"time_window": None, "geo": None, "balance_owed": None}, {"time_window": None, "geo": None}),
         ({"tags": ["up", "up"], "invoices": [], "barcodes": None}, {"tags": ["up"], "invoices": [], "barcodes": []}),
         ({"metadata": {"gate": None, "door": "B"}}, {"metadata": {"floor": "2", "door": "B"}}),
@@ -81,7 +82,7 @@ async def test_a_patch_changes_only_its_members(
         shown = after[name]
         kept = {key: shown[key] for key in value} if isinstance(value, dict) and name != "metadata" else shown
         assert kept == value, name
-    untouched = job.keys() - patch.keys() - {"version", "updated_at"}
+    untouched = job.keys() - patch.keys() - {"version", "updated_at", "scheduled_window"}
     assert {name: after[name] for name in untouched} == {name: job[name] for name in untouched}
 
 
@@ -106,13 +107,31 @@ async def test_a_patch_that_changes_nothing_writes_nothing(actors: JobActors, pa
     assert len(await actors.history(job)) == 1
 
 
+async def test_an_overnight_window_follows_its_date_and_zone(actors: JobActors) -> None:
+    overnight = {"start": "22:00", "end": "02:00"}
+    job = await actors.order(scheduled_date="2026-06-10", timezone="America/Montreal", time_window=overnight)
+    to_midnight = await actors.dispatch.patch(path(job), {"time_window": {"end": "24:00"}})
+    moved = await actors.dispatch.patch(path(job), {"scheduled_date": "2026-03-07", "time_window": {"end": "04:00"}})
+    copy = await actors.dispatch.post(path(job, "/clone"), {"timezone": "Europe/Paris", "scheduled_date": "2026-10-24"})
+    without_day = await actors.dispatch.post(path(job, "/clone"), {"scheduled_date": None})
+    changes = await actors.history(job)
+
+    assert job["scheduled_window"] == {"starts_at": "2026-06-11T02:00:00Z", "ends_at": "2026-06-11T06:00:00Z"}
+    assert to_midnight.json()["scheduled_window"]["ends_at"] == "2026-06-11T04:00:00Z"
+    # One of these nights has an hour less, the other one more.
+    assert moved.json()["scheduled_window"] == {"starts_at": "2026-03-08T03:00:00Z", "ends_at": "2026-03-08T08:00:00Z"}
+    assert copy.json()["scheduled_window"] == {"starts_at": "2026-10-24T20:00:00Z", "ends_at": "2026-10-25T03:00:00Z"}
+    assert (without_day.json()["time_window"]["end"], without_day.json()["scheduled_window"]) == ("04:00", None)
+    assert sorted(changes[-1]["changes"]) == ["scheduled_date", "time_window"]
+
+
 async def test_all_violations_of_a_patch_are_reported_together(actors: JobActors) -> None:
     job = await actors.order(**{**WHOLE, "reference_id": None})
     wrong = {
         "priority": 101,
         "contact": None,
         "address": {"country": "Canada"},
-        "time_window": {"start": None, "end": "24:00"},
+        "time_window": {"start": None, "end": "24:30"},
         "scheduled_date": 20300501,
         "metadata": {"a/b": 7, "c": None},
         "location_id": job["id"],
@@ -145,14 +164,14 @@ async def test_the_patched_job_is_validated(actors: JobActors) -> None:
     wrong = {
         "contact": {"first_name": None, "last_name": None, "phone": None, "email": ""},
         "address": {"line1": None},
-        "time_window": {"end": "07:00"},
+        "time_window": {"end": "08:00"},
         "metadata": {f"k{number}": "" for number in range(49)},
     }
     assert await violations(actors, job, wrong) == [
         ("/address/line1", "address_empty"),
         ("/contact", "contact_empty"),
         ("/metadata", "metadata_keys"),
-        ("/time_window/end", "time_window_order"),
+        ("/time_window/end", "time_window_empty"),
     ]
     assert await violations(actors, smallest, {"geo": {"latitude": 1}, "time_window": {"start": "08:00"}}) == [
         ("/geo/longitude", "missing"),

@@ -38,8 +38,8 @@ class GeoState(State):
 
 
 class TimeWindowState(State):
-    start: str = Field(description="Local time of day, HH:MM.")
-    end: str = Field(description="Local time of day, HH:MM.")
+    start: str = Field(description="Local time of day, HH:MM, on the scheduled date.")
+    end: str = Field(description="Local time of day, HH:MM, up to 24:00; earlier than `start`: on the next day.")
 
 
 class MoneyState(State):

@@ -52,11 +52,11 @@ _IMPORTED = tuple(
 )
 COLUMNS = (*_IMPORTED, *_EXPORT_ONLY)
 _KNOWN = frozenset(COLUMNS)
-_IGNORED = Job.model_fields.keys() - JobIn.model_fields.keys()
+_IGNORED = (Job.model_fields.keys() | Job.model_computed_fields.keys()) - JobIn.model_fields.keys()
 _IGNORED_OF_ACTIONS = ActionState.model_fields.keys() - ActionIn.model_fields.keys()
 
 _PATHS = tuple((name, inner) for name, _, inner in (column.partition(".") for column in COLUMNS))
-_NOT_EXPORTED = Job.model_fields.keys() - {name for name, _ in _PATHS}
+_NOT_EXPORTED = (Job.model_fields.keys() | Job.model_computed_fields.keys()) - {name for name, _ in _PATHS}
 
 _FORMULA_STARTS = frozenset("=+-@%|\N{MINUS SIGN}\N{HEAVY PLUS SIGN}\N{HEAVY MINUS SIGN}")
 _INNER_START = re.compile(r"([;\t])('*)([=+\-@%|\uff1d\uff0b\uff0d\uff20\u2212\u2795\u2796\ufe62\ufe63\ufe66\ufe6b])")

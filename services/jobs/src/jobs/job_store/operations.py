@@ -36,7 +36,9 @@ from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.messaging import outbox
 
 EVENT_TYPES: Mapping[str, type[JobEvent]] = {event.type_name(): event for event in EVENTS}
-_DERIVED_FIELDS = frozenset({"object", "allowed_transitions", "version", "updated_at", "status_changed_at"})
+_COMPUTED_FIELDS = frozenset({"allowed_transitions", "scheduled_window"})
+"""Fields of the API's view of a job that follow from others; they are neither stored nor in events."""
+_DERIVED_FIELDS = _COMPUTED_FIELDS | {"object", "version", "updated_at", "status_changed_at"}
 """Fields that are no change by themselves: they follow from others, or every change sets them."""
 
 
@@ -124,7 +126,7 @@ async def save(
         livemode=row.livemode,
         changed_fields=sorted(changes),
         action_id=action_id,
-        job=JobState.model_validate(job.model_dump(exclude={"allowed_transitions"})),
+        job=JobState.model_validate(job.model_dump(exclude=set(_COMPUTED_FIELDS))),
     )
     event = EVENT_TYPES[event_type](
         type=event_type, tenant_id=row.tenant_id, subject=row.id, sequence=row.version, time=locked.now, data=data
@@ -267,7 +269,7 @@ _INSERT_JOBS = text(
     SELECT id, timezone FROM job
     """
 )
-_NOT_WRITTEN = {"object", "actions", "allowed_transitions", "version", "updated_at", "status_reason", "assigned_to"}
+_NOT_WRITTEN = _COMPUTED_FIELDS | {"object", "actions", "version", "updated_at", "status_reason", "assigned_to"}
 _ACTION_NOT_WRITTEN = {"object", "version", "created_at", "updated_at", "outcome"}
 
 
@@ -317,7 +319,7 @@ def _job_row(draft: NewJob) -> dict[str, Any]:
     """A job as `_INSERT_JOBS` reads it."""
     job = draft.job
     distribution = job.distribution_location_id
-    row = job.model_dump(mode="json", exclude_none=True, exclude=_NOT_WRITTEN)
+    row = job.model_dump(mode="json", exclude_none=True, exclude=set(_NOT_WRITTEN))
     return row | {
         "id": str(to_uuid(job.id)),
         "tenant_id": str(known_uuid(draft.caller.tenant_id)),

@@ -1,12 +1,15 @@
-"""Rules of a job: which command leads from which status to which (`TRANSITIONS`), and what may be changed in which status (`EDITABLE`).
+"""Rules of a job: which command leads from which status to which (`TRANSITIONS`), what may be changed in which status (`EDITABLE`), and
+when a time window begins and ends.
 
 No command requests `partially_completed`: it is the result of `complete` if only part of the work was done.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from shared.errors import Conflict
 from shared.events.jobs import JobState
@@ -198,3 +201,27 @@ def locations_of(job: JobState) -> list[str]:
     return list(
         dict.fromkeys([job.location_id, *([job.distribution_location_id] if job.distribution_location_id else [])])
     )
+
+
+def ends_next_day(start: str, end: str) -> bool:
+    """Whether a time window from `start` to `end` (HH:MM) ends on the day after the one on which it starts."""
+    return end < start
+
+
+def window_instants(day: date, start: str, end: str, timezone: str) -> tuple[datetime, datetime] | None:
+    """When the time window of this day begins and ends; None if that is beyond the range of instants.
+
+    A time that clocks show twice in a night, or leave out, has two readings: the window begins at the earlier and ends at the later one.
+    """
+    try:
+        begins = min(_readings(day, start, timezone))
+        return begins, max(_readings(day + timedelta(days=ends_next_day(start, end)), end, timezone))
+    except OverflowError:
+        return None
+
+
+def _readings(day: date, hour_and_minute: str, timezone: str) -> list[datetime]:
+    hours, minutes = map(int, hour_and_minute.split(":"))
+    local = datetime.combine(day, time()) + timedelta(hours=hours, minutes=minutes)
+    zone = ZoneInfo(timezone)
+    return [local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]

@@ -1,23 +1,25 @@
 """The body that creates a job with its actions, and the job as the API shows it."""
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     Field,
     StringConstraints,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    computed_field,
     field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from jobs.fields import EACH_ONCE, OptionalCalendarDate
-from jobs.job_store.rules import STOP_TYPES, JobStatus, JobType
+from jobs.job_store.rules import STOP_TYPES, JobStatus, JobType, window_instants
 from shared.api import Input
 from shared.events.jobs import JobState
 from shared.fields.contact import OptionalEmail, OptionalPhone
@@ -54,28 +56,58 @@ ASSIGNEE_CHARS_MAX = 200
 
 STOP_MISPLACED = PydanticCustomError("stop_misplaced", "only a pickup, return or exchange has a stop of its own")
 
-HOUR_AND_MINUTE = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+_START = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+_END = re.compile(r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")
 
 
-def _hour_and_minute(value: str) -> str:
-    if not HOUR_AND_MINUTE.match(value) or value.endswith("\n"):
-        raise PydanticCustomError("string_pattern_mismatch", "expected HH:MM, 00:00 to 23:59, such as 08:00")
-    return value
+def _matching(form: re.Pattern[str], expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not form.match(value) or value.endswith("\n"):
+            raise PydanticCustomError("string_pattern_mismatch", "expected {expected}", {"expected": expected})
+        return value
+
+    return AfterValidator(check)
 
 
-HourAndMinute = Annotated[
+WindowStart = Annotated[
     str,
-    AfterValidator(_hour_and_minute),
-    WithJsonSchema({"type": "string", "pattern": HOUR_AND_MINUTE.pattern}),
+    _matching(_START, "HH:MM, 00:00 to 23:59, such as 08:00"),
+    WithJsonSchema({"type": "string", "pattern": _START.pattern}),
+]
+WindowEnd = Annotated[
+    str,
+    _matching(_END, "HH:MM, 00:00 to 24:00, such as 17:30"),
+    WithJsonSchema({"type": "string", "pattern": _END.pattern}),
 ]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_CHARS_MAX)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=TAG_CHARS_MAX)]
+
+
+class ScheduledWindow(BaseModel):
+    """When a job's time window begins and ends on its scheduled date.
+
+    A local time that clocks show twice in a night, or leave out, counts as the earlier one for the start and as the later one for the end.
+    """
+
+    starts_at: datetime
+    ends_at: datetime
 
 
 class Job(JobState):
     """Work that a merchant ordered, with its actions."""
 
     allowed_transitions: list[JobStatus] = Field(description="Statuses to which a command can move the job now.")
+
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Its time window as instants, if it has one and a scheduled date."
+    )
+    @property
+    def scheduled_window(self) -> ScheduledWindow | None:
+        window, day = self.time_window, self.scheduled_date
+        if window is None or day is None or self.timezone is None:
+            return None
+        instants = window_instants(day, window.start, window.end, self.timezone)
+        return None if instants is None else ScheduledWindow(starts_at=instants[0], ends_at=instants[1])
 
 
 class ContactIn(Input):
@@ -97,16 +129,18 @@ class ContactIn(Input):
 
 
 class TimeWindowIn(Input):
-    """A range of hours of the day, in the job's time zone."""
+    """A range of hours, in the job's time zone, that begins on its scheduled date. 22:00 to 02:00 ends on the next day."""
 
-    start: HourAndMinute = Field(description="HH:MM, 00:00 to 23:59.")
-    end: HourAndMinute = Field(description="HH:MM, later than start.")
+    start: WindowStart = Field(description="HH:MM, 00:00 to 23:59.")
+    end: WindowEnd = Field(
+        description="HH:MM, 00:00 to 24:00; earlier than `start`: on the next day. 24 hours at most."
+    )
 
     @field_validator("end")
     @classmethod
-    def _require_later_end(cls, end: str, info: ValidationInfo) -> str:
-        if "start" in info.data and end <= info.data["start"]:
-            raise PydanticCustomError("time_window_order", "must be later than start")
+    def _require_length(cls, end: str, info: ValidationInfo) -> str:
+        if end == info.data.get("start"):
+            raise PydanticCustomError("time_window_empty", "must differ from start: a whole day is 00:00 to 24:00")
         return end
 
 
@@ -196,7 +230,7 @@ class JobIn(Input):
     scheduled_date: OptionalCalendarDate = Field(
         None, le=SCHEDULED_MAX, description="Day in the job's time zone, YYYY-MM-DD, at most 9000-12-31."
     )
-    time_window: TimeWindowIn | None = Field(None, description="Hours of the day in the job's time zone.")
+    time_window: TimeWindowIn | None = Field(None, description="Hours of the scheduled date, in the job's time zone.")
     timezone: OptionalTimeZone = Field(None, description="IANA time zone. Default: that of the location.")
     priority: Integer = Field(0, ge=0, le=PRIORITY_MAX, description="Priority, 0 to 100; larger is more urgent.")
     contact: ContactIn = Field(description="The person or company at the address.")
