@@ -19,7 +19,7 @@ from bench.figures import Figure, Results
 from deploy.devstack.processes import LOOPBACK, find, free_ports
 from shared.events import jobs
 from shared.ids import new_id, to_uuid
-from tests.harness.bodies import secret_32
+from tests.harness.bodies import SIGNING_ROOT, secret_32
 from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, make_topics, migrated, start_private_stack
 from tests.harness.suite import Process
@@ -280,6 +280,7 @@ async def set_up(home: Path, results: Results) -> AsyncIterator[Stage]:
             "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "WAYBILL_KEY_PEPPERS": f"1:{secret_32()}",
             "WAYBILL_SECRET": secret_32(),
+            "WAYBILL_SIGNING_ROOTS": SIGNING_ROOT.public_text,
             "WAYBILL_LOG_LEVEL": "WARNING",
             # A replica that is killed and started again gets its partitions at once.
             "WAYBILL_INSTANCE": f"bench-{secrets.token_hex(4)}",

@@ -14,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypedDict, cast
 
-from deploy.devstack.broker import Node
+from deploy.devstack import broker
+from deploy.devstack.broker import Credentials, Node
 from deploy.devstack.failures import StackError
 from deploy.devstack.postgres import Cluster
 from deploy.devstack.processes import LOOPBACK
+from shared.access.signing_roots import SigningRoot
+from shared.crypto.certificates import CA_FILE, SERVER_FILE
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
@@ -36,6 +39,8 @@ SECRET_BYTES = 32
 # supervisord listens on a Unix socket in the home, and systems limit such a path to some 100 bytes.
 HOME_PATH_BYTES_MAX = 75
 PASSED_ON = ("WAYBILL_ROLES", "WAYBILL_LOG_LEVEL", "WAYBILL_KAFKA_PREFIX")
+CERTIFIED = {"kafka": (LOOPBACK, "localhost")}
+"""Servers that get a certificate, with the names by which they are reached."""
 
 
 class Secrets(TypedDict):
@@ -47,6 +52,8 @@ class Secrets(TypedDict):
     secret: str
     identity_sealing_key: str
     webhooks_sealing_key: str
+    kafka_passwords: dict[str, str]
+    signing_root_key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,21 @@ class StackSettings:
         )
 
     @property
+    def certificates(self) -> Path:
+        """The folder of what `shared.crypto.certificates` makes."""
+        return self.home / "tls"
+
+    @property
+    def kafka_ca_file(self) -> Path | None:
+        """By what the private Kafka is recognised; None where another one is used."""
+        return None if self.kafka_bootstrap_servers else self.certificates / CA_FILE
+
+    @property
+    def kafka_client_file(self) -> Path:
+        """Settings with which Kafka's own tools are `admin`."""
+        return self.home / "kafka" / "admin.properties"
+
+    @property
     def node(self) -> Node:
         """The private Kafka."""
         return Node(
@@ -119,6 +141,11 @@ class StackSettings:
             port=self.port("kafka"),
             controller_port=self.port("kafka controller"),
             pid_file=self.pid_file("kafka"),
+            credentials=Credentials(
+                ca_file=self.certificates / CA_FILE,
+                server_file=self.certificates / "kafka" / SERVER_FILE,
+                passwords=self.secrets["kafka_passwords"],
+            ),
         )
 
     @property
@@ -131,6 +158,18 @@ class StackSettings:
         """Bootstrap servers of the existing cluster, else of the private one."""
         return self.kafka_bootstrap_servers or f"{LOOPBACK}:{self.port('kafka')}"
 
+    def kafka_environment(self, user: str, *, prefix: str = "WAYBILL") -> dict[str, str]:
+        """How `user` reaches Kafka. To another than the private one it goes as the environment says."""
+        if self.kafka_ca_file is None:
+            return {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": self.kafka}
+        return {
+            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "WAYBILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "WAYBILL_KAFKA_CA_FILE": str(self.kafka_ca_file),
+            f"{prefix}_KAFKA_USERNAME": user,
+            f"{prefix}_KAFKA_PASSWORD": self.secrets["kafka_passwords"][user],
+        }
+
     def service_environment(self, service: str, database_url: str) -> dict[str, str]:
         """Every variable that `service` gets: its own and the shared ones, no other service's secrets."""
         prefix = service.upper()
@@ -138,14 +177,16 @@ class StackSettings:
             f"{prefix}_DATABASE_URL": database_url,
             f"{prefix}_HOST": LOOPBACK,
             f"{prefix}_PORT": str(self.port(service)),
-            "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            **self.kafka_environment(service, prefix=prefix),
             "WAYBILL_INSTANCE": "devstack",
             "WAYBILL_KEY_PEPPERS": f"1:{self.secrets['key_pepper']}",
             "WAYBILL_SECRET": self.secrets["secret"],
+            "WAYBILL_SIGNING_ROOTS": SigningRoot(base64.b64decode(self.secrets["signing_root_key"])).public_text,
             **self.passed_on,
         }
         if service == "identity":
             environment["IDENTITY_SEALING_KEYS"] = f"1:{self.secrets['identity_sealing_key']}"
+            environment["IDENTITY_SIGNING_ROOT_KEY"] = self.secrets["signing_root_key"]
         if service == "webhooks":
             environment["WEBHOOKS_SEALING_KEYS"] = f"1:{self.secrets['webhooks_sealing_key']}"
             # The receiver of the demo listens on loopback without TLS; by default both are refused.
@@ -184,16 +225,19 @@ def prepare_home(settings: StackSettings) -> None:
     settings.home.chmod(0o700)
     for folder in ("run", "logs"):
         (settings.home / folder).mkdir(mode=0o700, exist_ok=True)
-    if not settings.secrets_file.exists():
-        made: Secrets = {
-            "postgres_password": secrets.token_urlsafe(SECRET_BYTES),
-            "database_passwords": {service: secrets.token_urlsafe(SECRET_BYTES) for service in SERVICES},
-            "key_pepper": _secret(),
-            "secret": _secret(),
-            "identity_sealing_key": _secret(),
-            "webhooks_sealing_key": _secret(),
-        }
-        write_private(settings.secrets_file, json.dumps(made, indent=2) + "\n")
+    kept = json.loads(settings.secrets_file.read_text()) if settings.secrets_file.exists() else {}
+    new: Secrets = {
+        "postgres_password": _password(),
+        "database_passwords": {service: _password() for service in SERVICES},
+        "key_pepper": _secret(),
+        "secret": _secret(),
+        "identity_sealing_key": _secret(),
+        "webhooks_sealing_key": _secret(),
+        "kafka_passwords": {user: _password() for user in (broker.ADMIN, *SERVICES)},
+        "signing_root_key": _secret(),
+    }
+    if new.keys() - kept.keys():
+        write_private(settings.secrets_file, json.dumps({**new, **kept}, indent=2) + "\n")
 
 
 def write_private(file: Path, text: str) -> None:
@@ -203,6 +247,10 @@ def write_private(file: Path, text: str) -> None:
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(text)
     unfinished.replace(file)
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(SECRET_BYTES)
 
 
 def _secret() -> str:

@@ -25,8 +25,9 @@ import psutil
 from deploy.devstack import broker, jars, postgres, steps, supervision
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
-from deploy.devstack.settings import ROOT, SERVICES, StackSettings, prepare_home, write_private
+from deploy.devstack.settings import CERTIFIED, ROOT, SERVICES, StackSettings, prepare_home, write_private
 from deploy.devstack.supervision import Supervisor
+from shared.crypto import certificates
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
 SERVERS = ("postgres", "kafka")
@@ -215,8 +216,10 @@ def _start(settings: StackSettings, supervisor: Supervisor, databases: dict[str,
     def start_kafka() -> None:
         _start_kafka(settings, supervisor, say)
         if environments:
-            kafka = {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
-            steps.run(["shared.messaging.topics", str(TOPICS_FILE)], kafka, "the topics could not be made")
+            command = ["shared.messaging.topics", str(TOPICS_FILE)]
+            if "kafka" in settings.processes:
+                command.append("--access")
+            steps.run(command, settings.kafka_environment(broker.ADMIN), "the topics could not be made")
             say("topics made")
 
     def start_services() -> None:
@@ -253,10 +256,12 @@ def _start_kafka(settings: StackSettings, supervisor: Supervisor, say: Say) -> N
         )
         return
     if find(settings.pid_file("kafka")) is None:
+        certificates.ensure(settings.certificates, CERTIFIED)
         broker.create(settings.node)
+        write_private(settings.kafka_client_file, broker.client_settings(settings.node, broker.ADMIN))
         supervision.start_programs(supervisor, ["kafka"])
         say(f"kafka: {settings.kafka}")
-    _with_log(settings, "kafka", lambda: broker.wait_until_ready(settings.kafka))
+    _with_log(settings, "kafka", lambda: broker.wait_until_ready(settings.kafka, ca_file=settings.kafka_ca_file))
 
 
 def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:

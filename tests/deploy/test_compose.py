@@ -1,10 +1,13 @@
 """docker-compose.yml against what the services really want: their settings, their ports, the order in which they start."""
 
+import os
 import re
-from collections.abc import Mapping
+import runpy
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -14,8 +17,9 @@ import identity.config
 import jobs.config
 import webhooks.config
 from deploy.devstack import jars
-from deploy.devstack.broker import JARS, SETTINGS_FILE
+from deploy.devstack.broker import ADMIN, JARS, SECURED_SETTINGS_FILE, SETTINGS_FILE
 from deploy.devstack.settings import PORTS, SERVICES
+from shared.chassis.settings import load_settings
 from shared.messaging import topics
 from shared.service.settings import ServiceSettings
 from tests.harness.images import HealthServer
@@ -29,9 +33,10 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "webhooks": webhooks.config.Settings,
 }
 MIGRATIONS = tuple(f"{service}-migration" for service in SERVICES)
-STEPS = ("databases", "topics", *MIGRATIONS)
-OWN_IMAGES = (*STEPS, *SERVICES, "receiver")
-KEPT_RUNNING = ("postgres", "kafka", *SERVICES, "receiver")
+STEPS = ("secrets", "databases", "topics", *MIGRATIONS)
+OWN_IMAGES = (*STEPS, *SERVICES)
+KEPT_RUNNING = ("postgres", "kafka", *SERVICES)
+SECRETS_PATH = "/run/waybill"
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")
 
 Container = dict[str, Any]
@@ -48,15 +53,42 @@ def containers(environment: Mapping[str, str] | None = None) -> dict[str, Contai
     return cast(dict[str, Container], yaml.safe_load(filled)["services"])
 
 
+def demo() -> dict[str, Container]:
+    return cast(dict[str, Container], yaml.safe_load((ROOT / "deploy/compose/demo.yml").read_text())["services"])
+
+
+def make_secrets(folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    """What the step `secrets` does, in a folder of ours. That it hands files to users of other images, root alone can do."""
+    step: Callable[..., None] = runpy.run_path(str(ROOT / "deploy/compose/make_secrets.py"))["main"]
+    with pytest.MonkeyPatch.context() as patch:
+        if os.geteuid() != 0:
+            patch.setattr(os, "chown", lambda *_: None)
+        step(folder, environment or {})
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The volumes after a first start."""
+    folder = tmp_path_factory.mktemp("secrets")
+    make_secrets(folder)
+    return folder
+
+
 def settings_of(
-    service: str, container: Container, monkeypatch: pytest.MonkeyPatch, own_environment: Mapping[str, str]
+    service: str,
+    container: Container,
+    secrets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_environment: Mapping[str, str],
 ) -> ServiceSettings:
     """The settings that a service reads in this container, and nowhere else."""
     for name in own_environment:
         monkeypatch.delenv(name, raising=False)
     for name, value in container["environment"].items():
         monkeypatch.setenv(name, value)
-    return SETTINGS[service]()
+    assert container["volumes"] == [f"secrets-{service}:{SECRETS_PATH}:ro"]
+    monkeypatch.setenv("WAYBILL_SECRETS_DIR", str(secrets / service))
+    return load_settings(SETTINGS[service])
 
 
 def variables_of(service: str) -> dict[str, str]:
@@ -70,10 +102,10 @@ def variables_of(service: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_each_service_accepts_its_environment(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_service_accepts_its_environment(service: str, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = variables_of(service)
     for name in (service, f"{service}-migration"):
-        settings = settings_of(service, containers()[name], monkeypatch, variables)
+        settings = settings_of(service, containers()[name], secrets, monkeypatch, variables)
 
         assert settings.host == "0.0.0.0"
         assert settings.port == PORTS[service]
@@ -83,20 +115,71 @@ def test_each_service_accepts_its_environment(service: str, monkeypatch: pytest.
             f"waybill_{service}",
             f"/waybill_{service}",
         )
+        assert parse_qs(database.query) == {"sslmode": ["verify-full"], "sslrootcert": [f"{SECRETS_PATH}/ca.pem"]}
+        assert (settings.kafka_security_protocol, settings.kafka_username) == ("SASL_SSL", service)
+        assert str(settings.kafka_ca_file) == f"{SECRETS_PATH}/ca.pem"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_service_gets_a_variable_that_it_does_not_read(service: str) -> None:
     variables = variables_of(service)
     for name in (service, f"{service}-migration"):
-        assert set(containers()[name]["environment"]) - set(variables) == set()
+        assert set(containers()[name]["environment"]) - set(variables) == {"WAYBILL_SECRETS_DIR"}
 
 
-def test_only_webhooks_may_reach_private_addresses_and_only_its_own_loopback() -> None:
-    environment = containers()["webhooks"]["environment"]
+def test_nothing_is_loosened_but_for_the_demo_and_there_only_webhooks_own_loopback() -> None:
+    assert "ALLOW" not in text()
+    environment = demo()["webhooks"]["environment"]
 
     assert environment["WEBHOOKS_ALLOWED_PRIVATE_NETWORKS"] == "127.0.0.0/8,::1/128"
-    assert containers()["receiver"]["network_mode"] == "service:webhooks"
+    assert set(environment) < set(variables_of("webhooks"))
+    assert demo()["receiver"]["network_mode"] == "service:webhooks"
+    assert demo()["webhooks"]["ports"] == [f"127.0.0.1:{PORTS['receiver']}:{PORTS['receiver']}"]
+
+
+def test_no_secret_has_a_default_and_each_first_start_makes_others(secrets: Path, tmp_path: Path) -> None:
+    assert not [
+        match["name"]
+        for match in VARIABLE.finditer(text())
+        if re.search("KEY|SECRET|PASSWORD", match["name"]) and match["default"]
+    ]
+    before = {file: file.read_text() for file in secrets.rglob("*") if file.is_file()}
+    make_secrets(secrets)
+    make_secrets(tmp_path)
+    others = {(tmp_path / file.relative_to(secrets)).read_text() for file in before}
+
+    assert not others & {content for file, content in before.items() if file.name != "users"}
+    # A second start changes nothing, and nobody but its user may read a file.
+    assert {file: file.read_text() for file in before} == before
+    modes = {
+        stat.S_IMODE(file.stat().st_mode) & 0o077 for file in before if file.name != "ca.pem" or "tls" not in file.parts
+    }
+    assert modes == {0}
+
+
+def test_a_given_value_counts_instead(tmp_path: Path) -> None:
+    make_secrets(tmp_path, {"JOBS_DATABASE_PASSWORD": "chosen-for-jobs", "WAYBILL_SECRET": ""})
+
+    assert urlsplit((tmp_path / "jobs/JOBS_DATABASE_URL").read_text()).password == "chosen-for-jobs"
+    assert (tmp_path / "operator/JOBS_DATABASE_PASSWORD").read_text() == "chosen-for-jobs"
+    assert "chosen-for-jobs" not in "".join(file.read_text() for file in (tmp_path / "webhooks").iterdir())
+    assert (tmp_path / "jobs/WAYBILL_SECRET").read_text() != ""
+
+
+def test_each_container_gets_its_own_secrets_alone() -> None:
+    holders = {"postgres": "postgres", "kafka": "kafka", "databases": "operator", "topics": "operator"}
+    holders |= {name: service for service in SERVICES for name in (service, f"{service}-migration")}
+
+    for name, container in containers().items():
+        mounted = [volume for volume in container.get("volumes", []) if volume.startswith("secrets-")]
+        if name != "secrets":
+            assert mounted == [f"secrets-{holders[name]}:{SECRETS_PATH}:ro"], name
+    step = containers()["secrets"]
+    assert {volume.partition(":")[0] for volume in step["volumes"][1:]} == {
+        "secrets-kept",
+        *(f"secrets-{holder}" for holder in holders.values()),
+    }
+    assert (step["cap_drop"], step["cap_add"], step["network_mode"]) == (["ALL"], ["CHOWN"], "none")
 
 
 def test_every_container_of_a_service_runs_the_image_of_that_service() -> None:
@@ -110,7 +193,7 @@ def test_every_container_of_a_service_runs_the_image_of_that_service() -> None:
         assert "command" not in found[service]
         assert found[f"{service}-migration"]["command"] == ["python", "-m", service, "migrate"]
     # A step has no image of its own to build, and nobody to fetch it from.
-    for step in ("topics", *MIGRATIONS):
+    for step in ("secrets", "topics", *MIGRATIONS):
         assert "build" not in found[step]
         assert found[step]["pull_policy"] == "never"
         assert found[step]["image"] in {found[service]["image"] for service in SERVICES}
@@ -137,7 +220,7 @@ def test_ports_are_the_usual_ones_and_on_loopback_alone() -> None:
         "identity": [PORTS["identity"]],
         "billing": [PORTS["billing"]],
         "jobs": [PORTS["jobs"]],
-        "webhooks": [PORTS["webhooks"], PORTS["receiver"]],
+        "webhooks": [PORTS["webhooks"]],
         "kafka": [PORTS["kafka"]],
         "postgres": [PORTS["postgres"]],
     }
@@ -153,10 +236,12 @@ def test_each_part_starts_after_what_it_needs() -> None:
     }
     healthy, completed = "service_healthy", "service_completed_successfully"
 
+    assert needs["secrets"] == {}
+    assert needs["postgres"] == needs["kafka"] == {"secrets": completed}
     assert needs["databases"] == {"postgres": healthy}
     assert needs["topics"] == {"kafka": healthy}
     for service in SERVICES:
-        assert needs[f"{service}-migration"] == {"databases": completed}
+        assert needs[f"{service}-migration"] == {"databases": completed, "secrets": completed}
         assert needs[service] == {
             "postgres": healthy,
             "kafka": healthy,
@@ -174,56 +259,61 @@ def test_the_topics_step_makes_the_topics_of_this_repository() -> None:
     step = containers()["topics"]
 
     assert step["command"][:3] == ["python", "-m", "shared.messaging.topics"]
+    assert step["command"][4:] == ["--access"]
+    assert step["environment"]["WAYBILL_KAFKA_USERNAME"] == ADMIN
     assert topics.load(ROOT / step["command"][3])
     assert f"COPY {step['command'][3]} {step['command'][3]}\n" in (ROOT / "deploy" / "Dockerfile").read_text()
     servers = {containers()[name]["environment"]["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"] for name in ("topics", *SERVICES)}
     assert servers == {step["environment"]["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"]}
 
 
-def test_kafka_is_set_by_the_file_and_reached_by_its_advertised_names() -> None:
+def test_kafka_is_set_by_the_files_and_reached_by_its_advertised_names(secrets: Path) -> None:
     kafka = containers()["kafka"]
-    environment = kafka["environment"]
-    file = dict(
-        line.split("=", 1)
-        for line in SETTINGS_FILE.read_text().splitlines()
-        if "=" in line and not line.startswith("#")
-    )
+    script = (ROOT / "deploy/compose/kafka.sh").read_text()
+    mounted = dict(volume.removesuffix(":ro").split(":") for volume in kafka["volumes"] if volume.startswith("./"))
+    files = [SETTINGS_FILE, SECURED_SETTINGS_FILE, ROOT / "deploy/compose/kafka.properties"]
+    lines = [line for file in files for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    settings = dict(line.split("=", 1) for line in lines)
 
-    assert f"./{SETTINGS_FILE.relative_to(ROOT)}:/mnt/shared/config/server.properties:ro" in kafka["volumes"]
-    assert file["auto.create.topics.enable"] == "false"
-    listeners = dict(entry.split("://") for entry in environment["KAFKA_LISTENERS"].split(","))
-    advertised = dict(entry.split("://") for entry in environment["KAFKA_ADVERTISED_LISTENERS"].split(","))
-    inner, controller = file["inter.broker.listener.name"], file["controller.listener.names"]
+    read = script.partition("cat ")[2].partition(" >")[0].split()
+    assert read == [*(mounted[f"./{file.relative_to(ROOT)}"] for file in files), f"{SECRETS_PATH}/login.properties"]
+    assert kafka["entrypoint"] == ["bash", mounted["./deploy/compose/kafka.sh"]]
+    assert settings["auto.create.topics.enable"] == "false"
+    listeners = dict(entry.split("://") for entry in settings["listeners"].split(","))
+    advertised = dict(entry.split("://") for entry in settings["advertised.listeners"].split(","))
+    inner, controller = settings["inter.broker.listener.name"], settings["controller.listener.names"]
     assert advertised[inner] == containers()["jobs"]["environment"]["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"]
     assert advertised["HOST"] == f"127.0.0.1:{PORTS['kafka']}"
-    assert environment["KAFKA_CONTROLLER_QUORUM_VOTERS"] == f"{file['node.id']}@{listeners[controller]}"
-    protocols = dict(entry.split(":") for entry in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
-    assert set(protocols) == set(listeners)
+    assert settings["controller.quorum.voters"] == f"{settings['node.id']}@{listeners[controller]}"
+    protocols = dict(entry.split(":") for entry in settings["listener.security.protocol.map"].split(","))
+    assert {protocols[listener] for listener in advertised} == {"SASL_SSL"}
+    assert protocols[controller] == "SSL"
     assert listeners[inner].rpartition(":")[2] == advertised[inner].rpartition(":")[2]
     assert f"/{listeners[inner].rpartition(':')[2]}" in kafka["healthcheck"]["test"][-1]
+    logins = (secrets / "kafka/login.properties").read_text()
+    assert {line.split(".")[2] for line in logins.splitlines()} == {listener.lower() for listener in advertised}
+    users = re.findall(r"name=(\w+),password=", (secrets / "kafka/users").read_text())
+    assert users == [ADMIN, *SERVICES]
 
 
-def test_each_database_password_reaches_the_role_and_its_service() -> None:
-    chosen = {f"{service.upper()}_DATABASE_PASSWORD": f"chosen-for-{service}" for service in SERVICES}
-    found = containers({**chosen, "WAYBILL_POSTGRES_PASSWORD": "chosen-for-postgres"})
+def test_postgresql_takes_connections_over_a_network_by_tls_alone() -> None:
+    postgres = containers()["postgres"]
+    options = dict(option.split("=", 1) for option in postgres["command"] if "=" in option)
+    mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in postgres["volumes"]}
+    rules = (ROOT / mounted[options["hba_file"]]).read_text().splitlines()
 
-    for service in SERVICES:
-        variable = f"{service.upper()}_DATABASE_PASSWORD"
-        url = found[service]["environment"][f"{service.upper()}_DATABASE_URL"]
-        assert urlsplit(url).password == found["databases"]["environment"][variable] == chosen[variable]
-        assert chosen[variable] not in str([found[other] for other in SERVICES if other != service])
-    assert found["databases"]["environment"]["PGPASSWORD"] == "chosen-for-postgres"
-    assert found["postgres"]["environment"]["POSTGRES_PASSWORD"] == "chosen-for-postgres"
-    assert "chosen-for-postgres" not in str([found[service] for service in SERVICES])
+    assert (options["ssl"], options["ssl_cert_file"]) == ("on", options["ssl_key_file"])
+    assert {line.split()[0] for line in rules if line and not line.startswith("#")} == {"local", "hostssl"}
+    assert containers()["databases"]["environment"]["PGSSLMODE"] == "verify-full"
 
 
 def test_the_database_step_makes_the_database_of_every_service() -> None:
     step = containers()["databases"]
     script = (ROOT / "deploy" / "compose" / "databases.sh").read_text()
 
-    made = re.findall(r'^make_database (\w+) "\$\{(\w+):\?\}"$', script, re.MULTILINE)
+    made = re.findall(r'^make_database (\w+) "\$\(cat /run/waybill/(\w+)\)"$', script, re.MULTILINE)
     assert made == [(service, f"{service.upper()}_DATABASE_PASSWORD") for service in SERVICES]
-    mounted = dict(volume.removesuffix(":ro").split(":") for volume in step["volumes"])
+    mounted = dict(volume.removesuffix(":ro").split(":") for volume in step["volumes"] if volume.startswith("./"))
     assert {ROOT / path for path in mounted} == {
         ROOT / "deploy" / "compose" / "databases.sh",
         ROOT / "deploy" / "postgres" / "database.sql",
@@ -245,13 +335,13 @@ def test_the_example_environment_names_every_variable_with_its_default() -> None
 
 
 def test_whatever_runs_our_images_is_confined_and_everything_has_a_bound() -> None:
-    found = containers()
+    found = {**containers(), "receiver": demo()["receiver"]}
 
     for name, container in found.items():
         assert container["security_opt"] == ["no-new-privileges:true"], name
         assert {"max-size", "max-file"} == set(container["logging"]["options"]), name
         assert "mem_limit" in container, name
-    for name in OWN_IMAGES:
+    for name in (*OWN_IMAGES, "receiver"):
         assert found[name]["cap_drop"] == ["ALL"], name
         assert found[name]["read_only"] is True, name
 

@@ -5,9 +5,15 @@ import itertools
 import secrets
 from typing import Any
 
+from shared.access.signing_roots import SigningRoot
+
 PASSWORD = "correct horse battery staple"
 
 _numbers = itertools.count(1)
+
+
+SIGNING_ROOT = SigningRoot(b"the root key of all these tests!")
+SIGNING_ROOT_KEY = base64.b64encode(b"the root key of all these tests!").decode()
 
 
 def unique(word: str) -> str:

@@ -14,6 +14,8 @@ from contextlib import redirect_stdout
 from itertools import product
 from pathlib import Path
 
+from tests.harness.bodies import SIGNING_ROOT, SIGNING_ROOT_KEY
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests/contracts"
 SERVICES = ("identity", "billing", "jobs", "webhooks")
@@ -25,6 +27,8 @@ ENVIRONMENT = {
     "WAYBILL_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
     "WAYBILL_KEY_PEPPERS": f"1:{_KEY}",
     "WAYBILL_SECRET": _KEY,
+    "WAYBILL_SIGNING_ROOTS": SIGNING_ROOT.public_text,
+    "IDENTITY_SIGNING_ROOT_KEY": SIGNING_ROOT_KEY,
     "IDENTITY_SEALING_KEYS": f"1:{_KEY}",
     "WEBHOOKS_SEALING_KEYS": f"1:{_KEY}",
     **{f"{service.upper()}_DATABASE_URL": "postgresql://u:p@127.0.0.1/db" for service in SERVICES},

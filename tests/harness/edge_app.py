@@ -36,14 +36,18 @@ from shared.messaging import outbox
 from shared.postgres.tables import NAMING_CONVENTION
 from shared.service.composition import Service
 from shared.service.settings import ServiceSettings
-from tests.harness.bodies import secret_32
+from tests.harness.bodies import SIGNING_ROOT, secret_32
 from tests.harness.client import Api
 from tests.harness.people import FromEvents, Tenant, subscription
 from tests.harness.services import open_database
 from tests.harness.stack import BackingStack
 from tests.harness.transport import database_with_shared_tables
 
-SECRETS = {"key_peppers": f"1:{secret_32()}", "secret": secret_32()}
+SECRETS = {
+    "key_peppers": f"1:{secret_32()}",
+    "secret": secret_32(),
+    "signing_roots": SIGNING_ROOT.public_text,
+}
 """The same in every application of a test run, as in replicas of one service."""
 
 

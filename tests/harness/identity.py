@@ -9,7 +9,7 @@ from identity.api_keys import operations
 from identity.app import create_app, create_service
 from identity.config import Settings
 from shared.events import access, identity
-from tests.harness.bodies import PASSWORD, secret_32
+from tests.harness.bodies import PASSWORD, SIGNING_ROOT_KEY, secret_32
 from tests.harness.client import Api
 from tests.harness.people import TRIAL, FromIdentity, Tenant, subscription
 from tests.harness.services import Running, serve, settings_of
@@ -77,7 +77,13 @@ class Identity(Running[Settings]):
 async def running(backing: BackingStack, **more: Any) -> AsyncIterator[Identity]:
     """Identity on a new database, with platform keys of both modes."""
     cheap_hashes = {name.removeprefix("IDENTITY_").lower(): value for name, value in CHEAP_HASHES.items()}
-    values = {"sealing_keys": f"1:{secret_32()}", "address_attempts_per_minute": 10_000, **cheap_hashes, **more}
+    values = {
+        "sealing_keys": f"1:{secret_32()}",
+        "signing_root_key": SIGNING_ROOT_KEY,
+        "address_attempts_per_minute": 10_000,
+        **cheap_hashes,
+        **more,
+    }
     async with serve(Identity, create_app, await settings_of(backing, "identity", Settings, **values)) as service:
         service.platform = await service.platform_key(livemode=False)
         service.live_platform = await service.platform_key(livemode=True)

@@ -14,9 +14,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.access import tokens
 from shared.access.credentials import Peppers, new_api_key
+from shared.access.signing_roots import SigningKeyFacts
 from shared.events import billing, identity
 from shared.ids import new_id
-from tests.harness.bodies import PASSWORD, email, location_body, merchant_body, staff_body, tenant_body, unique
+from tests.harness.bodies import (
+    PASSWORD,
+    SIGNING_ROOT,
+    email,
+    location_body,
+    merchant_body,
+    staff_body,
+    tenant_body,
+    unique,
+)
 from tests.harness.client import Api, document
 from tests.harness.waiting import eventually
 
@@ -205,7 +215,12 @@ class FromEvents:
     async def introduce(self) -> None:
         """Publish the signing key of sessions and a platform key."""
         public_key = tokens.public_text(self._signing_key)
-        key = identity.SigningKeyState(key_id=self._signing_key_id, algorithm=tokens.ALGORITHM, public_key=public_key)
+        key = identity.SigningKeyState(
+            key_id=self._signing_key_id,
+            algorithm=tokens.ALGORITHM,
+            public_key=public_key,
+            proof=SIGNING_ROOT.prove(SigningKeyFacts(self._signing_key_id, 1, public_key, None)),
+        )
         await self.publish(
             identity.SigningKeyPublished(tenant_id=None, subject=key.key_id, sequence=1, data=key),
             self.key_issued("platform_key", self._platform_key, scopes=["platform", "orders", "billing"]),

@@ -5,9 +5,8 @@ import asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from shared.postgres.database import driver_url
+from shared.postgres.database import create_engine
 
 
 def drift(url: str, metadata: MetaData) -> list[object]:
@@ -16,7 +15,7 @@ def drift(url: str, metadata: MetaData) -> list[object]:
 
 
 async def _drift(url: str, metadata: MetaData) -> list[object]:
-    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    engine = create_engine(url, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         found = await connection.run_sync(lambda sync: compare_metadata(_compared(sync), metadata))
     await engine.dispose()

@@ -20,7 +20,7 @@ from shared.messaging import outbox
 from shared.messaging.shard_publisher import SEPARATE_SHARD
 from shared.postgres.database import Database
 from shared.service.settings import ServiceSettings
-from tests.harness.bodies import secret_32
+from tests.harness.bodies import SIGNING_ROOT, secret_32
 from tests.harness.client import Api
 from tests.harness.people import FromEvents, Tenant
 from tests.harness.stack import BackingStack, migrated, own_topics
@@ -176,6 +176,7 @@ async def settings_of(
         "kafka_prefix": await own_topics(backing, without=without_topics),
         "key_peppers": f"1:{secret_32()}",
         "secret": secret_32(),
+        "signing_roots": SIGNING_ROOT.public_text,
         **more,
     }
     return kind(**values)

@@ -20,7 +20,7 @@ import httpx
 from deploy.devstack.forks import Forker, Program, start
 from deploy.devstack.processes import free_ports
 from shared.ids import to_uuid
-from tests.harness.bodies import secret_32
+from tests.harness.bodies import SIGNING_ROOT, SIGNING_ROOT_KEY, secret_32
 from tests.harness.client import Api
 from tests.harness.people import FromIdentity, Tenant
 from tests.harness.stack import BackingStack, make_topics, migrated
@@ -108,6 +108,8 @@ class Suite:
             "WAYBILL_INSTANCE": "tests",
             "WAYBILL_KEY_PEPPERS": f"1:{secret_32()}",
             "WAYBILL_SECRET": secret_32(),
+            "WAYBILL_SIGNING_ROOTS": SIGNING_ROOT.public_text,
+            "IDENTITY_SIGNING_ROOT_KEY": SIGNING_ROOT_KEY,
             "IDENTITY_SEALING_KEYS": f"1:{secret_32()}",
             "WEBHOOKS_SEALING_KEYS": f"1:{secret_32()}",
             "WEBHOOKS_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",

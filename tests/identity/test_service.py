@@ -29,6 +29,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "WAYBILL_KAFKA_PREFIX": settings.kafka_prefix,
         "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
         "WAYBILL_SECRET": settings.secret.get_secret_value(),
+        "WAYBILL_SIGNING_ROOTS": settings.signing_roots,
+        "IDENTITY_SIGNING_ROOT_KEY": settings.signing_root_key.get_secret_value(),
     }
 
 
@@ -66,7 +68,7 @@ async def test_a_command_rotates_the_signing_key(identity: Identity, run: Comman
 
     (published,) = await identity.events(rotated["key_id"], "signing_key.published")
     assert published.data.algorithm == "EdDSA"
-    assert set(published.data.model_dump()) == {"key_id", "algorithm", "public_key", "retires_at"}
+    assert set(published.data.model_dump()) == {"key_id", "algorithm", "public_key", "retires_at", "proof"}
 
 
 async def test_a_process_serves_and_stops_in_order(identity: Identity, forker: Forker | None, tmp_path: Path) -> None:

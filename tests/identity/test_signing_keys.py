@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import jwt
 
-from identity.app import create_app, create_encryptor, create_service
+from identity.app import create_app, create_encryptor, create_root, create_service
 from identity.signing_keys import operations as signing_keys_operations
 from tests.harness.client import Api
 from tests.harness.identity import Identity
@@ -24,6 +24,7 @@ async def test_a_rotated_signing_key_signs_after_the_grace_and_no_token_ends(
         new_key_id = await signing_keys_operations.rotate(
             session,
             create_encryptor(identity.settings),
+            create_root(identity.settings),
             datetime.now(UTC),
             grace_seconds=GRACE_SECONDS,
             session_seconds=identity.settings.session_seconds,

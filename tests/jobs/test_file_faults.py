@@ -58,6 +58,7 @@ async def replicas(service: Jobs, forker: Forker | None, tmp_path: Path) -> Asyn
             "WAYBILL_KAFKA_PREFIX": settings.kafka_prefix,
             "WAYBILL_KEY_PEPPERS": settings.key_peppers.get_secret_value(),
             "WAYBILL_SECRET": settings.secret.get_secret_value(),
+            "WAYBILL_SIGNING_ROOTS": settings.signing_roots,
             "WAYBILL_ROLES": "api,worker",
             "WAYBILL_WRITE_SECONDS": "2",
             "JOBS_EXPORTS_MAX": "1",

@@ -1,15 +1,19 @@
-"""`python -m identity serve | migrate | tasks | openapi | asyncapi | platform-key | rotate-signing-key`."""
+"""`python -m identity serve | migrate | tasks | openapi | asyncapi | platform-key | rotate-signing-key | signing-root`."""
 
 import argparse
 import asyncio
+import base64
 import json
+import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from identity import api_keys, signing_keys
-from identity.app import create_app, create_encryptor, create_service
+from identity.app import create_app, create_encryptor, create_root, create_service
 from identity.config import Settings
+from shared.access.signing_roots import SigningRoot
+from shared.chassis.settings import SECRET_BYTES
 from shared.events import access, audit, billing, identity
 from shared.messaging.groups import ConsumerGroup
 from shared.service.access_groups import access_groups
@@ -52,6 +56,7 @@ def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
                 return await signing_keys.rotate(
                     session,
                     create_encryptor(settings),
+                    create_root(settings),
                     datetime.now(UTC),
                     grace_seconds=settings.signing_key_grace_seconds,
                     session_seconds=settings.session_seconds,
@@ -60,6 +65,15 @@ def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
             await service.database.close()
 
     sys.stdout.write(json.dumps({"key_id": asyncio.run(rotate())}) + "\n")
+
+
+def signing_root() -> dict[str, str]:
+    """A new root key: both its halves, as the settings want them."""
+    seed = secrets.token_bytes(SECRET_BYTES)
+    return {
+        "IDENTITY_SIGNING_ROOT_KEY": base64.b64encode(seed).decode(),
+        "WAYBILL_SIGNING_ROOTS": SigningRoot(seed).public_text,
+    }
 
 
 if __name__ == "__main__":
@@ -74,4 +88,5 @@ if __name__ == "__main__":
             ConsumerGroup("identity.audit", audit.TOPIC, audit.EVENTS, "Stores the audit events of all services."),
         ],
         commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
+        documents={"signing-root": signing_root},
     )

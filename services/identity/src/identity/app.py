@@ -24,9 +24,10 @@ from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
 from identity.tenants import routes as tenants_routes
 from identity.users import routes as users_routes
+from shared.access.signing_roots import SigningRoot
 from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
-from shared.chassis.settings import parse_keys
+from shared.chassis.settings import parse_keys, secret_bytes
 from shared.crypto.encryptor import Encryptor
 from shared.events import access, audit, billing
 from shared.service.composition import Service
@@ -47,6 +48,11 @@ def create_encryptor(settings: Settings) -> Encryptor:
     return Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
 
 
+def create_root(settings: Settings) -> SigningRoot:
+    """Proves the signing keys."""
+    return SigningRoot(secret_bytes(settings.signing_root_key))
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Identity in the roles of this process."""
     service = create_service(settings)
@@ -54,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
     encryptor = create_encryptor(settings)
     issuer = CredentialIssuer(service.peppers, encryptor)
-    signer = Signer(service.database, encryptor)
+    signer = Signer(service.database, encryptor, create_root(settings))
     passwords = Passwords(
         memory_kib=settings.argon2_memory_kib,
         time_cost=settings.argon2_time_cost,

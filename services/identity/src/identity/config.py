@@ -1,10 +1,11 @@
 """The settings of identity: read once, validated at start, handed down by `app`."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX
-from shared.chassis.settings import VersionedKeys
+from shared.access.signing_roots import SigningRoot, parse_roots
+from shared.chassis.settings import Secret32, VersionedKeys, secret_bytes
 from shared.service.settings import ServiceSettings
 
 
@@ -16,6 +17,9 @@ class Settings(ServiceSettings):
     port: int = Field(8001, ge=1, le=65535, description="Port to listen on.")
     sealing_keys: VersionedKeys = Field(
         description="Keys that encrypt API Auth Keys and signing keys, <version>:<base64 of 32 bytes>, comma-separated."
+    )
+    signing_root_key: Secret32 = Field(
+        description="Private root key (Ed25519), base64 of 32 bytes, which proves signing keys; WAYBILL_SIGNING_ROOTS has its public key."
     )
     session_seconds: int = Field(300, ge=10, le=3600, description="Life of a session token, in seconds.")
     refresh_days: int = Field(
@@ -54,3 +58,12 @@ class Settings(ServiceSettings):
         le=KEY_OVERLAP_SECONDS_MAX,
         description="Seconds that a rotated API Auth Key stays valid when the request names no overlap.",
     )
+
+    @field_validator("signing_root_key")
+    @classmethod
+    def _is_accepted(cls, key: Secret32, info: ValidationInfo) -> Secret32:
+        """Else no service would take a session token, identity itself included."""
+        roots = info.data.get("signing_roots")
+        if roots is not None and SigningRoot(secret_bytes(key)).public_text not in parse_roots(roots):
+            raise ValueError("its public key is not in WAYBILL_SIGNING_ROOTS")
+        return key

@@ -23,6 +23,7 @@ from shared.access import authorization, credentials, projection, tokens
 from shared.access.last_used import LastUsedTracker
 from shared.access.principal_store import Lookup, load_principal, load_principals, lookup_of
 from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.access.signing_roots import SigningKeyFacts, SigningRoots
 from shared.errors import Unauthenticated, Unavailable, WaybillError
 from shared.events import Event
 from shared.ids import from_uuid, to_uuid
@@ -41,7 +42,10 @@ KEY_LOOKUP_SECONDS = 1.0
 _ACCOUNT_ID = re.compile(r"acct_[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
 
 _SIGNING_KEYS = text(
-    "SELECT key_id, public_key FROM access_signing_keys WHERE retires_at IS NULL OR retires_at > now()"
+    """
+    SELECT key_id, version, public_key, retires_at, proof FROM access_signing_keys
+    WHERE retires_at IS NULL OR retires_at > now()
+    """
 )
 _PROGRESS = text("SELECT topic, caught_up_at FROM consumer_progress WHERE consumer = :consumer")
 
@@ -68,6 +72,7 @@ class Access:
         service: str,
         topics: Sequence[str],
         peppers: credentials.Peppers,
+        roots: SigningRoots,
         last_used: LastUsedTracker,
         metrics: Metrics,
         cache_ttl_seconds: float,
@@ -77,6 +82,7 @@ class Access:
         self._service = service
         self._topics = tuple(topics)
         self._peppers = peppers
+        self._roots = roots
         self._last_used = last_used
         self._max_staleness_seconds = max_staleness_seconds
         self._caught_up_at: dict[str, datetime] = {}
@@ -293,7 +299,13 @@ class Access:
     async def _refresh_public_keys(self) -> None:
         async with self._database.reading() as session:
             rows = (await session.execute(_SIGNING_KEYS)).all()
-        known = {row.key_id: row.public_key for row in rows}
+        known = {
+            row.key_id: row.public_key
+            for row in rows
+            if self._roots.vouch_for(
+                SigningKeyFacts(row.key_id, row.version, row.public_key, row.retires_at), row.proof
+            )
+        }
         if known.keys() != self._public_keys.keys():
             self._public_keys = {key_id: tokens.public_key(value) for key_id, value in known.items()}
             self._tokens.clear()

@@ -118,6 +118,7 @@ SIGNING_KEYS = Table(
     Column("version", BigInteger, nullable=False),
     Column("public_key", Text, nullable=False),
     _instant("retires_at"),
+    Column("proof", Text),
 )
 TABLES = tuple(_tables.sorted_tables)
 
@@ -292,6 +293,7 @@ def _signing_key(state: identity.SigningKeyState, version: int) -> dict[str, Any
         "version": version,
         "public_key": state.public_key,
         "retires_at": state.retires_at,
+        "proof": state.proof,
     }
 
 

@@ -4,7 +4,9 @@ Settings of one service have its prefix (`JOBS_DATABASE_URL`); settings of all s
 """
 
 import base64
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -191,11 +193,21 @@ class ProcessSettings(BaseSettings):
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
 
+SECRETS_DIR = "WAYBILL_SECRETS_DIR"
+"""Names a folder in which a file `JOBS_DATABASE_URL` is that variable, unless the environment has it."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command that has no settings of its own, with the files of `SECRETS_DIR`."""
+    folder = os.environ.get(SECRETS_DIR)
+    files = [file for file in Path(folder).iterdir() if file.name.isupper()] if folder else []
+    return {**{file.name: file.read_text().strip() for file in files}, **os.environ}
+
 
 def load_settings(settings: type[SettingsT]) -> SettingsT:
     """The settings of this process. Ends it with status 2 and one line for each variable that is missing or wrong."""
     try:
-        return settings()
+        return settings(_secrets_dir=os.environ.get(SECRETS_DIR))
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         for problem in error.errors(include_input=False):

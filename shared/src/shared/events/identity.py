@@ -111,6 +111,8 @@ class SigningKeyState(State):
     public_key: str
     """Raw Ed25519 public key, base64."""
     retires_at: datetime | None = None
+    proof: str | None = None
+    """Signature of a root key over all of this and the version, base64; without one the key does not count."""
 
 
 class IdentityEvent(Event):

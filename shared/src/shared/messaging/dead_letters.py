@@ -21,8 +21,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from shared.chassis.settings import environment
 from shared.messaging.producer import Producer, Record
 from shared.messaging.records import KafkaRecord
+from shared.messaging.security import NOT_SECURED, KafkaSecurity, of_environment
 
 SUFFIX = ".dlq"
 HEADER_PREFIX = "dlq_"
@@ -56,11 +58,11 @@ def dead_letter(record: KafkaRecord, *, reason: str, consumer: str) -> Record:
 
 
 async def list_dead_letters(
-    bootstrap_servers: str, dead_letter_topic: str, *, limit: int = LISTED_MAX
+    bootstrap_servers: str, dead_letter_topic: str, *, security: KafkaSecurity = NOT_SECURED, limit: int = LISTED_MAX
 ) -> list[dict[str, object]]:
     """The oldest dead letters: position, reason, record. `resent` is true for those that `resend_all` has sent."""
     found: list[dict[str, object]] = []
-    async with _reader(bootstrap_servers, dead_letter_topic) as consumer:
+    async with _reader(bootstrap_servers, security, dead_letter_topic) as consumer:
         partitions = _partitions(consumer, dead_letter_topic)
         resent = {partition: await consumer.committed(partition) or 0 for partition in partitions}
         await consumer.seek_to_beginning(*partitions)
@@ -69,25 +71,35 @@ async def list_dead_letters(
     return found
 
 
-async def resend_one(bootstrap_servers: str, dead_letter_topic: str, *, partition: int, offset: int) -> None:
+async def resend_one(
+    bootstrap_servers: str,
+    dead_letter_topic: str,
+    *,
+    partition: int,
+    offset: int,
+    security: KafkaSecurity = NOT_SECURED,
+) -> None:
     """Send one dead letter to its topic, also when that was done before. Raises `LookupError` if Kafka no longer has it."""
-    async with _reader(bootstrap_servers, dead_letter_topic) as consumer:
+    async with _reader(bootstrap_servers, security, dead_letter_topic) as consumer:
         place = TopicPartition(dead_letter_topic, partition)
         if place not in _partitions(consumer, dead_letter_topic):
             raise LookupError(f"{dead_letter_topic} has no partition {partition}")
         consumer.seek(place, offset)
         async for batch in _until_end(consumer, [place], 1):
             if batch[0].offset == offset:
-                async with _sender(bootstrap_servers) as send:
+                async with _sender(bootstrap_servers, security) as send:
                     await send(batch)
                 return
     raise LookupError(f"{dead_letter_topic} has no record at {partition}:{offset}")
 
 
-async def resend_all(bootstrap_servers: str, dead_letter_topic: str) -> int:
+async def resend_all(bootstrap_servers: str, dead_letter_topic: str, *, security: KafkaSecurity = NOT_SECURED) -> int:
     """Send all dead letters that no earlier call has sent to their topic; how many."""
     count = 0
-    async with _reader(bootstrap_servers, dead_letter_topic) as consumer, _sender(bootstrap_servers) as send:
+    async with (
+        _reader(bootstrap_servers, security, dead_letter_topic) as consumer,
+        _sender(bootstrap_servers, security) as send,
+    ):
         partitions = _partitions(consumer, dead_letter_topic)
         async for batch in _until_end(consumer, partitions, None):
             await send(batch)
@@ -98,15 +110,21 @@ async def resend_all(bootstrap_servers: str, dead_letter_topic: str) -> int:
 
 
 @asynccontextmanager
-async def _reader(bootstrap_servers: str, dead_letter_topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def _reader(
+    bootstrap_servers: str, security: KafkaSecurity, dead_letter_topic: str
+) -> AsyncIterator[AIOKafkaConsumer]:
+    options = {
+        "bootstrap_servers": bootstrap_servers.split(","),
+        "client_id": "dead-letters",
+        **security.client_options,
+    }
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","),
-        client_id="dead-letters",
+        **options,
         group_id=f"dead-letters.{dead_letter_topic}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="dead-letters")
+    admin = AIOKafkaAdminClient(**options)
     try:
         async with asyncio.timeout(QUIET_SECONDS):
             await consumer.start()
@@ -146,8 +164,10 @@ async def _until_end(
 
 
 @asynccontextmanager
-async def _sender(bootstrap_servers: str) -> AsyncIterator[Callable[[Sequence[KafkaRecord]], Awaitable[None]]]:
-    producer = Producer(bootstrap_servers, client_id="dead-letters")
+async def _sender(
+    bootstrap_servers: str, security: KafkaSecurity
+) -> AsyncIterator[Callable[[Sequence[KafkaRecord]], Awaitable[None]]]:
+    producer = Producer(bootstrap_servers, client_id="dead-letters", security=security)
 
     async def send(letters: Sequence[KafkaRecord]) -> None:
         originals = [
@@ -207,23 +227,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     topic = options.topic if options.topic.endswith(SUFFIX) else topic_of(options.topic)
     try:
         return _run(parser, options, topic)
-    except (LookupError, KafkaError, TimeoutError) as error:
+    except (LookupError, ValueError, OSError, KafkaError, TimeoutError) as error:
         sys.stderr.write(f"dead_letters: {error or type(error).__name__}\n")
         return 2
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, topic: str) -> int:
+    security = of_environment(environment())
     if options.command == "list":
-        for line in asyncio.run(list_dead_letters(options.bootstrap, topic, limit=options.limit)):
+        for line in asyncio.run(list_dead_letters(options.bootstrap, topic, security=security, limit=options.limit)):
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         return 0
     one = options.partition is not None and options.offset is not None
     if one == options.all:
         parser.error("say either --all or --partition with --offset")
     if options.all:
-        count = asyncio.run(resend_all(options.bootstrap, topic))
+        count = asyncio.run(resend_all(options.bootstrap, topic, security=security))
     else:
-        asyncio.run(resend_one(options.bootstrap, topic, partition=options.partition, offset=options.offset))
+        asyncio.run(
+            resend_one(options.bootstrap, topic, partition=options.partition, offset=options.offset, security=security)
+        )
         count = 1
     sys.stdout.write(f"{count} sent again to {topic.removesuffix(SUFFIX)}\n")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,7 @@ from faststream.middlewares import AckPolicy
 
 from shared.messaging.prefetching_consumer import OnNewRecords, PrefetchingConsumer
 from shared.messaging.records import KafkaRecord
+from shared.messaging.security import NOT_SECURED, KafkaSecurity
 
 # Records are delivered as soon as they arrive. These two bound only how often an idle consumer polls, which costs it and the broker time.
 BATCH_WAIT_MS = 1000
@@ -38,7 +39,7 @@ class ReadAgain(NackMessage):
 class PrefetchingBroker(KafkaBroker):
     """FastStream's broker with our consumer in the place of aiokafka's. It only consumes."""
 
-    def __init__(self, bootstrap_servers: str, *, client_id: str):
+    def __init__(self, bootstrap_servers: str, *, client_id: str, security: KafkaSecurity = NOT_SECURED):
         super().__init__(
             bootstrap_servers.split(","),
             client_id=client_id,
@@ -55,6 +56,7 @@ class PrefetchingBroker(KafkaBroker):
             log_level=logging.DEBUG,
         )
         self.bootstrap_servers = bootstrap_servers
+        self.security = security
         self._new_record_callbacks: dict[str, OnNewRecords] = {}
         """By group: who is called with records as they arrive."""
         self._added: list[BatchSubscriber] = []
@@ -63,7 +65,9 @@ class PrefetchingBroker(KafkaBroker):
         build = await super()._connect()
         assert isinstance(build, partial)
         self.config.broker_config.builder = partial(
-            PrefetchingConsumer, new_record_callbacks=self._new_record_callbacks, **build.keywords
+            PrefetchingConsumer,
+            new_record_callbacks=self._new_record_callbacks,
+            **{**build.keywords, **self.security.client_options},
         )
         return self.config.broker_config.builder
 

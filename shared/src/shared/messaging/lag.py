@@ -20,6 +20,7 @@ from shared.chassis.cancellation import finish
 from shared.chassis.parts import periodically
 from shared.chassis.retry_delay import is_worth_logging
 from shared.messaging.client_start import finish_start
+from shared.messaging.security import NOT_SECURED, KafkaSecurity
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 
@@ -79,12 +80,14 @@ class LagMonitor:
         database: Database,
         *,
         bootstrap_servers: str,
+        security: KafkaSecurity = NOT_SECURED,
         subscriptions: Sequence[ConsumedTopic],
         metrics: Metrics,
         interval_seconds: float = CHECK_SECONDS,
     ):
         self._database = database
         self._bootstrap_servers = bootstrap_servers.split(",")
+        self._security = security
         self._metrics = metrics
         self._interval_seconds = interval_seconds
         self._watched = [_Watched(subscription, [], time.monotonic()) for subscription in subscriptions]
@@ -157,11 +160,12 @@ class LagMonitor:
 
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
         if self._clients is None:
-            client_id = f"{self._metrics.service}-progress"
-            self._clients = (
-                AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, client_id=client_id, group_id=None),
-                AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers, client_id=client_id),
-            )
+            options = {
+                "bootstrap_servers": self._bootstrap_servers,
+                "client_id": f"{self._metrics.service}-progress",
+                **self._security.client_options,
+            }
+            self._clients = (AIOKafkaConsumer(group_id=None, **options), AIOKafkaAdminClient(**options))
             for client in self._clients:
                 await finish_start(client.start())
         return self._clients

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, ProducerClosed, UnknownTopicOrPartitionE
 
 from shared.chassis.cancellation import finish
 from shared.messaging.client_start import finish_start
+from shared.messaging.security import NOT_SECURED, KafkaSecurity
 
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
@@ -54,10 +55,12 @@ class Producer:
         bootstrap_servers: str,
         *,
         client_id: str,
+        security: KafkaSecurity = NOT_SECURED,
         request_bytes_max: int = REQUEST_BYTES_MAX,
     ):
         self._bootstrap_servers = bootstrap_servers.split(",")
         self._client_id = client_id
+        self._security = security
         self._request_bytes_max = request_bytes_max
         self._client: AIOKafkaProducer | None = None
         self._known_topics: set[str] = set()
@@ -114,6 +117,7 @@ class Producer:
             max_batch_size=BATCH_BYTES_MAX,
             max_request_size=self._request_bytes_max,
             request_timeout_ms=int(SEND_SECONDS * 1000),
+            **self._security.client_options,
         )
         try:
             async with asyncio.timeout(START_SECONDS):

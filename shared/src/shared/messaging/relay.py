@@ -17,6 +17,7 @@ from shared.chassis.cancellation import finish
 from shared.chassis.parts import Wakeup, periodically
 from shared.chassis.retry_delay import is_worth_logging, retry_delay_seconds
 from shared.messaging.producer import Producer
+from shared.messaging.security import NOT_SECURED, KafkaSecurity
 from shared.messaging.shard_publisher import SHARDS, Refusal, ShardPublisher, Turn
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -56,6 +57,7 @@ class Relay:
         database: Database,
         *,
         bootstrap_servers: str,
+        security: KafkaSecurity = NOT_SECURED,
         metrics: Metrics,
         prefix: str = "",
         rows_max: int = TURN_ROWS_MAX,
@@ -69,7 +71,7 @@ class Relay:
 
         def publisher(name: str) -> ShardPublisher:
             client_id = f"{metrics.service}-{name}"
-            producer = Producer(bootstrap_servers, client_id=client_id)
+            producer = Producer(bootstrap_servers, client_id=client_id, security=security)
             return ShardPublisher(database, producer, metrics, bytes_max, prefix, name=client_id)
 
         self._publisher = publisher("relay")

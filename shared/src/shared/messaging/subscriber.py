@@ -77,6 +77,7 @@ def subscribe(
         dead_letter_producer=Producer(
             broker.bootstrap_servers,
             client_id=f"{group}-dead-letters",
+            security=broker.security,
             request_bytes_max=dead_letters.REQUEST_BYTES_MAX,
         ),
     )

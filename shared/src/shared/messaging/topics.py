@@ -1,9 +1,14 @@
 """Topics: creates and configures Kafka's topics as a file says. Runs before the services; safe to repeat.
 
     python -m shared.messaging.topics deploy/kafka/topics.yaml --bootstrap localhost:9092
+    python -m shared.messaging.topics deploy/kafka/topics.yaml --print-access
 
-It creates missing topics and applies settings. It never changes the number of partitions or replicas of an existing topic: with more
-partitions the keys of existing aggregates would move to others. Such a difference is reported, and the exit status is 1.
+It creates missing topics and applies settings; with `--access` also who may write and read them (`shared.messaging.acls`), for which Kafka
+needs an authorizer. `--print-access` prints the same for Kafka's own `kafka-acls` and changes nothing. `WAYBILL_KAFKA_SECURITY_PROTOCOL`,
+`…_SASL_MECHANISM`, `…_USERNAME`, `…_PASSWORD` and `…_CA_FILE` say how Kafka is reached.
+
+It never changes the number of partitions or replicas of an existing topic: with more partitions the keys of existing aggregates would move
+to others. Such a difference is reported, and the exit status is 1.
 """
 
 import argparse
@@ -19,6 +24,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.chassis.settings import environment
+from shared.messaging import acls
+from shared.messaging.security import NOT_SECURED, KafkaSecurity, of_environment
 
 TOPIC_SETTING_SOURCE = 1
 """Kafka's code for a setting of the topic itself, not a default."""
@@ -36,6 +45,10 @@ class Topic(BaseModel):
     replication_factor: int = Field(ge=1)
     config: dict[str, str] = {}
     description: str = ""
+    writers: list[str] = Field([], description="Services that may write.")
+    readers: list[str] = Field(
+        [], description="Services that may read, in groups whose names begin with the service's."
+    )
 
 
 class TopicsFile(BaseModel):
@@ -62,10 +75,22 @@ def load(path: Path) -> list[Topic]:
     return topics
 
 
+def access(topics: Sequence[Topic], *, prefix: str = "", users: Mapping[str, str] | None = None) -> list[acls.Acl]:
+    """The rules of access to these topics."""
+    described = [acls.TopicAccess(topic.name, topic.writers, topic.readers) for topic in topics]
+    return acls.wanted(described, prefix=prefix, users=users)
+
+
 async def apply(
-    bootstrap_servers: str, topics: Sequence[Topic], *, replication_factor: int | None = None, prefix: str = ""
+    bootstrap_servers: str,
+    topics: Sequence[Topic],
+    *,
+    security: KafkaSecurity = NOT_SECURED,
+    replication_factor: int | None = None,
+    prefix: str = "",
+    rules: Sequence[acls.Acl] = (),
 ) -> Outcome:
-    """Create missing topics and apply differing settings. Raises `KafkaError`.
+    """Create missing topics, apply differing settings and `rules` of access. Raises `KafkaError`.
 
     `replication_factor` overrides the file's; the names in Kafka begin with `prefix`.
     """
@@ -73,11 +98,17 @@ async def apply(
     if replication_factor is not None:
         topics = [topic.model_copy(update={"replication_factor": replication_factor}) for topic in topics]
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap_servers.split(","), client_id="topics", request_timeout_ms=REQUEST_TIMEOUT_MS
+        bootstrap_servers=bootstrap_servers.split(","),
+        client_id="topics",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **security.client_options,
     )
     outcome = Outcome()
     try:
         await admin.start()
+        if rules:
+            # Before the topics: who waits for one may use it at once.
+            outcome.changes += await acls.apply(admin, rules, prefix=prefix)
         present = set(await admin.list_topics())
         existing = [topic for topic in topics if topic.name in present]
         missing = [topic for topic in topics if topic.name not in present]
@@ -177,13 +208,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--prefix", default=os.environ.get("WAYBILL_KAFKA_PREFIX", ""), help="begins every name in Kafka"
     )
     parser.add_argument("--replication-factor", type=int, help="instead of the file's, for clusters of another size")
+    parser.add_argument("--access", action="store_true", help="make the rules of access, too")
+    parser.add_argument("--print-access", action="store_true", help="print them for kafka-acls, and do nothing else")
+    parser.add_argument(
+        "--user", action="append", default=[], metavar="SERVICE=USER", help="a service's user in Kafka, if not its name"
+    )
     options = parser.parse_args(arguments)
-    if not options.bootstrap:
+    if not options.bootstrap and not options.print_access:
         parser.error("name Kafka with --bootstrap or WAYBILL_KAFKA_BOOTSTRAP_SERVERS")
     try:
         topics = load(options.file)
+        rules = access(topics, prefix=options.prefix, users=dict(one.split("=", 1) for one in options.user))
+        if options.print_access:
+            sys.stdout.writelines(f"{rule.as_arguments()}\n" for rule in rules)
+            return 0
         outcome = asyncio.run(
-            apply(options.bootstrap, topics, replication_factor=options.replication_factor, prefix=options.prefix)
+            apply(
+                options.bootstrap,
+                topics,
+                security=of_environment(environment()),
+                replication_factor=options.replication_factor,
+                prefix=options.prefix,
+                rules=rules if options.access else (),
+            )
         )
     except (OSError, KafkaError, ValidationError, ValueError, TimeoutError) as error:
         sys.stderr.write(f"topics: {error or type(error).__name__}\n")

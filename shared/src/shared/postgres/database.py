@@ -4,11 +4,12 @@ An edge opens a transaction and passes the session down; all changes of the oper
 the transaction as its last statements (the outbox stores its events there) and after a successful commit (the relay is woken there).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -20,9 +21,11 @@ SEARCHERS_SHARE = 4
 _APPLICATION = "application_name"
 
 
-def driver_url(url: str) -> URL:
-    """A database's URL for SQLAlchemy: with the asynchronous driver named."""
-    return make_url(url).set(drivername="postgresql+asyncpg")
+def create_engine(url: str, *, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine for a database. The driver reads the URL, so that `sslmode` and its like mean the same on every connection."""
+    return create_async_engine(
+        "postgresql+asyncpg://", connect_args={"dsn": plain_url(url), **(connect_args or {})}, **options
+    )
 
 
 def plain_url(url: str, *, database: str | None = None) -> str:
@@ -120,8 +123,8 @@ class Database:
 
 
 def _engine(url: str, pool_size: int, server_settings: dict[str, str]) -> AsyncEngine:
-    return create_async_engine(
-        driver_url(url),
+    return create_engine(
+        url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,

@@ -11,10 +11,9 @@ from pathlib import Path
 from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from shared.postgres.advisory_locks import AdvisoryLock, lock_connection
-from shared.postgres.database import driver_url
+from shared.postgres.database import create_engine
 
 LOCK_TIMEOUT_MS = 5_000
 
@@ -58,7 +57,7 @@ def _config(package: str, url: str) -> Config:
 
 
 async def _run(url: str, metadata: MetaData) -> None:
-    engine = create_async_engine(driver_url(url), poolclass=pool.NullPool)
+    engine = create_engine(url, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(_upgrade, metadata)
         await connection.commit()

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.chassis import command_line
-from shared.chassis.command_line import Command
+from shared.chassis.command_line import Command, Document
 from shared.events import Event, access, audit
 from shared.messaging.groups import ConsumerGroup
 from shared.service.settings import SettingsT
@@ -21,9 +21,11 @@ def main(
     publishes: Sequence[type[Event]],
     consumes: Sequence[ConsumerGroup],
     commands: Mapping[str, Command[SettingsT]] | None = None,
+    documents: Mapping[str, Document] | None = None,
 ) -> None:
     """Run the command in the arguments.
 
+    `documents` are printed as JSON and need no settings.
     `publishes` is without the events that every service publishes (`shared.events.access`, `shared.events.audit`).
     """
 
@@ -48,5 +50,5 @@ def main(
         settings_type,
         create_app,
         commands={"migrate": migrate_database, "tasks": tasks_command, **(commands or {})},
-        documents={"asyncapi": asyncapi_document},
+        documents={"asyncapi": asyncapi_document, **(documents or {})},
     )

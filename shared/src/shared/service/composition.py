@@ -6,6 +6,7 @@ A service's `app.py` makes a `Service`, adds its own routes, consumers and worke
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +14,7 @@ from shared.access import projection
 from shared.access.authentication import Access
 from shared.access.credentials import Peppers
 from shared.access.last_used import LastUsedTracker
+from shared.access.signing_roots import SigningKeyUnproven, SigningRoots, parse_roots
 from shared.api import idempotency
 from shared.api.app import create_app
 from shared.api.edge import Edge
@@ -23,7 +25,7 @@ from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
-from shared.events import Vocabulary
+from shared.events import Event, Vocabulary
 from shared.messaging import consumer, faststream_adapter, outbox, relay, subscriber
 from shared.messaging.lag import LagMonitor
 from shared.observability import metrics
@@ -35,6 +37,9 @@ from shared.tasks import TaskKind, TaskWorker
 RecordT = TypeVar("RecordT")
 
 HOUSEKEEPING_SECONDS = 300.0
+_ACCESS_VOCABULARY = Vocabulary(*projection.ACCESS_EVENTS)
+
+log = structlog.get_logger(__name__)
 
 
 class Service:
@@ -48,20 +53,27 @@ class Service:
         self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
         self.response_encryptor = Encryptor({1: settings.secret_bytes})
         self.peppers = Peppers(parse_keys(settings.key_peppers.get_secret_value()))
+        self.signing_roots = SigningRoots(parse_roots(settings.signing_roots))
+        self._keys_refused = self.metrics.counter(
+            "waybill_signing_keys_refused", "Published signing keys that no root key has proven."
+        )
         self.last_used = LastUsedTracker(self.database, service=name)
         self.access = Access(
             self.database,
             service=name,
             topics=projects,
             peppers=self.peppers,
+            roots=self.signing_roots,
             last_used=self.last_used,
             metrics=self.metrics,
             cache_ttl_seconds=settings.access_cache_ttl_seconds,
             max_staleness_seconds=settings.access_max_staleness_seconds,
         )
+        self._kafka_security = settings.kafka_security
         self.relay = relay.Relay(
             self.database,
             bootstrap_servers=settings.kafka_bootstrap_servers,
+            security=self._kafka_security,
             metrics=self.metrics,
             prefix=settings.kafka_prefix,
         )
@@ -69,11 +81,24 @@ class Service:
         self.database.before_commit.append(self.access.apply_own_events)
         outbox.attach(self.database, self.relay.wake)
         self.database.after_commit.append(self.access.invalidate_after_own_events)
-        self._broker = faststream_adapter.PrefetchingBroker(settings.kafka_bootstrap_servers, client_id=name)
+        self._broker = faststream_adapter.PrefetchingBroker(
+            settings.kafka_bootstrap_servers, client_id=name, security=self._kafka_security
+        )
         self._subscriptions: list[subscriber.Subscription[Any]] = []
         for topic in projects:
-            vocabulary = Vocabulary(*projection.ACCESS_EVENTS)
-            self.subscribe(topic=topic, group=group_name(name), read=vocabulary.read, handle=projection.apply)
+            self.subscribe(topic=topic, group=group_name(name), read=self._read_access_event, handle=projection.apply)
+
+    def _read_access_event(self, headers: Mapping[str, str], value: bytes) -> Event | None:
+        """One record of the access projection. Raises `SigningKeyUnproven`, which makes the record a dead letter."""
+        event = _ACCESS_VOCABULARY.read(headers, value)
+        try:
+            if event is not None:
+                self.signing_roots.check(event)
+        except SigningKeyUnproven as error:
+            self._keys_refused.inc()
+            log.error("signing_key_refused", reason=str(error))
+            raise
+        return event
 
     def subscribe(
         self,
@@ -112,10 +137,13 @@ class Service:
     ) -> FastAPI:
         """The application, with the relay, the given parts and the consumers as its parts, in the order in which they start."""
 
+        for warning in self.settings.in_the_clear:
+            log.warning(warning, what="it is reached without TLS on another machine")
         consumers = consumer.Consumers(self._broker, self._subscriptions)
         lag_monitor = LagMonitor(
             self.database,
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            security=self._kafka_security,
             subscriptions=self._subscriptions,
             metrics=self.metrics,
         )

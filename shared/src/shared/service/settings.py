@@ -1,21 +1,55 @@
 """Settings that every service has."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
+from sqlalchemy.engine import make_url
 
+from shared.access.signing_roots import parse_roots
 from shared.chassis.settings import ProcessSettings, Secret32, VersionedKeys, secret_bytes
+from shared.messaging.security import KafkaSecurity, Mechanism, Protocol
+
+ENCRYPTING_MODES = frozenset({"require", "verify-ca", "verify-full"})
+
+
+def _check_roots(value: str) -> str:
+    parse_roots(value)
+    return value
 
 
 class ServiceSettings(ProcessSettings):
     """The settings of a process with a database, Kafka and access decisions."""
 
-    database_url: str = Field(description="PostgreSQL address, postgresql://user:password@host:port/database.")
+    database_url: str = Field(
+        description="PostgreSQL address, postgresql://user:password@host:port/database; for TLS with ?sslmode=verify-full&sslrootcert=FILE."
+    )
     database_pool_size: int = Field(
         16, ge=2, le=200, description="Connections that the API and its workers share; a quarter more are for searches."
     )
     kafka_bootstrap_servers: str = Field(
         validation_alias="WAYBILL_KAFKA_BOOTSTRAP_SERVERS", description="Kafka addresses, host:port, comma-separated."
+    )
+    kafka_username: str | None = Field(None, description="This service's user in Kafka.")
+    kafka_password: SecretStr | None = Field(None, description="Password of this service's user in Kafka.")
+    kafka_sasl_mechanism: Mechanism = Field(
+        "SCRAM-SHA-512",
+        validation_alias="WAYBILL_KAFKA_SASL_MECHANISM",
+        description="How the user's password is proven to Kafka: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.",
+    )
+    kafka_ca_file: Path | None = Field(
+        None,
+        validation_alias="WAYBILL_KAFKA_CA_FILE",
+        description="PEM file with the authorities that vouch for Kafka; none: the system's.",
+    )
+    kafka_security_protocol: Protocol = Field(
+        "PLAINTEXT",
+        validate_default=True,
+        validation_alias="WAYBILL_KAFKA_SECURITY_PROTOCOL",
+        description="SASL_SSL (user and TLS), SSL, SASL_PLAINTEXT, or PLAINTEXT where nobody else can reach Kafka.",
     )
     kafka_prefix: str = Field(
         "",
@@ -32,6 +66,10 @@ class ServiceSettings(ProcessSettings):
     key_peppers: VersionedKeys = Field(
         validation_alias="WAYBILL_KEY_PEPPERS",
         description="Peppers of API key digests, <version>:<base64 of 32 bytes>, comma-separated. The same in every service.",
+    )
+    signing_roots: Annotated[str, NoDecode, AfterValidator(_check_roots)] = Field(
+        validation_alias="WAYBILL_SIGNING_ROOTS",
+        description="Public root keys, base64, comma-separated: a key that signs sessions counts only if one of them has proven it.",
     )
     secret: Secret32 = Field(
         validation_alias="WAYBILL_SECRET",
@@ -73,9 +111,52 @@ class ServiceSettings(ProcessSettings):
         description="How long an Idempotency-Key is remembered.",
     )
 
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _is_complete(cls, protocol: Protocol, info: ValidationInfo) -> Protocol:
+        """It comes last of the settings that have to fit together."""
+        _kafka_security(protocol, info.data)
+        return protocol
+
+    @property
+    def kafka_security(self) -> KafkaSecurity:
+        return _kafka_security(self.kafka_security_protocol, vars(self))
+
+    @property
+    def in_the_clear(self) -> list[str]:
+        """What to warn of: servers on other machines with which this service speaks without TLS."""
+        database = make_url(self.database_url)
+        found = []
+        if database.query.get("sslmode") not in ENCRYPTING_MODES and not _is_here(database.host or ""):
+            found.append("postgres_not_secured")
+        hosts = [address.rpartition(":")[0] for address in self.kafka_bootstrap_servers.split(",")]
+        if not self.kafka_security.encrypts and not all(map(_is_here, hosts)):
+            found.append("kafka_not_secured")
+        return found
+
     @property
     def secret_bytes(self) -> bytes:
         return secret_bytes(self.secret)
+
+
+def _is_here(host: str) -> bool:
+    """Whether this is the machine itself, by a name or address that cannot be another's."""
+    try:
+        return host in ("", "localhost") or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _kafka_security(protocol: Protocol, settings: Mapping[str, Any]) -> KafkaSecurity:
+    """Raises `ValueError` when they do not fit together."""
+    password: SecretStr | None = settings.get("kafka_password")
+    return KafkaSecurity(
+        protocol=protocol,
+        mechanism=settings.get("kafka_sasl_mechanism", "SCRAM-SHA-512"),
+        username=settings.get("kafka_username"),
+        password=None if password is None else password.get_secret_value(),
+        ca_file=settings.get("kafka_ca_file"),
+    )
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

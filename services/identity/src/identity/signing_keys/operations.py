@@ -1,4 +1,7 @@
-"""Creates, rotates and uses signing keys. A key is published before it signs, and retires when its last token has expired."""
+"""Creates, rotates and uses signing keys. A key is published before it signs, and retires when its last token has expired.
+
+Each is published with the root key's proof. One that has none, or that of an earlier root key, is published again when identity starts.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from sqlmodel import col
 from identity.signing_keys import rules
 from identity.signing_keys.tables import SigningKeyRow
 from shared.access import tokens
+from shared.access.signing_roots import SigningKeyFacts, SigningRoot
 from shared.chassis.parts import periodically
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
@@ -36,9 +40,10 @@ class SigningKey:
 class Signer:
     """Signs with the newest key that may sign already. It reads the table every `RELOAD_SECONDS` to notice rotations."""
 
-    def __init__(self, database: Database, encryptor: Encryptor):
+    def __init__(self, database: Database, encryptor: Encryptor, root: SigningRoot):
         self._database = database
         self._encryptor = encryptor
+        self._root = root
         self._keys: list[SigningKey] = []
 
     def sign(self, claims: tokens.Claims) -> str:
@@ -50,9 +55,10 @@ class Signer:
         return tokens.sign(claims, key_id=newest.key_id, private_key=newest.private_key)
 
     async def run(self) -> None:
-        """Create the first key if there is none, then reload the keys until cancelled."""
+        """Create the first key if there is none, prove those that are not, then reload the keys until cancelled."""
         async with self._database.transaction() as session:
-            await ensure_first(session, self._encryptor, datetime.now(UTC))
+            await ensure_first(session, self._encryptor, self._root, datetime.now(UTC))
+            await prove_all(session, self._root)
         # While loading fails, the loaded keys go on signing.
         await periodically(self.load, RELOAD_SECONDS, failure_event="signing_keys_load_failed")()
 
@@ -73,15 +79,30 @@ class Signer:
         return SigningKey(row.key_id, Ed25519PrivateKey.from_private_bytes(raw), row.signs_from)
 
 
-async def ensure_first(session: AsyncSession, encryptor: Encryptor, now: datetime) -> None:
+async def ensure_first(session: AsyncSession, encryptor: Encryptor, root: SigningRoot, now: datetime) -> None:
     """Create the first key, if there is none. Replicas that start together create one key."""
     await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
     if await session.scalar(select(func.count()).select_from(SigningKeyRow)) == 0:
-        _create(session, encryptor, now, signs_from=now)
+        _create(session, encryptor, root, now, signs_from=now)
+
+
+async def prove_all(session: AsyncSession, root: SigningRoot) -> None:
+    """Publish again, with its proof, each key that this root key has not proven."""
+    await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
+    for row in (await session.execute(select(SigningKeyRow).order_by(col(SigningKeyRow.key_id)))).scalars():
+        if not root.has_proven(_facts(row), row.proof):
+            row.version += 1
+            _publish(session, root, row)
 
 
 async def rotate(
-    session: AsyncSession, encryptor: Encryptor, now: datetime, *, grace_seconds: float, session_seconds: int
+    session: AsyncSession,
+    encryptor: Encryptor,
+    root: SigningRoot,
+    now: datetime,
+    *,
+    grace_seconds: float,
+    session_seconds: int,
 ) -> str:
     """Publish a new key, which signs after the grace period; the others verify until their last token has expired. Returns its id."""
     await lock(session, AdvisoryLock.IDENTITY_SIGNING_KEYS)
@@ -90,11 +111,13 @@ async def rotate(
     for row in (await session.execute(current)).scalars():
         row.retires_at = rules.retires_at(now, grace_seconds=grace_seconds, session_seconds=session_seconds)
         row.version += 1
-        _publish(session, row)
-    return _create(session, encryptor, now, signs_from=now + timedelta(seconds=grace_seconds))
+        _publish(session, root, row)
+    return _create(session, encryptor, root, now, signs_from=now + timedelta(seconds=grace_seconds))
 
 
-def _create(session: AsyncSession, encryptor: Encryptor, now: datetime, *, signs_from: datetime) -> str:
+def _create(
+    session: AsyncSession, encryptor: Encryptor, root: SigningRoot, now: datetime, *, signs_from: datetime
+) -> str:
     private_key = Ed25519PrivateKey.generate()
     key_id = "sig_" + secrets.token_hex(_KEY_ID_BYTES)
     row = SigningKeyRow(
@@ -107,13 +130,22 @@ def _create(session: AsyncSession, encryptor: Encryptor, now: datetime, *, signs
         created_at=now,
     )
     session.add(row)
-    _publish(session, row)
+    _publish(session, root, row)
     return key_id
 
 
-def _publish(session: AsyncSession, row: SigningKeyRow) -> None:
+def _facts(row: SigningKeyRow) -> SigningKeyFacts:
+    return SigningKeyFacts(row.key_id, row.version, row.public_key, row.retires_at)
+
+
+def _publish(session: AsyncSession, root: SigningRoot, row: SigningKeyRow) -> None:
+    row.proof = root.prove(_facts(row))
     state = events.SigningKeyState(
-        key_id=row.key_id, algorithm=tokens.ALGORITHM, public_key=row.public_key, retires_at=row.retires_at
+        key_id=row.key_id,
+        algorithm=tokens.ALGORITHM,
+        public_key=row.public_key,
+        retires_at=row.retires_at,
+        proof=row.proof,
     )
     outbox.publish(
         session, events.SigningKeyPublished(tenant_id=None, subject=row.key_id, sequence=row.version, data=state)

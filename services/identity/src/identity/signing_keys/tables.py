@@ -18,3 +18,5 @@ class SigningKeyRow(Base, table=True):
     signs_from: Instant
     retires_at: Instant | None
     created_at: Instant
+    proof: Text | None = None
+    """The root key's, for this version."""
