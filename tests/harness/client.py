@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from shared.api.problem_documents import kind_of
 from tests.harness.bodies import smallest_job
 from tests.harness.waiting import eventually
 
@@ -123,9 +124,10 @@ def document(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The problem document of a refusal, which must have this status and code."""
+    """The problem document of a refusal, which must have this status and code, and be as OpenAPI describes it."""
     assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
     found: dict[str, Any] = answer.json()
+    kind_of(status).model_validate(found)
     return found
 
 

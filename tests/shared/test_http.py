@@ -404,7 +404,21 @@ async def test_unknown_paths_and_methods_are_problems_too(edge: EdgeTestApp) -> 
 async def test_a_refused_method_gets_all_that_the_path_has(edge: EdgeTestApp) -> None:
     answer = await edge.client.request("OPTIONS", "/v1/notes")
 
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+
+
+async def test_head_is_answered_like_get_without_a_body(edge: EdgeTestApp) -> None:
+    for path in ("/livez", "/readyz", "/openapi.json", "/problems/invalid", "/v1/hello", "/v1/anyone", "/v1/nothing"):
+        got, head = await edge.client.get(path), await edge.client.head(path)
+
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert without_request_id(head) == without_request_id(got)
+    known = await edge.client.head("/v1/hello", headers={"If-None-Match": '"1"'})
+    assert known.status_code == 304
+
+
+def without_request_id(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
 
 
 async def test_a_mistake_of_ours_is_500_without_a_word_of_it(edge: EdgeTestApp) -> None:

@@ -13,7 +13,11 @@ from shared.service.composition import Service
 def create_app(settings: Settings) -> FastAPI:
     """Billing in the roles of this process."""
     service = Service(
-        "billing", settings, description="Trials and subscriptions of tenants.", projects=(identity.TOPIC,)
+        "billing",
+        settings,
+        description="Trials and subscriptions of tenants.",
+        tags={"billing": "Subscriptions and trials."},
+        projects=(identity.TOPIC,),
     )
     service.subscribe(
         topic=identity.TOPIC,

@@ -33,11 +33,21 @@ from shared.events import access, audit, billing
 from shared.service.composition import Service
 
 DESCRIPTION = "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail."
+TAGS = {
+    "tenants": "Delivery companies.",
+    "sessions": "Log-ins, invitations and passwords.",
+    "staff": "People who work for a tenant, and what they may do.",
+    "merchants": "Customers of a tenant, and their API access.",
+    "API settings": "A merchant's API credentials.",
+    "API keys": "Keys of users, and the catalogue of permissions.",
+    "locations": "Branches and warehouses of a tenant.",
+    "audit": "Who did what, in all services.",
+}
 
 
 def create_service(settings: Settings) -> Service:
     """Database, outbox and access projection: what the app and the commands need."""
-    service = Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
+    service = Service("identity", settings, description=DESCRIPTION, tags=TAGS, projects=(billing.TOPIC,))
     # Before the outbox takes the events of the transaction.
     service.database.before_commit.insert(0, store_own_events)
     return service

@@ -29,11 +29,20 @@ from shared.service.composition import Service
 DESCRIPTION = (
     "Jobs and their actions. Routes with `merchantPair` accept the API credentials of a merchant, for its own rows."
 )
+TAGS = {
+    "jobs": "Jobs, one by one or many at once, and their history.",
+    "actions": "The units of work inside a job.",
+    "dispatch": "Commands of those who carry jobs out, and outcomes of actions.",
+    "search": "Lists and searches of jobs and of actions.",
+    "files": "Imports and exports of jobs.",
+    "customers": "The contacts of jobs, and the erasure of their personal data.",
+    "reports": "Numbers of jobs.",
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The service, with the roles of this process."""
-    service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
+    service = Service("jobs", settings, description=DESCRIPTION, tags=TAGS, projects=(identity.TOPIC, billing.TOPIC))
     creations = GroupCommit(
         service.database, service.response_encryptor, service.access.recheck_all, jobs.create, status_code=201
     )

@@ -25,11 +25,18 @@ from webhooks.replays import routes as replays_routes
 from webhooks.replays import worker as replays_worker
 
 DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: merchants have no access to any route."
+TAGS = {
+    "webhook endpoints": "Where events are sent, and with which secrets.",
+    "deliveries": "What was sent, sending it again, and replays.",
+    "events": "The feed of events, and the event types.",
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application of webhooks, in the roles of this process."""
-    service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
+    service = Service(
+        "webhooks", settings, description=DESCRIPTION, tags=TAGS, projects=(identity.TOPIC, billing.TOPIC)
+    )
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
     limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second)
     policy = EndpointPolicy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)

@@ -1,12 +1,12 @@
 """One service's HTTP application: the chassis's, with guarded routes, problem documents and an edge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from shared.api import docs_page, introspection, problems
+from shared.api import docs_page, introspection, locations, problem_pages, problems
 from shared.api.declarations import RouteUndeclared
 from shared.api.edge import Edge
 from shared.api.in_flight import Places
@@ -25,6 +25,7 @@ def create_app(
     *,
     service: str,
     description: str,
+    tags: Mapping[str, str],
     settings: ProcessSettings,
     edge: Edge,
     metrics: Metrics,
@@ -32,7 +33,10 @@ def create_app(
     parts: Sequence[Part],
     ready: Sequence[Check] = (),
 ) -> FastAPI:
-    """The application of one service in this process's roles. Raises `RouteUndeclared` when a route does not say who may call it."""
+    """The application of one service in this process's roles; `tags` describes the groups of its routes.
+
+    Raises `RouteUndeclared` when a route does not say who may call it.
+    """
     serves_api = "api" in settings.role_set
 
     async def access_is_current() -> None:
@@ -49,12 +53,14 @@ def create_app(
         after=edge.database.close,
     )
     app.state.edge = edge
+    app.openapi_tags = [{"name": name, "description": text} for name, text in {**tags, **introspection.TAGS}.items()]
     problems.install(app)
     if serves_api:
-        for router in (*routers, introspection.router()):
+        for router in (*routers, introspection.router(), problem_pages.router()):
             app.router.routes.extend(router.routes)
         docs_page.install(app)
     _require_declared(app)
+    locations.assign(app.routes)
     app.openapi = lambda: build_document(app)  # type: ignore[method-assign]
     app.add_middleware(
         EdgeMiddleware,

@@ -15,6 +15,7 @@ from shared.errors import BadRequest
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 CURSOR_LENGTH_MAX = 1024
+CURSOR_EXAMPLE = "2V5cnQ0bm9uc2Vuc2VbImFiYyIsWyIyMDMwLTAxLTMxIl1d"
 _SIGNATURE_BYTES = 16
 
 
@@ -76,9 +77,10 @@ async def _cursors(request: Request) -> Cursors:
 
 async def _paging(
     cursors: Annotated[Cursors, Depends(_cursors)],
-    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.")] = LIMIT_DEFAULT,
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.", examples=[50])] = LIMIT_DEFAULT,
     cursor: Annotated[
-        str | None, Query(max_length=CURSOR_LENGTH_MAX, description="`next_cursor` of the page before.")
+        str | None,
+        Query(max_length=CURSOR_LENGTH_MAX, description="`next_cursor` of the page before.", examples=[CURSOR_EXAMPLE]),
     ] = None,
 ) -> Paging:
     return cursors.paging(limit, cursor)

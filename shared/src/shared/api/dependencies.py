@@ -25,7 +25,7 @@ async def searching_session(request: Request) -> AsyncSession:
     return session
 
 
-async def _claim(request: Request) -> idempotency.Claim | None:
+async def idempotency_claim(request: Request) -> idempotency.Claim | None:
     return idempotency.claim_of(request, request.state.caller, request.scope["route"].path, await request.body())
 
 
@@ -57,5 +57,5 @@ async def _actor(caller: CurrentCaller, origin: RequestOrigin) -> Actor:
 
 CurrentActor = Annotated[Actor, Depends(_actor)]
 """The caller and the origin of its request, for what is audited."""
-IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(_claim)]
+IdempotencyClaim = Annotated[idempotency.Claim | None, Depends(idempotency_claim)]
 """The claim of the request's Idempotency-Key, for a handler that runs without a `Transaction` (`shared.api.group_commit`)."""

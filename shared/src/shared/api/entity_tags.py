@@ -30,7 +30,13 @@ class _IfMatch:
 
 async def _if_match(
     if_match: Annotated[
-        str | None, Header(max_length=256, description="Change only if the resource still has this ETag; else 412.")
+        str | None,
+        Header(
+            alias="If-Match",
+            max_length=256,
+            description="Change only if the record still has this ETag; else 412.",
+            examples=['"3"'],
+        ),
     ] = None,
 ) -> _IfMatch:
     return _IfMatch(if_match)

@@ -80,9 +80,9 @@ class _Upload:
             raise BadRequest("the file has not arrived completely", code="upload_incomplete") from error
 
 
-async def _upload(request: Request) -> _Upload:
+async def upload(request: Request) -> _Upload:
     return _Upload(request, request.scope["route"].body_rule)
 
 
-Upload = Annotated[_Upload, Depends(_upload)]
+Upload = Annotated[_Upload, Depends(upload)]
 """The request's file, for a handler that declares `streams`."""

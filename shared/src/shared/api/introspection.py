@@ -9,6 +9,8 @@ from shared.api.declarations import authenticated
 from shared.api.dependencies import CurrentCaller
 from shared.api.routes import Router
 
+TAGS = {"access": "Who the caller is, and what it may do."}
+
 
 class Identification(BaseModel):
     """Who a credential belongs to."""

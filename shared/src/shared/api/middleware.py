@@ -67,6 +67,10 @@ class EdgeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            # Answered as GET by every route; the server leaves the body out, because its own scope still says HEAD.
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{uuid_utils.uuid7().hex}"
@@ -76,7 +80,7 @@ class EdgeMiddleware:
             address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted_proxies)
             # All that follows sees the client: limits, audit, logs.
             scope["client"] = (address, port)
-        exchange = _Exchange(send, request_id)
+        exchange = _Exchange(send, request_id, has_body=method != "HEAD")
         started = time.perf_counter()
         place = Place(self._places, scope, receive)
         carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
@@ -84,15 +88,15 @@ class EdgeMiddleware:
         try:
             with (
                 structlog.contextvars.bound_contextvars(request_id=request_id),
-                traces.tracer().start_as_current_span(scope["method"], kind=trace.SpanKind.SERVER) as span,
+                traces.tracer().start_as_current_span(method, kind=trace.SpanKind.SERVER) as span,
             ):
                 await self._answer(scope, receive, exchange, place)
                 route = self._route(scope)
-                span.update_name(f"{scope['method']} {route}")
+                span.update_name(f"{method} {route}")
                 span.set_attribute("http.response.status_code", exchange.status)
                 seconds = time.perf_counter() - started
-                self._metrics.http_requests.labels(scope["method"], route, exchange.status).inc()
-                self._metrics.http_duration_seconds.labels(scope["method"], route).observe(seconds)
+                self._metrics.http_requests.labels(method, route, exchange.status).inc()
+                self._metrics.http_duration_seconds.labels(method, route).observe(seconds)
                 self._log(scope, route, exchange.status, seconds)
         finally:
             place.give_back()
@@ -112,7 +116,8 @@ class EdgeMiddleware:
             await problems.problem(error, exchange.request_id)(scope, receive, exchange.send)
         except ClientDisconnect:
             # Nobody reads the answer; the log and the metrics name it as most servers do.
-            exchange.status = CLIENT_CLOSED_REQUEST
+            if not exchange.ended:
+                exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as error:
             transient = is_transient(error)
             log.error("request_failed", path=path, transient=transient, exc_info=not transient, error=repr(error))
@@ -166,11 +171,14 @@ def _require_single(scope: Scope) -> None:
 class _Exchange:
     """The response so far."""
 
-    def __init__(self, send: Send, request_id: str):
+    def __init__(self, send: Send, request_id: str, *, has_body: bool):
         self._send = send
+        self._has_body = has_body
         self.request_id = request_id
         self.status = 500
         self.started = False
+        self.ended = False
+        """Whether an answer without a body has been sent; what a route streams is not made any more."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -178,6 +186,11 @@ class _Exchange:
             self.status = message["status"]
             ours = ((b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
             message = {**message, "headers": [*message["headers"], *ours]}
+        elif not self._has_body:
+            if self.ended:
+                raise ClientDisconnect
+            self.ended = True
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
 

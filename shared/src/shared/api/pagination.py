@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
-from shared.api.cursors import Paging
+from shared.api.cursors import CURSOR_EXAMPLE, Paging
 from shared.errors import BadRequest
 
 ItemT = TypeVar("ItemT")
@@ -65,10 +65,12 @@ class Page(BaseModel, Generic[ItemT]):
     """One page of a list."""
 
     object: Literal["list"] = "list"
-    data: list[ItemT]
-    has_more: bool = Field(description="Whether another page follows.")
+    data: list[ItemT] = Field(description="The records of this page.")
+    has_more: bool = Field(description="Whether another page follows.", examples=[True])
     next_cursor: str | None = Field(
-        None, description="Pass it as `cursor`, with the same filters, to get the next page."
+        None,
+        description="Pass it as `cursor`, with the same filters, to get the next page.",
+        examples=[CURSOR_EXAMPLE],
     )
 
 

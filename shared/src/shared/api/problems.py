@@ -7,15 +7,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
 from shared.errors import Invalid, Violation, WaybillError, invalid
+from shared.problem_types import title_of, type_of
 
 MEDIA_TYPE = "application/problem+json"
-TYPE_ROOT = "urn:waybill:problem:"
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
 VIOLATIONS_MAX = 100
@@ -71,8 +70,8 @@ def _members(
     extra: dict[str, object] | None,
 ) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "type": TYPE_ROOT + code,
-        "title": title,
+        "type": type_of(code),
+        "title": title_of(code, title),
         "status": status,
         "detail": detail,
         "instance": request_id,
@@ -122,7 +121,8 @@ def _methods_at(request: Request) -> list[str]:
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     # A literal path is not also an id in the path of another route.
     literal = [route for route in matching if getattr(route, "path", None) == request.url.path]
-    return sorted({method for route in literal or matching for method in getattr(route, "methods", None) or ()})
+    methods = {method for route in literal or matching for method in getattr(route, "methods", None) or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _refusal(error: RequestValidationError) -> Invalid:
@@ -153,24 +153,3 @@ def _plain(value: object) -> object:
     if isinstance(value, set | frozenset | tuple):
         return list(value)
     return str(value)
-
-
-class ProblemError(BaseModel):
-    """One violation: `pointer` names a place in the body, `parameter` one outside it."""
-
-    pointer: str | None = None
-    parameter: str | None = None
-    code: str
-    message: str
-
-
-class Problem(BaseModel):
-    """RFC 9457 problem document."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    errors: list[ProblemError] = []

@@ -21,11 +21,12 @@ from starlette.responses import Response
 from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
 from shared.access.principals import Caller, RouteAccess
-from shared.api import idempotency, request_body
+from shared.api import file_intake, idempotency, request_body
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
-from shared.api.dependencies import reading_session, searching_session, transaction_session
+from shared.api.dependencies import idempotency_claim, reading_session, searching_session, transaction_session
 from shared.api.edge import Edge, edge_of
 from shared.api.entity_tags import not_modified
+from shared.api.locations import location_of
 from shared.api.openapi import error_responses, route_metadata
 from shared.api.problems import VIOLATIONS_MAX
 from shared.api.responses import with_json_response
@@ -54,7 +55,16 @@ class GuardedRoute(APIRoute):
         ].rstrip(".")
         options["openapi_extra"] = {**route_metadata(access, self.body_rule), **(options.get("openapi_extra") or {})}
         options["responses"] = {**error_responses(access), **(options.get("responses") or {})}
+        self.location: str | None = None
+        """Where the record is that this route makes, without its id (`shared.api.locations`)."""
         super().__init__(path, with_json_response(endpoint, options.get("status_code") or 200), **options)
+        self.takes_idempotency_key = (
+            access.kind != "public"
+            and not _WRITING.isdisjoint(self.methods or ())
+            and any(
+                _asks_for(self.dependant, call) for call in (transaction_session, idempotency_claim, file_intake.upload)
+            )
+        )
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -93,6 +103,8 @@ class GuardedRoute(APIRoute):
             else:
                 response = await answer(request)
             response = not_modified(request, response)
+            if self.location is not None and (made_at := location_of(self.location, request, response)):
+                response.headers["Location"] = made_at
             response.raw_headers.extend((name.lower().encode(), value.encode()) for name, value in headers.items())
             return response
 

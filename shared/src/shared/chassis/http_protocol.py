@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 
 from shared.chassis.networks import Network, parse_networks
 from shared.chassis.settings import ProcessSettings
+from shared.problem_types import title_of, type_of
 
 log = structlog.get_logger()
 
@@ -344,8 +345,8 @@ def body_has_arrived(scope: Mapping[str, Any]) -> bool:
 def _refusal(status: int, code: str, detail: str) -> bytes:
     request_id = f"req_{uuid_utils.uuid7().hex}"
     title = HTTPStatus(status).phrase
-    content = {"title": title, "status": status, "detail": detail, "instance": request_id, "code": code}
-    body = json.dumps({"type": f"urn:waybill:problem:{code}", **content}).encode()
+    content = {"title": title_of(code, title), "status": status, "detail": detail, "instance": request_id, "code": code}
+    body = json.dumps({"type": type_of(code), **content}).encode()
     retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
         f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"

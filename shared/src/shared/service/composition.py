@@ -4,6 +4,7 @@ A service's `app.py` makes a `Service`, adds its own routes, consumers and worke
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import structlog
@@ -43,12 +44,21 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    """The common parts of a service. `projects` are the topics of its access projection."""
+    """The common parts of a service. `projects` are the topics of its access projection; `tags` describes the groups of its routes."""
 
-    def __init__(self, name: str, settings: ServiceSettings, *, description: str, projects: Sequence[str]):
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        *,
+        description: str,
+        projects: Sequence[str],
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ):
         self.name = name
         self.settings = settings
         self.description = description
+        self.tags = tags
         self.metrics = metrics.Metrics(name)
         self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
         self.response_encryptor = Encryptor({1: settings.secret_bytes})
@@ -159,6 +169,7 @@ class Service:
         return create_app(
             service=self.name,
             description=self.description,
+            tags=self.tags,
             settings=self.settings,
             edge=self._edge(),
             metrics=self.metrics,

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from jobs.job_store import Job, JobIn
 from shared.api import Input
-from shared.api.problems import Problem
+from shared.api.problem_documents import ConflictProblem, InvalidProblem
 from shared.api.request_body import part
 from shared.errors import Invalid
 
@@ -44,7 +44,7 @@ class BulkIn(Input):
     ] = Field(description=f"1 to {ITEMS_MAX} jobs; each is checked on its own.")
 
 
-class ItemProblem(Problem):
+class ItemProblem(ConflictProblem, InvalidProblem):
     """The problem of one item; its pointers are relative to the item."""
 
     model_config = ConfigDict(extra="allow")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from jobs.file_formats import Format, Separator
 from shared.api import Input
-from shared.api.problems import ProblemError
+from shared.api.problem_documents import ProblemError
 from shared.fields.numbers import QueryFlag
 from shared.ids import MerchantId
 

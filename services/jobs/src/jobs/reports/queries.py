@@ -40,7 +40,7 @@ async def summarize_jobs(session: AsyncSession, caller: Caller, filters: JobSumm
         counted = _scheduled(filters) if by_schedule else _created(filters, ZoneInfo(timezone), datetime.now(UTC))
     except OverflowError as error:
         named = "scheduled_date_gte" if by_schedule else "created_gte"
-        raise _refused(named, "range_unknown", "the range is outside the calendar") from error
+        raise _range_refused(named, "range_unknown", "the range is outside the calendar") from error
     found: dict[str, dict[Any, int]] = {"status": {}, "type": {}, "location_id": {}, "place": {}}
     for row in await session.execute(_counts(caller, filters, counted)):
         # GROUPING SETS: exactly one of the four columns is not null, and the row counts by it.
@@ -75,7 +75,7 @@ def _created(filters: JobSummaryFilters, zone: ZoneInfo, now: datetime) -> _Rang
 
 def _scheduled(filters: JobSummaryFilters) -> _Range:
     if filters.created_gte is not None or filters.created_lte is not None:
-        raise _refused(
+        raise _range_refused(
             "scheduled_date_gte", "range_ambiguous", "expected a range of created_at or of scheduled_date, not both"
         )
     since, until = filters.scheduled_date_gte, filters.scheduled_date_lte
@@ -105,12 +105,12 @@ def _counts(caller: Caller, filters: JobSummaryFilters, counted: _Range) -> Sele
 
 def _check(length: timedelta, since: str, until: str) -> None:
     if length < timedelta():
-        raise _refused(until, "range_empty", f"must not be before {since}")
+        raise _range_refused(until, "range_empty", f"must not be before {since}")
     if length > _LONGEST:
-        raise _refused(since, "range_too_long", f"a range has at most {RANGE_DAYS_MAX} days")
+        raise _range_refused(since, "range_too_long", f"a range has at most {RANGE_DAYS_MAX} days")
 
 
-def _refused(parameter: str, code: str, message: str) -> Invalid:
+def _range_refused(parameter: str, code: str, message: str) -> Invalid:
     return invalid(Violation("", code, message, parameter))
 
 

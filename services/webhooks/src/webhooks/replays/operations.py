@@ -77,7 +77,7 @@ async def replay_missed(
 ) -> Replay:
     """Create a replay of the events that an endpoint missed while it was disabled. Raises `Forbidden` without permission, or `Conflict`."""
     if not actor.caller.may(REPLAY):
-        raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=REPLAY)
+        raise Forbidden(f"the permission {REPLAY} is missing", code="permission_missing", required=[REPLAY])
     row = _new(
         actor,
         now,
