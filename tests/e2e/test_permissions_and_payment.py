@@ -1,13 +1,26 @@
 """Who may do what, and until when: the permission model, and 402 at the very instant at which a trial ends."""
 
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tests.harness.bodies import smallest_job
+from tests.harness.client import Api
 from tests.harness.people import Tenant
-from tests.harness.suite import SERVICES, Suite
+from tests.harness.suite import SERVICES, Route, Suite
 from tests.harness.waiting import eventually
 
+OPEN_WITHOUT_PAYMENT = {
+    *(f"{service} GET {path}" for service in SERVICES for path in ("/v1/permissions", "/v1/auth/test")),
+    "identity GET /v1/permissions/catalog",
+    "identity GET /v1/tenant",
+    "identity DELETE /v1/api-keys/{key_id}",
+    "identity DELETE /v1/merchants/{merchant_id}/api-access",
+    "identity POST /v1/api-settings/accounts/{account_id}/deactivate",
+    "identity DELETE /v1/sessions/current",
+    "billing GET /v1/billing/subscription",
+}
+"""What a tenant may do that has not paid: see what it may do and owes, pay, log out, and take access away."""
 SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}
 
 
@@ -120,6 +133,63 @@ async def test_what_stays_open_after_the_trial(suite: Suite) -> None:
     assert revoked.status_code == 204
 
 
+async def test_402_is_the_answer_of_every_route_that_has_to_be_paid_for_and_of_no_other(suite: Suite) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    callers = [await user_key(suite, tenant), await merchant.reveal(), await (await merchant.session()).settled()]
+    await ended(tenant)
+    routes = await suite.routes()
+
+    # Logging out ends a session that is still needed: it is asked last.
+    for route in sorted(routes, key=lambda route: route.path == "/v1/sessions/current"):
+        for api in callers:
+            answer = await route.call(api)
+            assert (answer.status_code == 402) is not route.is_free, f"{route}: {answer.status_code}"
+            assert answer.status_code != 402 or answer.json()["code"] == "subscription_required"
+
+    assert {str(route) for route in routes if route.is_free and not is_for_operators(route)} == OPEN_WITHOUT_PAYMENT
+
+
+async def test_a_suspended_tenant_is_refused_by_every_route(suite: Suite) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    callers = [await user_key(suite, tenant), await merchant.reveal()]
+    await suite.platform.at("identity").create(f"/v1/tenants/{tenant.id}/suspend")
+    for service in SERVICES:
+
+        async def suspended(service: str = service) -> bool:
+            return (await tenant.owner.at(service).get("/v1/permissions")).status_code == 403
+
+        await eventually(suspended, what=f"{service} knows of the suspension")
+
+    for route in await suite.routes():
+        for api in callers:
+            answer = await route.call(api)
+            assert answer.status_code == 403, f"{route}: {answer.status_code}"
+            assert answer.json()["code"] == "tenant_suspended"
+
+
+async def test_a_narrowed_user_key_opens_only_what_its_scopes_name(suite: Suite, tenant: Tenant) -> None:
+    key = await user_key(suite, tenant, scopes=["reports", "orders.jobs.read", "settings.webhooks.read"])
+    held = (await key.at("identity").read("/v1/permissions"))["scopes"]
+    opened = set()
+
+    for route in await suite.routes():
+        answer = await route.call(key)
+        if not route.admits("user_key"):
+            expected = "credential_not_admitted"
+        elif route.permission is not None and route.permission not in held:
+            expected = "permission_missing"
+        else:
+            assert answer.status_code not in (401, 402, 403), f"{route}: {answer.status_code} {answer.text}"
+            opened.add(route.permission)
+            continue
+        assert answer.status_code == 403, f"{route}: {answer.status_code} {answer.text}"
+        assert answer.json()["code"] == expected, str(route)
+
+    assert opened - {None} == {"reports.read", "orders.jobs.read", "settings.webhooks.read"}
+
+
 async def test_an_extended_trial_opens_the_api_again(suite: Suite) -> None:
     tenant = await suite.create_tenant()
     await ended(tenant)
@@ -164,6 +234,20 @@ async def test_a_user_key_can_only_narrow(suite: Suite, tenant: Tenant) -> None:
 
     assert (await key.at("jobs").get("/v1/jobs")).status_code == 403
     assert (await key.at("jobs").read("/v1/permissions"))["permissions"]["reports"] is True
+
+
+def is_for_operators(route: Route) -> bool:
+    return (route.permission or "").startswith("platform.")
+
+
+async def user_key(suite: Suite, tenant: Tenant, scopes: Sequence[str] | None = None) -> Api:
+    """A key of the owner that may do what the owner may, or only this; every service knows it."""
+    if scopes is None:
+        scopes = (await tenant.owner.at("identity").read("/v1/permissions"))["scopes"]
+    made = await tenant.owner.at("identity").create(
+        "/v1/api-keys", {"name": "a key", "scopes": scopes, "livemode": False}
+    )
+    return await suite.nobody.using({"X-Api-Key": made["api_key"]}).settled()
 
 
 async def ended(tenant: Tenant) -> None:

@@ -87,6 +87,36 @@ class Process:
             await eventually(answers, seconds=START_SECONDS, what=f"{self.name} is ready (see {self.log})")
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is not public, as a service's document describes it."""
+
+    service: str
+    method: str
+    path: str
+    operation: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.method} {self.path}"
+
+    @property
+    def permission(self) -> str | None:
+        found: str | None = self.operation.get("x-required-permission")
+        return found
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is open to a tenant that has not paid."""
+        return bool(self.operation["x-subscription-exempt"]) or (self.permission or "").startswith("platform.")
+
+    def admits(self, kind: str) -> bool:
+        return kind in self.operation["x-admits"]
+
+    async def call(self, api: Api) -> httpx.Response:
+        """Ask for it with names in place of ids, and without a body."""
+        return await api.at(self.service).request(self.method, self.path.replace("{", "").replace("}", ""))
+
+
 class Suite:
     """Four services on one PostgreSQL and one Kafka. Making one blocks: from a coroutine, call `asyncio.to_thread`."""
 
@@ -152,6 +182,17 @@ class Suite:
         for process in self.processes.values():
             if process.popen is not None:
                 await asyncio.to_thread(process.stop)
+
+    async def routes(self) -> list[Route]:
+        """All routes of all services that are not public."""
+        found = []
+        for service in SERVICES:
+            document = (await self.client.get(f"{self.urls[service]}/openapi.json")).json()
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    if operation["x-access"] != "public":
+                        found.append(Route(service, method.upper(), path, operation))
+        return found
 
     @property
     def people(self) -> FromIdentity:
