@@ -1,5 +1,6 @@
 """What the private stack makes of its environment, and what it refuses with a word on what to do."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from deploy.devstack import supervision
+from deploy.devstack import broker, supervision
+from deploy.devstack.broker import ADMIN
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import Program, wait_until
 from deploy.devstack.settings import PORT_OFFSET_MAX, PORTS, SERVICES, prepare_home, read_settings
@@ -75,8 +77,36 @@ def test_a_service_gets_no_other_services_secrets(folder: Path) -> None:
         assert all(name.startswith(("WAYBILL_", own)) for name in environment)
         assert environment[f"{own}DATABASE_URL"] == f"postgresql://{service}"
         assert environment["WAYBILL_LOG_LEVEL"] == "DEBUG"
+        assert environment["WAYBILL_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+        assert environment[f"{own}KAFKA_PASSWORD"] == settings.secrets["kafka_passwords"][service]
+    assert len({environments[service]["WAYBILL_SIGNING_ROOTS"] for service in SERVICES}) == 1
     assert "IDENTITY_SEALING_KEYS" in environments["identity"]
     assert environments["webhooks"]["WEBHOOKS_ALLOW_HTTP"] == "true"
+
+
+def test_secrets_of_an_earlier_version_stay_and_new_ones_are_added(folder: Path) -> None:
+    settings = read_settings({"WAYBILL_HOME": str(folder / "home")})
+    prepare_home(settings)
+    of_before = {**settings.secrets, "secret": "kept"}
+    del of_before["kafka_passwords"]
+    settings.secrets_file.write_text(json.dumps(of_before))
+
+    again = read_settings({"WAYBILL_HOME": str(folder / "home")})
+    prepare_home(again)
+
+    assert again.secrets["secret"] == "kept"
+    assert set(again.secrets["kafka_passwords"]) == {ADMIN, *SERVICES}
+
+
+def test_a_broker_of_an_earlier_version_is_refused_with_a_word_on_what_to_do(folder: Path) -> None:
+    settings = read_settings({"WAYBILL_HOME": str(folder / "home")})
+    prepare_home(settings)
+    settings.node.data.mkdir(parents=True)
+    (settings.node.data / "meta.properties").touch()
+    settings.node.settings.write_text("listeners=PLAINTEXT://127.0.0.1:9092\n")
+
+    with pytest.raises(StackError, match="make reset"):
+        broker.create(settings.node)
 
 
 def test_servers_that_exist_are_not_started() -> None:
@@ -89,6 +119,8 @@ def test_servers_that_exist_are_not_started() -> None:
 
     assert settings.processes == (*SERVICES, "receiver")
     assert settings.kafka == "kafka.example.com:9092"
+    # How they are reached says the environment, which the services inherit.
+    assert settings.kafka_environment("jobs", prefix="JOBS") == {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}
 
 
 def test_supervisord_gets_every_character_of_a_path_and_a_secret(folder: Path) -> None:

@@ -1,11 +1,9 @@
 """The whole private stack, as `make up` runs it: started, left alone, hurt, looked at and stopped."""
 
 import json
-import random
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,53 +13,17 @@ import pytest
 from deploy.devstack import demo, demo_data, stack
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import find, port_is_taken, wait_until
-from deploy.devstack.settings import PORTS, SERVICES, StackSettings, read_settings
+from deploy.devstack.settings import PORTS, SERVICES, StackSettings
+from tests.harness.private_stack import free_offset, settings_in, wait_until_ready
 
-# Every port of a stack then lies below those that systems give to outgoing connections.
-OFFSETS = range(12_000, 22_000)
 UP_AGAIN_SECONDS_MAX = 5.0
-READY_TIMEOUT_SECONDS = 30.0
 RECOVERY_TIMEOUT_SECONDS = 180.0
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
-def free_offset() -> int:
-    """An offset with which every port of a stack is free."""
-    for _ in range(100):
-        offset = random.choice(OFFSETS)
-        if not any(port_is_taken(port + offset) for port in PORTS.values()):
-            return offset
-    raise AssertionError("no free ports for a stack")
-
-
-def settings_in(folder: Path, offset: int) -> StackSettings:
-    return read_settings({"WAYBILL_HOME": str(folder), "WAYBILL_PORT_OFFSET": str(offset)})
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[StackSettings]:
-    with TemporaryDirectory(prefix="wb-") as folder:
-        settings = settings_in(Path(folder) / "home", free_offset())
-        try:
-            stack.up(settings, print)
-            yield settings
-        finally:
-            stack.reset(settings, print)
-
-
 def process_ids(settings: StackSettings) -> dict[str, str]:
     return {name: settings.pid_file(name).read_text() for name in settings.processes}
-
-
-def wait_until_ready(settings: StackSettings) -> None:
-    """Returns when everything says that it is ready: what is busy may once need longer to say so than it is waited for."""
-    wait_until(
-        lambda: {line.state for line in stack.status(settings)} == {"ready"},
-        timeout_seconds=READY_TIMEOUT_SECONDS,
-        failure=lambda: f"not ready: {stack.status(settings)}",
-        poll_seconds=0.2,
-    )
 
 
 def test_up_again_is_fast_and_changes_nothing(running: StackSettings) -> None:

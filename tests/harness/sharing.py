@@ -4,16 +4,19 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 PRIVATE_SERVERS = "private servers"
+PRIVATE_STACK = "a private stack"
 TOGETHER = {
     "tests/e2e/": "end to end",
     "tests/faults/": PRIVATE_SERVERS,
     "tests/devstack/test_backing.py": PRIVATE_SERVERS,
+    "tests/devstack/test_stack.py": PRIVATE_STACK,
+    "tests/devstack/test_kafka_access.py": PRIVATE_STACK,
 }
 """What of a path makes its tests share something that takes long to start."""
 LONGEST_FIRST = (
     "end to end",
     PRIVATE_SERVERS,
-    "tests/devstack/test_stack.py",
+    PRIVATE_STACK,
 )
 """What would keep a last worker busy alone, if it began late."""
 
