@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from shared.api import idempotency, request_body
+from shared.api import form_file, idempotency, request_body
 from shared.api.edge import edge_of
+from shared.api.form_file import FormFile
 from shared.api.responses import render
 from shared.api.transactions import run_in_transaction
 from shared.errors import BadRequest
@@ -24,24 +25,35 @@ UPLOAD_SECONDS_MAX = 3600.0
 
 
 class _Upload:
-    """The file in a request's body."""
+    """The file in a request's body: the body itself, or a form with the file in it. `begin` comes first."""
 
     def __init__(self, request: Request, rule: request_body.BodyRule):
         self._request = request
+        self._rule = rule
         self._bytes_max = rule.bytes_max or 0
         self._digest = hashlib.sha256()
+        self._content = self._arriving()
         self.media_type = request_body.media_type_of(request)
         self.charset = request_body.charset_of(request)
-        """As the request names it; None: it names none."""
+        """As the request, or the part of the form, names it; None: it names none."""
         # Checked here, so that a malformed key is refused before the file is read.
         self.keyed = self._claim() is not None
         """Whether the request has an Idempotency-Key, and so may be a repeat."""
+
+    async def begin(self) -> None:
+        """Read a form until its file begins. Raises `BadRequest`, `Invalid` or `UnsupportedMediaType` by what comes before the file."""
+        if self.media_type != form_file.MEDIA_TYPE:
+            return
+        form = FormFile(self._request.headers["content-type"], self._content)
+        await form.begin()
+        self.media_type, self.charset = form.media_type(self._rule.media_types), form.charset
+        self._content = form.content()
 
     async def pieces(self, piece_bytes: int) -> AsyncIterator[bytes]:
         """The file in pieces of that size, the last one smaller. Raises `PayloadTooLarge`, or `BadRequest` when it ends early."""
         received = 0
         waiting = bytearray()
-        async for arrived in self._arriving():
+        async for arrived in self._content:
             received += len(arrived)
             if received > self._bytes_max:
                 raise request_body.too_large(self._bytes_max)
@@ -81,7 +93,9 @@ class _Upload:
 
 
 async def upload(request: Request) -> _Upload:
-    return _Upload(request, request.scope["route"].body_rule)
+    found = _Upload(request, request.scope["route"].body_rule)
+    await found.begin()
+    return found
 
 
 Upload = Annotated[_Upload, Depends(upload)]

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.access.principals import RouteAccess
-from shared.api import idempotency, problem_documents, problems, request_body
+from shared.api import form_file, idempotency, problem_documents, problems, request_body
 from shared.api.openapi_schemas import refine
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def route_metadata(access: RouteAccess, rule: request_body.BodyRule) -> dict[str
 
 
 def _file(rule: request_body.BodyRule) -> dict[str, Any]:
-    return {
-        "required": True,
-        "content": {media_type: {"schema": {"type": "string"}} for media_type in rule.media_types},
-    }
+    # The form first: many generators of clients know one type of a body, and this one they know.
+    content: dict[str, Any] = {form_file.MEDIA_TYPE: {"schema": form_file.schema()}}
+    content |= {media_type: {"schema": {"type": "string"}} for media_type in rule.media_types}
+    return {"required": True, "content": content}
 
 
 _ERRORS: Mapping[int, tuple[str, str, str]] = {

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from shared.api import form_file
 from shared.api.problems import VIOLATIONS_MAX, pointer
 from shared.chassis.http_protocol import body_has_arrived
 from shared.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType, Violation, invalid
@@ -52,7 +53,7 @@ def body(*, bytes_max: int, by_parts: bool = False) -> Callable[[HandlerT], Hand
 
 
 def streams(*media_types: str, bytes_max: int) -> Callable[[HandlerT], HandlerT]:
-    """Declare that a route's body is a file of one of these types; the handler takes an `Upload`."""
+    """Declare that a route's body is a file of one of these types, or a form with one; the handler takes an `Upload`."""
     return _declare(BodyRule(bytes_max, media_types=media_types))
 
 
@@ -72,11 +73,13 @@ def _declare(rule: BodyRule) -> Callable[[HandlerT], HandlerT]:
 
 def require_file(request: Request, rule: BodyRule) -> None:
     """Raises `PayloadTooLarge` or `UnsupportedMediaType` by the headers of a file, before it is read."""
-    _require_declared_size(request, rule.bytes_max or 0)
+    media_type = media_type_of(request)
+    framed = form_file.FRAME_BYTES_MAX if media_type == form_file.MEDIA_TYPE else 0
+    _require_declared_size(request, (rule.bytes_max or 0) + framed)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if media_type_of(request) not in rule.media_types or encoding != "identity":
-        expected = " or ".join(rule.media_types)
-        raise UnsupportedMediaType(f"send {expected}, not compressed", accepted=list(rule.media_types))
+    accepted = [*rule.media_types, form_file.MEDIA_TYPE]
+    if media_type not in accepted or encoding != "identity":
+        raise UnsupportedMediaType(f"send {' or '.join(accepted)}, not compressed", accepted=accepted)
 
 
 def too_large(bytes_max: int) -> PayloadTooLarge:
