@@ -1,5 +1,6 @@
 """One address with very many connections or requests, and the others meanwhile."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from deploy.devstack.forks import Forker
 from tests.harness.edge_process import EdgeProcess, run_edge_process
-from tests.harness.raw_http import RawConnection, ask, connected, request
+from tests.harness.raw_http import Answer, RawConnection, ask, connected, request
 from tests.harness.waiting import eventually
 
 CROWD = 20
@@ -38,6 +39,41 @@ async def test_requests_whose_bodies_are_on_their_way_take_no_place(
             assert (await connection.answer()).status == 201
 
     assert [answer.status for answer in meanwhile] == [201] * CROWD
+
+
+async def test_bodies_that_do_not_end_hold_a_bounded_share_for_each_credential(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    piece = b" " * 16_384
+
+    def begun(credentials: list[str]) -> bytes:
+        fields = (*credentials, "Content-Type: application/json", "Content-Length: 200000")
+        return request("/v1/notes", *fields, method="POST") + piece
+
+    bounds = {"arriving_bytes_per_credential_max": 4 * len(piece), "body_idle_seconds": 60}
+    async with (
+        run_edge_process(database_url, tmp_path, forker, **bounds) as edge,
+        AsyncExitStack() as crowd,
+    ):
+        unfinished = [await crowd.enter_async_context(connected(edge.port)) for _ in range(CROWD)]
+        for connection in unfinished:
+            await connection.send(begun(edge.credentials))
+        answers = [asyncio.create_task(connection.answer()) for connection in unfinished]
+        refused = await eventually(lambda: answered(answers, CROWD - 4), what="all but four are refused")
+        complete = await ask(edge.port, note_head(edge) + NOTE)
+        still_open = [answer for answer in answers if not answer.done()]
+        for answer in still_open:
+            answer.cancel()
+
+    assert {(answer.status, answer.json()["code"]) for answer in refused} == {(429, "too_many_bodies")}
+    assert {(answer.headers["retry-after"], answer.headers["connection"]) for answer in refused} == {("1", "close")}
+    assert len(still_open) == 4
+    assert complete.status == 201
+
+
+def answered(answers: list[asyncio.Task[Answer]], count: int) -> list[Answer] | None:
+    done = [answer.result() for answer in answers if answer.done()]
+    return done if len(done) >= count else None
 
 
 async def test_an_address_with_too_many_connections_loses_those_that_wait_longest(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from shared.access.authentication import Access
+from shared.api.in_flight import ArrivingBodies
 from shared.api.rate_limits import RateLimits
 from shared.crypto.encryptor import Encryptor
 from shared.postgres.database import Database
@@ -21,6 +22,7 @@ class Edge:
     public_body_bytes_max: int
     body_idle_seconds: float
     body_seconds: float
+    arriving_bodies: ArrivingBodies
     cursor_secret: bytes
     response_encryptor: Encryptor
 

@@ -1,6 +1,11 @@
-"""Requests in flight: at most so many in a process, and of one address. A request counts only when its body is complete."""
+"""Requests in flight: at most so many in a process, and of one address. A request counts only when its body is complete.
+
+Until then its bytes count: those of one credential that have arrived of bodies that are not complete have a bound.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import Message, Receive, Scope
 
@@ -38,6 +43,43 @@ class Places:
         self._of_address[address] -= 1
         if not self._of_address[address]:
             del self._of_address[address]
+
+
+class ArrivingBodies:
+    """What has arrived of bodies that are not complete, by credential (of requests that need none: by address)."""
+
+    def __init__(self, bytes_max: int):
+        self._bytes_max = bytes_max
+        self._bytes: Counter[str] = Counter()
+        self._bodies: Counter[str] = Counter()
+
+    @contextmanager
+    def one_of(self, sender: str) -> Iterator[Callable[[int], None]]:
+        """A body of this sender; what arrives of it is to be counted with the result.
+
+        Counting raises `TooManyRequests` when the sender has too many bytes in more bodies than this one, which has a bound of its own.
+        """
+        counted = 0
+        self._bodies[sender] += 1
+
+        def count(arrived: int) -> None:
+            nonlocal counted
+            counted += arrived
+            self._bytes[sender] += arrived
+            if self._bytes[sender] > self._bytes_max and self._bodies[sender] > 1:
+                raise TooManyRequests(
+                    f"bodies of this sender that are not complete have more than {self._bytes_max} bytes: complete some first",
+                    code="too_many_bodies",
+                    headers={"Retry-After": "1", "Connection": "close"},
+                )
+
+        try:
+            yield count
+        finally:
+            self._bytes[sender] -= counted
+            self._bodies[sender] -= 1
+            if not self._bodies[sender]:
+                del self._bytes[sender], self._bodies[sender]
 
 
 class Place:

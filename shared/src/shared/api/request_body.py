@@ -107,6 +107,7 @@ def charset_of(request: Request) -> str | None:
 async def read(
     request: Request,
     *,
+    count: Callable[[int], None],
     bytes_max: int,
     idle_seconds: float,
     seconds_max: float,
@@ -116,7 +117,8 @@ async def read(
 ) -> bytes:
     """The body, read once; the decoded JSON is left on the request for FastAPI.
 
-    Raises `RequestTimeout`, `PayloadTooLarge`, `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (forbidden characters).
+    `count` is told how much arrives of a body that is not complete yet. Raises what it raises, `RequestTimeout`, `PayloadTooLarge`,
+    `UnsupportedMediaType`, `BadRequest` (not JSON) or `Invalid` (forbidden characters).
     """
     _require_declared_size(request, bytes_max)
     received = bytearray()
@@ -124,6 +126,8 @@ async def read(
     chunks = request.stream() if has_arrived else arriving(request, idle_seconds=idle_seconds, seconds_max=seconds_max)
     async for chunk in chunks:
         received += chunk
+        if not has_arrived:
+            count(len(chunk))
         if len(received) > bytes_max:
             raise too_large(bytes_max)
     content = bytes(received)

@@ -83,15 +83,17 @@ class GuardedRoute(APIRoute):
             if rule.media_types:
                 request_body.require_file(request, rule)
             elif request.method in _WRITING:
-                body = await request_body.read(
-                    request,
-                    bytes_max=rule.bytes_max or (edge.public_body_bytes_max if is_public else edge.body_bytes_max),
-                    idle_seconds=edge.body_idle_seconds,
-                    seconds_max=edge.body_seconds,
-                    expects_body=expects_body,
-                    body_optional=body_optional,
-                    by_parts=rule.by_parts,
-                )
+                with edge.arriving_bodies.one_of(_sender(request, caller)) as count:
+                    body = await request_body.read(
+                        request,
+                        count=count,
+                        bytes_max=rule.bytes_max or (edge.public_body_bytes_max if is_public else edge.body_bytes_max),
+                        idle_seconds=edge.body_idle_seconds,
+                        seconds_max=edge.body_seconds,
+                        expects_body=expects_body,
+                        body_optional=body_optional,
+                        by_parts=rule.by_parts,
+                    )
             if request.scope["query_string"] and (unknown := set(request.query_params) - parameters):
                 raise _no_such_parameters(sorted(unknown), parameters)
             if in_transaction:
@@ -155,6 +157,13 @@ class Router(APIRouter):
 
     def __init__(self, *, tags: list[str]):
         super().__init__(tags=list(tags), route_class=GuardedRoute)
+
+
+def _sender(request: Request, caller: Caller | None) -> str:
+    """Whose body it is: that of a credential, or of an address."""
+    if caller is None:
+        return request.client.host if request.client else ""
+    return caller.credential_id or caller.subject_id or ""
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[str]:

@@ -19,6 +19,7 @@ from shared.access.signing_roots import SigningKeyUnproven, SigningRoots, parse_
 from shared.api import idempotency
 from shared.api.app import create_app
 from shared.api.edge import Edge
+from shared.api.in_flight import ArrivingBodies
 from shared.api.rate_limits import RateLimits
 from shared.api.routes import Router
 from shared.chassis.health import named
@@ -199,6 +200,7 @@ class Service:
             public_body_bytes_max=settings.public_body_bytes_max,
             body_idle_seconds=settings.body_idle_seconds,
             body_seconds=settings.body_seconds,
+            arriving_bodies=ArrivingBodies(settings.arriving_bytes_per_credential_max),
             cursor_secret=settings.secret_bytes,
             response_encryptor=self.response_encryptor,
         )
