@@ -15,6 +15,7 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 NODE_PACKAGES := . tests/webhooks/interoperability/javascript
+LINT_TOOLS := node_modules/.package-lock.json
 BROWSER_FILES := shared/src/shared/api/static/vendor
 
 # Where no bytecode is wanted beside the sources it is kept in the environment: without any, each of a dozen processes would compile
@@ -70,6 +71,10 @@ $(BROWSER_FILES): package.json package-lock.json deploy/browser_files.py require
 	@$(RUN)/python -m deploy.browser_files
 	@touch $@
 
+$(LINT_TOOLS): package-lock.json | $(STAMP)
+	@$(RUN)/python -m deploy.node ci .
+	@touch $@
+
 .PHONY: demo
 demo: install ## Start everything and walk the main job aloud, from tenant to signed webhook
 	@$(STACK) demo
@@ -106,11 +111,12 @@ reset: install ## Stop and throw the private data away
 	@$(STACK) reset
 
 .PHONY: check
-check: install ## Format, lint, types, import contracts
+check: install $(LINT_TOOLS) ## Format, lint, types, import contracts, and the documents
 	@$(RUN)/ruff format --check $(SOURCES)
 	@$(RUN)/ruff check $(SOURCES)
 	@$(RUN)/mypy $(SOURCES)
 	@$(RUN)/lint-imports
+	@$(RUN)/python -m tests.contracts.lint
 
 .PHONY: format
 format: install ## Format and mend what can be mended by itself

@@ -79,7 +79,11 @@ def test_every_event_says_what_happened(event: type[Event]) -> None:
 def test_a_document_says_where_with_which_keys_and_by_which_groups(document: dict[str, Any]) -> None:
     file = topics_of(ROOT / "deploy/kafka/topics.yaml")
 
-    assert document["servers"]["kafka"]["protocol"] == "kafka"
+    server = document["servers"]["kafka"]
+    assert server["protocol"] == "kafka-secure"
+    assert [
+        document["components"]["securitySchemes"][one["$ref"].rpartition("/")[2]]["type"] for one in server["security"]
+    ] == ["scramSha512"]
     for topic, channel in document["channels"].items():
         binding = channel["bindings"]["kafka"]
         assert (channel["address"], binding["topic"]) == (topic, topic)

@@ -36,11 +36,13 @@ _ENVELOPE: dict[str, Any] = {
 _SERVERS: dict[str, Any] = {
     "kafka": {
         "host": "{host}:{port}",
-        "protocol": "kafka",
+        "protocol": "kafka-secure",
         "description": (
-            "The cluster of an installation: WAYBILL_KAFKA_BOOTSTRAP_SERVERS. Where WAYBILL_KAFKA_PREFIX is set, the names of topics"
-            " and consumer groups begin with it."
+            "The cluster of an installation (WAYBILL_KAFKA_BOOTSTRAP_SERVERS), over TLS. Each service is a user of its own, and may write and"
+            " read what deploy/kafka/topics.yaml says. Where WAYBILL_KAFKA_PREFIX is set, the names of topics and consumer groups begin"
+            " with it."
         ),
+        "security": [{"$ref": "#/components/securitySchemes/scram"}],
         "variables": {
             "host": {"default": "localhost", "description": "Name of a broker."},
             "port": {"default": "9092", "description": "Port of its listener."},
@@ -80,6 +82,9 @@ def build_document(service: str, publishes: Sequence[type[Event]], consumes: Seq
         "components": {
             "messages": messages,
             "schemas": schemas,
+            "securitySchemes": {
+                "scram": {"type": "scramSha512", "description": "The service's own user name and password."},
+            },
             "messageTraits": {
                 "envelope": {
                     "headers": _ENVELOPE,
