@@ -31,6 +31,8 @@ PIECE_BYTES = 64 * 1024
 """Largest piece that is parsed at once."""
 PIPELINE_MAX = 16
 """Requests of one connection that wait for the answer to an earlier one."""
+BODY_BYTES_PER_TURN = 2 * 1024 * 1024
+"""What is read of all bodies before the application has a turn of the event loop."""
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1024 * 1024
 """After a refusal, what is still read and dropped: a connection that is closed before may lose its answer."""
@@ -84,12 +86,39 @@ class Addresses:
             self._connections.pop(address, None)
 
 
+class BodyTurns:
+    """Lets the application have its turn: thousands of bodies that arrive at once would all be held before it can refuse any."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._waiting: list[BoundedProtocol] = []
+
+    def count(self, size: int, connection: "BoundedProtocol") -> None:
+        """Count what has arrived of a body. Beyond the bound no connection is read until the next turn."""
+        if not self._bytes:
+            connection.loop.call_soon(self._end)
+        self._bytes += size
+        if self._bytes > BODY_BYTES_PER_TURN and not self._waiting:
+            for one in connection.connections:
+                if isinstance(one, BoundedProtocol) and not one.flow.read_paused:
+                    one.flow.pause_reading()
+                    self._waiting.append(one)
+
+    def _end(self) -> None:
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        for one in waiting:
+            # What waits in the connection still waits for the application.
+            if not (one.transport.is_closing() or one.pipeline or one.has_unread_body):
+                one.flow.resume_reading()
+
+
 class BoundedConfig(Config):
     """uvicorn's configuration, with the bounds for its connections."""
 
     def __init__(self, app: Any, settings: ProcessSettings, **options: Any):
         super().__init__(app, http=BoundedProtocol, ws="none", **options)
         self.bounds = settings
+        self.body_turns = BodyTurns()
         self.addresses = Addresses(settings.connections_per_address_max, parse_networks(settings.trusted_proxies))
 
 
@@ -130,6 +159,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def is_serving(self) -> bool:
         """Whether a complete request has not been answered yet."""
         return not self._in_body and self._is_answering
+
+    @property
+    def has_unread_body(self) -> bool:
+        """Whether the application has yet to take what has arrived of a body; then it resumes reading."""
+        return self.cycle is not None and not self.cycle.response_complete and bool(self.cycle.body)
 
     @property
     def _is_answering(self) -> bool:
@@ -228,6 +262,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
+        self.config.body_turns.count(len(body), self)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -260,6 +295,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         none_waits = not self.pipeline
+        # Nobody reads the rest of its body: it must not be held until the body ends.
+        self.cycle.body.clear()
         self.config.addresses.renew(self._address, self)
         super().on_response_complete()
         if none_waits and self._refusal is not None:

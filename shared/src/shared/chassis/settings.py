@@ -130,7 +130,7 @@ class ProcessSettings(BaseSettings):
         description="Longest time for a whole body, except a file's; beyond, 408.",
     )
     arriving_bytes_per_credential_max: int = Field(
-        16 * 1024 * 1024,
+        8 * 1024 * 1024,
         ge=64 * 1024,
         validation_alias="WAYBILL_ARRIVING_BYTES_PER_CREDENTIAL_MAX",
         description="Bytes that have arrived of one credential's bodies that are not complete, in a process; beyond, 429.",
