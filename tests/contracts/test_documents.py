@@ -84,6 +84,16 @@ def test_every_patch_is_also_taken_as_a_merge_patch(documents: dict[tuple[str, s
             assert taken == {"application/json", "application/merge-patch+json"}, name
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_schema_has_the_name_of_a_constructor_of_another(
+    documents: dict[tuple[str, str], str], service: str
+) -> None:
+    """Clients in Go have a function `NewJob` for each schema `Job`."""
+    names = json.loads(documents[service, "openapi"])["components"]["schemas"].keys()
+
+    assert [name for name in names if f"New{name}" in names] == []
+
+
 def test_no_two_services_answer_on_one_path_but_what_all_of_them_answer(
     documents: dict[tuple[str, str], str],
 ) -> None:

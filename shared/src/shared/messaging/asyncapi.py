@@ -38,9 +38,9 @@ _SERVERS: dict[str, Any] = {
         "host": "{host}:{port}",
         "protocol": "kafka-secure",
         "description": (
-            "The cluster of an installation (WAYBILL_KAFKA_BOOTSTRAP_SERVERS), over TLS. Each service is a user of its own, and may write and"
-            " read what deploy/kafka/topics.yaml says. Where WAYBILL_KAFKA_PREFIX is set, the names of topics and consumer groups begin"
-            " with it."
+            "The cluster of an installation (WAYBILL_KAFKA_BOOTSTRAP_SERVERS), over TLS. Each service is a user of its own, and may"
+            " write and read what deploy/kafka/topics.yaml says. Where WAYBILL_KAFKA_PREFIX is set, the names of topics and of"
+            " consumer groups begin with it."
         ),
         "security": [{"$ref": "#/components/securitySchemes/scram"}],
         "variables": {

@@ -10,7 +10,7 @@ from sqlmodel import col
 from identity import changes, rows, tenants, users
 from identity.api_keys import rules
 from identity.api_keys.queries import lock_children, lock_for_update, view
-from identity.api_keys.schemas import ApiKeyIn, NewApiKey
+from identity.api_keys.schemas import ApiKeyIn, CreatedApiKey
 from identity.api_keys.tables import ApiKeyRow
 from shared import audit
 from shared.access import permissions
@@ -26,7 +26,7 @@ PLATFORM_SCOPES = ("platform", *permissions.SECTIONS, "billing")
 
 async def create(
     session: AsyncSession, actor: Actor, peppers: Peppers, body: ApiKeyIn, *, api_keys_max: int
-) -> NewApiKey:
+) -> CreatedApiKey:
     """A key that narrows its owner's permissions; only this answer shows it. Raises `Forbidden`, `Invalid`, `LimitReached`."""
     user_id = rules.owner_of(actor.caller.subject_id)
     now = datetime.now(UTC)
@@ -52,7 +52,7 @@ async def create(
     session.add(row)
     _publish(session, events.CredentialIssued, row)
     audit.record(session, actor, "credential.issued", row.key_id, after=view(row))
-    return NewApiKey(**view(row).model_dump(), api_key=key)
+    return CreatedApiKey(**view(row).model_dump(), api_key=key)
 
 
 async def revoke(session: AsyncSession, actor: Actor, key_id: str) -> None:

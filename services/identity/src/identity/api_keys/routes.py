@@ -1,7 +1,7 @@
 """Routes of user API keys."""
 
 from identity import api_keys
-from identity.api_keys.schemas import ApiKey, ApiKeyIn, NewApiKey
+from identity.api_keys.schemas import ApiKey, ApiKeyIn, CreatedApiKey
 from shared.access.credentials import Peppers
 from shared.api import CurrentActor, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import ApiKeyId
@@ -19,7 +19,7 @@ def router(peppers: Peppers, *, api_keys_max: int) -> Router:
 
     @routes.post("/v1/api-keys", status_code=201)
     @requires("settings.api_keys.write")
-    async def create_api_key(body: ApiKeyIn, session: Transaction, actor: CurrentActor) -> NewApiKey:
+    async def create_api_key(body: ApiKeyIn, session: Transaction, actor: CurrentActor) -> CreatedApiKey:
         """Create a user API key of your own."""
         return await api_keys.create(session, actor, peppers, body, api_keys_max=api_keys_max)
 

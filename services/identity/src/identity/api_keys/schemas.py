@@ -48,7 +48,7 @@ class ApiKey(BaseModel):
     version: int
 
 
-class NewApiKey(Secret, ApiKey):
+class CreatedApiKey(Secret, ApiKey):
     """A new user API key."""
 
     api_key: str = ApiField(description="The key. It is not shown again.")

@@ -14,7 +14,7 @@ from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
-from identity.merchants.schemas import ChangedMerchant, Merchant, MerchantIn, MerchantPatch, NewMerchant
+from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
 from identity.tenants import TenantRow
 from shared import audit
@@ -44,7 +44,7 @@ async def create(
     body: MerchantIn,
     *,
     merchants_max: int,
-) -> NewMerchant:
+) -> CreatedMerchant:
     """A new merchant, with API access when the body asks for it.
 
     Raises `Invalid` (level 1 with API access, unknown locations), `Forbidden`, `AlreadyExists`, `LimitReached`.
@@ -77,7 +77,7 @@ async def create(
         row.version = version
         changes.publish(session, event_type, row, subject=row.merchant_id, state=_state(row))
         audit.record(session, actor, event_type.type_name(), row.merchant_id, after=view(row))
-    return NewMerchant(
+    return CreatedMerchant(
         **view(row).model_dump(),
         invitation_token=invitation.token,
         invitation_expires_at=invitation.expires_at,

@@ -7,7 +7,7 @@ from fastapi import Query
 from identity import merchants
 from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
-from identity.merchants.schemas import ChangedMerchant, Merchant, MerchantIn, MerchantPatch, NewMerchant
+from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
@@ -41,7 +41,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
 
     @routes.post("/v1/merchants", status_code=201)
     @requires("settings.merchants.write")
-    async def create_merchant(body: MerchantIn, session: Transaction, actor: CurrentActor) -> NewMerchant:
+    async def create_merchant(body: MerchantIn, session: Transaction, actor: CurrentActor) -> CreatedMerchant:
         """Create a merchant."""
         return await merchants.create(session, actor, passwords, issuer, body, merchants_max=merchants_max)
 

@@ -83,7 +83,7 @@ class Merchant(BaseModel):
     version: int
 
 
-class NewMerchant(WithInvitation, Merchant):
+class CreatedMerchant(WithInvitation, Merchant):
     """A new merchant."""
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from identity import locations, logins, rows, tenants, users
 from identity.logins import Passwords
 from identity.onboarding import rules
-from identity.onboarding.schemas import NewTenant, TenantIn
+from identity.onboarding.schemas import CreatedTenant, TenantIn
 from identity.tenants import TenantRow
 from shared import audit
 from shared.audit import Actor
@@ -17,7 +17,7 @@ from shared.ids import new_id
 DEFAULT_LOCATION_NAME = "Main"
 
 
-async def create_tenant(session: AsyncSession, actor: Actor, passwords: Passwords, body: TenantIn) -> NewTenant:
+async def create_tenant(session: AsyncSession, actor: Actor, passwords: Passwords, body: TenantIn) -> CreatedTenant:
     """A new tenant. Raises `AlreadyExists` (name), and `Forbidden` when a test key asks for a live tenant."""
     test = rules.is_test(body.test, livemode=actor.livemode)
     password_hash = await logins.hash_if_given(passwords, body.owner.password)
@@ -52,7 +52,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
     tenants.publish(session, events.TenantCreated, row)
     users.publish(session, events.UserCreated, owner)
     locations.publish(session, events.LocationCreated, location)
-    created = NewTenant(
+    created = CreatedTenant(
         **tenants.view(row).model_dump(),
         owner=users.view(owner),
         default_location=locations.view(location),

@@ -2,7 +2,7 @@
 
 from identity import onboarding
 from identity.logins import Passwords
-from identity.onboarding.schemas import NewTenant, TenantIn
+from identity.onboarding.schemas import CreatedTenant, TenantIn
 from shared.api import CurrentActor, Router, Transaction, requires
 
 
@@ -12,7 +12,7 @@ def router(passwords: Passwords) -> Router:
 
     @routes.post("/v1/tenants", status_code=201)
     @requires("platform.tenants.write")
-    async def create_tenant(body: TenantIn, session: Transaction, actor: CurrentActor) -> NewTenant:
+    async def create_tenant(body: TenantIn, session: Transaction, actor: CurrentActor) -> CreatedTenant:
         """Create a tenant with its owner and a default location."""
         return await onboarding.create_tenant(session, actor, passwords, body)
 

@@ -41,7 +41,7 @@ class TenantIn(Input):
     job_review: Flag = ApiField(False, description=JOB_REVIEW_DESCRIPTION)
 
 
-class NewTenant(WithInvitation, Tenant):
+class CreatedTenant(WithInvitation, Tenant):
     """A new tenant with its owner and default location."""
 
     owner: User

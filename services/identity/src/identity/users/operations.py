@@ -9,7 +9,7 @@ from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.users import rules
 from identity.users.queries import lock_for_update, view, view_permissions
-from identity.users.schemas import ChangedUser, NewUser, StaffIn, StaffPatch, StaffPermissions, User
+from identity.users.schemas import ChangedUser, CreatedUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared import audit
 from shared.access import permissions
@@ -21,7 +21,7 @@ from shared.ids import new_id
 
 async def create(
     session: AsyncSession, actor: Actor, passwords: Passwords, body: StaffIn, *, staff_max: int
-) -> NewUser:
+) -> CreatedUser:
     """A new member of staff. Raises `Forbidden` for permissions that the actor lacks, `AlreadyExists` (e-mail), `LimitReached`."""
     rules.check_grantable(permissions.expand(body.permissions), actor.permissions)
     password_hash = await logins.hash_if_given(passwords, body.password)
@@ -50,7 +50,7 @@ async def create(
     )
     publish(session, events.UserCreated, row)
     audit.record(session, actor, "user.created", row.user_id, after=view(row))
-    return NewUser(
+    return CreatedUser(
         **view(row).model_dump(),
         invitation_token=invitation.token,
         invitation_expires_at=invitation.expires_at,

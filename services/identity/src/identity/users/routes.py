@@ -6,7 +6,15 @@ from fastapi import Query
 
 from identity import users
 from identity.logins import Passwords
-from identity.users.schemas import ChangedUser, NewUser, StaffIn, StaffPatch, StaffPermissions, StaffPermissionsIn, User
+from identity.users.schemas import (
+    ChangedUser,
+    CreatedUser,
+    StaffIn,
+    StaffPatch,
+    StaffPermissions,
+    StaffPermissionsIn,
+    User,
+)
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
@@ -31,7 +39,7 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
 
     @routes.post("/v1/staff", status_code=201)
     @requires("settings.staff.write")
-    async def create_staff(body: StaffIn, session: Transaction, actor: CurrentActor) -> NewUser:
+    async def create_staff(body: StaffIn, session: Transaction, actor: CurrentActor) -> CreatedUser:
         """Create a member of staff."""
         return await users.create(session, actor, passwords, body, staff_max=staff_max)
 

@@ -56,7 +56,7 @@ class User(BaseModel):
     version: int
 
 
-class NewUser(WithInvitation, User):
+class CreatedUser(WithInvitation, User):
     """A new member of staff."""
 
 
