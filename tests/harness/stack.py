@@ -28,6 +28,8 @@ KAFKA_IMAGE = "apache/kafka:4.2.0"
 RESTART_TIMEOUT_SECONDS = 100.0
 DOCKER_TIMEOUT_SECONDS = 10
 DATABASE_PASSWORD_BYTES = 18
+# Each module of tests has topics of its own: with as many partitions as in production most of a broker's time would go into making them.
+PARTITIONS_MAX = 3
 # Nothing kills these servers, and nobody needs their data tomorrow: what makes data survive is left out.
 FLEETING_POSTGRES = """
 fsync = off
@@ -326,7 +328,11 @@ async def own_topics(backing: BackingStack, *, without: Collection[str] = ()) ->
 
 async def make_topics(bootstrap_servers: str, prefix: str, *, without: Collection[str] = ()) -> None:
     """Create every topic of the suite but these, under this prefix."""
-    wanted = [topic for topic in topics.load(TOPICS_FILE) if topic.name not in without]
+    wanted = [
+        topic.model_copy(update={"partitions": min(topic.partitions, PARTITIONS_MAX)})
+        for topic in topics.load(TOPICS_FILE)
+        if topic.name not in without
+    ]
     await topics.apply(bootstrap_servers, wanted, prefix=prefix)
 
 
