@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from tests.harness.bodies import smallest_job
 from tests.harness.client import Api
 from tests.harness.people import Tenant
-from tests.harness.suite import SERVICES, Route, Suite
+from tests.harness.suite import SERVICES, Route, Suite, end_trial
 from tests.harness.waiting import eventually
 
 OPEN_WITHOUT_PAYMENT = {
@@ -111,7 +111,7 @@ async def test_402_begins_at_the_very_instant_without_any_event(suite: Suite) ->
 async def test_what_stays_open_after_the_trial(suite: Suite) -> None:
     tenant = await suite.create_tenant()
     merchant = await tenant.create_merchant()
-    await ended(tenant)
+    await end_trial(tenant)
 
     for service, path in (
         *((service, "/v1/permissions") for service in SERVICES),
@@ -137,7 +137,7 @@ async def test_402_is_the_answer_of_every_route_that_has_to_be_paid_for_and_of_n
     tenant = await suite.create_tenant()
     merchant = await tenant.create_merchant()
     callers = [await user_key(suite, tenant), await merchant.reveal(), await (await merchant.session()).settled()]
-    await ended(tenant)
+    await end_trial(tenant)
     routes = await suite.routes()
 
     # Logging out ends a session that is still needed: it is asked last.
@@ -192,7 +192,7 @@ async def test_a_narrowed_user_key_opens_only_what_its_scopes_name(suite: Suite,
 
 async def test_an_extended_trial_opens_the_api_again(suite: Suite) -> None:
     tenant = await suite.create_tenant()
-    await ended(tenant)
+    await end_trial(tenant)
 
     await tenant.end_trial_at(datetime.now(UTC) + timedelta(days=1))
 
@@ -204,7 +204,7 @@ async def test_an_extended_trial_opens_the_api_again(suite: Suite) -> None:
 
 async def test_a_suspended_tenant_is_refused_before_payment_is_asked_for(suite: Suite) -> None:
     tenant = await suite.create_tenant()
-    await ended(tenant)
+    await end_trial(tenant)
 
     await suite.platform.at("identity").create(f"/v1/tenants/{tenant.id}/suspend")
 
@@ -248,15 +248,3 @@ async def user_key(suite: Suite, tenant: Tenant, scopes: Sequence[str] | None = 
         "/v1/api-keys", {"name": "a key", "scopes": scopes, "livemode": False}
     )
     return await suite.nobody.using({"X-Api-Key": made["api_key"]}).settled()
-
-
-async def ended(tenant: Tenant) -> None:
-    """End the tenant's trial and wait until every service says so."""
-    await tenant.end_trial_at(datetime.now(UTC) + timedelta(seconds=3))
-    for service in SERVICES:
-
-        async def over(service: str = service) -> bool:
-            answer = await tenant.owner.at(service).read("/v1/permissions")
-            return answer["subscription"]["entitled"] is False
-
-        await eventually(over, what=f"{service} sees the end of the trial")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,18 @@ class Suite:
             await eventually(lambda: connection.fetchval(found, to_uuid(location_id)), what="jobs knows the location")
         finally:
             await connection.close()
+
+
+async def end_trial(tenant: Tenant) -> None:
+    """End the tenant's trial and wait until every service says so."""
+    await tenant.end_trial_at(datetime.now(UTC) + timedelta(seconds=3))
+    for service in SERVICES:
+
+        async def over(service: str = service) -> bool:
+            answer = await tenant.owner.at(service).read("/v1/permissions")
+            return answer["subscription"]["entitled"] is False
+
+        await eventually(over, what=f"{service} sees the end of the trial")
 
 
 async def run(
