@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.harness.servers import serving
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Webhooks
 from webhooks import signatures
+from webhooks.config import Settings, parse_schedule
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "receivers"
 LANGUAGES = ("python", "javascript", "go", "php", "java")
@@ -192,3 +194,12 @@ async def test_a_forged_or_old_delivery_is_refused(receivers: dict[str, GuideRec
 
     assert (genuine, before_rotation) == (204, 204)
     assert forged == dict.fromkeys(forged, 401)
+
+
+def test_the_guide_has_the_usual_schedule_of_retries() -> None:
+    (row,) = re.findall(r"^\| after \|(.*)\|$", (GUIDE.parent / "receive-webhooks.md").read_text(), re.MULTILINE)
+    seconds = {"s": 1, "min": 60, "h": 3600}
+
+    named = [int(number) * seconds[unit] for number, unit in (cell.split() for cell in row.split("|"))]
+
+    assert named == list(parse_schedule(Settings.model_fields["retry_schedule_seconds"].default))
