@@ -10,8 +10,10 @@ import pytest
 
 from deploy.devstack.forks import Forker
 from deploy.devstack.processes import free_ports
+from identity.__main__ import signing_root
 from identity.config import Settings
 from identity.metadata import Base
+from shared.chassis.settings import load_settings
 from tests.harness import suite
 from tests.harness.identity import Identity
 from tests.harness.schema_drift import drift
@@ -61,6 +63,22 @@ async def test_a_command_creates_a_platform_key_that_works_at_once(identity: Ide
     issued = (await identity.events(made["id"], "credential.issued"))[0]
     assert "platform" in issued.data.scopes
     assert made["api_key"] not in issued.data.model_dump_json()
+
+
+def test_a_command_makes_a_root_key_that_settings_accept(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, other = signing_root(), signing_root()
+    for name, value in {**environment_of(identity.settings), **made}.items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings(Settings).signing_roots == made["WAYBILL_SIGNING_ROOTS"]
+    monkeypatch.setenv("WAYBILL_SIGNING_ROOTS", other["WAYBILL_SIGNING_ROOTS"])
+    with pytest.raises(SystemExit):
+        load_settings(Settings)
+    error = capsys.readouterr().err
+    assert error.startswith("IDENTITY_SIGNING_ROOT_KEY: ")
+    assert made["IDENTITY_SIGNING_ROOT_KEY"] not in error
 
 
 async def test_a_command_rotates_the_signing_key(identity: Identity, run: Command) -> None:
