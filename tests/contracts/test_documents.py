@@ -1,9 +1,11 @@
 """The committed OpenAPI and AsyncAPI documents say what the services do (`make contracts` rewrites them)."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.harness.documents import KINDS, SERVICES, generate, path_of
@@ -44,6 +46,122 @@ def test_every_operation_says_who_may_call_it_and_what_it_answers(
         assert operation["summary"], name
         assert {"422", "429", "500", "503"} <= set(operation["responses"]), name
         assert operation["x-access"] == "public" or {"401", "403"} <= set(operation["responses"]), name
+
+
+def schemas_in(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All schemas of the document, each with its place."""
+    for name, schema in document["components"]["schemas"].items():
+        yield from schemas_below(name, schema)
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            yield from schemas_below(f"{name} {parameter.get('name')}", parameter.get("schema", {}))
+
+
+def schemas_below(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield place, schema
+    for name, member in schema.get("properties", {}).items():
+        yield from schemas_below(f"{place}.{name}", member)
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(schema.get(keyword), dict):
+            yield from schemas_below(f"{place}/{keyword}", schema[keyword])
+    for choice in schema.get("anyOf", []):
+        yield from schemas_below(f"{place}/anyOf", choice)
+
+
+def media_types(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each request and answer consists of."""
+    answers = document["components"]["responses"]
+    yield from ((f"{name} {kind}", media) for name, one in answers.items() for kind, media in one["content"].items())
+    for name, operation in operations(document):
+        for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+            yield from ((f"{name} {kind}", media) for kind, media in part.get("content", {}).items())
+
+
+def has_example(schema: dict[str, Any]) -> bool:
+    return bool(schema.keys() & {"examples", "$ref", "enum", "const"}) or any(
+        has_example(choice) for choice in schema.get("anyOf", [])
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_everything_is_described_with_a_valid_example(documents: dict[tuple[str, str], str], service: str) -> None:
+    document = json.loads(documents[service, "openapi"])
+
+    def fits(example: Any, schema: dict[str, Any]) -> bool:
+        # References are into the components of the document.
+        whole = {"components": document["components"], "allOf": [schema]}
+        return jsonschema.Draft202012Validator(whole).is_valid(example)
+
+    for place, schema in schemas_in(document):
+        for name, member in schema.get("properties", {}).items():
+            assert member.get("description"), f"{place}.{name} has no description"
+            assert has_example(member), f"{place}.{name} has no example"
+        for example in schema.get("examples", []):
+            assert fits(example, schema), f"{place}: {example}"
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert "$ref" in parameter or parameter.get("description"), f"{name}: {parameter}"
+            assert "$ref" in parameter or has_example(parameter["schema"]), f"{name}: {parameter}"
+    for place, media in media_types(document):
+        assert "example" in media, f"{place} has no example"
+        assert fits(media["example"], media["schema"]), place
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_schemas_are_such_as_generators_read(documents: dict[tuple[str, str], str], service: str) -> None:
+    """What some generators of clients fail at, or make a poor client of."""
+    document = json.loads(documents[service, "openapi"])
+
+    for name in document["components"]["schemas"]:
+        assert re.fullmatch("[A-Z][A-Za-z0-9]+", name), name
+        assert not (name.startswith("New") and name[3:] in document["components"]["schemas"]), name
+        assert not name.endswith("Test"), name
+    for place, schema in schemas_in(document):
+        assert not isinstance(schema.get("title"), str), place
+        assert not schema.keys() & {"le", "ge", "lt", "gt"}, place
+        assert schema.get("default") != [], place
+        choices = schema.get("anyOf", [])
+        if {"type": "null"} in choices:
+            assert all("$ref" in choice for choice in choices if choice != {"type": "null"}) or len(choices) > 2, place
+        if len(set(schema.get("enum", ())) - {None}) > 1:
+            assert place in document["components"]["schemas"], f"{place} has no name"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_request_has_a_default(documents: dict[tuple[str, str], str], service: str) -> None:
+    """Generated clients take members with a default for required, or send them."""
+    document = json.loads(documents[service, "openapi"])
+    schemas = document["components"]["schemas"]
+    bodies = [operation["requestBody"] for _, operation in operations(document) if "requestBody" in operation]
+
+    assert [place for body in bodies for place in members_with_a_default(body, schemas, "", set())] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_headers_are_declared_where_they_come(documents: dict[tuple[str, str], str], service: str) -> None:
+    document = json.loads(documents[service, "openapi"])
+    parameters = document["components"].get("parameters", {})
+    schemas = document["components"]["schemas"]
+
+    for answer in document["components"]["responses"].values():
+        assert "X-Request-Id" in answer["headers"]
+    assert "Retry-After" in document["components"]["responses"]["TooManyRequests"]["headers"]
+    for name, operation in operations(document):
+        asked = {
+            one.get("name") or parameters[one["$ref"].rpartition("/")[2]]["name"]
+            for one in operation.get("parameters", [])
+        }
+        for status, answer in operation["responses"].items():
+            if not status.startswith("2"):
+                continue
+            assert "X-Request-Id" in answer["headers"], name
+            assert ("RateLimit" in answer["headers"]) == (operation["x-access"] != "public"), name
+            reference = answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+            if "version" in schemas.get(reference.rpartition("/")[2], {}).get("properties", {}):
+                assert "ETag" in answer["headers"], name
+                assert not name.startswith("GET ") or {"If-None-Match"} <= asked, name
+        if name.startswith("PATCH "):
+            assert {"If-Match", "Idempotency-Key"} <= asked, name
 
 
 def members_with_a_default(schema: Any, schemas: dict[str, Any], place: str, seen: set[str]) -> Iterator[str]:

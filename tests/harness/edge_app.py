@@ -29,6 +29,7 @@ from shared.api import (
     public,
     requires,
 )
+from shared.api.openapi import ApiDescription
 from shared.errors import Conflict, NotFound
 from shared.events import Event, billing, identity
 from shared.ids import MerchantId
@@ -49,6 +50,7 @@ SECRETS = {
     "signing_roots": SIGNING_ROOT.public_text,
 }
 """The same in every application of a test run, as in replicas of one service."""
+DESCRIBED = ApiDescription("An edge.", {"notes": "Notes."})
 
 
 class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))):
@@ -226,7 +228,12 @@ async def run_edge_app(url: str, **overrides: Any) -> AsyncIterator[EdgeTestApp]
     """The application in this process, with HTTP served over ASGI; Kafka is not touched."""
     values = {**SECRETS, "port": 1, "kafka_bootstrap_servers": "127.0.0.1:1", "roles": "api", **overrides}
     settings = ServiceSettings(database_url=url, **values)
-    service = Service("edge", settings, description="An edge.", projects=(identity.TOPIC, billing.TOPIC))
+    service = Service(
+        "edge",
+        settings,
+        description=DESCRIBED,
+        projects=(identity.TOPIC, billing.TOPIC),
+    )
     app = service.app(routers=[router()])
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -6,8 +6,15 @@ from billing.config import Settings
 from billing.subscriptions import routes as subscriptions_routes
 from billing.subscriptions.consumer import IDENTITY_EVENTS, on_identity_events
 from billing.subscriptions.worker import task_kinds
+from shared.api.openapi import ApiDescription, read_glossary
 from shared.events import identity
 from shared.service.composition import Service
+
+DESCRIPTION = ApiDescription(
+    "Trials and subscriptions of tenants.",
+    tags={"billing": "Subscriptions and trials."},
+    glossary=read_glossary("billing"),
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -15,8 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service(
         "billing",
         settings,
-        description="Trials and subscriptions of tenants.",
-        tags={"billing": "Subscriptions and trials."},
+        description=DESCRIPTION,
         projects=(identity.TOPIC,),
     )
     service.subscribe(

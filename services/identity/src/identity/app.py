@@ -2,29 +2,39 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Literal
 
 from fastapi import FastAPI
 
 from identity.api_credentials import routes as api_credentials_routes
 from identity.api_keys import routes as api_keys_routes
+from identity.api_keys.schemas import ApiKeyStatus
 from identity.audit import routes as audit_routes
 from identity.audit import store_own_events
 from identity.audit.consumer import AUDIT_EVENTS, on_audit_events
+from identity.audit.schemas import ActorKind, ActorVia, ServiceName
 from identity.authentication import Authenticator
 from identity.authentication import routes as authentication_routes
+from identity.authentication.schemas import PersonKind
 from identity.config import Settings
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
+from identity.locations.schemas import LocationType
 from identity.logins import Attempts, Passwords
 from identity.merchants import CredentialIssuer, list_stranded
 from identity.merchants import routes as merchants_routes
+from identity.merchants.schemas import MerchantStatus
 from identity.onboarding import routes as onboarding_routes
 from identity.permissions import routes as permissions_routes
+from identity.permissions.schemas import PermissionRelevance
 from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
 from identity.tenants import routes as tenants_routes
+from identity.tenants.schemas import TenantStatus
 from identity.users import routes as users_routes
+from identity.users.schemas import UserKind, UserStatus
 from shared.access.signing_roots import SigningRoot
+from shared.api.openapi import ApiDescription, read_glossary
 from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys, secret_bytes
@@ -32,22 +42,39 @@ from shared.crypto.encryptor import Encryptor
 from shared.events import access, audit, billing
 from shared.service.composition import Service
 
-DESCRIPTION = "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail."
-TAGS = {
-    "tenants": "Delivery companies.",
-    "sessions": "Log-ins, invitations and passwords.",
-    "staff": "People who work for a tenant, and what they may do.",
-    "merchants": "Customers of a tenant, and their API access.",
-    "API settings": "A merchant's API credentials.",
-    "API keys": "Keys of users, and the catalogue of permissions.",
-    "locations": "Branches and warehouses of a tenant.",
-    "audit": "Who did what, in all services.",
-}
+DESCRIPTION = ApiDescription(
+    "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail.",
+    tags={
+        "tenants": "Delivery companies.",
+        "sessions": "Log-ins, invitations and passwords.",
+        "staff": "People who work for a tenant, and what they may do.",
+        "merchants": "Customers of a tenant, and their API access.",
+        "API settings": "A merchant's API credentials.",
+        "API keys": "Keys of users, and the catalogue of permissions.",
+        "locations": "Branches and warehouses of a tenant.",
+        "audit": "Who did what, in all services.",
+    },
+    enums={
+        "UserStatus": UserStatus,
+        "UserKind": UserKind,
+        "PersonKind": PersonKind,
+        "AccountStatus": MerchantStatus,
+        "TenantStatus": TenantStatus,
+        "LocationType": LocationType,
+        "MerchantLevel": Literal[1, 2],
+        "ApiKeyStatus": ApiKeyStatus,
+        "PermissionRelevance": PermissionRelevance,
+        "ServiceName": ServiceName,
+        "ActorKind": ActorKind,
+        "ActorVia": ActorVia,
+    },
+    glossary=read_glossary("identity"),
+)
 
 
 def create_service(settings: Settings) -> Service:
     """Database, outbox and access projection: what the app and the commands need."""
-    service = Service("identity", settings, description=DESCRIPTION, tags=TAGS, projects=(billing.TOPIC,))
+    service = Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
     # Before the outbox takes the events of the transaction.
     service.database.before_commit.insert(0, store_own_events)
     return service

@@ -5,44 +5,64 @@ from fastapi import FastAPI
 from jobs import job_store, jobs
 from jobs.actions import routes as actions_routes
 from jobs.bulk import routes as bulk_routes
+from jobs.bulk.schemas import BulkMode
 from jobs.config import Settings
 from jobs.customers import CustomerIds
 from jobs.customers import routes as customers_routes
 from jobs.exports import Exports
 from jobs.exports import routes as exports_routes
+from jobs.file_formats import Format, Separator
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
+from jobs.imports.schemas import ImportStatus
 from jobs.imports.worker import SWEEP_SECONDS, ImportWorker
+from jobs.job_store import ActionStatus, JobStatus, JobType
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
 from jobs.reference_data.consumer import TENANT_EVENTS, on_tenant_events
 from jobs.reports import routes as reports_routes
+from jobs.reports.schemas import CountedBy
 from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
+from jobs.search.schemas import ActionSort, JobSort
 from shared.api.group_commit import GroupCommit
 from shared.api.grouping import GroupRead
+from shared.api.openapi import ApiDescription, read_glossary
 from shared.chassis.parts import Part, periodically
 from shared.events import billing, identity
 from shared.service.composition import Service
 
-DESCRIPTION = (
-    "Jobs and their actions. Routes with `merchantPair` accept the API credentials of a merchant, for its own rows."
+DESCRIPTION = ApiDescription(
+    "Jobs and their actions. Routes with `merchantPair` accept the API credentials of a merchant, for its own rows.",
+    tags={
+        "jobs": "Jobs, one by one or many at once, and their history.",
+        "actions": "The units of work inside a job.",
+        "dispatch": "Commands of those who carry jobs out, and outcomes of actions.",
+        "search": "Lists and searches of jobs and of actions.",
+        "files": "Imports and exports of jobs.",
+        "customers": "The contacts of jobs, and the erasure of their personal data.",
+        "reports": "Numbers of jobs.",
+    },
+    enums={
+        "JobType": JobType,
+        "JobStatus": JobStatus,
+        "ActionStatus": ActionStatus,
+        "JobSort": JobSort,
+        "ActionSort": ActionSort,
+        "FileFormat": Format,
+        "Separator": Separator,
+        "ImportStatus": ImportStatus,
+        "BulkMode": BulkMode,
+        "CountedBy": CountedBy,
+    },
+    glossary=read_glossary("jobs"),
 )
-TAGS = {
-    "jobs": "Jobs, one by one or many at once, and their history.",
-    "actions": "The units of work inside a job.",
-    "dispatch": "Commands of those who carry jobs out, and outcomes of actions.",
-    "search": "Lists and searches of jobs and of actions.",
-    "files": "Imports and exports of jobs.",
-    "customers": "The contacts of jobs, and the erasure of their personal data.",
-    "reports": "Numbers of jobs.",
-}
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The service, with the roles of this process."""
-    service = Service("jobs", settings, description=DESCRIPTION, tags=TAGS, projects=(identity.TOPIC, billing.TOPIC))
+    service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     creations = GroupCommit(
         service.database, service.response_encryptor, service.access.recheck_all, jobs.create, status_code=201
     )

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
+from shared.api.openapi import ApiDescription, read_glossary
 from shared.chassis.parts import Part
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
@@ -12,31 +13,48 @@ from shared.service.composition import Service
 from webhooks.config import Settings
 from webhooks.deliveries import EndpointTester
 from webhooks.deliveries import routes as deliveries_routes
+from webhooks.deliveries.rules import Failure
+from webhooks.deliveries.schemas import AttemptResult, DeliveryStatus, ResponseClass
 from webhooks.dispatch import Dispatcher, ThrottleLimits
 from webhooks.endpoints import DisablePolicy, EndpointCache, EndpointPolicy
 from webhooks.endpoints import routes as endpoints_routes
+from webhooks.endpoints.schemas import DisabledReason
 from webhooks.events import consumer as events_consumer
 from webhooks.events import routes as events_routes
 from webhooks.events import worker as events_worker
-from webhooks.http_client import Sender
+from webhooks.http_client import Cause, CauseDetail, Sender
 from webhooks.postgres import AutocommitConnection
 from webhooks.replays import ReplayLimits
 from webhooks.replays import routes as replays_routes
 from webhooks.replays import worker as replays_worker
+from webhooks.replays.schemas import ReplayFailure, ReplayKind, ReplayStatus
 
-DESCRIPTION = "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: merchants have no access to any route."
-TAGS = {
-    "webhook endpoints": "Where events are sent, and with which secrets.",
-    "deliveries": "What was sent, sending it again, and replays.",
-    "events": "The feed of events, and the event types.",
-}
+DESCRIPTION = ApiDescription(
+    "Webhook endpoints and signed deliveries (Standard Webhooks). For administrators: merchants have no access to any route.",
+    tags={
+        "webhook endpoints": "Where events are sent, and with which secrets.",
+        "deliveries": "What was sent, sending it again, and replays.",
+        "events": "The feed of events, and the event types.",
+    },
+    enums={
+        "DeliveryStatus": DeliveryStatus,
+        "ResponseClass": ResponseClass,
+        "AttemptResult": AttemptResult,
+        "Cause": Cause,
+        "CauseDetail": CauseDetail,
+        "DeliveryFailure": Failure,
+        "DisabledReason": DisabledReason,
+        "ReplayKind": ReplayKind,
+        "ReplayStatus": ReplayStatus,
+        "ReplayFailure": ReplayFailure,
+    },
+    glossary=read_glossary("webhooks"),
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application of webhooks, in the roles of this process."""
-    service = Service(
-        "webhooks", settings, description=DESCRIPTION, tags=TAGS, projects=(identity.TOPIC, billing.TOPIC)
-    )
+    service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
     limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second)
     policy = EndpointPolicy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)

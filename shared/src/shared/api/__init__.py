@@ -16,7 +16,7 @@ from shared.api.file_intake import Upload
 from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page, page_of, where_equal
 from shared.api.request_body import body, streams
 from shared.api.routes import Router
-from shared.api.schemas import Input, ListQuery, Secret
+from shared.api.schemas import Input, ListQuery, Secret, shown_as
 from shared.api.transactions import Transactions
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "public",
     "requires",
     "session_only",
+    "shown_as",
     "streams",
     "where_equal",
 ]

@@ -1,6 +1,7 @@
 """One service's HTTP application: the chassis's, with guarded routes, problem documents and an edge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from shared.api.declarations import RouteUndeclared
 from shared.api.edge import Edge
 from shared.api.in_flight import Places
 from shared.api.middleware import EdgeMiddleware
-from shared.api.openapi import build_document
+from shared.api.openapi import ApiDescription, build_document
 from shared.api.routes import GuardedRoute, Router
 from shared.chassis import app as chassis_app
 from shared.chassis.health import LIVENESS_PATH, READINESS_PATH, Check, NotReady, named
@@ -24,8 +25,7 @@ from shared.observability.metrics import Metrics
 def create_app(
     *,
     service: str,
-    description: str,
-    tags: Mapping[str, str],
+    description: ApiDescription,
     settings: ProcessSettings,
     edge: Edge,
     metrics: Metrics,
@@ -33,10 +33,7 @@ def create_app(
     parts: Sequence[Part],
     ready: Sequence[Check] = (),
 ) -> FastAPI:
-    """The application of one service in this process's roles; `tags` describes the groups of its routes.
-
-    Raises `RouteUndeclared` when a route does not say who may call it.
-    """
+    """The application of one service in this process's roles. Raises `RouteUndeclared` when a route does not say who may call it."""
     serves_api = "api" in settings.role_set
 
     async def access_is_current() -> None:
@@ -45,7 +42,7 @@ def create_app(
 
     app = chassis_app.create_app(
         name=service,
-        description=description,
+        description=description.text,
         settings=settings,
         metrics=metrics,
         parts=[Part("access", edge.access.run), *parts],
@@ -53,7 +50,6 @@ def create_app(
         after=edge.database.close,
     )
     app.state.edge = edge
-    app.openapi_tags = [{"name": name, "description": text} for name, text in {**tags, **introspection.TAGS}.items()]
     problems.install(app)
     if serves_api:
         for router in (*routers, introspection.router(), problem_pages.router()):
@@ -61,7 +57,12 @@ def create_app(
         docs_page.install(app)
     _require_declared(app)
     locations.assign(app.routes)
-    app.openapi = lambda: build_document(app)  # type: ignore[method-assign]
+    described = replace(
+        description,
+        tags={**description.tags, **introspection.TAGS},
+        enums={**introspection.ENUMS, **description.enums},
+    )
+    app.openapi = lambda: build_document(app, described)  # type: ignore[method-assign]
     app.add_middleware(
         EdgeMiddleware,
         service=service,

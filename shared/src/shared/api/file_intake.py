@@ -46,7 +46,7 @@ class _Upload:
             return
         form = FormFile(self._request.headers["content-type"], self._content)
         await form.begin()
-        self.media_type, self.charset = form.media_type(self._rule.media_types), form.charset
+        self.media_type, self.charset = form.media_type(tuple(self._rule.files)), form.charset
         self._content = form.content()
 
     async def pieces(self, piece_bytes: int) -> AsyncIterator[bytes]:

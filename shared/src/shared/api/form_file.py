@@ -14,12 +14,13 @@ FRAME_BYTES_MAX = 16 * 1024
 """The boundaries and headers around the file."""
 
 
-def schema() -> dict[str, Any]:
+def schema(example: str) -> dict[str, Any]:
     """The JSON Schema of the form."""
     described = {
         "type": "string",
         "format": "binary",
         "description": "The file; its type, or the end of its name, tells the format.",
+        "examples": [example],
     }
     return {"type": "object", "required": [FIELD], "properties": {FIELD: described}, "additionalProperties": False}
 

@@ -1,49 +1,80 @@
 """The routes about the caller that every service has: `GET /v1/auth/test` and `GET /v1/permissions`."""
 
 from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from shared.access import authorization, permissions
+from shared.access.principals import Via
 from shared.api.declarations import authenticated
 from shared.api.dependencies import CurrentCaller
 from shared.api.routes import Router
+from shared.api.schemas import shown_as
 
 TAGS = {"access": "Who the caller is, and what it may do."}
+
+
+PrincipalKind = Literal["platform", "owner", "staff", "merchant"]
+SubscriptionStatus = Literal["trialing", "active", "past_due", "unpaid", "canceled", "expired"]
+RowScope = Literal["own", "tenant"]
+ENUMS = {
+    "PrincipalKind": PrincipalKind,
+    "CredentialKind": Via,
+    "SubscriptionStatus": SubscriptionStatus,
+    "RowScope": RowScope,
+}
+"""The closed sets of values of all services, by their names in OpenAPI."""
 
 
 class Identification(BaseModel):
     """Who a credential belongs to."""
 
-    object: str = "identification"
-    principal: str = Field(description="platform, owner, staff or merchant.")
-    credential: str = Field(description="session, merchant_session, user_key, platform_key or pair.")
-    subject_id: str | None = Field(description="The user or merchant; null for the platform.")
-    tenant_id: str | None
-    tenant_name: str | None
-    api_account_id: str | None = Field(description="The API Account ID that was presented.")
-    livemode: bool
+    object: Literal["identification"] = "identification"
+    principal: PrincipalKind = Field(description="Who the caller is.", examples=["merchant"])
+    credential: Via = Field(description="What the caller presented; `pair`: API credentials.", examples=["pair"])
+    subject_id: str | None = Field(
+        description="The user or merchant; null for the platform.", examples=["mer_01h455vb4pex5vsknk084sn02q"]
+    )
+    tenant_id: str | None = Field(
+        description="The tenant in which the caller acts; null for a platform key that names none.",
+        examples=["ten_01h455vb4pex5vsknk084sn02q"],
+    )
+    tenant_name: str | None = Field(description="Name of the tenant.", examples=["Livraisons Laurier"])
+    api_account_id: str | None = Field(
+        description="The API Account ID that was presented.", examples=["acct_01h455vb4pex5vsknk084sn02q"]
+    )
+    livemode: bool = Field(description="Whether the credential is for live data.", examples=[True])
 
 
 class SubscriptionStanding(BaseModel):
     """Whether the tenant may use the API."""
 
-    status: str | None
-    trial_ends_at: datetime | None
-    entitled: bool
+    status: Annotated[str, shown_as(SubscriptionStatus)] | None = Field(
+        description="Null while it is not known.", examples=["trialing"]
+    )
+    trial_ends_at: datetime | None = Field(description="First instant after the trial.")
+    entitled: bool = Field(description="Whether the tenant may use the API now.", examples=[True])
 
 
 class Permissions(BaseModel):
     """What a caller may do."""
 
-    object: str = "permissions"
-    principal: str
-    is_owner: bool
-    permissions: dict[str, bool] = Field(description="The seven sections.")
-    scopes: list[str] = Field(description="Every code that is held, sections and children.")
-    row_scope: str = Field(description="`tenant`: all rows of the tenant; `own`: the caller's own.")
-    api_access: bool | None = Field(description="Merchants: whether API access is on; null for others.")
-    subscription: SubscriptionStanding | None
+    object: Literal["permissions"] = "permissions"
+    principal: PrincipalKind = Field(description="Who the caller is.", examples=["staff"])
+    is_owner: bool = Field(description="Whether the caller owns the tenant.", examples=[False])
+    permissions: dict[str, bool] = Field(
+        description="The seven sections, and whether the caller has them.",
+        examples=[{"orders": True, "reports": False}],
+    )
+    scopes: list[str] = Field(
+        description="Every code that is held, sections and children.", examples=[["orders", "orders.jobs.read"]]
+    )
+    row_scope: RowScope = Field(description="`tenant`: all rows of the tenant; `own`: the caller's own.")
+    api_access: bool | None = Field(
+        description="Merchants: whether API access is on; null for others.", examples=[None]
+    )
+    subscription: SubscriptionStanding | None = Field(description="Null for a platform key that names no tenant.")
 
 
 def router() -> Router:

@@ -5,7 +5,10 @@ takes an `Idempotency-Key`, an answer with a `version` has an `ETag`.
 """
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -55,14 +58,16 @@ def route_metadata(access: RouteAccess, rule: request_body.BodyRule) -> dict[str
         **({"x-required-permission": access.permission} if access.permission else {}),
         "x-admits": [] if access.kind == "public" else sorted(access.admits),
         "x-subscription-exempt": access.exempt_from_402,
-        **({"requestBody": _file(rule)} if rule.media_types else {}),
+        **({"requestBody": _file(rule.files)} if rule.files else {}),
     }
 
 
-def _file(rule: request_body.BodyRule) -> dict[str, Any]:
+def _file(files: Mapping[str, str]) -> dict[str, Any]:
     # The form first: many generators of clients know one type of a body, and this one they know.
-    content: dict[str, Any] = {form_file.MEDIA_TYPE: {"schema": form_file.schema()}}
-    content |= {media_type: {"schema": {"type": "string"}} for media_type in rule.media_types}
+    example = next(iter(files.values()))
+    form: dict[str, Any] = {"schema": form_file.schema(example), "example": {form_file.FIELD: example}}
+    content = {form_file.MEDIA_TYPE: form}
+    content |= {media_type: {"schema": {"type": "string"}, "example": file} for media_type, file in files.items()}
     return {"required": True, "content": content}
 
 
@@ -146,15 +151,33 @@ _PARAMETERS = {
 }
 
 
-def build_document(app: FastAPI) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ApiDescription:
+    """What the document of a service tells beside its routes."""
+
+    text: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The groups of routes."""
+    enums: Mapping[str, Any] = field(default_factory=dict)
+    """Closed sets of values (`Literal`s) by the names that they get."""
+    glossary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """The service's own words (`read_glossary`)."""
+
+
+def read_glossary(package: str) -> Mapping[str, Sequence[Any]]:
+    """The `glossary.toml` of a package."""
+    return tomllib.loads(files(package).joinpath("glossary.toml").read_text("utf-8"))
+
+
+def build_document(app: FastAPI, description: ApiDescription) -> dict[str, Any]:
     """The document of this app; made once."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
             version=app.version,
-            description=app.description,
+            description=description.text,
             routes=app.routes,
-            tags=app.openapi_tags,
+            tags=[{"name": name, "description": text} for name, text in description.tags.items()],
             servers=SERVERS,
             contact=CONTACT,
             license_info=LICENSE,
@@ -170,7 +193,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
             if isinstance(route, APIRoute) and route.include_in_schema:
                 for method in route.methods or ():
                     _complete(document["paths"][route.path_format][method.lower()], route)  # type: ignore[arg-type]
-        refine(document)
+        refine(document, description.enums, {**read_glossary("shared.api"), **description.glossary})
         _add_components(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -8,10 +8,12 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 Schema = dict[str, Any]
+Glossary = Mapping[str, Sequence[Any]]
+"""The description of each word, and perhaps an example; a key may name one schema (`Job.id`)."""
 
 PREFIX = "#/components/schemas/"
 METHODS = ("get", "put", "post", "delete", "patch")
@@ -27,10 +29,14 @@ _BY_TYPE: Mapping[str, Any] = {"boolean": False, "integer": 1, "number": 1.0}
 _REFERENCE = re.compile(f'"{PREFIX}([^"]+)"')
 
 
-def refine(document: dict[str, Any]) -> None:
-    """Change all schemas of the document."""
+def refine(document: dict[str, Any], enums: Mapping[str, Any], glossary: Glossary) -> None:
+    """Change all schemas of the document.
+
+    `enums` are closed sets of values (`Literal`s) by the names that they get; `glossary` explains members by their names.
+    """
     _rename(document)
     schemas = document["components"]["schemas"]
+    _name_enums(document, {frozenset(get_args(kind)): name for name, kind in enums.items()})
     for schema in each_schema(document):
         _tidy(schema)
     requested = _reachable((_requests(operation) for _, operation in operations(document)), schemas)
@@ -41,6 +47,7 @@ def refine(document: dict[str, Any]) -> None:
             _describe_default(member)
     for schema in each_schema(document):
         _leave_out_default(schema)
+    _explain(document, glossary)
     _add_examples(document)
 
 
@@ -58,8 +65,13 @@ def each_schema(document: Mapping[str, Any]) -> Iterator[Schema]:
         yield from _with_inner(schema)
     for _, operation in operations(document):
         yield from _in_contents([operation.get("requestBody", {}), *operation["responses"].values()])
-        for parameter in operation.get("parameters", []):
-            yield from _with_inner(parameter.get("schema", {}))
+        for parameter in _parameters(operation):
+            yield from _with_inner(parameter["schema"])
+
+
+def _parameters(operation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Its parameters, without those that are components."""
+    return [parameter for parameter in operation.get("parameters", []) if "schema" in parameter]
 
 
 def _in_contents(parts: Iterable[Mapping[str, Any]]) -> Iterator[Schema]:
@@ -91,6 +103,19 @@ def _plain(name: str) -> str:
     for pattern, replacement in _NAMES:
         name = pattern.sub(replacement, name)
     return name
+
+
+def _name_enums(document: dict[str, Any], names: Mapping[frozenset[Any], str]) -> None:
+    """Let requests and answers refer to one schema for each closed set of values."""
+    schemas = document["components"]["schemas"]
+    made: dict[str, Schema] = {}
+    for schema in list(each_schema(document)):
+        name = names.get(frozenset(schema.get("enum", ())))
+        if name is not None:
+            made[name] = {"type": schema.pop("type"), "enum": schema.pop("enum")}
+            schema.pop("title", None)
+            schema["$ref"] = PREFIX + name
+    schemas.update(made)
 
 
 def _tidy(schema: Schema) -> None:
@@ -161,6 +186,28 @@ def _leave_out_default(schema: Schema) -> None:
         del schema["default"]
 
 
+def _explain(document: Mapping[str, Any], glossary: Glossary) -> None:
+    for schema_name, schema in document["components"]["schemas"].items():
+        for name, member in schema.get("properties", {}).items():
+            description, *examples = glossary.get(f"{schema_name}.{name}") or glossary.get(name) or ("",)
+            if description:
+                member.setdefault("description", description)
+            _give_examples(member, examples)
+    for _, operation in operations(document):
+        for parameter in _parameters(operation):
+            description, *examples = glossary.get(parameter["name"]) or ("",)
+            if description:
+                parameter.setdefault("description", description)
+            _give_examples(parameter["schema"], examples)
+
+
+def _give_examples(schema: Schema, examples: Sequence[Any]) -> None:
+    is_list = "array" in schema.get("type", ())
+    fitting = [one for one in examples if "anyOf" in schema or isinstance(one, list) == is_list]
+    if fitting and not schema.keys() & {"$ref", "enum", "const", "examples"}:
+        schema["examples"] = fitting
+
+
 def _add_examples(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for schema in schemas.values():
@@ -170,8 +217,8 @@ def _add_examples(document: dict[str, Any]) -> None:
     for schema in schemas.values():
         _add_example(schema, schemas)
     for _, operation in operations(document):
-        for parameter in operation.get("parameters", []):
-            _add_example(parameter.get("schema", {}), schemas)
+        for parameter in _parameters(operation):
+            _add_example(parameter["schema"], schemas)
         for part in (operation.get("requestBody", {}), *operation["responses"].values()):
             for media in part.get("content", {}).values():
                 example = example_of(media.get("schema", {}), schemas)

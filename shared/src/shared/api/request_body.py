@@ -6,8 +6,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any, NoReturn, TypeVar
 
@@ -43,8 +43,8 @@ class BodyRule:
     """None: the limit of the app's settings."""
     by_parts: bool = False
     """Forbidden characters are a violation of the part that has them, found by `part`, not of the whole body."""
-    media_types: tuple[str, ...] = ()
-    """Media types of a file, which the handler reads as it arrives. None: the body is JSON, read before the handler runs."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Media types of a file, each with an example, which the handler reads as it arrives. None: JSON, read before the handler runs."""
 
 
 def body(*, bytes_max: int, by_parts: bool = False) -> Callable[[HandlerT], HandlerT]:
@@ -52,9 +52,9 @@ def body(*, bytes_max: int, by_parts: bool = False) -> Callable[[HandlerT], Hand
     return _declare(BodyRule(bytes_max, by_parts=by_parts))
 
 
-def streams(*media_types: str, bytes_max: int) -> Callable[[HandlerT], HandlerT]:
-    """Declare that a route's body is a file of one of these types, or a form with one; the handler takes an `Upload`."""
-    return _declare(BodyRule(bytes_max, media_types=media_types))
+def streams(files: Mapping[str, str], *, bytes_max: int) -> Callable[[HandlerT], HandlerT]:
+    """Declare that a route's body is a file of one of these media types, each with an example; the handler takes an `Upload`."""
+    return _declare(BodyRule(bytes_max, files=files))
 
 
 def rule_of(handler: Callable[..., Any]) -> BodyRule:
@@ -77,7 +77,7 @@ def require_file(request: Request, rule: BodyRule) -> None:
     framed = form_file.FRAME_BYTES_MAX if media_type == form_file.MEDIA_TYPE else 0
     _require_declared_size(request, (rule.bytes_max or 0) + framed)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    accepted = [*rule.media_types, form_file.MEDIA_TYPE]
+    accepted = [*rule.files, form_file.MEDIA_TYPE]
     if media_type not in accepted or encoding != "identity":
         raise UnsupportedMediaType(f"send {' or '.join(accepted)}, not compressed", accepted=accepted)
 

@@ -80,7 +80,7 @@ class GuardedRoute(APIRoute):
             edge = edge_of(request)
             caller, headers = await self._admit(edge, request)
             body = b""
-            if rule.media_types:
+            if rule.files:
                 request_body.require_file(request, rule)
             elif request.method in _WRITING:
                 with edge.arriving_bodies.one_of(_sender(request, caller)) as count:

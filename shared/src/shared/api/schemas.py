@@ -1,8 +1,8 @@
 """Base models of requests and of responses that hold a secret."""
 
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, WithJsonSchema, model_validator
 
 
 class Input(BaseModel):
@@ -19,6 +19,11 @@ class ListQuery(Input):
     def _leave_out_paging(cls, given: Any) -> Any:
         # All other unknown names are refused: they are probably misspelt filters.
         return {name: value for name, value in given.items() if name not in ("limit", "cursor")}
+
+
+def shown_as(kind: Any) -> WithJsonSchema:
+    """Let OpenAPI show a text as this closed set (a `Literal`). It is not checked: another service, perhaps a newer one, has told it."""
+    return WithJsonSchema({"type": "string", "enum": list(get_args(kind))})
 
 
 class Secret(BaseModel):

@@ -4,7 +4,6 @@ A service's `app.py` makes a `Service`, adds its own routes, consumers and worke
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import structlog
@@ -20,6 +19,7 @@ from shared.api import idempotency
 from shared.api.app import create_app
 from shared.api.edge import Edge
 from shared.api.in_flight import ArrivingBodies
+from shared.api.openapi import ApiDescription
 from shared.api.rate_limits import RateLimits
 from shared.api.routes import Router
 from shared.chassis.health import named
@@ -45,21 +45,19 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    """The common parts of a service. `projects` are the topics of its access projection; `tags` describes the groups of its routes."""
+    """The common parts of a service. `projects` are the topics of its access projection."""
 
     def __init__(
         self,
         name: str,
         settings: ServiceSettings,
         *,
-        description: str,
+        description: ApiDescription,
         projects: Sequence[str],
-        tags: Mapping[str, str] = MappingProxyType({}),
     ):
         self.name = name
         self.settings = settings
         self.description = description
-        self.tags = tags
         self.metrics = metrics.Metrics(name)
         self.database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
         self.response_encryptor = Encryptor({1: settings.secret_bytes})
@@ -170,7 +168,6 @@ class Service:
         return create_app(
             service=self.name,
             description=self.description,
-            tags=self.tags,
             settings=self.settings,
             edge=self._edge(),
             metrics=self.metrics,

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
-from identity.merchants import KEY_OVERLAP_SECONDS_MAX
+from identity.merchants import KEY_OVERLAP_SECONDS_MAX, MerchantStatus
 from shared.api import Input, Secret
 from shared.fields.numbers import OptionalInteger
 
@@ -19,7 +19,7 @@ class ApiAccount(BaseModel):
     merchant_id: str
     business_name: str
     api_account_id: str
-    status: str = ApiField(description="active or disabled.")
+    status: MerchantStatus
     livemode: bool
     last_used_at: fields.LastUsedAt
 

@@ -12,6 +12,8 @@ from shared.fields.numbers import Flag
 from shared.fields.text import Name
 from shared.timestamps import Timestamp
 
+ApiKeyStatus = Literal["active", "revoked"]
+
 
 class ApiKeyIn(Input):
     """A user API key to create. It has at most the permissions of its owner."""
@@ -39,7 +41,7 @@ class ApiKey(BaseModel):
     name: str
     scopes: list[str]
     hint: str = ApiField(description="Parts of the key, to recognise it.")
-    status: str = ApiField(description="active or revoked.")
+    status: ApiKeyStatus
     expires_at: datetime | None
     last_used_at: fields.LastUsedAt
     livemode: bool

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import audit
-from identity.audit.schemas import AuditEvent, AuditFilters
+from identity.audit.schemas import AuditEvent, AuditFilters, ServiceName
 from shared.api import CurrentActor, Page, PageRequest, Reading, Router, requires
 from shared.fields.text import QueryText
 from shared.timestamps import Timestamp
@@ -28,9 +28,7 @@ def router() -> Router:
             QueryText, Query(max_length=TEXT_LENGTH_MAX, description="For example merchant.updated.")
         ] = None,
         target: Annotated[QueryText, Query(max_length=TEXT_LENGTH_MAX, description="Id of the record.")] = None,
-        service: Annotated[
-            QueryText, Query(max_length=TEXT_LENGTH_MAX, description="identity, billing, jobs or webhooks.")
-        ] = None,
+        service: Annotated[ServiceName | None, Query(description="The service in which it was done.")] = None,
         created_at_gte: Annotated[Timestamp | None, Query(description="At or after this instant.")] = None,
         created_at_lte: Annotated[Timestamp | None, Query(description="At or before this instant.")] = None,
     ) -> Page[AuditEvent]:

@@ -2,10 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 from pydantic import Field as ApiField
+
+from shared.api import shown_as
+
+ServiceName = Literal["identity", "billing", "jobs", "webhooks"]
+ActorKind = Literal["platform", "owner", "staff", "merchant", "operator", "service", "unknown"]
+ActorVia = Literal[
+    "session",
+    "merchant_session",
+    "user_key",
+    "platform_key",
+    "pair",
+    "password",
+    "invitation",
+    "refresh_token",
+    "command",
+    "service",
+    "unknown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +43,16 @@ class AuditEvent(BaseModel):
 
     object: Literal["audit_event"] = "audit_event"
     id: str
-    service: str = ApiField(description="The service in which it was done: identity, billing, jobs or webhooks.")
+    service: Annotated[str, shown_as(ServiceName)] = ApiField(description="The service in which it was done.")
     tenant_id: str | None
     created_at: datetime
     actor: str = ApiField(
         description="Id of the user, merchant or key; the service's name for what it does by itself; "
         "`unknown` in a log-in that was refused."
     )
-    actor_kind: str = ApiField(description="platform, owner, staff, merchant, operator, service or unknown.")
-    via: str = ApiField(
-        description="session, merchant_session, user_key, platform_key, pair (API credentials), password, invitation, refresh_token, "
-        "command, service or unknown."
+    actor_kind: Annotated[str, shown_as(ActorKind)] = ApiField(description="What the actor is.")
+    via: Annotated[str, shown_as(ActorVia)] = ApiField(
+        description="What the actor presented; `pair`: API credentials; `command`: an operator's command."
     )
     credential_id: str | None = ApiField(
         description="API Account ID or id of the API key; null where none was presented."

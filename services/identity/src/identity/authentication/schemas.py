@@ -12,6 +12,7 @@ from shared.fields.contact import EMAIL_CHARS_MAX
 from shared.fields.text import Name
 
 TOKEN_LENGTH_MAX = 128
+PersonKind = Literal["owner", "staff", "merchant"]
 
 
 class SessionIn(Input):
@@ -46,7 +47,7 @@ class Person(BaseModel):
     """The user or merchant who has logged in."""
 
     id: str
-    kind: str = ApiField(description="owner, staff or merchant.")
+    kind: PersonKind = ApiField(description="Who it is.")
     tenant_id: str
     email: str
     name: str

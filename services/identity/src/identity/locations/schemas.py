@@ -43,7 +43,7 @@ class Location(BaseModel):
     object: Literal["location"] = "location"
     id: str
     tenant_id: str
-    type: str
+    type: LocationType
     name: str
     reference_id: str | None
     address: fields.Address | None

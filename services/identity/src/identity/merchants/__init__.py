@@ -15,6 +15,7 @@ from identity.merchants.operations import (
 )
 from identity.merchants.queries import get, list_merchants, list_stranded
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
+from identity.merchants.schemas import MerchantStatus
 from identity.merchants.tables import MerchantRow
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "KEY_OVERLAP_SECONDS_MAX",
     "CredentialIssuer",
     "MerchantRow",
+    "MerchantStatus",
     "create",
     "disable",
     "enable",

@@ -1,20 +1,25 @@
 """Routes of merchants and of granting and revoking their API access."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
 
 from identity import merchants
 from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
-from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
+from identity.merchants.schemas import (
+    ChangedMerchant,
+    CreatedMerchant,
+    Merchant,
+    MerchantIn,
+    MerchantPatch,
+    MerchantStatus,
+)
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import MerchantId
-
-MerchantStatus = Literal["active", "disabled"]
 
 
 def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int) -> Router:

@@ -18,6 +18,7 @@ from shared.fields.text import Name, OptionalReferenceId
 from shared.ids import LocationId
 
 LOCATIONS_OF_MERCHANT_MAX = 200
+MerchantStatus = Literal["active", "disabled"]
 
 MerchantLevel = Annotated[Literal[1, 2], BeforeValidator(require_whole_number)]
 LocationIds = Annotated[list[LocationId], ApiField(min_length=1, max_length=LOCATIONS_OF_MERCHANT_MAX)]
@@ -69,8 +70,8 @@ class Merchant(BaseModel):
     contact_email: str | None
     phone: str | None
     address: fields.Address | None
-    level: int
-    status: str = ApiField(description="active or disabled.")
+    level: Literal[1, 2]
+    status: MerchantStatus
     api_access: bool
     api_account_id: str | None = ApiField(description="API Account ID; null while API access is off.")
     location_ids: list[str]

@@ -5,13 +5,15 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic import Field as ApiField
 
+PermissionRelevance = Literal["dashboard", "dashboard_and_api", "platform"]
+
 
 class PermissionEntry(BaseModel):
     """One permission of the catalogue."""
 
     code: str
     description: str
-    relevance: str = ApiField(description="dashboard, dashboard_and_api or platform.")
+    relevance: PermissionRelevance = ApiField(description="Where it counts.")
 
 
 class PermissionCatalog(BaseModel):

@@ -1,16 +1,14 @@
 """Routes of tenants."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
 
 from identity import tenants
-from identity.tenants.schemas import Tenant, TenantPatch
+from identity.tenants.schemas import Tenant, TenantPatch, TenantStatus
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import TenantId
-
-TenantStatus = Literal["active", "suspended", "closed"]
 
 
 def router() -> Router:

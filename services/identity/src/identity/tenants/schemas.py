@@ -12,6 +12,7 @@ from shared.fields.numbers import Flag
 from shared.fields.places import TimeZone
 from shared.fields.text import Name
 
+TenantStatus = Literal["active", "suspended", "closed"]
 JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 
 
@@ -38,7 +39,7 @@ class Tenant(BaseModel):
     country: str
     timezone: str
     currency: str
-    status: str = ApiField(description="active, suspended or closed.")
+    status: TenantStatus
     test: bool
     livemode: bool
     job_review: bool = ApiField(description=JOB_REVIEW_DESCRIPTION)

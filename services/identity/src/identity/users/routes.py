@@ -1,6 +1,6 @@
 """Routes of staff accounts and their permissions."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
 
@@ -14,12 +14,11 @@ from identity.users.schemas import (
     StaffPermissions,
     StaffPermissionsIn,
     User,
+    UserStatus,
 )
 from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
-
-UserStatus = Literal["invited", "active", "disabled"]
 
 
 def router(passwords: Passwords, *, staff_max: int) -> Router:

@@ -13,6 +13,9 @@ from shared.fields.contact import Email
 from shared.fields.merge_patch import Patch
 from shared.fields.text import PersonName
 
+UserStatus = Literal["invited", "active", "disabled"]
+UserKind = Literal["owner", "staff"]
+
 
 class StaffIn(Input):
     """A member of staff to create. Without a password the answer has an invitation token."""
@@ -44,11 +47,11 @@ class User(BaseModel):
     object: Literal["user"] = "user"
     id: str
     tenant_id: str
-    kind: str = ApiField(description="owner or staff.")
+    kind: UserKind
     email: str
     first_name: str
     last_name: str
-    status: str = ApiField(description="invited, active or disabled.")
+    status: UserStatus
     permissions: list[str] = ApiField(description="As granted. An owner has all permissions, whatever this list says.")
     livemode: bool
     created_at: datetime

@@ -12,6 +12,7 @@ from jobs.job_store import (
     POSITION_MAX,
     STOP_MISPLACED,
     STOP_TYPES,
+    Action,
     ActionIn,
     ActionRow,
     CommandNotAllowed,
@@ -28,14 +29,13 @@ from jobs.job_store import (
 from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.errors import Violation, invalid
-from shared.events.jobs import ActionState
 from shared.fields.merge_patch import apply_patch
 
 ACTIONS_FIELD = frozenset({"actions"})
 """The field of a job that its status must allow to change before an action is created, changed or deleted."""
 
 
-async def create(session: AsyncSession, caller: Caller, job_id: str, requested: ActionIn) -> ActionState:
+async def create(session: AsyncSession, caller: Caller, job_id: str, requested: ActionIn) -> Action:
     """Create an action. Without a position it becomes the last one of the job.
 
     Raises `NotFound`, `Invalid`, `NotEditable` or `TooManyActions`.
@@ -67,7 +67,7 @@ async def update(
     action_id: str,
     patch: Mapping[str, Any],
     if_match: IfMatch,
-) -> ActionState:
+) -> Action:
     """Apply a merge patch (`ActionPatch`). A patch that changes nothing writes nothing.
 
     Raises `NotFound`, `PreconditionFailed`, `Invalid` or `NotEditable`.
@@ -110,7 +110,7 @@ async def record_outcome(
     action_id: str,
     outcome: OutcomeIn,
     if_match: IfMatch,
-) -> ActionState:
+) -> Action:
     """Record the outcome of an action, or correct it, while the job is in progress. The same outcome again writes nothing.
 
     Raises `NotFound`, `Invalid`, `PreconditionFailed` or `CommandNotAllowed`.

@@ -3,13 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.job_store import ActionRow, action_not_found, require_job, view_action, visible_actions_to
+from jobs.job_store import Action, ActionRow, action_not_found, require_job, view_action, visible_actions_to
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
-from shared.events.jobs import ActionState
 
 
-async def list_actions(session: AsyncSession, caller: Caller, job_id: str, paging: Paging) -> Page[ActionState]:
+async def list_actions(session: AsyncSession, caller: Caller, job_id: str, paging: Paging) -> Page[Action]:
     """A page of the job's actions, in the order of their positions. Raises `NotFound`."""
     await require_job(session, caller, job_id)
     return await page(
@@ -22,7 +21,7 @@ async def list_actions(session: AsyncSession, caller: Caller, job_id: str, pagin
     )
 
 
-async def get(session: AsyncSession, caller: Caller, job_id: str, action_id: str) -> ActionState:
+async def get(session: AsyncSession, caller: Caller, job_id: str, action_id: str) -> Action:
     """One action of the job. Raises `NotFound`."""
     row = await find(session, caller, job_id, action_id)
     if row is None:

@@ -2,9 +2,8 @@
 
 from jobs import actions
 from jobs.actions.schemas import ActionPatch
-from jobs.job_store import ActionIn
+from jobs.job_store import Action, ActionIn
 from shared.api import CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
-from shared.events.jobs import ActionState
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import ActionId, JobId
 
@@ -17,7 +16,7 @@ def router() -> Router:
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def list_job_actions(
         job_id: JobId, paging: PageRequest, session: Reading, caller: CurrentCaller
-    ) -> Page[ActionState]:
+    ) -> Page[Action]:
         """List the actions of a job.
 
         They are in the order of their positions. The job itself also contains all of them.
@@ -26,9 +25,7 @@ def router() -> Router:
 
     @routes.post("/v1/jobs/{job_id}/actions", status_code=201)
     @requires("orders.actions.write", api_credentials=True)
-    async def add_action(
-        job_id: JobId, requested: ActionIn, session: Transaction, caller: CurrentCaller
-    ) -> ActionState:
+    async def add_action(job_id: JobId, requested: ActionIn, session: Transaction, caller: CurrentCaller) -> Action:
         """Add an action to a job.
 
         Allowed while the status of the job is staging or new, up to 500 actions. Without a position the action becomes the last one.
@@ -37,7 +34,7 @@ def router() -> Router:
 
     @routes.get("/v1/jobs/{job_id}/actions/{action_id}")
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
-    async def get_action(job_id: JobId, action_id: ActionId, session: Reading, caller: CurrentCaller) -> ActionState:
+    async def get_action(job_id: JobId, action_id: ActionId, session: Reading, caller: CurrentCaller) -> Action:
         """Read one action.
 
         404 if the job has no action with this id.
@@ -53,7 +50,7 @@ def router() -> Router:
         session: Transaction,
         caller: CurrentCaller,
         if_match: IfMatch,
-    ) -> ActionState:
+    ) -> Action:
         """Change an action.
 
         A JSON Merge Patch (RFC 7396): omitted members stay, null removes. Allowed while the status of the job is staging or new.

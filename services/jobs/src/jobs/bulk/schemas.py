@@ -15,6 +15,9 @@ ITEMS_MAX = 200
 """Jobs of one request."""
 
 
+BulkMode = Literal["partial", "atomic"]
+
+
 def _parse_items(items: object) -> list[JobIn | Invalid]:
     """The valid jobs; in place of an invalid one its refusal."""
     if not isinstance(items, list) or not 0 < len(items) <= ITEMS_MAX:
@@ -32,7 +35,7 @@ def _parse_item(item: object) -> JobIn | Invalid:
 class BulkIn(Input):
     """Jobs to create together."""
 
-    mode: Literal["partial", "atomic"] = Field(
+    mode: BulkMode = Field(
         "partial",
         description="`partial`: all items that can be created are created. `atomic`: all items are created, or none.",
     )
@@ -67,7 +70,7 @@ class BulkResult(BaseModel):
     """The results of all items, in the order of the request."""
 
     object: Literal["bulk_result"] = "bulk_result"
-    mode: Literal["partial", "atomic"]
+    mode: BulkMode
     created: int = Field(description="Number of created jobs.")
     failed: int = Field(description="Number of items that were not created.")
     results: list[BulkItem]

@@ -6,19 +6,21 @@ from fastapi import Query, Response
 
 from jobs.exports.operations import Exports
 from jobs.exports.schemas import ExportQuery
-from jobs.file_formats import FORMATS
+from jobs.file_formats import EXAMPLES
 from shared.api import CurrentActor, CursorsOfList, Router, Transactions, requires
 
-_FILES = {media_type: {"schema": {"type": "string"}} for media_type in FORMATS}
+_FILE = {
+    "description": "The file.",
+    "content": {kind: {"schema": {"type": "string"}, "example": file} for kind, file in EXAMPLES.items()},
+    "headers": {"Content-Disposition": {"$ref": "#/components/headers/Content-Disposition"}},
+}
 
 
 def router(exports: Exports) -> Router:
     """The route of `exports`, which bounds how many run at once."""
     routes = Router(tags=["files"])
 
-    @routes.get(
-        "/v1/job-exports", response_class=Response, responses={200: {"description": "The file", "content": _FILES}}
-    )
+    @routes.get("/v1/job-exports", response_class=Response, responses={200: _FILE})
     @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
     async def export_jobs(
         requested: Annotated[ExportQuery, Query()],

@@ -11,10 +11,11 @@ from jobs.file_formats.csv_format import (
     unprotected,
 )
 from jobs.file_formats.record_reader import BOM, RECORD_BYTES_MAX, CsvReader, Fault, LineReader, Record, RecordReader
-from jobs.file_formats.schemas import FORMATS, SEPARATORS, Format, Separator
+from jobs.file_formats.schemas import EXAMPLES, FORMATS, SEPARATORS, Format, Separator
 
 __all__ = [
     "BOM",
+    "EXAMPLES",
     "FORMATS",
     "RECORD_BYTES_MAX",
     "SEPARATORS",

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from jobs import imports
-from jobs.file_formats import FORMATS
+from jobs.file_formats import EXAMPLES
 from jobs.imports import file_intake
 from jobs.imports.schemas import Import, ImportProblem, ImportQuery
 from shared.api import (
@@ -31,7 +31,7 @@ def router(database: Database, *, bytes_max: int) -> Router:
 
     @routes.post("/v1/job-imports", status_code=202, response_model=Import)
     @requires("orders.jobs.write", api_credentials=True)
-    @streams(*FORMATS, bytes_max=bytes_max)
+    @streams(EXAMPLES, bytes_max=bytes_max)
     async def import_jobs(
         requested: Annotated[ImportQuery, Query()], upload: Upload, transactions: Transactions, actor: CurrentActor
     ) -> Response:

@@ -27,11 +27,11 @@ from jobs.job_store.queries import (
     visible_to,
 )
 from jobs.job_store.rules import JobType, locations_of
-from jobs.job_store.schemas import ActionIn, Job
+from jobs.job_store.schemas import Action, ActionIn, Job
 from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from shared.access.principals import Caller
 from shared.api import ANY_VERSION, IfMatch
-from shared.events.jobs import EVENTS, ActionState, JobChange, JobEvent, JobState
+from shared.events.jobs import EVENTS, JobChange, JobEvent, JobState
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.messaging import outbox
 
@@ -149,7 +149,7 @@ async def save(
     return job
 
 
-def differences(before: Job | ActionState | None, after: Job | ActionState | None) -> dict[str, Any]:
+def differences(before: Job | Action | None, after: Job | Action | None) -> dict[str, Any]:
     """`{field: {"from": …, "to": …}}` of the fields that differ, as JSON; `actions` contains only the actions that differ."""
     was = {} if before is None else before.model_dump(mode="json", exclude=set(_DERIVED_FIELDS))
     is_now = {} if after is None else after.model_dump(mode="json", exclude=set(_DERIVED_FIELDS))
@@ -173,7 +173,7 @@ def _view(row: JobRow, actions: Iterable[ActionRow]) -> Job:
     return view_job(row, [view_action(action) for action in sorted(present, key=lambda one: (one.position, one.id))])
 
 
-def _find_action(job: Job, action_id: str) -> ActionState | None:
+def _find_action(job: Job, action_id: str) -> Action | None:
     return next((action for action in job.actions if action.id == action_id), None)
 
 
@@ -282,9 +282,9 @@ class NewJob:
     event_id: str
 
 
-def new_action(requested: ActionIn, job_id: str, job_type: JobType, position: int, now: datetime) -> ActionState:
+def new_action(requested: ActionIn, job_id: str, job_type: JobType, position: int, now: datetime) -> Action:
     """The action of a request. `job_type` and `position` apply if the request has none."""
-    return ActionState(
+    return Action(
         **requested.model_dump(exclude={"type", "position"}),
         id=new_id("act"),
         job_id=job_id,
@@ -333,7 +333,7 @@ def _job_row(draft: NewJob) -> dict[str, Any]:
     }
 
 
-def _action_row(draft: NewJob, action: ActionState) -> dict[str, Any]:
+def _action_row(draft: NewJob, action: Action) -> dict[str, Any]:
     row = action.model_dump(mode="json", exclude_none=True, exclude=_ACTION_NOT_WRITTEN)
     return row | {
         "id": str(to_uuid(action.id)),

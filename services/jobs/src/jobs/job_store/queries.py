@@ -11,18 +11,18 @@ from sqlalchemy.orm import defer
 from sqlmodel import col
 
 from jobs.job_store.rules import allowed_transitions
-from jobs.job_store.schemas import Job
+from jobs.job_store.schemas import Action, Job
 from jobs.job_store.tables import ActionRow, JobRow
 from jobs.registry import Base
 from shared.access.principals import Caller
 from shared.errors import NotFound, WaybillError
-from shared.events.jobs import ActionState, JobState
+from shared.events.jobs import JobState
 from shared.postgres.column_types import TypedId
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 
 _ACTIONS = Base.metadata.tables["actions"]
-_ACTION_COLUMNS = [_ACTIONS.c[name] for name in ActionState.model_fields if name != "object"]
+_ACTION_COLUMNS = [_ACTIONS.c[name] for name in Action.model_fields if name != "object"]
 _ACTIONS_OF_JOBS = (
     select(*_ACTION_COLUMNS, _ACTIONS.c.deleted_at)
     # One array, so that pages of every length share one prepared statement.
@@ -93,7 +93,7 @@ async def with_actions(session: AsyncSession, rows: Sequence[JobRow | Row[Any]])
             row,
             # A deleted job has the actions that were deleted with it.
             (
-                ActionState.model_validate(dict(action))
+                Action.model_validate(dict(action))
                 for action in by_job.get(row.id, [])
                 if action["deleted_at"] == row.deleted_at
             ),
@@ -102,7 +102,7 @@ async def with_actions(session: AsyncSession, rows: Sequence[JobRow | Row[Any]])
     ]
 
 
-def view_job(row: JobRow | Row[Any], actions: Iterable[ActionState]) -> Job:
+def view_job(row: JobRow | Row[Any], actions: Iterable[Action]) -> Job:
     """A job as the API shows it."""
     return Job(
         **{name: getattr(row, name) for name in _FROM_ROW},
@@ -112,9 +112,9 @@ def view_job(row: JobRow | Row[Any], actions: Iterable[ActionState]) -> Job:
     )
 
 
-def view_action(row: ActionRow) -> ActionState:
+def view_action(row: ActionRow) -> Action:
     """An action as the API shows it."""
-    return ActionState(**{column.key: getattr(row, column.key) for column in _ACTION_COLUMNS})
+    return Action(**{column.key: getattr(row, column.key) for column in _ACTION_COLUMNS})
 
 
 def not_deleted(rows: type[RowT]) -> Select[RowT]:

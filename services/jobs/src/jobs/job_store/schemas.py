@@ -2,7 +2,7 @@
 
 import re
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,9 +19,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from jobs.fields import EACH_ONCE, OptionalCalendarDate
-from jobs.job_store.rules import STOP_TYPES, JobStatus, JobType, window_instants
+from jobs.job_store.rules import STOP_TYPES, ActionStatus, JobStatus, JobType, window_instants
 from shared.api import Input
-from shared.events.jobs import JobState
+from shared.events.jobs import ActionState, JobState
 from shared.fields.contact import OptionalEmail, OptionalPhone
 from shared.fields.metadata import Metadata
 from shared.fields.money import Currency
@@ -93,9 +93,21 @@ class ScheduledWindow(BaseModel):
     ends_at: datetime
 
 
+class Action(ActionState):
+    """A unit of work inside a job."""
+
+    object: Literal["action"] = "action"
+    type: JobType
+    status: ActionStatus
+
+
 class Job(JobState):
     """Work that a merchant ordered, with its actions."""
 
+    object: Literal["job"] = "job"
+    status: JobStatus
+    type: JobType
+    actions: list[Action] = []  # type: ignore[assignment]  # the same, with what OpenAPI names
     allowed_transitions: list[JobStatus] = Field(description="Statuses to which a command can move the job now.")
 
     @computed_field(  # type: ignore[prop-decorator]

@@ -13,6 +13,7 @@ from jobs import reference_data
 from jobs.job_store import (
     ACTIONS_MAX,
     DELETABLE,
+    Action,
     ActionIn,
     Job,
     JobIn,
@@ -37,7 +38,7 @@ from shared.access.principals import Caller
 from shared.api import IfMatch
 from shared.api.group_commit import Written
 from shared.errors import Invalid, NotFound, Unavailable, Violation, WaybillError, invalid
-from shared.events.jobs import ActionState, JobChange, JobCreated
+from shared.events.jobs import JobChange, JobCreated
 from shared.fields.merge_patch import apply_patch, as_document, merge, parse_document
 from shared.ids import new_id
 from shared.messaging import outbox
@@ -159,7 +160,7 @@ def _wrong_merchant(code: str, message: str) -> Invalid:
     return invalid(Violation("/merchant_id", code, message))
 
 
-def _new_actions(requested: JobIn, job_id: str, now: datetime) -> list[ActionState]:
+def _new_actions(requested: JobIn, job_id: str, now: datetime) -> list[Action]:
     actions = [
         new_action(action, job_id, requested.type, position, now)
         for position, action in enumerate(requested.actions, start=1)

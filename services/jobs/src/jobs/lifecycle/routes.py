@@ -2,10 +2,9 @@
 
 from jobs import actions, lifecycle
 from jobs.actions import OutcomeIn
-from jobs.job_store import Job
+from jobs.job_store import Action, Job
 from jobs.lifecycle.schemas import Assignment, Reason
 from shared.api import CurrentCaller, IfMatch, Router, Transaction, requires
-from shared.events.jobs import ActionState
 from shared.ids import ActionId, JobId
 
 
@@ -72,7 +71,7 @@ def completion_router() -> Router:
         session: Transaction,
         caller: CurrentCaller,
         if_match: IfMatch,
-    ) -> ActionState:
+    ) -> Action:
         """Record the outcome of an action.
 
         Allowed while the job is in_progress. The sum of the three numbers is the action's quantity, else 422 `outcome_sum`. Another outcome

@@ -14,6 +14,7 @@ from shared.timestamps import Timestamp
 RANGE_DAYS_MAX = 366
 RANGE_DAYS_DEFAULT = 30
 LOCATIONS_MAX = 50
+CountedBy = Literal["created_at", "scheduled_date"]
 
 
 class JobSummaryFilters(Input):
@@ -43,7 +44,7 @@ class JobSummary(BaseModel):
     """Numbers of jobs, without deleted ones."""
 
     object: Literal["job_summary"] = "job_summary"
-    counted_by: Literal["created_at", "scheduled_date"] = Field(description="Which day of a job is counted.")
+    counted_by: CountedBy = Field(description="Which day of a job is counted.")
     since: datetime | date = Field(description="First instant of the range, or its first scheduled day.")
     until: datetime | date = Field(description="Last instant of the range, or its last scheduled day.")
     timezone: str = Field(

@@ -8,14 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped
 from sqlmodel import col
 
-from jobs.job_store import SCHEDULED_ORDER, ActionRow, Job, JobRow, not_deleted, view_action, with_actions
+from jobs.job_store import SCHEDULED_ORDER, Action, ActionRow, Job, JobRow, not_deleted, view_action, with_actions
 from jobs.search.planner import choose_axis, plan_parts
 from jobs.search.query import SearchQuery, actions_query, jobs_query, matching
 from jobs.search.schemas import ActionFilters, Filters, JobFilters
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.errors import invalid
-from shared.events.jobs import ActionState
 
 ItemT = TypeVar("ItemT")
 
@@ -29,9 +28,7 @@ async def list_jobs(session: AsyncSession, caller: Caller, filters: JobFilters, 
     return Page(data=await with_actions(session, rows.data), has_more=rows.has_more, next_cursor=rows.next_cursor)
 
 
-async def list_actions(
-    session: AsyncSession, caller: Caller, filters: ActionFilters, paging: Paging
-) -> Page[ActionState]:
+async def list_actions(session: AsyncSession, caller: Caller, filters: ActionFilters, paging: Paging) -> Page[Action]:
     """A page of the actions that match. Raises `Invalid` if a merchant filters by merchant."""
     _require_own_scope(caller, filters)
     return await _page(session, caller, actions_query(caller, filters), filters, paging, view_action)

@@ -5,10 +5,9 @@ from typing import Annotated
 from fastapi import Query
 
 from jobs import search
-from jobs.job_store import Job
+from jobs.job_store import Action, Job
 from jobs.search.schemas import ActionQuery, ActionSearch, JobQuery, JobSearch
 from shared.api import CurrentCaller, CursorsOfList, Page, PageRequest, Router, Searching, requires
-from shared.events.jobs import ActionState
 
 
 def router() -> Router:
@@ -42,7 +41,7 @@ def router() -> Router:
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def list_actions(
         filters: Annotated[ActionQuery, Query()], paging: PageRequest, session: Searching, caller: CurrentCaller
-    ) -> Page[ActionState]:
+    ) -> Page[Action]:
         """List actions of all jobs, newest first unless `sort` says otherwise.
 
         Merchants see the actions of their own jobs. Actions of deleted jobs are not included.
@@ -53,7 +52,7 @@ def router() -> Router:
     @requires("orders.actions.read", api_credentials=True, merchant_session=True)
     async def search_actions(
         wanted: ActionSearch, cursors: CursorsOfList, session: Searching, caller: CurrentCaller
-    ) -> Page[ActionState]:
+    ) -> Page[Action]:
         """Search actions.
 
         The body has the conditions of the list. For the next page send the same body with `cursor`.

@@ -5,7 +5,7 @@ from webhooks.deliveries.operations import resend
 from webhooks.deliveries.queries import get, list_deliveries
 from webhooks.deliveries.results import AttemptResult, record_first_attempts, record_leased_attempts
 from webhooks.deliveries.rules import Decision, decide, retry_after_seconds
-from webhooks.deliveries.schemas import EndpointTest
+from webhooks.deliveries.schemas import EndpointTestResult
 from webhooks.deliveries.tables import AttemptRow, DeliveryRow
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "AttemptRow",
     "Decision",
     "DeliveryRow",
-    "EndpointTest",
+    "EndpointTestResult",
     "EndpointTester",
     "decide",
     "get",

@@ -16,7 +16,7 @@ from shared.errors import TooManyRequests
 from shared.ids import new_id, to_uuid
 from shared.postgres.database import Database
 from webhooks import endpoints, events
-from webhooks.deliveries.schemas import Attempt, EndpointTest
+from webhooks.deliveries.schemas import Attempt, EndpointTestResult
 from webhooks.endpoints import to_delivery_target
 from webhooks.events import TEST_EVENT, TestState
 from webhooks.http_client import DeliveryTarget, Message, Outcome
@@ -47,7 +47,7 @@ class EndpointTester:
         """By tenant id."""
 
     async def test(self, caller: Caller, endpoint_id: str, claim: idempotency.Claim | None, now: datetime) -> Response:
-        """Send a test event and respond with an `EndpointTest`.
+        """Send a test event and respond with an `EndpointTestResult`.
 
         Raises `NotFound`, or `TooManyRequests` while `PER_TENANT_MAX` tests of the tenant, or `AT_ONCE_MAX` of all, are under way. No
         database connection is held during the attempt.
@@ -58,7 +58,7 @@ class EndpointTester:
 
         return await idempotency.run_outside_transaction(self._database, claim, self._response_encryptor, attempt)
 
-    async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTest:
+    async def _attempt(self, caller: Caller, endpoint_id: str, now: datetime) -> EndpointTestResult:
         async with self._database.reading() as session:
             endpoint = await endpoints.get_row(session, caller, endpoint_id)
             row = (await session.execute(_ROW, {"id": to_uuid(endpoint_id)})).one()
@@ -82,7 +82,7 @@ class EndpointTester:
             self._under_way[endpoint.tenant_id] -= 1
             if not self._under_way[endpoint.tenant_id]:
                 del self._under_way[endpoint.tenant_id]
-        return EndpointTest(
+        return EndpointTestResult(
             endpoint_id=endpoint.id, event_id=event_id, event_type=TEST_EVENT, attempt=_view_attempt(outcome)
         )
 

@@ -10,6 +10,7 @@ from webhooks.deliveries.rules import Failure
 from webhooks.http_client import Cause, CauseDetail
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
+AttemptResult = Literal["delivered", "failed"]
 ResponseClass = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
 
 _CAUSE = (
@@ -78,7 +79,7 @@ class Attempt(BaseModel):
         description="Milliseconds of the TLS handshake; null without TLS or if an open connection was used."
     )
     first_byte_ms: int | None = ApiField(description="Milliseconds from the request to the first byte of the response.")
-    result: Literal["delivered", "failed"]
+    result: AttemptResult
     response_status: int | None
     cause: Cause | None = ApiField(description=_CAUSE)
     cause_detail: CauseDetail | None = ApiField(description=_CAUSE_DETAIL)
@@ -91,7 +92,7 @@ class DeliveryDetail(Delivery):
     attempts: list[Attempt] = ApiField(description="The last 200 attempts, oldest first.")
 
 
-class EndpointTest(BaseModel):
+class EndpointTestResult(BaseModel):
     """The result of a test event, which is sent at once, not stored and not retried."""
 
     object: Literal["webhook_endpoint_test"] = "webhook_endpoint_test"

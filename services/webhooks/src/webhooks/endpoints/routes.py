@@ -22,7 +22,7 @@ from shared.fields.numbers import QueryFlag
 from shared.ids import EndpointId
 from shared.timestamps import Timestamp
 from webhooks import endpoints, replays
-from webhooks.deliveries import EndpointTest, EndpointTester
+from webhooks.deliveries import EndpointTester, EndpointTestResult
 from webhooks.endpoints import stats
 from webhooks.endpoints.rules import READ, WRITE
 from webhooks.endpoints.schemas import (
@@ -150,7 +150,7 @@ def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
 
 
 def _add_tests_and_statistics(routes: Router, tester: EndpointTester) -> None:
-    @routes.post("/v1/webhook-endpoints/{endpoint_id}/test", response_model=EndpointTest)
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/test", response_model=EndpointTestResult)
     @requires(WRITE)
     async def test_webhook_endpoint(
         endpoint_id: EndpointId, caller: CurrentCaller, claim: IdempotencyClaim

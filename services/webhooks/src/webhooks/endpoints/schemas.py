@@ -15,6 +15,7 @@ from webhooks.endpoints.rules import EVERYTHING, is_pattern, matches_a_type, nea
 from webhooks.http_client import URL_LENGTH_MAX
 
 EVENT_TYPES_MAX = 50
+DisabledReason = Literal["requested", "gone", "failing"]
 LOCATIONS_MAX = 1000
 DESCRIPTION_LENGTH_MAX = 500
 RETRIES_MAX = 50
@@ -181,7 +182,7 @@ class Endpoint(BaseModel):
     ordered_by_job: bool
     sign_v1a: bool
     enabled: bool
-    disabled_reason: str | None = ApiField(
+    disabled_reason: DisabledReason | None = ApiField(
         description="`requested`; `gone` after the receiver responded 410; `failing` after too long without a success."
     )
     disabled_at: datetime | None

@@ -15,6 +15,7 @@ from webhooks.endpoints import EventTypes
 REPLAY_RATE_PER_SECOND_MAX = 5_000.0
 
 ReplayKind = Literal["failed", "missing", "filter"]
+ReplayFailure = Literal["endpoint_disabled", "endpoint_deleted", "gave_up"]
 ReplayStatus = Literal["running", "completed", "cancelled", "failed"]
 
 
@@ -56,7 +57,7 @@ class Replay(BaseModel):
     rate_per_second: float
     dry_run: bool
     status: ReplayStatus
-    failure: str | None = ApiField(description="Why it failed: endpoint_disabled, endpoint_deleted, gave_up.")
+    failure: ReplayFailure | None = ApiField(description="Why it failed.")
     progress: float = ApiField(description="Part of the time range that is done, 0 to 1.")
     examined: int = ApiField(description="Events or deliveries that were examined.")
     matched: int = ApiField(description="Those of them that match.")
