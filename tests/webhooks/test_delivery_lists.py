@@ -167,6 +167,9 @@ async def test_deliveries_are_found_by_job_event_cause_and_class_of_response(
     assert [len(found) for found in answered.values()] == [3, 0, 3]
     assert [(one["event_id"], one["response_status"]) for one in both] == [(events[1].id, 500)]
     assert await tenant.deliveries(f"?job_id={new_id('job')}") == []
+    stranger = await tenant.service.create_tenant()
+    for asked in (f"job_id={job_id}", f"event_id={events[1].id}", "cause=status"):
+        assert await stranger.deliveries(f"?{asked}") == []
     for wrong in ("job_id=evt_1", "event_id=job_1", "cause=bad_luck", "response_class=200"):
         assert (await tenant.owner.get(f"/v1/deliveries?{wrong}")).status_code == 422
 
