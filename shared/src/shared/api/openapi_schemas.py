@@ -161,9 +161,12 @@ def _can_be_null(schema: Schema) -> bool:
 
 
 def _require_members(schema: Schema) -> None:
-    members = schema.get("properties", {})
+    members, given = schema.get("properties", {}), frozenset(schema.get("required", ()))
+    # FastAPI leaves out a default that is null: a member without any is required only if its schema says so.
     always = [
-        name for name, member in members.items() if member.get("default", ...) is not None or _can_be_null(member)
+        name
+        for name, member in members.items()
+        if name in given or member.get("default") is not None or _can_be_null(member)
     ]
     if always:
         schema["required"] = always
