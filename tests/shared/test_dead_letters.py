@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -126,3 +128,11 @@ async def test_the_command_line(backing: BackingStack, topic: str, capsys: pytes
     assert "no.such.topic.dlq" in err
     with pytest.raises(SystemExit):
         await command("resend", topic)
+
+
+def test_the_module_is_a_command() -> None:
+    command = [sys.executable, "-m", "shared.messaging.dead_letters"]
+    without_arguments = subprocess.run(command, capture_output=True, text=True)
+
+    assert without_arguments.returncode == 2
+    assert "usage: python -m shared.messaging.dead_letters" in without_arguments.stderr
