@@ -23,6 +23,7 @@ _NAMES = ((re.compile("^Page_(.+)_$"), r"\1List"), (re.compile("State(?=$|List$)
 
 _ONE = ("items", "additionalProperties", "propertyNames")
 _SEVERAL = ("anyOf", "oneOf", "allOf")
+_PUNCTUATION = {",": "comma", ";": "semicolon", "\t": "tab"}
 _FOREIGN = ("le", "ge", "lt", "gt")
 _BY_FORMAT = {"date-time": "2030-01-31T09:00:00Z", "date": "2030-01-31"}
 _BY_TYPE: Mapping[str, Any] = {"boolean": False, "integer": 1, "number": 1.0}
@@ -112,10 +113,20 @@ def _name_enums(document: dict[str, Any], names: Mapping[frozenset[Any], str]) -
     for schema in list(each_schema(document)):
         name = names.get(frozenset(schema.get("enum", ())))
         if name is not None:
-            made[name] = {"type": schema.pop("type"), "enum": schema.pop("enum")}
+            values = schema.pop("enum")
+            # In Go the names of all constants of a package are in one space.
+            names_of_values = [_constant(name, value) for value in values]
+            made[name] = {"type": schema.pop("type"), "enum": values, "x-enum-varnames": names_of_values}
             schema.pop("title", None)
             schema["$ref"] = PREFIX + name
     schemas.update(made)
+
+
+def _constant(name: str, value: object) -> str:
+    """The name of a value in generated clients: `JOB_STATUS_NEW`."""
+    text = str(value).replace("-", "DESCENDING_") if str(value).startswith("-") else str(value)
+    words = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", f"{name}_{_PUNCTUATION.get(text, text)}")
+    return re.sub("[^A-Za-z0-9]+", "_", words).upper()
 
 
 def _tidy(schema: Schema) -> None:
