@@ -1,5 +1,6 @@
 """Tasks: what a worker attempts, records, repeats and sets aside, on PostgreSQL."""
 
+import argparse
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -34,6 +35,13 @@ async def database(backing: BackingStack) -> AsyncIterator[Database]:
 async def rows(database: Database) -> list[dict[str, Any]]:
     async with database.reading() as session:
         return await store.list_tasks(session, kind=None, only_set_aside=False, rows_max=100)
+
+
+def tasks_options(*arguments: str) -> argparse.Namespace:
+    """What the command line makes of the arguments of `tasks`."""
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    return parser.parse_args(arguments)
 
 
 async def none_left(database: Database) -> None:
@@ -124,16 +132,16 @@ async def test_a_task_that_fails_for_ever_is_set_aside_and_tried_again_on_reques
         assert worker.metric("waybill_task_attempts_total", kind=KIND, result="failed") == 3
 
         capsys.readouterr()  # what was logged
-        await asyncio.to_thread(commands.run, "jobs", database.url, ["list", "--set-aside"])
+        await asyncio.to_thread(commands.run, "jobs", database.url, tasks_options("list", "--set-aside"))
         (listed,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert (listed["key"], listed["attempts"]) == ("a", 3)
         assert listed["reason"] == "ValueError('the printer is on fire')"
 
         healed.set()
-        status = await asyncio.to_thread(commands.run, "jobs", database.url, ["retry", listed["id"]])
+        status = await asyncio.to_thread(commands.run, "jobs", database.url, tasks_options("retry", listed["id"]))
         assert (status, capsys.readouterr().out) == (0, "1 due again\n")
         await none_left(database)
-        again = await asyncio.to_thread(commands.run, "jobs", database.url, ["retry", listed["id"]])
+        again = await asyncio.to_thread(commands.run, "jobs", database.url, tasks_options("retry", listed["id"]))
 
     assert attempts == [1, 2, 3, 1]
     assert again == 2

@@ -6,13 +6,13 @@ import base64
 import json
 import secrets
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from identity import api_keys, signing_keys
 from identity.app import create_app, create_encryptor, create_root, create_service
 from identity.config import Settings
 from shared.access.signing_roots import SigningRoot
+from shared.chassis.command_line import Command
 from shared.chassis.settings import SECRET_BYTES
 from shared.events import access, audit, billing, identity
 from shared.messaging.groups import ConsumerGroup
@@ -22,14 +22,19 @@ from shared.service.command_line import main
 NAME_LENGTH_MAX = 120
 
 
-def platform_key(settings: Settings, arguments: Sequence[str]) -> None:
-    """Create a platform API key and print it. It is not stored and cannot be printed again."""
-    parser = argparse.ArgumentParser(prog="python -m identity platform-key")
-    parser.add_argument("--name", required=True, help="who uses the key")
+def _name(value: str) -> str:
+    if not 0 < len(value) <= NAME_LENGTH_MAX:
+        raise argparse.ArgumentTypeError(f"a name has 1 to {NAME_LENGTH_MAX} characters")
+    return value
+
+
+def platform_key_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, type=_name, help="who uses the key")
     parser.add_argument("--test", action="store_true", help="a key for test tenants only")
-    options = parser.parse_args(arguments)
-    if not 0 < len(options.name) <= NAME_LENGTH_MAX:
-        parser.error(f"a name has 1 to {NAME_LENGTH_MAX} characters")
+
+
+def platform_key(settings: Settings, options: argparse.Namespace) -> None:
+    """Create a platform API key and print it."""
 
     async def create() -> tuple[str, str]:
         service = create_service(settings)
@@ -45,9 +50,8 @@ def platform_key(settings: Settings, arguments: Sequence[str]) -> None:
     sys.stdout.write(json.dumps({"id": key_id, "api_key": key}) + "\n")
 
 
-def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
-    """Publish a new signing key; the others retire when their last tokens have expired."""
-    argparse.ArgumentParser(prog="python -m identity rotate-signing-key").parse_args(arguments)
+def rotate_signing_key(settings: Settings, _: argparse.Namespace) -> None:
+    """Publish a new signing key."""
 
     async def rotate() -> str:
         service = create_service(settings)
@@ -68,7 +72,7 @@ def rotate_signing_key(settings: Settings, arguments: Sequence[str]) -> None:
 
 
 def signing_root() -> dict[str, str]:
-    """A new root key: both its halves, as the settings want them."""
+    """Print a new root key: both its halves, as the settings want them."""
     seed = secrets.token_bytes(SECRET_BYTES)
     return {
         "IDENTITY_SIGNING_ROOT_KEY": base64.b64encode(seed).decode(),
@@ -87,6 +91,15 @@ if __name__ == "__main__":
             ConsumerGroup("identity.usage", access.TOPIC, access.EVENTS, "Stores when each credential was last used."),
             ConsumerGroup("identity.audit", audit.TOPIC, audit.EVENTS, "Stores the audit events of all services."),
         ],
-        commands={"platform-key": platform_key, "rotate-signing-key": rotate_signing_key},
+        commands={
+            "platform-key": Command(
+                "Create a platform API key and print it; it cannot be printed again.",
+                platform_key,
+                platform_key_arguments,
+            ),
+            "rotate-signing-key": Command(
+                "Publish a new signing key; the others retire when their last tokens have expired.", rotate_signing_key
+            ),
+        },
         documents={"signing-root": signing_root},
     )

@@ -1,5 +1,6 @@
 """The command line of a service: `python -m <service> serve | migrate | tasks | openapi | asyncapi`, and its own commands."""
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from shared.chassis.command_line import Command, Document
 from shared.events import Event, access, audit
 from shared.messaging.groups import ConsumerGroup
 from shared.service.settings import SettingsT
+from shared.tasks import commands as tasks_commands
 
 
 def main(
@@ -30,17 +32,16 @@ def main(
     """
 
     # A service that serves needs neither Alembic nor AsyncAPI: they are imported by the commands that do.
-    def migrate_database(settings: SettingsT, _: Sequence[str]) -> None:
+    def migrate_database(settings: SettingsT, _: argparse.Namespace) -> None:
         from shared.postgres.migrations import migrate
 
         migrate(package, settings.database_url)
 
-    def tasks_command(settings: SettingsT, arguments: Sequence[str]) -> None:
-        from shared.tasks import commands
-
-        sys.exit(commands.run(package, settings.database_url, arguments))
+    def run_tasks(settings: SettingsT, options: argparse.Namespace) -> None:
+        sys.exit(tasks_commands.run(package, settings.database_url, options))
 
     def asyncapi_document() -> Mapping[str, Any]:
+        """Print the AsyncAPI document."""
         from shared.messaging import asyncapi
 
         return asyncapi.build_document(package, [*publishes, *access.EVENTS, *audit.EVENTS], consumes)
@@ -49,6 +50,12 @@ def main(
         package,
         settings_type,
         create_app,
-        commands={"migrate": migrate_database, "tasks": tasks_command, **(commands or {})},
+        commands={
+            "migrate": Command("Bring the database to the present revision.", migrate_database),
+            "tasks": Command(
+                "List tasks, and try those again that were set aside.", run_tasks, tasks_commands.add_arguments
+            ),
+            **(commands or {}),
+        },
         documents={"asyncapi": asyncapi_document, **(documents or {})},
     )

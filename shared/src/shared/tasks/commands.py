@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 
@@ -23,20 +23,23 @@ LISTED_MAX = 50
 ResultT = TypeVar("ResultT")
 
 
-def run(package: str, database_url: str, arguments: Sequence[str]) -> int:
-    """Run the command in the arguments on a service's database. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog=f"python -m {package} tasks", description=__doc__.split("\n", 1)[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let the parser read what `run` takes."""
+    commands = parser.add_subparsers(dest="tasks_command", required=True)
     list_command = commands.add_parser("list", help="print tasks by their instants, one JSON line each")
-    list_command.add_argument("--kind")
+    list_command.add_argument("--kind", help="only of this kind")
     list_command.add_argument("--set-aside", action="store_true", help="only those whose attempts have all failed")
-    list_command.add_argument("--limit", type=int, default=LISTED_MAX)
+    list_command.add_argument("--limit", type=int, default=LISTED_MAX, help="how many at most")
     retry_command = commands.add_parser("retry", help="make tasks that were set aside due again")
-    retry_command.add_argument("ids", nargs="*", type=UUID, metavar="ID")
+    retry_command.add_argument("ids", nargs="*", type=UUID, metavar="ID", help="tasks to try again")
     retry_command.add_argument("--kind", help="all of this kind")
-    options = parser.parse_args(arguments)
-    if options.command == "retry" and bool(options.ids) == bool(options.kind):
-        parser.error("say either ids or --kind")
+
+
+def run(package: str, database_url: str, options: argparse.Namespace) -> int:
+    """Run the command in the options on a service's database. Returns the exit status."""
+    if options.tasks_command == "retry" and bool(options.ids) == bool(options.kind):
+        sys.stderr.write("say either ids or --kind\n")
+        return 2
 
     async def list_tasks(session: AsyncSession) -> list[dict[str, object]]:
         return await store.list_tasks(
@@ -46,7 +49,7 @@ def run(package: str, database_url: str, arguments: Sequence[str]) -> int:
     async def retry(session: AsyncSession) -> int:
         return await store.retry(session, ids=options.ids or None, kind=options.kind)
 
-    if options.command == "list":
+    if options.tasks_command == "list":
         for task in asyncio.run(_in_transaction(package, database_url, list_tasks)):
             sys.stdout.write(json.dumps(task, default=str, ensure_ascii=False) + "\n")
         return 0
