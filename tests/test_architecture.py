@@ -112,6 +112,11 @@ TECHNICAL_PACKAGES = ("chassis", "crypto", "messaging", "observability", "postgr
 WORDS_OF_BUSINESS = frozenset({"merchant", "invoice", "trial", "delivery", "deliveries", "location", "locations"})
 
 OPENS_CONNECTIONS = frozenset({"asyncpg.connect", "asyncpg.create_pool"})
+CLIENTS_OF_KAFKA = {
+    **dict.fromkeys(("AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient")),
+    **dict.fromkeys(("Producer", "Relay", "LagMonitor", "PrefetchingBroker"), "security"),
+}
+"""By the name of what makes one: the keyword that it takes them by; None: as further options (`**`)."""
 ADVISORY_LOCK = re.compile(r"pg_(try_)?advisory_")
 
 MAY_COMMIT = {
@@ -416,6 +421,29 @@ def test_every_topic_is_made_with_a_place_for_its_dead_letters() -> None:
     for topic in topics:
         assert described[topic]["partitions"] == PARTITIONS
         assert f"{topic}.dlq" in described
+
+
+def test_every_client_of_kafka_says_who_it_is() -> None:
+    """Each gets the options of `shared.messaging.security`, or is handed what they are made of."""
+    forgetful = []
+    made = set()
+    for module in SOURCES:
+        for node in module.nodes:
+            name = _name_of_called(node)
+            if name in CLIENTS_OF_KAFKA:
+                assert isinstance(node, ast.Call)
+                made.add(name)
+                wanted = CLIENTS_OF_KAFKA[name]
+                if not any(keyword.arg == wanted for keyword in node.keywords):
+                    forgetful.append(f"{module.at(node)}: {name}")
+    assert forgetful == []
+    assert made == set(CLIENTS_OF_KAFKA)
+
+
+def _name_of_called(node: ast.AST) -> str:
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 @pytest.mark.parametrize("service", SERVICES)
