@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.devstack.forks import Forker
+from shared.chassis.http_protocol import BODY_BYTES_PER_TURN
 from tests.harness.edge_process import EdgeProcess, run_edge_process
 from tests.harness.raw_http import Answer, RawConnection, ask, connected, request
 from tests.harness.waiting import eventually
@@ -74,6 +75,21 @@ async def test_bodies_that_do_not_end_hold_a_bounded_share_for_each_credential(
 def answered(answers: list[asyncio.Task[Answer]], count: int) -> list[Answer] | None:
     done = [answer.result() for answer in answers if answer.done()]
     return done if len(done) >= count else None
+
+
+async def test_bodies_that_arrive_all_at_once_are_all_read(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    fields = ("Content-Type: application/json",)
+    async with run_edge_process(database_url, tmp_path, forker) as edge, AsyncExitStack() as crowd:
+        note = request("/v1/notes", *edge.credentials, *fields, body=NOTE.ljust(200_000), method="POST")
+        connections = [await crowd.enter_async_context(connected(edge.port)) for _ in range(2 * CROWD)]
+
+        await asyncio.gather(*(connection.send(note) for connection in connections))
+        answers = [await connection.answer() for connection in connections]
+
+    assert 2 * CROWD * len(note) > 3 * BODY_BYTES_PER_TURN
+    assert {answer.status for answer in answers} == {201}
 
 
 async def test_an_address_with_too_many_connections_loses_those_that_wait_longest(
