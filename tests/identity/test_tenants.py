@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from identity.app import create_app
-from tests.harness.bodies import email, merchant_body, tenant_body, unique
+from tests.harness.bodies import email, location_body, merchant_body, staff_body, tenant_body, unique
 from tests.harness.client import document, pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
@@ -176,3 +176,14 @@ async def test_a_tenant_has_at_most_as_many_records_as_the_limits_say(identity: 
         for path, body in bodies.items():
             await owner.create(path, body())
             assert refused(await owner.post(path, body()), 409, "limit_reached")["maximum"] in (1, 2)
+
+
+async def test_an_answer_says_where_the_record_is_that_it_made(identity: Identity, tenant: Tenant) -> None:
+    for path, body in (
+        ("/v1/locations", location_body()),
+        ("/v1/merchants", merchant_body(tenant.default_location)),
+        ("/v1/staff", staff_body("orders")),
+    ):
+        made = await tenant.owner.post(path, body)
+        assert made.headers["Location"] == f"{path}/{document(made, 201)['id']}"
+        assert (await tenant.owner.read(made.headers["Location"]))["id"] == made.json()["id"]

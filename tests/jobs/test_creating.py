@@ -294,3 +294,22 @@ async def test_a_job_without_a_zone_gets_its_locations(tenant: Tenant, zone: str
     job = await merchant.api.create_job(smallest_job(location_id=tenant.toronto, timezone=zone))
 
     assert job["timezone"] == "America/Toronto"
+
+
+async def test_an_answer_says_where_the_record_is_that_it_made(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    once = {"Idempotency-Key": "once"}
+
+    job = await merchant.api.post("/v1/jobs", smallest_job(), headers=once)
+    again = await merchant.api.post("/v1/jobs", smallest_job(), headers=once)
+    path = job.headers["Location"]
+    copy = await merchant.api.post(f"{path}/clone")
+    action = await merchant.api.post(f"{path}/actions", {"description": "Sofa"})
+
+    assert path == again.headers["Location"] == f"/v1/jobs/{job.json()['id']}"
+    assert (await merchant.api.read(path))["id"] == job.json()["id"]
+    assert copy.headers["Location"] == f"/v1/jobs/{copy.json()['id']}"
+    assert action.headers["Location"] == f"{path}/actions/{action.json()['id']}"
+    assert (await merchant.api.read(action.headers["Location"])) == action.json()
+    changed = await merchant.api.patch(path, {"priority": 1})
+    assert "Location" not in changed.headers

@@ -298,3 +298,15 @@ async def test_deleted_jobs_are_exported_only_on_request(tenant: Tenant) -> None
     assert await documents(merchant.api) == []
     (deleted,) = await documents(merchant.api, deleted="true")
     assert deleted["id"] == job["id"]
+
+
+async def test_head_tells_of_an_export_without_making_it(tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    await merchant.api.create_job()
+
+    for _ in range(10):  # more than may run at once
+        head = await merchant.api.request("HEAD", EXPORT)
+
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"].startswith("text/csv")
+        assert "attachment" in head.headers["content-disposition"]

@@ -139,6 +139,10 @@ def _tidy(schema: Schema) -> None:
         others = [one for one in choices if one != NULL]
         if len(others) == 1 and isinstance(others[0].get("type"), str):
             _make_nullable(schema, others[0])
+    if "integer" in schema.get("type", ()):
+        for bound in ("minimum", "maximum"):
+            if isinstance(schema.get(bound), float):
+                schema[bound] = int(schema[bound])
 
 
 def _make_nullable(schema: Schema, only: Schema) -> None:

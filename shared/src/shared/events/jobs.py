@@ -125,8 +125,12 @@ class JobState(State):
     version: int
     created_at: datetime
     updated_at: datetime
-    deleted_at: datetime | None = Field(None, description="Set while it is deleted; it can be restored.")
-    erased_at: datetime | None = Field(None, description="When its customer's personal data was erased.")
+    deleted_at: datetime | None = Field(
+        None, description="Set while it is deleted; it can be restored.", examples=[None]
+    )
+    erased_at: datetime | None = Field(
+        None, description="When its customer's personal data was erased.", examples=[None]
+    )
 
 
 class JobChange(State):
