@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,13 +41,12 @@ PROJECTIONS = [
 
 async def all_records(suite: Suite, bootstrap: str, *names: str) -> list[Any]:
     """The records of these topics from the first to the present last, in the order of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    topics = [f"{suite.environment['WAYBILL_KAFKA_PREFIX']}{name}" for name in names]
+    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     found: list[Any] = []
     await consumer.start()
     try:
-        topics = [f"{suite.environment['WAYBILL_KAFKA_PREFIX']}{name}" for name in names]
-        places = [TopicPartition(topic, number) for topic in topics for number in range(12)]
-        consumer.assign(places)
+        places = list(consumer.assignment())
         ends = await consumer.end_offsets(places)
         while any([await consumer.position(place) < ends[place] for place in places]):
             for records in (await consumer.getmany(timeout_ms=200)).values():

@@ -138,7 +138,11 @@ class Isolated(Running[SettingsT]):
         """Publish access events; returns when they are in the service's tables (its cache can take a moment longer)."""
         await self.publish(*events)
         for event in events:
-            await eventually(partial(self._knows, event), what=f"{event.type} is known")
+            await self.until_known(event)
+
+    async def until_known(self, event: Event) -> None:
+        """Returns when this access event, or a later one of its subject, is in the service's tables."""
+        await eventually(partial(self._knows, event), what=f"{event.type} is known")
 
     async def _knows(self, event: Event) -> bool:
         statement = _ENTITLED if isinstance(event, billing.BillingEvent) else _KNOWN

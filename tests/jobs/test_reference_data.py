@@ -56,7 +56,7 @@ async def test_an_event_from_before_the_setting_existed_asks_for_no_review(servi
     del value["job_review"]
 
     await service.publish_record(identity.TOPIC, tenant.id, event.headers(), json.dumps(value).encode())
-    await service.publish_access(event)  # the same version: it waits, and changes nothing
+    await service.until_known(event)
 
     assert await first_status(tenant) == "new"
 
