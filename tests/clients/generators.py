@@ -128,7 +128,7 @@ def _make_java(service: str, document: Path, folder: Path) -> None:
     target = folder / "java" / service
     package = f"waybill.{service}"
     _openapi_generator(
-        "java", document, target, "--library=native",
+        "java", document, target,
         "--global-property=apiTests=false,modelTests=false,apiDocs=false,modelDocs=false",
         f"--additional-properties=invokerPackage={package},apiPackage={package}.api,modelPackage={package}.model,"
         "useSingleRequestParameter=true",

@@ -1,9 +1,7 @@
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
-import java.nio.charset.StandardCharsets;
-import java.util.Base64;
 import waybill.jobs.ApiClient;
 import waybill.jobs.ApiException;
+import waybill.jobs.JSON;
 import waybill.jobs.api.FilesApi;
 import waybill.jobs.api.JobsApi;
 import waybill.jobs.api.SearchApi;
@@ -18,17 +16,16 @@ import waybill.jobs.model.ModelImport;
 /** What every client does: create jobs, page through them, be refused, import a file. The client is made by openapi-generator. */
 public final class Walk {
   public static void main(String[] arguments) throws Exception {
-    String pair = System.getenv("WAYBILL_ACCOUNT_ID") + ":" + System.getenv("WAYBILL_AUTH_KEY");
-    String authorization = "Basic " + Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
     ApiClient client = new ApiClient();
-    client.updateBaseUri(System.getenv("WAYBILL_URL"));
-    client.setRequestInterceptor(request -> request.header("Authorization", authorization));
+    client.setBasePath(System.getenv("WAYBILL_URL"));
+    client.setUsername(System.getenv("WAYBILL_ACCOUNT_ID"));
+    client.setPassword(System.getenv("WAYBILL_AUTH_KEY"));
     JobsApi jobs = new JobsApi(client);
     SearchApi search = new SearchApi(client);
     FilesApi files = new FilesApi(client);
 
     for (int number = 1; number <= 3; number++) {
-      Job job = jobs.createJob(newJob("C-" + number, "+15145550100"), null);
+      Job job = jobs.createJob(newJob("C-" + number, "+15145550100")).execute();
       System.out.println("created " + job.getReferenceId() + " " + job.getStatus() + " " + job.getPriority());
     }
 
@@ -37,9 +34,7 @@ public final class Walk {
     String cursor = null;
     JobList page;
     do {
-      SearchApi.APIListJobsRequest request =
-          SearchApi.APIListJobsRequest.newBuilder().limit(2).cursor(cursor).build();
-      page = search.listJobs(request);
+      page = search.listJobs().limit(2).cursor(cursor).execute();
       pages++;
       found += page.getData().size();
       cursor = page.getNextCursor();
@@ -47,18 +42,17 @@ public final class Walk {
     System.out.println("paged " + pages + " " + found);
 
     try {
-      jobs.createJob(newJob("C-4", "12"), null);
+      jobs.createJob(newJob("C-4", "12")).execute();
     } catch (ApiException refused) {
-      ObjectMapper mapper = client.getObjectMapper();
-      InvalidProblem problem = mapper.readValue(refused.getResponseBody(), InvalidProblem.class);
+      InvalidProblem problem = JSON.getGson().fromJson(refused.getResponseBody(), InvalidProblem.class);
       String pointer = problem.getErrors().get(0).getPointer();
       System.out.println("refused " + problem.getStatus() + " " + problem.getCode() + " " + pointer);
     }
 
-    ModelImport begun = files.importJobs(new File(System.getenv("WAYBILL_FILE")), null, null, "import-1");
+    ModelImport begun = files.importJobs(new File(System.getenv("WAYBILL_FILE"))).idempotencyKey("import-1").execute();
     while (begun.getFinishedAt() == null) {
       Thread.sleep(100);
-      begun = files.getImport(begun.getId());
+      begun = files.getImport(begun.getId()).execute();
     }
     System.out.println("imported " + begun.getStatus() + " " + begun.getJobsCreated() + " " + begun.getRowsFailed());
   }
