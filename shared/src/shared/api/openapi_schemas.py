@@ -135,6 +135,18 @@ def _tidy(schema: Schema) -> None:
     for keyword in _FOREIGN:
         schema.pop(keyword, None)
     choices = schema.get("anyOf", [])
+    texts = [one for one in choices if one != NULL]
+    if len(texts) > 1 and all(
+        one.keys() <= {"type", "format", "examples"} and one["type"] == "string" for one in texts
+    ):
+        # Texts of several forms, such as an instant or a day: in the languages of most clients no type is either.
+        choices[:] = [{"type": "string"}, *(one for one in choices if one == NULL)]
+        if choices == [{"type": "string"}]:
+            schema["type"] = "string"
+            schema.setdefault(
+                "examples", [example for one in texts if (example := _BY_FORMAT.get(one.get("format", "")))]
+            )
+            del schema["anyOf"]
     if NULL in choices:
         others = [one for one in choices if one != NULL]
         if len(others) == 1 and isinstance(others[0].get("type"), str):

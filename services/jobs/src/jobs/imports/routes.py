@@ -39,9 +39,10 @@ def router(database: Database, *, bytes_max: int) -> Router:
 
         The file is the one part `file` of a form, or the body itself. It is CSV (`text/csv`, RFC 4180; commas, semicolons or tabs) or has
         one JSON document per line (`application/x-ndjson`), in UTF-8 or in the charset that its `Content-Type` names. The first row of a
-        CSV file names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata` and `actions` are JSON in one cell. A file of
-        `GET /v1/job-exports` can be imported: read-only fields are ignored, and for merchants `merchant_id`, too. The jobs are created
-        in the background; poll the import of the response. Each row is checked on its own, as if it were sent to `POST /v1/jobs`.
+        CSV file names the columns by the paths of a job's fields, such as `contact.phone`; lists, `metadata` and `actions` are JSON in one
+        cell. A file of `GET /v1/job-exports` can be imported: read-only fields are ignored, and for merchants `merchant_id`, too. The jobs
+        are created in the background; poll the import of the response. Each row is checked on its own, as if it were sent to
+        `POST /v1/jobs`.
         """
         return await file_intake.receive(database, transactions, actor, requested, upload)
 
