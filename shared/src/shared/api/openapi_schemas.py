@@ -134,19 +134,8 @@ def _tidy(schema: Schema) -> None:
         schema.pop("title", None)
     for keyword in _FOREIGN:
         schema.pop(keyword, None)
+    _join_texts(schema)
     choices = schema.get("anyOf", [])
-    texts = [one for one in choices if one != NULL]
-    if len(texts) > 1 and all(
-        one.keys() <= {"type", "format", "examples"} and one["type"] == "string" for one in texts
-    ):
-        # Texts of several forms, such as an instant or a day: in the languages of most clients no type is either.
-        choices[:] = [{"type": "string"}, *(one for one in choices if one == NULL)]
-        if choices == [{"type": "string"}]:
-            schema["type"] = "string"
-            schema.setdefault(
-                "examples", [example for one in texts if (example := _BY_FORMAT.get(one.get("format", "")))]
-            )
-            del schema["anyOf"]
     if NULL in choices:
         others = [one for one in choices if one != NULL]
         if len(others) == 1 and isinstance(others[0].get("type"), str):
@@ -155,6 +144,15 @@ def _tidy(schema: Schema) -> None:
         for bound in ("minimum", "maximum"):
             if isinstance(schema.get(bound), float):
                 schema[bound] = int(schema[bound])
+
+
+def _join_texts(schema: Schema) -> None:
+    """Let what is a text of one form or another, such as an instant or a day, be a text: clients in most languages have no type for both."""
+    choices = schema.get("anyOf", [])
+    if len(choices) > 1 and all(one.keys() <= {"type", "format"} and one["type"] == "string" for one in choices):
+        del schema["anyOf"]
+        schema["type"] = "string"
+        schema.setdefault("examples", [_BY_FORMAT[one["format"]] for one in choices if one.get("format") in _BY_FORMAT])
 
 
 def _make_nullable(schema: Schema, only: Schema) -> None:
