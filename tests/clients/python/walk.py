@@ -27,7 +27,7 @@ with ApiClient(configuration) as client:
 
     for number in (1, 2, 3):
         job = jobs.create_job(new_job(f"C-{number}", "+15145550100"))
-        print("created", job.reference_id, job.status, job.priority)
+        print("created", job.reference_id, job.status.value, job.priority)
 
     page = search.list_jobs(limit=2)
     pages, found = 1, len(page.data)
@@ -46,4 +46,4 @@ with ApiClient(configuration) as client:
     while begun.finished_at is None:
         time.sleep(0.1)
         begun = files.get_import(begun.id)
-    print("imported", begun.status, begun.jobs_created, begun.rows_failed)
+    print("imported", begun.status.value, begun.jobs_created, begun.rows_failed)

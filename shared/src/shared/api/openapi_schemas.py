@@ -147,7 +147,7 @@ def _tidy(schema: Schema) -> None:
 
 
 def _join_texts(schema: Schema) -> None:
-    """Let what is a text of one form or another, such as an instant or a day, be a text: clients in most languages have no type for both."""
+    """Let what is a text of one form or another, such as an instant or a day, be a text: most clients have no type for both."""
     choices = schema.get("anyOf", [])
     if len(choices) > 1 and all(one.keys() <= {"type", "format"} and one["type"] == "string" for one in choices):
         del schema["anyOf"]
