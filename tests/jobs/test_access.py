@@ -331,9 +331,9 @@ def _admits(kinds: list[str]) -> tuple[str, str]:
 
 
 def routes(service: Jobs) -> Iterator[tuple[GuardedRoute, str]]:
-    """Every route of the API, once per method."""
+    """Every route of the API, once per method; the pages of problems, which are for everybody, are none of the API."""
     for route in service.app.routes:
-        if isinstance(route, APIRoute):
+        if isinstance(route, APIRoute) and route.include_in_schema:
             assert isinstance(route, GuardedRoute)
             for method in sorted(route.methods or ()):
                 yield route, method
