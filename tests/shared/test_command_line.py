@@ -21,6 +21,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, service: str, *arguments: str) -> int:
     """The status with which the command ends, as `python -m` runs it."""
     monkeypatch.setattr(sys, "argv", [service, *arguments])
+    # Another test may have imported it.
+    monkeypatch.delitem(sys.modules, f"{service}.__main__", raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(service, run_name="__main__", alter_sys=True)
     assert isinstance(ended.value.code, int)

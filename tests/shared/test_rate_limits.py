@@ -1,5 +1,6 @@
 """Rate limits at the HTTP edge: whose wrong credentials are charged to whom, and who passes all the same."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import jwt
@@ -107,3 +108,13 @@ async def test_invented_signing_keys_cost_few_queries_and_count_as_guesses(
         answers = [await slow.client.get("/v1/anyone", headers=token("nobody")) for _ in range(6)]
     assert [answer.status_code for answer in answers[:3]] == [401] * 3
     assert answers[-1].status_code == 429
+
+
+async def test_requests_that_arrive_together_with_a_new_signing_key_are_all_admitted(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant()
+    # As in a replica that has not read this key yet.
+    edge.service.access._public_keys = {}
+
+    answers = await asyncio.gather(*(tenant.owner.get("/v1/anyone") for _ in range(20)))
+
+    assert {answer.status_code for answer in answers} == {200}

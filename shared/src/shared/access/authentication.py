@@ -89,7 +89,7 @@ class Access:
         self._public_keys: dict[str, Ed25519PublicKey] = {}
         self._cache: TTLCache[Lookup, tuple[float, Principal | None]] = TTLCache(CACHED_MAX, cache_ttl_seconds)
         self._loading: dict[Lookup, asyncio.Task[Principal | None]] = {}
-        self._looked_up: TTLCache[str, bool] = TTLCache(KEY_LOOKUPS_MAX, KEY_LOOKUP_SECONDS)
+        self._key_lookups: TTLCache[str, asyncio.Task[None]] = TTLCache(KEY_LOOKUPS_MAX, KEY_LOOKUP_SECONDS)
         self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
         self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
         self._changed_at = 0.0
@@ -221,17 +221,20 @@ class Access:
 
     async def _verified(self, token: str, now: datetime) -> tokens.Claims:
         key_id = tokens.key_id_of(token)
-        if key_id not in self._public_keys and self._may_look_up(key_id):
-            await self._refresh_public_keys()
+        if key_id not in self._public_keys:
+            await self._look_up(key_id)
         return tokens.verify(token, public_keys=self._public_keys, now=now)
 
-    def _may_look_up(self, key_id: str) -> bool:
-        """Whether an unknown signing key is worth a query: invented ids cost no more than a few in a second, whoever sends them."""
-        self._looked_up.expire()
-        if key_id in self._looked_up or len(self._looked_up) >= KEY_LOOKUPS_MAX:
-            return False
-        self._looked_up[key_id] = True
-        return True
+    async def _look_up(self, key_id: str) -> None:
+        """Read the signing keys again for an unknown one. Invented ids cost no more than a few queries in a second, whoever sends them."""
+        self._key_lookups.expire()
+        lookup = self._key_lookups.get(key_id)
+        if lookup is None:
+            if len(self._key_lookups) >= KEY_LOOKUPS_MAX:
+                return
+            # The tokens of a new key arrive together: they wait for one query, which none of their requests can cancel.
+            lookup = self._key_lookups[key_id] = asyncio.create_task(self._refresh_public_keys())
+        await asyncio.shield(lookup)
 
     def _matching_digest(self, key: str, principal: Principal, now: datetime) -> str | None:
         """The digest of the key among those that are valid now."""
