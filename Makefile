@@ -50,7 +50,7 @@ endif
 TESTS ?= tests
 PYTEST_ARGS ?=
 # Processes that share the tests, of which a third of the time is waiting for servers; 0: none but pytest's own.
-WORKERS ?= 3
+WORKERS ?= 4
 # How many times more than in `make test` is tried.
 FUZZ_FACTOR ?= 10
 
