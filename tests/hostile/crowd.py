@@ -123,7 +123,7 @@ async def measure(edge: EdgeProcess, kind: str, connections: int, seconds: float
         others.kill()
         others.wait()
     ratio, growth = p95 / usual, peak - before
-    sys.stdout.write(f"{kind:12} p95 {p95 * 1000:8.1f} ms  {ratio:5.1f} x   memory {growth / 2**20:+7.1f} MiB\n")
+    sys.stdout.write(f"{kind:12} p95 {p95 * 1000:8.1f} ms  {ratio:5.1f} x alone   memory {growth / 2**20:+7.1f} MiB\n")
     return ratio <= RATIO_MAX and growth <= GROWTH_MAX_BYTES
 
 
@@ -132,11 +132,13 @@ async def main(kinds: Sequence[str], connections: int, seconds: float) -> int:
         backing = start_backing_stack(Path(folder))
         try:
             url = await edge_database(backing)
-            async with run_edge_process(url, Path(folder), None) as edge:
-                await behave(edge, 2)
-                usual = await behave(edge, min(seconds, 10))
-                sys.stdout.write(f"{'alone':12} p95 {usual * 1000:8.1f} ms\n")
-                within = [await measure(edge, kind, connections, seconds, usual) for kind in kinds]
+            within = []
+            for kind in kinds:
+                # Each kind meets a new process, and a session whose token lasts for as long.
+                async with run_edge_process(url, Path(folder), None) as edge:
+                    await behave(edge, 2)
+                    usual = await behave(edge, min(seconds, 10))
+                    within.append(await measure(edge, kind, connections, seconds, usual))
         finally:
             backing.stop()
     return 0 if all(within) else 1
