@@ -26,7 +26,7 @@ CLOCK_TOLERANCE = timedelta(days=1)
 CA_FILE = "ca.pem"
 SERVER_FILE = "server.pem"
 
-_OF_AUTHORITIES = x509.KeyUsage(
+OF_AUTHORITIES = x509.KeyUsage(
     key_cert_sign=True,
     crl_sign=True,
     digital_signature=False,
@@ -37,6 +37,7 @@ _OF_AUTHORITIES = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+"""What the certificate of an authority must say, since Python 3.13 asks for it."""
 
 
 def ensure(folder: Path, servers: Mapping[str, Sequence[str]], *, now: datetime | None = None) -> bool:
@@ -51,7 +52,7 @@ def ensure(folder: Path, servers: Mapping[str, Sequence[str]], *, now: datetime 
     certificate = (
         _builder(authority, authority, key, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_OF_AUTHORITIES, critical=True)
+        .add_extension(OF_AUTHORITIES, critical=True)
         .sign(key, hashes.SHA256())
     )
     for server, hosts in servers.items():
