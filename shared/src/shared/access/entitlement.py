@@ -5,8 +5,11 @@ Pure functions: the current time is an argument.
 
 from datetime import datetime, timedelta
 
-ENTITLING_STATUSES = frozenset({"trialing", "active", "past_due"})
-"""Statuses in which a tenant may use the API until `access_until`; the other statuses never entitle."""
+ENTITLING_STATUSES = frozenset({"trialing", "incomplete", "active", "past_due"})
+"""Statuses in which a tenant may use the API until `access_until`; the other statuses never entitle.
+
+A purchase that is not paid yet (`incomplete`) keeps what is left of the trial.
+"""
 
 NO_OFFSET = timedelta()
 

@@ -16,7 +16,7 @@ TAGS = {"access": "Who the caller is, and what it may do."}
 
 
 PrincipalKind = Literal["platform", "owner", "staff", "merchant"]
-SubscriptionStatus = Literal["trialing", "active", "past_due", "unpaid", "canceled", "expired"]
+SubscriptionStatus = Literal["trialing", "incomplete", "active", "past_due", "unpaid", "canceled", "expired"]
 RowScope = Literal["own", "tenant"]
 ENUMS = {
     "PrincipalKind": PrincipalKind,

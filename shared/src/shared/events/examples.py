@@ -71,6 +71,29 @@ _KEY = identity.CredentialState(
     digests=[identity.DigestState(digest=DIGEST, pepper_version=1)],
 )
 _SUBSCRIPTION = billing.SubscriptionState(tenant_id=TENANT, status="trialing", trial_ends_at=LATER, access_until=LATER)
+_INVOICE = billing.InvoiceState(
+    invoice_id=f"inv_{UNIQUE}",
+    tenant_id=TENANT,
+    number="INV-0001",
+    status="open",
+    currency="CAD",
+    total=5634,
+    amount_due=5634,
+    plan="starter_monthly",
+    period_start=AT,
+    period_end=LATER,
+    finalized_at=AT,
+)
+_FAILED_PAYMENT = billing.FailedPayment(
+    tenant_id=TENANT,
+    invoice_id=f"inv_{UNIQUE}",
+    invoice_number="INV-0001",
+    currency="CAD",
+    amount=5634,
+    reason="declined",
+    next_attempt_at=LATER,
+    access_until=LATER,
+)
 _ENDPOINT = webhooks.EndpointState(
     endpoint_id=ENDPOINT,
     tenant_id=TENANT,
@@ -140,6 +163,8 @@ _STATES: Mapping[type[State], tuple[str, State]] = {
         ),
     ),
     billing.SubscriptionState: (TENANT, _SUBSCRIPTION),
+    billing.InvoiceState: (TENANT, _INVOICE),
+    billing.FailedPayment: (TENANT, _FAILED_PAYMENT),
     webhooks.EndpointState: (ENDPOINT, _ENDPOINT),
     audit.AuditState: (MERCHANT, _AUDIT),
     access.CredentialUses: (
@@ -148,6 +173,14 @@ _STATES: Mapping[type[State], tuple[str, State]] = {
     ),
 }
 """The subject and the state of the events that carry it."""
+
+_ACTIVE: Mapping[str, Any] = {
+    "status": "active",
+    "plan": "starter_monthly",
+    "access_until": None,
+    "current_period_end": LATER,
+    "features": {"webhook_endpoints": 5, "requests_per_second": 50},
+}
 
 _CHANGES: Mapping[type[Event], Mapping[str, Any]] = {
     identity.TenantSuspended: {"status": "suspended"},
@@ -161,6 +194,15 @@ _CHANGES: Mapping[type[Event], Mapping[str, Any]] = {
     identity.UserCreated: {"status": "invited"},
     identity.UserDisabled: {"status": "disabled"},
     billing.TrialExpired: {"status": "expired", "trial_ends_at": AT, "access_until": AT},
+    billing.TrialConverted: _ACTIVE,
+    billing.SubscriptionActivated: _ACTIVE,
+    billing.SubscriptionUpdated: _ACTIVE,
+    billing.SubscriptionPastDue: {**_ACTIVE, "status": "past_due", "access_until": LATER},
+    billing.SubscriptionRecovered: _ACTIVE,
+    billing.SubscriptionUnpaid: {**_ACTIVE, "status": "unpaid", "access_until": AT},
+    billing.SubscriptionCanceled: {**_ACTIVE, "status": "canceled", "access_until": AT},
+    billing.SubscriptionResumed: _ACTIVE,
+    billing.InvoicePaid: {"status": "paid", "amount_due": 0},
     webhooks.EndpointDisabled: {"enabled": False, "reason": "failing"},
 }
 """What differs in the state after these events."""
