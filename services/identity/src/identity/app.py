@@ -29,6 +29,9 @@ from identity.permissions import routes as permissions_routes
 from identity.permissions.schemas import PermissionRelevance
 from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
+from identity.tenant_settings import routes as tenant_settings_routes
+from identity.tenant_settings.rules import SessionLimits
+from identity.tenants import RevealMode, SecondFactor
 from identity.tenants import routes as tenants_routes
 from identity.tenants.schemas import TenantStatus
 from identity.users import routes as users_routes
@@ -60,6 +63,8 @@ DESCRIPTION = ApiDescription(
         "PersonKind": PersonKind,
         "AccountStatus": MerchantStatus,
         "TenantStatus": TenantStatus,
+        "RevealMode": RevealMode,
+        "SecondFactor": SecondFactor,
         "LocationType": LocationType,
         "MerchantLevel": Literal[1, 2],
         "ApiKeyStatus": ApiKeyStatus,
@@ -121,6 +126,9 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[
             onboarding_routes.router(passwords),
             tenants_routes.router(),
+            tenant_settings_routes.router(
+                SessionLimits(token_seconds=settings.session_seconds, days=settings.refresh_days)
+            ),
             authentication_routes.router(authenticator),
             users_routes.router(passwords, staff_max=settings.staff_max),
             locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from identity import authentication, merchants
+from identity import authentication, merchants, tenants
 from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
@@ -17,12 +17,13 @@ async def reveal(
 ) -> ApiCredentials:
     """The merchant's API credentials. The audit event is committed before they are returned.
 
-    Raises `Forbidden` (wrong password, API access off) or `TooManyRequests`.
+    Raises `Forbidden` (wrong password, API access off, the tenant reveals no keys), `KeyNotStored`, or `TooManyRequests`.
     """
     await authentication.reauthenticate(authenticator, actor, body.password)
     async with transactions.begin() as session:
+        mode = await tenants.lock_reveal_mode(session, actor.tenant_id)
         row = await lock_own(session, actor)
-        key = merchants.reveal_key(row, issuer)
+        key = merchants.reveal_key(row, issuer, mode)
         merchants.publish_change(session, actor, events.CredentialRevealed, row)
     return _credentials(row, key)
 
@@ -40,9 +41,9 @@ async def rotate(
     await authentication.reauthenticate(authenticator, actor, body.password)
     overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
     async with transactions.begin() as session:
+        mode = await tenants.lock_reveal_mode(session, actor.tenant_id)
         row = await lock_own(session, actor)
-        merchants.rotate_credentials(row, issuer, datetime.now(UTC), overlap_seconds)
-        key = merchants.reveal_key(row, issuer)
+        key = merchants.rotate_credentials(row, issuer, datetime.now(UTC), overlap_seconds, mode)
         merchants.publish_change(session, actor, events.CredentialRotated, row)
     return _credentials(row, key)
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import merchants, rows
+from identity import merchants, rows, tenants
 from identity.api_credentials import rules
 from identity.api_credentials.schemas import ApiAccount, ApiSettings
 from identity.merchants import MerchantRow
@@ -24,12 +24,14 @@ async def list_api_accounts(session: AsyncSession, actor: Actor, paging: Paging)
 async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
     """The API settings of the merchant that calls."""
     row = (await session.execute(select(MerchantRow).where(col(MerchantRow.merchant_id) == actor.id))).scalar_one()
+    mode = await tenants.get_reveal_mode(session, actor.tenant_id)
     now = datetime.now(UTC)
     overlap_end = row.previous_key_valid_until
     return ApiSettings(
         api_access=row.api_access,
         api_account_id=row.account_id if row.api_access else None,
         auth_key_hint=row.key_hint if row.api_access else None,
+        revealable=row.sealed_key is not None and mode != "off",
         rotated_at=row.key_made_at if row.api_access else None,
         previous_key_valid_until=overlap_end if overlap_end is not None and overlap_end > now else None,
         last_used_at=row.last_used_at,

@@ -31,6 +31,9 @@ class ApiSettings(BaseModel):
     api_access: bool
     api_account_id: str | None = ApiField(description="Null while API access is off.")
     auth_key_hint: str | None = ApiField(description="Parts of the key, to recognise it.")
+    revealable: bool = ApiField(
+        description="Whether the key can be revealed. Where it cannot, a rotation shows a new one.", examples=[True]
+    )
     rotated_at: datetime | None = ApiField(description="When the present key was issued.")
     previous_key_valid_until: datetime | None = ApiField(
         description="Until when the former key is valid; null: it is not."

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import logins, rows, sessions, users
+from identity import logins, rows, sessions, tenants, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
@@ -80,19 +80,20 @@ async def _log_in(
             raise _wrong_password()
         current.password_hash = newer_hash or stored_hash
         rules.check_tenant_active(await queries.get_tenant_status(session, person.tenant_id))
+        lifetimes = await tenants.get_session_lifetimes(session, person.tenant_id)
         now = datetime.now(UTC)
         row = SessionRow(
             session_id=new_id("ses"),
             tenant_id=person.tenant_id,
             subject_id=login.subject_id,
             created_at=now,
-            expires_at=now + authenticator.session_life,
+            expires_at=now + lifetimes.session_life(authenticator.session_life),
             ended_at=None,
         )
         session.add(row)
         await session.flush()
         _record(session, origin, person, row, "password", "session.created")
-        return _issue_tokens(authenticator, session, person, row)
+        return await _issue_tokens(authenticator, session, person, row)
 
 
 async def _record_refusal(
@@ -143,7 +144,7 @@ async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn)
         if decision == "renew":
             rules.check_tenant_active(await queries.get_tenant_status(session, row.tenant_id))
             token.used_at = now
-            return _issue_tokens(authenticator, session, person, row)
+            return await _issue_tokens(authenticator, session, person, row)
         if decision == "end_session":
             row.ended_at = now
             _revoke_tokens(session, person, now)
@@ -183,7 +184,7 @@ async def change_password(
         await sessions.use_up_tokens(session, session_id, now)
         _revoke_tokens(session, person, now)
         audit.record(session, actor, "password.changed", subject_id)
-        return _issue_tokens(authenticator, session, person, row)
+        return await _issue_tokens(authenticator, session, person, row)
 
 
 async def reauthenticate(authenticator: Authenticator, actor: Actor, password: SecretStr) -> None:
@@ -231,12 +232,15 @@ async def accept_invitation(authenticator: Authenticator, origin: Origin, body: 
         return AcceptedInvitation(principal=principal)
 
 
-def _issue_tokens(authenticator: Authenticator, session: AsyncSession, person: PersonRow, row: SessionRow) -> Session:
+async def _issue_tokens(
+    authenticator: Authenticator, session: AsyncSession, person: PersonRow, row: SessionRow
+) -> Session:
     """The next token and refresh token of a session whose person is locked."""
     refresh_token, digest = logins.new_token("wbr")
     session.add(RefreshTokenRow(digest=digest, session_id=row.session_id, used_at=None))
     issued_at = sessions.token_issued_at(datetime.now(UTC), person.sessions_valid_from)
-    expires_at = min(issued_at + authenticator.token_life, row.expires_at)
+    lifetimes = await tenants.get_session_lifetimes(session, row.tenant_id)
+    expires_at = min(issued_at + lifetimes.token_life(authenticator.token_life), row.expires_at)
     claims = tokens.Claims(row.subject_id, row.tenant_id, row.session_id, issued_at, expires_at, person.livemode)
     return Session(
         id=row.session_id,

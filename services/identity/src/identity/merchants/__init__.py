@@ -11,6 +11,7 @@ from identity.merchants.operations import (
     revoke_api_access,
     revoke_api_access_by_account,
     rotate_credentials,
+    shred_keys,
     update,
 )
 from identity.merchants.queries import get, list_merchants, list_stranded
@@ -36,5 +37,6 @@ __all__ = [
     "revoke_api_access",
     "revoke_api_access_by_account",
     "rotate_credentials",
+    "shred_keys",
     "update",
 ]

@@ -7,6 +7,7 @@ not restore it. A merchant and its API credentials are one aggregate: each event
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import update as update_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -16,7 +17,7 @@ from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
-from identity.tenants import TenantRow
+from identity.tenants import RevealMode, TenantRow
 from shared import audit
 from shared.access.credentials import Peppers, hint, new_api_key
 from shared.api import IfMatch
@@ -71,7 +72,7 @@ async def create(
         password_hash=password_hash,
         now=now,
     )
-    granted = _set_api_access(row, body.api_access, issuer, now)
+    granted = _set_api_access(row, body.api_access, issuer, now, tenant.reveal)
     event_types: list[type[events.MerchantEvent]] = [events.MerchantCreated, *granted]
     for version, event_type in enumerate(event_types, start=1):
         row.version = version
@@ -98,7 +99,7 @@ async def update(
     """
     if patch.api_access is not None:
         rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
-    await tenants.lock_own(session, actor)
+    tenant = await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, merchant_id, if_match)
     access = rules.update_access(_access_state(row), level=patch.level, api_access=patch.api_access)
     if row.api_access and (not access.api_access or patch.login_email is not None):
@@ -112,7 +113,7 @@ async def update(
         event_types.append(events.MerchantLevelChanged)
     elif view(row) != before:
         event_types.append(events.MerchantUpdated)
-    event_types += _set_api_access(row, access.api_access, issuer, datetime.now(UTC))
+    event_types += _set_api_access(row, access.api_access, issuer, datetime.now(UTC), tenant.reveal)
     _publish_changes(session, actor, event_types, row, before)
     return ChangedMerchant(
         **view(row).model_dump(),
@@ -160,11 +161,12 @@ async def grant_api_access(session: AsyncSession, actor: Actor, issuer: Credenti
 
     Raises `NotFound`, `MerchantLevelRequired`, `MerchantDisabled`.
     """
+    mode = await tenants.lock_reveal_mode(session, actor.tenant_id)
     row = await lock_for_update(session, actor, merchant_id)
     if not row.api_access:
         access = rules.grant(_access_state(row))
         before = view(row)
-        event_types = _set_api_access(row, access.api_access, issuer, datetime.now(UTC))
+        event_types = _set_api_access(row, access.api_access, issuer, datetime.now(UTC), mode)
         _publish_changes(session, actor, event_types, row, before)
     return view(row)
 
@@ -179,20 +181,36 @@ async def revoke_api_access_by_account(session: AsyncSession, actor: Actor, acco
     _revoke_api_access(session, actor, await queries.lock_by_account(session, actor, account_id))
 
 
-def rotate_credentials(row: MerchantRow, issuer: CredentialIssuer, now: datetime, overlap_seconds: int) -> None:
-    """Give a merchant a new Auth Key. The present key stays valid for the overlap, the one before it ends at once."""
+def rotate_credentials(
+    row: MerchantRow, issuer: CredentialIssuer, now: datetime, overlap_seconds: int, mode: RevealMode
+) -> str:
+    """Give a merchant a new Auth Key and return it. The present key stays valid for the overlap, the one before it ends at once."""
     valid_until = rules.previous_key_until(now, overlap_seconds)
     row.previous_key_digest = row.key_digest if valid_until else None
     row.previous_key_pepper_version = row.key_pepper_version if valid_until else None
     row.previous_key_valid_until = valid_until
-    _set_new_key(row, issuer, now)
+    return _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=True))
 
 
-def reveal_key(row: MerchantRow, issuer: CredentialIssuer) -> str:
-    """The Auth Key of a merchant that has API access."""
+def reveal_key(row: MerchantRow, issuer: CredentialIssuer, mode: RevealMode) -> str:
+    """The Auth Key of a merchant that has API access; with `once` its stored copy goes. Raises `Forbidden`, `KeyNotStored`."""
+    rules.check_revealable(mode, stored=row.sealed_key is not None)
     assert row.sealed_key is not None
     assert row.account_id is not None
-    return issuer.encryptor.decrypt(row.sealed_key, associated_data=row.account_id).decode()
+    key = issuer.encryptor.decrypt(row.sealed_key, associated_data=row.account_id).decode()
+    if mode == "once":
+        row.sealed_key = None
+    return key
+
+
+async def shred_keys(session: AsyncSession, tenant_id: str) -> int:
+    """Delete the stored copies of all Auth Keys of a tenant that the caller has locked; returns how many. The keys stay valid."""
+    stored = update_rows(MerchantRow).where(
+        col(MerchantRow.tenant_id) == tenant_id, col(MerchantRow.sealed_key).is_not(None)
+    )
+    # The merchant's version stays: nothing that anybody is told has changed.
+    shredded = await session.execute(stored.values(sealed_key=None).returning(col(MerchantRow.merchant_id)))
+    return len(shredded.all())
 
 
 def publish_change(
@@ -228,7 +246,7 @@ def _revoke_api_access(session: AsyncSession, actor: Actor, row: MerchantRow) ->
 
 
 def _set_api_access(
-    row: MerchantRow, api_access: bool, issuer: CredentialIssuer, now: datetime
+    row: MerchantRow, api_access: bool, issuer: CredentialIssuer, now: datetime, mode: RevealMode
 ) -> list[type[events.MerchantEvent]]:
     """Grant or end API access where it differs; returns the types of the events to publish."""
     if api_access == row.api_access:
@@ -236,7 +254,7 @@ def _set_api_access(
     if not api_access:
         return [_end_api_access(row)]
     row.api_access = True
-    _issue_credentials(row, issuer, now)
+    _issue_credentials(row, issuer, now, mode)
     return [events.ApiAccessGranted]
 
 
@@ -248,21 +266,22 @@ def _end_api_access(row: MerchantRow) -> type[events.MerchantEvent]:
     return events.ApiAccessRevoked
 
 
-def _issue_credentials(row: MerchantRow, issuer: CredentialIssuer, now: datetime) -> None:
+def _issue_credentials(row: MerchantRow, issuer: CredentialIssuer, now: datetime, mode: RevealMode) -> None:
     """Issue a new Auth Key; no former key is valid beside it. The API Account ID is created once and never changes."""
     row.account_id = row.account_id or new_id("acct")
     _forget_previous_key(row)
-    _set_new_key(row, issuer, now)
+    _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=False))
 
 
-def _set_new_key(row: MerchantRow, issuer: CredentialIssuer, now: datetime) -> None:
+def _set_new_key(row: MerchantRow, issuer: CredentialIssuer, now: datetime, *, stored: bool) -> str:
     assert row.account_id is not None
     key = new_api_key(livemode=row.livemode)
-    row.sealed_key = issuer.encryptor.encrypt(key.encode(), associated_data=row.account_id)
+    row.sealed_key = issuer.encryptor.encrypt(key.encode(), associated_data=row.account_id) if stored else None
     row.key_hint = hint(key)
     row.key_digest = issuer.peppers.digest(key)
     row.key_pepper_version = issuer.peppers.current_version
     row.key_made_at = now
+    return key
 
 
 def _forget_previous_key(row: MerchantRow) -> None:

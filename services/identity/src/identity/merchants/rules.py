@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from identity.tenants import RevealMode
 from shared.errors import Conflict, Forbidden, Invalid, Violation
 
 API_ACCESS_LEVEL = 2
@@ -21,6 +22,12 @@ class MerchantDisabled(Conflict):
     """A disabled merchant cannot have API access."""
 
     code = "merchant_disabled"
+
+
+class KeyNotStored(Conflict):
+    """No copy of the key is stored: it cannot be shown, only replaced."""
+
+    code = "key_not_stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,19 @@ def update_access(state: AccessState, *, level: int | None, api_access: bool | N
     if api_access is None:
         return moved
     return grant(moved) if api_access else replace(moved, api_access=False)
+
+
+def stores_new_key(mode: RevealMode, *, shown: bool) -> bool:
+    """Whether a copy of a new key is stored; `shown`: the answer that makes the key shows it."""
+    return mode == "step_up" or (mode == "once" and not shown)
+
+
+def check_revealable(mode: RevealMode, *, stored: bool) -> None:
+    """Raises `Forbidden` where the tenant reveals no keys, `KeyNotStored` for a key of which there is no copy (any more)."""
+    if mode == "off":
+        raise Forbidden("this company reveals no keys: rotate yours to get a new one", code="reveal_off")
+    if not stored:
+        raise KeyNotStored("no copy of this key is stored: rotate it to get a new one")
 
 
 def previous_key_until(now: datetime, overlap_seconds: int) -> datetime | None:

@@ -17,7 +17,7 @@ class MerchantRow(Base, table=True):
         CheckConstraint("level IN (1, 2)", name="level"),
         CheckConstraint("status IN ('active', 'disabled')", name="status"),
         CheckConstraint("NOT api_access OR (level = 2 AND status = 'active')", name="api_access"),
-        CheckConstraint("NOT api_access OR (account_id IS NOT NULL AND sealed_key IS NOT NULL)", name="pair"),
+        CheckConstraint("NOT api_access OR (account_id IS NOT NULL AND key_digest IS NOT NULL)", name="pair"),
         CheckConstraint("cardinality(location_ids) > 0", name="locations"),
         CheckConstraint(
             "default_location_id IS NULL OR default_location_id = ANY (location_ids)", name="default_location"
@@ -47,7 +47,7 @@ class MerchantRow(Base, table=True):
     livemode: bool
 
     # API credentials. The account id never changes. Key and digest are those of the latest grant or rotation; the encrypted key is
-    # deleted when API access ends.
+    # deleted when API access ends, and stored only if the tenant lets merchants reveal it.
     account_id: AccountId | None = None
     sealed_key: bytes | None = None
     key_hint: Text | None = None

@@ -1,6 +1,6 @@
 """Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
-from identity.sessions.operations import delete_expired, end_all, use_up_tokens
+from identity.sessions.operations import delete_expired, end_all, end_all_of_tenant, shorten, use_up_tokens
 from identity.sessions.rules import next_valid_from, token_issued_at
 from identity.sessions.tables import RefreshTokenRow, SessionRow
 
@@ -9,7 +9,9 @@ __all__ = [
     "SessionRow",
     "delete_expired",
     "end_all",
+    "end_all_of_tenant",
     "next_valid_from",
+    "shorten",
     "token_issued_at",
     "use_up_tokens",
 ]

@@ -1,6 +1,6 @@
 """Ends sessions, and deletes expired sessions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +17,19 @@ async def end_all(
     for row in (await session.execute(statement.with_for_update())).scalars():
         if row.session_id != except_session_id:
             row.ended_at = now
+
+
+async def shorten(session: AsyncSession, tenant_id: str, life: timedelta) -> None:
+    """Have the sessions of a tenant expire no later than so long after they began."""
+    end = col(SessionRow.created_at) + life
+    longer = update(SessionRow).where(col(SessionRow.tenant_id) == tenant_id, col(SessionRow.expires_at) > end)
+    await session.execute(longer.values(expires_at=end))
+
+
+async def end_all_of_tenant(session: AsyncSession, tenant_id: str, now: datetime) -> None:
+    """End the sessions of everybody in a tenant."""
+    running = update(SessionRow).where(col(SessionRow.tenant_id) == tenant_id, col(SessionRow.ended_at).is_(None))
+    await session.execute(running.values(ended_at=now))
 
 
 async def use_up_tokens(session: AsyncSession, session_id: str, now: datetime) -> None:

@@ -13,7 +13,7 @@ class SessionRow(Base, table=True):
     __tablename__ = "sessions"
 
     session_id: SessionId = Field(primary_key=True)
-    tenant_id: TenantId = Field(foreign_key="tenants.tenant_id")
+    tenant_id: TenantId = Field(index=True, foreign_key="tenants.tenant_id")
     subject_id: Text = Field(index=True)
     created_at: Instant
     expires_at: Instant = Field(index=True)

@@ -1,19 +1,38 @@
 """Tenants: read, updated, suspended, activated, and locked while something in them changes. `onboarding` creates them."""
 
-from identity.tenants.operations import activate, publish, suspend, update, update_own
-from identity.tenants.queries import get, list_tenants, lock_own, require_free_name, view
+from identity.tenants.operations import activate, publish, publish_update, suspend, update, update_own
+from identity.tenants.queries import (
+    get,
+    get_own,
+    get_reveal_mode,
+    get_session_lifetimes,
+    list_tenants,
+    lock_own,
+    lock_reveal_mode,
+    require_free_name,
+    view,
+)
+from identity.tenants.rules import NOTICES, RevealMode, SecondFactor
 from identity.tenants.schemas import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.tenants.tables import TenantRow
 
 __all__ = [
     "JOB_REVIEW_DESCRIPTION",
+    "NOTICES",
+    "RevealMode",
+    "SecondFactor",
     "Tenant",
     "TenantRow",
     "activate",
     "get",
+    "get_own",
+    "get_reveal_mode",
+    "get_session_lifetimes",
     "list_tenants",
     "lock_own",
+    "lock_reveal_mode",
     "publish",
+    "publish_update",
     "require_free_name",
     "suspend",
     "update",

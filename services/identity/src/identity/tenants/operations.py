@@ -1,5 +1,6 @@
 """Updates, suspends and activates tenants."""
 
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import changes, rows
@@ -30,6 +31,13 @@ async def suspend(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant
 async def activate(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
     """End a suspension. Repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
     return await _set_status(session, actor, tenant_id, "active", events.TenantActivated)
+
+
+def publish_update(session: AsyncSession, actor: Actor, row: TenantRow, before: BaseModel, after: BaseModel) -> None:
+    """Raise the version of a locked tenant and publish its change, with the views that the audit event compares."""
+    changes.publish_change(
+        session, actor, events.TenantUpdated, row, subject=row.tenant_id, state=_state(row), before=before, after=after
+    )
 
 
 def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: TenantRow) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
+from identity.tenants.rules import RevealMode, SessionLifetimes
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
@@ -46,6 +47,30 @@ async def lock_own(session: AsyncSession, actor: Actor, if_match: IfMatch = ANY_
     return row
 
 
+async def get_own(session: AsyncSession, actor: Actor) -> TenantRow:
+    """The row of the actor's tenant."""
+    return await rows.get_one(session, _by_id(select(TenantRow), actor.tenant_id), _not_found())
+
+
+async def lock_reveal_mode(session: AsyncSession, tenant_id: str) -> RevealMode:
+    """How merchants of the tenant get their keys. It stays so until the commit: lock a merchant after this, not before."""
+    found: RevealMode = (await session.execute(_reveal_mode(tenant_id).with_for_update(read=True))).scalar_one()
+    return found
+
+
+async def get_reveal_mode(session: AsyncSession, tenant_id: str) -> RevealMode:
+    """How merchants of the tenant get their keys."""
+    found: RevealMode = (await session.execute(_reveal_mode(tenant_id))).scalar_one()
+    return found
+
+
+async def get_session_lifetimes(session: AsyncSession, tenant_id: str) -> SessionLifetimes:
+    """How long the sessions of a tenant, which must exist, and their tokens live."""
+    chosen = select(col(TenantRow.session_token_seconds), col(TenantRow.session_days))
+    row = (await session.execute(chosen.where(col(TenantRow.tenant_id) == tenant_id))).one()
+    return SessionLifetimes(row.session_token_seconds, row.session_days)
+
+
 async def require_free_name(session: AsyncSession, actor: Actor, name: str, own_id: str | None) -> None:
     """Raises `AlreadyExists` when another tenant has this name, in any case; only the platform hears which.
 
@@ -81,6 +106,10 @@ def view(row: TenantRow) -> Tenant:
 def _visible_rows(actor: Actor) -> Select[TenantRow]:
     statement = select(TenantRow)
     return statement if actor.livemode else statement.where(col(TenantRow.test))
+
+
+def _reveal_mode(tenant_id: str) -> Select[RevealMode]:
+    return select(col(TenantRow.reveal)).where(col(TenantRow.tenant_id) == tenant_id)
 
 
 def _by_id(statement: Select[TenantRow], tenant_id: str) -> Select[TenantRow]:

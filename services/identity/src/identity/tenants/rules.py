@@ -1,6 +1,41 @@
-"""Which changes of a tenant are refused."""
+"""Which changes of a tenant are refused, and what its settings can be."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
 
 from shared.errors import Conflict
+
+RevealMode = Literal["step_up", "once", "off"]
+SecondFactor = Literal["optional", "required"]
+NOTICES = (
+    "key_revealed",
+    "key_rotated",
+    "new_sign_in",
+    "trial_will_end",
+    "trial_ended",
+    "payment_failed",
+    "endpoint_warned",
+    "endpoint_disabled",
+    "invoice",
+)
+"""The mails that a tenant can switch off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLifetimes:
+    """How long a tenant's sessions and their tokens live; None: as long as the operator allows."""
+
+    token_seconds: int | None
+    session_days: int | None
+
+    def token_life(self, longest: timedelta) -> timedelta:
+        """The life of a session token."""
+        return longest if self.token_seconds is None else min(longest, timedelta(seconds=self.token_seconds))
+
+    def session_life(self, longest: timedelta) -> timedelta:
+        """The life of a session."""
+        return longest if self.session_days is None else min(longest, timedelta(days=self.session_days))
 
 
 class TenantClosed(Conflict):

@@ -1,18 +1,24 @@
 """The table of tenants."""
 
-from sqlalchemy import CheckConstraint, false
+from sqlalchemy import CheckConstraint, false, text
+from sqlalchemy import Text as TextType
 from sqlmodel import Field
 
 from identity.registry import Base
+from identity.tenants.rules import RevealMode
 from shared.id_columns import TenantId, UserId
-from shared.postgres.column_types import BigInt, Instant, Text
+from shared.postgres.column_types import BigInt, Instant, Text, TextArray
 
 
 class TenantRow(Base, table=True):
     """A company that opens its platform to merchants."""
 
     __tablename__ = "tenants"
-    __table_args__ = (CheckConstraint("status IN ('active', 'suspended', 'closed')", name="status"),)
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'suspended', 'closed')", name="status"),
+        CheckConstraint("reveal IN ('step_up', 'once', 'off')", name="reveal"),
+        CheckConstraint("second_factor IN ('optional', 'required')", name="second_factor"),
+    )
 
     tenant_id: TenantId = Field(primary_key=True)
     version: BigInt
@@ -25,6 +31,13 @@ class TenantRow(Base, table=True):
     test: bool
     trial_days: int | None
     job_review: bool = Field(sa_column_kwargs={"server_default": false()})
+    reveal: RevealMode = Field(sa_type=TextType, sa_column_kwargs={"server_default": text("'step_up'")})
+    second_factor: Text = Field(sa_column_kwargs={"server_default": text("'optional'")})
+    # Null: what the operator's settings say.
+    session_token_seconds: int | None = None
+    session_days: int | None = None
+    # The others are on, also those that come later.
+    notices_off: TextArray = Field(sa_column_kwargs={"server_default": text("'{}'")})
     # No foreign key: the user refers to the tenant, and both are created in one transaction.
     owner_id: UserId
     created_at: Instant
