@@ -25,6 +25,7 @@ from identity.merchants import CredentialIssuer, list_stranded
 from identity.merchants import routes as merchants_routes
 from identity.merchants.schemas import MerchantStatus
 from identity.onboarding import routes as onboarding_routes
+from identity.ownership import routes as ownership_routes
 from identity.permissions import routes as permissions_routes
 from identity.permissions.schemas import PermissionRelevance
 from identity.sessions import worker as sessions_worker
@@ -129,6 +130,7 @@ def create_app(settings: Settings) -> FastAPI:
             tenant_settings_routes.router(
                 SessionLimits(token_seconds=settings.session_seconds, days=settings.refresh_days)
             ),
+            ownership_routes.router(authenticator),
             authentication_routes.router(authenticator),
             users_routes.router(passwords, staff_max=settings.staff_max),
             locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),

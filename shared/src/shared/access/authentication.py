@@ -110,7 +110,7 @@ class Access:
         if caller.credential_id is not None:
             # Before the permission is checked: a credential without it is in use, too.
             self._last_used.note(caller.credential_id, now)
-        authorization.check_permission(caller.via, caller.permissions, route)
+        authorization.check_permission(caller, route)
         return caller
 
     async def recheck(self, session: AsyncSession, caller: Caller) -> Caller:

@@ -74,14 +74,16 @@ def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, rout
         )
 
 
-def check_permission(via: Via, held: frozenset[str], route: RouteAccess) -> None:
+def check_permission(caller: Caller, route: RouteAccess) -> None:
     """Step 4. A route admits only the kinds of credentials that it declares. Raises `Forbidden`."""
     required = [route.permission] if route.permission else []
-    if via not in route.admits:
+    if caller.via not in route.admits:
         raise Forbidden(
             "this endpoint is not open to this kind of credential", code="credential_not_admitted", required=required
         )
-    if route.permission is not None and route.permission not in held:
+    if route.owner_only and caller.kind != "owner":
+        raise Forbidden("this endpoint is open to the owner alone", code="owner_required")
+    if route.permission is not None and not caller.may(route.permission):
         raise Forbidden(f"the permission {route.permission} is missing", code="permission_missing", required=required)
 
 
@@ -115,7 +117,7 @@ def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:
 def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
     """All four steps, for a caller whose credential has been verified."""
     check_admission(caller, route, now)
-    check_permission(caller.via, caller.permissions, route)
+    check_permission(caller, route)
 
 
 def tenant_not_found() -> NotFound:

@@ -72,6 +72,9 @@ CATALOG: tuple[Permission, ...] = (
     Permission("platform.billing.write", "Extend trials, grant plans and settle invoices by hand", "platform"),
 )
 
+ALL_SECTIONS = (*SECTIONS, "billing")
+"""Codes that imply all that a user of a tenant can hold."""
+
 CODES = frozenset(permission.code for permission in CATALOG)
 TENANT_CODES = frozenset(permission.code for permission in CATALOG if permission.relevance != "platform")
 

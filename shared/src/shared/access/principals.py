@@ -22,6 +22,8 @@ class RouteAccess:
     permission: str | None = None
     admits: frozenset[Via] = ADMINISTRATION
     exempt_from_402: bool = False
+    owner_only: bool = False
+    """Open to the owner alone, whatever others hold."""
 
 
 ANY_ROUTE = RouteAccess("authenticated")

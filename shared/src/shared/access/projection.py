@@ -141,6 +141,10 @@ async def apply(session: AsyncSession, events: Sequence[Event]) -> None:
                 rows[LOCATIONS].append(_location(location, event.sequence))
             case identity.UserState() as user:
                 rows[SUBJECTS].append(_user(user, event.sequence))
+            case identity.OwnershipState() as ownership:
+                rows[TENANTS].append(_tenant(ownership.tenant, event.sequence))
+                rows[SUBJECTS].append(_user(ownership.owner, ownership.owner_version))
+                rows[SUBJECTS].append(_user(ownership.former_owner, ownership.former_owner_version))
             case identity.MerchantState() as merchant:
                 rows[SUBJECTS].append(_merchant(merchant, event.sequence))
                 if merchant.pair is not None:

@@ -1,7 +1,7 @@
 """The HTTP edge of every service: declared access, problem documents, idempotency, pagination, rate limits."""
 
 from shared.api.cursors import CursorsOfList, PageRequest, Paging
-from shared.api.declarations import authenticated, merchant_only, public, requires, session_only
+from shared.api.declarations import authenticated, merchant_only, owner_only, public, requires, session_only
 from shared.api.dependencies import (
     CurrentActor,
     CurrentCaller,
@@ -44,6 +44,7 @@ __all__ = [
     "authenticated",
     "body",
     "merchant_only",
+    "owner_only",
     "page",
     "page_of",
     "public",

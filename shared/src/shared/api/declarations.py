@@ -43,6 +43,11 @@ def session_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], Handl
     return _declare(RouteAccess("authenticated", None, frozenset({"session", "merchant_session"}), exempt_from_402))
 
 
+def owner_only() -> Callable[[HandlerT], HandlerT]:
+    """Open to the owner in a session only."""
+    return _declare(RouteAccess("authenticated", None, frozenset({"session"}), owner_only=True))
+
+
 def _admits(api_credentials: bool, merchant_session: bool) -> frozenset[Via]:
     if api_credentials and merchant_session:
         return EVERYONE

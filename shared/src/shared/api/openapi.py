@@ -56,6 +56,7 @@ def route_metadata(access: RouteAccess, rule: request_body.BodyRule) -> dict[str
         "security": [{name: []} for name in names],
         "x-access": access.kind,
         **({"x-required-permission": access.permission} if access.permission else {}),
+        **({"x-owner-only": True} if access.owner_only else {}),
         "x-admits": [] if access.kind == "public" else sorted(access.admits),
         "x-subscription-exempt": access.exempt_from_402,
         **({"requestBody": _file(rule.files)} if rule.files else {}),

@@ -11,6 +11,7 @@ LATER = datetime(2030, 2, 14, 9, 0, tzinfo=UTC)
 UNIQUE = "01h455vb4pex5vsknk084sn02q"
 TENANT, LOCATION, MERCHANT, USER = f"ten_{UNIQUE}", f"loc_{UNIQUE}", f"mer_{UNIQUE}", f"usr_{UNIQUE}"
 ACCOUNT, KEY, JOB, ACTION, ENDPOINT = (f"{prefix}_{UNIQUE}" for prefix in ("acct", "key", "job", "act", "ep"))
+NEW_OWNER = "usr_01h455vb4pex5vsknk084sn02r"
 SIGNING_KEY = "sig_9f86d081884c7d65"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -154,6 +155,16 @@ _STATES: Mapping[type[State], tuple[str, State]] = {
     identity.LocationState: (LOCATION, _LOCATION),
     identity.MerchantState: (MERCHANT, _MERCHANT),
     identity.UserState: (USER, _USER),
+    identity.OwnershipState: (
+        TENANT,
+        identity.OwnershipState(
+            tenant=_TENANT.model_copy(update={"owner_id": NEW_OWNER}),
+            owner=_USER.model_copy(update={"user_id": NEW_OWNER, "kind": "owner", "permissions": []}),
+            owner_version=4,
+            former_owner=_USER.model_copy(update={"permissions": ["orders", "settings"]}),
+            former_owner_version=2,
+        ),
+    ),
     identity.CredentialState: (KEY, _KEY),
     identity.SubjectSessions: (USER, identity.SubjectSessions(subject_id=USER, sessions_valid_from=AT)),
     identity.SigningKeyState: (

@@ -100,6 +100,17 @@ class CredentialState(State):
     digests: list[DigestState]
 
 
+class OwnershipState(State):
+    """A tenant with its former and its new owner: all three change at once, so one event has them."""
+
+    tenant: TenantState
+    owner: UserState
+    owner_version: int
+    former_owner: UserState
+    """Staff from now on."""
+    former_owner_version: int
+
+
 class SubjectSessions(State):
     subject_id: str
     sessions_valid_from: datetime
@@ -152,6 +163,13 @@ class TenantClosed(TenantEvent):
     """A tenant was closed."""
 
     type: Literal["tenant.closed"] = "tenant.closed"
+
+
+class OwnershipTransferred(IdentityEvent):
+    """A tenant has another owner; the former one is staff with all permissions. Key and version are the tenant's."""
+
+    type: Literal["tenant.ownership_transferred"] = "tenant.ownership_transferred"
+    data: OwnershipState
 
 
 class LocationEvent(IdentityEvent):
@@ -304,6 +322,7 @@ ACCESS_EVENTS: tuple[type[IdentityEvent], ...] = (
     TenantSuspended,
     TenantActivated,
     TenantClosed,
+    OwnershipTransferred,
     LocationCreated,
     LocationUpdated,
     LocationActivated,

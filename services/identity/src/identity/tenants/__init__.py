@@ -1,6 +1,14 @@
 """Tenants: read, updated, suspended, activated, and locked while something in them changes. `onboarding` creates them."""
 
-from identity.tenants.operations import activate, publish, publish_update, suspend, update, update_own
+from identity.tenants.operations import (
+    activate,
+    publish,
+    publish_ownership,
+    publish_update,
+    suspend,
+    update,
+    update_own,
+)
 from identity.tenants.queries import (
     get,
     get_own,
@@ -32,6 +40,7 @@ __all__ = [
     "lock_own",
     "lock_reveal_mode",
     "publish",
+    "publish_ownership",
     "publish_update",
     "require_free_name",
     "suspend",

@@ -40,6 +40,34 @@ def publish_update(session: AsyncSession, actor: Actor, row: TenantRow, before: 
     )
 
 
+def publish_ownership(
+    session: AsyncSession,
+    actor: Actor,
+    row: TenantRow,
+    owner: tuple[events.UserState, int],
+    former: tuple[events.UserState, int],
+) -> None:
+    """Give a locked tenant another owner, in one event with the former one; both with the versions that they have now."""
+    before = view(row)
+    row.owner_id = owner[0].user_id
+    changes.publish_change(
+        session,
+        actor,
+        events.OwnershipTransferred,
+        row,
+        subject=row.tenant_id,
+        state=events.OwnershipState(
+            tenant=_state(row),
+            owner=owner[0],
+            owner_version=owner[1],
+            former_owner=former[0],
+            former_owner_version=former[1],
+        ),
+        before=before,
+        after=view(row),
+    )
+
+
 def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: TenantRow) -> None:
     """Publish an event with the tenant's whole state."""
     changes.publish(session, event_type, row, subject=row.tenant_id, state=_state(row))

@@ -1,6 +1,6 @@
 """The table of tenants."""
 
-from sqlalchemy import CheckConstraint, false, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, false, text
 from sqlalchemy import Text as TextType
 from sqlmodel import Field
 
@@ -16,6 +16,17 @@ class TenantRow(Base, table=True):
     __tablename__ = "tenants"
     __table_args__ = (
         CheckConstraint("status IN ('active', 'suspended', 'closed')", name="status"),
+        CheckConstraint("owner_kind = 'owner'", name="owner_kind"),
+        # With the unique index of owners: each tenant has exactly one owner, whatever writes. Checked at the commit, because the user
+        # refers to the tenant, and both are created in one transaction.
+        ForeignKeyConstraint(
+            ["owner_id", "owner_kind"],
+            ["users.user_id", "users.kind"],
+            name="fk_tenants_owner_id_owner_kind_users",
+            deferrable=True,
+            initially="DEFERRED",
+            use_alter=True,
+        ),
         CheckConstraint("reveal IN ('step_up', 'once', 'off')", name="reveal"),
         CheckConstraint("second_factor IN ('optional', 'required')", name="second_factor"),
     )
@@ -38,7 +49,7 @@ class TenantRow(Base, table=True):
     session_days: int | None = None
     # The others are on, also those that come later.
     notices_off: TextArray = Field(sa_column_kwargs={"server_default": text("'{}'")})
-    # No foreign key: the user refers to the tenant, and both are created in one transaction.
     owner_id: UserId
+    owner_kind: Text = Field(default="owner", sa_column_kwargs={"server_default": text("'owner'")})
     created_at: Instant
     updated_at: Instant

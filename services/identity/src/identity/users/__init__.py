@@ -1,6 +1,17 @@
 """Users: the owner and the members of staff of a tenant, with their permissions."""
 
-from identity.users.operations import activate, create, disable, enable, new_row, publish, set_permissions, update
+from identity.users.operations import (
+    activate,
+    create,
+    disable,
+    enable,
+    exchange_owner,
+    new_row,
+    publish,
+    set_permissions,
+    state,
+    update,
+)
 from identity.users.queries import get, get_permissions, list_users, view
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
@@ -14,12 +25,14 @@ __all__ = [
     "create",
     "disable",
     "enable",
+    "exchange_owner",
     "get",
     "get_permissions",
     "list_users",
     "new_row",
     "publish",
     "set_permissions",
+    "state",
     "update",
     "view",
 ]

@@ -1,5 +1,6 @@
 """Creates, updates, disables and enables users, and sets their permissions."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,7 +9,7 @@ from sqlmodel import col
 from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.users import rules
-from identity.users.queries import lock_for_update, view, view_permissions
+from identity.users.queries import lock_for_update, lock_owner, view, view_permissions
 from identity.users.schemas import ChangedUser, CreatedUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared import audit
@@ -17,6 +18,14 @@ from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events import identity as events
 from shared.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerExchange:
+    """The rows of a tenant's new and its former owner."""
+
+    owner: UserRow
+    former: UserRow
 
 
 async def create(
@@ -140,6 +149,28 @@ async def set_permissions(
     return view_permissions(row)
 
 
+async def exchange_owner(session: AsyncSession, actor: Actor, tenant_id: str, user_id: str) -> OwnerExchange:
+    """Make a member of staff the owner of a tenant, whose row the caller has locked, and the owner staff with all permissions.
+
+    Tokens of the former owner that were issued before are refused. The caller publishes both. Raises `NotFound`, `UserNotActive`, and
+    `Forbidden` when the owner names itself.
+    """
+    rules.check_not_self(actor.id, user_id)
+    former = await lock_owner(session, tenant_id)
+    owner = await lock_for_update(session, actor, user_id)
+    rules.check_can_own(owner.status)
+    now = datetime.now(UTC)
+    former.kind, former.permissions = "staff", _ordered(list(permissions.ALL_SECTIONS))
+    former.sessions_valid_from = sessions.next_valid_from(now, former.sessions_valid_from)
+    # First there is one owner fewer: the unique index of owners is checked row by row.
+    await session.flush()
+    owner.kind, owner.permissions = "owner", []
+    for row in (former, owner):
+        row.version += 1
+        row.updated_at = now
+    return OwnerExchange(owner, former)
+
+
 def activate(session: AsyncSession, row: UserRow, now: datetime) -> None:
     """Make an invited user, whose row is locked, active. The caller writes the audit event."""
     row.status = "active"
@@ -179,18 +210,19 @@ def new_row(
 
 def publish(session: AsyncSession, event_type: type[events.UserEvent], row: UserRow) -> None:
     """Publish an event with the user's whole state."""
-    changes.publish(session, event_type, row, subject=row.user_id, state=_state(row))
+    changes.publish(session, event_type, row, subject=row.user_id, state=state(row))
 
 
 def _publish_change(
     session: AsyncSession, actor: Actor, event_type: type[events.UserEvent], row: UserRow, before: User
 ) -> None:
     changes.publish_change(
-        session, actor, event_type, row, subject=row.user_id, state=_state(row), before=before, after=view(row)
+        session, actor, event_type, row, subject=row.user_id, state=state(row), before=before, after=view(row)
     )
 
 
-def _state(row: UserRow) -> events.UserState:
+def state(row: UserRow) -> events.UserState:
+    """A user as events show it."""
     return events.UserState(
         user_id=row.user_id,
         tenant_id=row.tenant_id,

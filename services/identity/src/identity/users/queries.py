@@ -39,6 +39,12 @@ async def lock_for_update(
     return row
 
 
+async def lock_owner(session: AsyncSession, tenant_id: str) -> UserRow:
+    """The row of a tenant's owner, locked."""
+    statement = select(UserRow).where(col(UserRow.tenant_id) == tenant_id, col(UserRow.kind) == "owner")
+    return (await session.execute(statement.with_for_update())).scalar_one()
+
+
 def view(row: UserRow) -> User:
     """A user as the API shows it."""
     return User(

@@ -3,6 +3,12 @@
 from shared.errors import Conflict, Forbidden
 
 
+class UserNotActive(Conflict):
+    """Only an active user can own a tenant."""
+
+    code = "user_not_active"
+
+
 class OwnerProtected(Conflict):
     """An owner always has full permissions and stays until ownership is transferred."""
 
@@ -34,6 +40,12 @@ def check_not_owner(kind: str) -> None:
     """Raises `OwnerProtected` for the owner."""
     if kind == "owner":
         raise OwnerProtected("the owner always has full permissions; transfer the ownership first")
+
+
+def check_can_own(status: str) -> None:
+    """Raises `UserNotActive` for a user who cannot log in."""
+    if status != "active":
+        raise UserNotActive(f"this user is {status}", current_status=status)
 
 
 def check_may_update(kind: str, *, own: bool, by_platform: bool) -> None:

@@ -1,6 +1,6 @@
 """The table of users."""
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from identity.registry import Base
@@ -17,6 +17,7 @@ class UserRow(Base, table=True):
         CheckConstraint("status IN ('invited', 'active', 'disabled')", name="status"),
         # The permissions of an owner are computed: no stored value can reduce or outlive them.
         CheckConstraint("kind <> 'owner' OR (permissions = '{}' AND status <> 'disabled')", name="owner"),
+        UniqueConstraint("user_id", "kind"),
         Index("ix_users_owner", "tenant_id", unique=True, postgresql_where=text("kind = 'owner'")),
         Index("ix_users_page", "tenant_id", "created_at", "user_id"),
     )

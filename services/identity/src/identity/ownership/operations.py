@@ -1,0 +1,36 @@
+"""Hands a tenant over to another owner."""
+
+from identity import authentication, tenants, users
+from identity.authentication import Authenticator
+from identity.ownership import rules
+from identity.ownership.schemas import Ownership, OwnershipIn
+from shared.api import Transactions
+from shared.audit import Actor
+
+
+async def transfer(
+    authenticator: Authenticator, transactions: Transactions, actor: Actor, body: OwnershipIn
+) -> Ownership:
+    """Make a member of staff the owner; the former owner becomes staff with all permissions, and its tokens end.
+
+    Raises `Forbidden` (wrong password, no longer the owner), `NotFound`, `UserNotActive`, `TooManyRequests`.
+    """
+    await authentication.reauthenticate(authenticator, actor, body.password)
+    async with transactions.begin() as session:
+        # Transfers of a tenant come one after the other: the second one finds another owner.
+        tenant = await tenants.lock_own(session, actor)
+        rules.check_owner(actor.id, tenant.owner_id)
+        exchange = await users.exchange_owner(session, actor, tenant.tenant_id, body.user_id)
+        tenants.publish_ownership(
+            session,
+            actor,
+            tenant,
+            (users.state(exchange.owner), exchange.owner.version),
+            (users.state(exchange.former), exchange.former.version),
+        )
+        return Ownership(
+            tenant_id=tenant.tenant_id,
+            owner=users.view(exchange.owner),
+            former_owner=users.view(exchange.former),
+            version=tenant.version,
+        )
