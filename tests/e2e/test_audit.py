@@ -28,6 +28,7 @@ async def test_a_tenants_day_is_in_one_list_in_order(suite: Suite, tenant: Tenan
     endpoint = await tenant.create_endpoint(receiver.url("/books"))
     await shop.at("jobs").create_job()
     owner, jobs = tenant.owner.at("identity"), tenant.owner.at("jobs")
+    stepped_up = await tenant.owner.stepped_up()
     file = {"content": '{"contact": {}}', "headers": {"Content-Type": "application/x-ndjson"}}
     extension = {"trial_ends_at": (datetime.now(UTC) + timedelta(days=60)).isoformat()}
     wrong = {"tenant": tenant.id, "email": tenant.owner_email, "password": "not the password"}
@@ -36,7 +37,7 @@ async def test_a_tenants_day_is_in_one_list_in_order(suite: Suite, tenant: Tenan
         (
             "webhooks",
             "endpoint.secret_revealed",
-            lambda: tenant.owner.at("webhooks").get(f"/v1/webhook-endpoints/{endpoint['id']}/secret"),
+            lambda: stepped_up.at("webhooks").get(f"/v1/webhook-endpoints/{endpoint['id']}/secret"),
         ),
         ("jobs", "jobs.exported", lambda: shop.at("jobs").get("/v1/job-exports")),
         ("jobs", "import.created", lambda: shop.at("jobs").post("/v1/job-imports", **file)),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from shared.api.problem_documents import kind_of
-from tests.harness.bodies import smallest_job
+from tests.harness.bodies import PASSWORD, smallest_job
 from tests.harness.waiting import eventually
 
 
@@ -97,6 +97,11 @@ class Api:
                 assert page["next_cursor"] is None
                 return found
             asked = {**asked, "cursor": page["next_cursor"]}
+
+    async def stepped_up(self, password: str = PASSWORD) -> "Api":
+        """The same session, in which identity has been given the password again."""
+        made = await self.at("identity").create("/v1/auth/step-up", {"password": password})
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {made['token']}"})
 
     async def settled(self, *services: str) -> "Api":
         """Wait until these services (default: all) know this caller."""

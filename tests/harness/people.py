@@ -243,12 +243,24 @@ class FromEvents:
         return identity.CredentialIssued(tenant_id=tenant_id, subject=state.credential_id, sequence=1, data=state)
 
     def session(
-        self, tenant_id: str, subject_id: str, *, livemode: bool = True, issued_at: datetime | None = None
+        self,
+        tenant_id: str,
+        subject_id: str,
+        *,
+        livemode: bool = True,
+        issued_at: datetime | None = None,
+        stepped_up_at: datetime | None = None,
     ) -> Api:
-        """A session of this user or merchant, five minutes long."""
+        """A session of this user or merchant, five minutes long, and stepped up unless it says otherwise."""
         issued_at = issued_at or datetime.now(UTC)
         claims = tokens.Claims(
-            subject_id, tenant_id, new_id("ses"), issued_at, issued_at + timedelta(minutes=5), livemode
+            subject_id,
+            tenant_id,
+            new_id("ses"),
+            issued_at,
+            issued_at + timedelta(minutes=5),
+            livemode,
+            stepped_up_at=stepped_up_at or issued_at,
         )
         token = tokens.sign(claims, key_id=self._signing_key_id, private_key=self._signing_key)
         return self.nobody.using({"Authorization": f"Bearer {token}"}, {"principal": {"id": subject_id}})

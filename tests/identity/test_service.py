@@ -122,7 +122,11 @@ async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
     assert exempt == {
         "POST /v1/sessions",
         "POST /v1/sessions/refresh",
+        "GET /v1/sessions",
+        "DELETE /v1/sessions",
         "DELETE /v1/sessions/current",
+        "DELETE /v1/sessions/{session_id}",
+        "POST /v1/auth/step-up",
         "POST /v1/invitations/accept",
         "GET /v1/tenant",
         "GET /v1/auth/test",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.access import authorization, permissions, principals
-from shared.access.principals import Principal, RouteAccess, Via
+from shared.access.principals import Caller, Principal, RouteAccess, Via
 from shared.errors import Forbidden, PaymentRequired, Unauthenticated, WaybillError
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -147,3 +147,48 @@ def test_a_platform_route_asks_no_tenant_to_pay() -> None:
         RouteAccess("requires", "platform.tenants.read"),
         NOW,
     )
+
+
+SECRET_ROUTE = RouteAccess("requires", "settings.webhooks.write", step_up=True)
+ENROLMENT_ROUTE = RouteAccess("authenticated", open_before_enrolment=True)
+
+
+@pytest.mark.parametrize(
+    ("stepped_up_ago", "code"),
+    [(None, "step_up_required"), (timedelta(minutes=5), "step_up_required"), (timedelta(minutes=4, seconds=59), None)],
+)
+def test_a_password_that_was_given_again_counts_for_five_minutes(
+    stepped_up_ago: timedelta | None, code: str | None
+) -> None:
+    owner = replace(GOOD, subject_kind="owner")
+    stepped_up_at = None if stepped_up_ago is None else NOW - stepped_up_ago
+    caller = authorization.caller_for("session", owner, livemode=True, session_id="ses_1", stepped_up_at=stepped_up_at)
+
+    assert code_of(caller, SECRET_ROUTE) == code
+
+
+def test_keys_have_no_password_to_give_again_and_permissions_are_asked_for_first() -> None:
+    clerk = replace(GOOD, subject_kind="staff", granted=("settings.webhooks.read",))
+    key = authorization.caller_for("user_key", replace(GOOD, subject_kind="owner", scopes=("settings",)), livemode=True)
+    session = authorization.caller_for("session", clerk, livemode=True, session_id="ses_1")
+
+    assert code_of(key, SECRET_ROUTE) is None
+    assert code_of(session, SECRET_ROUTE) == "permission_missing"
+
+
+def test_a_session_without_the_second_factor_that_is_asked_for_can_only_enrol() -> None:
+    caller = authorization.caller_for(
+        "session", replace(GOOD, subject_kind="owner"), livemode=True, session_id="ses_1", enrolment_only=True
+    )
+
+    assert code_of(caller, ENROLMENT_ROUTE) is None
+    assert code_of(caller, replace(ENROLMENT_ROUTE, open_before_enrolment=False)) == "second_factor_enrolment_required"
+
+
+def code_of(caller: Caller, route: RouteAccess) -> str | None:
+    """The code of the refusal; None when the caller is let in."""
+    try:
+        authorization.authorize(caller, route, NOW)
+    except WaybillError as refusal:
+        return refusal.problem_code
+    return None

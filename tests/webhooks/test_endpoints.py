@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
 from tests.harness.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
+from tests.harness.people import LONG_AGO
 from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Tenant, Webhooks
@@ -231,10 +232,14 @@ async def test_a_secret_is_shown_to_those_who_may_write_and_the_audit_trail_says
     writer = await tenant.create_staff("settings.webhooks.write")
     path = f"{PATH}/{made['id']}/secret"
 
+    long_ago = tenant.service.people.session(tenant.id, writer.subject_id, stepped_up_at=LONG_AGO)
+
     refused = await reader.get(path)
+    not_again = await long_ago.get(path)
     shown = await writer.get(path)
 
-    assert refused.status_code == 403
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission_missing")
+    assert (not_again.status_code, not_again.json()["code"]) == (403, "step_up_required")
     assert shown.json()["secret"] == made["secret"]
     assert shown.headers["cache-control"] == "no-store"
     _, revealed = await tenant.service.audited(made["id"], "endpoint.created", "endpoint.secret_revealed")

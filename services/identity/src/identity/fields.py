@@ -96,6 +96,11 @@ Password = Annotated[
 """A new password, with its blanks; none that many people have (NIST SP 800-63B)."""
 PasswordTry = Annotated[SecretStr, PlainValidator(_password_try), _password_schema(1)]
 """A password to check, exactly as it was typed."""
+PasswordAgain = Annotated[
+    PasswordTry | None,
+    Field(description="The password, given again here. A session that is stepped up needs none."),
+]
+"""A password in place of a step-up."""
 PermissionCode = Annotated[
     str, StringConstraints(max_length=64), AfterValidator(_permission), Field(examples=["orders"])
 ]

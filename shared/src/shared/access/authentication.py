@@ -111,6 +111,7 @@ class Access:
             # Before the permission is checked: a credential without it is in use, too.
             self._last_used.note(caller.credential_id, now)
         authorization.check_permission(caller, route)
+        authorization.check_session(caller, route, now)
         return caller
 
     async def recheck(self, session: AsyncSession, caller: Caller) -> Caller:
@@ -217,6 +218,8 @@ class Access:
             livemode=claims.livemode,
             session_id=claims.session_id,
             token_issued_at=claims.issued_at,
+            stepped_up_at=claims.stepped_up_at,
+            enrolment_only=claims.enrolment_only,
         )
 
     async def _verified(self, token: str, now: datetime) -> tokens.Claims:
@@ -338,6 +341,8 @@ def _rechecked(caller: Caller, principal: Principal | None, now: datetime) -> Ca
         key_digest=caller.key_digest,
         token_issued_at=caller.token_issued_at,
         route=caller.route,
+        stepped_up_at=caller.stepped_up_at,
+        enrolment_only=caller.enrolment_only,
     )
     try:
         authorization.authorize(current, caller.route, now)

@@ -1,10 +1,10 @@
-"""The access decision, always in this order: 401, then 403 (tenant, API access), then 402, then 403 (permission).
+"""The access decision, always in this order: 401, then 403 (tenant, API access), then 402, then 403 (permission, session).
 
 Pure functions: the current time is an argument.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.access import permissions
@@ -13,6 +13,8 @@ from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, 
 from shared.errors import Forbidden, NotFound, PaymentRequired, Unauthenticated, Unavailable
 
 API_ACCESS_LEVEL = 2
+STEP_UP_LIFE = timedelta(minutes=5)
+"""How long a password that was given again in a session counts."""
 
 
 def is_entitled(principal: Principal, now: datetime) -> bool:
@@ -87,6 +89,31 @@ def check_permission(caller: Caller, route: RouteAccess) -> None:
         raise Forbidden(f"the permission {route.permission} is missing", code="permission_missing", required=required)
 
 
+def check_session(caller: Caller, route: RouteAccess, now: datetime) -> None:
+    """Step 4, of sessions: a second factor that the tenant asks for is enrolled, and the password was given again where needed.
+
+    Raises `Forbidden`.
+    """
+    if caller.session_id is None:
+        return
+    if caller.enrolment_only and not route.open_before_enrolment:
+        raise Forbidden(
+            "this tenant asks for a second factor: enrol one, then renew the session",
+            code="second_factor_enrolment_required",
+        )
+    if route.step_up and not is_stepped_up(caller, now):
+        raise step_up_required()
+
+
+def is_stepped_up(caller: Caller, now: datetime) -> bool:
+    """Whether the person has given the password again in this session a moment ago."""
+    return caller.stepped_up_at is not None and now - caller.stepped_up_at < STEP_UP_LIFE
+
+
+def step_up_required() -> Forbidden:
+    return Forbidden("give your password again first", code="step_up_required")
+
+
 def caller_for(
     via: Via,
     principal: Principal,
@@ -96,6 +123,8 @@ def caller_for(
     key_digest: str | None = None,
     token_issued_at: datetime | None = None,
     route: RouteAccess = ANY_ROUTE,
+    stepped_up_at: datetime | None = None,
+    enrolment_only: bool = False,
 ) -> Caller:
     """The caller that a credential or session belongs to."""
     if via == "platform_key":
@@ -105,7 +134,19 @@ def caller_for(
     else:
         kind = "owner" if principal.subject_kind == "owner" else "staff"
     held = permissions_of(via, principal)
-    return Caller(kind, via, principal, held, livemode, session_id, key_digest, token_issued_at, route)
+    return Caller(
+        kind,
+        via,
+        principal,
+        held,
+        livemode,
+        session_id=session_id,
+        key_digest=key_digest,
+        token_issued_at=token_issued_at,
+        route=route,
+        stepped_up_at=stepped_up_at,
+        enrolment_only=enrolment_only,
+    )
 
 
 def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:
@@ -118,6 +159,7 @@ def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
     """All four steps, for a caller whose credential has been verified."""
     check_admission(caller, route, now)
     check_permission(caller, route)
+    check_session(caller, route, now)
 
 
 def tenant_not_found() -> NotFound:

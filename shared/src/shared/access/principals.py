@@ -16,7 +16,11 @@ EVERYONE: frozenset[Via] = frozenset({"session", "merchant_session", "user_key",
 
 @dataclass(frozen=True, slots=True)
 class RouteAccess:
-    """A route's declaration: the kinds of credentials it admits, the permission it requires, whether a tenant must have paid."""
+    """A route's declaration: the kinds of credentials it admits, the permission it requires, whether a tenant must have paid.
+
+    With `step_up` a person must have given the password again in this session a moment ago; keys have none to give. A session whose
+    person has still to enrol a second factor opens what is `open_before_enrolment`.
+    """
 
     kind: Literal["public", "authenticated", "requires"]
     permission: str | None = None
@@ -24,6 +28,8 @@ class RouteAccess:
     exempt_from_402: bool = False
     owner_only: bool = False
     """Open to the owner alone, whatever others hold."""
+    step_up: bool = False
+    open_before_enrolment: bool = False
 
 
 ANY_ROUTE = RouteAccess("authenticated")
@@ -78,6 +84,10 @@ class Caller:
     """Digest of the key that was presented; None in a session."""
     token_issued_at: datetime | None = None
     """When the session token that was presented was issued; None with a key."""
+    stepped_up_at: datetime | None = None
+    """When the person last gave the password again in this session; None: never, or with a key."""
+    enrolment_only: bool = False
+    """Whether this session can only enrol a second factor."""
     route: RouteAccess = ANY_ROUTE
     """The declaration of the route that admitted the caller."""
 

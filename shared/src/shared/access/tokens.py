@@ -24,6 +24,10 @@ class Claims:
     issued_at: datetime
     expires_at: datetime
     livemode: bool
+    stepped_up_at: datetime | None = None
+    """When the person last gave the password again in this session; None: never."""
+    enrolment_only: bool = False
+    """Whether the tenant asks for a second factor that the person does not have yet: they can only enrol one."""
 
 
 class TokenRefused(Exception):
@@ -44,6 +48,8 @@ def sign(claims: Claims, *, key_id: str, private_key: Ed25519PrivateKey) -> str:
         "iat": claims.issued_at.timestamp(),
         "exp": claims.expires_at.timestamp(),
         "live": claims.livemode,
+        **({"sua": claims.stepped_up_at.timestamp()} if claims.stepped_up_at else {}),
+        **({"enr": True} if claims.enrolment_only else {}),
     }
     return jwt.encode(payload, private_key, algorithm=ALGORITHM, headers={"kid": key_id})
 
@@ -79,6 +85,8 @@ def verify(token: str, *, public_keys: Mapping[str, Ed25519PublicKey], now: date
             issued_at=datetime.fromtimestamp(float(payload["iat"]), UTC),
             expires_at=datetime.fromtimestamp(float(payload["exp"]), UTC),
             livemode=bool(payload.get("live", False)),
+            stepped_up_at=datetime.fromtimestamp(float(payload["sua"]), UTC) if "sua" in payload else None,
+            enrolment_only=bool(payload.get("enr", False)),
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise TokenRefused("token_forged") from error

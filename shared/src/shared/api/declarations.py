@@ -20,17 +20,30 @@ def public() -> Callable[[HandlerT], HandlerT]:
 
 
 def authenticated(
-    *, api_credentials: bool = False, merchant_session: bool = False, exempt_from_402: bool = False
+    *,
+    api_credentials: bool = False,
+    merchant_session: bool = False,
+    exempt_from_402: bool = False,
+    open_before_enrolment: bool = False,
 ) -> Callable[[HandlerT], HandlerT]:
     """Open to every caller of the admitted kinds, without a permission."""
-    return _declare(RouteAccess("authenticated", None, _admits(api_credentials, merchant_session), exempt_from_402))
+    admits = _admits(api_credentials, merchant_session)
+    return _declare(
+        RouteAccess("authenticated", None, admits, exempt_from_402, open_before_enrolment=open_before_enrolment)
+    )
 
 
 def requires(
-    permission: str, *, api_credentials: bool = False, merchant_session: bool = False, exempt_from_402: bool = False
+    permission: str,
+    *,
+    api_credentials: bool = False,
+    merchant_session: bool = False,
+    exempt_from_402: bool = False,
+    step_up: bool = False,
 ) -> Callable[[HandlerT], HandlerT]:
-    """Open to callers of the admitted kinds who have this permission."""
-    return _declare(RouteAccess("requires", permission, _admits(api_credentials, merchant_session), exempt_from_402))
+    """Open to callers of the admitted kinds who have this permission; with `step_up` a person must have given the password again."""
+    admits = _admits(api_credentials, merchant_session)
+    return _declare(RouteAccess("requires", permission, admits, exempt_from_402, step_up=step_up))
 
 
 def merchant_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
@@ -38,9 +51,21 @@ def merchant_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], Hand
     return _declare(RouteAccess("authenticated", None, frozenset({"merchant_session"}), exempt_from_402))
 
 
-def session_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
+def session_only(
+    *, exempt_from_402: bool = False, step_up: bool = False, open_before_enrolment: bool = False
+) -> Callable[[HandlerT], HandlerT]:
     """Open to administrators and merchants in a session, not to keys."""
-    return _declare(RouteAccess("authenticated", None, frozenset({"session", "merchant_session"}), exempt_from_402))
+    admits: frozenset[Via] = frozenset({"session", "merchant_session"})
+    return _declare(
+        RouteAccess(
+            "authenticated",
+            None,
+            admits,
+            exempt_from_402,
+            step_up=step_up,
+            open_before_enrolment=open_before_enrolment,
+        )
+    )
 
 
 def owner_only() -> Callable[[HandlerT], HandlerT]:

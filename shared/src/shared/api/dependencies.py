@@ -9,6 +9,9 @@ from shared.access.principals import Caller
 from shared.api import idempotency, problems
 from shared.audit import Actor, Origin
 
+USER_AGENT_CHARS_MAX = 300
+"""What is kept of a client's own name."""
+
 
 async def transaction_session(request: Request) -> AsyncSession:
     session: AsyncSession = request.state.session
@@ -36,7 +39,8 @@ async def _caller(request: Request) -> Caller:
 
 async def _origin(request: Request) -> Origin:
     address = request.client.host if request.client else ""
-    return Origin(address, problems.request_id_of(request))
+    user_agent = request.headers.get("user-agent", "")[:USER_AGENT_CHARS_MAX]
+    return Origin(address, problems.request_id_of(request), user_agent)
 
 
 Transaction = Annotated[AsyncSession, Depends(transaction_session)]

@@ -82,7 +82,7 @@ def router() -> Router:
     routes = Router(tags=["access"])
 
     @routes.get("/v1/auth/test")
-    @authenticated(api_credentials=True, merchant_session=True, exempt_from_402=True)
+    @authenticated(api_credentials=True, merchant_session=True, exempt_from_402=True, open_before_enrolment=True)
     async def test_authentication(caller: CurrentCaller) -> Identification:
         """Who am I?"""
         return Identification(
@@ -96,7 +96,7 @@ def router() -> Router:
         )
 
     @routes.get("/v1/permissions")
-    @authenticated(api_credentials=True, merchant_session=True, exempt_from_402=True)
+    @authenticated(api_credentials=True, merchant_session=True, exempt_from_402=True, open_before_enrolment=True)
     async def get_permissions(caller: CurrentCaller) -> Permissions:
         """What may I do?"""
         principal = caller.principal

@@ -59,6 +59,7 @@ def route_metadata(access: RouteAccess, rule: request_body.BodyRule) -> dict[str
         **({"x-owner-only": True} if access.owner_only else {}),
         "x-admits": [] if access.kind == "public" else sorted(access.admits),
         "x-subscription-exempt": access.exempt_from_402,
+        **({"x-step-up": True} if access.step_up else {}),
         **({"requestBody": _file(rule.files)} if rule.files else {}),
     }
 

@@ -11,6 +11,7 @@ class Origin:
 
     address: str
     request_id: str
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reveals and rotates the API credentials of the merchant that calls, after it has given its password again."""
+"""Reveals and rotates the API credentials of the merchant that calls, in a session that is stepped up or with its password."""
 
 from datetime import UTC, datetime
 
@@ -17,9 +17,9 @@ async def reveal(
 ) -> ApiCredentials:
     """The merchant's API credentials. The audit event is committed before they are returned.
 
-    Raises `Forbidden` (wrong password, API access off, the tenant reveals no keys), `KeyNotStored`, or `TooManyRequests`.
+    Raises `Forbidden` (wrong password, no step-up, API access off, the tenant reveals no keys), `KeyNotStored`, `TooManyRequests`.
     """
-    await authentication.reauthenticate(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body.password)
     async with transactions.begin() as session:
         mode = await tenants.lock_reveal_mode(session, actor.tenant_id)
         row = await lock_own(session, actor)
@@ -38,7 +38,7 @@ async def rotate(
     overlap_seconds_default: int,
 ) -> ApiCredentials:
     """A new Auth Key for the merchant. The former key stays valid for the overlap. Raises like `reveal`."""
-    await authentication.reauthenticate(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body.password)
     overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
     async with transactions.begin() as session:
         mode = await tenants.lock_reveal_mode(session, actor.tenant_id)

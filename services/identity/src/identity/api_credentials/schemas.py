@@ -43,15 +43,15 @@ class ApiSettings(BaseModel):
 
 
 class RevealIn(Input):
-    """The merchant's password, given again."""
+    """The merchant's password, unless its session is stepped up."""
 
-    password: fields.PasswordTry
+    password: fields.PasswordAgain = None
 
 
 class RotateIn(Input):
-    """The merchant's password, given again, and how long the former key stays valid."""
+    """The merchant's password, unless its session is stepped up, and how long the former key stays valid."""
 
-    password: fields.PasswordTry
+    password: fields.PasswordAgain = None
     overlap_seconds: OptionalInteger = ApiField(
         None,
         ge=0,

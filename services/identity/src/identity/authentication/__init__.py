@@ -4,10 +4,26 @@ from identity.authentication.operations import (
     Authenticator,
     accept_invitation,
     change_password,
+    end_session,
     log_in,
     log_out,
+    log_out_everywhere,
     reauthenticate,
     refresh,
+    require_step_up,
+    step_up,
 )
 
-__all__ = ["Authenticator", "accept_invitation", "change_password", "log_in", "log_out", "reauthenticate", "refresh"]
+__all__ = [
+    "Authenticator",
+    "accept_invitation",
+    "change_password",
+    "end_session",
+    "log_in",
+    "log_out",
+    "log_out_everywhere",
+    "reauthenticate",
+    "refresh",
+    "require_step_up",
+    "step_up",
+]

@@ -14,13 +14,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from identity import logins, rows, sessions, tenants, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
-from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
+from identity.authentication.schemas import (
+    AcceptedInvitation,
+    InvitationIn,
+    PasswordIn,
+    RefreshIn,
+    Session,
+    SessionIn,
+    StepUp,
+    StepUpIn,
+)
 from identity.logins import Attempt, Attempts, LoginRow, Passwords
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import Signer
 from identity.users import UserRow
 from shared import audit
-from shared.access import tokens
+from shared.access import authorization, tokens
 from shared.access.principals import Caller
 from shared.api import Transactions
 from shared.audit import Actor, Origin
@@ -89,6 +98,10 @@ async def _log_in(
             created_at=now,
             expires_at=now + lifetimes.session_life(authenticator.session_life),
             ended_at=None,
+            address=origin.address,
+            user_agent=origin.user_agent,
+            last_seen_at=now,
+            stepped_up_at=None,
         )
         session.add(row)
         await session.flush()
@@ -144,6 +157,7 @@ async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn)
         if decision == "renew":
             rules.check_tenant_active(await queries.get_tenant_status(session, row.tenant_id))
             token.used_at = now
+            row.last_seen_at = now
             return await _issue_tokens(authenticator, session, person, row)
         if decision == "end_session":
             row.ended_at = now
@@ -155,14 +169,52 @@ async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn)
 
 async def log_out(session: AsyncSession, actor: Actor) -> None:
     """End the actor's session and revoke the person's tokens; the person's other sessions can get new tokens."""
-    session_id, subject_id = _session_and_subject(actor.caller)
+    session_id, _ = _session_and_subject(actor.caller)
+    await end_session(session, actor, session_id)
+
+
+async def end_session(session: AsyncSession, actor: Actor, session_id: str) -> None:
+    """End one of the actor's sessions and revoke the person's tokens. Repeating it changes nothing. Raises `NotFound`."""
+    _, subject_id = _session_and_subject(actor.caller)
     person = await lock_person(session, await logins.get_by_subject(session, subject_id))
-    now = datetime.now(UTC)
     row = await session.get(SessionRow, session_id, with_for_update=True)
-    if row is not None and row.ended_at is None:
+    if row is None or row.subject_id != subject_id:
+        raise NotFound("you have no session with this id", code="session_not_found")
+    if row.ended_at is None:
+        now = datetime.now(UTC)
         row.ended_at = now
-    _revoke_tokens(session, person, now)
-    audit.record(session, actor, "session.revoked", session_id)
+        _revoke_tokens(session, person, now)
+        audit.record(session, actor, "session.revoked", session_id)
+
+
+async def log_out_everywhere(session: AsyncSession, actor: Actor) -> None:
+    """End all of the actor's sessions, in every service."""
+    _, subject_id = _session_and_subject(actor.caller)
+    person = await lock_person(session, await logins.get_by_subject(session, subject_id))
+    await _end_sessions(session, person, subject_id, datetime.now(UTC))
+    audit.record(session, actor, "sessions.revoked", subject_id)
+
+
+async def step_up(authenticator: Authenticator, transactions: Transactions, actor: Actor, body: StepUpIn) -> StepUp:
+    """Step the actor's session up; returns a token that says so. Raises `Forbidden`, `TooManyRequests`, `Unauthenticated`."""
+    session_id, subject_id = _session_and_subject(actor.caller)
+    await reauthenticate(authenticator, actor, body.password)
+    async with transactions.begin() as session:
+        person = await lock_person(session, await logins.get_by_subject(session, subject_id))
+        row = await _lock_open_session(session, session_id, person)
+        now = datetime.now(UTC)
+        row.stepped_up_at = row.last_seen_at = now
+        audit.record(session, actor, "session.stepped_up", session_id)
+        token, expires_at = await _sign_token(authenticator, session, person, row)
+    return StepUp(token=token, expires_at=expires_at, stepped_up_until=now + authorization.STEP_UP_LIFE)
+
+
+async def require_step_up(authenticator: Authenticator, actor: Actor, password: SecretStr | None = None) -> None:
+    """Return if the actor's session is stepped up, or this is the actor's password. Raises `Forbidden`, `TooManyRequests`."""
+    if password is not None:
+        await reauthenticate(authenticator, actor, password)
+    elif not authorization.is_stepped_up(actor.caller, datetime.now(UTC)):
+        raise authorization.step_up_required()
 
 
 async def change_password(
@@ -178,9 +230,7 @@ async def change_password(
         login.password_hash = new_hash
         now = datetime.now(UTC)
         await sessions.end_all(session, subject_id, now, except_session_id=session_id)
-        row = await session.get(SessionRow, session_id, with_for_update=True)
-        if row is None or row.ended_at is not None or person.status != "active":
-            raise Unauthenticated("this session has ended", code="session_revoked")
+        row = await _lock_open_session(session, session_id, person)
         await sessions.use_up_tokens(session, session_id, now)
         _revoke_tokens(session, person, now)
         audit.record(session, actor, "password.changed", subject_id)
@@ -194,8 +244,16 @@ async def reauthenticate(authenticator: Authenticator, actor: Actor, password: S
     async with authenticator.database.reading() as session:
         login = await logins.get_by_subject(session, subject_id)
     if not await authenticator.passwords.verify(login.password_hash, password):
+        await _record_wrong_password(authenticator, actor)
         raise Forbidden("this is not your password", code="reauthentication_failed")
     attempt.succeeded()
+
+
+async def _record_wrong_password(authenticator: Authenticator, actor: Actor) -> None:
+    """Record a password that was wrong in a session. It is committed although the answer is an error."""
+    if authenticator.attempts.may_record(actor.id):
+        async with authenticator.database.transaction() as session:
+            audit.record(session, actor, "reauthentication.refused", actor.id)
 
 
 async def accept_invitation(authenticator: Authenticator, origin: Origin, body: InvitationIn) -> AcceptedInvitation:
@@ -238,19 +296,51 @@ async def _issue_tokens(
     """The next token and refresh token of a session whose person is locked."""
     refresh_token, digest = logins.new_token("wbr")
     session.add(RefreshTokenRow(digest=digest, session_id=row.session_id, used_at=None))
-    issued_at = sessions.token_issued_at(datetime.now(UTC), person.sessions_valid_from)
-    lifetimes = await tenants.get_session_lifetimes(session, row.tenant_id)
-    expires_at = min(issued_at + lifetimes.token_life(authenticator.token_life), row.expires_at)
-    claims = tokens.Claims(row.subject_id, row.tenant_id, row.session_id, issued_at, expires_at, person.livemode)
+    signed, expires_at = await _sign_token(authenticator, session, person, row)
     return Session(
         id=row.session_id,
-        token=authenticator.signer.sign(claims),
+        token=signed,
         expires_at=expires_at,
         refresh_token=refresh_token,
         refresh_expires_at=row.expires_at,
         principal=view_person(person),
         livemode=person.livemode,
     )
+
+
+async def _sign_token(
+    authenticator: Authenticator, session: AsyncSession, person: PersonRow, row: SessionRow
+) -> tuple[str, datetime]:
+    """A token of a session whose person is locked, and when it expires."""
+    issued_at = sessions.token_issued_at(datetime.now(UTC), person.sessions_valid_from)
+    lifetimes = await tenants.get_session_lifetimes(session, row.tenant_id)
+    expires_at = min(issued_at + lifetimes.token_life(authenticator.token_life), row.expires_at)
+    claims = tokens.Claims(
+        row.subject_id,
+        row.tenant_id,
+        row.session_id,
+        issued_at,
+        expires_at,
+        person.livemode,
+        stepped_up_at=row.stepped_up_at,
+    )
+    return authenticator.signer.sign(claims), expires_at
+
+
+async def _lock_open_session(session: AsyncSession, session_id: str, person: PersonRow) -> SessionRow:
+    """The row of a session that has not ended, locked. Raises `Unauthenticated`."""
+    row = await session.get(SessionRow, session_id, with_for_update=True)
+    if row is None or row.ended_at is not None or person.status != "active":
+        raise Unauthenticated("this session has ended", code="session_revoked")
+    return row
+
+
+async def _end_sessions(
+    session: AsyncSession, person: PersonRow, subject_id: str, now: datetime, *, except_session_id: str | None = None
+) -> None:
+    """End the sessions of a person, who is locked, and refuse their tokens in every service."""
+    await sessions.end_all(session, subject_id, now, except_session_id=except_session_id)
+    _revoke_tokens(session, person, now)
 
 
 def _revoke_tokens(session: AsyncSession, person: PersonRow, now: datetime) -> None:

@@ -1,9 +1,31 @@
 """Routes of sessions, invitations and passwords. Operations that check or set a password open their own transactions."""
 
-from identity import authentication
+from identity import authentication, sessions
 from identity.authentication import Authenticator
-from identity.authentication.schemas import AcceptedInvitation, InvitationIn, PasswordIn, RefreshIn, Session, SessionIn
-from shared.api import CurrentActor, RequestOrigin, Router, Transaction, Transactions, public, session_only
+from identity.authentication.schemas import (
+    AcceptedInvitation,
+    InvitationIn,
+    PasswordIn,
+    RefreshIn,
+    Session,
+    SessionIn,
+    StepUp,
+    StepUpIn,
+)
+from identity.sessions import OpenSession
+from shared.api import (
+    CurrentActor,
+    Page,
+    PageRequest,
+    Reading,
+    RequestOrigin,
+    Router,
+    Transaction,
+    Transactions,
+    public,
+    session_only,
+)
+from shared.ids import SessionId
 
 
 def router(authenticator: Authenticator) -> Router:
@@ -22,11 +44,35 @@ def router(authenticator: Authenticator) -> Router:
         """Get the next token and refresh token of a session."""
         return await authentication.refresh(authenticator, origin, body)
 
-    @routes.delete("/v1/sessions/current", status_code=204)
+    @routes.get("/v1/sessions")
     @session_only(exempt_from_402=True)
+    async def list_sessions(session: Reading, actor: CurrentActor, paging: PageRequest) -> Page[OpenSession]:
+        """List your open sessions: where, when, last seen."""
+        return await sessions.list_open(session, actor, paging)
+
+    @routes.delete("/v1/sessions", status_code=204)
+    @session_only(exempt_from_402=True, open_before_enrolment=True)
+    async def delete_sessions(session: Transaction, actor: CurrentActor) -> None:
+        """Log out everywhere: all your sessions end, this one included."""
+        await authentication.log_out_everywhere(session, actor)
+
+    @routes.delete("/v1/sessions/current", status_code=204)
+    @session_only(exempt_from_402=True, open_before_enrolment=True)
     async def delete_current_session(session: Transaction, actor: CurrentActor) -> None:
         """Log out."""
         await authentication.log_out(session, actor)
+
+    @routes.delete("/v1/sessions/{session_id}", status_code=204)
+    @session_only(exempt_from_402=True)
+    async def delete_session(session_id: SessionId, session: Transaction, actor: CurrentActor) -> None:
+        """End one of your sessions. Your tokens of before are refused in every service; your other sessions renew theirs."""
+        await authentication.end_session(session, actor, session_id)
+
+    @routes.post("/v1/auth/step-up")
+    @session_only(exempt_from_402=True, open_before_enrolment=True)
+    async def step_up(body: StepUpIn, transactions: Transactions, actor: CurrentActor) -> StepUp:
+        """Give your password again, for what asks for it: for five minutes, in this session."""
+        return await authentication.step_up(authenticator, transactions, actor, body)
 
     @routes.post("/v1/invitations/accept")
     @public()

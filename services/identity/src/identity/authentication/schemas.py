@@ -43,6 +43,24 @@ class PasswordIn(Input):
     new_password: fields.Password
 
 
+class StepUpIn(Input):
+    """The password, given again."""
+
+    password: fields.PasswordTry
+
+
+class StepUp(Secret):
+    """A session token that opens what asks for the password again."""
+
+    object: Literal["step_up"] = "step_up"
+    token: str = ApiField(description="Send it as `Authorization: Bearer`, in place of the session's token of before.")
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_at: datetime = ApiField(description="When the token expires; renew the session as ever.")
+    stepped_up_until: datetime = ApiField(
+        description="Until when this session is stepped up; the tokens of a renewal are, too."
+    )
+
+
 class Person(BaseModel):
     """The user or merchant who has logged in."""
 

@@ -13,9 +13,9 @@ async def transfer(
 ) -> Ownership:
     """Make a member of staff the owner; the former owner becomes staff with all permissions, and its tokens end.
 
-    Raises `Forbidden` (wrong password, no longer the owner), `NotFound`, `UserNotActive`, `TooManyRequests`.
+    Raises `Forbidden` (wrong password, no step-up, no longer the owner), `NotFound`, `UserNotActive`, `TooManyRequests`.
     """
-    await authentication.reauthenticate(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body.password)
     async with transactions.begin() as session:
         # Transfers of a tenant come one after the other: the second one finds another owner.
         tenant = await tenants.lock_own(session, actor)

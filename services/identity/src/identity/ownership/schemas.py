@@ -12,10 +12,10 @@ from shared.ids import UserId
 
 
 class OwnershipIn(Input):
-    """Who owns the tenant from now on, and the password of the present owner."""
+    """Who owns the tenant from now on, and the password of the present owner, unless the session is stepped up."""
 
     user_id: UserId = ApiField(description="An active member of staff.")
-    password: fields.PasswordTry
+    password: fields.PasswordAgain = None
 
 
 class Ownership(BaseModel):

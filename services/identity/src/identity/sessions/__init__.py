@@ -1,15 +1,20 @@
 """Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
 from identity.sessions.operations import delete_expired, end_all, end_all_of_tenant, shorten, use_up_tokens
-from identity.sessions.rules import next_valid_from, token_issued_at
+from identity.sessions.queries import list_open
+from identity.sessions.rules import device_of, next_valid_from, token_issued_at
+from identity.sessions.schemas import OpenSession
 from identity.sessions.tables import RefreshTokenRow, SessionRow
 
 __all__ = [
+    "OpenSession",
     "RefreshTokenRow",
     "SessionRow",
     "delete_expired",
+    "device_of",
     "end_all",
     "end_all_of_tenant",
+    "list_open",
     "next_valid_from",
     "shorten",
     "token_issued_at",

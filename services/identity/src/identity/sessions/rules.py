@@ -1,4 +1,4 @@
-"""From which instant the session tokens of a person are valid."""
+"""From which instant the session tokens of a person are valid, and what a client is called in a few words."""
 
 from datetime import datetime, timedelta
 
@@ -11,3 +11,39 @@ def next_valid_from(now: datetime, valid_from: datetime) -> datetime:
 def token_issued_at(now: datetime, valid_from: datetime) -> datetime:
     """The instant of issue of a new token: always after the instant before which the person's tokens are refused."""
     return max(now, valid_from + timedelta(microseconds=1))
+
+
+_CLIENTS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "SamsungBrowser": "Samsung Internet",
+    "Firefox": "Firefox",
+    "FxiOS": "Firefox",
+    "CriOS": "Chrome",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+    "curl": "curl",
+    "python": "Python",
+    "node": "Node.js",
+    "Go-http-client": "Go",
+    "Java": "Java",
+}
+_SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS X": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+"""A word that a client says, and what it means. The first that fits counts: some clients say the words of others, too."""
+
+
+def device_of(user_agent: str) -> str:
+    """What a client calls itself, in a few coarse words; they are for people to recognise, and prove nothing."""
+    client = next((name for word, name in _CLIENTS.items() if word in user_agent), None)
+    system = next((name for word, name in _SYSTEMS.items() if word in user_agent), None)
+    if client and system:
+        return f"{client} on {system}"
+    return client or system or "Unknown device"

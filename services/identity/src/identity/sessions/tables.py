@@ -8,7 +8,7 @@ from shared.postgres.column_types import Instant, Text
 
 
 class SessionRow(Base, table=True):
-    """A session: it lasts until it is ended or expires."""
+    """A session: it lasts until it is ended or expires. It was last seen when it got its latest token."""
 
     __tablename__ = "sessions"
 
@@ -18,6 +18,10 @@ class SessionRow(Base, table=True):
     created_at: Instant
     expires_at: Instant = Field(index=True)
     ended_at: Instant | None
+    address: Text
+    user_agent: Text
+    last_seen_at: Instant
+    stepped_up_at: Instant | None
 
 
 class RefreshTokenRow(Base, table=True):

@@ -114,7 +114,7 @@ def _add_commands(routes: Router, policy: EndpointPolicy, limits: ReplayLimits) 
 
 def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/secret")
-    @requires(WRITE)
+    @requires(WRITE, step_up=True)
     async def get_webhook_endpoint_secret(
         endpoint_id: EndpointId, session: Transaction, actor: CurrentActor
     ) -> EndpointSecret:
@@ -122,7 +122,7 @@ def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
         return await endpoints.reveal_secret(session, policy.encryptor, actor, endpoint_id, datetime.now(UTC))
 
     @routes.post("/v1/webhook-endpoints/{endpoint_id}/rotate-secret")
-    @requires(WRITE)
+    @requires(WRITE, step_up=True)
     async def rotate_webhook_endpoint_secret(
         endpoint_id: EndpointId, wanted: RotationIn, session: Transaction, actor: CurrentActor, if_match: IfMatch
     ) -> EndpointSecret:
