@@ -130,8 +130,9 @@ format: install ## Format and mend what can be mended by itself
 	@$(RUN)/ruff format $(SOURCES)
 
 .PHONY: contracts
-contracts: install ## Write OpenAPI, AsyncAPI and event schemas anew, after a change that is meant
+contracts: install ## Write OpenAPI, AsyncAPI, event schemas and the layout of mails anew, after a change that is meant
 	@$(RUN)/python -m tests.contracts.write
+	@$(RUN)/python -m deploy.mail_templates
 
 .PHONY: bench
 bench: install ## Load test of the whole pipeline, with ratios to ceilings measured in the same run

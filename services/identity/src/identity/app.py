@@ -1,11 +1,14 @@
 """Composition root: the parts of identity, in the order in which they are created."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import Literal
 
+import structlog
 from fastapi import FastAPI
 
+from identity import mail
 from identity.api_credentials import routes as api_credentials_routes
 from identity.api_keys import routes as api_keys_routes
 from identity.api_keys.schemas import ApiKeyStatus
@@ -16,11 +19,14 @@ from identity.audit.schemas import ActorKind, ActorVia, ServiceName
 from identity.authentication import Authenticator
 from identity.authentication import routes as authentication_routes
 from identity.authentication.schemas import PersonKind
-from identity.config import Settings
+from identity.config import Settings, sender_address
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
 from identity.locations.schemas import LocationType
 from identity.logins import Attempts, Passwords
+from identity.mail.connections import MailConnections, MailServer
+from identity.mail.rendering import Layouts
+from identity.mail.worker import MailSender
 from identity.merchants import CredentialIssuer, list_stranded
 from identity.merchants import routes as merchants_routes
 from identity.merchants.schemas import MerchantStatus
@@ -45,6 +51,8 @@ from shared.chassis.settings import parse_keys, secret_bytes
 from shared.crypto.encryptor import Encryptor
 from shared.events import access, audit, billing
 from shared.service.composition import Service
+
+log = structlog.get_logger(__name__)
 
 DESCRIPTION = ApiDescription(
     "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail.",
@@ -73,6 +81,7 @@ DESCRIPTION = ApiDescription(
         "ServiceName": ServiceName,
         "ActorKind": ActorKind,
         "ActorVia": ActorVia,
+        "Language": mail.Language,
     },
     glossary=read_glossary("identity"),
 )
@@ -96,12 +105,43 @@ def create_root(settings: Settings) -> SigningRoot:
     return SigningRoot(secret_bytes(settings.signing_root_key))
 
 
+def create_mail_parts(service: Service, settings: Settings, encryptor: Encryptor) -> list[Part]:
+    """Let operations send mail, and the parts that do it; nothing where no mail server is configured."""
+    if settings.smtp_url is None:
+        return [Part("mail", mail_off, role="api")]
+    assert settings.console_base_url is not None
+    mailer = mail.Mailer(encryptor)
+    mail.attach(service.database, mailer)
+    sender = MailSender(
+        service.database,
+        mailer,
+        Layouts(sender=sender_address(settings.mail_sender)),
+        MailConnections(
+            MailServer.from_url(settings.smtp_url.get_secret_value()), connections_max=settings.smtp_connections_max
+        ),
+        service.metrics,
+        language=settings.mail_language,
+        console_base_url=settings.console_base_url,
+    )
+    return [
+        service.tasks(sender.task_kinds(connections_max=settings.smtp_connections_max)),
+        Part("mail connections", sender.run, role="worker"),
+    ]
+
+
+async def mail_off() -> None:
+    """Say at the start that there is no mail server."""
+    log.warning("mail_off", what="no IDENTITY_SMTP_URL: nobody gets mail, and answers have the tokens of invitations")
+    await asyncio.Event().wait()
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Identity in the roles of this process."""
     service = create_service(settings)
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
     service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
     encryptor = create_encryptor(settings)
+    mail_parts = create_mail_parts(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor, create_root(settings))
     passwords = Passwords(
@@ -143,6 +183,7 @@ def create_app(settings: Settings) -> FastAPI:
             audit_routes.router(),
         ],
         parts=[
+            *mail_parts,
             Part("signing keys", signer.run, role="api"),
             Part(
                 "session purge",

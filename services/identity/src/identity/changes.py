@@ -57,3 +57,23 @@ def publish_change(
     audit.record(
         session, actor, event_type.type_name(), subject, before=before, after=after, tenant_id=record.tenant_id
     )
+
+
+def publish_own_change(
+    session: AsyncSession,
+    event_type: type[IdentityEvent],
+    record: Record,
+    *,
+    subject: str,
+    state: State,
+    before: BaseModel,
+    after: BaseModel,
+) -> None:
+    """Like `publish_change`, for what the service has found out by itself."""
+    record.version += 1
+    record.updated_at = datetime.now(UTC)
+    publish(session, event_type, record, subject=subject, state=state)
+    assert record.tenant_id is not None
+    audit.record_service(
+        session, event_type.type_name(), subject, tenant_id=record.tenant_id, before=before, after=after
+    )

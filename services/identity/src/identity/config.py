@@ -1,12 +1,17 @@
 """The settings of identity: read once, validated at start, handed down by `app`."""
 
-from pydantic import Field, ValidationInfo, field_validator
+from email.headerregistry import Address
+from email.utils import parseaddr
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from identity.mail import Language, MailServer
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX
 from shared.access.signing_roots import SigningRoot, parse_roots
 from shared.chassis.settings import Secret32, VersionedKeys, secret_bytes
-from shared.service.settings import ServiceSettings
+from shared.service.settings import ServiceSettings, is_here
 
 
 class Settings(ServiceSettings):
@@ -58,6 +63,56 @@ class Settings(ServiceSettings):
         le=KEY_OVERLAP_SECONDS_MAX,
         description="Seconds that a rotated API Auth Key stays valid when the request names no overlap.",
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server: smtps://user:password@host:port, smtp+starttls://… or smtp://…; none: no mail is sent.",
+    )
+    smtp_connections_max: int = Field(8, ge=1, le=100, description="Connections to the mail server in each process.")
+    mail_sender: str = Field(
+        "Waybill <no-reply@waybill.test>", description="Who mails come from: name <address>, or an address."
+    )
+    mail_language: Language = Field("en", description="Language of mails to people who have chosen none: en or fr.")
+    console_base_url: str | None = Field(
+        None,
+        validate_default=True,
+        description="Address of the console, https://console.example.com: links in mails begin with it. Required with a mail server.",
+    )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            server = MailServer.from_url(url.get_secret_value())
+            if server.password is not None and server.scheme == "smtp" and not is_here(server.hostname):
+                raise ValueError("a password goes to another machine over TLS alone: smtps:// or smtp+starttls://")
+        return url
+
+    @field_validator("mail_sender")
+    @classmethod
+    def _is_sender(cls, text: str) -> str:
+        sender_address(text)
+        return text
+
+    @field_validator("console_base_url")
+    @classmethod
+    def _is_base_url(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None:
+            if info.data.get("smtp_url") is not None:
+                raise ValueError("needed where mail is sent: links in mails begin with it")
+        else:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("expected an address such as https://console.example.com")
+        return url
+
+    @property
+    def in_the_clear(self) -> list[str]:
+        found = super().in_the_clear
+        if self.smtp_url is not None:
+            server = MailServer.from_url(self.smtp_url.get_secret_value())
+            if server.scheme == "smtp" and not is_here(server.hostname):
+                found.append("smtp_not_secured")
+        return found
 
     @field_validator("signing_root_key")
     @classmethod
@@ -67,3 +122,11 @@ class Settings(ServiceSettings):
         if roots is not None and SigningRoot(secret_bytes(key)).public_text not in parse_roots(roots):
             raise ValueError("its public key is not in WAYBILL_SIGNING_ROOTS")
         return key
+
+
+def sender_address(text: str) -> Address:
+    """`Waybill <no-reply@example.com>` as an address. Raises `ValueError`."""
+    name, address = parseaddr(text)
+    if "@" not in address:
+        raise ValueError("expected a name and an address, such as Waybill <no-reply@example.com>")
+    return Address(name, addr_spec=address)

@@ -4,6 +4,7 @@ from identity.api_keys import ApiKeyRow
 from identity.audit import AuditRow
 from identity.locations import LocationRow
 from identity.logins import LoginRow
+from identity.mail import MailedEventRow
 from identity.merchants import MerchantRow
 from identity.registry import Base
 from identity.sessions import RefreshTokenRow, SessionRow
@@ -20,6 +21,7 @@ __all__ = [
     "Base",
     "LocationRow",
     "LoginRow",
+    "MailedEventRow",
     "MerchantRow",
     "RefreshTokenRow",
     "SessionRow",

@@ -75,8 +75,10 @@ class Database:
         self.search_engine = _engine(url, max(SEARCHERS_MIN, pool_size // SEARCHERS_SHARE), planned)
         self.before_commit: list[Callable[[AsyncSession], Awaitable[None]]] = []
         self.after_commit: list[Callable[[AsyncSession], None]] = []
+        self.session_info: dict[str, Any] = {_APPLICATION: application_name}
+        """What every transaction's session has in its `info`: for mechanisms that need no more than a session from their callers."""
         self._sessions = async_sessionmaker(
-            self.engine, expire_on_commit=False, autoflush=False, info={_APPLICATION: application_name}
+            self.engine, expire_on_commit=False, autoflush=False, info=self.session_info
         )
         self._readers = _reading_sessions(self.engine)
         self._searchers = _reading_sessions(self.search_engine)

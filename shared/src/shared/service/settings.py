@@ -127,10 +127,10 @@ class ServiceSettings(ProcessSettings):
         """What to warn of: servers on other machines with which this service speaks without TLS."""
         database = make_url(self.database_url)
         found = []
-        if database.query.get("sslmode") not in ENCRYPTING_MODES and not _is_here(database.host or ""):
+        if database.query.get("sslmode") not in ENCRYPTING_MODES and not is_here(database.host or ""):
             found.append("postgres_not_secured")
         hosts = [address.rpartition(":")[0] for address in self.kafka_bootstrap_servers.split(",")]
-        if not self.kafka_security.encrypts and not all(map(_is_here, hosts)):
+        if not self.kafka_security.encrypts and not all(map(is_here, hosts)):
             found.append("kafka_not_secured")
         return found
 
@@ -139,7 +139,7 @@ class ServiceSettings(ProcessSettings):
         return secret_bytes(self.secret)
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether this is the machine itself, by a name or address that cannot be another's."""
     try:
         return host in ("", "localhost") or ip_address(host.strip("[]")).is_loopback

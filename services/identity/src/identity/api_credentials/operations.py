@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from identity import authentication, merchants, tenants
+from identity import authentication, mail, merchants, tenants
 from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
@@ -25,6 +25,10 @@ async def reveal(
         row = await lock_own(session, actor)
         key = merchants.reveal_key(row, issuer, mode)
         merchants.publish_change(session, actor, events.CredentialRevealed, row)
+        revealed = mail.KeyRevealed(
+            account_id=_account_id(row), revealed_at=datetime.now(UTC), address=actor.origin.address
+        )
+        await mail.send(session, merchants.recipient(row), revealed)
     return _credentials(row, key)
 
 
@@ -45,13 +49,24 @@ async def rotate(
         row = await lock_own(session, actor)
         key = merchants.rotate_credentials(row, issuer, datetime.now(UTC), overlap_seconds, mode)
         merchants.publish_change(session, actor, events.CredentialRotated, row)
+        rotated = mail.KeyRotated(
+            account_id=_account_id(row),
+            rotated_at=datetime.now(UTC),
+            former_valid_until=row.previous_key_valid_until,
+            address=actor.origin.address,
+        )
+        await mail.send(session, merchants.recipient(row), rotated)
     return _credentials(row, key)
 
 
 def _credentials(row: MerchantRow, key: str) -> ApiCredentials:
-    assert row.account_id is not None
     return ApiCredentials(
-        api_account_id=row.account_id,
+        api_account_id=_account_id(row),
         api_auth_key=key,
         previous_key_valid_until=row.previous_key_valid_until,
     )
+
+
+def _account_id(row: MerchantRow) -> str:
+    assert row.account_id is not None
+    return row.account_id

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import logins, rows, sessions, tenants, users
+from identity import logins, mail, rows, sessions, tenants, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import (
@@ -234,6 +234,8 @@ async def change_password(
         await sessions.use_up_tokens(session, session_id, now)
         _revoke_tokens(session, person, now)
         audit.record(session, actor, "password.changed", subject_id)
+        changed = mail.PasswordChanged(changed_at=now, address=actor.origin.address)
+        await mail.send(session, queries.recipient(person), changed)
         return await _issue_tokens(authenticator, session, person, row)
 
 

@@ -4,8 +4,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from identity import merchants, users
 from identity.authentication.schemas import Person
 from identity.logins import LoginRow
+from identity.mail import Recipient
 from identity.merchants import MerchantRow
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.tenants import TenantRow
@@ -50,3 +52,8 @@ def view_person(row: PersonRow) -> Person:
     return Person(
         id=row.merchant_id, kind="merchant", tenant_id=row.tenant_id, email=row.login_email, name=row.business_name
     )
+
+
+def recipient(row: PersonRow) -> Recipient:
+    """A user or merchant as the recipient of a mail."""
+    return users.recipient(row) if isinstance(row, UserRow) else merchants.recipient(row)

@@ -3,9 +3,12 @@
 from identity.logins.operations import (
     NO_INVITATION,
     Invitation,
+    Role,
     create,
     digest_token,
     hash_if_given,
+    mail_email_change,
+    mail_invitation,
     new_token,
     update_email,
 )
@@ -21,6 +24,7 @@ __all__ = [
     "Invitation",
     "LoginRow",
     "Passwords",
+    "Role",
     "WithInvitation",
     "create",
     "digest_token",
@@ -29,6 +33,8 @@ __all__ = [
     "get_by_subject",
     "get_tenant_id",
     "hash_if_given",
+    "mail_email_change",
+    "mail_invitation",
     "new_token",
     "update_email",
 ]

@@ -2,29 +2,39 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import rows
+from identity import mail, rows
 from identity.logins import rules
 from identity.logins.passwords import Passwords
 from identity.logins.queries import get_by_subject
 from identity.logins.tables import LoginRow
+from identity.mail import Recipient
 
 _TOKEN_BYTES = 32
+
+Role = Literal["owner", "staff", "merchant"]
+"""What somebody is invited as."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a new person needs to set a password; both are None when a password was given."""
+    """What a new person needs to set a password; both are None when a password was given, the token when it was sent by mail."""
 
     token: str | None
     expires_at: datetime | None
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The fields of `WithInvitation`."""
+        return {"invitation_token": self.token, "invitation_expires_at": self.expires_at}
 
 
 NO_INVITATION = Invitation(None, None)
@@ -72,6 +82,28 @@ async def update_email(
     token, login.invitation_digest = new_token("wbi")
     login.invitation_expires_at = now + rules.INVITATION_LIFE
     return Invitation(token, login.invitation_expires_at)
+
+
+async def mail_invitation(session: AsyncSession, invitation: Invitation, to: Recipient, role: Role) -> Invitation:
+    """Send an invitation to its person. What is sent is for that person alone: the invitation comes back without its token."""
+    if invitation.token is None or invitation.expires_at is None:
+        return invitation
+    mailed = await mail.send(
+        session, to, mail.Invitation(role=role, token=invitation.token, expires_at=invitation.expires_at)
+    )
+    return replace(invitation, token=None) if mailed else invitation
+
+
+async def mail_email_change(
+    session: AsyncSession, invitation: Invitation, former: Recipient, present: Recipient, role: Role
+) -> Invitation:
+    """Tell both addresses of a person that one has replaced the other; who was invited gets the new invitation instead."""
+    if invitation.expires_at is not None:
+        return await mail_invitation(session, invitation, present, role)
+    changed = mail.EmailChanged(former=former.email, present=present.email, changed_at=datetime.now(UTC))
+    for to in (former, present):
+        await mail.send(session, to, changed)
+    return invitation
 
 
 async def hash_if_given(passwords: Passwords, password: SecretStr | None) -> str | None:

@@ -11,7 +11,8 @@ class WithInvitation(Secret):
     """A record of a person, with the invitation that this answer alone shows."""
 
     invitation_token: str | None = ApiField(
-        description="With it the person sets a password; null when there is nothing to accept. It is not shown again."
+        description="With it the person sets a password; it is not shown again. "
+        "Null when there is nothing to accept, or when it was sent by mail."
     )
     invitation_expires_at: datetime | None
 

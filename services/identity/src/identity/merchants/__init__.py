@@ -6,6 +6,7 @@ from identity.merchants.operations import (
     disable,
     enable,
     grant_api_access,
+    note_mail,
     publish_change,
     reveal_key,
     revoke_api_access,
@@ -14,7 +15,7 @@ from identity.merchants.operations import (
     shred_keys,
     update,
 )
-from identity.merchants.queries import get, list_merchants, list_stranded
+from identity.merchants.queries import get, list_merchants, list_stranded, recipient
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
 from identity.merchants.schemas import MerchantStatus
 from identity.merchants.tables import MerchantRow
@@ -32,7 +33,9 @@ __all__ = [
     "grant_api_access",
     "list_merchants",
     "list_stranded",
+    "note_mail",
     "publish_change",
+    "recipient",
     "reveal_key",
     "revoke_api_access",
     "revoke_api_access_by_account",

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
+from identity.mail import MailAnswers
 from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
@@ -72,6 +73,7 @@ async def create(
         password_hash=password_hash,
         now=now,
     )
+    invitation = await logins.mail_invitation(session, invitation, queries.recipient(row), "merchant")
     granted = _set_api_access(row, body.api_access, issuer, now, tenant.reveal)
     event_types: list[type[events.MerchantEvent]] = [events.MerchantCreated, *granted]
     for version, event_type in enumerate(event_types, start=1):
@@ -80,8 +82,7 @@ async def create(
         audit.record(session, actor, event_type.type_name(), row.merchant_id, after=view(row))
     return CreatedMerchant(
         **view(row).model_dump(),
-        invitation_token=invitation.token,
-        invitation_expires_at=invitation.expires_at,
+        **invitation.shown,
     )
 
 
@@ -105,8 +106,10 @@ async def update(
     if row.api_access and (not access.api_access or patch.login_email is not None):
         # The level must not end, nor the address hand over, what the toggle may not.
         rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
-    before = view(row)
+    before, former = view(row), queries.recipient(row)
     invitation = await _update_fields(session, row, patch)
+    if row.login_email != before.login_email:
+        invitation = await logins.mail_email_change(session, invitation, former, queries.recipient(row), "merchant")
     event_types: list[type[events.MerchantEvent]] = []
     if access.level != row.level:
         row.level = access.level
@@ -117,8 +120,7 @@ async def update(
     _publish_changes(session, actor, event_types, row, before)
     return ChangedMerchant(
         **view(row).model_dump(),
-        invitation_token=invitation.token,
-        invitation_expires_at=invitation.expires_at,
+        **invitation.shown,
     )
 
 
@@ -190,6 +192,23 @@ def rotate_credentials(
     row.previous_key_pepper_version = row.key_pepper_version if valid_until else None
     row.previous_key_valid_until = valid_until
     return _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=True))
+
+
+async def note_mail(session: AsyncSession, answers: MailAnswers) -> None:
+    """Note what mail servers answered, where that is news."""
+    for row in await queries.lock_for_mail(session, answers):
+        before = view(row)
+        row.email_refusal = answers[row.merchant_id, row.login_email]
+        row.email_refused_at = datetime.now(UTC) if row.email_refusal else None
+        changes.publish_own_change(
+            session,
+            events.MerchantUpdated,
+            row,
+            subject=row.merchant_id,
+            state=_state(row),
+            before=before,
+            after=view(row),
+        )
 
 
 def reveal_key(row: MerchantRow, issuer: CredentialIssuer, mode: RevealMode) -> str:
@@ -313,6 +332,9 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
             now=datetime.now(UTC),
         )
         row.login_email = patch.login_email
+        row.email_refused_at = row.email_refusal = None
+    if "language" in given:
+        row.language = patch.language
     if "contact_email" in given:
         row.contact_email = patch.contact_email
     if "phone" in given:
@@ -374,6 +396,7 @@ def _new_row(tenant: TenantRow, body: MerchantIn, now: datetime) -> MerchantRow:
         version=1,
         business_name=body.business_name,
         login_email=body.login_email,
+        language=body.language,
         contact_email=body.contact_email,
         phone=body.phone,
         address=fields.to_document(body.address),

@@ -1,11 +1,14 @@
 """Reads and locks merchants."""
 
-from sqlalchemy import Select, exists, func, select
+from collections.abc import Sequence
+
+from sqlalchemy import Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import fields, rows
 from identity.locations import LocationRow
+from identity.mail import MailAnswers, Recipient
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
@@ -80,6 +83,31 @@ async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str)
     return list((await session.execute(statement)).scalars())
 
 
+async def lock_for_mail(session: AsyncSession, answers: MailAnswers) -> Sequence[MerchantRow]:
+    """The merchants, locked, with whose present address it is news that a server took mail or refused it."""
+    id_, refused_at = col(MerchantRow.merchant_id), col(MerchantRow.email_refused_at)
+    refused = [key for key, refusal in answers.items() if refusal is not None and key[0].startswith("mer_")]
+    taken = [key for key, refusal in answers.items() if refusal is None and key[0].startswith("mer_")]
+    if not refused and not taken:
+        return []
+    person = tuple_(id_, col(MerchantRow.login_email))
+    news = or_(person.in_(refused), and_(person.in_(taken), refused_at.is_not(None)))
+    statement = select(MerchantRow).where(news).order_by(id_).with_for_update(key_share=True)
+    return (await session.execute(statement)).scalars().all()
+
+
+def recipient(row: MerchantRow, *, email: str | None = None) -> Recipient:
+    """Who logs in for a merchant, as the recipient of a mail; `email` is a former address."""
+    return Recipient(
+        id=row.merchant_id,
+        tenant_id=row.tenant_id,
+        email=email or row.login_email,
+        name=row.business_name,
+        language=row.language,
+        livemode=row.livemode,
+    )
+
+
 async def require_free_reference_id(
     session: AsyncSession, tenant_id: str, reference_id: str | None, own_id: str | None
 ) -> None:
@@ -101,6 +129,9 @@ def view(row: MerchantRow) -> Merchant:
         tenant_id=row.tenant_id,
         business_name=row.business_name,
         login_email=row.login_email,
+        language=row.language,
+        email_refused_at=row.email_refused_at,
+        email_refusal=row.email_refusal,
         contact_email=row.contact_email,
         phone=row.phone,
         address=fields.address_of(row.address),

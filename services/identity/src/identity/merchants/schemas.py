@@ -8,6 +8,7 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from identity.logins import WithInvitation
+from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
 from shared.fields.contact import Email, OptionalEmail, OptionalPhone
 from shared.fields.merge_patch import MetadataPatch, Patch
@@ -29,6 +30,7 @@ class MerchantIn(Input):
 
     business_name: Name = ApiField(examples=["Boulangerie Ada"])
     login_email: Email
+    language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)
     contact_email: OptionalEmail = None
     phone: OptionalPhone = None
     address: AddressIn | None = None
@@ -48,6 +50,7 @@ class MerchantPatch(Patch):
 
     business_name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
     login_email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
+    language: Language | None = None
     contact_email: OptionalEmail = None
     phone: OptionalPhone = None
     address: AddressPatch | None = None
@@ -67,6 +70,9 @@ class Merchant(BaseModel):
     tenant_id: str
     business_name: str
     login_email: str
+    language: Language | None
+    email_refused_at: datetime | None
+    email_refusal: str | None
     contact_email: str | None
     phone: str | None
     address: fields.Address | None

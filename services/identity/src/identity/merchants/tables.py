@@ -15,6 +15,7 @@ class MerchantRow(Base, table=True):
     __tablename__ = "merchants"
     __table_args__ = (
         CheckConstraint("level IN (1, 2)", name="level"),
+        CheckConstraint("language IN ('en', 'fr')", name="language"),
         CheckConstraint("status IN ('active', 'disabled')", name="status"),
         CheckConstraint("NOT api_access OR (level = 2 AND status = 'active')", name="api_access"),
         CheckConstraint("NOT api_access OR (account_id IS NOT NULL AND key_digest IS NOT NULL)", name="pair"),
@@ -33,6 +34,10 @@ class MerchantRow(Base, table=True):
     version: BigInt
     business_name: Text
     login_email: Text
+    language: Text | None = None
+    # The last answer of a mail server that refused mail to the address for good, until a mail is taken or the address changes.
+    email_refused_at: Instant | None = None
+    email_refusal: Text | None = None
     contact_email: Text | None
     phone: Text | None
     address: Json | None

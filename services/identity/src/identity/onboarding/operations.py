@@ -29,6 +29,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         kind="owner",
         email=body.owner.email,
         names=(body.owner.first_name, body.owner.last_name),
+        language=body.owner.language,
         invited=password_hash is None,
         permissions=[],
         livemode=not test,
@@ -49,6 +50,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         password_hash=password_hash,
         now=now,
     )
+    invitation = await logins.mail_invitation(session, invitation, users.recipient(owner), "owner")
     tenants.publish(session, events.TenantCreated, row)
     users.publish(session, events.UserCreated, owner)
     locations.publish(session, events.LocationCreated, location)
@@ -56,8 +58,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         **tenants.view(row).model_dump(),
         owner=users.view(owner),
         default_location=locations.view(location),
-        invitation_token=invitation.token,
-        invitation_expires_at=invitation.expires_at,
+        **invitation.shown,
     )
     audit.record(session, actor, "tenant.created", tenant_id, after=created, tenant_id=tenant_id)
     return created

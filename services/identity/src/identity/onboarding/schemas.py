@@ -5,6 +5,7 @@ from pydantic import Field as ApiField
 from identity import fields
 from identity.locations import Location
 from identity.logins import WithInvitation
+from identity.mail import LANGUAGE_DESCRIPTION, Language
 from identity.tenants import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.users import User
 from shared.api import Input
@@ -21,6 +22,7 @@ class OwnerIn(Input):
     email: Email
     first_name: PersonName
     last_name: PersonName
+    language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)
     password: fields.Password | None = None
 
 

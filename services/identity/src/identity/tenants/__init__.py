@@ -11,6 +11,7 @@ from identity.tenants.operations import (
 )
 from identity.tenants.queries import (
     get,
+    get_name_and_time_zone,
     get_own,
     get_reveal_mode,
     get_session_lifetimes,
@@ -33,6 +34,7 @@ __all__ = [
     "TenantRow",
     "activate",
     "get",
+    "get_name_and_time_zone",
     "get_own",
     "get_reveal_mode",
     "get_session_lifetimes",

@@ -118,3 +118,10 @@ def _by_id(statement: Select[TenantRow], tenant_id: str) -> Select[TenantRow]:
 
 def _not_found() -> NotFound:
     return NotFound("no tenant with this id", code="tenant_not_found")
+
+
+async def get_name_and_time_zone(session: AsyncSession, tenant_id: str) -> tuple[str, str]:
+    """The name and the IANA time zone of a tenant, which must exist."""
+    statement = select(col(TenantRow.name), col(TenantRow.timezone)).where(col(TenantRow.tenant_id) == tenant_id)
+    row = (await session.execute(statement)).one()
+    return row.name, row.timezone

@@ -7,12 +7,13 @@ from identity.users.operations import (
     enable,
     exchange_owner,
     new_row,
+    note_mail,
     publish,
     set_permissions,
     state,
     update,
 )
-from identity.users.queries import get, get_permissions, list_users, view
+from identity.users.queries import get, get_permissions, list_users, recipient, view
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
 from identity.users.tables import UserRow
@@ -30,7 +31,9 @@ __all__ = [
     "get_permissions",
     "list_users",
     "new_row",
+    "note_mail",
     "publish",
+    "recipient",
     "set_permissions",
     "state",
     "update",

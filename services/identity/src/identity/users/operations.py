@@ -8,8 +8,16 @@ from sqlmodel import col
 
 from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
+from identity.mail import MailAnswers
 from identity.users import rules
-from identity.users.queries import lock_for_update, lock_owner, view, view_permissions
+from identity.users.queries import (
+    lock_for_mail,
+    lock_for_update,
+    lock_owner,
+    recipient,
+    view,
+    view_permissions,
+)
 from identity.users.schemas import ChangedUser, CreatedUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared import audit
@@ -42,6 +50,7 @@ async def create(
         kind="staff",
         email=body.email,
         names=(body.first_name, body.last_name),
+        language=body.language,
         invited=password_hash is None,
         permissions=_ordered(body.permissions),
         livemode=not tenant.test,
@@ -57,12 +66,12 @@ async def create(
         password_hash=password_hash,
         now=now,
     )
+    invitation = await logins.mail_invitation(session, invitation, recipient(row), "staff")
     publish(session, events.UserCreated, row)
     audit.record(session, actor, "user.created", row.user_id, after=view(row))
     return CreatedUser(
         **view(row).model_dump(),
-        invitation_token=invitation.token,
-        invitation_expires_at=invitation.expires_at,
+        **invitation.shown,
     )
 
 
@@ -74,20 +83,26 @@ async def update(
     row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
     before, invitation = view(row), logins.NO_INVITATION
+    former = recipient(row)
     if patch.email is not None:
         rules.check_may_manage(_held_by(row), actor.permissions)
         invitation = await logins.update_email(
             session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id, now=datetime.now(UTC)
         )
         row.email = patch.email
+        row.email_refused_at = row.email_refusal = None
     row.first_name = patch.first_name or row.first_name
     row.last_name = patch.last_name or row.last_name
+    if "language" in patch.model_fields_set:
+        row.language = patch.language
+    if row.email != before.email:
+        role: logins.Role = "owner" if row.kind == "owner" else "staff"
+        invitation = await logins.mail_email_change(session, invitation, former, recipient(row), role)
     if view(row) != before:
         _publish_change(session, actor, events.UserUpdated, row, before)
     return ChangedUser(
         **view(row).model_dump(),
-        invitation_token=invitation.token,
-        invitation_expires_at=invitation.expires_at,
+        **invitation.shown,
     )
 
 
@@ -179,12 +194,24 @@ def activate(session: AsyncSession, row: UserRow, now: datetime) -> None:
     publish(session, events.UserUpdated, row)
 
 
+async def note_mail(session: AsyncSession, answers: MailAnswers) -> None:
+    """Note what mail servers answered, where that is news."""
+    for row in await lock_for_mail(session, answers):
+        before = view(row)
+        row.email_refusal = answers[row.user_id, row.email]
+        row.email_refused_at = datetime.now(UTC) if row.email_refusal else None
+        changes.publish_own_change(
+            session, events.UserUpdated, row, subject=row.user_id, state=state(row), before=before, after=view(row)
+        )
+
+
 def new_row(
     *,
     tenant_id: str,
     kind: str,
     email: str,
     names: tuple[str, str],
+    language: str | None,
     invited: bool,
     permissions: list[str],
     livemode: bool,
@@ -199,6 +226,7 @@ def new_row(
         email=email,
         first_name=names[0],
         last_name=names[1],
+        language=language,
         status="invited" if invited else "active",
         permissions=permissions,
         sessions_valid_from=now,

@@ -1,10 +1,13 @@
 """Reads and locks users."""
 
-from sqlalchemy import Select, select
+from collections.abc import Sequence
+
+from sqlalchemy import Select, and_, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
+from identity.mail import MailAnswers, Recipient
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
@@ -45,6 +48,31 @@ async def lock_owner(session: AsyncSession, tenant_id: str) -> UserRow:
     return (await session.execute(statement.with_for_update())).scalar_one()
 
 
+async def lock_for_mail(session: AsyncSession, answers: MailAnswers) -> Sequence[UserRow]:
+    """The users, locked, with whose present address it is news that a server took mail or refused it."""
+    id_, refused_at = col(UserRow.user_id), col(UserRow.email_refused_at)
+    refused = [key for key, refusal in answers.items() if refusal is not None and key[0].startswith("usr_")]
+    taken = [key for key, refusal in answers.items() if refusal is None and key[0].startswith("usr_")]
+    if not refused and not taken:
+        return []
+    person = tuple_(id_, col(UserRow.email))
+    news = or_(person.in_(refused), and_(person.in_(taken), refused_at.is_not(None)))
+    statement = select(UserRow).where(news).order_by(id_).with_for_update(key_share=True)
+    return (await session.execute(statement)).scalars().all()
+
+
+def recipient(row: UserRow, *, email: str | None = None) -> Recipient:
+    """A user as the recipient of a mail; `email` is a former address."""
+    return Recipient(
+        id=row.user_id,
+        tenant_id=row.tenant_id,
+        email=email or row.email,
+        name=f"{row.first_name} {row.last_name}",
+        language=row.language,
+        livemode=row.livemode,
+    )
+
+
 def view(row: UserRow) -> User:
     """A user as the API shows it."""
     return User(
@@ -54,6 +82,9 @@ def view(row: UserRow) -> User:
         email=row.email,
         first_name=row.first_name,
         last_name=row.last_name,
+        language=row.language,
+        email_refused_at=row.email_refused_at,
+        email_refusal=row.email_refusal,
         status=row.status,
         permissions=row.permissions,
         livemode=row.livemode,

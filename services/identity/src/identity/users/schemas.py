@@ -8,6 +8,7 @@ from pydantic import Field as ApiField
 
 from identity import fields
 from identity.logins import WithInvitation
+from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
 from shared.fields.contact import Email
 from shared.fields.merge_patch import Patch
@@ -23,6 +24,7 @@ class StaffIn(Input):
     email: Email
     first_name: PersonName
     last_name: PersonName
+    language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)
     permissions: fields.PermissionCodes = ApiField(description="Only permissions that you hold.", examples=[["orders"]])
     password: fields.Password | None = None
 
@@ -33,6 +35,7 @@ class StaffPatch(Patch):
     email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
     first_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
     last_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
+    language: Language | None = None
 
 
 class StaffPermissionsIn(Input):
@@ -51,6 +54,9 @@ class User(BaseModel):
     email: str
     first_name: str
     last_name: str
+    language: Language | None
+    email_refused_at: datetime | None
+    email_refusal: str | None
     status: UserStatus
     permissions: list[str] = ApiField(description="As granted. An owner has all permissions, whatever this list says.")
     livemode: bool

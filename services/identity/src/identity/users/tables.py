@@ -14,6 +14,7 @@ class UserRow(Base, table=True):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint("kind IN ('owner', 'staff')", name="kind"),
+        CheckConstraint("language IN ('en', 'fr')", name="language"),
         CheckConstraint("status IN ('invited', 'active', 'disabled')", name="status"),
         # The permissions of an owner are computed: no stored value can reduce or outlive them.
         CheckConstraint("kind <> 'owner' OR (permissions = '{}' AND status <> 'disabled')", name="owner"),
@@ -29,6 +30,10 @@ class UserRow(Base, table=True):
     email: Text
     first_name: Text
     last_name: Text
+    language: Text | None = None
+    # The last answer of a mail server that refused mail to the address for good, until a mail is taken or the address changes.
+    email_refused_at: Instant | None = None
+    email_refusal: Text | None = None
     status: Text
     permissions: TextArray
     sessions_valid_from: Instant

@@ -1,0 +1,61 @@
+"""Mail to people: one task for each mail, written in the transaction of what it tells of. No other service knows an address.
+
+Callers write one line, wherever they hold a session:
+
+    await mail.send(session, users.recipient(row), mail.PasswordReset(token=token, expires_at=expires_at))
+
+Invariants: a mail has one recipient. Its Message-Id never changes, so a repeat after a crash can be recognised. What it says is encrypted
+until it is sent, and then gone.
+"""
+
+from identity.mail.connections import MailServer
+from identity.mail.kinds import (
+    EmailChanged,
+    Invitation,
+    KeyRevealed,
+    KeyRotated,
+    Mail,
+    NewSignIn,
+    OwnershipMoved,
+    PasswordChanged,
+    PasswordReset,
+)
+from identity.mail.notices import (
+    EndpointDisabled,
+    EndpointWarned,
+    InvoiceReady,
+    PaymentFailed,
+    TrialEnded,
+    TrialEnding,
+)
+from identity.mail.operations import Mailer, attach, cancel, send
+from identity.mail.schemas import LANGUAGE_DESCRIPTION, Language, MailAnswers, Recipient
+from identity.mail.tables import MailedEventRow
+
+__all__ = [
+    "LANGUAGE_DESCRIPTION",
+    "EmailChanged",
+    "EndpointDisabled",
+    "EndpointWarned",
+    "Invitation",
+    "InvoiceReady",
+    "KeyRevealed",
+    "KeyRotated",
+    "Language",
+    "Mail",
+    "MailAnswers",
+    "MailServer",
+    "MailedEventRow",
+    "Mailer",
+    "NewSignIn",
+    "OwnershipMoved",
+    "PasswordChanged",
+    "PasswordReset",
+    "PaymentFailed",
+    "Recipient",
+    "TrialEnded",
+    "TrialEnding",
+    "attach",
+    "cancel",
+    "send",
+]
