@@ -15,7 +15,7 @@ from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.mail import MailAnswers
 from identity.merchants import queries, rules
-from identity.merchants.queries import lock_for_update, require_free_reference_id, view
+from identity.merchants.queries import lock_for_update, require_free_reference_id, state, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
 from identity.tenants import RevealMode, TenantRow
@@ -78,7 +78,7 @@ async def create(
     event_types: list[type[events.MerchantEvent]] = [events.MerchantCreated, *granted]
     for version, event_type in enumerate(event_types, start=1):
         row.version = version
-        changes.publish(session, event_type, row, subject=row.merchant_id, state=_state(row))
+        changes.publish(session, event_type, row, subject=row.merchant_id, state=state(row))
         audit.record(session, actor, event_type.type_name(), row.merchant_id, after=view(row))
     return CreatedMerchant(
         **view(row).model_dump(),
@@ -205,7 +205,7 @@ async def note_mail(session: AsyncSession, answers: MailAnswers) -> None:
             events.MerchantUpdated,
             row,
             subject=row.merchant_id,
-            state=_state(row),
+            state=state(row),
             before=before,
             after=view(row),
         )
@@ -242,7 +242,7 @@ def publish_change(
 ) -> None:
     """Raise the merchant's version, publish the event with its whole state, and write the audit event."""
     changes.publish_change(
-        session, actor, event_type, row, subject=row.merchant_id, state=_state(row), before=before, after=after
+        session, actor, event_type, row, subject=row.merchant_id, state=state(row), before=before, after=after
     )
 
 
@@ -356,37 +356,6 @@ async def _check_locations(
 
 def _access_state(row: MerchantRow) -> rules.AccessState:
     return rules.AccessState(level=row.level, active=row.status == "active", api_access=row.api_access)
-
-
-def _state(row: MerchantRow) -> events.MerchantState:
-    return events.MerchantState(
-        merchant_id=row.merchant_id,
-        tenant_id=row.tenant_id,
-        business_name=row.business_name,
-        level=row.level,
-        status=row.status,
-        api_access=row.api_access,
-        location_ids=row.location_ids,
-        default_location_id=row.default_location_id,
-        reference_id=row.reference_id,
-        sessions_valid_from=row.sessions_valid_from,
-        pair=_credentials_state(row),
-    )
-
-
-def _credentials_state(row: MerchantRow) -> events.PairState | None:
-    """The API credentials as events carry them: digests, never the key."""
-    if row.account_id is None or row.key_digest is None or row.key_pepper_version is None:
-        return None
-    digests = [events.DigestState(digest=row.key_digest, pepper_version=row.key_pepper_version)]
-    if row.previous_key_digest is not None and row.previous_key_pepper_version is not None:
-        previous = events.DigestState(
-            digest=row.previous_key_digest,
-            pepper_version=row.previous_key_pepper_version,
-            valid_until=row.previous_key_valid_until,
-        )
-        digests.append(previous)
-    return events.PairState(account_id=row.account_id, livemode=row.livemode, digests=digests)
 
 
 def _new_row(tenant: TenantRow, body: MerchantIn, now: datetime) -> MerchantRow:

@@ -14,6 +14,7 @@ from identity.merchants.tables import MerchantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
+from shared.events import identity as events
 
 STRANDED_MAX = 20
 """Merchants named in the refusal to deactivate their last active location."""
@@ -150,6 +151,23 @@ def view(row: MerchantRow) -> Merchant:
     )
 
 
+def state(row: MerchantRow) -> events.MerchantState:
+    """A merchant as events carry it."""
+    return events.MerchantState(
+        merchant_id=row.merchant_id,
+        tenant_id=row.tenant_id,
+        business_name=row.business_name,
+        level=row.level,
+        status=row.status,
+        api_access=row.api_access,
+        location_ids=row.location_ids,
+        default_location_id=row.default_location_id,
+        reference_id=row.reference_id,
+        sessions_valid_from=row.sessions_valid_from,
+        pair=_credentials_state(row),
+    )
+
+
 def _by_id(actor: Actor, merchant_id: str) -> Select[MerchantRow]:
     return _visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
 
@@ -160,3 +178,18 @@ def _visible_rows(actor: Actor) -> Select[MerchantRow]:
 
 def _not_found() -> NotFound:
     return NotFound("no merchant with this id", code="merchant_not_found")
+
+
+def _credentials_state(row: MerchantRow) -> events.PairState | None:
+    """The API credentials as events carry them: digests, never the key."""
+    if row.account_id is None or row.key_digest is None or row.key_pepper_version is None:
+        return None
+    digests = [events.DigestState(digest=row.key_digest, pepper_version=row.key_pepper_version)]
+    if row.previous_key_digest is not None and row.previous_key_pepper_version is not None:
+        previous = events.DigestState(
+            digest=row.previous_key_digest,
+            pepper_version=row.previous_key_pepper_version,
+            valid_until=row.previous_key_valid_until,
+        )
+        digests.append(previous)
+    return events.PairState(account_id=row.account_id, livemode=row.livemode, digests=digests)
