@@ -1,6 +1,8 @@
 """Composition root: the parts of identity, in the order in which they are created."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Literal
@@ -19,6 +21,8 @@ from identity.audit.schemas import ActorKind, ActorVia, ServiceName
 from identity.authentication import Authenticator
 from identity.authentication import routes as authentication_routes
 from identity.authentication.schemas import PersonKind
+from identity.closure import routes as closure_routes
+from identity.closure import worker as closure_worker
 from identity.config import Settings, sender_address
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
@@ -51,6 +55,7 @@ from shared.chassis.settings import parse_keys, secret_bytes
 from shared.crypto.encryptor import Encryptor
 from shared.events import access, audit, billing
 from shared.service.composition import Service
+from shared.tasks import TaskKind
 
 log = structlog.get_logger(__name__)
 
@@ -105,10 +110,18 @@ def create_root(settings: Settings) -> SigningRoot:
     return SigningRoot(secret_bytes(settings.signing_root_key))
 
 
-def create_mail_parts(service: Service, settings: Settings, encryptor: Encryptor) -> list[Part]:
-    """Let operations send mail, and the parts that do it; nothing where no mail server is configured."""
+@dataclass(frozen=True, slots=True)
+class Mails:
+    """What sends mail: kinds of tasks, and parts of the process."""
+
+    kinds: Sequence[TaskKind]
+    parts: Sequence[Part]
+
+
+def create_mails(service: Service, settings: Settings, encryptor: Encryptor) -> Mails:
+    """Let operations send mail, and what does it; nothing where no mail server is configured."""
     if settings.smtp_url is None:
-        return [Part("mail", mail_off, role="api")]
+        return Mails([], [Part("mail", mail_off, role="api")])
     assert settings.console_base_url is not None
     mailer = mail.Mailer(encryptor)
     mail.attach(service.database, mailer)
@@ -123,10 +136,10 @@ def create_mail_parts(service: Service, settings: Settings, encryptor: Encryptor
         language=settings.mail_language,
         console_base_url=settings.console_base_url,
     )
-    return [
-        service.tasks(sender.task_kinds(connections_max=settings.smtp_connections_max)),
-        Part("mail connections", sender.run, role="worker"),
-    ]
+    return Mails(
+        sender.task_kinds(connections_max=settings.smtp_connections_max),
+        [Part("mail connections", sender.run, role="worker")],
+    )
 
 
 async def mail_off() -> None:
@@ -141,7 +154,7 @@ def create_app(settings: Settings) -> FastAPI:
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
     service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
     encryptor = create_encryptor(settings)
-    mail_parts = create_mail_parts(service, settings, encryptor)
+    mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor, create_root(settings))
     passwords = Passwords(
@@ -167,6 +180,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[
             onboarding_routes.router(passwords),
             tenants_routes.router(),
+            closure_routes.router(kept_days=settings.closed_tenant_days),
             tenant_settings_routes.router(
                 SessionLimits(token_seconds=settings.session_seconds, days=settings.refresh_days)
             ),
@@ -183,7 +197,8 @@ def create_app(settings: Settings) -> FastAPI:
             audit_routes.router(),
         ],
         parts=[
-            *mail_parts,
+            service.tasks([*closure_worker.task_kinds(service.database), *mails.kinds]),
+            *mails.parts,
             Part("signing keys", signer.run, role="api"),
             Part(
                 "session purge",

@@ -53,6 +53,9 @@ class Settings(ServiceSettings):
     address_attempts_per_minute: float = Field(
         100, gt=0, description="Wrong passwords a minute from one address; beyond, 429 with Retry-After."
     )
+    closed_tenant_days: int = Field(
+        90, ge=0, le=3650, description="Days after which the personal data of a closed tenant are deleted."
+    )
     merchants_max: int = Field(10_000, ge=1, description="Merchants of one tenant.")
     locations_max: int = Field(1_000, ge=1, description="Locations of one tenant.")
     staff_max: int = Field(1_000, ge=1, description="Users of one tenant, the owner included.")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -104,6 +104,13 @@ async def mail_email_change(
     for to in (former, present):
         await mail.send(session, to, changed)
     return invitation
+
+
+async def delete_of_tenant(session: AsyncSession, tenant_id: str, rows_max: int) -> int:
+    """Delete log-ins of a tenant, `rows_max` at most; returns how many."""
+    some = select(col(LoginRow.subject_id)).where(col(LoginRow.tenant_id) == tenant_id).limit(rows_max)
+    statement = delete(LoginRow).where(col(LoginRow.subject_id).in_(some)).returning(col(LoginRow.subject_id))
+    return len((await session.execute(statement)).all())
 
 
 async def hash_if_given(passwords: Passwords, password: SecretStr | None) -> str | None:

@@ -1,6 +1,13 @@
 """Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
-from identity.sessions.operations import delete_expired, end_all, end_all_of_tenant, shorten, use_up_tokens
+from identity.sessions.operations import (
+    delete_expired,
+    delete_of_tenant,
+    end_all,
+    end_all_of_tenant,
+    shorten,
+    use_up_tokens,
+)
 from identity.sessions.queries import list_open
 from identity.sessions.rules import device_of, next_valid_from, token_issued_at
 from identity.sessions.schemas import OpenSession
@@ -11,6 +18,7 @@ __all__ = [
     "RefreshTokenRow",
     "SessionRow",
     "delete_expired",
+    "delete_of_tenant",
     "device_of",
     "end_all",
     "end_all_of_tenant",

@@ -32,6 +32,13 @@ async def end_all_of_tenant(session: AsyncSession, tenant_id: str, now: datetime
     await session.execute(running.values(ended_at=now))
 
 
+async def delete_of_tenant(session: AsyncSession, tenant_id: str, rows_max: int) -> int:
+    """Delete sessions of a tenant with their refresh tokens, `rows_max` at most; returns how many."""
+    some = select(col(SessionRow.session_id)).where(col(SessionRow.tenant_id) == tenant_id).limit(rows_max)
+    statement = delete(SessionRow).where(col(SessionRow.session_id).in_(some)).returning(col(SessionRow.session_id))
+    return len((await session.execute(statement)).all())
+
+
 async def use_up_tokens(session: AsyncSession, session_id: str, now: datetime) -> None:
     """Use up the refresh tokens of a session: whoever presents one of them ends it."""
     unused = update(RefreshTokenRow).where(

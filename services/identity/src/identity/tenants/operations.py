@@ -1,5 +1,7 @@
 """Updates, suspends and activates tenants."""
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +16,7 @@ from shared.events import identity as events
 
 
 async def update(session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, patch: TenantPatch) -> Tenant:
-    """Change the given fields of any tenant. Raises `NotFound`, `PreconditionFailed`, `AlreadyExists`."""
+    """Change the given fields of any tenant. Raises `NotFound`, `PreconditionFailed`, `AlreadyExists`, `TenantClosed`."""
     return await _update(session, actor, await lock_for_update(session, actor, tenant_id, if_match), patch)
 
 
@@ -31,6 +33,26 @@ async def suspend(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant
 async def activate(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
     """End a suspension. Repeating it changes nothing. Raises `NotFound`, `TenantClosed`."""
     return await _set_status(session, actor, tenant_id, "active", events.TenantActivated)
+
+
+async def close(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
+    """Refuse every caller of a tenant for good. Repeating it changes nothing. Raises `NotFound`."""
+    row = await lock_for_update(session, actor, tenant_id)
+    if row.status != "closed":
+        before = view(row)
+        row.status = "closed"
+        _publish_change(session, actor, events.TenantClosed, row, before)
+    return view(row)
+
+
+async def purge(session: AsyncSession, tenant_id: str) -> None:
+    """Forget the name of a closed tenant, which another one may have from now on. The caller writes the audit event."""
+    row = await queries.lock_by_id(session, tenant_id)
+    row.name = f"closed {tenant_id}"
+    row.name_key = rows.unique_key(row.name)
+    row.purged_at = row.updated_at = datetime.now(UTC)
+    row.version += 1
+    publish(session, events.TenantUpdated, row)
 
 
 def publish_update(session: AsyncSession, actor: Actor, row: TenantRow, before: BaseModel, after: BaseModel) -> None:
@@ -74,6 +96,7 @@ def publish(session: AsyncSession, event_type: type[events.TenantEvent], row: Te
 
 
 async def _update(session: AsyncSession, actor: Actor, row: TenantRow, patch: TenantPatch) -> Tenant:
+    rules.check_not_closed(row.status)
     before = view(row)
     if patch.name is not None:
         await require_free_name(session, actor, patch.name, row.tenant_id)

@@ -47,6 +47,20 @@ async def lock_own(session: AsyncSession, actor: Actor, if_match: IfMatch = ANY_
     return row
 
 
+async def lock_by_id(session: AsyncSession, tenant_id: str) -> TenantRow:
+    """The row of a tenant, which must exist, locked: for what the service does by itself."""
+    statement = _by_id(select(TenantRow), tenant_id).with_for_update(key_share=True)
+    return (await session.execute(statement)).scalar_one()
+
+
+async def is_purged(session: AsyncSession, tenant_id: str) -> bool:
+    """Whether the personal data of a closed tenant are deleted, or there is no such closed tenant."""
+    waiting = select(col(TenantRow.tenant_id)).where(
+        col(TenantRow.tenant_id) == tenant_id, col(TenantRow.status) == "closed", col(TenantRow.purged_at).is_(None)
+    )
+    return await session.scalar(waiting) is None
+
+
 async def get_own(session: AsyncSession, actor: Actor) -> TenantRow:
     """The row of the actor's tenant."""
     return await rows.get_one(session, _by_id(select(TenantRow), actor.tenant_id), _not_found())

@@ -44,6 +44,12 @@ class TenantClosed(Conflict):
     code = "tenant_closed"
 
 
+def check_not_closed(status: str) -> None:
+    """Raises `TenantClosed`."""
+    if status == "closed":
+        raise TenantClosed("a closed tenant stays as it is", current_status=status)
+
+
 def check_status_change(current: str, requested: str) -> None:
     """Raises `TenantClosed`."""
     if current == "closed":

@@ -51,5 +51,6 @@ class TenantRow(Base, table=True):
     notices_off: TextArray = Field(sa_column_kwargs={"server_default": text("'{}'")})
     owner_id: UserId
     owner_kind: Text = Field(default="owner", sa_column_kwargs={"server_default": text("'owner'")})
+    purged_at: Instant | None = None
     created_at: Instant
     updated_at: Instant
