@@ -9,6 +9,7 @@ several loopback addresses, so that no share of one address keeps it away, and f
 import argparse
 import asyncio
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,8 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, help="be the crowd: a kind, --, header lines")
     asked = parser.parse_args()
     if asked.port:
+        # A real crowd has machines of its own: this one takes what the others leave of the processors.
+        os.nice(19)
         kind, *credentials = asked.kinds
         asyncio.run(crowd(kind, asked.port, asked.connections, asked.seconds, credentials))
     else:

@@ -77,6 +77,33 @@ def answered(answers: list[asyncio.Task[Answer]], count: int) -> list[Answer] | 
     return done if len(done) >= count else None
 
 
+async def test_answers_that_nobody_reads_have_a_bound_for_all_and_the_slowest_of_the_greediest_loses(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    document = request("/openapi.json")
+    async with (
+        run_edge_process(database_url, tmp_path, forker, unread_bytes_max=1024 * 1024) as edge,
+        AsyncExitStack() as crowd,
+    ):
+
+        async def connect(source: str) -> RawConnection:
+            return await crowd.enter_async_context(connected(edge.port, source=source))
+
+        size = len((await ask(edge.port, document)).body)
+        modest = await connect("127.0.0.3")
+        await modest.send(document)
+        greedy = [await connect("127.0.0.2") for _ in range(CROWD)]
+
+        async def lost() -> bool:
+            for connection in greedy:
+                await connection.send(document)
+            return any(connection.is_closed for connection in greedy)
+
+        await eventually(lost, what="a connection whose answers nobody reads is closed")
+        assert len((await modest.answer()).body) == size
+        assert (await ask(edge.port, HELLO)).status == 200
+
+
 async def test_bodies_that_arrive_all_at_once_are_all_read(
     database_url: str, forker: Forker | None, tmp_path: Path
 ) -> None:

@@ -312,13 +312,22 @@ async def test_requests_in_one_piece_are_answered_in_order(edge: EdgeProcess) ->
     assert statuses == [200] * 8
 
 
-async def test_no_more_requests_wait_on_a_connection_than_its_bound(edge: EdgeProcess) -> None:
+async def test_requests_that_wait_on_a_connection_are_answered_in_order(edge: EdgeProcess) -> None:
+    paths = ["/v1/hello", "/v1/nowhere", *["/v1/hello"] * 20, "/v1/nowhere"]
     async with connected(edge.port) as connection:
-        await connection.send(HELLO * 500)
+        await connection.send(b"".join(request(path) for path in paths))
+        statuses = [(await connection.answer()).status for _ in paths]
+
+    assert statuses == [404 if path == "/v1/nowhere" else 200 for path in paths]
+
+
+async def test_no_more_waits_on_a_connection_than_a_head_may_have(edge: EdgeProcess) -> None:
+    async with connected(edge.port) as connection:
+        await connection.send(HELLO * (2 * HEAD_BYTES_MAX // len(HELLO)))
         statuses: list[int] = []
         while not statuses or statuses[-1] == 200:
             statuses.append((await connection.answer()).status)
 
         assert statuses[-1] == 400
-        assert 1 < len(statuses) < 500
+        assert len(statuses) < HEAD_BYTES_MAX // len(HELLO)
         assert await connection.ended()

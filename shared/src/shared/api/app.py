@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from shared.api import docs_page, introspection, locations, problem_pages, problems
+from shared.api import docs_page, introspection, locations, openapi, problem_pages, problems
 from shared.api.declarations import RouteUndeclared
 from shared.api.edge import Edge
 from shared.api.in_flight import Places
@@ -55,6 +55,7 @@ def create_app(
         for router in (*routers, introspection.router(), problem_pages.router()):
             app.router.routes.extend(router.routes)
         docs_page.install(app)
+    openapi.install(app)
     _require_declared(app)
     locations.assign(app.routes)
     described = replace(

@@ -4,6 +4,7 @@ Headers and conditional requests follow from what a route does, not from what it
 takes an `Idempotency-Key`, an answer with a `version` has an `ETag`.
 """
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from shared.access.principals import RouteAccess
 from shared.api import form_file, idempotency, problem_documents, problems, request_body
@@ -24,6 +28,7 @@ from shared.api.openapi_schemas import refine
 if TYPE_CHECKING:
     from shared.api.routes import GuardedRoute
 
+PATH = "/openapi.json"
 CONTACT = {"name": "The operator of this installation"}
 LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
 SERVERS = [{"url": "/", "description": "The service that this document came from."}]
@@ -201,6 +206,22 @@ def build_document(app: FastAPI, description: ApiDescription) -> dict[str, Any]:
         _add_components(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def install(app: FastAPI) -> None:
+    """Serve the document at `/openapi.json`. It is made with the first request, in a thread: it takes a second, and others have none."""
+    made: asyncio.Task[bytes] | None = None
+
+    def make() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def get_document(_: Request) -> Response:
+        nonlocal made
+        if made is None:
+            made = asyncio.create_task(asyncio.to_thread(make))
+        return Response(await asyncio.shield(made), media_type="application/json")
+
+    app.router.routes.append(Route(PATH, get_document, methods=["GET"], include_in_schema=False))
 
 
 def _add_components(document: dict[str, Any]) -> None:

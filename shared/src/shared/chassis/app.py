@@ -35,8 +35,9 @@ def create_app(
         title=f"Waybill {name}",
         version=_API_VERSION,
         description=description,
-        openapi_url="/openapi.json",
-        # FastAPI's own page takes its scripts from another host: `shared.api.docs_page` has ours.
+        # FastAPI writes the document anew for each request (`shared.api.openapi` has ours), and its page takes scripts from another host
+        # (`shared.api.docs_page`).
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # A redirect would name this server as it sees itself, without TLS, before any credentials are asked for.

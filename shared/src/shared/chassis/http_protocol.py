@@ -9,6 +9,7 @@ connection, so that nobody can hold memory, a slot or a database connection by n
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -29,9 +30,10 @@ log = structlog.get_logger()
 
 PIECE_BYTES = 64 * 1024
 """Largest piece that is parsed at once."""
-PIPELINE_MAX = 16
-"""Requests of one connection that wait for the answer to an earlier one."""
-BODY_BYTES_PER_TURN = 2 * 1024 * 1024
+PIPELINE_MAX = 4
+"""Requests of one connection that are parsed while an earlier one is not answered: those that came in one piece with a body."""
+_END_OF_HEAD = b"\r\n\r\n"
+BODY_BYTES_PER_TURN = 512 * 1024
 """What is read of all bodies before the application has a turn of the event loop."""
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1024 * 1024
@@ -86,6 +88,35 @@ class Addresses:
             self._connections.pop(address, None)
 
 
+class UnreadAnswers:
+    """What waits in this process for clients that do not read. Beyond the bound, the address for which most waits loses the connection that
+    has read nothing for the longest time.
+    """
+
+    def __init__(self, bytes_max: int):
+        self._bytes_max = bytes_max
+        self._bytes: dict[BoundedProtocol, int] = {}
+        self._of_address: Counter[str] = Counter()
+
+    def add(self, address: str, connection: "BoundedProtocol") -> None:
+        """This connection waits for its client, with what is in its buffer now."""
+        self.remove(address, connection)
+        size = connection.transport.get_write_buffer_size()
+        self._bytes[connection] = size
+        self._of_address[address] += size
+        while self._of_address.total() > self._bytes_max:
+            most, _ = self._of_address.most_common(1)[0]
+            longest = next(one for one in self._bytes if one.address == most)
+            self.remove(most, longest)
+            longest.transport.abort()
+
+    def remove(self, address: str, connection: "BoundedProtocol") -> None:
+        size = self._bytes.pop(connection, 0)
+        self._of_address[address] -= size
+        if self._of_address[address] <= 0:
+            del self._of_address[address]
+
+
 class BodyTurns:
     """Lets the application have its turn: thousands of bodies that arrive at once would all be held before it can refuse any."""
 
@@ -108,7 +139,7 @@ class BodyTurns:
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         for one in waiting:
             # What waits in the connection still waits for the application.
-            if not (one.transport.is_closing() or one.pipeline or one.has_unread_body):
+            if not (one.transport.is_closing() or one.waits or one.has_unread_body):
                 one.flow.resume_reading()
 
 
@@ -119,6 +150,7 @@ class BoundedConfig(Config):
         super().__init__(app, http=BoundedProtocol, ws="none", **options)
         self.bounds = settings
         self.body_turns = BodyTurns()
+        self.unread_answers = UnreadAnswers(settings.unread_bytes_max)
         self.addresses = Addresses(settings.connections_per_address_max, parse_networks(settings.trusted_proxies))
 
 
@@ -136,11 +168,13 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = self.config.bounds
-        self._address = ""
+        self.address = ""
         self._in_body = False
         self._waiting_since: float | None = None
         """Since when what has begun is not complete. None: no request has begun."""
         self._heard_at = 0.0
+        self._held = b""
+        """What has come after a request that is not answered."""
         self._head_bytes = 0
         """What has arrived of a head that is not complete."""
         self._field_bytes = 0
@@ -161,6 +195,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return not self._in_body and self._is_answering
 
     @property
+    def waits(self) -> bool:
+        """Whether a request waits for the answer to an earlier one."""
+        return bool(self.pipeline or self._held)
+
+    @property
     def has_unread_body(self) -> bool:
         """Whether the application has yet to take what has arrived of a body; then it resumes reading."""
         return self.cycle is not None and not self.cycle.response_complete and bool(self.cycle.body)
@@ -172,12 +211,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waiting_since = self._heard_at = self.loop.time()
-        self._address = self.client[0] if self.client else ""
-        if not self.config.addresses.enter(self._address, self):
+        self.address = self.client[0] if self.client else ""
+        if not self.config.addresses.enter(self.address, self):
             self._refuse(503, "too_many_connections", "this address has too many connections: close or reuse some")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.config.addresses.leave(self._address, self)
+        self.config.addresses.leave(self.address, self)
+        self.config.unread_answers.remove(self.address, self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -185,16 +225,38 @@ class BoundedProtocol(HttpToolsProtocol):
         self._heard_at = self.loop.time()
         if self._waiting_since is None:
             self._waiting_since = self._heard_at
-        while data and self._refused_at is None:
+        data, self._held = self._held + data, b""
+        while data and self._refused_at is None and not self.is_serving:
             data = self._parse(data)
-        if data:
+        if data and self._refused_at is None:
+            self._hold(data)
+        elif data:
             self._lingered_bytes += len(data)
             if self._lingered_bytes > LINGER_BYTES:
                 self.transport.abort()
 
+    def _hold(self, data: bytes) -> None:
+        """Keep what has come after a request until that is answered: however much a connection sends, it has one request at work."""
+        self._waiting_since = None
+        if len(data) <= self._bounds.head_bytes_max:
+            self._held = data
+            self.flow.pause_reading()
+        elif data.find(_END_OF_HEAD, 0, self._bounds.head_bytes_max) < 0:
+            self._refuse_head()
+        else:
+            self._refuse_pipeline()
+
     def _parse(self, data: bytes) -> bytes:
-        """Parse the first piece; returns what is left."""
-        size = PIECE_BYTES if self._in_body else min(PIECE_BYTES, self._bounds.head_bytes_max - self._head_bytes)
+        """Parse the first piece, of a head no more than its end; returns what is left."""
+        if self._in_body:
+            size = PIECE_BYTES
+        else:
+            end = data.find(_END_OF_HEAD, 0, PIECE_BYTES)
+            size = min(
+                len(data) if end < 0 else end + len(_END_OF_HEAD),
+                PIECE_BYTES,
+                self._bounds.head_bytes_max - self._head_bytes,
+            )
         piece, rest = (data, b"") if len(data) <= size else (data[:size], data[size:])
         self._piece_bytes = len(piece)
         in_head = not self._in_body
@@ -251,7 +313,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._upgrading = True
             return
         if len(self.pipeline) >= PIPELINE_MAX:
-            self._refuse(400, "pipeline_too_long", f"wait for answers: {PIPELINE_MAX} requests wait already")
+            self._refuse_pipeline()
             raise _RefusedError
         super().on_headers_complete()
         self._in_body = True
@@ -297,18 +359,22 @@ class BoundedProtocol(HttpToolsProtocol):
         none_waits = not self.pipeline
         # Nobody reads the rest of its body: it must not be held until the body ends.
         self.cycle.body.clear()
-        self.config.addresses.renew(self._address, self)
+        self.config.addresses.renew(self.address, self)
         super().on_response_complete()
         if none_waits and self._refusal is not None:
             self._send_refusal()
+        elif self._held and not self.pipeline and not self.transport.is_closing():
+            self.data_received(b"")
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread_since = self.loop.time()
+        self.config.unread_answers.add(self.address, self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unread_since = None
+        self.config.unread_answers.remove(self.address, self)
 
     def close_if_overdue(self, now: float) -> None:
         """Refuse or close when the client is too slow. The application waits for bodies that it wants, with bounds of its own."""
@@ -341,6 +407,11 @@ class BoundedProtocol(HttpToolsProtocol):
             "header_fields_too_large",
             f"a head, and what follows a body, may have {bounds.head_bytes_max} bytes and {bounds.head_fields_max} fields",
         )
+
+    def _refuse_pipeline(self) -> None:
+        # Those that wait are not answered: who sends so many must not be worth more work than others.
+        self.pipeline.clear()
+        self._refuse(400, "pipeline_too_long", "wait for answers: too much has been sent already")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Answer in the place of the application, after what was asked before, and close the connection."""

@@ -150,6 +150,12 @@ class ProcessSettings(BaseSettings):
         validation_alias="WAYBILL_WRITE_SECONDS",
         description="Seconds in which a client reads the 64 kB that wait for it; else its connection is closed.",
     )
+    unread_bytes_max: int = Field(
+        32 * 1024 * 1024,
+        ge=64 * 1024,
+        validation_alias="WAYBILL_UNREAD_BYTES_MAX",
+        description="Bytes of answers that wait in a process to be read; beyond, the slowest client of the address with most is closed.",
+    )
     public_body_bytes_max: int = Field(
         16 * 1024,
         ge=1024,
