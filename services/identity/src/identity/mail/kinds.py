@@ -267,7 +267,7 @@ class OwnershipMoved(Mail):
                 Paragraph(words("The new owner has all permissions. The former owner stays a member of staff.")),
                 Button(words("Open company settings"), words.link(COMPANY_PATH)),
             ],
-            note=words("If you did not expect this, write to those who run the platform at once."),
+            note=words("If you did not expect this, tell the operator of the platform at once."),
         )
 
 

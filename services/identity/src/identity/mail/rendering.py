@@ -16,7 +16,7 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, get_currency_precision
@@ -27,6 +27,7 @@ from identity.mail.schemas import Content, Paragraph, Recipient
 from shared.fields.text import without_format_characters
 
 SOURCE_LANGUAGE = "en"
+NO_BREAK_SPACE = "\u00a0"
 LOCALES: Mapping[str, str] = {"en": "en_CA", "fr": "fr_CA"}
 """How dates and amounts are written in each language of mails."""
 
@@ -50,11 +51,14 @@ class Words:
 
     def instant(self, at: datetime) -> str:
         """Day and time by the tenant's clock, with the name of its zone."""
-        return format_datetime(at, "d MMMM y, HH:mm zzz", tzinfo=self._time_zone, locale=self._locale)
+        time = format_time(at, "short", tzinfo=self._time_zone, locale=self._locale)
+        zone = format_datetime(at, "zzz", tzinfo=self._time_zone, locale=self._locale)
+        # Unbroken: an instant that is cut by the end of a line is hard to read.
+        return f"{self.day(at)}, {time} {zone}".replace(" ", NO_BREAK_SPACE)
 
     def day(self, at: datetime) -> str:
         """A day of the tenant's calendar."""
-        return format_date(at.astimezone(self._time_zone), "d MMMM y", locale=self._locale)
+        return format_date(at.astimezone(self._time_zone), "long", locale=self._locale)
 
     def amount(self, minor: int, currency: str) -> str:
         """An amount of money, from integer minor units."""
