@@ -48,7 +48,7 @@ NOUN_FILES = frozenset(
 """The files of a noun: the same names in every service."""
 ENGINE_FILES = {
     "identity.logins": {"passwords"},
-    "identity.mail": {"connections", "kinds", "notices", "rendering"},
+    "identity.mail": {"business_kinds", "connections", "kinds", "rendering"},
     "jobs.file_formats": {"charsets", "csv_format", "record_reader"},
     "jobs.imports": {"batch_writer", "file_intake"},
     "jobs.search": {"planner", "query", "reindex"},

@@ -17,6 +17,8 @@ from tests.harness.stack import BackingStack
 from tests.harness.suite import CHEAP_HASHES
 from tests.harness.waiting import eventually
 
+CONSOLE = "https://console.waybill.test"
+
 
 class Identity(Running[Settings]):
     """A running identity service."""

@@ -48,7 +48,7 @@ SAMPLES: dict[str, mail.Mail] = {
         invoice_number="LL-000042", amount_minor=14_900, currency="CAD", due_at=NOW + timedelta(days=14)
     ),
     "endpoint-warned": mail.EndpointWarned(endpoint_id=ENDPOINT, url=HOOK),
-    "endpoint-disabled": mail.EndpointDisabled(endpoint_id=ENDPOINT, url=HOOK, reason="no success for 5 days"),
+    "endpoint-disabled": mail.EndpointDisabled(endpoint_id=ENDPOINT, url=HOOK, reason="failing"),
 }
 
 
@@ -65,7 +65,9 @@ def recipient(**more: object) -> mail.Recipient:
     return mail.Recipient(**{**values, **more})  # type: ignore[arg-type]
 
 
-def lay_out(said: mail.Mail, language: str = "en", *, tenant: str = TENANT, to: mail.Recipient | None = None) -> EmailMessage:
+def lay_out(
+    said: mail.Mail, language: str = "en", *, tenant: str = TENANT, to: mail.Recipient | None = None
+) -> EmailMessage:
     """The message, read back from what goes to the mail server."""
     words = Words(language, "America/Toronto", CONSOLE)
     layouts = Layouts(sender=Address("Waybill", addr_spec="no-reply@waybill.test"))

@@ -1,33 +1,8 @@
 """Mail to people, from the request that wants it to a real mail server."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from tests.harness.identity import Identity, running
-from tests.harness.mailbox import Mailbox, mailbox
+from tests.harness.identity import CONSOLE, Identity
+from tests.harness.mailbox import Mailbox
 from tests.harness.people import Tenant
-from tests.harness.stack import BackingStack
-
-CONSOLE = "https://console.waybill.test"
-
-
-@pytest.fixture(scope="module")
-async def box() -> AsyncIterator[Mailbox]:
-    async with mailbox() as running_box:
-        yield running_box
-
-
-@pytest.fixture(scope="module")
-async def mailing(backing: BackingStack, box: Mailbox) -> AsyncIterator[Identity]:
-    """Identity with a mail server."""
-    async with running(backing, smtp_url=box.url, console_base_url=CONSOLE) as service:
-        yield service
-
-
-@pytest.fixture
-async def company(mailing: Identity) -> Tenant:
-    return await mailing.create_tenant()
 
 
 async def test_an_invitation_arrives_and_is_accepted(mailing: Identity, company: Tenant, box: Mailbox) -> None:

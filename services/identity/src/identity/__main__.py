@@ -11,15 +11,17 @@ from datetime import UTC, datetime
 from identity import api_keys, signing_keys
 from identity.app import create_app, create_encryptor, create_root, create_service
 from identity.config import Settings
+from identity.notices.consumer import BILLING_EVENTS, WEBHOOKS_EVENTS
 from shared.access.signing_roots import SigningRoot
 from shared.chassis.command_line import Command
 from shared.chassis.settings import SECRET_BYTES
-from shared.events import access, audit, billing, identity
+from shared.events import access, audit, billing, identity, webhooks
 from shared.messaging.groups import ConsumerGroup
 from shared.service.access_groups import access_groups
 from shared.service.command_line import main
 
 NAME_LENGTH_MAX = 120
+TOLD_OF = "Writes mail about it to the people whom it concerns."
 
 
 def _name(value: str) -> str:
@@ -90,6 +92,8 @@ if __name__ == "__main__":
             *access_groups("identity", billing.TOPIC),
             ConsumerGroup("identity.usage", access.TOPIC, access.EVENTS, "Stores when each credential was last used."),
             ConsumerGroup("identity.audit", audit.TOPIC, audit.EVENTS, "Stores the audit events of all services."),
+            ConsumerGroup("identity.notices", billing.TOPIC, list(BILLING_EVENTS.types.values()), TOLD_OF),
+            ConsumerGroup("identity.notices", webhooks.TOPIC, list(WEBHOOKS_EVENTS.types.values()), TOLD_OF),
         ],
         commands={
             "platform-key": Command(

@@ -34,6 +34,8 @@ from identity.mail.worker import MailSender
 from identity.merchants import CredentialIssuer, list_stranded
 from identity.merchants import routes as merchants_routes
 from identity.merchants.schemas import MerchantStatus
+from identity.notices import worker as notices_worker
+from identity.notices.consumer import BILLING_EVENTS, WEBHOOKS_EVENTS, on_events
 from identity.onboarding import routes as onboarding_routes
 from identity.ownership import routes as ownership_routes
 from identity.permissions import routes as permissions_routes
@@ -53,7 +55,7 @@ from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys, secret_bytes
 from shared.crypto.encryptor import Encryptor
-from shared.events import access, audit, billing
+from shared.events import access, audit, billing, webhooks
 from shared.service.composition import Service
 from shared.tasks import TaskKind
 
@@ -138,7 +140,16 @@ def create_mails(service: Service, settings: Settings, encryptor: Encryptor) -> 
     )
     return Mails(
         sender.task_kinds(connections_max=settings.smtp_connections_max),
-        [Part("mail connections", sender.run, role="worker")],
+        [
+            Part("mail connections", sender.run, role="worker"),
+            Part(
+                "notice purge",
+                periodically(
+                    partial(notices_worker.purge_mailed_events, service.database), notices_worker.PURGE_SECONDS
+                ),
+                role="worker",
+            ),
+        ],
     )
 
 
@@ -153,6 +164,8 @@ def create_app(settings: Settings) -> FastAPI:
     service = create_service(settings)
     service.subscribe(topic=access.TOPIC, group="identity.usage", read=ACCESS_EVENTS.read, handle=on_access_events)
     service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
+    service.subscribe(topic=billing.TOPIC, group="identity.notices", read=BILLING_EVENTS.read, handle=on_events)
+    service.subscribe(topic=webhooks.TOPIC, group="identity.notices", read=WEBHOOKS_EVENTS.read, handle=on_events)
     encryptor = create_encryptor(settings)
     mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)

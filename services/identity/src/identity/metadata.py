@@ -4,8 +4,8 @@ from identity.api_keys import ApiKeyRow
 from identity.audit import AuditRow
 from identity.locations import LocationRow
 from identity.logins import LoginRow
-from identity.mail import MailedEventRow
 from identity.merchants import MerchantRow
+from identity.notices import MailedEventRow
 from identity.registry import Base
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import SigningKeyRow

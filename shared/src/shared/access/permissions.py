@@ -104,7 +104,7 @@ MERCHANT_SESSION = frozenset({"orders.jobs.read", "orders.actions.read"})
 def expand(codes: Iterable[str]) -> frozenset[str]:
     """The codes and all their children, without codes that no longer exist."""
     held = frozenset(codes)
-    return frozenset(code for code in CODES if any(ancestor in held for ancestor in _with_ancestors(code)))
+    return frozenset(code for code in CODES if any(ancestor in held for ancestor in with_ancestors(code)))
 
 
 def unknown(codes: Iterable[str]) -> list[str]:
@@ -112,6 +112,7 @@ def unknown(codes: Iterable[str]) -> list[str]:
     return [code for code in codes if code not in TENANT_CODES]
 
 
-def _with_ancestors(code: str) -> list[str]:
+def with_ancestors(code: str) -> list[str]:
+    """The code and those that imply it."""
     parts = code.split(".")
     return [".".join(parts[: length + 1]) for length in range(len(parts))]

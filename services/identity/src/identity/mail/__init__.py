@@ -8,6 +8,14 @@ Invariants: a mail has one recipient. Its Message-Id never changes, so a repeat 
 until it is sent, and then gone.
 """
 
+from identity.mail.business_kinds import (
+    EndpointDisabled,
+    EndpointWarned,
+    InvoiceReady,
+    PaymentFailed,
+    TrialEnded,
+    TrialEnding,
+)
 from identity.mail.connections import MailServer
 from identity.mail.kinds import (
     EmailChanged,
@@ -20,17 +28,8 @@ from identity.mail.kinds import (
     PasswordChanged,
     PasswordReset,
 )
-from identity.mail.notices import (
-    EndpointDisabled,
-    EndpointWarned,
-    InvoiceReady,
-    PaymentFailed,
-    TrialEnded,
-    TrialEnding,
-)
-from identity.mail.operations import Mailer, attach, cancel, send
+from identity.mail.operations import Mailer, attach, cancel, is_on, send
 from identity.mail.schemas import LANGUAGE_DESCRIPTION, Language, MailAnswers, Recipient
-from identity.mail.tables import MailedEventRow
 
 __all__ = [
     "LANGUAGE_DESCRIPTION",
@@ -45,7 +44,6 @@ __all__ = [
     "Mail",
     "MailAnswers",
     "MailServer",
-    "MailedEventRow",
     "Mailer",
     "NewSignIn",
     "OwnershipMoved",
@@ -57,5 +55,6 @@ __all__ = [
     "TrialEnding",
     "attach",
     "cancel",
+    "is_on",
     "send",
 ]

@@ -1,4 +1,4 @@
-"""The kinds of mail about people's own accounts: what each is told, and what it says. Those about the business are in `notices`.
+"""The kinds of mail about people's own accounts: what each is told, and what it says. Those about the business are in `business_kinds`.
 
 A new kind is a class here, in `ALL`, and its words in `locales/fr.po` (`make contracts` puts them there, untranslated). Its text is written
 once; layouts make text and HTML of it.

@@ -2,28 +2,22 @@
 
 import base64
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import delete
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
-from identity.mail import kinds, notices
+from identity.mail import business_kinds, kinds
 from identity.mail.kinds import Mail, WithToken
 from identity.mail.rules import task_key, task_kind
 from identity.mail.schemas import Recipient
-from identity.mail.tables import MailedEventRow
 from shared import tasks
 from shared.crypto.encryptor import Encryptor
 from shared.postgres.database import Database
 from shared.tasks import NewTask, Task
 
 _MAILER = "mailer"
-_KINDS = {mail.kind: mail for mail in (*kinds.ALL, *notices.ALL)}
+_KINDS = {mail.kind: mail for mail in (*kinds.ALL, *business_kinds.ALL)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,11 @@ class Mailer:
 def attach(database: Database, mailer: Mailer) -> None:
     """Let `send` write mails in every transaction of this database. Where nothing is attached, mail is off."""
     database.session_info[_MAILER] = mailer
+
+
+def is_on(session: AsyncSession) -> bool:
+    """Whether mail is sent at all."""
+    return _MAILER in session.info
 
 
 async def send(session: AsyncSession, to: Recipient, mail: Mail) -> bool:
@@ -70,17 +69,3 @@ def open_task(mailer: Mailer, task: Task) -> tuple[str, Recipient, Mail]:
     mail_id = str(task.payload["mail_id"])
     said = json.loads(mailer.encryptor.decrypt(base64.b64decode(task.payload["sealed"]), associated_data=mail_id))
     return mail_id, Recipient(**said["to"]), _KINDS[task.payload["mail"]].model_validate(said["mail"])
-
-
-async def note_events(session: AsyncSession, event_ids: Iterable[str], now: datetime) -> set[str]:
-    """Note that mails are written for these events; returns those for which none were written before."""
-    rows = [{"event_id": event_id, "mailed_at": now} for event_id in sorted(set(event_ids))]
-    if not rows:
-        return set()
-    statement = insert(MailedEventRow).on_conflict_do_nothing().returning(col(MailedEventRow.event_id))
-    return set((await session.execute(statement, rows)).scalars())
-
-
-async def delete_mailed_events(session: AsyncSession, before: datetime) -> None:
-    """Forget events for which mails were written before this instant."""
-    await session.execute(delete(MailedEventRow).where(col(MailedEventRow.mailed_at) < before))

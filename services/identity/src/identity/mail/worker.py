@@ -4,10 +4,9 @@ A mail is rendered and handed over without a transaction, and repeated with the 
 What a server will never take is recorded on the person, and not repeated.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import mail, merchants, tenants, users
 from identity.mail.connections import MailConnections, MailRefused
-from identity.mail.operations import delete_mailed_events, open_task
+from identity.mail.operations import open_task
 from identity.mail.rendering import AddressUnusable, Layouts, Words
 from identity.mail.rules import NOTICE, PROMPT, is_outdated
 from shared.chassis.parts import periodically
@@ -34,8 +33,6 @@ WAITING_PER_CONNECTION = 4
 TENANTS_CACHED_MAX = 1_000
 TENANTS_CACHED_SECONDS = 60.0
 CLOSE_IDLE_SECONDS = 2.0
-PURGE_SECONDS = 3600.0
-MAILED_EVENTS_KEPT = timedelta(days=7)
 
 log = structlog.get_logger(__name__)
 
@@ -69,10 +66,10 @@ class MailSender:
         self._connections = connections
         self._language = language
         self._console_base_url = console_base_url
-        self._tenants: TTLCache[str, tuple[str, str]] = TTLCache(TENANTS_CACHED_MAX, TENANTS_CACHED_SECONDS)
+        self._tenants: TTLCache[str, tenants.MailSettings] = TTLCache(TENANTS_CACHED_MAX, TENANTS_CACHED_SECONDS)
         self._mails = metrics.counter(
             "waybill_mails_total",
-            "Mails: sent, refused (for good), outdated (their token had expired).",
+            "Mails: sent, refused (for good), outdated (too late), unwanted (switched off).",
             ("kind", "result"),
         )
 
@@ -89,18 +86,11 @@ class MailSender:
         return [kind(PROMPT, at_once=waiting_max), kind(NOTICE, at_once=max(1, connections_max // 2))]
 
     async def run(self) -> None:
-        """Keep connections and memories small, until cancelled."""
+        """Close connections that nobody uses, until cancelled; then all."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(periodically(self._connections.close_idle, CLOSE_IDLE_SECONDS)())
-                group.create_task(periodically(self._purge, PURGE_SECONDS)())
+            await periodically(self._connections.close_idle, CLOSE_IDLE_SECONDS)()
         finally:
             await self._connections.close_idle(older_than_seconds=0)
-
-    async def _purge(self) -> None:
-        """Forget events that no consumer will see again."""
-        async with self._database.transaction() as session:
-            await delete_mailed_events(session, datetime.now(UTC) - MAILED_EVENTS_KEPT)
 
     async def _send(self, task: Task) -> Sent | None:
         mail_id, to, said = open_task(self._mailer, task)
@@ -109,11 +99,14 @@ class MailSender:
             self._mails.labels(said.kind, "outdated").inc()
             log.info("mail_outdated", kind=said.kind, recipient=to.id)
             return None
-        tenant, time_zone = await self._tenant(to.tenant_id)
-        words = Words(to.language or self._language, time_zone, self._console_base_url)
+        tenant = await self._tenant(to.tenant_id)
+        if not tenant.wants(said.kind):
+            self._mails.labels(said.kind, "unwanted").inc()
+            return None
+        words = Words(to.language or self._language, tenant.time_zone, self._console_base_url)
         try:
             address, message = self._layouts.lay_out(
-                mail_id, to, said.content(words, tenant), words, tenant=tenant, now=now
+                mail_id, to, said.content(words, tenant.name), words, tenant=tenant.name, now=now
             )
             await self._connections.send(sender=self._layouts.sender.addr_spec, recipient=address, message=message)
         except (MailRefused, AddressUnusable) as error:
@@ -124,11 +117,11 @@ class MailSender:
         log.info("mail_sent", kind=said.kind, recipient=to.id, mail_id=mail_id)
         return Sent(to.id, to.email)
 
-    async def _tenant(self, tenant_id: str) -> tuple[str, str]:
-        """Name and time zone, as they were lately."""
+    async def _tenant(self, tenant_id: str) -> tenants.MailSettings:
+        """What mails need of a tenant, as it was within a minute."""
         if tenant_id not in self._tenants:
             async with self._database.reading() as session:
-                self._tenants[tenant_id] = await tenants.get_name_and_time_zone(session, tenant_id)
+                self._tenants[tenant_id] = await tenants.get_mail_settings(session, tenant_id)
         return self._tenants[tenant_id]
 
 

@@ -13,7 +13,7 @@ from identity.tenants.operations import (
 )
 from identity.tenants.queries import (
     get,
-    get_name_and_time_zone,
+    get_mail_settings,
     get_own,
     get_reveal_mode,
     get_session_lifetimes,
@@ -24,13 +24,14 @@ from identity.tenants.queries import (
     require_free_name,
     view,
 )
-from identity.tenants.rules import NOTICES, RevealMode, SecondFactor
+from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SecondFactor
 from identity.tenants.schemas import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.tenants.tables import TenantRow
 
 __all__ = [
     "JOB_REVIEW_DESCRIPTION",
     "NOTICES",
+    "MailSettings",
     "RevealMode",
     "SecondFactor",
     "Tenant",
@@ -38,7 +39,7 @@ __all__ = [
     "activate",
     "close",
     "get",
-    "get_name_and_time_zone",
+    "get_mail_settings",
     "get_own",
     "get_reveal_mode",
     "get_session_lifetimes",

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
-from identity.tenants.rules import RevealMode, SessionLifetimes
+from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SessionLifetimes
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
@@ -134,8 +134,7 @@ def _not_found() -> NotFound:
     return NotFound("no tenant with this id", code="tenant_not_found")
 
 
-async def get_name_and_time_zone(session: AsyncSession, tenant_id: str) -> tuple[str, str]:
-    """The name and the IANA time zone of a tenant, which must exist."""
-    statement = select(col(TenantRow.name), col(TenantRow.timezone)).where(col(TenantRow.tenant_id) == tenant_id)
-    row = (await session.execute(statement)).one()
-    return row.name, row.timezone
+async def get_mail_settings(session: AsyncSession, tenant_id: str) -> MailSettings:
+    """What mails need of a tenant, which must exist."""
+    row = (await session.execute(select(TenantRow).where(col(TenantRow.tenant_id) == tenant_id))).scalar_one()
+    return MailSettings(row.name, row.timezone, frozenset(row.notices_off if row.status == "active" else NOTICES))

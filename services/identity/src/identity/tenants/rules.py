@@ -38,6 +38,19 @@ class SessionLifetimes:
         return longest if self.session_days is None else min(longest, timedelta(days=self.session_days))
 
 
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """What mails to the people of a tenant need of it; one that is not active has all notices off."""
+
+    name: str
+    time_zone: str
+    notices_off: frozenset[str]
+
+    def wants(self, kind: str) -> bool:
+        """Whether mails of this kind are sent."""
+        return kind not in self.notices_off
+
+
 class TenantClosed(Conflict):
     """A closed tenant stays closed."""
 

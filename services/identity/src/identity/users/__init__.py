@@ -13,7 +13,7 @@ from identity.users.operations import (
     state,
     update,
 )
-from identity.users.queries import get, get_permissions, list_users, recipient, view
+from identity.users.queries import get, get_permissions, list_recipients, list_users, recipient, view
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
 from identity.users.tables import UserRow
@@ -29,6 +29,7 @@ __all__ = [
     "exchange_owner",
     "get",
     "get_permissions",
+    "list_recipients",
     "list_users",
     "new_row",
     "note_mail",

@@ -61,6 +61,23 @@ async def lock_for_mail(session: AsyncSession, answers: MailAnswers) -> Sequence
     return (await session.execute(statement)).scalars().all()
 
 
+async def list_recipients(
+    session: AsyncSession, tenant_id: str, permission: str, people_max: int
+) -> Sequence[Recipient]:
+    """The owner of a tenant and the active members of staff who hold a permission: the first of them, `people_max` at most."""
+    is_owner = col(UserRow.kind) == "owner"
+    holds = and_(
+        col(UserRow.status) == "active", col(UserRow.permissions).bool_op("&&")(permissions.with_ancestors(permission))
+    )
+    statement = (
+        select(UserRow)
+        .where(col(UserRow.tenant_id) == tenant_id, or_(is_owner, holds))
+        .order_by(is_owner.desc(), col(UserRow.created_at), col(UserRow.user_id))
+        .limit(people_max)
+    )
+    return [recipient(row) for row in (await session.execute(statement)).scalars()]
+
+
 def recipient(row: UserRow, *, email: str | None = None) -> Recipient:
     """A user as the recipient of a mail; `email` is a former address."""
     return Recipient(

@@ -1,4 +1,4 @@
-"""The table of events that mails were written for."""
+"""The table of events that people were told of."""
 
 from sqlmodel import Field
 
@@ -8,7 +8,7 @@ from shared.postgres.column_types import Instant
 
 
 class MailedEventRow(Base, table=True):
-    """An event of another service, so that its redelivery writes no second mail. Deleted when no consumer can see the event again."""
+    """An event of another service, so that its redelivery writes no second mail. Deleted when the event is too old to be told of."""
 
     __tablename__ = "mailed_events"
 

@@ -14,7 +14,7 @@ ENDPOINTS_PATH = "/webhooks/endpoints"
 class TrialEnding(Mail):
     """A trial ends in a few days."""
 
-    kind: ClassVar[str] = "trial_ending"
+    kind: ClassVar[str] = "trial_will_end"
 
     ends_at: datetime
     days_left: int
@@ -143,15 +143,20 @@ class EndpointDisabled(Mail):
     endpoint_id: str
     url: str
     reason: str | None = None
+    """`gone` (its receiver answered 410) or `failing`, as webhooks says it."""
 
     def content(self, words: Words, tenant: str) -> Content:
-        reason = [(words("Reason"), self.reason)] if self.reason else []
+        match self.reason:
+            case "gone":
+                reason = words("The receiver answered 410 Gone: it wants no more events.")
+            case _:
+                reason = words("No delivery has succeeded for days.")
         return Content(
             subject=words("A webhook endpoint of {tenant} was disabled", tenant=tenant),
             heading=words("A webhook endpoint was disabled"),
             parts=[
                 Paragraph(words("This endpoint gets no more events.")),
-                Details([(words("Address"), self.url), *reason]),
+                Details([(words("Address"), self.url), (words("Reason"), reason)]),
                 Paragraph(words("When the receiver works again, enable the endpoint and replay what it missed.")),
                 Button(words("See the endpoint"), words.link(f"{ENDPOINTS_PATH}/{self.endpoint_id}")),
             ],
