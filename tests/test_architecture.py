@@ -47,6 +47,8 @@ NOUN_FILES = frozenset(
 )
 """The files of a noun: the same names in every service."""
 ENGINE_FILES = {
+    "billing.providers": {"port"},
+    "billing.subscriptions": {"effects", "terms"},
     "identity.logins": {"passwords"},
     "identity.mail": {"business_kinds", "connections", "kinds", "rendering"},
     "jobs.file_formats": {"charsets", "csv_format", "record_reader"},
@@ -103,6 +105,7 @@ OF_RULES = frozenset(
 )
 """What pure rules may use, beside the standard library and each other: a signature is a rule, too."""
 PURE_FILES = {
+    "billing.subscriptions": {"terms"},
     "webhooks.http_client": {"responses"},
     "jobs.search_index": {"time_buckets", "tokens"},
     "jobs.file_formats": {"record_reader"},

@@ -41,7 +41,7 @@ async def test_a_trial_of_before_ends_by_its_task(backing: BackingStack) -> None
     async def has_ended() -> bool:
         return [event.type for event in await published(database, tenant_id)] == ["trial.expired"]
 
-    worker = asyncio.create_task(TaskWorker(database, task_kinds(), Metrics("billing")).run())
+    worker = asyncio.create_task(TaskWorker(database, task_kinds(database, {}), Metrics("billing")).run())
     try:
         await eventually(has_ended, what="the trial has ended")
     finally:

@@ -1,20 +1,31 @@
 """The rules of a subscription, tested with values."""
 
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.subscriptions import rules
-from billing.subscriptions.rules import Status, Terms
+from billing.subscriptions.terms import (
+    INSTANT_MAX,
+    STATUSES,
+    Decision,
+    NotOnTrial,
+    Publish,
+    Status,
+    Terms,
+    TrialEndPassed,
+    TrialEndTooFar,
+    is_entitled,
+)
 from shared.access import authorization, principals
+from shared.events import billing as events
 
 SECOND = timedelta(seconds=1)
 
 instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-statuses = st.sampled_from(get_args(Status))
+statuses = st.sampled_from(STATUSES)
 spans = st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=3650))
 terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, access_until=st.none() | instants)
 
@@ -23,7 +34,7 @@ terms = st.builds(Terms, status=statuses, trial_ends_at=st.none() | instants, ac
 def test_billing_and_the_other_services_agree_on_who_is_entitled(terms: Terms, now: datetime) -> None:
     principal = principals.Principal(subscription_status=terms.status, access_until=terms.access_until)
 
-    assert rules.is_entitled(terms, now) == authorization.is_entitled(principal, now)
+    assert is_entitled(terms, now) == authorization.is_entitled(principal, now)
 
 
 @given(instants, st.integers(min_value=1, max_value=rules.TRIAL_DAYS_MAX))
@@ -31,9 +42,9 @@ def test_a_trial_entitles_until_its_end_and_not_at_it(created_at: datetime, days
     trial = rules.start_trial(created_at, days)
 
     assert trial.trial_ends_at == created_at + timedelta(days=days)
-    assert rules.is_entitled(trial, created_at)
-    assert rules.is_entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
-    assert not rules.is_entitled(trial, trial.trial_ends_at)
+    assert is_entitled(trial, created_at)
+    assert is_entitled(trial, trial.trial_ends_at - timedelta(microseconds=1))
+    assert not is_entitled(trial, trial.trial_ends_at)
 
 
 @given(instants, st.integers())
@@ -44,37 +55,45 @@ def test_any_length_of_trial_is_limited_and_none_refused(created_at: datetime, d
     assert created_at <= trial.trial_ends_at <= created_at + timedelta(days=rules.TRIAL_DAYS_MAX)
 
 
-@given(terms, instants)
-def test_only_a_trial_whose_end_has_come_expires(terms: Terms, now: datetime) -> None:
-    expired = rules.expire(terms, now)
+@given(instants, st.integers(min_value=0, max_value=400), spans)
+def test_a_trial_is_reminded_of_and_expires_once_however_late_anybody_looks(
+    created_at: datetime, days: int, step: timedelta
+) -> None:
+    trial, now, seen = rules.start_trial(created_at, days), created_at, list[type]()
+    while (due_at := rules.next_instant(trial)) is not None:
+        now = max(due_at, min(now + step, created_at + timedelta(days=500)))
+        decision = rules.decide_due(trial, now, zone="UTC")
+        seen += [effect.event for effect in decision.effects if isinstance(effect, Publish)]
+        trial = decision.terms
 
-    due = terms.status == "trialing" and terms.trial_ends_at is not None and terms.trial_ends_at <= now
-    assert (expired is not None) == due
-    if expired is not None:
-        assert expired.status == "expired"
-        assert not rules.is_entitled(expired, now)
-        assert rules.expire(expired, now + SECOND) is None
+    expected = [events.TrialWillEnd] * sum(days > before.days for before in rules.REMINDERS) + [events.TrialExpired]
+    assert seen[-1] is events.TrialExpired
+    assert len(seen) <= len(expected)
+    assert step > timedelta(days=1) or seen == expected
+    assert trial.status == "expired"
+    assert rules.decide_due(trial, now + SECOND, zone="UTC") == Decision(trial)
 
 
 @given(instants, spans, spans)
 def test_an_extension_moves_the_end_in_both_directions_and_revives(
     now: datetime, first: timedelta, second: timedelta
 ) -> None:
-    trial = rules.extend_trial(rules.start_trial(now, 0), now + first, now)
-    moved = rules.extend_trial(trial, now + second, now)
-    expired = rules.expire(moved, now + second)
-    assert expired is not None
-    revived = rules.extend_trial(expired, now + second + SECOND, now + second)
+    trial = rules.extend_trial(rules.start_trial(now, 0), now + first, now).terms
+    moved = rules.extend_trial(trial, now + second, now).terms
+    expired = rules.decide_due(moved, now + second, zone="UTC").terms
+    revived = rules.extend_trial(expired, now + second + SECOND, now + second).terms
 
     assert moved.trial_ends_at == moved.access_until == now + second
-    assert rules.is_entitled(moved, now)
+    assert is_entitled(moved, now)
+    assert expired.status == "expired"
+    assert not is_entitled(expired, now + second)
     assert revived.status == "trialing"
-    assert rules.is_entitled(revived, now + second)
+    assert is_entitled(revived, now + second)
 
 
 @given(instants, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650)))
 def test_a_trial_cannot_be_extended_into_the_past(now: datetime, ago: timedelta) -> None:
-    with pytest.raises(rules.TrialEndPassed) as refused:
+    with pytest.raises(TrialEndPassed) as refused:
         rules.extend_trial(rules.start_trial(now, 14), now - ago, now)
 
     assert [violation.pointer for violation in refused.value.violations] == ["/trial_ends_at"]
@@ -83,15 +102,15 @@ def test_a_trial_cannot_be_extended_into_the_past(now: datetime, ago: timedelta)
 def test_a_trial_cannot_be_extended_beyond_the_limit() -> None:
     now = datetime.now(UTC)
 
-    with pytest.raises(rules.TrialEndTooFar):
-        rules.extend_trial(rules.start_trial(now, 14), rules.TRIAL_ENDS_AT_MAX, now)
+    with pytest.raises(TrialEndTooFar):
+        rules.extend_trial(rules.start_trial(now, 14), INSTANT_MAX, now)
 
 
-@pytest.mark.parametrize("status", sorted(set(rules.STATUSES) - {"trialing", "expired"}))
+@pytest.mark.parametrize("status", sorted(set(STATUSES) - {"trialing", "expired"}))
 def test_a_paid_subscription_has_no_trial_to_extend(status: Status) -> None:
     now = datetime.now(UTC)
 
-    with pytest.raises(rules.NotOnTrial) as refused:
+    with pytest.raises(NotOnTrial) as refused:
         rules.extend_trial(Terms(status), now + SECOND, now)
 
     assert refused.value.extra == {"current_status": status}

@@ -268,8 +268,8 @@ async def test_the_worker_measures_how_late_it_is(billing: Billing) -> None:
 
     exposition = (await billing.client.get("/metrics")).text
 
-    assert 'waybill_task_lateness_seconds_count{kind="trial_end"}' in exposition
-    assert 'waybill_task_overdue_seconds{kind="trial_end"}' in exposition
+    assert 'waybill_task_lateness_seconds_count{kind="subscription_due"}' in exposition
+    assert 'waybill_task_overdue_seconds{kind="subscription_due"}' in exposition
 
 
 async def _caught_up(billing: Billing) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing.metadata import Base
-from billing.subscriptions import TRIAL_END, operations
+from billing.subscriptions import SUBSCRIPTION_DUE, operations
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow
 from billing.subscriptions.worker import task_kinds
@@ -43,7 +43,8 @@ async def workers(url: str, count: int) -> AsyncIterator[list[Database]]:
     """Running workers, each with its own connections, like replicas."""
     databases = [open_database(url) for _ in range(count)]
     running = [
-        asyncio.create_task(TaskWorker(database, task_kinds(), Metrics("billing")).run()) for database in databases
+        asyncio.create_task(TaskWorker(database, task_kinds(database, {}), Metrics("billing")).run())
+        for database in databases
     ]
     try:
         yield databases
@@ -147,7 +148,7 @@ async def test_a_worker_that_stops_before_its_commit_leaves_the_trial_to_another
         await asyncio.Event().wait()
 
     stuck.before_commit.append(hang)
-    stuck_worker = asyncio.create_task(TaskWorker(stuck, task_kinds(), Metrics("billing")).run())
+    stuck_worker = asyncio.create_task(TaskWorker(stuck, task_kinds(stuck, {}), Metrics("billing")).run())
     await asyncio.wait_for(reached.wait(), 30)
     async with workers(billing_url, 2):
         await asyncio.sleep(0.3)
@@ -224,7 +225,7 @@ async def test_extensions_at_the_instant_of_the_end_neither_deadlock_nor_get_los
             due_at = (
                 await session.execute(
                     text("SELECT due_at FROM tasks WHERE kind = :kind AND key = :key"),
-                    {"kind": TRIAL_END, "key": tenant_id},
+                    {"kind": SUBSCRIPTION_DUE, "key": tenant_id},
                 )
             ).scalar_one()
             assert (row.status, row.trial_ends_at, due_at) == ("trialing", later, later)

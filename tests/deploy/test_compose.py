@@ -33,7 +33,7 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "webhooks": webhooks.config.Settings,
 }
 MIGRATIONS = tuple(f"{service}-migration" for service in SERVICES)
-STEPS = ("secrets", "databases", "topics", *MIGRATIONS)
+STEPS = ("secrets", "databases", "topics", *MIGRATIONS, "billing-plans")
 OWN_IMAGES = (*STEPS, *SERVICES)
 KEPT_RUNNING = ("postgres", "kafka", *SERVICES)
 SECRETS_PATH = "/run/waybill"
@@ -169,6 +169,7 @@ def test_a_given_value_counts_instead(tmp_path: Path) -> None:
 def test_each_container_gets_its_own_secrets_alone() -> None:
     holders = {"postgres": "postgres", "kafka": "kafka", "databases": "operator", "topics": "operator"}
     holders |= {name: service for service in SERVICES for name in (service, f"{service}-migration")}
+    holders |= {"billing-plans": "billing"}
 
     for name, container in containers().items():
         mounted = [volume for volume in container.get("volumes", []) if volume.startswith("secrets-")]
@@ -193,7 +194,7 @@ def test_every_container_of_a_service_runs_the_image_of_that_service() -> None:
         assert "command" not in found[service]
         assert found[f"{service}-migration"]["command"] == ["python", "-m", service, "migrate"]
     # A step has no image of its own to build, and nobody to fetch it from.
-    for step in ("secrets", "topics", *MIGRATIONS):
+    for step in ("secrets", "topics", "billing-plans", *MIGRATIONS):
         assert "build" not in found[step]
         assert found[step]["pull_policy"] == "never"
         assert found[step]["image"] in {found[service]["image"] for service in SERVICES}
@@ -248,6 +249,7 @@ def test_each_part_starts_after_what_it_needs() -> None:
             "topics": completed,
             f"{service}-migration": completed,
         }
+    assert needs["billing-plans"] == {"billing-migration": completed}
     for step in STEPS:
         assert found[step]["restart"] == "no"
     for name in KEPT_RUNNING:

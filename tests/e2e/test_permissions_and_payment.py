@@ -22,7 +22,14 @@ OPEN_WITHOUT_PAYMENT = {
     "identity DELETE /v1/sessions/current",
     "identity DELETE /v1/sessions/{session_id}",
     "identity POST /v1/auth/step-up",
+    "billing GET /v1/billing/plans",
     "billing GET /v1/billing/subscription",
+    "billing POST /v1/billing/subscription",
+    *(f"billing POST /v1/billing/subscription/{move}" for move in ("preview", "change", "cancel", "resume")),
+    "billing GET /v1/billing/invoices",
+    "billing GET /v1/billing/invoices/{invoice_id}",
+    "billing POST /v1/billing/invoices/{invoice_id}/pay",
+    "billing GET /v1/billing/ledger",
 }
 """What a tenant may do that has not paid: see what it may do and owes, pay, log out, and take access away."""
 SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}

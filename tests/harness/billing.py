@@ -1,19 +1,28 @@
 """Billing in the tests' own process, on a database of its own, with the events and callers of its tests."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from sqlalchemy import text
 
+from billing import payments, plans
 from billing.app import create_app
 from billing.config import Settings
+from billing.plans import PlanFile
+from billing.providers import Charge, ChargeResult, Succeeded
 from billing.subscriptions import operations
 from shared.events import Event, Vocabulary, identity
 from shared.events import billing as events
+from shared.ids import to_uuid
 from shared.postgres.database import Database
+from tests.harness.bodies import unique
 from tests.harness.client import Api
 from tests.harness.people import Tenant, tenant_created
 from tests.harness.services import Isolated, serve, settings_of
@@ -22,6 +31,25 @@ from tests.harness.waiting import eventually
 
 TRIAL_DAYS = 14
 
+PLANS = Path("deploy/plans.yaml")
+
+_BOOKS = text(
+    """
+    WITH mine AS (SELECT * FROM invoices WHERE tenant_id = :tenant),
+        entries AS (SELECT * FROM ledger_entries WHERE tenant_id = :tenant)
+    SELECT (SELECT count(*) - coalesce(max(number), 0) FROM mine) AS gaps,
+        (SELECT count(*) FROM (SELECT FROM entries GROUP BY posting_id HAVING sum(amount) <> 0) AS wrong) AS unbalanced,
+        (SELECT coalesce(sum(total), 0) FROM mine) AS invoiced,
+        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'paid') AS paid,
+        (SELECT coalesce(sum(amount), 0) FROM credit_notes WHERE tenant_id = :tenant) AS credited,
+        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'open') AS due,
+        (SELECT coalesce(sum(amount), 0) FROM entries WHERE account = 'receivable') AS receivable,
+        (SELECT coalesce(sum(amount), 0) FROM entries WHERE account = 'cash') AS cash,
+        (SELECT coalesce(sum(amount), 0) FROM charge_attempts WHERE tenant_id = :tenant AND state = 'succeeded') AS charged,
+        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'paid' AND NOT EXISTS (
+            SELECT FROM charge_attempts WHERE invoice_id = mine.id AND state = 'succeeded')) AS by_hand
+    """
+)
 _OUTBOX = text("SELECT headers, value FROM outbox WHERE key = :key ORDER BY id")
 
 
@@ -54,6 +82,40 @@ class Billing(Isolated[Settings]):
 
     name = "billing"
     published_events = events.EVENTS
+    provider: "ScriptedProvider"
+
+    async def add_payment_method(self, tenant: Tenant) -> str:
+        """A payment method of the scripted provider, which is charged from now on; returns the provider's id of it."""
+        reference = unique("card")
+        async with self.database.transaction() as session:
+            await payments.add_method(
+                session,
+                tenant.id,
+                provider=self.provider.name,
+                reference=reference,
+                label="Visa •••• 4242",
+                livemode=True,
+                now=datetime.now(UTC),
+            )
+        return reference
+
+    async def until(self, tenant: Tenant, **wanted: Any) -> dict[str, Any]:
+        """The subscription, once it is like this."""
+
+        async def is_so() -> dict[str, Any] | None:
+            found = await self.subscription(tenant)
+            return found if all(found[name] == value for name, value in wanted.items()) else None
+
+        return await eventually(is_so, what=f"the subscription is {wanted}")
+
+    async def check_books(self, tenant: Tenant) -> None:
+        """Money is conserved: what was invoiced is paid, credited or open; numbers have no gap; every posting balances."""
+        async with self.database.reading() as session:
+            found = (await session.execute(_BOOKS, {"tenant": to_uuid(tenant.id)})).one()
+        assert found.gaps == 0
+        assert found.unbalanced == 0
+        assert found.invoiced == found.paid + found.credited + found.due
+        assert (found.receivable, found.cash) == (found.due, found.charged + found.by_hand)
 
     async def create_tenant(self, created: identity.TenantCreated | None = None, **more: Any) -> Tenant:
         """A tenant that billing knows, with its subscription."""
@@ -80,8 +142,53 @@ class Billing(Isolated[Settings]):
 
 @asynccontextmanager
 async def running(backing: BackingStack) -> AsyncIterator[Billing]:
-    """Billing in all its roles, which knows the platform key and the signing key of sessions."""
+    """Billing in all its roles, which has plans, a scripted provider, the platform key and the signing key of sessions."""
     settings = await settings_of(backing, "billing", Settings, trial_days=TRIAL_DAYS)
-    async with serve(Billing, create_app, settings) as service:
+    provider = ScriptedProvider()
+    async with serve(Billing, partial(create_app, providers={provider.name: provider}), settings) as service:
+        service.provider = provider
+        await load_plans(service.database)
         await service.people.introduce()
         yield service
+
+
+async def load_plans(database: Database) -> None:
+    """Load the file of plans that Waybill comes with."""
+    async with database.transaction() as session:
+        await plans.load(session, PlanFile.model_validate(yaml.safe_load(PLANS.read_text())), datetime.now(UTC))
+
+
+class ScriptedProvider:
+    """A provider that answers as a test says, charge by charge, and otherwise takes the amount. It keeps what it took, by key."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.taken: dict[str, Charge] = {}
+        self.keys: list[str] = []
+        self._script: dict[str, list[ChargeResult | Exception]] = defaultdict(list)
+
+    def answer(self, method: str, *results: ChargeResult | Exception) -> None:
+        """Answer the next charges of this method so; an exception after `Succeeded` is what a time-out after the effect is."""
+        self._script[method] += results
+
+    def taken_of(self, tenant: Tenant) -> int:
+        """What was taken from a tenant, in minor units."""
+        return sum(charge.amount for charge in self.taken.values() if charge.tenant_id == tenant.id)
+
+    async def charge(self, charge: Charge) -> ChargeResult:
+        self.keys.append(charge.key)
+        script = self._script[charge.method]
+        result = script.pop(0) if script and charge.key not in self.taken else Succeeded(f"pay_{charge.key}")
+        if isinstance(result, TimedOutAfterwards | Succeeded):
+            self.taken[charge.key] = charge
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def look_up(self, charge: Charge) -> ChargeResult | None:
+        return Succeeded(f"pay_{charge.key}") if charge.key in self.taken else None
+
+
+class TimedOutAfterwards(Exception):
+    """The provider took the amount, and nobody heard of it."""

@@ -31,6 +31,7 @@ SERVICES = ("identity", "billing", "jobs", "webhooks")
 START_SECONDS = 150.0
 STOP_SECONDS = 20.0
 COMMAND_SECONDS = 120.0
+PLANS = Path(__file__).parents[2] / "deploy/plans.yaml"
 CHEAP_HASHES = {
     "IDENTITY_ARGON2_MEMORY_KIB": "64",
     "IDENTITY_ARGON2_TIME_COST": "1",
@@ -171,6 +172,7 @@ class Suite:
             process.start()
         await asyncio.gather(*(process.ready() for process in self.processes.values()))
         self.platform = await self.platform_key("--test")
+        await run(["billing", "load-plans", str(PLANS)], self.environment, self._home, self._forker)
 
     async def platform_key(self, *options: str) -> Api:
         """A caller with a new platform key, which every service knows."""

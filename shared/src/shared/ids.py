@@ -24,6 +24,10 @@ KINDS = {
     "ses": "session",
     "aud": "audit event",
     "sub": "subscription",
+    "inv": "invoice",
+    "crn": "credit note",
+    "cha": "charge",
+    "pm": "payment method",
     "job": "job",
     "act": "action",
     "imp": "import",
@@ -91,6 +95,8 @@ MerchantId = Annotated[str, _LENGTH, _validator("mer"), _schema("mer")]
 LocationId = Annotated[str, _LENGTH, _validator("loc"), _schema("loc")]
 AccountId = Annotated[str, _LENGTH, _validator("acct"), _schema("acct")]
 ApiKeyId = Annotated[str, _LENGTH, _validator("key"), _schema("key")]
+InvoiceId = Annotated[str, _LENGTH, _validator("inv"), _schema("inv")]
+PaymentMethodId = Annotated[str, _LENGTH, _validator("pm"), _schema("pm")]
 JobId = Annotated[str, _LENGTH, _validator("job"), _schema("job")]
 ActionId = Annotated[str, _LENGTH, _validator("act"), _schema("act")]
 EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]

@@ -1,12 +1,51 @@
-"""`python -m billing serve | migrate | tasks | openapi | asyncapi`."""
+"""`python -m billing serve | migrate | load-plans | tasks | openapi | asyncapi`."""
 
+import argparse
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from billing import plans
 from billing.app import create_app
 from billing.config import Settings
+from billing.plans import PlanChanged, PlanFile
 from billing.subscriptions.consumer import IDENTITY_EVENTS
+from billing.tenants.consumer import TENANT_EVENTS
+from shared.chassis.command_line import Command
 from shared.events import billing, identity
 from shared.messaging.groups import ConsumerGroup
+from shared.postgres.database import Database
 from shared.service.access_groups import access_groups
 from shared.service.command_line import main
+
+PLANS = Path("deploy/plans.yaml")
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", type=Path, default=PLANS, help=f"the file of plans (default: {PLANS})")
+
+
+def _load_plans(settings: Settings, options: argparse.Namespace) -> None:
+    try:
+        file = PlanFile.model_validate(yaml.safe_load(options.file.read_text()))
+        added = asyncio.run(_load(settings, file))
+    except (OSError, ValidationError, PlanChanged, yaml.YAMLError) as error:
+        sys.exit(f"{options.file}: nothing was loaded. {error}")
+    sys.stdout.write(f"{added} new versions of plans\n")
+
+
+async def _load(settings: Settings, file: PlanFile) -> int:
+    database = Database(settings.database_url, application_name="billing", pool_size=2)
+    try:
+        async with database.transaction() as session:
+            return await plans.load(session, file, datetime.now(UTC))
+    finally:
+        await database.close()
+
 
 if __name__ == "__main__":
     main(
@@ -19,5 +58,12 @@ if __name__ == "__main__":
             ConsumerGroup(
                 "billing.trials", identity.TOPIC, IDENTITY_EVENTS.types.values(), "Starts the trial of a new tenant."
             ),
+            ConsumerGroup(
+                "billing.tenants",
+                identity.TOPIC,
+                TENANT_EVENTS.types.values(),
+                "Names, countries and zones for invoices.",
+            ),
         ],
+        commands={"load-plans": Command("Load new versions of plans from a file.", _load_plans, _add_file)},
     )

@@ -1,24 +1,46 @@
 """Composition root: the parts of billing, in the order in which they are created."""
 
+from types import MappingProxyType
+
 from fastapi import FastAPI
 
 from billing.config import Settings
+from billing.invoices import routes as invoices_routes
+from billing.invoices.rules import InvoiceStatus, LineKind
+from billing.ledger import routes as ledger_routes
+from billing.ledger.rules import Account, Cause
+from billing.periods import Interval
+from billing.plans import routes as plans_routes
+from billing.providers import Providers
 from billing.subscriptions import routes as subscriptions_routes
 from billing.subscriptions.consumer import IDENTITY_EVENTS, on_identity_events
+from billing.subscriptions.schemas import CancellationTime, Transition
+from billing.subscriptions.terms import Status
 from billing.subscriptions.worker import task_kinds
+from billing.tenants.consumer import TENANT_EVENTS, on_tenant_events
 from shared.api.openapi import ApiDescription, read_glossary
 from shared.events import identity
 from shared.service.composition import Service
 
 DESCRIPTION = ApiDescription(
-    "Trials and subscriptions of tenants.",
-    tags={"billing": "Subscriptions and trials."},
+    "Trials, plans, subscriptions, invoices and payments of tenants.",
+    tags={"billing": "Plans, subscriptions, invoices and payments."},
+    enums={
+        "SubscriptionStatus": Status,
+        "SubscriptionTransition": Transition,
+        "CancellationTime": CancellationTime,
+        "PlanInterval": Interval,
+        "InvoiceStatus": InvoiceStatus,
+        "InvoiceLineKind": LineKind,
+        "LedgerAccount": Account,
+        "LedgerCause": Cause,
+    },
     glossary=read_glossary("billing"),
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Billing in the roles of this process."""
+def create_app(settings: Settings, *, providers: Providers = MappingProxyType({})) -> FastAPI:
+    """Billing in the roles of this process, with these payment providers."""
     service = Service(
         "billing",
         settings,
@@ -31,4 +53,13 @@ def create_app(settings: Settings) -> FastAPI:
         read=IDENTITY_EVENTS.read,
         handle=on_identity_events(trial_days=settings.trial_days),
     )
-    return service.app(routers=[subscriptions_routes.router()], parts=[service.tasks(task_kinds())])
+    service.subscribe(topic=identity.TOPIC, group="billing.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
+    return service.app(
+        routers=[
+            plans_routes.router(),
+            subscriptions_routes.router(),
+            invoices_routes.router(),
+            ledger_routes.router(),
+        ],
+        parts=[service.tasks(task_kinds(service.database, providers))],
+    )

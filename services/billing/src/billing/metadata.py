@@ -1,9 +1,26 @@
 """The metadata of all tables of billing, for migrations."""
 
+from billing.invoices import CreditNoteRow, InvoiceCounterRow, InvoiceRow
+from billing.ledger import LedgerEntryRow
+from billing.payments import ChargeAttemptRow, PaymentMethodRow
+from billing.plans import PlanRow, TaxRateRow
 from billing.registry import Base
 from billing.subscriptions import SubscriptionRow
+from billing.tenants import TenantRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)
 
-__all__ = ["Base", "SubscriptionRow"]
+__all__ = [
+    "Base",
+    "ChargeAttemptRow",
+    "CreditNoteRow",
+    "InvoiceCounterRow",
+    "InvoiceRow",
+    "LedgerEntryRow",
+    "PaymentMethodRow",
+    "PlanRow",
+    "SubscriptionRow",
+    "TaxRateRow",
+    "TenantRow",
+]

@@ -75,7 +75,10 @@ class ConflictProblem(Problem):
 
     existing_id: Text = _member("Id of the record that has the value, or was made.", "job_01h455vb4pex5vsknk084sn02q")
     current_status: Text = _member("The present status of the record.", "in_progress")
-    allowed_transitions: Texts = _member("Statuses to which a command can move it now.", ["completed", "cancelled"])
+    allowed_transitions: Texts = _member(
+        "Statuses to which a command can move it now, or the commands that are possible now.",
+        ["completed", "cancelled"],
+    )
     requested: Text = _member("The command that was asked for.", "start")
     fields: Texts = _member("Fields that cannot be changed now.", ["priority"])
     editable_fields: Texts = _member("Fields that can be changed now.", ["metadata", "tags"])
@@ -86,6 +89,8 @@ class ConflictProblem(Problem):
     current_level: Count = _member("The merchant's present level.", 1)
     required_level: Count = _member("The level that is needed.", 2)
     maximum: Count = _member("How many records of this kind there may be.", 1000)
+    expected: Count = _member("The amount that the request expected, in the currency's minor unit.", 5145)
+    amount_due: Count = _member("What would be to pay now, in the currency's minor unit.", 4900)
     actions_max: Count = _member("How many actions a job may have.", 500)
 
 

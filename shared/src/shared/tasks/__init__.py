@@ -9,10 +9,11 @@ cut off is made again with the same key. One key of a kind has one task: two att
 """
 
 from shared.tasks.kinds import Again, Attempted, LeaseLost, NewTask, Task, TaskKind
-from shared.tasks.store import add, cancel, require_lease, schedule
+from shared.tasks.store import REASON_LENGTH_MAX, add, cancel, require_lease, schedule
 from shared.tasks.worker import TaskWorker
 
 __all__ = [
+    "REASON_LENGTH_MAX",
     "Again",
     "Attempted",
     "LeaseLost",

@@ -2,7 +2,7 @@
 
 python -m billing tasks list --set-aside
 python -m billing tasks retry 6f1c2c1e-5f0e-4a3b-9d2e-1f4b8e1c7a90
-python -m billing tasks retry --kind trial_end
+python -m billing tasks retry --kind subscription_due
 """
 
 import argparse

@@ -1,8 +1,40 @@
-"""Subscriptions and their trials: one subscription per tenant, with a task for the end of its trial."""
+"""Subscriptions: trials, purchases, changes, dunning; one subscription per tenant, with a task for what comes next of it."""
 
-from billing.subscriptions.operations import TRIAL_END, end_trials, extend_trial, start_trials
+from billing.subscriptions.effects import CHARGE, SUBSCRIPTION_DUE
+from billing.subscriptions.operations import (
+    cancel,
+    change,
+    do_what_is_due,
+    extend_trial,
+    grant,
+    mark_paid,
+    pay_invoice,
+    preview,
+    record_charge,
+    resume,
+    start_trials,
+    subscribe,
+)
 from billing.subscriptions.queries import get
 from billing.subscriptions.rules import TRIAL_DAYS_MAX
 from billing.subscriptions.tables import SubscriptionRow
 
-__all__ = ["TRIAL_DAYS_MAX", "TRIAL_END", "SubscriptionRow", "end_trials", "extend_trial", "get", "start_trials"]
+__all__ = [
+    "CHARGE",
+    "SUBSCRIPTION_DUE",
+    "TRIAL_DAYS_MAX",
+    "SubscriptionRow",
+    "cancel",
+    "change",
+    "do_what_is_due",
+    "extend_trial",
+    "get",
+    "grant",
+    "mark_paid",
+    "pay_invoice",
+    "preview",
+    "record_charge",
+    "resume",
+    "start_trials",
+    "subscribe",
+]

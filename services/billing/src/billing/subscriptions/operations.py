@@ -1,33 +1,41 @@
-"""Starts, extends and ends trials.
+"""What can be done with a subscription: trials, purchases, changes, payments.
 
-Every change locks the subscription first, raises its version, schedules the end of its trial and publishes the whole state, in one
-transaction. An extension replaces the task of the former end, so that one never ends an extended trial.
+Every operation locks the subscription first, asks `rules` with the tenant's own time, carries the decision out, and schedules what comes
+next, in one transaction.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing.subscriptions import rules
-from billing.subscriptions.queries import lock_all_for_update, lock_for_update, terms_of, view
-from billing.subscriptions.rules import Terms
-from billing.subscriptions.schemas import Subscription
+from billing import invoices, ledger, payments, plans, tenants
+from billing.invoices import Invoice, InvoiceRow
+from billing.providers import ChargeResult, Declined, Succeeded
+from billing.subscriptions import effects, rules
+from billing.subscriptions.queries import (
+    UNKNOWN_ZONE,
+    LockedSubscription,
+    lock_all_for_update,
+    lock_for_update,
+    terms_of,
+    view,
+    write,
+)
+from billing.subscriptions.schemas import Preview, Subscription, preview_of
 from billing.subscriptions.tables import SubscriptionRow
-from shared import audit, tasks
+from billing.subscriptions.terms import Decision, Publish
+from shared import audit
 from shared.api import IfMatch
 from shared.audit import Actor
-from shared.events.billing import EntitlementEvent, SubscriptionState, TrialExpired, TrialExtended, TrialStarted
+from shared.events.billing import TrialExpired, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
-from shared.messaging import outbox
-from shared.tasks import NewTask
 
-TRIAL_END = "trial_end"
-"""The kind of the task that ends a trial; its key is the tenant's id."""
+PASSES_MAX = 100
+"""How much that has become due one record of a task works through; the rest is due again at once."""
 
 
 async def start_trials(session: AsyncSession, created: Sequence[TenantCreated], *, default_days: int) -> None:
@@ -42,9 +50,10 @@ async def start_trials(session: AsyncSession, created: Sequence[TenantCreated], 
         .returning(col(SubscriptionRow.tenant_id))
     )
     started = [rows[tenant_id] for tenant_id in (await session.execute(statement)).scalars()]
-    await _schedule_trial_ends(session, started)
-    for row in started:
-        _publish(session, TrialStarted, row)
+    all_held = [LockedSubscription(row, terms_of(row, {}), UNKNOWN_ZONE) for row in started]
+    await effects.schedule(session, all_held)
+    for held in all_held:
+        effects.publish(session, held, TrialStarted)
 
 
 async def extend_trial(
@@ -53,79 +62,245 @@ async def extend_trial(
     tenant_id: str,
     if_match: IfMatch,
     ends_at: datetime,
-    now: datetime,
+    at: datetime,
 ) -> Subscription:
     """Set the end of the tenant's trial. Nothing changes when it already ends then.
 
     Raises `SubscriptionNotFound`, `PreconditionFailed`, `TrialEndPassed`, `TrialEndTooFar` or `NotOnTrial`.
     """
-    row = await lock_for_update(session, tenant_id, if_match)
-    before = view(row, now)
-    terms = rules.extend_trial(terms_of(row), ends_at, now)
-    if terms == terms_of(row):
-        return before
-    _set_terms(row, terms, now)
-    await _schedule_trial_ends(session, [row])
-    after = view(row, now)
-    audit.record(session, actor, "trial.extended", row.id, before=before, after=after, tenant_id=tenant_id)
-    _publish(session, TrialExtended, row)
+    held = await lock_for_update(session, tenant_id, if_match)
+    decision = rules.extend_trial(held.terms, ends_at, held.now(at))
+    return await _commanded(session, actor, held, decision, "trial.extended", at)
+
+
+async def grant(
+    session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, plan: str, until: datetime, at: datetime
+) -> Subscription:
+    """Give access to a plan until an instant, free of charge.
+
+    Raises `SubscriptionNotFound`, `PreconditionFailed`, `PlanNotFound`, `GrantEndRefused` or `MoveRefused`.
+    """
+    held = await lock_for_update(session, tenant_id, if_match)
+    decision = rules.grant(held.terms, await plans.get_on_sale(session, plan), until, held.now(at))
+    return await _commanded(session, actor, held, decision, "subscription.granted", at)
+
+
+async def subscribe(
+    session: AsyncSession,
+    actor: Actor,
+    tenant_id: str,
+    if_match: IfMatch,
+    plan: str,
+    *,
+    payment_method: str | None,
+    expected_amount_due: int | None,
+    at: datetime,
+) -> Subscription:
+    """Buy a plan. The payment method is charged; without one, the invoice is paid by hand.
+
+    Raises `PlanNotFound`, `PaymentMethodNotFound`, `MoveRefused` or `AmountChanged`.
+    """
+    held = await lock_for_update(session, tenant_id, if_match)
+    by_charge = await _can_charge(session, tenant_id, payment_method)
+    zone = (await tenants.get(session, tenant_id)).timezone
+    wanted = await plans.get_on_sale(session, plan)
+    decision = rules.subscribe(held.terms, wanted, held.now(at), zone=zone, by_charge=by_charge)
+    await _check_amount(session, tenant_id, decision, expected_amount_due)
+    return await _commanded(session, actor, held, decision, "subscription.purchased", at)
+
+
+async def change(
+    session: AsyncSession,
+    actor: Actor,
+    tenant_id: str,
+    if_match: IfMatch,
+    plan: str,
+    *,
+    expected_amount_due: int | None,
+    at: datetime,
+) -> Subscription:
+    """Change the plan: to a dearer one at once, to a cheaper one at the period's end.
+
+    Raises `PlanNotFound`, `MoveRefused`, `PlanUnchanged`, `CurrencyDiffers` or `AmountChanged`.
+    """
+    held = await lock_for_update(session, tenant_id, if_match)
+    decision = rules.change(held.terms, await _wanted(session, held, plan), held.now(at), zone=held.zone)
+    await _check_amount(session, tenant_id, decision, expected_amount_due)
+    return await _commanded(session, actor, held, decision, "subscription.changed", at)
+
+
+async def preview(session: AsyncSession, tenant_id: str, plan: str, at: datetime) -> Preview:
+    """What buying this plan, or changing to it, would cost now. Raises what that would raise."""
+    held = await lock_for_update(session, tenant_id)
+    now = held.now(at)
+    if held.terms.status in ("trialing", "expired", "canceled"):
+        wanted = await plans.get_on_sale(session, plan)
+        zone = (await tenants.get(session, tenant_id)).timezone
+        by_charge = await _can_charge(session, tenant_id, None)
+        decision = rules.subscribe(held.terms, wanted, now, zone=zone, by_charge=by_charge)
+    else:
+        wanted = await _wanted(session, held, plan)
+        decision = rules.change(held.terms, wanted, now, zone=held.zone)
+    quote = await effects.quote(session, tenant_id, decision)
+    return preview_of(wanted, quote, decision.terms, now)
+
+
+async def cancel(
+    session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, *, at_once: bool, at: datetime
+) -> Subscription:
+    """End the subscription with its period, or at once. No provider is asked. Raises `MoveRefused`."""
+    held = await lock_for_update(session, tenant_id, if_match)
+    decision = rules.cancel(held.terms, held.now(at), at_once=at_once)
+    return await _commanded(session, actor, held, decision, "subscription.canceled", at)
+
+
+async def resume(session: AsyncSession, actor: Actor, tenant_id: str, if_match: IfMatch, at: datetime) -> Subscription:
+    """Withdraw a cancellation at the period's end. Raises `MoveRefused`."""
+    held = await lock_for_update(session, tenant_id, if_match)
+    return await _commanded(session, actor, held, rules.resume(held.terms), "subscription.resumed", at)
+
+
+async def pay_invoice(
+    session: AsyncSession, actor: Actor, tenant_id: str, invoice_id: str, if_match: IfMatch, at: datetime
+) -> Invoice:
+    """Charge an open invoice now. Raises `InvoiceNotFound`, `InvoiceNotOpen`, `ChargeUnderWay`, `PaymentMethodNotFound`."""
+    held, invoice = await _lock_with_open_invoice(session, tenant_id, invoice_id, if_match)
+    if await payments.default_method(session, tenant_id) is None:
+        raise payments.PaymentMethodNotFound
+    decision = rules.pay(held.terms)
+    await _commanded(session, actor, held, decision, "invoice.payment_requested", at)
+    return invoices.view(invoice)
+
+
+async def mark_paid(
+    session: AsyncSession, actor: Actor, tenant_id: str, invoice_id: str, if_match: IfMatch, at: datetime
+) -> Invoice:
+    """An operator has seen the payment of an open invoice.
+
+    Raises `InvoiceNotFound`, `PreconditionFailed`, `InvoiceNotOpen` or `ChargeUnderWay`.
+    """
+    held, invoice = await _lock_with_open_invoice(session, tenant_id, invoice_id, if_match)
+    before = invoices.view(invoice)
+    await effects.settle(session, held, invoice, held.now(at))
+    await effects.schedule(session, [held])
+    after = invoices.view(invoice)
+    audit.record(session, actor, "invoice.marked_paid", invoice.id, before=before, after=after, tenant_id=tenant_id)
     return after
 
 
-async def end_trials(session: AsyncSession, tenant_ids: Collection[str], now: datetime) -> dict[str, datetime]:
-    """End the trials of these tenants that have ended by `now`; returns the later ends of those that have not."""
+async def record_charge(
+    session: AsyncSession, tenant_id: str, attempt_id: str, result: ChargeResult, at: datetime
+) -> None:
+    """Record what came of a charge, once, whoever tells it first and however often: the call, a look-up, a notification."""
+    held = await lock_for_update(session, tenant_id)
+    attempt = await payments.lock(session, attempt_id)
+    if attempt is None or attempt.tenant_id != tenant_id or not payments.record(attempt, result, at):
+        return
+    now = held.now(at)
+    invoice = await invoices.lock(session, tenant_id, attempt.invoice_id)
+    match result:
+        case Succeeded() if invoice.status == "open":
+            await effects.settle(session, held, invoice, now)
+        case Succeeded():
+            # It was void by then, or paid otherwise: the tenant has a credit, which `reconcile` shows.
+            amounts: dict[ledger.Account, int] = {"cash": attempt.amount, "customer_credit": -attempt.amount}
+            await ledger.post(session, tenant_id, attempt.currency, "overpaid", amounts, document=attempt.id, at=now)
+        case Declined(_, is_final) if invoice.status == "open":
+            await effects.fail(session, held, "method_invalid" if is_final else "declined", now)
+    await effects.schedule(session, [held])
+
+
+async def do_what_is_due(session: AsyncSession, tenant_ids: Collection[str], at: datetime) -> dict[str, datetime]:
+    """Do what has become due of these subscriptions by `at`, in its order; returns when each is due next."""
     later: dict[str, datetime] = {}
-    for row in await lock_all_for_update(session, tenant_ids):
-        terms = terms_of(row)
-        expired = rules.expire(terms, now)
-        if expired is not None:
-            before = view(row, now)
-            _set_terms(row, expired, now)
-            audit.record_service(
-                session, "trial.expired", row.id, tenant_id=row.tenant_id, before=before, after=view(row, now)
-            )
-            _publish(session, TrialExpired, row)
-        elif terms.status == "trialing" and terms.trial_ends_at is not None:
-            # The end was changed without its task, by hand in the database: the end of the subscription counts.
-            later[row.tenant_id] = terms.trial_ends_at
+    for held in await lock_all_for_update(session, tenant_ids):
+        for _ in range(PASSES_MAX):
+            if not await do_next(session, held, held.now(at)):
+                break
+        if (due_at := effects.next_task_at(held)) is not None:
+            later[held.row.tenant_id] = due_at
     return later
+
+
+async def do_next(session: AsyncSession, held: LockedSubscription, now: datetime) -> bool:
+    """Do the first thing that is due; returns whether there was one."""
+    decision = rules.decide_due(held.terms, now, zone=held.zone)
+    if decision == Decision(held.terms):
+        return False
+    before = view(held.row, held.terms, now)
+    await effects.carry_out(session, held, decision, now)
+    if any(isinstance(effect, Publish) and effect.event is TrialExpired for effect in decision.effects):
+        after = view(held.row, held.terms, now)
+        audit.record_service(
+            session, "trial.expired", held.row.id, tenant_id=held.row.tenant_id, before=before, after=after
+        )
+    return True
+
+
+async def _lock_with_open_invoice(
+    session: AsyncSession, tenant_id: str, invoice_id: str, if_match: IfMatch
+) -> tuple[LockedSubscription, InvoiceRow]:
+    held = await lock_for_update(session, tenant_id)
+    invoice = await invoices.lock(session, tenant_id, invoice_id, if_match)
+    if invoice.status != "open":
+        raise invoices.InvoiceNotOpen(invoice.status)
+    if await payments.under_way(session, invoice_id):
+        raise payments.ChargeUnderWay
+    return held, invoice
+
+
+async def _can_charge(session: AsyncSession, tenant_id: str, payment_method: str | None) -> bool:
+    if payment_method is not None:
+        await payments.make_default(session, tenant_id, payment_method)
+        return True
+    return await payments.default_method(session, tenant_id) is not None
+
+
+async def _wanted(session: AsyncSession, held: LockedSubscription, plan: str) -> plans.PlanTerms:
+    """The plan to change to; the present one is the version that the tenant has."""
+    present = held.terms.plan
+    return present if present is not None and present.code == plan else await plans.get_on_sale(session, plan)
+
+
+async def _check_amount(session: AsyncSession, tenant_id: str, decision: Decision, expected: int | None) -> None:
+    if expected is None:
+        return
+    quote = await effects.quote(session, tenant_id, decision)
+    total = 0 if quote is None else quote.total
+    if total != expected:
+        raise invoices.AmountChanged(expected, total)
+
+
+async def _commanded(
+    session: AsyncSession, actor: Actor, held: LockedSubscription, decision: Decision, action: str, at: datetime
+) -> Subscription:
+    before = view(held.row, held.terms, at)
+    if decision == Decision(held.terms):
+        return before
+    await effects.carry_out(session, held, decision, held.now(at))
+    await effects.schedule(session, [held])
+    after = view(held.row, held.terms, at)
+    audit.record(session, actor, action, held.row.id, before=before, after=after, tenant_id=held.row.tenant_id)
+    return after
 
 
 def _new_row(event: TenantCreated, default_days: int) -> SubscriptionRow:
     tenant = event.data
     created_at = event.time.astimezone(UTC)
-    terms = rules.start_trial(created_at, default_days if tenant.trial_days is None else tenant.trial_days)
-    return SubscriptionRow(
+    row = SubscriptionRow(
         id=new_id("sub"),
         tenant_id=tenant.tenant_id,
         livemode=not tenant.test,
         version=1,
+        status="trialing",
+        complimentary=False,
+        by_charge=False,
+        payment_pending=False,
+        charging=False,
+        method_needed=False,
+        clock_offset=timedelta(),
         created_at=created_at,
         updated_at=created_at,
-        **asdict(terms),
     )
-
-
-def _set_terms(row: SubscriptionRow, terms: Terms, now: datetime) -> None:
-    for name, value in asdict(terms).items():
-        setattr(row, name, value)
-    row.version += 1
-    row.updated_at = now
-
-
-async def _schedule_trial_ends(session: AsyncSession, rows: Sequence[SubscriptionRow]) -> None:
-    await tasks.schedule(session, [NewTask(TRIAL_END, row.tenant_id, row.trial_ends_at) for row in rows])
-
-
-def _publish(session: AsyncSession, event_type: type[EntitlementEvent], row: SubscriptionRow) -> None:
-    state = SubscriptionState(tenant_id=row.tenant_id, **asdict(terms_of(row)))
-    outbox.publish(
-        session,
-        event_type(
-            type=event_type.type_name(),
-            tenant_id=row.tenant_id,
-            subject=row.tenant_id,
-            sequence=row.version,
-            data=state,
-        ),
-    )
+    write(row, rules.start_trial(created_at, default_days if tenant.trial_days is None else tenant.trial_days))
+    return row

@@ -1,0 +1,17 @@
+"""What a posting is: amounts by account that add up to zero; what is positive is a debit."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Account = Literal["receivable", "revenue", "tax", "cash", "customer_credit"]
+ACCOUNTS: tuple[Account, ...] = get_args(Account)
+"""What tenants owe; what was sold; taxes that are passed on; what was received; what tenants have paid and do not owe."""
+
+Cause = Literal["invoice_finalized", "invoice_paid", "invoice_credited", "overpaid"]
+
+
+def entries_of(amounts: Mapping[Account, int]) -> dict[Account, int]:
+    """The entries of a posting, without those of nothing. Raises `ValueError` when they do not balance."""
+    if sum(amounts.values()):
+        raise ValueError(f"debits and credits differ: {dict(amounts)}")
+    return {account: amount for account, amount in amounts.items() if amount}

@@ -1,0 +1,123 @@
+"""Attempts to charge an invoice: written before the provider is called, and concluded once.
+
+An attempt is committed as `new` with the decision to charge, and as `sent` before the call. Whatever happens to the process then, the
+next one knows that the provider may have been called, and with which key.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from billing.invoices import InvoiceRow
+from billing.payments.queries import get_method
+from billing.payments.rules import UNDER_WAY
+from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
+from billing.providers import Charge, ChargeResult, Declined, Succeeded, Unknown
+from shared.ids import new_id
+
+
+async def add_method(
+    session: AsyncSession, tenant_id: str, *, provider: str, reference: str, label: str, livemode: bool, now: datetime
+) -> PaymentMethodRow:
+    """Keep a payment method that a provider has confirmed; it is the one that is charged from now on."""
+    known = select(PaymentMethodRow).where(
+        col(PaymentMethodRow.provider) == provider, col(PaymentMethodRow.reference) == reference
+    )
+    row = (await session.execute(known)).scalar_one_or_none()
+    if row is not None:
+        return row
+    others = update(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == tenant_id)
+    await session.execute(others.values(is_default=False))
+    row = PaymentMethodRow(
+        id=new_id("pm"),
+        tenant_id=tenant_id,
+        provider=provider,
+        reference=reference,
+        label=label,
+        is_default=True,
+        livemode=livemode,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def make_default(session: AsyncSession, tenant_id: str, method_id: str) -> None:
+    """Charge this payment method from now on. Raises `PaymentMethodNotFound`."""
+    method = await get_method(session, tenant_id, method_id)
+    if not method.is_default:
+        others = update(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == tenant_id)
+        await session.execute(others.values(is_default=False))
+        method.is_default = True
+        await session.flush()
+
+
+async def begin_attempt(
+    session: AsyncSession, invoice: InvoiceRow, method: PaymentMethodRow, now: datetime
+) -> ChargeAttemptRow:
+    """The next attempt to charge this invoice. The caller schedules its task."""
+    last = select(func.coalesce(func.max(col(ChargeAttemptRow.n)), 0)).where(
+        col(ChargeAttemptRow.invoice_id) == invoice.id
+    )
+    n = int((await session.execute(last)).scalar_one()) + 1
+    attempt = ChargeAttemptRow(
+        id=new_id("cha"),
+        tenant_id=invoice.tenant_id,
+        invoice_id=invoice.id,
+        n=n,
+        key=f"{invoice.id}_{n}",
+        state="new",
+        payment_method_id=method.id,
+        provider=method.provider,
+        amount=invoice.total,
+        currency=invoice.currency,
+        created_at=now,
+    )
+    session.add(attempt)
+    await session.flush()
+    return attempt
+
+
+async def send(session: AsyncSession, attempt_id: str, now: datetime) -> tuple[str, Charge, bool] | None:
+    """Mark the attempt as sent: its provider, the charge, and whether it may have been sent before; None: it is concluded."""
+    attempt = await lock(session, attempt_id)
+    if attempt is None or attempt.state not in UNDER_WAY:
+        return None
+    method = await session.get_one(PaymentMethodRow, attempt.payment_method_id)
+    was_sent = attempt.state != "new"
+    if not was_sent:
+        attempt.state, attempt.sent_at = "sent", now
+    charge = Charge(
+        key=attempt.key,
+        tenant_id=attempt.tenant_id,
+        invoice_id=attempt.invoice_id,
+        method=method.reference,
+        amount=attempt.amount,
+        currency=attempt.currency,
+        livemode=method.livemode,
+    )
+    return attempt.provider, charge, was_sent
+
+
+async def lock(session: AsyncSession, attempt_id: str) -> ChargeAttemptRow | None:
+    """The row of an attempt, locked."""
+    return await session.get(ChargeAttemptRow, attempt_id, with_for_update=True, populate_existing=True)
+
+
+def record(attempt: ChargeAttemptRow, result: ChargeResult, now: datetime) -> bool:
+    """Set what came of the attempt, which is locked; returns whether that is news. A concluded attempt stays what it is."""
+    if attempt.state not in UNDER_WAY:
+        return False
+    match result:
+        case Succeeded(reference):
+            attempt.state, attempt.reference, attempt.reason = "succeeded", reference, None
+        case Declined(code):
+            attempt.state, attempt.reason = "declined", code
+        case Unknown(reason):
+            attempt.state, attempt.reason = "unknown", reason
+            return False
+    attempt.settled_at = now
+    return True

@@ -1,0 +1,31 @@
+"""Loads the file of plans."""
+
+from datetime import datetime
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing.plans.rules import PlanFile, check_unchanged
+from billing.plans.tables import PlanRow, TaxRateRow
+
+
+async def load(session: AsyncSession, file: PlanFile, now: datetime) -> int:
+    """Add the versions that are not known, withdraw and restore as the file says, and replace the taxes; returns how many are new.
+
+    Raises `PlanChanged` when a known version differs; nothing is loaded then.
+    """
+    added = 0
+    for entry in file.plans:
+        row = await session.get(PlanRow, (entry.code, entry.version), with_for_update=True)
+        if row is None:
+            session.add(PlanRow(**entry.model_dump(), created_at=now))
+            added += 1
+        else:
+            check_unchanged(entry, row.model_dump())
+            row.withdrawn = entry.withdrawn
+    await session.execute(delete(TaxRateRow))
+    countries = dict.fromkeys(tax.country for tax in file.taxes)
+    for country in countries:
+        rates = [tax.model_dump(exclude={"country"}) for tax in file.taxes if tax.country == country]
+        session.add(TaxRateRow(country=country, rates=rates))
+    return added

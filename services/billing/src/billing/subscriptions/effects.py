@@ -1,0 +1,222 @@
+"""Carries out decisions about a subscription: its row, its invoices, its charges, its events, in one transaction.
+
+Whoever decides has locked the subscription first, so nobody else touches what hangs on it. `now` is the tenant's own time.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import invoices, payments, plans, tenants
+from billing.invoices import Draft, InvoiceRow, Quote
+from billing.subscriptions import rules
+from billing.subscriptions.queries import LockedSubscription, write
+from billing.subscriptions.terms import (
+    ChangePeriod,
+    Charge,
+    Decision,
+    Effect,
+    Failure,
+    FailureNoted,
+    InvoicePeriod,
+    Publish,
+    Terms,
+    VoidOpenInvoice,
+)
+from shared import tasks
+from shared.events.billing import (
+    BillingEvent,
+    FailedPayment,
+    InvoiceFinalized,
+    InvoicePaid,
+    PaymentFailed,
+    SubscriptionState,
+)
+from shared.messaging import outbox
+from shared.tasks import NewTask
+
+SUBSCRIPTION_DUE = "subscription_due"
+"""The kind of the task for what comes next of a subscription; its key is the tenant's id."""
+CHARGE = "charge"
+"""The kind of the task that charges; its key is the id of the attempt."""
+
+
+async def carry_out(session: AsyncSession, held: LockedSubscription, decision: Decision, now: datetime) -> None:
+    """Make the decision so. Nothing changes when it changes nothing."""
+    if decision.terms == held.terms and not decision.effects:
+        return
+    held.terms = decision.terms
+    write(held.row, held.terms)
+    held.row.version += 1
+    held.row.updated_at = now
+    for effect in decision.effects:
+        await _perform(session, held, effect, now)
+
+
+async def schedule(session: AsyncSession, all_held: Sequence[LockedSubscription]) -> None:
+    """Schedule what comes next of these subscriptions, instead of what was to come."""
+    due = {held.row.tenant_id: next_task_at(held) for held in all_held}
+    await tasks.cancel(session, SUBSCRIPTION_DUE, [tenant_id for tenant_id, at in due.items() if at is None])
+    await tasks.schedule(
+        session, [NewTask(SUBSCRIPTION_DUE, tenant_id, at) for tenant_id, at in due.items() if at is not None]
+    )
+
+
+def next_task_at(held: LockedSubscription) -> datetime | None:
+    """When time alone changes something, by the clock of everybody."""
+    due_at = rules.next_instant(held.terms)
+    return None if due_at is None else due_at - held.row.clock_offset
+
+
+async def quote(session: AsyncSession, tenant_id: str, decision: Decision) -> Quote | None:
+    """What a decision would invoice; None: nothing."""
+    for effect in decision.effects:
+        if isinstance(effect, InvoicePeriod | ChangePeriod):
+            country = (await tenants.get(session, tenant_id)).country
+            return invoices.quote(_draft(effect), await plans.tax_rates(session, country))
+    return None
+
+
+async def settle(session: AsyncSession, held: LockedSubscription, invoice: InvoiceRow, now: datetime) -> None:
+    """The open invoice has been paid."""
+    await invoices.settle(session, invoice, now)
+    decision = rules.paid(held.terms, now, zone=held.zone)
+    await carry_out(session, held, decision, now)
+    _publish(session, held, InvoicePaid, invoices.state_of(invoice))
+
+
+async def fail(session: AsyncSession, held: LockedSubscription, reason: Failure, now: datetime) -> None:
+    """A charge of the open invoice was declined."""
+    await carry_out(session, held, rules.failed(held.terms, now, reason), now)
+
+
+def state_of(held: LockedSubscription) -> SubscriptionState:
+    """A subscription as events show it."""
+    terms = held.terms
+    return SubscriptionState(
+        tenant_id=held.row.tenant_id,
+        status=terms.status,
+        plan=terms.plan.code if terms.plan else None,
+        trial_ends_at=terms.trial_ends_at,
+        access_until=terms.access_until,
+        current_period_end=terms.current_period_end,
+        cancel_at_period_end=terms.cancel_at_period_end,
+        features=_features(terms),
+        clock_offset_seconds=held.row.clock_offset.total_seconds(),
+    )
+
+
+def publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent]) -> None:
+    """Publish an event with the subscription as it is now."""
+    _publish(session, held, event_type, state_of(held))
+
+
+async def _perform(session: AsyncSession, held: LockedSubscription, effect: Effect, now: datetime) -> None:
+    match effect:
+        case Publish(event_type):
+            publish(session, held, event_type)
+        case InvoicePeriod() | ChangePeriod():
+            await _invoice(session, held, effect, now)
+        case Charge():
+            await _charge(session, held, now)
+        case VoidOpenInvoice():
+            await _void(session, held, now)
+        case FailureNoted(reason):
+            await _note_failure(session, held, reason)
+
+
+async def _invoice(
+    session: AsyncSession, held: LockedSubscription, effect: InvoicePeriod | ChangePeriod, now: datetime
+) -> None:
+    tenant = await tenants.get(session, held.row.tenant_id)
+    quoted = invoices.quote(_draft(effect), await plans.tax_rates(session, tenant.country))
+    due_at = effect.terms.payment_due_at
+    invoice = await invoices.finalize(
+        session, tenant, quoted, livemode=held.row.livemode, due_at=None if effect.terms.by_charge else due_at, at=now
+    )
+    _publish(session, held, InvoiceFinalized, invoices.state_of(invoice))
+    await session.flush()
+    if not invoice.total:
+        await settle(session, held, invoice, now)
+    elif effect.terms.charging:
+        await _charge(session, held, now)
+
+
+def _draft(effect: InvoicePeriod | ChangePeriod) -> Draft:
+    plan, start, end = effect.terms.plan, effect.terms.current_period_start, effect.terms.current_period_end
+    assert plan is not None
+    assert start is not None
+    assert end is not None
+    if isinstance(effect, InvoicePeriod):
+        return invoices.draft_of_period(plan, start, end)
+    return invoices.draft_of_change(
+        effect.former,
+        plan,
+        at=effect.at,
+        former_end=effect.former_end,
+        end=end,
+        days_left=effect.days_left,
+        days=effect.days,
+    )
+
+
+async def _charge(session: AsyncSession, held: LockedSubscription, now: datetime) -> None:
+    invoice = await invoices.get_open(session, held.row.tenant_id)
+    if invoice is None:
+        return
+    method = await payments.default_method(session, held.row.tenant_id)
+    if method is None:
+        await fail(session, held, "method_invalid", now)
+        return
+    attempt = await payments.begin_attempt(session, invoice, method, now)
+    await tasks.schedule(session, [NewTask(CHARGE, attempt.id)])
+
+
+async def _void(session: AsyncSession, held: LockedSubscription, now: datetime) -> None:
+    invoice = await invoices.get_open(session, held.row.tenant_id)
+    if invoice is not None:
+        reason = "canceled" if held.terms.status == "canceled" else "not_paid_in_time"
+        await invoices.void(session, invoice, reason, now)
+
+
+async def _note_failure(session: AsyncSession, held: LockedSubscription, reason: Failure) -> None:
+    invoice = await invoices.get_open(session, held.row.tenant_id)
+    if invoice is None:
+        return
+    state = invoices.state_of(invoice)
+    failure = FailedPayment(
+        tenant_id=state.tenant_id,
+        invoice_id=state.invoice_id,
+        invoice_number=state.number,
+        currency=state.currency,
+        amount=state.total,
+        reason=reason,
+        next_attempt_at=held.terms.retry_at,
+        access_until=held.terms.access_until,
+    )
+    _publish(session, held, PaymentFailed, failure)
+
+
+def _features(terms: Terms) -> dict[str, bool | int]:
+    plan = terms.plan
+    return {} if plan is None or terms.status == "incomplete" else dict(plan.features or {})
+
+
+def _publish(
+    session: AsyncSession,
+    held: LockedSubscription,
+    event_type: type[BillingEvent],
+    state: object,
+) -> None:
+    row = held.row
+    outbox.publish(
+        session,
+        event_type(
+            type=event_type.type_name(),
+            tenant_id=row.tenant_id,
+            subject=row.tenant_id,
+            sequence=row.version,
+            data=state,
+        ),
+    )

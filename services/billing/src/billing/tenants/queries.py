@@ -1,0 +1,26 @@
+"""Reads tenants."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from billing.tenants.tables import TenantRow
+from shared.errors import Unavailable
+
+
+async def get(session: AsyncSession, tenant_id: str) -> TenantRow:
+    """The tenant. Raises `Unavailable` until its event has arrived."""
+    row = await session.get(TenantRow, tenant_id)
+    if row is None:
+        raise Unavailable("this tenant is not known here yet", code="access_not_ready")
+    return row
+
+
+async def zones(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[str, str]:
+    """The time zones of those of these tenants that are known."""
+    statement = select(col(TenantRow.tenant_id), col(TenantRow.timezone)).where(
+        col(TenantRow.tenant_id).in_(tenant_ids)
+    )
+    return {row.tenant_id: row.timezone for row in await session.execute(statement)}
