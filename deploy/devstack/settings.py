@@ -39,7 +39,7 @@ SECRET_BYTES = 32
 # supervisord listens on a Unix socket in the home, and systems limit such a path to some 100 bytes.
 HOME_PATH_BYTES_MAX = 75
 PASSED_ON = ("WAYBILL_ROLES", "WAYBILL_LOG_LEVEL", "WAYBILL_KAFKA_PREFIX")
-CERTIFIED = {"kafka": (LOOPBACK, "localhost")}
+CERTIFIED = {"kafka": (LOOPBACK, "localhost"), "postgres": (LOOPBACK, "localhost")}
 """Servers that get a certificate, with the names by which they are reached."""
 
 
@@ -116,6 +116,7 @@ class StackSettings:
             port=self.port("postgres"),
             password=self.secrets["postgres_password"],
             pid_file=self.pid_file("postgres"),
+            server_file=self.certificates / "postgres" / SERVER_FILE,
         )
 
     @property

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psutil
 
-from deploy.devstack import broker, jars, postgres, steps, supervision
+from deploy.devstack import broker, jars, postgres, postgres_binaries, steps, supervision
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
 from deploy.devstack.settings import CERTIFIED, ROOT, SERVICES, StackSettings, prepare_home, write_private
@@ -62,8 +62,7 @@ class ProcessStatus:
 def up(settings: StackSettings, say: Say) -> None:
     """Return with the whole stack ready. A stack that is ready is left as it is."""
     prepare_home(settings)
-    if "kafka" in settings.processes and not jars.folder(broker.JARS).is_dir():
-        say("fetching Kafka, once for this machine")
+    _fetch(settings, say)
     with _one_operation_at_a_time(settings):
         supervisor = Supervisor(settings.home)
         databases = database_urls(settings)
@@ -75,6 +74,8 @@ def up(settings: StackSettings, say: Say) -> None:
         if not supervision.is_running(supervisor):
             _end_left_over(settings)
         _refuse_taken_ports(settings)
+        if set(SERVERS) & set(settings.processes):
+            certificates.ensure(settings.certificates, CERTIFIED)
         idle = [name for name in (*SERVICES, "receiver") if find(settings.pid_file(name)) is None]
         to_prepare = bool(idle) and needs_preparation(settings)
         if idle:
@@ -158,16 +159,31 @@ def state_to_prepare() -> str:
 
 
 def database_urls(settings: StackSettings) -> dict[str, str]:
-    """Each service's own database as its own role."""
+    """Each service's own database as its own role; in the private server over TLS, which proves that it is that server."""
     admin = urlsplit(settings.postgres_admin_url)
     address = admin.netloc.rpartition("@")[2]
     passwords = settings.secrets["database_passwords"]
+    query = admin.query
+    if "postgres" in settings.processes:
+        query = urlencode({"sslmode": "verify-full", "sslrootcert": settings.certificates / certificates.CA_FILE})
     return {
         service: admin._replace(
-            netloc=f"waybill_{service}:{passwords[service]}@{address}", path=f"/waybill_{service}"
+            netloc=f"waybill_{service}:{passwords[service]}@{address}", path=f"/waybill_{service}", query=query
         ).geturl()
         for service in SERVICES
     }
+
+
+def _fetch(settings: StackSettings, say: Say) -> None:
+    """Fetch the servers that this stack runs and this machine has not, side by side."""
+    missing: dict[str, Callable[[], object]] = {}
+    if "postgres" in settings.processes and not postgres_binaries.are_here():
+        missing["PostgreSQL"] = postgres_binaries.server_folder
+    if "kafka" in settings.processes and not jars.folder(broker.JARS).is_dir():
+        missing["Kafka"] = partial(jars.ensure, broker.JARS)
+    if missing:
+        say(f"fetching {' and '.join(missing)}, once for this machine")
+        _side_by_side(*missing.values())
 
 
 def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, Program]:
@@ -259,7 +275,6 @@ def _start_kafka(settings: StackSettings, supervisor: Supervisor, say: Say) -> N
         )
         return
     if find(settings.pid_file("kafka")) is None:
-        certificates.ensure(settings.certificates, CERTIFIED)
         broker.create(settings.node)
         write_private(settings.kafka_client_file, broker.client_settings(settings.node, broker.ADMIN))
         supervision.start_programs(supervisor, ["kafka"])
@@ -364,7 +379,7 @@ def _with_last_lines(settings: StackSettings, name: str, failure: str) -> str:
     return "\n".join([f"{failure}; the end of {log_file}:", *last_lines(log_file)])
 
 
-def _side_by_side(*steps: Callable[[], None]) -> None:
+def _side_by_side(*steps: Callable[[], object]) -> None:
     with ThreadPoolExecutor(max_workers=len(steps)) as threads:
         for future in [threads.submit(step) for step in steps]:
             future.result()

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deploy.devstack import broker, jars, lock_jars
+from deploy.devstack import broker, jars, lock_jars, postgres_binaries
 from deploy.devstack.failures import StackError
 from deploy.devstack.jars import Jar, Repository
 
 ROOT = Path(__file__).parents[2]
-LISTS = (broker.JARS, ROOT / "tests" / "webhooks" / "interoperability" / "java" / "jars.lock")
+LISTS = (broker.JARS, postgres_binaries.JARS, ROOT / "tests" / "webhooks" / "interoperability" / "java" / "jars.lock")
 CONTENT = {"/org/example/one/1.0/one-1.0.jar": b"the first", "/org/example/deep/two/2.1/two-2.1.jar": b"the second"}
 COORDINATES = ("org.example:one:1.0", "org.example.deep:two:2.1")
 
@@ -153,6 +153,19 @@ def test_another_list_has_another_folder(lock: Path) -> None:
 
     assert [file.name for file in jars.ensure(lock).iterdir()] == ["one-1.0.jar"]
     assert len(list(before.iterdir())) == 2
+
+
+def test_one_jar_of_a_list_is_fetched_and_unpacked_once(lock: Path, mirror: Mirror) -> None:
+    def unpack(jar: Path, target: Path) -> None:
+        (target / "unpacked").write_bytes(jar.read_bytes().upper())
+
+    folders = {jars.ensure(lock, "two", unpack=unpack) for _ in range(2)}
+
+    assert folders == {jars.folder(lock, "two")} != {jars.folder(lock)}
+    assert {file.name: file.read_bytes() for folder in folders for file in folder.iterdir()} == {
+        "unpacked": b"THE SECOND"
+    }
+    assert mirror.asked == {"/org/example/deep/two/2.1/two-2.1.jar": 1}
 
 
 def test_a_jar_with_another_hash_is_refused_and_not_kept(lock: Path, mirror: Mirror, tmp_path: Path) -> None:
