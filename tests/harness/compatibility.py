@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.events import Event, access, audit, billing, identity, jobs, webhooks
+from shared.events import Event, access, audit, billing, identity, jobs, receipts, webhooks
 
-PUBLISHERS = (identity, billing, jobs, webhooks, access, audit)
+PUBLISHERS = (identity, billing, jobs, webhooks, access, audit, receipts)
 
 Schema = Mapping[str, Any]
 

@@ -84,6 +84,7 @@ async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
                 merchant_id=merchant.id,
                 account_id=merchant.document["api_account_id"],
                 key_id="key_01h455vb4pex5vsknk084sn02q",
+                revocation_id="rev_01h455vb4pex5vsknk084sn02q",
                 session_id="ses_01h455vb4pex5vsknk084sn02q",
             )
             answer = await integration.request(method.upper(), concrete)

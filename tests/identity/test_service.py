@@ -123,6 +123,7 @@ async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
         "POST /v1/sessions",
         "POST /v1/sessions/refresh",
         "GET /v1/sessions",
+        "GET /v1/revocations/{revocation_id}",
         "DELETE /v1/sessions",
         "DELETE /v1/sessions/current",
         "DELETE /v1/sessions/{session_id}",

@@ -36,6 +36,7 @@ def test_a_service_may_do_what_is_its_own_and_nothing_else() -> None:
         "jobs may read group that begins with jobs.",
         "jobs may read topic billing.events.v1",
         "jobs may read topic identity.events.v1",
+        "jobs may write topic access.receipts.v1",
         "jobs may write topic access.usage.v1",
         "jobs may write topic audit.events.v1",
         "jobs may write topic billing.events.v1.dlq",

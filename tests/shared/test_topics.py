@@ -149,6 +149,6 @@ def test_the_suites_own_file_gives_each_topic_its_dead_letters() -> None:
     published = [name for name in described if not name.endswith(".dlq")]
 
     own = [f"{name}.events.v1" for name in ("billing", "identity", "jobs", "webhooks")]
-    assert sorted(published) == ["access.usage.v1", "audit.events.v1", *own]
+    assert sorted(published) == ["access.receipts.v1", "access.usage.v1", "audit.events.v1", *own]
     assert all(described[name].partitions == 12 for name in published)
     assert all(f"{name}.dlq" in described for name in published)

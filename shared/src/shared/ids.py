@@ -22,6 +22,7 @@ KINDS = {
     "acct": "API account",
     "key": "API key",
     "ses": "session",
+    "rev": "revocation",
     "aud": "audit event",
     "sub": "subscription",
     "inv": "invoice",
@@ -97,6 +98,7 @@ AccountId = Annotated[str, _LENGTH, _validator("acct"), _schema("acct")]
 ApiKeyId = Annotated[str, _LENGTH, _validator("key"), _schema("key")]
 InvoiceId = Annotated[str, _LENGTH, _validator("inv"), _schema("inv")]
 PaymentMethodId = Annotated[str, _LENGTH, _validator("pm"), _schema("pm")]
+RevocationId = Annotated[str, _LENGTH, _validator("rev"), _schema("rev")]
 JobId = Annotated[str, _LENGTH, _validator("job"), _schema("job")]
 ActionId = Annotated[str, _LENGTH, _validator("act"), _schema("act")]
 EventId = Annotated[str, _LENGTH, _validator("evt"), _schema("evt")]

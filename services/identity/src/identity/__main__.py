@@ -15,7 +15,7 @@ from identity.notices.consumer import BILLING_EVENTS, WEBHOOKS_EVENTS
 from shared.access.signing_roots import SigningRoot
 from shared.chassis.command_line import Command
 from shared.chassis.settings import SECRET_BYTES
-from shared.events import access, audit, billing, identity, webhooks
+from shared.events import access, audit, billing, identity, receipts, webhooks
 from shared.messaging.groups import ConsumerGroup
 from shared.service.access_groups import access_groups
 from shared.service.command_line import main
@@ -94,6 +94,12 @@ if __name__ == "__main__":
             ConsumerGroup("identity.audit", audit.TOPIC, audit.EVENTS, "Stores the audit events of all services."),
             ConsumerGroup("identity.notices", billing.TOPIC, list(BILLING_EVENTS.types.values()), TOLD_OF),
             ConsumerGroup("identity.notices", webhooks.TOPIC, list(WEBHOOKS_EVENTS.types.values()), TOLD_OF),
+            ConsumerGroup(
+                "identity.receipts",
+                receipts.TOPIC,
+                receipts.EVENTS,
+                "Stores which replicas run, and since when each refuses what was revoked.",
+            ),
         ],
         commands={
             "platform-key": Command(

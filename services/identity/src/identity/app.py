@@ -40,6 +40,11 @@ from identity.onboarding import routes as onboarding_routes
 from identity.ownership import routes as ownership_routes
 from identity.permissions import routes as permissions_routes
 from identity.permissions.schemas import PermissionRelevance
+from identity.revocations import routes as revocations_routes
+from identity.revocations import store_own as store_own_revocation
+from identity.revocations import worker as revocations_worker
+from identity.revocations.consumer import REPORTS, on_reports
+from identity.revocations.rules import ReplicaState
 from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
 from identity.tenant_settings import routes as tenant_settings_routes
@@ -55,7 +60,7 @@ from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys, secret_bytes
 from shared.crypto.encryptor import Encryptor
-from shared.events import access, audit, billing, webhooks
+from shared.events import access, audit, billing, receipts, webhooks
 from shared.service.composition import Service
 from shared.tasks import TaskKind
 
@@ -70,6 +75,7 @@ DESCRIPTION = ApiDescription(
         "merchants": "Customers of a tenant, and their API access.",
         "API settings": "A merchant's API credentials.",
         "API keys": "Keys of users, and the catalogue of permissions.",
+        "revocations": "Receipts: since when each service refuses what was revoked.",
         "locations": "Branches and warehouses of a tenant.",
         "audit": "Who did what, in all services.",
     },
@@ -86,6 +92,7 @@ DESCRIPTION = ApiDescription(
         "ApiKeyStatus": ApiKeyStatus,
         "PermissionRelevance": PermissionRelevance,
         "ServiceName": ServiceName,
+        "ReplicaState": ReplicaState,
         "ActorKind": ActorKind,
         "ActorVia": ActorVia,
         "Language": mail.Language,
@@ -98,7 +105,7 @@ def create_service(settings: Settings) -> Service:
     """Database, outbox and access projection: what the app and the commands need."""
     service = Service("identity", settings, description=DESCRIPTION, projects=(billing.TOPIC,))
     # Before the outbox takes the events of the transaction.
-    service.database.before_commit.insert(0, store_own_events)
+    service.database.before_commit[:0] = [store_own_events, store_own_revocation]
     return service
 
 
@@ -166,6 +173,9 @@ def create_app(settings: Settings) -> FastAPI:
     service.subscribe(topic=audit.TOPIC, group="identity.audit", read=AUDIT_EVENTS.read, handle=on_audit_events)
     service.subscribe(topic=billing.TOPIC, group="identity.notices", read=BILLING_EVENTS.read, handle=on_events)
     service.subscribe(topic=webhooks.TOPIC, group="identity.notices", read=WEBHOOKS_EVENTS.read, handle=on_events)
+    service.subscribe(
+        topic=receipts.TOPIC, group="identity.receipts", read=REPORTS.read, handle=on_reports(service.metrics)
+    )
     encryptor = create_encryptor(settings)
     mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
@@ -208,6 +218,7 @@ def create_app(settings: Settings) -> FastAPI:
             api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
             permissions_routes.router(),
             audit_routes.router(),
+            revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
         ],
         parts=[
             service.tasks([*closure_worker.task_kinds(service.database), *mails.kinds]),
@@ -218,6 +229,7 @@ def create_app(settings: Settings) -> FastAPI:
                 periodically(partial(sessions_worker.purge_sessions, service.database), sessions_worker.PURGE_SECONDS),
                 role="worker",
             ),
+            revocations_worker.part(service.database),
         ],
         ready=[named("signing key", signer.check)] if "api" in settings.role_set else [],
     )

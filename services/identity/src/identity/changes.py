@@ -6,6 +6,7 @@ from typing import Protocol
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from identity import revocations
 from shared import audit
 from shared.audit import Actor
 from shared.events import State
@@ -24,7 +25,13 @@ class Record(Protocol):
 
 
 def publish(
-    session: AsyncSession, event_type: type[IdentityEvent], record: Record, *, subject: str, state: State
+    session: AsyncSession,
+    event_type: type[IdentityEvent],
+    record: Record,
+    *,
+    subject: str,
+    state: State,
+    revocation_id: str | None = None,
 ) -> None:
     """Publish an event about a record, with the record's id (`subject`) and whole state. Its sequence is the record's version."""
     outbox.publish(
@@ -35,6 +42,7 @@ def publish(
             subject=subject,
             sequence=record.version,
             data=state,
+            revocation_id=revocation_id,
         ),
     )
 
@@ -50,10 +58,14 @@ def publish_change(
     before: BaseModel | None = None,
     after: BaseModel | None = None,
 ) -> None:
-    """Raise the version by one, publish the event and write its audit event, with the API's view of the record before and after."""
+    """Raise the version by one, publish the event and write its audit event, with the API's view of the record before and after.
+
+    An event that ends access belongs to a revocation (`identity.revocations`).
+    """
     record.version += 1
     record.updated_at = datetime.now(UTC)
-    publish(session, event_type, record, subject=subject, state=state)
+    revocation_id = revocations.id_for(session, actor, event_type, state, subject=subject, tenant_id=record.tenant_id)
+    publish(session, event_type, record, subject=subject, state=state, revocation_id=revocation_id)
     audit.record(
         session, actor, event_type.type_name(), subject, before=before, after=after, tenant_id=record.tenant_id
     )

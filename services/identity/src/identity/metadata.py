@@ -7,6 +7,7 @@ from identity.logins import LoginRow
 from identity.merchants import MerchantRow
 from identity.notices import MailedEventRow
 from identity.registry import Base
+from identity.revocations import AcknowledgementRow, ReplicaRow, RevocationRow
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import SigningKeyRow
 from identity.tenants import TenantRow
@@ -16,6 +17,7 @@ from shared.service.tables import add_base_tables
 add_base_tables(Base.metadata)
 
 __all__ = [
+    "AcknowledgementRow",
     "ApiKeyRow",
     "AuditRow",
     "Base",
@@ -24,6 +26,8 @@ __all__ = [
     "MailedEventRow",
     "MerchantRow",
     "RefreshTokenRow",
+    "ReplicaRow",
+    "RevocationRow",
     "SessionRow",
     "SigningKeyRow",
     "TenantRow",

@@ -23,10 +23,10 @@ from shared.access import authorization, credentials, projection, tokens
 from shared.access.last_used import LastUsedTracker
 from shared.access.principal_store import Lookup, load_principal, load_principals, lookup_of
 from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.access.receipts import ReceiptReporter
 from shared.access.signing_roots import SigningKeyFacts, SigningRoots
 from shared.errors import Unauthenticated, Unavailable, WaybillError
 from shared.events import Event
-from shared.ids import from_uuid, to_uuid
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -74,6 +74,7 @@ class Access:
         peppers: credentials.Peppers,
         roots: SigningRoots,
         last_used: LastUsedTracker,
+        receipts: ReceiptReporter | None,
         metrics: Metrics,
         cache_ttl_seconds: float,
         max_staleness_seconds: float,
@@ -84,6 +85,7 @@ class Access:
         self._peppers = peppers
         self._roots = roots
         self._last_used = last_used
+        self._receipts = receipts
         self._max_staleness_seconds = max_staleness_seconds
         self._caught_up_at: dict[str, datetime] = {}
         self._public_keys: dict[str, Ed25519PublicKey] = {}
@@ -171,7 +173,7 @@ class Access:
     async def _by_api_key(self, presented: PresentedCredentials, key: str, now: datetime) -> Caller:
         if not credentials.is_well_formed(key):
             raise _refused("wrong API key", "credentials_wrong")
-        tenant_id = _tenant_id(presented.tenant_id)
+        tenant_id = authorization.tenant_id_of(presented.tenant_id)
         principal = await self._principal(
             Lookup("key", self._peppers.digest(key), tenant_id, presented.tenant_name), key
         )
@@ -183,7 +185,7 @@ class Access:
         if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):
             raise authorization.tenant_not_found()
         if via == "platform_key" and not principal.livemode and presented.path_tenant_id is not None:
-            await self._require_test_tenant(_tenant_id(presented.path_tenant_id), key)
+            await self._require_test_tenant(authorization.tenant_id_of(presented.path_tenant_id), key)
         # A test tenant has no live rows, whatever key is used.
         livemode = principal.livemode and principal.tenant_livemode is not False
         return authorization.caller_for(via, principal, livemode=livemode, key_digest=digest)
@@ -209,7 +211,7 @@ class Access:
         if principal is None:
             # The signature proves that identity knows this subject; its event has not arrived here yet.
             raise Unavailable("this account is not known here yet", code="access_not_ready")
-        if _is_revoked(claims.issued_at, principal):
+        if authorization.is_revoked(claims.issued_at, principal):
             raise _session_revoked()
         via: Via = "merchant_session" if principal.subject_kind == "merchant" else "session"
         return authorization.caller_for(
@@ -255,8 +257,12 @@ class Access:
             # Concurrent misses share one query. It is a task of its own, so that no caller can cancel it.
             loading = asyncio.create_task(self._load_into_cache(lookup, key))
             self._loading[lookup] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(lookup, None))
+            loading.add_done_callback(partial(self._loaded, lookup))
         return await asyncio.shield(loading)
+
+    def _loaded(self, lookup: Lookup, loading: "asyncio.Task[Principal | None]") -> None:
+        if self._loading.get(lookup) is loading:
+            del self._loading[lookup]
 
     async def _load_into_cache(self, lookup: Lookup, key: str | None) -> Principal | None:
         # Taken before the query: a change that arrives during the query invalidates its result.
@@ -275,12 +281,22 @@ class Access:
 
     def forget(self, tenants: str) -> None:
         """Invalidate the cached principals of these tenants (comma-separated ids, or `*`)."""
+        # Who asks from now on must not be told what a query under way has read before.
+        self._loading.clear()
         self._changed_at = time.monotonic()
         if tenants == "*":
             self._all_changed_at = self._changed_at
             return
         for tenant_id in tenants.split(","):
             self._tenant_changed_at[tenant_id] = self._changed_at
+
+    def on_notify(self, payload: str) -> None:
+        """Handle a notification of the projection: tenants that have changed, or revocations that this process refuses by now."""
+        revocations = projection.read_revocations(payload)
+        if not revocations:
+            self.forget(payload)
+        elif self._receipts is not None:
+            self._receipts.note(revocations)
 
     async def apply_own_events(self, session: AsyncSession) -> None:
         """Hook before a commit: apply the access events that this service publishes to its own projection, in the same transaction."""
@@ -322,7 +338,7 @@ class Access:
             self._database,
             projection.CHANNEL,
             application_name=f"{self._service}-access",
-            on_notify=self.forget,
+            on_notify=self.on_notify,
             on_connected=partial(self.forget, "*"),
             on_lost=partial(self.forget, "*"),
             refresh=self.refresh,
@@ -348,22 +364,11 @@ def _rechecked(caller: Caller, principal: Principal | None, now: datetime) -> Ca
         authorization.authorize(current, caller.route, now)
     except WaybillError as refusal:
         return refusal
-    if caller.key_digest is not None and not _is_valid(caller.key_digest, principal, now):
+    if caller.key_digest is not None and not authorization.is_valid(caller.key_digest, principal, now):
         return _refused("this key was replaced", "credentials_wrong")
-    if caller.token_issued_at is not None and _is_revoked(caller.token_issued_at, principal):
+    if caller.token_issued_at is not None and authorization.is_revoked(caller.token_issued_at, principal):
         return _session_revoked()
     return current
-
-
-def _is_valid(key_digest: str, principal: Principal, now: datetime) -> bool:
-    return any(
-        digest == key_digest and (valid_until is None or now < valid_until)
-        for digest, _, valid_until in principal.digests
-    )
-
-
-def _is_revoked(token_issued_at: datetime, principal: Principal) -> bool:
-    return principal.sessions_valid_from is not None and token_issued_at < principal.sessions_valid_from
 
 
 def _session_revoked() -> Unauthenticated:
@@ -386,14 +391,3 @@ def _basic(encoded: str) -> tuple[str, str]:
     except (binascii.Error, ValueError) as error:
         raise _refused("the Basic credentials cannot be read", "credentials_malformed") from error
     return account_id, key
-
-
-def _tenant_id(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        if value.startswith("ten_") and from_uuid("ten", to_uuid(value)) == value:
-            return value
-    except ValueError:
-        pass
-    raise authorization.tenant_not_found()

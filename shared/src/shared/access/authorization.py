@@ -11,6 +11,7 @@ from shared.access import permissions
 from shared.access.entitlement import entitled
 from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, Via
 from shared.errors import Forbidden, NotFound, PaymentRequired, Unauthenticated, Unavailable
+from shared.ids import from_uuid, to_uuid
 
 API_ACCESS_LEVEL = 2
 STEP_UP_LIFE = timedelta(minutes=5)
@@ -160,6 +161,31 @@ def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
     check_admission(caller, route, now)
     check_permission(caller, route)
     check_session(caller, route, now)
+
+
+def is_valid(key_digest: str, principal: Principal, now: datetime) -> bool:
+    """Whether the key with this digest is still one of the credential's."""
+    return any(
+        digest == key_digest and (valid_until is None or now < valid_until)
+        for digest, _, valid_until in principal.digests
+    )
+
+
+def is_revoked(token_issued_at: datetime, principal: Principal) -> bool:
+    """Whether session tokens that were issued then are refused."""
+    return principal.sessions_valid_from is not None and token_issued_at < principal.sessions_valid_from
+
+
+def tenant_id_of(value: str | None) -> str | None:
+    """The id in a header or path, which nobody has checked. Raises `NotFound` for what is no id of a tenant."""
+    if value is None:
+        return None
+    try:
+        if value.startswith("ten_") and from_uuid("ten", to_uuid(value)) == value:
+            return value
+    except ValueError:
+        pass
+    raise tenant_not_found()
 
 
 def tenant_not_found() -> NotFound:

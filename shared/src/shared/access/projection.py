@@ -6,7 +6,7 @@ credential or subject that has ended keeps its row, which says so.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -39,6 +39,11 @@ ACCESS_EVENTS = (*identity.ACCESS_EVENTS, *billing.ACCESS_EVENTS)
 CHANNEL = "waybill_access"
 NOTIFIED_TENANTS_MAX = 150
 """Tenants that one notification names; for more it says `*`, because it can carry 8,000 bytes."""
+REVOCATIONS = "revocations:"
+"""What a notification of revocations begins with. It comes after that of their tenants."""
+NOTIFIED_REVOCATIONS_MAX = 100
+REPORTED_FOR = timedelta(days=1)
+"""For so long receipts are kept: of older revocations, as in a projection that is made anew, nobody is notified."""
 
 _tables = MetaData(naming_convention=NAMING_CONVENTION)
 
@@ -196,6 +201,18 @@ async def _notify(session: AsyncSession, events: Sequence[Event]) -> None:
     everything = len(tenants) > NOTIFIED_TENANTS_MAX or any(event.tenant_id is None for event in events)
     payload = "*" if everything else ",".join(tenants)
     await session.execute(select(func.pg_notify(literal(CHANNEL), literal(payload))))
+    since = datetime.now(UTC) - REPORTED_FOR
+    ended = [f"{event.revocation_id}/{event.id}" for event in events if event.revocation_id and event.time > since]
+    for start in range(0, len(ended), NOTIFIED_REVOCATIONS_MAX):
+        payload = REVOCATIONS + ",".join(ended[start : start + NOTIFIED_REVOCATIONS_MAX])
+        await session.execute(select(func.pg_notify(literal(CHANNEL), literal(payload))))
+
+
+def read_revocations(payload: str) -> list[tuple[str, str]]:
+    """The (revocation, event) ids of a notification; none in one of tenants."""
+    if not payload.startswith(REVOCATIONS):
+        return []
+    return [(one.partition("/")[0], one.partition("/")[2]) for one in payload.removeprefix(REVOCATIONS).split(",")]
 
 
 def _tenant(state: identity.TenantState, version: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The HTTP edge of every service: declared access, problem documents, idempotency, pagination, rate limits."""
 
+from shared.api.answer_headers import add_answer_header
 from shared.api.cursors import CursorsOfList, PageRequest, Paging
 from shared.api.declarations import authenticated, merchant_only, owner_only, public, requires, session_only
 from shared.api.dependencies import (
@@ -13,6 +14,7 @@ from shared.api.dependencies import (
 )
 from shared.api.entity_tags import ANY_VERSION, IfMatch
 from shared.api.file_intake import Upload
+from shared.api.openapi import also_answers
 from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page, page_of, where_equal
 from shared.api.request_body import body, streams
 from shared.api.routes import Router
@@ -41,6 +43,8 @@ __all__ = [
     "Transaction",
     "Transactions",
     "Upload",
+    "add_answer_header",
+    "also_answers",
     "authenticated",
     "body",
     "merchant_only",

@@ -134,6 +134,11 @@ _HEADERS = {
     "WWW-Authenticate": _header(
         "The kinds of credentials that are accepted.", 'Basic realm="waybill", Bearer realm="waybill"'
     ),
+    "Revocation-Id": _header(
+        "The revocation, if something was ended that was accepted until now: its receipt says since when each service refuses. "
+        "The stored answer to an `Idempotency-Key` does not have it.",
+        "rev_01h455vb4pex5vsknk084sn02q",
+    ),
     "Content-Disposition": _header("Name of the file.", 'attachment; filename="jobs-20300131T090000Z.csv"'),
 }
 _OF_ERRORS = {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit", "RateLimit-Policy"), 503: ("Retry-After",)}
@@ -289,6 +294,11 @@ def _complete(operation: dict[str, Any], route: "GuardedRoute") -> None:
 
 def _references(kind: str, names: Sequence[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
+
+
+def also_answers(status: int, *headers: str) -> dict[int | str, dict[str, Any]]:
+    """For the `responses` of a route: headers of this answer that not every route has."""
+    return {status: {"headers": _references("headers", headers)}}
 
 
 def _has_version(model: Any) -> bool:

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
 from shared.access.principals import Caller, RouteAccess
-from shared.api import file_intake, idempotency, request_body
+from shared.api import answer_headers, file_intake, idempotency, request_body
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
 from shared.api.dependencies import idempotency_claim, reading_session, searching_session, transaction_session
 from shared.api.edge import Edge, edge_of
@@ -107,6 +107,7 @@ class GuardedRoute(APIRoute):
             response = not_modified(request, response)
             if self.location is not None and (made_at := location_of(self.location, request, response)):
                 response.headers["Location"] = made_at
+            headers = {**headers, **answer_headers.kept(request)}
             response.raw_headers.extend((name.lower().encode(), value.encode()) for name, value in headers.items())
             return response
 

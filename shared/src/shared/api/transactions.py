@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
-from shared.api import idempotency, problems
+from shared.api import answer_headers, idempotency, problems
 from shared.api.edge import edge_of
 from shared.api.idempotency import Claim
 
@@ -29,11 +29,14 @@ class _Transactions:
         async with edge_of(self._request).database.transaction() as session:
             await _recheck_caller(self._request, session)
             yield session
+        answer_headers.keep(self._request, session)
 
 
 async def _transactions(request: Request) -> _Transactions:
     return _Transactions(request)
 
+
+HTTP_REFUSED = 400
 
 Transactions = Annotated[_Transactions, Depends(_transactions)]
 """For a handler that works without a transaction before, or between, its writes. All others take a `Transaction`."""
@@ -54,9 +57,13 @@ async def run_in_transaction(
             return await work(session)
 
         if claim is None:
-            return await checked_work()
-        request_id = problems.request_id_of(request)
-        return await idempotency.run(session, claim, edge.response_encryptor, request_id, checked_work)
+            response = await checked_work()
+        else:
+            request_id = problems.request_id_of(request)
+            response = await idempotency.run(session, claim, edge.response_encryptor, request_id, checked_work)
+    if response.status_code < HTTP_REFUSED:
+        answer_headers.keep(request, session)
+    return response
 
 
 async def _recheck_caller(request: Request, session: AsyncSession) -> None:

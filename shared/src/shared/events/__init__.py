@@ -34,6 +34,8 @@ class Event(BaseModel):
     source: ClassVar[str]
     separate_shard: ClassVar[bool] = False
     """Whether it leaves through an outbox shard apart from all others: what keeps its topic from taking it then delays no other event."""
+    best_effort: ClassVar[bool] = False
+    """Whether it is sent straight to Kafka, and may be lost, because no transaction makes it true."""
 
     type: str
     tenant_id: str | None = Field(description="Tenant of the event; null for events of the platform itself.")
@@ -41,6 +43,7 @@ class Event(BaseModel):
     sequence: int = Field(description="Version of the aggregate after this event.")
     id: str = Field(default_factory=lambda: new_id("evt"))
     time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    revocation_id: str | None = Field(None, description="The revocation that the event is part of: services report it.")
     data: Any
 
     @classmethod
@@ -51,6 +54,7 @@ class Event(BaseModel):
     def headers(self) -> list[tuple[str, bytes]]:
         """The CloudEvents envelope as Kafka record headers (trace context excluded)."""
         tenant = [("ce_tenantid", self.tenant_id.encode())] if self.tenant_id else []
+        revocation = [("ce_revocationid", self.revocation_id.encode())] if self.revocation_id else []
         return [
             ("ce_specversion", SPEC_VERSION.encode()),
             ("ce_id", self.id.encode()),
@@ -61,6 +65,7 @@ class Event(BaseModel):
             ("ce_sequence", str(self.sequence).encode()),
             ("content-type", b"application/json"),
             *tenant,
+            *revocation,
         ]
 
     def value(self) -> bytes:
@@ -78,6 +83,7 @@ class Event(BaseModel):
             sequence=int(headers["ce_sequence"]),
             id=headers["ce_id"],
             time=datetime.fromisoformat(headers["ce_time"]),
+            revocation_id=headers.get("ce_revocationid"),
             data=cls.model_fields["data"].annotation.model_validate_json(value),  # type: ignore[union-attr]
         )
 

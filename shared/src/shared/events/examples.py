@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from shared.events import Event, State, access, audit, billing, identity, jobs, webhooks
+from shared.events import Event, State, access, audit, billing, identity, jobs, receipts, webhooks
 
 AT = datetime(2030, 1, 31, 9, 0, tzinfo=UTC)
 LATER = datetime(2030, 2, 14, 9, 0, tzinfo=UTC)
@@ -12,6 +12,7 @@ UNIQUE = "01h455vb4pex5vsknk084sn02q"
 TENANT, LOCATION, MERCHANT, USER = f"ten_{UNIQUE}", f"loc_{UNIQUE}", f"mer_{UNIQUE}", f"usr_{UNIQUE}"
 ACCOUNT, KEY, JOB, ACTION, ENDPOINT = (f"{prefix}_{UNIQUE}" for prefix in ("acct", "key", "job", "act", "ep"))
 NEW_OWNER = "usr_01h455vb4pex5vsknk084sn02r"
+REVOCATION = f"rev_{UNIQUE}"
 SIGNING_KEY = "sig_9f86d081884c7d65"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -182,6 +183,17 @@ _STATES: Mapping[type[State], tuple[str, State]] = {
         "jobs",
         access.CredentialUses(uses=[access.CredentialUse(credential_id=ACCOUNT, used_at=AT)]),
     ),
+    receipts.ReplicaReport: (
+        "jobs/jobs-1",
+        receipts.ReplicaReport(
+            service="jobs",
+            replica="jobs-1",
+            started_at=AT,
+            applied=[
+                receipts.AppliedRevocation(revocation_id=REVOCATION, event_id=f"evt_{UNIQUE}", applied_at=AT),
+            ],
+        ),
+    ),
 }
 """The subject and the state of the events that carry it."""
 
@@ -218,7 +230,13 @@ _CHANGES: Mapping[type[Event], Mapping[str, Any]] = {
 }
 """What differs in the state after these events."""
 
-_OF_THE_PLATFORM = (identity.SigningKeyPublished, access.CredentialUsed)
+_OF_THE_PLATFORM = (identity.SigningKeyPublished, access.CredentialUsed, receipts.ReplicaReported)
+_REVOKING = (
+    identity.ApiAccessRevoked,
+    identity.CredentialRevoked,
+    identity.MerchantDisabled,
+    identity.UserDisabled,
+)
 
 _JOB_CHANGES: Mapping[str, tuple[list[str], Mapping[str, Any]]] = {
     "job.created": ([], {"version": 1}),
@@ -254,6 +272,7 @@ def example(event: type[Event]) -> Event:
             "sequence": _sequence(event),
             "id": f"evt_{UNIQUE}",
             "time": AT,
+            "revocation_id": REVOCATION if event in _REVOKING else None,
             "data": state,
         }
     )
@@ -270,7 +289,7 @@ def _state_after(event: type[Event]) -> tuple[str, State]:
 
 
 def _sequence(event: type[Event]) -> int:
-    if event in (*access.EVENTS, *audit.EVENTS):
+    if event in (*access.EVENTS, *audit.EVENTS, *receipts.EVENTS):
         return 0
     return 1 if event.type_name().endswith(".created") else 2
 

@@ -29,6 +29,10 @@ _ENVELOPE: dict[str, Any] = {
             "description": "Version of the aggregate after this event, a decimal number.",
         },
         "ce_tenantid": {**_TEXT, "description": "Tenant; absent in events of the platform itself."},
+        "ce_revocationid": {
+            **_TEXT,
+            "description": "In events that end access: the revocation (rev_…) that the services report on access.receipts.v1.",
+        },
         "content-type": {**_TEXT, "const": CONTENT_TYPE, "description": "Media type of the record's value."},
         "traceparent": {**_TEXT, "description": "W3C trace context of the request that caused the event."},
     },
@@ -145,12 +149,16 @@ def _channel(topic: str, events: Collection[type[Event]]) -> dict[str, Any]:
 
 
 def _publication(topic: str, publishes: Sequence[type[Event]]) -> dict[str, Any]:
+    events = [event for event in publishes if event.topic == topic]
+    best_effort = all(event.best_effort for event in events)
     return {
         "action": "send",
         "title": f"Publish {topic}",
-        "summary": "Sent from the outbox.",
-        "description": "Events of one transaction are sent after its commit, and until Kafka has acknowledged them.",
-        **_messages_of(topic, [event for event in publishes if event.topic == topic]),
+        "summary": "Sent straight to Kafka." if best_effort else "Sent from the outbox.",
+        "description": "What Kafka does not acknowledge is sent again while the process lives."
+        if best_effort
+        else "Events of one transaction are sent after its commit, and until Kafka has acknowledged them.",
+        **_messages_of(topic, events),
     }
 
 

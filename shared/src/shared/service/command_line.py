@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from shared.chassis import command_line
 from shared.chassis.command_line import Command, Document
-from shared.events import Event, access, audit
+from shared.events import Event, access, audit, receipts
 from shared.messaging.groups import ConsumerGroup
 from shared.service.settings import SettingsT
 from shared.tasks import commands as tasks_commands
@@ -28,7 +28,7 @@ def main(
     """Run the command in the arguments.
 
     `documents` are printed as JSON and need no settings.
-    `publishes` is without the events that every service publishes (`shared.events.access`, `shared.events.audit`).
+    `publishes` is without the events that every service publishes (`shared.events.access`, `audit`, `receipts`).
     """
 
     # A service that serves needs neither Alembic nor AsyncAPI: they are imported by the commands that do.
@@ -44,7 +44,7 @@ def main(
         """Print the AsyncAPI document."""
         from shared.messaging import asyncapi
 
-        return asyncapi.build_document(package, [*publishes, *access.EVENTS, *audit.EVENTS], consumes)
+        return asyncapi.build_document(package, [*publishes, *access.EVENTS, *audit.EVENTS, *receipts.EVENTS], consumes)
 
     command_line.main(
         package,

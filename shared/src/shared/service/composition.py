@@ -14,6 +14,7 @@ from shared.access import projection
 from shared.access.authentication import Access
 from shared.access.credentials import Peppers
 from shared.access.last_used import LastUsedTracker
+from shared.access.receipts import ReceiptReporter, replica_name
 from shared.access.signing_roots import SigningKeyUnproven, SigningRoots, parse_roots
 from shared.api import idempotency
 from shared.api.app import create_app
@@ -27,9 +28,10 @@ from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
-from shared.events import Event, Vocabulary
+from shared.events import Event, Vocabulary, receipts
 from shared.messaging import consumer, faststream_adapter, outbox, relay, subscriber
 from shared.messaging.lag import LagMonitor
+from shared.messaging.producer import Producer
 from shared.observability import metrics
 from shared.postgres.database import Database
 from shared.service.access_groups import group_name
@@ -67,6 +69,13 @@ class Service:
             "waybill_signing_keys_refused", "Published signing keys that no root key has proven."
         )
         self.last_used = LastUsedTracker(self.database, service=name)
+        self._kafka_security = settings.kafka_security
+        self.receipts = ReceiptReporter(
+            Producer(settings.kafka_bootstrap_servers, client_id=f"{name}-receipts", security=self._kafka_security),
+            topic=f"{settings.kafka_prefix}{receipts.TOPIC}",
+            service=name,
+            replica=replica_name(settings.instance),
+        )
         self.access = Access(
             self.database,
             service=name,
@@ -74,11 +83,12 @@ class Service:
             peppers=self.peppers,
             roots=self.signing_roots,
             last_used=self.last_used,
+            # Only a process with the API decides by what it has in memory.
+            receipts=self.receipts if "api" in settings.role_set else None,
             metrics=self.metrics,
             cache_ttl_seconds=settings.access_cache_ttl_seconds,
             max_staleness_seconds=settings.access_max_staleness_seconds,
         )
-        self._kafka_security = settings.kafka_security
         self.relay = relay.Relay(
             self.database,
             bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -176,6 +186,7 @@ class Service:
                 Part("housekeeping", periodically(purge, HOUSEKEEPING_SECONDS), role="relay"),
                 Part("relay", self.relay.run, role="relay"),
                 Part("last used", self.last_used.run, role="api"),
+                Part("receipts", self.receipts.run, role="api"),
                 *parts,
                 Part("consumer lag", lag_monitor.run, role="consumers"),
                 Part("consumers", consumers.run, role="consumers"),

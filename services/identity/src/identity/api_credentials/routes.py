@@ -12,6 +12,7 @@ from shared.api import (
     Router,
     Transaction,
     Transactions,
+    also_answers,
     merchant_only,
     requires,
 )
@@ -28,7 +29,11 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
         """List the API Account IDs of merchants that have API access."""
         return await api_credentials.list_api_accounts(session, actor, paging)
 
-    @routes.post("/v1/api-settings/accounts/{account_id}/deactivate", status_code=204)
+    @routes.post(
+        "/v1/api-settings/accounts/{account_id}/deactivate",
+        status_code=204,
+        responses=also_answers(204, "Revocation-Id"),
+    )
     @requires("settings.merchants.api_access", exempt_from_402=True)
     async def deactivate_api_account(account_id: AccountId, session: Transaction, actor: CurrentActor) -> None:
         """Revoke the API access of the merchant with this API Account ID."""
@@ -46,7 +51,7 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
         """Retrieve your API Account ID and API Auth Key."""
         return await api_credentials.reveal(authenticator, transactions, actor, issuer, body)
 
-    @routes.post("/v1/api-settings/rotate")
+    @routes.post("/v1/api-settings/rotate", responses=also_answers(200, "Revocation-Id"))
     @merchant_only()
     async def rotate_api_credentials(body: RotateIn, transactions: Transactions, actor: CurrentActor) -> ApiCredentials:
         """Get a new API Auth Key; the former one stays valid for the overlap."""

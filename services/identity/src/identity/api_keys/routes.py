@@ -3,7 +3,7 @@
 from identity import api_keys
 from identity.api_keys.schemas import ApiKey, ApiKeyIn, CreatedApiKey
 from shared.access.credentials import Peppers
-from shared.api import CurrentActor, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, Page, PageRequest, Reading, Router, Transaction, also_answers, requires
 from shared.ids import ApiKeyId
 
 
@@ -23,7 +23,7 @@ def router(peppers: Peppers, *, api_keys_max: int) -> Router:
         """Create a user API key of your own."""
         return await api_keys.create(session, actor, peppers, body, api_keys_max=api_keys_max)
 
-    @routes.delete("/v1/api-keys/{key_id}", status_code=204)
+    @routes.delete("/v1/api-keys/{key_id}", status_code=204, responses=also_answers(204, "Revocation-Id"))
     @requires("settings.api_keys.write", exempt_from_402=True)
     async def delete_api_key(key_id: ApiKeyId, session: Transaction, actor: CurrentActor) -> None:
         """Revoke a user API key."""

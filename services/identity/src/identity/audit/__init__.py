@@ -2,6 +2,7 @@
 
 from identity.audit.operations import store, store_own_events
 from identity.audit.queries import list_events
+from identity.audit.schemas import ServiceName
 from identity.audit.tables import AuditRow
 
-__all__ = ["AuditRow", "list_events", "store", "store_own_events"]
+__all__ = ["AuditRow", "ServiceName", "list_events", "store", "store_own_events"]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import logins, mail, rows, sessions, tenants, users
+from identity import logins, mail, revocations, rows, sessions, tenants, users
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, view_person
 from identity.authentication.schemas import (
@@ -183,7 +183,7 @@ async def end_session(session: AsyncSession, actor: Actor, session_id: str) -> N
     if row.ended_at is None:
         now = datetime.now(UTC)
         row.ended_at = now
-        _revoke_tokens(session, person, now)
+        _revoke_tokens(session, person, now, actor)
         audit.record(session, actor, "session.revoked", session_id)
 
 
@@ -191,7 +191,9 @@ async def log_out_everywhere(session: AsyncSession, actor: Actor) -> None:
     """End all of the actor's sessions, in every service."""
     _, subject_id = _session_and_subject(actor.caller)
     person = await lock_person(session, await logins.get_by_subject(session, subject_id))
-    await _end_sessions(session, person, subject_id, datetime.now(UTC))
+    now = datetime.now(UTC)
+    await sessions.end_all(session, subject_id, now)
+    _revoke_tokens(session, person, now, actor)
     audit.record(session, actor, "sessions.revoked", subject_id)
 
 
@@ -232,7 +234,7 @@ async def change_password(
         await sessions.end_all(session, subject_id, now, except_session_id=session_id)
         row = await _lock_open_session(session, session_id, person)
         await sessions.use_up_tokens(session, session_id, now)
-        _revoke_tokens(session, person, now)
+        _revoke_tokens(session, person, now, actor)
         audit.record(session, actor, "password.changed", subject_id)
         changed = mail.PasswordChanged(changed_at=now, address=actor.origin.address)
         await mail.send(session, queries.recipient(person), changed)
@@ -337,26 +339,26 @@ async def _lock_open_session(session: AsyncSession, session_id: str, person: Per
     return row
 
 
-async def _end_sessions(
-    session: AsyncSession, person: PersonRow, subject_id: str, now: datetime, *, except_session_id: str | None = None
-) -> None:
-    """End the sessions of a person, who is locked, and refuse their tokens in every service."""
-    await sessions.end_all(session, subject_id, now, except_session_id=except_session_id)
-    _revoke_tokens(session, person, now)
-
-
-def _revoke_tokens(session: AsyncSession, person: PersonRow, now: datetime) -> None:
-    """Refuse, in every service, every token that this (locked) person was issued up to now.
+def _revoke_tokens(session: AsyncSession, person: PersonRow, now: datetime, actor: Actor | None = None) -> None:
+    """Refuse, in every service, every token that this (locked) person was issued up to now; an actor gets a receipt.
 
     The version stays: the instant only grows, so the event needs no order.
     """
     person.sessions_valid_from = sessions.next_valid_from(now, person.sessions_valid_from)
     subject_id = person.user_id if isinstance(person, UserRow) else person.merchant_id
     state = events.SubjectSessions(subject_id=subject_id, sessions_valid_from=person.sessions_valid_from)
-    outbox.publish(
-        session,
-        events.SessionRevoked(tenant_id=person.tenant_id, subject=subject_id, sequence=person.version, data=state),
+    revoked = events.SessionRevoked(
+        tenant_id=person.tenant_id,
+        subject=subject_id,
+        sequence=person.version,
+        revocation_id=revocations.id_for(
+            session, actor, events.SessionRevoked, state, subject=subject_id, tenant_id=person.tenant_id
+        )
+        if actor
+        else None,
+        data=state,
     )
+    outbox.publish(session, revoked)
 
 
 def _record(session: AsyncSession, origin: Origin, person: PersonRow, row: SessionRow, via: str, action: str) -> None:

@@ -22,10 +22,13 @@ from shared.api import (
     Router,
     Transaction,
     Transactions,
+    also_answers,
     public,
     session_only,
 )
 from shared.ids import SessionId
+
+REVOKES = also_answers(204, "Revocation-Id")
 
 
 def router(authenticator: Authenticator) -> Router:
@@ -50,19 +53,19 @@ def router(authenticator: Authenticator) -> Router:
         """List your open sessions: where, when, last seen."""
         return await sessions.list_open(session, actor, paging)
 
-    @routes.delete("/v1/sessions", status_code=204)
+    @routes.delete("/v1/sessions", status_code=204, responses=REVOKES)
     @session_only(exempt_from_402=True, open_before_enrolment=True)
     async def delete_sessions(session: Transaction, actor: CurrentActor) -> None:
         """Log out everywhere: all your sessions end, this one included."""
         await authentication.log_out_everywhere(session, actor)
 
-    @routes.delete("/v1/sessions/current", status_code=204)
+    @routes.delete("/v1/sessions/current", status_code=204, responses=REVOKES)
     @session_only(exempt_from_402=True, open_before_enrolment=True)
     async def delete_current_session(session: Transaction, actor: CurrentActor) -> None:
         """Log out."""
         await authentication.log_out(session, actor)
 
-    @routes.delete("/v1/sessions/{session_id}", status_code=204)
+    @routes.delete("/v1/sessions/{session_id}", status_code=204, responses=REVOKES)
     @session_only(exempt_from_402=True)
     async def delete_session(session_id: SessionId, session: Transaction, actor: CurrentActor) -> None:
         """End one of your sessions. Your tokens of before are refused in every service; your other sessions renew theirs."""
@@ -80,7 +83,7 @@ def router(authenticator: Authenticator) -> Router:
         """Set the first password with an invitation token."""
         return await authentication.accept_invitation(authenticator, origin, body)
 
-    @routes.post("/v1/password")
+    @routes.post("/v1/password", responses=also_answers(200, "Revocation-Id"))
     @session_only()
     async def change_password(body: PasswordIn, transactions: Transactions, actor: CurrentActor) -> Session:
         """Change your password; your other sessions end."""

@@ -15,11 +15,14 @@ from identity.merchants.schemas import (
     MerchantPatch,
     MerchantStatus,
 )
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, also_answers, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import MerchantId
+
+MAY_REVOKE = also_answers(200, "Revocation-Id")
+REVOKES = also_answers(204, "Revocation-Id")
 
 
 def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int) -> Router:
@@ -56,7 +59,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         """Get a merchant."""
         return await merchants.get(session, actor, merchant_id)
 
-    @routes.patch("/v1/merchants/{merchant_id}", openapi_extra=merge_patch_body("MerchantPatch"))
+    @routes.patch("/v1/merchants/{merchant_id}", openapi_extra=merge_patch_body("MerchantPatch"), responses=MAY_REVOKE)
     @requires("settings.merchants.write")
     async def update_merchant(
         merchant_id: MerchantId, body: MerchantPatch, session: Transaction, actor: CurrentActor, if_match: IfMatch
@@ -64,7 +67,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         """Change a merchant."""
         return await merchants.update(session, actor, issuer, merchant_id, if_match, body)
 
-    @routes.post("/v1/merchants/{merchant_id}/disable")
+    @routes.post("/v1/merchants/{merchant_id}/disable", responses=MAY_REVOKE)
     @requires("settings.merchants.write")
     async def disable_merchant(merchant_id: MerchantId, session: Transaction, actor: CurrentActor) -> Merchant:
         """Disable a merchant."""
@@ -82,7 +85,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         """Grant API access to a merchant of level 2."""
         return await merchants.grant_api_access(session, actor, issuer, merchant_id)
 
-    @routes.delete("/v1/merchants/{merchant_id}/api-access", status_code=204)
+    @routes.delete("/v1/merchants/{merchant_id}/api-access", status_code=204, responses=REVOKES)
     @requires("settings.merchants.api_access", exempt_from_402=True)
     async def revoke_api_access(merchant_id: MerchantId, session: Transaction, actor: CurrentActor) -> None:
         """Revoke a merchant's API access."""

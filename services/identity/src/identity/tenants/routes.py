@@ -6,7 +6,18 @@ from fastapi import Query
 
 from identity import tenants
 from identity.tenants.schemas import Tenant, TenantPatch, TenantStatus
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, authenticated, requires
+from shared.api import (
+    CurrentActor,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Transaction,
+    also_answers,
+    authenticated,
+    requires,
+)
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import TenantId
 
@@ -40,7 +51,7 @@ def router() -> Router:
         """Change a tenant."""
         return await tenants.update(session, actor, tenant_id, if_match, body)
 
-    @routes.post("/v1/tenants/{tenant_id}/suspend")
+    @routes.post("/v1/tenants/{tenant_id}/suspend", responses=also_answers(200, "Revocation-Id"))
     @requires("platform.tenants.write")
     async def suspend_tenant(tenant_id: TenantId, session: Transaction, actor: CurrentActor) -> Tenant:
         """Suspend a tenant."""

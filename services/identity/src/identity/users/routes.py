@@ -16,7 +16,7 @@ from identity.users.schemas import (
     User,
     UserStatus,
 )
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, also_answers, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
 
@@ -56,7 +56,7 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
         """Change a member of staff."""
         return await users.update(session, actor, user_id, if_match, body)
 
-    @routes.post("/v1/staff/{user_id}/disable")
+    @routes.post("/v1/staff/{user_id}/disable", responses=also_answers(200, "Revocation-Id"))
     @requires("settings.staff.write")
     async def disable_staff(user_id: UserId, session: Transaction, actor: CurrentActor) -> User:
         """Disable a member of staff."""
@@ -74,7 +74,7 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
         """Get what a member of staff may do."""
         return await users.get_permissions(session, actor, user_id)
 
-    @routes.put("/v1/staff/{user_id}/permissions")
+    @routes.put("/v1/staff/{user_id}/permissions", responses=also_answers(200, "Revocation-Id"))
     @requires("settings.staff.write")
     async def set_staff_permissions(
         user_id: UserId, body: StaffPermissionsIn, session: Transaction, actor: CurrentActor, if_match: IfMatch

@@ -1,0 +1,19 @@
+"""The route of receipts."""
+
+from identity import revocations
+from identity.revocations.schemas import Revocation
+from shared.api import CurrentActor, Reading, Router, authenticated
+from shared.ids import RevocationId
+
+
+def router(*, max_staleness_seconds: float) -> Router:
+    """The routes, for the app to include."""
+    routes = Router(tags=["revocations"])
+
+    @routes.get("/v1/revocations/{revocation_id}")
+    @authenticated(merchant_session=True, exempt_from_402=True)
+    async def get_revocation(revocation_id: RevocationId, session: Reading, actor: CurrentActor) -> Revocation:
+        """Get the receipt of a revocation of your own."""
+        return await revocations.get(session, actor, revocation_id, max_staleness_seconds=max_staleness_seconds)
+
+    return routes
