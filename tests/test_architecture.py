@@ -49,6 +49,7 @@ NOUN_FILES = frozenset(
 ENGINE_FILES = {
     "billing.providers": {"port"},
     "billing.subscriptions": {"effects", "terms"},
+    "identity.authentication": {"reauthentication", "session_tokens"},
     "identity.logins": {"passwords"},
     "identity.mail": {"business_kinds", "connections", "kinds", "rendering"},
     "jobs.file_formats": {"charsets", "csv_format", "record_reader"},
@@ -95,6 +96,7 @@ OF_RULES = frozenset(
         "cryptography",
         "pydantic",
         "pydantic_core",
+        "pyotp",
         "regex",
         "shared.access.entitlement",
         "shared.errors",

@@ -45,6 +45,7 @@ from identity.revocations import store_own as store_own_revocation
 from identity.revocations import worker as revocations_worker
 from identity.revocations.consumer import REPORTS, on_reports
 from identity.revocations.rules import ReplicaState
+from identity.second_factors import routes as second_factors_routes
 from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
 from identity.tenant_settings import routes as tenant_settings_routes
@@ -196,6 +197,7 @@ def create_app(settings: Settings) -> FastAPI:
             address_per_minute=settings.address_attempts_per_minute,
         ),
         signer=signer,
+        encryptor=encryptor,
         token_life=timedelta(seconds=settings.session_seconds),
         session_life=timedelta(days=settings.refresh_days),
     )
@@ -209,6 +211,7 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             ownership_routes.router(authenticator),
             authentication_routes.router(authenticator),
+            second_factors_routes.router(authenticator),
             users_routes.router(passwords, staff_max=settings.staff_max),
             locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
             merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),

@@ -26,6 +26,7 @@ PASSWORD_LENGTH_MIN = 8
 PASSWORD_LENGTH_MAX = 128
 PASSWORD_CHARACTERS_MIN = 3
 """Different characters of a password: fewer are a repetition."""
+CODE_CHARS_MAX = 40
 _ROWS = (
     "012345678901234567890",
     "abcdefghijklmnopqrstuvwxyz",
@@ -101,6 +102,16 @@ PasswordAgain = Annotated[
     Field(description="The password, given again here. A session that is stepped up needs none."),
 ]
 """A password in place of a step-up."""
+Code = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=CODE_CHARS_MAX),
+    Field(description="Six digits of the authenticator app, or a recovery code.", examples=["492039"]),
+]
+"""A code of a second factor."""
+OptionalCode = Annotated[
+    Code | None,
+    Field(description="A code of your second factor, if you have one: of the authenticator app, or a recovery code."),
+]
 PermissionCode = Annotated[
     str, StringConstraints(max_length=64), AfterValidator(_permission), Field(examples=["orders"])
 ]

@@ -11,6 +11,7 @@ from identity.revocations import AcknowledgementRow, ReplicaRow, RevocationRow
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import SigningKeyRow
 from identity.tenants import TenantRow
+from identity.totp import SecondFactorRow
 from identity.users import UserRow
 from shared.service.tables import add_base_tables
 
@@ -28,6 +29,7 @@ __all__ = [
     "RefreshTokenRow",
     "ReplicaRow",
     "RevocationRow",
+    "SecondFactorRow",
     "SessionRow",
     "SigningKeyRow",
     "TenantRow",

@@ -19,7 +19,7 @@ async def reveal(
 
     Raises `Forbidden` (wrong password, no step-up, API access off, the tenant reveals no keys), `KeyNotStored`, `TooManyRequests`.
     """
-    await authentication.require_step_up(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body)
     async with transactions.begin() as session:
         mode = await tenants.lock_reveal_mode(session, actor.tenant_id)
         row = await lock_own(session, actor)
@@ -42,7 +42,7 @@ async def rotate(
     overlap_seconds_default: int,
 ) -> ApiCredentials:
     """A new Auth Key for the merchant. The former key stays valid for the overlap. Raises like `reveal`."""
-    await authentication.require_step_up(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body)
     overlap_seconds = overlap_seconds_default if body.overlap_seconds is None else body.overlap_seconds
     async with transactions.begin() as session:
         mode = await tenants.lock_reveal_mode(session, actor.tenant_id)

@@ -7,8 +7,9 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
+from identity.authentication import PasswordAgain
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX, MerchantStatus
-from shared.api import Input, Secret
+from shared.api import Secret
 from shared.fields.numbers import OptionalInteger
 
 
@@ -42,16 +43,13 @@ class ApiSettings(BaseModel):
     livemode: bool
 
 
-class RevealIn(Input):
+class RevealIn(PasswordAgain):
     """The merchant's password, unless its session is stepped up."""
 
-    password: fields.PasswordAgain = None
 
-
-class RotateIn(Input):
+class RotateIn(PasswordAgain):
     """The merchant's password, unless its session is stepped up, and how long the former key stays valid."""
 
-    password: fields.PasswordAgain = None
     overlap_seconds: OptionalInteger = ApiField(
         None,
         ge=0,

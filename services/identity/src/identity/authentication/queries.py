@@ -4,13 +4,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import merchants, users
+from identity import logins, merchants, users
 from identity.authentication.schemas import Person
 from identity.logins import LoginRow
 from identity.mail import Recipient
 from identity.merchants import MerchantRow
 from identity.sessions import RefreshTokenRow, SessionRow
-from identity.tenants import TenantRow
 from identity.users import UserRow
 
 PersonRow = UserRow | MerchantRow
@@ -36,12 +35,9 @@ async def get_subject_of_token(session: AsyncSession, digest: bytes) -> str | No
     return subject_id
 
 
-async def get_tenant_status(session: AsyncSession, tenant_id: str) -> str:
-    """The status of a tenant, which must exist."""
-    status: str = (
-        await session.execute(select(col(TenantRow.status)).where(col(TenantRow.tenant_id) == tenant_id))
-    ).scalar_one()
-    return status
+async def lock_subject(session: AsyncSession, subject_id: str) -> PersonRow:
+    """A user or merchant, which must exist, locked."""
+    return await lock_person(session, await logins.get_by_subject(session, subject_id))
 
 
 def view_person(row: PersonRow) -> Person:

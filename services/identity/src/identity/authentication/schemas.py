@@ -20,6 +20,7 @@ class SessionIn(Input):
 
     email: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_CHARS_MAX)]
     password: fields.PasswordTry
+    code: fields.OptionalCode = None
     tenant: Name = ApiField(description="Id or name of the tenant.")
 
 
@@ -41,12 +42,21 @@ class PasswordIn(Input):
 
     current_password: fields.PasswordTry
     new_password: fields.Password
+    code: fields.OptionalCode = None
+
+
+class PasswordAgain(Input):
+    """Base of what asks for a step-up, and takes a password and a code in place of it."""
+
+    password: fields.PasswordAgain = None
+    code: fields.OptionalCode = None
 
 
 class StepUpIn(Input):
-    """The password, given again."""
+    """The password, given again, with a code of the second factor, where there is one."""
 
     password: fields.PasswordTry
+    code: fields.OptionalCode = None
 
 
 class StepUp(Secret):

@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import logins, sessions, tenants
+from identity import logins, sessions, tenants, totp
 from identity.audit import AuditRow
 from identity.merchants import MerchantRow
 from identity.tenants import Tenant
@@ -49,6 +49,7 @@ async def purge_some(database: Database, tenant_id: str) -> bool:
             await _purge_users(session, tenant_id),
             await logins.delete_of_tenant(session, tenant_id, PURGED_ROWS_MAX),
             await sessions.delete_of_tenant(session, tenant_id, PURGED_ROWS_MAX),
+            await totp.delete_of_tenant(session, tenant_id, PURGED_ROWS_MAX),
             await _purge_audit_events(session, tenant_id),
         ]
         done = not any(purged)

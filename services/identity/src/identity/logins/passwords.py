@@ -15,6 +15,9 @@ from pydantic import SecretStr
 
 from shared.errors import TooManyRequests, Unavailable
 
+CODE_ATTEMPTS = 10.0
+CODE_ATTEMPTS_PER_MINUTE = 0.5
+"""Wrong codes of one person. A guess is right three times in a million: 720 a day are one in 460."""
 BUDGETS_MAX = 100_000
 """Accounts, and addresses, whose wrong passwords one process counts; beyond, it forgets the least recently charged."""
 NORMALIZED = "#nfc"
@@ -86,6 +89,7 @@ class Attempts:
         self._account = _Budget(max(account_per_minute, account_total_per_minute))
         self._address = _Budget(address_per_minute)
         self._session = _Budget(account_per_minute)
+        self._code = _Budget(CODE_ATTEMPTS_PER_MINUTE, size=CODE_ATTEMPTS)
         self._recorded = _Budget(account_per_minute)
 
     def begin_log_in(self, *, account: str, address: str) -> "Attempt":
@@ -96,6 +100,10 @@ class Attempts:
     def begin_reauthentication(self, *, session_id: str) -> "Attempt":
         """Charge a password that is asked for again in a session. Raises `TooManyRequests`."""
         return _begin([(self._session, session_id)])
+
+    def begin_code(self, *, subject_id: str) -> "Attempt":
+        """Charge a code of a second factor, from whatever address: only who has the password can use this up. Raises `TooManyRequests`."""
+        return _begin([(self._code, subject_id)], "too many wrong codes: wait and try again")
 
     def begin_invitation(self, *, address: str) -> "Attempt":
         """Charge an invitation that is presented from an address. Raises `TooManyRequests`."""
@@ -121,11 +129,13 @@ class Attempt:
             budget.charge(name, -1)
 
 
-def _begin(charged: list[tuple["_Budget", str]]) -> "Attempt":
+def _begin(
+    charged: list[tuple["_Budget", str]], refusal: str = "too many wrong passwords: wait and try again"
+) -> "Attempt":
     wait_seconds = max(budget.wait_seconds(name) for budget, name in charged)
     if wait_seconds > 0:
         raise TooManyRequests(
-            "too many wrong passwords: wait and try again",
+            refusal,
             code="too_many_attempts",
             headers={"Retry-After": str(wait_seconds)},
             retry_after_seconds=wait_seconds,
@@ -138,8 +148,8 @@ def _begin(charged: list[tuple["_Budget", str]]) -> "Attempt":
 class _Budget:
     """Token buckets, one per name."""
 
-    def __init__(self, per_minute: float):
-        self._size = max(per_minute, 1.0)
+    def __init__(self, per_minute: float, size: float | None = None):
+        self._size = max(per_minute, 1.0) if size is None else size
         self._per_second = per_minute / 60
         # After the time of a full refill without a charge a name has a full budget again and can be dropped.
         self._charges: TTLCache[str, tuple[float, float]] = TTLCache(

@@ -158,6 +158,14 @@ async def enable(session: AsyncSession, actor: Actor, merchant_id: str) -> Merch
     return view(row)
 
 
+async def lock_for_reset(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
+    """The row, locked, of a merchant whose way in the actor may give anew. Raises `NotFound`, `Forbidden` (it has API access)."""
+    row = await lock_for_update(session, actor, merchant_id)
+    if row.api_access:
+        rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
+    return row
+
+
 async def grant_api_access(session: AsyncSession, actor: Actor, issuer: CredentialIssuer, merchant_id: str) -> Merchant:
     """Give a merchant API access and a new Auth Key. Repeating it changes nothing.
 

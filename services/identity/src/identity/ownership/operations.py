@@ -15,7 +15,7 @@ async def transfer(
 
     Raises `Forbidden` (wrong password, no step-up, no longer the owner), `NotFound`, `UserNotActive`, `TooManyRequests`.
     """
-    await authentication.require_step_up(authenticator, actor, body.password)
+    await authentication.require_step_up(authenticator, actor, body)
     async with transactions.begin() as session:
         # Transfers of a tenant come one after the other: the second one finds another owner.
         tenant = await tenants.lock_own(session, actor)

@@ -5,17 +5,15 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic import Field as ApiField
 
-from identity import fields
+from identity.authentication import PasswordAgain
 from identity.users import User
-from shared.api import Input
 from shared.ids import UserId
 
 
-class OwnershipIn(Input):
+class OwnershipIn(PasswordAgain):
     """Who owns the tenant from now on, and the password of the present owner, unless the session is stepped up."""
 
     user_id: UserId = ApiField(description="An active member of staff.")
-    password: fields.PasswordAgain = None
 
 
 class Ownership(BaseModel):

@@ -16,7 +16,7 @@ from identity.tenants.queries import (
     get_mail_settings,
     get_own,
     get_reveal_mode,
-    get_session_lifetimes,
+    get_session_policy,
     is_purged,
     list_tenants,
     lock_own,
@@ -24,7 +24,7 @@ from identity.tenants.queries import (
     require_free_name,
     view,
 )
-from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SecondFactor
+from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SecondFactor, SessionPolicy
 from identity.tenants.schemas import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.tenants.tables import TenantRow
 
@@ -34,6 +34,7 @@ __all__ = [
     "MailSettings",
     "RevealMode",
     "SecondFactor",
+    "SessionPolicy",
     "Tenant",
     "TenantRow",
     "activate",
@@ -42,7 +43,7 @@ __all__ = [
     "get_mail_settings",
     "get_own",
     "get_reveal_mode",
-    "get_session_lifetimes",
+    "get_session_policy",
     "is_purged",
     "list_tenants",
     "lock_own",

@@ -1,11 +1,13 @@
 """Reads and locks tenants."""
 
+from typing import cast
+
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
-from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SessionLifetimes
+from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SecondFactor, SessionPolicy
 from identity.tenants.schemas import Tenant
 from identity.tenants.tables import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
@@ -78,11 +80,16 @@ async def get_reveal_mode(session: AsyncSession, tenant_id: str) -> RevealMode:
     return found
 
 
-async def get_session_lifetimes(session: AsyncSession, tenant_id: str) -> SessionLifetimes:
-    """How long the sessions of a tenant, which must exist, and their tokens live."""
-    chosen = select(col(TenantRow.session_token_seconds), col(TenantRow.session_days))
-    row = (await session.execute(chosen.where(col(TenantRow.tenant_id) == tenant_id))).one()
-    return SessionLifetimes(row.session_token_seconds, row.session_days)
+async def get_session_policy(session: AsyncSession, tenant_id: str) -> SessionPolicy:
+    """What decides about the sessions of a tenant, which must exist."""
+    row = (await session.execute(_by_id(select(TenantRow), tenant_id))).scalar_one()
+    return SessionPolicy(
+        status=row.status,
+        token_seconds=row.session_token_seconds,
+        session_days=row.session_days,
+        second_factor=cast(SecondFactor, row.second_factor),
+        notices_off=frozenset(row.notices_off),
+    )
 
 
 async def require_free_name(session: AsyncSession, actor: Actor, name: str, own_id: str | None) -> None:

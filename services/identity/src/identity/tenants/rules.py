@@ -23,11 +23,14 @@ NOTICES = (
 
 
 @dataclass(frozen=True, slots=True)
-class SessionLifetimes:
-    """How long a tenant's sessions and their tokens live; None: as long as the operator allows."""
+class SessionPolicy:
+    """What decides about the sessions of a tenant, as its row says. A lifetime of None is as long as the operator allows."""
 
+    status: str
     token_seconds: int | None
     session_days: int | None
+    second_factor: SecondFactor
+    notices_off: frozenset[str]
 
     def token_life(self, longest: timedelta) -> timedelta:
         """The life of a session token."""
@@ -36,6 +39,10 @@ class SessionLifetimes:
     def session_life(self, longest: timedelta) -> timedelta:
         """The life of a session."""
         return longest if self.session_days is None else min(longest, timedelta(days=self.session_days))
+
+    def asks_for_second_factor(self, *, administrator: bool) -> bool:
+        """Whether a person of the tenant needs a second factor: administrators, where it is required."""
+        return administrator and self.second_factor == "required"
 
 
 @dataclass(frozen=True, slots=True)

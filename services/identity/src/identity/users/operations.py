@@ -164,6 +164,19 @@ async def set_permissions(
     return view_permissions(row)
 
 
+async def lock_for_reset(session: AsyncSession, actor: Actor, user_id: str) -> UserRow:
+    """The row, locked, of a person whose way in the actor may give anew: of the owner only as the platform.
+
+    Raises `NotFound`, `OwnerProtected`, and `Forbidden` (oneself, or a user with more permissions than the actor holds).
+    """
+    row = await lock_for_update(session, actor, user_id)
+    rules.check_not_self(actor.id, user_id)
+    rules.check_may_update(row.kind, own=False, by_platform=actor.caller.kind == "platform")
+    if row.kind != "owner":
+        rules.check_may_manage(_held_by(row), actor.permissions)
+    return row
+
+
 async def exchange_owner(session: AsyncSession, actor: Actor, tenant_id: str, user_id: str) -> OwnerExchange:
     """Make a member of staff the owner of a tenant, whose row the caller has locked, and the owner staff with all permissions.
 
