@@ -130,6 +130,6 @@ class Settings(ServiceSettings):
 def sender_address(text: str) -> Address:
     """`Waybill <no-reply@example.com>` as an address. Raises `ValueError`."""
     name, address = parseaddr(text)
-    if "@" not in address:
+    if "@" not in address or "," in text:
         raise ValueError("expected a name and an address, such as Waybill <no-reply@example.com>")
     return Address(name, addr_spec=address)

@@ -24,6 +24,8 @@ _SECRET_VALUES = (
     # API keys and webhook secrets: the kind stays readable.
     (re.compile(r"\b(wbk_(?:live_|test_)?)[A-Za-z0-9_\-]{6,}"), rf"\1{REDACTED}"),
     (re.compile(r"\b(whsec_)[A-Za-z0-9+/=_\-]{6,}"), rf"\1{REDACTED}"),
+    # Invitations, refresh tokens and whatever else a person proves themselves with.
+    (re.compile(r"\b(wb[a-z]_)[A-Za-z0-9_\-]{20,}"), rf"\1{REDACTED}"),
     (re.compile(r"\beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), REDACTED),
     (re.compile(r"(\b[a-z][a-z0-9+.\-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
 )

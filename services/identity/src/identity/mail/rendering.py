@@ -7,9 +7,10 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.headerregistry import Address
+from email.header import Header
+from email.headerregistry import Address, SingleAddressHeader, UniqueAddressHeader
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import EmailPolicy
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
@@ -27,6 +28,7 @@ from identity.mail.schemas import Content, Paragraph, Recipient
 from shared.fields.text import without_format_characters
 
 SOURCE_LANGUAGE = "en"
+HEADER_LINE_LENGTH_MAX = 76
 NO_BREAK_SPACE = "\u00a0"
 LOCALES: Mapping[str, str] = {"en": "en_CA", "fr": "fr_CA"}
 """How dates and amounts are written in each language of mails."""
@@ -80,6 +82,33 @@ def _translations(language: str) -> NullTranslations:
     return GNUTranslations(compiled)
 
 
+class _Policy(EmailPolicy):
+    """SMTP's policy, with words outside ASCII encoded by `email.header`: where `EmailPolicy` folds them, blanks are lost or doubled."""
+
+    def fold(self, name: str, value: str) -> str:
+        return self._encoded(name, value) or super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        encoded = self._encoded(name, value)
+        return encoded.encode() if encoded else super().fold_binary(name, value)
+
+    def _encoded(self, name: str, value: str) -> str | None:
+        if self.utf8 or value.isascii():
+            return None
+        header = Header(header_name=name, maxlinelen=HEADER_LINE_LENGTH_MAX)
+        if isinstance(value, SingleAddressHeader | UniqueAddressHeader):
+            (address,) = value.addresses
+            header.append(address.display_name, "utf-8")
+            header.append(f"<{address.addr_spec}>", "us-ascii")
+        else:
+            header.append(value, "utf-8")
+        return f"{name}: {header.encode(linesep=self.linesep)}{self.linesep}"
+
+
+_ASCII_ONLY = _Policy(linesep="\r\n")
+_ANY_ADDRESS = _ASCII_ONLY.clone(utf8=True)
+
+
 class AddressUnusable(Exception):
     """Nothing can be sent to this address."""
 
@@ -109,20 +138,20 @@ class Layouts:
             "test": not to.livemode,
         }
         # What is no header's syntax is refused by the policy: no value can begin another header.
-        message = EmailMessage(policy=SMTP if address.isascii() else SMTPUTF8)
+        message = EmailMessage(policy=_ASCII_ONLY if address.isascii() else _ANY_ADDRESS)
         message["From"] = self.sender
-        message["To"] = Address(_one_line(to.name), addr_spec=address)
+        message["To"] = Address(_one_line(to.name), *address.rsplit("@", 1))
         message["Subject"] = _one_line(
             words("[Test] {subject}", subject=content.subject) if values["test"] else content.subject
         )
         message["Message-ID"] = f"<{mail_id}@{self.sender.domain}>"
         message["Date"] = now.astimezone(UTC)
-        message["Content-Language"] = words.language
         # Nobody is out of office for these.
         message["Auto-Submitted"] = "auto-generated"
         message["X-Auto-Response-Suppress"] = "All"
         message.set_content(self._text.get_template("layout.txt").render(values), cte="quoted-printable")
         message.add_alternative(self._html.get_template("layout.html").render(values), subtype="html", cte="base64")
+        message["Content-Language"] = words.language
         return address, message.as_bytes()
 
 
