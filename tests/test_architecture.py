@@ -85,7 +85,7 @@ ENGINE_FILES = {
 """Folders that hold a mechanism beside a noun's usual files, and what its parts are called."""
 NOUN_FILES_MAX = 11
 SERVICE_FILES = frozenset(
-    {"__init__", "__main__", "app", "config", "metadata", "registry", "fields", "changes", "rows"}
+    {"__init__", "__main__", "app", "config", "metadata", "registry", "fields", "changes", "rows", "search_words"}
 )
 """What stands beside the nouns of a service."""
 COMPOSITION = frozenset({"app", "metadata", "__main__"})
@@ -97,10 +97,10 @@ OF_RULES = frozenset(
         "pydantic",
         "pydantic_core",
         "pyotp",
-        "regex",
         "shared.access.entitlement",
         "shared.errors",
         "shared.events",
+        "shared.folding",
         "shared.ids",
         "shared.observability.redaction",
     }

@@ -89,7 +89,11 @@ async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
             )
             answer = await integration.request(method.upper(), concrete)
             assert answer.status_code == 403, f"{method} {path}: {answer.status_code}"
-    assert {path for method, path in open_to_credentials if method == "GET"} == {"/v1/auth/test", "/v1/permissions"}
+    assert {path for method, path in open_to_credentials if method == "GET"} == {
+        "/v1/api-settings/locations",
+        "/v1/auth/test",
+        "/v1/permissions",
+    }
 
 
 async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Identity, tenant: Tenant) -> None:

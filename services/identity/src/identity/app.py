@@ -24,6 +24,7 @@ from identity.authentication.schemas import PersonKind
 from identity.closure import routes as closure_routes
 from identity.closure import worker as closure_worker
 from identity.config import Settings, sender_address
+from identity.directory import routes as directory_routes
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
 from identity.locations.schemas import LocationType
@@ -45,6 +46,7 @@ from identity.revocations import store_own as store_own_revocation
 from identity.revocations import worker as revocations_worker
 from identity.revocations.consumer import REPORTS, on_reports
 from identity.revocations.rules import ReplicaState
+from identity.search_filling import worker as search_filling_worker
 from identity.second_factors import routes as second_factors_routes
 from identity.sessions import worker as sessions_worker
 from identity.signing_keys import Signer
@@ -78,6 +80,7 @@ DESCRIPTION = ApiDescription(
         "API keys": "Keys of users, and the catalogue of permissions.",
         "revocations": "Receipts: since when each service refuses what was revoked.",
         "locations": "Branches and warehouses of a tenant.",
+        "directory": "Names of merchants and locations, for those who work with jobs.",
         "audit": "Who did what, in all services.",
     },
     enums={
@@ -219,6 +222,7 @@ def create_app(settings: Settings) -> FastAPI:
                 authenticator, issuer, overlap_seconds_default=settings.key_overlap_seconds_default
             ),
             api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
+            directory_routes.router(),
             permissions_routes.router(),
             audit_routes.router(),
             revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
@@ -227,6 +231,14 @@ def create_app(settings: Settings) -> FastAPI:
             service.tasks([*closure_worker.task_kinds(service.database), *mails.kinds]),
             *mails.parts,
             Part("signing keys", signer.run, role="api"),
+            Part(
+                "search words",
+                periodically(
+                    partial(search_filling_worker.fill_search_words, service.database),
+                    search_filling_worker.FILL_SECONDS,
+                ),
+                role="worker",
+            ),
             Part(
                 "session purge",
                 periodically(partial(sessions_worker.purge_sessions, service.database), sessions_worker.PURGE_SECONDS),

@@ -20,8 +20,10 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from shared.access import permissions
 from shared.fields.places import AddressIn, GeoIn
+from shared.fields.text import blank_is_null, refuse_control_characters
 
 PERMISSIONS_MAX = 100
+SEARCH_CHARS_MAX = 100
 PASSWORD_LENGTH_MIN = 8
 PASSWORD_LENGTH_MAX = 128
 PASSWORD_CHARACTERS_MIN = 3
@@ -116,6 +118,16 @@ PermissionCode = Annotated[
     str, StringConstraints(max_length=64), AfterValidator(_permission), Field(examples=["orders"])
 ]
 PermissionCodes = Annotated[list[PermissionCode], Field(max_length=PERMISSIONS_MAX)]
+
+
+def _searched(value: object) -> object:
+    return blank_is_null(refuse_control_characters(value))
+
+
+SearchText = Annotated[
+    Annotated[str, StringConstraints(max_length=SEARCH_CHARS_MAX)] | None, BeforeValidator(_searched)
+]
+"""What a list is searched for: each word must begin a word of the record. Blank: everything."""
 
 LastUsedAt = Annotated[
     datetime | None,

@@ -46,9 +46,10 @@ def requires(
     return _declare(RouteAccess("requires", permission, admits, exempt_from_402, step_up=step_up))
 
 
-def merchant_only(*, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
-    """Open to merchants in their own sessions only."""
-    return _declare(RouteAccess("authenticated", None, frozenset({"merchant_session"}), exempt_from_402))
+def merchant_only(*, api_credentials: bool = False, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:
+    """Open to merchants only: in their own sessions, and with API credentials where that is said."""
+    admits: frozenset[Via] = frozenset({"merchant_session", "pair"} if api_credentials else {"merchant_session"})
+    return _declare(RouteAccess("authenticated", None, admits, exempt_from_402))
 
 
 def session_only(

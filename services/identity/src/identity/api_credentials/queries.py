@@ -8,7 +8,8 @@ from sqlmodel import col
 
 from identity import merchants, rows, tenants
 from identity.api_credentials import rules
-from identity.api_credentials.schemas import ApiAccount, ApiSettings
+from identity.api_credentials.schemas import ApiAccount, ApiSettings, OwnLocation
+from identity.locations import LocationRow
 from identity.merchants import MerchantRow
 from shared.api import Page, Paging, page
 from shared.audit import Actor
@@ -37,6 +38,23 @@ async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
         last_used_at=row.last_used_at,
         livemode=row.livemode,
     )
+
+
+async def list_own_locations(session: AsyncSession, actor: Actor, paging: Paging) -> Page[OwnLocation]:
+    """The locations that jobs of the merchant that calls may name: its own that are active, newest first."""
+    merchant = actor.caller.principal
+    statement = select(LocationRow).where(
+        col(LocationRow.tenant_id) == actor.tenant_id,
+        col(LocationRow.location_id).in_(merchant.location_ids),
+        col(LocationRow.active),
+    )
+
+    def view(row: LocationRow) -> OwnLocation:
+        is_default = row.location_id == merchant.default_location_id
+        return OwnLocation(id=row.location_id, name=row.name, reference_id=row.reference_id, is_default=is_default)
+
+    order = (col(LocationRow.created_at), col(LocationRow.location_id))
+    return await page(session, statement, paging, by=order, view=view, filters=[actor.id])
 
 
 async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:

@@ -1,7 +1,7 @@
 """Routes of API Settings: administrators see account ids, a merchant its own API credentials."""
 
 from identity import api_credentials, merchants
-from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, RevealIn, RotateIn
+from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, OwnLocation, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer
 from shared.api import (
@@ -44,6 +44,12 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
     async def get_api_settings(session: Reading, actor: CurrentActor) -> ApiSettings:
         """Get your own API settings."""
         return await api_credentials.get_settings(session, actor)
+
+    @routes.get("/v1/api-settings/locations")
+    @merchant_only(api_credentials=True)
+    async def list_own_locations(session: Reading, actor: CurrentActor, paging: PageRequest) -> Page[OwnLocation]:
+        """List the locations that your jobs may name."""
+        return await api_credentials.list_own_locations(session, actor, paging)
 
     @routes.post("/v1/api-settings/reveal")
     @merchant_only()

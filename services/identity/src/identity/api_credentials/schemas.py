@@ -43,6 +43,16 @@ class ApiSettings(BaseModel):
     livemode: bool
 
 
+class OwnLocation(BaseModel):
+    """A location that jobs of the merchant may name."""
+
+    object: Literal["location"] = "location"
+    id: str
+    name: str
+    reference_id: str | None = ApiField(description="The delivery company's own id of it.", examples=["MTL-1"])
+    is_default: bool = ApiField(description="Whether it is that of jobs which name none.", examples=[True])
+
+
 class RevealIn(PasswordAgain):
     """The merchant's password, unless its session is stepped up."""
 

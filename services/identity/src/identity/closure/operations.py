@@ -73,6 +73,7 @@ async def _purge_merchants(session: AsyncSession, tenant_id: str) -> int:
         "reference_id": None,
         "details": {},
         "email_refusal": None,
+        "search_words": [],
         "sealed_key": None,
     }
     return len((await session.execute(statement.values(nothing).returning(col(MerchantRow.merchant_id)))).all())
@@ -81,7 +82,13 @@ async def _purge_merchants(session: AsyncSession, tenant_id: str) -> int:
 async def _purge_users(session: AsyncSession, tenant_id: str) -> int:
     of_tenant = select(col(UserRow.user_id)).where(col(UserRow.tenant_id) == tenant_id, col(UserRow.email) != "")
     statement = update(UserRow).where(col(UserRow.user_id).in_(_some(of_tenant)))
-    nothing = {"email": "", "first_name": PURGED, "last_name": "", "email_refusal": None}
+    nothing: dict[str, object] = {
+        "email": "",
+        "first_name": PURGED,
+        "last_name": "",
+        "email_refusal": None,
+        "search_words": [],
+    }
     return len((await session.execute(statement.values(nothing).returning(col(UserRow.user_id)))).all())
 
 

@@ -1,6 +1,15 @@
 """Locations: the branches and warehouses of a tenant; one of them is its default."""
 
-from identity.locations.operations import ListStrandedMerchants, activate, create, deactivate, new_row, publish, update
+from identity.locations.operations import (
+    ListStrandedMerchants,
+    activate,
+    create,
+    deactivate,
+    index,
+    new_row,
+    publish,
+    update,
+)
 from identity.locations.queries import active_by_id, get, list_locations, view
 from identity.locations.rules import check_one_active
 from identity.locations.schemas import Location
@@ -16,6 +25,7 @@ __all__ = [
     "create",
     "deactivate",
     "get",
+    "index",
     "list_locations",
     "new_row",
     "publish",

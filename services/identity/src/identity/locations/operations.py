@@ -11,6 +11,7 @@ from identity.locations import rules
 from identity.locations.queries import lock_for_update, require_free_reference_id, view
 from identity.locations.schemas import Location, LocationIn, LocationPatch
 from identity.locations.tables import LocationRow
+from identity.search_words import search_words
 from identity.tenants import TenantRow
 from shared import audit
 from shared.api import IfMatch
@@ -107,14 +108,21 @@ def new_row(tenant: TenantRow, *, name: str, is_default: bool, now: datetime) ->
     )
 
 
+def index(row: LocationRow) -> None:
+    """Have a row found by the words that it has now."""
+    row.search_words = search_words(row.tenant_id, row.name, row.reference_id)
+
+
 def publish(session: AsyncSession, event_type: type[events.LocationEvent], row: LocationRow) -> None:
     """Publish an event with the location's whole state."""
+    index(row)
     changes.publish(session, event_type, row, subject=row.location_id, state=_state(row))
 
 
 def _publish_change(
     session: AsyncSession, actor: Actor, event_type: type[events.LocationEvent], row: LocationRow, before: Location
 ) -> None:
+    index(row)
     changes.publish_change(
         session, actor, event_type, row, subject=row.location_id, state=_state(row), before=before, after=view(row)
     )

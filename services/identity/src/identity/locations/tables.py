@@ -5,7 +5,7 @@ from sqlmodel import Field
 
 from identity.registry import Base
 from shared.id_columns import LocationId, TenantId
-from shared.postgres.column_types import BigInt, Instant, Json, Text
+from shared.postgres.column_types import BigInt, Instant, Json, Text, TextArray
 
 
 class LocationRow(Base, table=True):
@@ -18,6 +18,8 @@ class LocationRow(Base, table=True):
         Index("ix_locations_default", "tenant_id", unique=True, postgresql_where=text("is_default")),
         Index("ix_locations_reference_id", "tenant_id", "reference_id", unique=True),
         Index("ix_locations_page", "tenant_id", "created_at", "location_id"),
+        Index("ix_locations_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index("ix_locations_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
     )
 
     location_id: LocationId = Field(primary_key=True)
@@ -32,5 +34,7 @@ class LocationRow(Base, table=True):
     active: bool
     is_default: bool
     livemode: bool
+    search_words: TextArray | None = None
+    """Words by which it is found (`identity.search_words`); None: to be filled in."""
     created_at: Instant
     updated_at: Instant

@@ -18,6 +18,7 @@ from identity.merchants import queries, rules
 from identity.merchants.queries import lock_for_update, require_free_reference_id, state, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
+from identity.search_words import search_words
 from identity.tenants import RevealMode, TenantRow
 from shared import audit
 from shared.access.credentials import Peppers, hint, new_api_key
@@ -75,6 +76,7 @@ async def create(
     )
     invitation = await logins.mail_invitation(session, invitation, queries.recipient(row), "merchant")
     granted = _set_api_access(row, body.api_access, issuer, now, tenant.reveal)
+    index(row)
     event_types: list[type[events.MerchantEvent]] = [events.MerchantCreated, *granted]
     for version, event_type in enumerate(event_types, start=1):
         row.version = version
@@ -240,6 +242,13 @@ async def shred_keys(session: AsyncSession, tenant_id: str) -> int:
     return len(shredded.all())
 
 
+def index(row: MerchantRow) -> None:
+    """Have a row found by the words that it has now."""
+    row.search_words = search_words(
+        row.tenant_id, row.business_name, row.login_email, row.contact_email, row.account_id, row.reference_id
+    )
+
+
 def publish_change(
     session: AsyncSession,
     actor: Actor,
@@ -249,6 +258,7 @@ def publish_change(
     after: Merchant | None = None,
 ) -> None:
     """Raise the merchant's version, publish the event with its whole state, and write the audit event."""
+    index(row)
     changes.publish_change(
         session, actor, event_type, row, subject=row.merchant_id, state=state(row), before=before, after=after
     )

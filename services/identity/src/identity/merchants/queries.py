@@ -11,6 +11,7 @@ from identity.locations import LocationRow
 from identity.mail import MailAnswers, Recipient
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
+from identity.search_words import found_by
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
@@ -29,8 +30,9 @@ async def list_merchants(
     status: str | None,
     api_access: bool | None,
     reference_id: str | None,
+    q: str | None,
 ) -> Page[Merchant]:
-    """The tenant's merchants, newest first."""
+    """The tenant's merchants, newest first; with `q` those whose words begin with its words."""
     equal = {
         col(MerchantRow.level): level,
         col(MerchantRow.status): status,
@@ -38,8 +40,10 @@ async def list_merchants(
         col(MerchantRow.reference_id): reference_id,
     }
     statement = where_equal(_visible_rows(actor), equal)
+    if q is not None:
+        statement = statement.where(found_by(col(MerchantRow.search_words), actor.tenant_id, q))
     order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    return await page(session, statement, paging, by=order, view=view, filters=list(equal.values()))
+    return await page(session, statement, paging, by=order, view=view, filters=[*equal.values(), q])
 
 
 async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import merchants
+from identity.fields import SearchText
 from identity.logins import Passwords
 from identity.merchants.operations import CredentialIssuer
 from identity.merchants.schemas import (
@@ -15,7 +16,18 @@ from identity.merchants.schemas import (
     MerchantPatch,
     MerchantStatus,
 )
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, also_answers, requires
+from shared.api import (
+    CurrentActor,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Searching,
+    Transaction,
+    also_answers,
+    requires,
+)
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
@@ -23,6 +35,9 @@ from shared.ids import MerchantId
 
 MAY_REVOKE = also_answers(200, "Revocation-Id")
 REVOKES = also_answers(204, "Revocation-Id")
+MERCHANTS_BY_WORDS = Query(
+    description="Only where each of these words begins a word of name, e-mail addresses, API Account ID or reference."
+)
 
 
 def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int) -> Router:
@@ -32,7 +47,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
     @routes.get("/v1/merchants")
     @requires("settings.merchants.read")
     async def list_merchants(
-        session: Reading,
+        session: Searching,
         actor: CurrentActor,
         paging: PageRequest,
         level: Annotated[int | None, Query(ge=1, le=2, description="Only merchants of this level.")] = None,
@@ -41,10 +56,11 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         reference_id: Annotated[
             QueryText, Query(max_length=REFERENCE_CHARS_MAX, description="Only the one with this reference.")
         ] = None,
+        q: Annotated[SearchText, MERCHANTS_BY_WORDS] = None,
     ) -> Page[Merchant]:
         """List merchants."""
         return await merchants.list_merchants(
-            session, actor, paging, level=level, status=status, api_access=api_access, reference_id=reference_id
+            session, actor, paging, level=level, status=status, api_access=api_access, reference_id=reference_id, q=q
         )
 
     @routes.post("/v1/merchants", status_code=201)

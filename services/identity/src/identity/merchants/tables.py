@@ -1,12 +1,12 @@
 """The table of merchants, with their API credentials."""
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from identity.registry import Base
 from shared.id_columns import AccountId, LocationId, LocationIdArray, MerchantId, TenantId
-from shared.postgres.column_types import BigInt, Instant, Json, SmallInt, Text
+from shared.postgres.column_types import BigInt, Instant, Json, SmallInt, Text, TextArray
 
 
 class MerchantRow(Base, table=True):
@@ -25,6 +25,8 @@ class MerchantRow(Base, table=True):
         ),
         Index("ix_merchants_reference_id", "tenant_id", "reference_id", unique=True),
         Index("ix_merchants_page", "tenant_id", "created_at", "merchant_id"),
+        Index("ix_merchants_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index("ix_merchants_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
         Index("ix_merchants_account_id", "account_id", unique=True),
         Index("ix_merchants_location_ids", "location_ids", postgresql_using="gin"),
     )
@@ -50,6 +52,8 @@ class MerchantRow(Base, table=True):
     details: dict[str, str] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
     sessions_valid_from: Instant
     livemode: bool
+    search_words: TextArray | None = None
+    """Words by which it is found (`identity.search_words`); None: to be filled in."""
 
     # API credentials. The account id never changes. Key and digest are those of the latest grant or rotation; the encrypted key is
     # deleted when API access ends, and stored only if the tenant lets merchants reveal it.

@@ -9,6 +9,7 @@ from sqlmodel import col
 from identity import changes, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.mail import MailAnswers
+from identity.search_words import search_words
 from identity.users import rules
 from identity.users.queries import (
     lock_for_mail,
@@ -249,14 +250,21 @@ def new_row(
     )
 
 
+def index(row: UserRow) -> None:
+    """Have a row found by the words that it has now."""
+    row.search_words = search_words(row.tenant_id, row.first_name, row.last_name, row.email)
+
+
 def publish(session: AsyncSession, event_type: type[events.UserEvent], row: UserRow) -> None:
     """Publish an event with the user's whole state."""
+    index(row)
     changes.publish(session, event_type, row, subject=row.user_id, state=state(row))
 
 
 def _publish_change(
     session: AsyncSession, actor: Actor, event_type: type[events.UserEvent], row: UserRow, before: User
 ) -> None:
+    index(row)
     changes.publish_change(
         session, actor, event_type, row, subject=row.user_id, state=state(row), before=before, after=view(row)
     )

@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from identity import rows
 from identity.mail import MailAnswers, Recipient
+from identity.search_words import found_by
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
@@ -16,11 +17,15 @@ from shared.audit import Actor
 from shared.errors import NotFound
 
 
-async def list_users(session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None) -> Page[User]:
-    """The tenant's owner and members of staff, newest first."""
+async def list_users(
+    session: AsyncSession, actor: Actor, paging: Paging, *, status: str | None, q: str | None
+) -> Page[User]:
+    """The tenant's owner and members of staff, newest first; with `q` those whose words begin with its words."""
     statement = where_equal(_visible_rows(actor), {col(UserRow.status): status})
+    if q is not None:
+        statement = statement.where(found_by(col(UserRow.search_words), actor.tenant_id, q))
     order = (col(UserRow.created_at), col(UserRow.user_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[status])
+    return await page(session, statement, paging, by=order, view=view, filters=[status, q])
 
 
 async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import users
+from identity.fields import SearchText
 from identity.logins import Passwords
 from identity.users.schemas import (
     ChangedUser,
@@ -16,7 +17,18 @@ from identity.users.schemas import (
     User,
     UserStatus,
 )
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, also_answers, requires
+from shared.api import (
+    CurrentActor,
+    IfMatch,
+    Page,
+    PageRequest,
+    Reading,
+    Router,
+    Searching,
+    Transaction,
+    also_answers,
+    requires,
+)
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import UserId
 
@@ -28,13 +40,17 @@ def router(passwords: Passwords, *, staff_max: int) -> Router:
     @routes.get("/v1/staff")
     @requires("settings.staff.read")
     async def list_staff(
-        session: Reading,
+        session: Searching,
         actor: CurrentActor,
         paging: PageRequest,
         status: Annotated[UserStatus | None, Query(description="Only users in this status.")] = None,
+        q: Annotated[
+            SearchText,
+            Query(description="Only where each of these words begins a word of name or e-mail address."),
+        ] = None,
     ) -> Page[User]:
         """List the owner and the members of staff."""
-        return await users.list_users(session, actor, paging, status=status)
+        return await users.list_users(session, actor, paging, status=status, q=q)
 
     @routes.post("/v1/staff", status_code=201)
     @requires("settings.staff.write")

@@ -21,6 +21,8 @@ class UserRow(Base, table=True):
         UniqueConstraint("user_id", "kind"),
         Index("ix_users_owner", "tenant_id", unique=True, postgresql_where=text("kind = 'owner'")),
         Index("ix_users_page", "tenant_id", "created_at", "user_id"),
+        Index("ix_users_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index("ix_users_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
     )
 
     user_id: UserId = Field(primary_key=True)
@@ -38,5 +40,7 @@ class UserRow(Base, table=True):
     permissions: TextArray
     sessions_valid_from: Instant
     livemode: bool
+    search_words: TextArray | None = None
+    """Words by which it is found (`identity.search_words`); None: to be filled in."""
     created_at: Instant
     updated_at: Instant

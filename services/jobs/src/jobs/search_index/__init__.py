@@ -2,7 +2,6 @@
 
 from jobs.search_index.time_buckets import UNSCHEDULED_DAY, BucketKind, covering_tokens, day_number, hour_number
 from jobs.search_index.tokens import (
-    FREE_TEXT_WORDS_MAX,
     SUBSTRING_CHARS_MIN,
     TOKENIZER_VERSION,
     TokenKind,
@@ -10,7 +9,6 @@ from jobs.search_index.tokens import (
     action_tokens,
     customer_key,
     fills_name_token,
-    fold,
     job_parts,
     job_tokens,
     marked_name,
@@ -18,9 +16,9 @@ from jobs.search_index.tokens import (
     name_token,
     ngrams_of,
     ngrams_of_name,
-    parse_free_text,
     token,
 )
+from shared.folding import FREE_TEXT_WORDS_MAX, fold, parse_free_text
 
 __all__ = [
     "FREE_TEXT_WORDS_MAX",

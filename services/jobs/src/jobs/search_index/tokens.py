@@ -3,21 +3,17 @@
 A token is a kind and a folded value, such as `t:fragile` (a tag) or `w:sofa` (a word). All tokens of a row are one set in one column
 (`terms`) under one index, so any combination of conditions is one lookup. Substrings of names and numbers are found by n-grams of three
 and of six characters, and of four letters; the rows found are then compared with the folded names and numbers in the column `parts`.
-Stored values and searched values are folded (case, accents, invisible characters) by the same function, so they cannot differ. A word is a
-run of letters, marks and digits; scripts that write no spaces between words are found by parts of two characters, too.
+Stored values and searched values are folded and broken into words by the same functions (`shared.folding`), so they cannot differ.
 """
 
 import hashlib
-import re
-import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-import regex
-
 from jobs.search_index import time_buckets
 from shared.events.jobs import ActionState, ContactState, JobState
+from shared.folding import fold, parts_of_two, words, words_of
 
 TokenKind = Literal["w", "g", "p", "e", "n", "z", "i", "b", "t", "m", "s", "x", "d", "a", "S", "T", "L", "N", "M", "V"]
 """w: word, g: n-gram, p: phone number, e: e-mail address, n: beginning of a name, z: postal code, i: invoice, b: barcode, t: tag,
@@ -25,10 +21,9 @@ m: metadata, s: SKU, x: external reference, d: distribution location, a: assigne
 M: merchant, V: version of the tokenizer."""
 
 TOKENIZER_VERSION = "V:4"
-"""A token of every row. Change it with every change of this module's rules: rows without it are reindexed."""
+"""A token of every row. Change it with every change of the rules of this module or of `shared.folding`: rows without it are reindexed."""
 TOKEN_BYTES_MAX = 100
 """A longer token is replaced by a digest, since tokens are only compared for equality."""
-WORD_CHARS_MAX = 40
 SUBSTRING_CHARS_MIN = 3
 """Shortest substring that is searched: shorter ones are in nearly every name."""
 LONG_NGRAM_CHARS = 6
@@ -39,49 +34,10 @@ LETTER_NGRAM_CHARS = 4
 """N-grams of this length are looked up for a shorter substring of letters alone: in names, those of three are too frequent."""
 NAME_PREFIX_CHARS = 6
 """Characters of a name's beginning that are a token."""
-FREE_TEXT_WORDS_MAX = 10
-"""Words of a free text (`q`)."""
 
-_ASCII_WORD = re.compile(r"[^\W_]+")
-_WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*")
-"""As Unicode breaks words (UAX 29), marks belong to the letter before them; but points and underscores end a word, so that parts of a
-number are found."""
-_UNSPACED = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}][\p{M}"
-    r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Bopomofo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]*"
-)
-"""Text in scripts that write no spaces between words."""
-PART_CHARS = 2
-"""Length of the parts by which such text is found."""
-_INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u034f\u115f\u1160\u3164\uffa0]+")
-_UNDECOMPOSED = str.maketrans(
-    {
-        **dict(zip("łøđıħŧƀƶɨɉŀɖɓɗƙ", "lodihtbzijldbdk", strict=True)),
-        **dict.fromkeys("ʼʻʹ", ""),
-        "æ": "ae",
-        "œ": "oe",
-        "ð": "d",
-        "þ": "th",
-        "ŋ": "ng",
-        "ĸ": "k",
-        "ə": "e",
-    }
-)
-"""Letters that differ by a stroke or a join, which Unicode does not decompose, as people type them without. `ß` is folded with the case."""
-_PHONE_LIKE = re.compile(r"\+?[\d\s().\-/]+")
-_PHONE_DIGITS_MIN = 6
 _SEPARATOR = "|"
 _NAME_MARK = "||"
 """Separates names in `parts`; a number has a single separator before it."""
-
-
-def fold(text: str) -> str:
-    """The text in lower case, without accents and invisible characters, with single spaces."""
-    if text.isascii():
-        return " ".join(text.lower().split())
-    decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text))
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return " ".join(plain.casefold().translate(_UNDECOMPOSED).split())
 
 
 def token(kind: TokenKind, value: str) -> str:
@@ -97,19 +53,6 @@ def token(kind: TokenKind, value: str) -> str:
 def metadata_token(key: str, value: str) -> str:
     """The token of one metadata entry."""
     return token("m", f"{key}={value}")
-
-
-def words(text: str) -> list[str]:
-    """The folded words of a text."""
-    return [word[:WORD_CHARS_MAX] for word in _words_of(fold(text))]
-
-
-def parts_of_two(text: str) -> Iterator[str]:
-    """The parts of a text that is written without spaces: each character, and each two that follow one another."""
-    if not text.isascii():
-        for run in _UNSPACED.findall(fold(text)):
-            yield from run
-            yield from (run[start : start + PART_CHARS] for start in range(len(run) - 1))
 
 
 def job_tokens(job: JobState, tenant_id: str) -> list[str]:
@@ -175,28 +118,12 @@ def fills_name_token(beginning: str) -> bool:
 
 def ngrams_of_name(beginning: str) -> list[str]:
     """N-gram tokens that every row with such a name has; other rows can have them, too."""
-    return [ngram for word in _words_of(fold_part(beginning)) for ngram in ngrams_of(word)[0]]
+    return [ngram for word in words_of(fold_part(beginning)) for ngram in ngrams_of(word)[0]]
 
 
 def marked_name(name: str) -> str:
     """The substring that `job_parts` contains if a name begins so."""
     return _NAME_MARK + fold_part(name)
-
-
-def parse_free_text(text: str) -> list[list[str]]:
-    """The alternatives that a free text asks for; of one alternative, all words must be found.
-
-    A text in a script that writes no spaces has another alternative: its parts of two. So has a text that looks like a phone number: its
-    digits as one word, as phone numbers are indexed.
-    Example: `514 555-0100` is `[["514", "555", "0100"], ["5145550100"]]`.
-    """
-    alternatives = [list(dict.fromkeys(words(text)))]
-    if not text.isascii() and _UNSPACED.search(fold(text)):
-        alternatives.append(list(dict.fromkeys(_wanted_parts(text)))[:FREE_TEXT_WORDS_MAX])
-    digits = "".join(character for character in text if character.isdigit())
-    if _PHONE_LIKE.fullmatch(text.strip()) and len(digits) >= _PHONE_DIGITS_MIN:
-        alternatives.append([digits])
-    return [found for place, found in enumerate(alternatives) if found and found not in alternatives[:place]]
 
 
 def customer_key(contact: ContactState) -> str | None:
@@ -280,7 +207,7 @@ def _action_numbers(action: ActionState) -> Sequence[str]:
 
 def _ngrams(texts: Iterable[str]) -> Iterator[str]:
     """All n-gram tokens of the words of these texts."""
-    for word in dict.fromkeys(word for text in texts for word in _words_of(fold(text))):
+    for word in dict.fromkeys(word for text in texts for word in words_of(fold(text))):
         for length in (SUBSTRING_CHARS_MIN, LETTER_NGRAM_CHARS, LONG_NGRAM_CHARS):
             for start in range(len(word) - length + 1):
                 ngram = word[start : start + length]
@@ -301,22 +228,3 @@ def _number_tokens(action: ActionState) -> Iterable[str]:
         ("x", action.external_reference_id),
     )
     return (token(kind, value) for kind, value in kinds if value)
-
-
-def _words_of(folded: str) -> list[str]:
-    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
-
-
-def _wanted_parts(text: str) -> Iterator[str]:
-    """What a row must have for this text: words, and of a run without spaces as few parts of two as cover it."""
-    for word in _words_of(fold(text)):
-        place = 0
-        for run in _UNSPACED.finditer(word):
-            if run.start() > place:
-                yield word[place : run.start()]
-            place, found = run.end(), run.group()
-            yield from (found[start : start + PART_CHARS] for start in range(0, len(found) - 1, PART_CHARS))
-            if len(found) % PART_CHARS:
-                yield found[-PART_CHARS:]
-        if word[place:]:
-            yield word[place:]

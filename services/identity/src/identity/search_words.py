@@ -1,0 +1,44 @@
+"""By which words a record is found: those of its names, addresses and references, folded as in every search of the suite.
+
+Each word is stored behind its tenant's id, so that a search reads the words of one tenant, however many others there are. Every word of
+a search must begin a word of the record. When these rules change, a migration sets `search_words` to NULL: a worker fills it again.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, cast, func
+from sqlalchemy.dialects.postgresql import TSQUERY
+
+from shared.folding import FREE_TEXT_WORDS_MAX, parse_free_text, parts_of_two, words
+from shared.ids import to_uuid
+
+PREFIX_CHARS_MIN = 2
+"""A shorter word must be a whole word of the record: nearly every record has one that begins with a given letter."""
+
+
+def search_words(tenant_id: str, *texts: str | None) -> list[str]:
+    """The words of these texts as they are stored."""
+    written = " ".join(text for text in texts if text)
+    tenant = _of_tenant(tenant_id)
+    return sorted({tenant + word for word in (*words(written), *parts_of_two(written))})
+
+
+def found_by(column: Any, tenant_id: str, text: str) -> ColumnElement[bool]:
+    """The condition that a record of this tenant is found by a free text, given the column with its words.
+
+    It is that of the index, and never true for a text without words.
+    """
+    tenant = _of_tenant(tenant_id)
+    alternatives = [_all_of(tenant, wanted) for wanted in parse_free_text(text)]
+    return func.array_to_tsvector(column).bool_op("@@")(cast(" | ".join(alternatives), TSQUERY))
+
+
+def _all_of(tenant: str, wanted: Iterable[str]) -> str:
+    # Words have letters, marks and digits only, so nothing has to be escaped.
+    lexemes = [f"'{tenant}{word}'{':*' if len(word) >= PREFIX_CHARS_MIN else ''}" for word in wanted]
+    return f"({' & '.join(lexemes[:FREE_TEXT_WORDS_MAX])})"
+
+
+def _of_tenant(tenant_id: str) -> str:
+    return to_uuid(tenant_id).hex
