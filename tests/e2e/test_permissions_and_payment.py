@@ -35,6 +35,9 @@ OPEN_WITHOUT_PAYMENT = {
     "billing GET /v1/billing/invoices/{invoice_id}",
     "billing POST /v1/billing/invoices/{invoice_id}/pay",
     "billing GET /v1/billing/ledger",
+    "billing GET /v1/billing/test-clock",
+    "billing POST /v1/billing/test-clock",
+    "billing POST /v1/billing/test-clock/advance",
 }
 """What a tenant may do that has not paid: see what it may do and owes, pay, log out, and take access away."""
 SECTIONS = {"home", "orders", "reports", "products", "customers", "appearance", "settings"}

@@ -108,6 +108,20 @@ class Billing(Isolated[Settings]):
 
         return await eventually(is_so, what=f"the subscription is {wanted}")
 
+    async def advance(self, tenant: Tenant, to: datetime) -> None:
+        """Move the tenant's test clock; returns when it is ready."""
+        await tenant.owner.create("/v1/billing/test-clock/advance", {"to": to.isoformat()})
+
+        async def ready() -> bool:
+            return bool((await tenant.owner.read("/v1/billing/test-clock"))["status"] == "ready")
+
+        await eventually(ready, what=f"the clock shows {to}")
+
+    async def invoices(self, tenant: Tenant) -> list[dict[str, Any]]:
+        """The tenant's invoices, newest first."""
+        found: list[dict[str, Any]] = (await tenant.owner.read("/v1/billing/invoices"))["data"]
+        return found
+
     async def check_books(self, tenant: Tenant) -> None:
         """Money is conserved: what was invoiced is paid, credited or open; numbers have no gap; every posting balances."""
         async with self.database.reading() as session:

@@ -18,6 +18,9 @@ from billing.subscriptions.schemas import CancellationTime, Transition
 from billing.subscriptions.terms import Status
 from billing.subscriptions.worker import task_kinds
 from billing.tenants.consumer import TENANT_EVENTS, on_tenant_events
+from billing.test_clocks import routes as test_clocks_routes
+from billing.test_clocks import worker as test_clocks_worker
+from billing.test_clocks.rules import ClockStatus
 from shared.api.openapi import ApiDescription, read_glossary
 from shared.events import identity
 from shared.service.composition import Service
@@ -34,6 +37,7 @@ DESCRIPTION = ApiDescription(
         "InvoiceLineKind": LineKind,
         "LedgerAccount": Account,
         "LedgerCause": Cause,
+        "TestClockStatus": ClockStatus,
     },
     glossary=read_glossary("billing"),
 )
@@ -60,6 +64,7 @@ def create_app(settings: Settings, *, providers: Providers = MappingProxyType({}
             subscriptions_routes.router(),
             invoices_routes.router(),
             ledger_routes.router(),
+            test_clocks_routes.router(),
         ],
-        parts=[service.tasks(task_kinds(service.database, providers))],
+        parts=[service.tasks([*task_kinds(service.database, providers), test_clocks_worker.task_kind(())])],
     )

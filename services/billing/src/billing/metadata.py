@@ -7,6 +7,7 @@ from billing.plans import PlanRow, TaxRateRow
 from billing.registry import Base
 from billing.subscriptions import SubscriptionRow
 from billing.tenants import TenantRow
+from billing.test_clocks import TestClockRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)
@@ -23,4 +24,5 @@ __all__ = [
     "SubscriptionRow",
     "TaxRateRow",
     "TenantRow",
+    "TestClockRow",
 ]

@@ -107,9 +107,9 @@ def state_of(held: LockedSubscription) -> SubscriptionState:
     )
 
 
-def publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent]) -> None:
-    """Publish an event with the subscription as it is now."""
-    _publish(session, held, event_type, state_of(held))
+def publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent]) -> str:
+    """Publish an event with the subscription as it is now; returns its id."""
+    return _publish(session, held, event_type, state_of(held))
 
 
 async def _perform(session: AsyncSession, held: LockedSubscription, effect: Effect, now: datetime) -> None:
@@ -203,20 +203,10 @@ def _features(terms: Terms) -> dict[str, bool | int]:
     return {} if plan is None or terms.status == "incomplete" else dict(plan.features or {})
 
 
-def _publish(
-    session: AsyncSession,
-    held: LockedSubscription,
-    event_type: type[BillingEvent],
-    state: object,
-) -> None:
+def _publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent], state: object) -> str:
     row = held.row
-    outbox.publish(
-        session,
-        event_type(
-            type=event_type.type_name(),
-            tenant_id=row.tenant_id,
-            subject=row.tenant_id,
-            sequence=row.version,
-            data=state,
-        ),
+    event = event_type(
+        type=event_type.type_name(), tenant_id=row.tenant_id, subject=row.tenant_id, sequence=row.version, data=state
     )
+    outbox.publish(session, event)
+    return event.id

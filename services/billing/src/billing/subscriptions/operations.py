@@ -5,8 +5,10 @@ next, in one transaction.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -26,11 +28,11 @@ from billing.subscriptions.queries import (
 )
 from billing.subscriptions.schemas import Preview, Subscription, preview_of
 from billing.subscriptions.tables import SubscriptionRow
-from billing.subscriptions.terms import Decision, Publish
+from billing.subscriptions.terms import Decision, Publish, SubscriptionNotFound
 from shared import audit
 from shared.api import IfMatch
 from shared.audit import Actor
-from shared.events.billing import TrialExpired, TrialStarted
+from shared.events.billing import SubscriptionUpdated, TrialExpired, TrialStarted
 from shared.events.identity import TenantCreated
 from shared.ids import new_id
 
@@ -235,6 +237,49 @@ async def do_next(session: AsyncSession, held: LockedSubscription, now: datetime
             session, "trial.expired", held.row.id, tenant_id=held.row.tenant_id, before=before, after=after
         )
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class ClockProgress:
+    """What a step of a test clock came to."""
+
+    is_waiting: bool = False
+    """Whether a charge is under way, whose result comes first."""
+    arrival_event: str | None = None
+    """The id of the event that tells of the clock's arrival."""
+
+
+async def clock_offset(session: AsyncSession, tenant_id: str) -> timedelta:
+    """How far the tenant's test clock is ahead. Raises `SubscriptionNotFound`."""
+    statement = select(col(SubscriptionRow.clock_offset)).where(col(SubscriptionRow.tenant_id) == tenant_id)
+    offset = (await session.execute(statement)).scalar_one_or_none()
+    if offset is None:
+        raise SubscriptionNotFound
+    return offset
+
+
+async def lock_clock(session: AsyncSession, tenant_id: str, at: datetime) -> tuple[bool, datetime]:
+    """Lock the subscription; returns whether it is a live one, and the tenant's own time. Raises `SubscriptionNotFound`."""
+    held = await lock_for_update(session, tenant_id)
+    return held.row.livemode, held.now(at)
+
+
+async def advance_clock(session: AsyncSession, tenant_id: str, to: datetime, at: datetime) -> ClockProgress:
+    """Move the tenant's test clock to what is due first, and do that; or to `to`, when nothing is due until then."""
+    held = await lock_for_update(session, tenant_id)
+    if held.terms.charging:
+        return ClockProgress(is_waiting=True)
+    due_at = rules.next_instant(held.terms)
+    arrives = due_at is None or due_at > to
+    now = max(held.now(at), to if due_at is None or arrives else due_at)
+    held.row.clock_offset = now - at
+    if not arrives:
+        await do_next(session, held, now)
+        await effects.schedule(session, [held])
+        return ClockProgress()
+    held.row.version += 1
+    await effects.schedule(session, [held])
+    return ClockProgress(arrival_event=effects.publish(session, held, SubscriptionUpdated))
 
 
 async def _lock_with_open_invoice(

@@ -1,0 +1,54 @@
+"""What a test clock allows."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, Violation
+
+ClockStatus = Literal["ready", "advancing"]
+
+ADVANCE_MAX = timedelta(days=800)
+"""How far one advance may go: two years, with what comes after them."""
+
+
+class TestClockNotFound(NotFound):
+    """The tenant has no test clock."""
+
+    code = "test_clock_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this tenant has no test clock: POST /v1/billing/test-clock makes it")
+
+
+class OnlyTestTenants(Forbidden):
+    """The tenant is a live one: its time is everybody's."""
+
+    code = "test_clock_live_tenant"
+
+    def __init__(self) -> None:
+        super().__init__("only test tenants can have a clock of their own")
+
+
+class StillAdvancing(Conflict):
+    """The clock has not arrived yet."""
+
+    code = "test_clock_advancing"
+
+    def __init__(self) -> None:
+        super().__init__("the clock is still advancing: wait until it is ready", current_status="advancing")
+
+
+class ClockTarget(Invalid):
+    """The clock can be moved forward only, and not too far at once."""
+
+    code = "test_clock_target_refused"
+
+    def __init__(self, now: datetime):
+        expected = f"must be later than {now.isoformat()}, by {ADVANCE_MAX.days} days at most"
+        super().__init__("the clock cannot be moved there", Violation("/to", self.code, expected))
+
+
+def check_target(to: datetime, now: datetime) -> None:
+    """Raises `ClockTarget` unless the clock, which shows `now`, may be moved to this instant."""
+    if not now < to <= now + ADVANCE_MAX:
+        raise ClockTarget(now)
