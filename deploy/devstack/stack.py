@@ -30,7 +30,6 @@ from deploy.devstack.supervision import Supervisor
 from shared.crypto import certificates
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
-PLANS_FILE = ROOT / "deploy/plans.yaml"
 SERVERS = ("postgres", "kafka")
 # A migration may use any module of its service and of `shared`.
 PREPARED_FROM = (
@@ -220,9 +219,7 @@ def _start(settings: StackSettings, supervisor: Supervisor, databases: dict[str,
     def prepare_database(service: str) -> None:
         password = settings.secrets["database_passwords"][service]
         postgres.create_database(settings.postgres_admin_url, name=f"waybill_{service}", password=password)
-        steps.run([service, "migrate"], environments[service], f"{service} could not be migrated")
-        if service == "billing":
-            steps.run([service, "load-plans", str(PLANS_FILE)], environments[service], "the plans could not be loaded")
+        steps.prepare(service, environments[service])
 
     def start_postgres() -> None:
         _start_postgres(settings, supervisor, say)

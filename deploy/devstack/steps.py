@@ -16,6 +16,7 @@ from deploy.devstack.forks import SERVICES, Forker, Program, start, start_forker
 from deploy.devstack.processes import last_lines
 
 TIMEOUT_SECONDS = 180
+PLANS_FILE = Path(__file__).parents[1] / "plans.yaml"
 
 
 @cache
@@ -35,6 +36,13 @@ def wait_until_warm() -> None:
             forker.wait_until_ready()
         except (OSError, EOFError) as error:  # it has died of an import, and said why
             raise StackError("nothing could be run: the services cannot be imported") from error
+
+
+def prepare(service: str, environment: Mapping[str, str]) -> None:
+    """Migrate the service's database, and load the plans into that of billing."""
+    run([service, "migrate"], environment, f"{service} could not be migrated")
+    if service == "billing":
+        run([service, "load-plans", str(PLANS_FILE)], environment, "the plans could not be loaded")
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], failure: str) -> str:
