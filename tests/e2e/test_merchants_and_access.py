@@ -167,22 +167,6 @@ async def test_another_tenants_rows_do_not_exist(suite: Suite, tenant: Tenant) -
     assert location.status_code == 404
 
 
-async def test_a_merchants_credentials_open_only_the_routes_marked_for_them(suite: Suite, tenant: Tenant) -> None:
-    merchant = await tenant.create_merchant()
-    integration, session = await merchant.reveal(), await (await merchant.session()).settled()
-    tried = 0
-
-    for route in await suite.routes():
-        for api, kind in ((integration, "pair"), (session, "merchant_session")):
-            if not route.admits(kind):
-                answer = await route.call(api)
-                tried += 1
-                assert answer.status_code == 403, f"{kind} on {route}: {answer.status_code}"
-                assert answer.json()["code"] == "credential_not_admitted"
-
-    assert tried > 60
-
-
 async def test_no_route_that_reads_ignores_a_query_parameter(suite: Suite, tenant: Tenant) -> None:
     refused = 0
 

@@ -91,7 +91,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route that is not public, as a service's document describes it."""
+    """A route, as a service's document describes it."""
 
     service: str
     method: str
@@ -188,13 +188,15 @@ class Suite:
 
     async def routes(self) -> list[Route]:
         """All routes of all services that are not public."""
+        return [route for route in await self.all_routes() if route.operation["x-access"] != "public"]
+
+    async def all_routes(self) -> list[Route]:
+        """All routes of all services."""
         found = []
         for service in SERVICES:
             document = (await self.client.get(f"{self.urls[service]}/openapi.json")).json()
             for path, operations in document["paths"].items():
-                for method, operation in operations.items():
-                    if operation["x-access"] != "public":
-                        found.append(Route(service, method.upper(), path, operation))
+                found += [Route(service, method.upper(), path, operation) for method, operation in operations.items()]
         return found
 
     @property
