@@ -17,6 +17,7 @@ OPEN_WITHOUT_PAYMENT = {
     "identity DELETE /v1/api-keys/{key_id}",
     "identity DELETE /v1/merchants/{merchant_id}/api-access",
     "identity POST /v1/api-settings/accounts/{account_id}/deactivate",
+    "identity GET /v1/revocations/{revocation_id}",
     "identity GET /v1/sessions",
     "identity DELETE /v1/sessions",
     "identity DELETE /v1/sessions/current",

@@ -1,0 +1,98 @@
+"""What it costs to find out who calls: one query at first, none while nothing changes."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from shared.access import credentials
+from tests.harness.client import Api, refused
+from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.stack import BackingStack
+
+BACKGROUND = ("consumer_progress", "access_signing_keys")
+"""What the process asks from time to time, whoever calls."""
+
+
+@pytest.fixture(scope="module")
+async def database_url(backing: BackingStack) -> str:
+    return await edge_database(backing)
+
+
+@pytest.fixture
+async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
+    async with run_edge_app(database_url) as running:
+        yield running
+
+
+@contextmanager
+def statements(edge: EdgeTestApp) -> Iterator[list[str]]:
+    """The statements that the service executes for callers in the block."""
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not any(table in statement for table in BACKGROUND):
+            found.append(statement)
+
+    engine = edge.service.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def callers(edge: EdgeTestApp) -> dict[str, Api]:
+    """One caller of each kind."""
+    tenant = await edge.create_tenant()
+    merchant = await tenant.create_merchant()
+    key = credentials.new_api_key(livemode=True)
+    owner_id = tenant.owner.subject_id
+    await edge.publish(
+        edge.people.key_issued("user_key", key, tenant_id=tenant.id, user_id=owner_id, scopes=["orders"])
+    )
+    return {
+        "API credentials": merchant.api,
+        "user key": edge.nobody.using({"X-Api-Key": key}),
+        "platform key": edge.people.platform.in_tenant(tenant.id),
+        "session": tenant.owner,
+        "merchant's session": await merchant.session(),
+    }
+
+
+async def test_a_caller_costs_one_query_at_first_and_none_while_nothing_changes(edge: EdgeTestApp) -> None:
+    for kind, caller in (await callers(edge)).items():
+        edge.service.access.forget("*")
+        with statements(edge) as cold:
+            assert (await caller.get("/v1/anyone")).status_code == 200
+        with statements(edge) as warm:
+            assert (await caller.get("/v1/anyone")).status_code == 200
+        assert (kind, len(cold), len(warm)) == (kind, 1, 0)
+
+
+async def test_an_unknown_credential_costs_one_query_and_a_misspelt_one_none(edge: EdgeTestApp) -> None:
+    merchant = await (await edge.create_tenant()).create_merchant()
+    wrong = merchant.tenant.owner.basic("acct_01h455vb4pex5vsknk084sn02q", credentials.new_api_key(livemode=True))
+    misspelt = merchant.tenant.owner.basic(merchant.account_id, merchant.key[:-1])
+
+    with statements(edge) as unknown:
+        for _ in range(2):
+            refused(await wrong.get("/v1/anyone"), 401, "credentials_wrong")
+    with statements(edge) as malformed:
+        refused(await misspelt.get("/v1/anyone"), 401, "credentials_wrong")
+
+    assert (len(unknown), len(malformed)) == (1, 0)
+
+
+async def test_the_end_of_a_trial_costs_no_query(edge: EdgeTestApp) -> None:
+    tenant = await edge.create_tenant(ends_in=timedelta(days=-1))
+    merchant = await tenant.create_merchant()
+    await merchant.api.get("/v1/notes")
+
+    with statements(edge) as found:
+        assert (await merchant.api.post("/v1/notes", {"text": "a"})).status_code == 402
+
+    assert found == []
