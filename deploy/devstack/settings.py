@@ -24,12 +24,17 @@ from shared.crypto.certificates import CA_FILE, SERVER_FILE
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
+HELPERS = ("receiver", "mailbox")
+"""What a private installation has around the services: the other end of webhooks, and of mail."""
 PORTS = {
+    "console": 8000,
     "identity": 8001,
     "billing": 8002,
     "jobs": 8003,
     "webhooks": 8004,
     "receiver": 8009,
+    "mailbox": 8025,
+    "mailbox smtp": 8026,
     "kafka": 9092,
     "kafka controller": 9093,
     "postgres": 5442,
@@ -86,7 +91,7 @@ class StackSettings:
     def processes(self) -> tuple[str, ...]:
         """What this stack runs, in the order in which it is started."""
         own_servers = ("postgres",) * (not self.postgres_url) + ("kafka",) * (not self.kafka_bootstrap_servers)
-        return (*own_servers, *SERVICES, "receiver")
+        return (*own_servers, *SERVICES, *HELPERS)
 
     @property
     def demo_file(self) -> Path:
@@ -188,6 +193,8 @@ class StackSettings:
         if service == "identity":
             environment["IDENTITY_SEALING_KEYS"] = f"1:{self.secrets['identity_sealing_key']}"
             environment["IDENTITY_SIGNING_ROOT_KEY"] = self.secrets["signing_root_key"]
+            environment["IDENTITY_SMTP_URL"] = f"smtp://{LOOPBACK}:{self.port('mailbox smtp')}"
+            environment["IDENTITY_CONSOLE_BASE_URL"] = self.url("console")
         if service == "webhooks":
             environment["WEBHOOKS_SEALING_KEYS"] = f"1:{self.secrets['webhooks_sealing_key']}"
             # The receiver of the demo listens on loopback without TLS; by default both are refused.

@@ -25,12 +25,15 @@ import psutil
 from deploy.devstack import broker, jars, postgres, postgres_binaries, steps, supervision
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
-from deploy.devstack.settings import CERTIFIED, ROOT, SERVICES, StackSettings, prepare_home, write_private
+from deploy.devstack.settings import CERTIFIED, HELPERS, ROOT, SERVICES, StackSettings, prepare_home, write_private
 from deploy.devstack.supervision import Supervisor
 from shared.crypto import certificates
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
 SERVERS = ("postgres", "kafka")
+READY_PATHS = {"receiver": "/received?limit=1", "mailbox": "/mail/messages"}
+MORE_PORTS = {"kafka": ["kafka controller"], "mailbox": ["mailbox smtp"]}
+"""What a process listens on beside the port of its name."""
 # A migration may use any module of its service and of `shared`.
 PREPARED_FROM = (
     *("services/*/src/**/*.py", "shared/src/**/*.py", "shared/src/**/*.sql"),
@@ -75,7 +78,7 @@ def up(settings: StackSettings, say: Say) -> None:
         _refuse_taken_ports(settings)
         if set(SERVERS) & set(settings.processes):
             certificates.ensure(settings.certificates, CERTIFIED)
-        idle = [name for name in (*SERVICES, "receiver") if find(settings.pid_file(name)) is None]
+        idle = [name for name in (*SERVICES, *HELPERS) if find(settings.pid_file(name)) is None]
         to_prepare = bool(idle) and needs_preparation(settings)
         if idle:
             settings.prepared_file.unlink(missing_ok=True)  # services that start now wait for it
@@ -89,7 +92,7 @@ def up(settings: StackSettings, say: Say) -> None:
             write_private(settings.prepared_file, state_to_prepare())
         _wait_for_services(settings, supervisor)
         if idle:
-            say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*SERVICES, "receiver")))
+            say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*SERVICES, *HELPERS)))
 
 
 def down(settings: StackSettings, say: Say) -> None:
@@ -115,7 +118,7 @@ def status(settings: StackSettings) -> list[ProcessStatus]:
     supervisor = Supervisor(settings.home)
     states = supervision.states(supervisor) if supervision.is_running(supervisor) else {}
     lines = []
-    for name in (*SERVERS, *SERVICES, "receiver"):
+    for name in (*SERVERS, *SERVICES, *HELPERS):
         process = find(settings.pid_file(name))
         if name not in settings.processes:
             lines.append(ProcessStatus(name, "existing server", _address(settings, name), None, None))
@@ -203,12 +206,16 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
             directory=ROOT,
             stop_timeout_seconds=20,
         )
-    programs["receiver"] = Program(
-        name="receiver",
-        command=(sys.executable, "-m", "deploy.devstack.receiver", "--port", str(settings.port("receiver"))),
-        pid_file=settings.pid_file("receiver"),
-        directory=ROOT,
-    )
+    for helper in HELPERS:
+        ports = ["--port", str(settings.port(helper))]
+        if helper == "mailbox":
+            ports += ["--smtp-port", str(settings.port("mailbox smtp"))]
+        programs[helper] = Program(
+            name=helper,
+            command=(sys.executable, "-m", f"deploy.devstack.{helper}", *ports),
+            pid_file=settings.pid_file(helper),
+            directory=ROOT,
+        )
     return programs
 
 
@@ -241,7 +248,7 @@ def _start(settings: StackSettings, supervisor: Supervisor, databases: dict[str,
     def start_services() -> None:
         if environments:
             steps.wait_until_warm()
-        supervision.start_programs(supervisor, (*SERVICES, "receiver"))
+        supervision.start_programs(supervisor, (*SERVICES, *HELPERS))
 
     _side_by_side(start_postgres, start_kafka, start_services)
 
@@ -282,7 +289,7 @@ def _start_kafka(settings: StackSettings, supervisor: Supervisor, say: Say) -> N
 def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     failing_since: dict[str, float] = {}
-    waiting = [*SERVICES, "receiver"]
+    waiting = [*SERVICES, *HELPERS]
     while waiting := [name for name in waiting if not _is_ready(settings, name)]:
         now = time.monotonic()
         states = supervision.states(supervisor)
@@ -303,7 +310,7 @@ def _is_ready(settings: StackSettings, name: str) -> bool:
         return port_answers(settings.port(name))
     connection = HTTPConnection(LOOPBACK, settings.port(name), timeout=PROBE_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/received?limit=1" if name == "receiver" else "/readyz")
+        connection.request("GET", READY_PATHS.get(name, "/readyz"))
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
@@ -313,10 +320,9 @@ def _is_ready(settings: StackSettings, name: str) -> bool:
 
 def _refuse_taken_ports(settings: StackSettings) -> None:
     for name in settings.processes:
-        needed = [name, "kafka controller"] if name == "kafka" else [name]
         if find(settings.pid_file(name)) is not None:
             continue
-        for port_name in needed:
+        for port_name in [name, *MORE_PORTS.get(name, [])]:
             port = settings.port(port_name)
             if port_is_taken(port):
                 raise StackError(
@@ -340,7 +346,7 @@ def _holder(port: int) -> str:
 
 def _stop_everything(settings: StackSettings, supervisor: Supervisor) -> None:
     if supervision.is_running(supervisor):
-        supervision.stop(supervisor, [(*SERVICES, "receiver"), SERVERS])
+        supervision.stop(supervisor, [(*SERVICES, *HELPERS), SERVERS])
     _end_left_over(settings)
 
 

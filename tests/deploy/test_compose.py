@@ -137,6 +137,17 @@ def test_nothing_is_loosened_but_for_the_demo_and_there_only_webhooks_own_loopba
     assert demo()["webhooks"]["ports"] == [f"127.0.0.1:{PORTS['receiver']}:{PORTS['receiver']}"]
 
 
+def test_mail_of_the_demo_ends_in_its_mailbox() -> None:
+    ports = {"--port": str(PORTS["mailbox"]), "--smtp-port": str(PORTS["mailbox smtp"])}
+    command = demo()["mailbox"]["command"]
+    settings = demo()["identity"]["environment"]
+
+    assert {option: command[command.index(option) + 1] for option in ports} == ports
+    assert settings["IDENTITY_SMTP_URL"] == f"smtp://mailbox:{PORTS['mailbox smtp']}"
+    assert demo()["mailbox"]["ports"] == [f"127.0.0.1:{PORTS['mailbox']}:{PORTS['mailbox']}"]
+    assert set(settings) <= set(variables_of("identity"))
+
+
 def test_no_secret_has_a_default_and_each_first_start_makes_others(secrets: Path, tmp_path: Path) -> None:
     assert not [
         match["name"]
@@ -337,13 +348,13 @@ def test_the_example_environment_names_every_variable_with_its_default() -> None
 
 
 def test_whatever_runs_our_images_is_confined_and_everything_has_a_bound() -> None:
-    found = {**containers(), "receiver": demo()["receiver"]}
+    found = {**containers(), "receiver": demo()["receiver"], "mailbox": demo()["mailbox"]}
 
     for name, container in found.items():
         assert container["security_opt"] == ["no-new-privileges:true"], name
         assert {"max-size", "max-file"} == set(container["logging"]["options"]), name
         assert "mem_limit" in container, name
-    for name in (*OWN_IMAGES, "receiver"):
+    for name in (*OWN_IMAGES, "receiver", "mailbox"):
         assert found[name]["cap_drop"] == ["ALL"], name
         assert found[name]["read_only"] is True, name
 

@@ -104,7 +104,7 @@ def test_demo_json_has_the_promised_shape_and_working_credentials(running: Stack
     content = json.loads(first)
     assert set(content) == {
         *("urls", "kafka", "databases", "platform_api_key", "tenant", "owner", "staff", "locations"),
-        *("merchant", "merchant_level_1", "receiver"),
+        *("merchant", "merchant_level_1", "receiver", "mailbox"),
     }
     assert set(content["urls"]) == set(content["databases"]) == set(SERVICES)
     assert content["platform_api_key"].startswith("wbk_test_")
@@ -119,6 +119,8 @@ def test_demo_json_has_the_promised_shape_and_working_credentials(running: Stack
         credentials = (content["merchant"]["api_account_id"], content["merchant"]["api_auth_key"])
         assert client.get(content["urls"]["jobs"] + "/v1/jobs", auth=credentials).status_code == 200
         assert client.get(content["receiver"]["received"]).status_code == 200
+        assert client.get(content["mailbox"]["url"]).status_code == 200
+        assert client.get(content["mailbox"]["messages"]).json()["object"] == "list"
 
 
 def test_the_demo_is_seen_twice(running: StackSettings) -> None:

@@ -81,6 +81,12 @@ class Settings(ServiceSettings):
         description="Address of the console, https://console.example.com: links in mails begin with it. Required with a mail server.",
     )
 
+    @field_validator("smtp_url", "console_base_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """Compose hands on what is not set as nothing."""
+        return value or None
+
     @field_validator("smtp_url")
     @classmethod
     def _is_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
