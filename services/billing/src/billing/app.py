@@ -5,6 +5,8 @@ from types import MappingProxyType
 from fastapi import FastAPI
 
 from billing.config import Settings
+from billing.invoice_documents import routes as invoice_documents_routes
+from billing.invoice_documents import worker as invoice_documents_worker
 from billing.invoices import routes as invoices_routes
 from billing.invoices.rules import InvoiceStatus, LineKind
 from billing.ledger import routes as ledger_routes
@@ -58,13 +60,15 @@ def create_app(settings: Settings, *, providers: Providers = MappingProxyType({}
         handle=on_identity_events(trial_days=settings.trial_days),
     )
     service.subscribe(topic=identity.TOPIC, group="billing.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
+    documents = invoice_documents_worker.task_kinds(service.database, settings.seller, settings.invoice_language)
     return service.app(
         routers=[
             plans_routes.router(),
             subscriptions_routes.router(),
+            invoice_documents_routes.router(),
             invoices_routes.router(),
             ledger_routes.router(),
             test_clocks_routes.router(),
         ],
-        parts=[service.tasks([*task_kinds(service.database, providers), test_clocks_worker.task_kind(())])],
+        parts=[service.tasks([*task_kinds(service.database, providers), *documents, test_clocks_worker.task_kind(())])],
     )

@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from billing.invoice_documents import Seller
+from billing.invoice_documents.rules import Language
 from billing.subscriptions import TRIAL_DAYS_MAX
 from shared.service.settings import ServiceSettings
 
@@ -19,3 +21,28 @@ class Settings(ServiceSettings):
         le=TRIAL_DAYS_MAX,
         description="Length of a trial, in days, of a tenant that was created without one of its own.",
     )
+    seller_name: str = Field(
+        "Waybill", min_length=1, max_length=200, description="Who sells the plans, as invoices name it."
+    )
+    seller_address: str = Field("", max_length=200, description="Street and number of the seller.")
+    seller_postcode: str = Field("", max_length=20, description="Postcode of the seller.")
+    seller_city: str = Field("", max_length=100, description="City of the seller, with its region where that is usual.")
+    seller_country: str = Field("CA", pattern="^[A-Z]{2}$", description="Country of the seller (ISO 3166-1).")
+    seller_vat_id: str = Field("", max_length=50, description="VAT identification number of the seller.")
+    seller_tax_id: str = Field(
+        "", max_length=50, description="Any other tax number of the seller, such as that for GST."
+    )
+    invoice_language: Language = Field("en", description="Language of invoices: `en` or `fr`.")
+
+    @property
+    def seller(self) -> Seller:
+        """Who sells the plans."""
+        return Seller(
+            name=self.seller_name,
+            country=self.seller_country,
+            address=self.seller_address,
+            postcode=self.seller_postcode,
+            city=self.seller_city,
+            vat_id=self.seller_vat_id,
+            tax_id=self.seller_tax_id,
+        )

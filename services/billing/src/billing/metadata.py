@@ -1,5 +1,6 @@
 """The metadata of all tables of billing, for migrations."""
 
+from billing.invoice_documents import InvoiceDocumentRow
 from billing.invoices import CreditNoteRow, InvoiceCounterRow, InvoiceRow
 from billing.ledger import LedgerEntryRow
 from billing.payments import ChargeAttemptRow, PaymentMethodRow
@@ -17,6 +18,7 @@ __all__ = [
     "ChargeAttemptRow",
     "CreditNoteRow",
     "InvoiceCounterRow",
+    "InvoiceDocumentRow",
     "InvoiceRow",
     "LedgerEntryRow",
     "PaymentMethodRow",

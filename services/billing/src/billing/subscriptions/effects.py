@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import invoices, payments, plans, tenants
+from billing import invoice_documents, invoices, payments, plans, tenants
 from billing.invoices import Draft, InvoiceRow, Quote
 from billing.subscriptions import rules
 from billing.subscriptions.queries import LockedSubscription, write
@@ -135,6 +135,7 @@ async def _invoice(
     invoice = await invoices.finalize(
         session, tenant, quoted, livemode=held.row.livemode, due_at=None if effect.terms.by_charge else due_at, at=now
     )
+    await invoice_documents.order(session, invoice.tenant_id, invoice.id)
     _publish(session, held, InvoiceFinalized, invoices.state_of(invoice))
     await session.flush()
     if not invoice.total:
