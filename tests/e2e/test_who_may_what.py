@@ -1,37 +1,13 @@
 """The hand-written table of who may what, against the documents of the services and against what they answer."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 
 from shared.access.permissions import CODES, MERCHANT_API_CREDENTIALS, MERCHANT_SESSION, OWNER
-from shared.access.principals import ADMINISTRATION, EVERYONE
 from tests.harness.client import Api
-from tests.harness.documents import path_of
 from tests.harness.people import Tenant
-from tests.harness.suite import SERVICES, Suite
+from tests.harness.suite import Suite
+from tests.harness.who_may_what import ADMITS, TABLE, declared, read_table
 
-TABLE = Path(__file__).with_name("who_may_what.yaml")
-ADMITS: Mapping[str, frozenset[str]] = {
-    "anybody": frozenset(),
-    "everybody": EVERYONE,
-    "everybody but integrations": EVERYONE - {"pair"},
-    "administrators": ADMINISTRATION,
-    "administrators and integrations": ADMINISTRATION | {"pair"},
-    "administrators and merchants": EVERYONE,
-    "sessions": frozenset({"session", "merchant_session"}),
-    "merchants": frozenset({"merchant_session"}),
-    "merchants and integrations": frozenset({"merchant_session", "pair"}),
-    "the owner": frozenset({"session"}),
-    "the platform": ADMINISTRATION,
-}
-"""The credentials that a route for these people admits. Of those that the platform's routes admit, its keys alone hold the permission."""
-NOTES = {"unpaid", "step-up"}
 REFUSALS = {
     "credentials_missing",
     "credential_not_admitted",
@@ -41,87 +17,6 @@ REFUSALS = {
     "subscription_required",
 }
 ENDS_THE_SESSION = {"/v1/sessions", "/v1/sessions/current"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What the table says of one route, or a document declares."""
-
-    who: str
-    permission: str | None
-    unpaid: bool
-    step_up: bool
-
-    @property
-    def title(self) -> str:
-        """The heading under which such lines stand."""
-        return f"who: {self.who}" + (f", with: {self.permission}" if self.permission else "")
-
-    @property
-    def notes(self) -> str:
-        """What stands behind the route."""
-        said = [*(["unpaid"] if self.unpaid else []), *(["step-up"] if self.step_up else [])]
-        return f" ({', '.join(said)})" if said else ""
-
-    def expected(self, caller: str, held: frozenset[str]) -> str | None:
-        """The code with which a caller of this kind is refused who holds these permissions; None: it is let in."""
-        if self.who == "anybody":
-            return None
-        if caller == "nobody":
-            return "credentials_missing"
-        via = {"owner": "session", "staff": "session"}.get(caller, caller)
-        if via not in ADMITS[self.who]:
-            return "credential_not_admitted"
-        if self.who == "the owner" and caller != "owner":
-            return "owner_required"
-        if self.permission is not None and self.permission not in held:
-            return "permission_missing"
-        return "step_up_required" if self.step_up and via in ("session", "merchant_session") else None
-
-
-def read_table() -> Iterator[tuple[str, Line]]:
-    """The routes of the table (`identity GET /v1/staff`), in its order."""
-    for group in yaml.safe_load(TABLE.read_text("utf-8")):
-        assert group["who"] in ADMITS, group["who"]
-        permission = group.get("with")
-        assert permission is None or permission in CODES, permission
-        for service in group.keys() - {"who", "with"}:
-            assert service in SERVICES, service
-            for text in group[service]:
-                route, _, noted = text.partition(" (")
-                notes = set(noted.removesuffix(")").split(", ")) - {""}
-                assert notes <= NOTES, text
-                always = group["who"] in ("anybody", "the platform")
-                line = Line(group["who"], permission, always or "unpaid" in notes, "step-up" in notes)
-                yield f"{service} {route}", line
-
-
-def declared() -> dict[str, Line]:
-    """What the documents of the services declare."""
-    found = {}
-    for service in SERVICES:
-        paths = json.loads(path_of(service, "openapi").read_text("utf-8"))["paths"]
-        for path, operations in paths.items():
-            for method, operation in operations.items():
-                found[f"{service} {method.upper()} {path}"] = declaration(operation)
-    return found
-
-
-def declaration(operation: Mapping[str, Any]) -> Line:
-    """The words of the table for what a document says."""
-    permission, admits = operation.get("x-required-permission"), frozenset(operation["x-admits"])
-    if operation["x-access"] == "public":
-        who = "anybody"
-    elif operation.get("x-owner-only"):
-        who = "the owner"
-    elif permission is not None and permission.startswith("platform."):
-        who = "the platform"
-    elif admits == EVERYONE:
-        who = "everybody" if permission is None else "administrators and merchants"
-    else:
-        who = next((name for name, kinds in ADMITS.items() if kinds == admits), f"(no word for {sorted(admits)})")
-    unpaid = operation["x-subscription-exempt"] or who in ("anybody", "the platform")
-    return Line(who, permission, unpaid, operation.get("x-step-up", False))
 
 
 def test_the_table_has_every_route_once_and_as_it_is_declared() -> None:

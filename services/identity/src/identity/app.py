@@ -40,7 +40,7 @@ from identity.notices.consumer import BILLING_EVENTS, WEBHOOKS_EVENTS, on_events
 from identity.onboarding import routes as onboarding_routes
 from identity.ownership import routes as ownership_routes
 from identity.permissions import routes as permissions_routes
-from identity.permissions.schemas import PermissionRelevance
+from identity.permissions.schemas import GranterKind, HeldBy, PermissionRelevance
 from identity.revocations import routes as revocations_routes
 from identity.revocations import store_own as store_own_revocation
 from identity.revocations import worker as revocations_worker
@@ -95,6 +95,8 @@ DESCRIPTION = ApiDescription(
         "MerchantLevel": Literal[1, 2],
         "ApiKeyStatus": ApiKeyStatus,
         "PermissionRelevance": PermissionRelevance,
+        "HeldBy": HeldBy,
+        "GranterKind": GranterKind,
         "ServiceName": ServiceName,
         "ReplicaState": ReplicaState,
         "ActorKind": ActorKind,
@@ -223,7 +225,7 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
             directory_routes.router(),
-            permissions_routes.router(),
+            permissions_routes.router(service.peppers),
             audit_routes.router(),
             revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
         ],

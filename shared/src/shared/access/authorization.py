@@ -3,14 +3,14 @@
 Pure functions: the current time is an argument.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.access import permissions
 from shared.access.entitlement import entitled
 from shared.access.principals import ANY_ROUTE, Caller, Principal, RouteAccess, Via
-from shared.errors import Forbidden, NotFound, PaymentRequired, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, PaymentRequired, Unauthenticated, Unavailable, WaybillError
 from shared.ids import from_uuid, to_uuid
 
 API_ACCESS_LEVEL = 2
@@ -54,16 +54,24 @@ def check_mode(principal: Principal) -> None:
         raise tenant_not_found()
 
 
-def check_tenant_and_payment(via: Via, principal: Principal, now: datetime, route: RouteAccess) -> None:
-    """Steps 2 and 3. Raises `NotFound`, `Forbidden`, `PaymentRequired`, or `Unavailable` before the tenant's events have arrived."""
+def check_tenant(principal: Principal) -> None:
+    """Step 2, of the tenant. Raises `NotFound`, `Forbidden`, or `Unavailable` before the tenant's events have arrived."""
     check_mode(principal)
     if principal.tenant_id is not None:
         if principal.tenant_status is None:
             raise Unavailable("this tenant is not known here yet", code="access_not_ready")
         if principal.tenant_status != "active":
             raise Forbidden(f"this tenant is {principal.tenant_status}", code=f"tenant_{principal.tenant_status}")
+
+
+def check_api_access(via: Via, principal: Principal) -> None:
+    """Step 2, of a merchant's API credentials. Raises `Forbidden`."""
     if via == "pair" and not (principal.credential_active and _has_api_access(principal)):
         raise Forbidden("API access is off for this merchant", code="api_access_off")
+
+
+def check_payment(principal: Principal, now: datetime, route: RouteAccess) -> None:
+    """Step 3. Raises `PaymentRequired`, or `Unavailable` before the subscription's events have arrived."""
     if principal.tenant_id is None or route.exempt_from_402 or _is_platform(route.permission):
         return
     if principal.subscription_status is None:
@@ -152,15 +160,35 @@ def caller_for(
 
 def check_admission(caller: Caller, route: RouteAccess, now: datetime) -> None:
     """Steps 1 to 3, for a caller whose credential has been verified."""
-    check_credential(caller.via, caller.principal, now)
-    check_tenant_and_payment(caller.via, caller.principal, now, route)
+    for step in _ADMISSION:
+        step(caller, route, now)
 
 
 def authorize(caller: Caller, route: RouteAccess, now: datetime) -> None:
     """All four steps, for a caller whose credential has been verified."""
-    check_admission(caller, route, now)
-    check_permission(caller, route)
-    check_session(caller, route, now)
+    for step in (*_ADMISSION, *_ADMITTED):
+        step(caller, route, now)
+
+
+def refusals(caller: Caller, route: RouteAccess, now: datetime) -> list[WaybillError]:
+    """What each step of the decision has against this caller, in their order; nothing for one who is let in."""
+    found = []
+    for step in (*_ADMISSION, *_ADMITTED):
+        try:
+            step(caller, route, now)
+        except WaybillError as refusal:
+            found.append(refusal)
+    return found
+
+
+_Step = Callable[[Caller, RouteAccess, datetime], None]
+_ADMISSION: tuple[_Step, ...] = (
+    lambda caller, _, now: check_credential(caller.via, caller.principal, now),
+    lambda caller, _, now: check_tenant(caller.principal),
+    lambda caller, _, now: check_api_access(caller.via, caller.principal),
+    lambda caller, route, now: check_payment(caller.principal, now, route),
+)
+_ADMITTED: tuple[_Step, ...] = (lambda caller, route, _: check_permission(caller, route), check_session)
 
 
 def is_valid(key_digest: str, principal: Principal, now: datetime) -> bool:

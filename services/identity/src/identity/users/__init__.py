@@ -15,7 +15,7 @@ from identity.users.operations import (
     state,
     update,
 )
-from identity.users.queries import get, get_permissions, list_recipients, list_users, recipient, view
+from identity.users.queries import get, get_permissions, list_holders, list_recipients, list_users, recipient, view
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
 from identity.users.tables import UserRow
@@ -32,6 +32,7 @@ __all__ = [
     "get",
     "get_permissions",
     "index",
+    "list_holders",
     "list_recipients",
     "list_users",
     "lock_for_reset",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Select, and_, or_, select, tuple_
+from sqlalchemy import Select, and_, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -81,6 +81,23 @@ async def list_recipients(
         .limit(people_max)
     )
     return [recipient(row) for row in (await session.execute(statement)).scalars()]
+
+
+async def list_holders(
+    session: AsyncSession, tenant_id: str, codes: Sequence[str], people_max: int
+) -> Sequence[UserRow]:
+    """Active users who hold all these permissions, the owner first: `people_max` at most."""
+    is_owner = col(UserRow.kind) == "owner"
+    holds = [col(UserRow.permissions).bool_op("&&")(permissions.with_ancestors(code)) for code in codes]
+    statement = (
+        select(UserRow)
+        .where(
+            col(UserRow.tenant_id) == tenant_id, col(UserRow.status) == "active", or_(is_owner, and_(true(), *holds))
+        )
+        .order_by(is_owner.desc(), col(UserRow.created_at), col(UserRow.user_id))
+        .limit(people_max)
+    )
+    return (await session.execute(statement)).scalars().all()
 
 
 def recipient(row: UserRow, *, email: str | None = None) -> Recipient:
