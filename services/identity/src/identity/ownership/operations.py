@@ -1,6 +1,8 @@
 """Hands a tenant over to another owner."""
 
-from identity import authentication, tenants, users
+from datetime import UTC, datetime
+
+from identity import authentication, mail, tenants, users
 from identity.authentication import Authenticator
 from identity.ownership import rules
 from identity.ownership.schemas import Ownership, OwnershipIn
@@ -28,6 +30,13 @@ async def transfer(
             (users.state(exchange.owner), exchange.owner.version),
             (users.state(exchange.former), exchange.former.version),
         )
+        moved = mail.OwnershipMoved(
+            former_owner=users.full_name(exchange.former),
+            new_owner=users.full_name(exchange.owner),
+            moved_at=datetime.now(UTC),
+        )
+        for person in (exchange.former, exchange.owner):
+            await mail.send(session, users.recipient(person), moved)
         return Ownership(
             tenant_id=tenant.tenant_id,
             owner=users.view(exchange.owner),

@@ -15,7 +15,16 @@ from identity.users.operations import (
     state,
     update,
 )
-from identity.users.queries import get, get_permissions, list_holders, list_recipients, list_users, recipient, view
+from identity.users.queries import (
+    full_name,
+    get,
+    get_permissions,
+    list_holders,
+    list_recipients,
+    list_users,
+    recipient,
+    view,
+)
 from identity.users.rules import check_grantable
 from identity.users.schemas import User
 from identity.users.tables import UserRow
@@ -29,6 +38,7 @@ __all__ = [
     "disable",
     "enable",
     "exchange_owner",
+    "full_name",
     "get",
     "get_permissions",
     "index",

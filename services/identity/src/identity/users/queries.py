@@ -100,13 +100,18 @@ async def list_holders(
     return (await session.execute(statement)).scalars().all()
 
 
+def full_name(row: UserRow) -> str:
+    """A user's first and last name."""
+    return f"{row.first_name} {row.last_name}"
+
+
 def recipient(row: UserRow, *, email: str | None = None) -> Recipient:
     """A user as the recipient of a mail; `email` is a former address."""
     return Recipient(
         id=row.user_id,
         tenant_id=row.tenant_id,
         email=email or row.email,
-        name=f"{row.first_name} {row.last_name}",
+        name=full_name(row),
         language=row.language,
         livemode=row.livemode,
     )
