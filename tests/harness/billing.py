@@ -157,7 +157,7 @@ class Billing(Isolated[Settings]):
 @asynccontextmanager
 async def running(backing: BackingStack) -> AsyncIterator[Billing]:
     """Billing in all its roles, which has plans, a scripted provider, the platform key and the signing key of sessions."""
-    settings = await settings_of(backing, "billing", Settings, trial_days=TRIAL_DAYS)
+    settings = await settings_of(backing, "billing", Settings, trial_days=TRIAL_DAYS, test_clock_services="")
     provider = ScriptedProvider()
     async with serve(Billing, partial(create_app, providers={provider.name: provider}), settings) as service:
         service.provider = provider

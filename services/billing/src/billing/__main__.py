@@ -16,7 +16,7 @@ from billing.plans import PlanChanged, PlanFile
 from billing.subscriptions.consumer import IDENTITY_EVENTS
 from billing.tenants.consumer import TENANT_EVENTS
 from shared.chassis.command_line import Command
-from shared.events import billing, identity
+from shared.events import billing, identity, receipts
 from shared.messaging.groups import ConsumerGroup
 from shared.postgres.database import Database
 from shared.service.access_groups import access_groups
@@ -63,6 +63,9 @@ if __name__ == "__main__":
                 identity.TOPIC,
                 TENANT_EVENTS.types.values(),
                 "Names, countries and zones for invoices.",
+            ),
+            ConsumerGroup(
+                "billing.receipts", receipts.TOPIC, receipts.EVENTS, "Knows when a test clock is in force everywhere."
             ),
         ],
         commands={"load-plans": Command("Load new versions of plans from a file.", _load_plans, _add_file)},

@@ -22,9 +22,10 @@ from billing.subscriptions.worker import task_kinds
 from billing.tenants.consumer import TENANT_EVENTS, on_tenant_events
 from billing.test_clocks import routes as test_clocks_routes
 from billing.test_clocks import worker as test_clocks_worker
+from billing.test_clocks.consumer import REPORTS, on_reports
 from billing.test_clocks.rules import ClockStatus
 from shared.api.openapi import ApiDescription, read_glossary
-from shared.events import identity
+from shared.events import identity, receipts
 from shared.service.composition import Service
 
 DESCRIPTION = ApiDescription(
@@ -60,6 +61,8 @@ def create_app(settings: Settings, *, providers: Providers = MappingProxyType({}
         handle=on_identity_events(trial_days=settings.trial_days),
     )
     service.subscribe(topic=identity.TOPIC, group="billing.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
+    service.subscribe(topic=receipts.TOPIC, group="billing.receipts", read=REPORTS.read, handle=on_reports)
+    clocks = test_clocks_worker.task_kind(settings.services_awaited)
     documents = invoice_documents_worker.task_kinds(service.database, settings.seller, settings.invoice_language)
     return service.app(
         routers=[
@@ -70,5 +73,5 @@ def create_app(settings: Settings, *, providers: Providers = MappingProxyType({}
             ledger_routes.router(),
             test_clocks_routes.router(),
         ],
-        parts=[service.tasks([*task_kinds(service.database, providers), *documents, test_clocks_worker.task_kind(())])],
+        parts=[service.tasks([*task_kinds(service.database, providers), *documents, clocks])],
     )

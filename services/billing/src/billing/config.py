@@ -33,6 +33,11 @@ class Settings(ServiceSettings):
         "", max_length=50, description="Any other tax number of the seller, such as that for GST."
     )
     invoice_language: Language = Field("en", description="Language of invoices: `en` or `fr`.")
+    test_clock_services: str = Field(
+        "identity,jobs,webhooks",
+        pattern=r"^([a-z]+(,[a-z]+)*)?$",
+        description="Services that must go by the new time before a test clock is ready, comma-separated.",
+    )
 
     @property
     def seller(self) -> Seller:
@@ -46,3 +51,7 @@ class Settings(ServiceSettings):
             vat_id=self.seller_vat_id,
             tax_id=self.seller_tax_id,
         )
+
+    @property
+    def services_awaited(self) -> frozenset[str]:
+        return frozenset(filter(None, self.test_clock_services.split(",")))

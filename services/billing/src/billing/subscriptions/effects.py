@@ -107,9 +107,11 @@ def state_of(held: LockedSubscription) -> SubscriptionState:
     )
 
 
-def publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent]) -> str:
-    """Publish an event with the subscription as it is now; returns its id."""
-    return _publish(session, held, event_type, state_of(held))
+def publish(
+    session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent], *, receipt_id: str | None = None
+) -> str:
+    """Publish an event with the subscription as it is now; returns its id. With `receipt_id` services report when it is in force."""
+    return _publish(session, held, event_type, state_of(held), receipt_id=receipt_id)
 
 
 async def _perform(session: AsyncSession, held: LockedSubscription, effect: Effect, now: datetime) -> None:
@@ -204,10 +206,22 @@ def _features(terms: Terms) -> dict[str, bool | int]:
     return {} if plan is None or terms.status == "incomplete" else dict(plan.features or {})
 
 
-def _publish(session: AsyncSession, held: LockedSubscription, event_type: type[BillingEvent], state: object) -> str:
+def _publish(
+    session: AsyncSession,
+    held: LockedSubscription,
+    event_type: type[BillingEvent],
+    state: object,
+    *,
+    receipt_id: str | None = None,
+) -> str:
     row = held.row
     event = event_type(
-        type=event_type.type_name(), tenant_id=row.tenant_id, subject=row.tenant_id, sequence=row.version, data=state
+        type=event_type.type_name(),
+        tenant_id=row.tenant_id,
+        subject=row.tenant_id,
+        sequence=row.version,
+        revocation_id=receipt_id,
+        data=state,
     )
     outbox.publish(session, event)
     return event.id

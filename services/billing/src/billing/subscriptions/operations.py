@@ -279,7 +279,9 @@ async def advance_clock(session: AsyncSession, tenant_id: str, to: datetime, at:
         return ClockProgress()
     held.row.version += 1
     await effects.schedule(session, [held])
-    return ClockProgress(arrival_event=effects.publish(session, held, SubscriptionUpdated))
+    # Access may end with it: services report when it is in force, as they do of a revocation.
+    arrival = effects.publish(session, held, SubscriptionUpdated, receipt_id=new_id("rev"))
+    return ClockProgress(arrival_event=arrival)
 
 
 async def _lock_with_open_invoice(
