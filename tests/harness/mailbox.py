@@ -67,6 +67,10 @@ class Mailbox:
         """What arrived for an address."""
         return [mail for mail in self.mails if address in mail.recipients]
 
+    def saying(self, address: str, words: str) -> list[Mail]:
+        """What arrived for an address with these words in it."""
+        return [mail for mail in self.to(address) if words in mail.text]
+
     async def wait_for(self, address: str, count: int = 1) -> list[Mail]:
         """The mails for an address, as soon as there are so many."""
 

@@ -134,6 +134,8 @@ async def test_every_route_says_who_may_call_it(identity: Identity) -> None:
         "POST /v1/auth/second-factor/confirm",
         "POST /v1/auth/second-factor/recovery-codes",
         "POST /v1/invitations/accept",
+        "POST /v1/password-resets",
+        "POST /v1/password-resets/confirm",
         "GET /v1/tenant",
         "GET /v1/auth/test",
         "GET /v1/permissions",

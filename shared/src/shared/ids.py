@@ -32,6 +32,7 @@ KINDS = {
     "job": "job",
     "act": "action",
     "imp": "import",
+    "ivt": "invitation",
     "ep": "webhook endpoint",
     "dlv": "delivery",
     "att": "delivery attempt",
@@ -106,5 +107,6 @@ ImportId = Annotated[str, _LENGTH, _validator("imp"), _schema("imp")]
 EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
 DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
 ReplayId = Annotated[str, _LENGTH, _validator("rpl"), _schema("rpl")]
+InvitationId = Annotated[str, _LENGTH, _validator("ivt"), _schema("ivt")]
 SessionId = Annotated[str, _LENGTH, _validator("ses"), _schema("ses")]
 AuditEventId = Annotated[str, _LENGTH, _validator("aud"), _schema("aud")]

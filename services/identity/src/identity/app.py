@@ -25,6 +25,8 @@ from identity.closure import routes as closure_routes
 from identity.closure import worker as closure_worker
 from identity.config import Settings, sender_address
 from identity.directory import routes as directory_routes
+from identity.invitations import routes as invitations_routes
+from identity.invitations.rules import InvitationStatus
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
 from identity.locations.schemas import LocationType
@@ -39,6 +41,8 @@ from identity.notices import worker as notices_worker
 from identity.notices.consumer import BILLING_EVENTS, WEBHOOKS_EVENTS, on_events
 from identity.onboarding import routes as onboarding_routes
 from identity.ownership import routes as ownership_routes
+from identity.password_resets import routes as password_resets_routes
+from identity.password_resets import worker as password_resets_worker
 from identity.permissions import routes as permissions_routes
 from identity.permissions.schemas import GranterKind, HeldBy, PermissionRelevance
 from identity.revocations import routes as revocations_routes
@@ -58,6 +62,7 @@ from identity.tenants.schemas import TenantStatus
 from identity.users import routes as users_routes
 from identity.users.schemas import UserKind, UserStatus
 from shared.access.signing_roots import SigningRoot
+from shared.api import Router
 from shared.api.openapi import ApiDescription, read_glossary
 from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
@@ -73,7 +78,8 @@ DESCRIPTION = ApiDescription(
     "Tenants, users, merchants, locations, credentials, permissions, sessions and the audit trail.",
     tags={
         "tenants": "Delivery companies.",
-        "sessions": "Log-ins, invitations and passwords.",
+        "sessions": "Log-ins, passwords and second factors.",
+        "invitations": "People who were invited and have no password yet.",
         "staff": "People who work for a tenant, and what they may do.",
         "merchants": "Customers of a tenant, and their API access.",
         "API settings": "A merchant's API credentials.",
@@ -88,6 +94,7 @@ DESCRIPTION = ApiDescription(
         "UserKind": UserKind,
         "PersonKind": PersonKind,
         "AccountStatus": MerchantStatus,
+        "InvitationStatus": InvitationStatus,
         "TenantStatus": TenantStatus,
         "RevealMode": RevealMode,
         "SecondFactor": SecondFactor,
@@ -172,6 +179,61 @@ async def mail_off() -> None:
     await asyncio.Event().wait()
 
 
+def create_authenticator(service: Service, settings: Settings, encryptor: Encryptor, signer: Signer) -> Authenticator:
+    """Checks passwords and codes, and issues sessions."""
+    passwords = Passwords(
+        memory_kib=settings.argon2_memory_kib,
+        time_cost=settings.argon2_time_cost,
+        parallelism=settings.argon2_parallelism,
+        at_once=settings.password_hashes_at_once,
+        waiting_max=settings.password_hashes_waiting_max,
+    )
+    return Authenticator(
+        database=service.database,
+        passwords=passwords,
+        attempts=Attempts(
+            account_per_minute=settings.account_attempts_per_minute,
+            account_total_per_minute=settings.account_total_attempts_per_minute,
+            address_per_minute=settings.address_attempts_per_minute,
+        ),
+        signer=signer,
+        encryptor=encryptor,
+        token_life=timedelta(seconds=settings.session_seconds),
+        session_life=timedelta(days=settings.refresh_days),
+    )
+
+
+def create_routers(
+    service: Service, settings: Settings, authenticator: Authenticator, issuer: CredentialIssuer
+) -> list[Router]:
+    """The routes of identity."""
+    passwords = authenticator.passwords
+    return [
+        onboarding_routes.router(passwords),
+        tenants_routes.router(),
+        closure_routes.router(kept_days=settings.closed_tenant_days),
+        tenant_settings_routes.router(
+            SessionLimits(token_seconds=settings.session_seconds, days=settings.refresh_days)
+        ),
+        ownership_routes.router(authenticator),
+        authentication_routes.router(authenticator),
+        second_factors_routes.router(authenticator),
+        invitations_routes.router(authenticator),
+        password_resets_routes.router(authenticator),
+        users_routes.router(passwords, staff_max=settings.staff_max),
+        locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
+        merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),
+        api_credentials_routes.router(
+            authenticator, issuer, overlap_seconds_default=settings.key_overlap_seconds_default
+        ),
+        api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
+        directory_routes.router(),
+        permissions_routes.router(service.peppers),
+        audit_routes.router(),
+        revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
+    ]
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Identity in the roles of this process."""
     service = create_service(settings)
@@ -186,51 +248,17 @@ def create_app(settings: Settings) -> FastAPI:
     mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
     signer = Signer(service.database, encryptor, create_root(settings))
-    passwords = Passwords(
-        memory_kib=settings.argon2_memory_kib,
-        time_cost=settings.argon2_time_cost,
-        parallelism=settings.argon2_parallelism,
-        at_once=settings.password_hashes_at_once,
-        waiting_max=settings.password_hashes_waiting_max,
-    )
-    authenticator = Authenticator(
-        database=service.database,
-        passwords=passwords,
-        attempts=Attempts(
-            account_per_minute=settings.account_attempts_per_minute,
-            account_total_per_minute=settings.account_total_attempts_per_minute,
-            address_per_minute=settings.address_attempts_per_minute,
-        ),
-        signer=signer,
-        encryptor=encryptor,
-        token_life=timedelta(seconds=settings.session_seconds),
-        session_life=timedelta(days=settings.refresh_days),
-    )
+    authenticator = create_authenticator(service, settings, encryptor, signer)
     return service.app(
-        routers=[
-            onboarding_routes.router(passwords),
-            tenants_routes.router(),
-            closure_routes.router(kept_days=settings.closed_tenant_days),
-            tenant_settings_routes.router(
-                SessionLimits(token_seconds=settings.session_seconds, days=settings.refresh_days)
-            ),
-            ownership_routes.router(authenticator),
-            authentication_routes.router(authenticator),
-            second_factors_routes.router(authenticator),
-            users_routes.router(passwords, staff_max=settings.staff_max),
-            locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
-            merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),
-            api_credentials_routes.router(
-                authenticator, issuer, overlap_seconds_default=settings.key_overlap_seconds_default
-            ),
-            api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
-            directory_routes.router(),
-            permissions_routes.router(service.peppers),
-            audit_routes.router(),
-            revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
-        ],
+        routers=create_routers(service, settings, authenticator, issuer),
         parts=[
-            service.tasks([*closure_worker.task_kinds(service.database), *mails.kinds]),
+            service.tasks(
+                [
+                    *closure_worker.task_kinds(service.database),
+                    *password_resets_worker.task_kinds(encryptor),
+                    *mails.kinds,
+                ]
+            ),
             *mails.parts,
             Part("signing keys", signer.run, role="api"),
             Part(

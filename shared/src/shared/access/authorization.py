@@ -87,14 +87,14 @@ def check_payment(principal: Principal, now: datetime, route: RouteAccess) -> No
 
 def check_permission(caller: Caller, route: RouteAccess) -> None:
     """Step 4. A route admits only the kinds of credentials that it declares. Raises `Forbidden`."""
-    required = [route.permission] if route.permission else []
+    required = [code for code in (route.permission, route.or_else) if code]
     if caller.via not in route.admits:
         raise Forbidden(
             "this endpoint is not open to this kind of credential", code="credential_not_admitted", required=required
         )
     if route.owner_only and caller.kind != "owner":
         raise Forbidden("this endpoint is open to the owner alone", code="owner_required")
-    if route.permission is not None and not caller.may(route.permission):
+    if required and not any(caller.may(code) for code in required):
         raise Forbidden(f"the permission {route.permission} is missing", code="permission_missing", required=required)
 
 

@@ -28,6 +28,8 @@ class RouteAccess:
     exempt_from_402: bool = False
     owner_only: bool = False
     """Open to the owner alone, whatever others hold."""
+    or_else: str | None = None
+    """Another permission that opens the route as well; it shows then only what that permission covers."""
     step_up: bool = False
     open_before_enrolment: bool = False
 

@@ -36,14 +36,18 @@ def authenticated(
 def requires(
     permission: str,
     *,
+    or_else: str | None = None,
     api_credentials: bool = False,
     merchant_session: bool = False,
     exempt_from_402: bool = False,
     step_up: bool = False,
 ) -> Callable[[HandlerT], HandlerT]:
-    """Open to callers of the admitted kinds who have this permission; with `step_up` a person must have given the password again."""
+    """Open to callers of the admitted kinds who have this permission, or the other one: the operation then tells which counts for what.
+
+    With `step_up` a person must have given the password again.
+    """
     admits = _admits(api_credentials, merchant_session)
-    return _declare(RouteAccess("requires", permission, admits, exempt_from_402, step_up=step_up))
+    return _declare(RouteAccess("requires", permission, admits, exempt_from_402, or_else=or_else, step_up=step_up))
 
 
 def merchant_only(*, api_credentials: bool = False, exempt_from_402: bool = False) -> Callable[[HandlerT], HandlerT]:

@@ -61,6 +61,7 @@ def route_metadata(access: RouteAccess, rule: request_body.BodyRule) -> dict[str
         "security": [{name: []} for name in names],
         "x-access": access.kind,
         **({"x-required-permission": access.permission} if access.permission else {}),
+        **({"x-or-permission": access.or_else} if access.or_else else {}),
         **({"x-owner-only": True} if access.owner_only else {}),
         "x-admits": [] if access.kind == "public" else sorted(access.admits),
         "x-subscription-exempt": access.exempt_from_402,

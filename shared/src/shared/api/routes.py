@@ -45,7 +45,7 @@ class GuardedRoute(APIRoute):
         access: RouteAccess | None = getattr(endpoint, ACCESS_ATTRIBUTE, None)
         if access is None:
             raise RouteUndeclared(f"{path}: {endpoint.__name__} declares neither public, authenticated nor requires(…)")
-        if unknown_codes([access.permission]):
+        if unknown_codes([access.permission, access.or_else]):
             raise RouteUndeclared(f"{path}: the permission {access.permission} is not in the catalogue")
         self.access = access
         self.body_rule = request_body.rule_of(endpoint)

@@ -19,6 +19,7 @@ ActorVia = Literal[
     "pair",
     "password",
     "invitation",
+    "password_reset",
     "refresh_token",
     "command",
     "service",

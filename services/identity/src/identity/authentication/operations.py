@@ -1,4 +1,4 @@
-"""Logs people in and out, renews their sessions, accepts invitations and changes passwords.
+"""Logs people in and out, renews their sessions, and changes passwords.
 
 A log-in reads, checks the password, then writes: no transaction waits for a password hash. A refresh token that is used twice was
 stolen: its session ends.
@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import logins, mail, rows, sessions, tenants, totp, users
+from identity import logins, mail, rows, sessions, tenants, totp
 from identity.authentication import queries, rules
 from identity.authentication.queries import PersonRow, lock_person, lock_subject, view_person
 from identity.authentication.reauthentication import SecondFactorRequired, reauthenticate, use_code
 from identity.authentication.schemas import (
-    AcceptedInvitation,
-    InvitationIn,
     PasswordIn,
     RefreshIn,
     Session,
@@ -201,6 +199,7 @@ async def change_password(
         person = await lock_subject(session, subject_id)
         login = await logins.get_by_subject(session, subject_id, lock=True)
         login.password_hash = new_hash
+        await logins.end_reset(session, login)
         now = datetime.now(UTC)
         await sessions.end_all(session, subject_id, now, except_session_id=session_id)
         row = await lock_open_session(session, session_id, person)
@@ -214,40 +213,6 @@ async def change_password(
         return issue_tokens(authenticator, session, person, row, policy, enrolment_only=enrolment_only)
 
 
-async def accept_invitation(authenticator: Authenticator, origin: Origin, body: InvitationIn) -> AcceptedInvitation:
-    """Set the first password with an invitation, once. Raises `NotFound`, `TooManyRequests`."""
-    attempt = authenticator.attempts.begin_invitation(address=origin.address)
-    digest = logins.digest_token(body.token)
-    async with authenticator.database.reading() as session:
-        login = await logins.get_by_invitation(session, digest)
-    if login is None:
-        raise _no_invitation()
-    attempt.succeeded()
-    # Only for a known invitation, because a hash is expensive; and no transaction waits for it.
-    password_hash = await authenticator.passwords.hash(body.password)
-    async with authenticator.database.transaction() as session:
-        person = await lock_person(session, login)
-        login = await logins.get_by_invitation(session, digest, lock=True)
-        now = datetime.now(UTC)
-        if login is None or not rules.is_invitation_open(login.invitation_expires_at, now, person_status=person.status):
-            raise _no_invitation()
-        login.password_hash = password_hash
-        login.invitation_digest = None
-        login.invitation_expires_at = None
-        if isinstance(person, UserRow):
-            users.activate(session, person, now)
-        principal = view_person(person)
-        audit.record_person(
-            session,
-            origin,
-            tenant_id=login.tenant_id,
-            actor=(login.subject_id, principal.kind, "invitation"),
-            action="invitation.accepted",
-            target=login.subject_id,
-        )
-        return AcceptedInvitation(principal=principal)
-
-
 def _record(session: AsyncSession, origin: Origin, person: PersonRow, row: SessionRow, via: str, action: str) -> None:
     actor = (row.subject_id, view_person(person).kind, via)
     audit.record_person(session, origin, tenant_id=row.tenant_id, actor=actor, action=action, target=row.session_id)
@@ -259,7 +224,3 @@ def _wrong_password() -> Unauthenticated:
 
 def _refresh_refused() -> Unauthenticated:
     return Unauthenticated("this refresh token is not valid: log in again", code="refresh_token_wrong")
-
-
-def _no_invitation() -> NotFound:
-    return NotFound("this invitation is unknown, used, or has expired", code="invitation_not_found")

@@ -3,8 +3,6 @@
 from identity import authentication, sessions
 from identity.authentication import Authenticator
 from identity.authentication.schemas import (
-    AcceptedInvitation,
-    InvitationIn,
     PasswordIn,
     RefreshIn,
     Session,
@@ -76,12 +74,6 @@ def router(authenticator: Authenticator) -> Router:
     async def step_up(body: StepUpIn, transactions: Transactions, actor: CurrentActor) -> StepUp:
         """Give your password again, for what asks for it: for five minutes, in this session."""
         return await authentication.step_up(authenticator, transactions, actor, body)
-
-    @routes.post("/v1/invitations/accept")
-    @public()
-    async def accept_invitation(body: InvitationIn, origin: RequestOrigin) -> AcceptedInvitation:
-        """Set the first password with an invitation token."""
-        return await authentication.accept_invitation(authenticator, origin, body)
 
     @routes.post("/v1/password", responses=also_answers(200, "Revocation-Id"))
     @session_only()

@@ -1,4 +1,4 @@
-"""What a refresh token, an invitation and a tenant's status allow."""
+"""What a refresh token and a tenant's status allow."""
 
 from datetime import datetime
 from typing import Literal
@@ -20,11 +20,6 @@ def decide_refresh(
     if used_at is not None:
         return "end_session"
     return "renew" if active and now < expires_at else "refuse"
-
-
-def is_invitation_open(expires_at: datetime | None, now: datetime, *, person_status: str) -> bool:
-    """Whether an invitation can still be accepted. Without an instant there is no open invitation."""
-    return person_status != "disabled" and expires_at is not None and now < expires_at
 
 
 def check_tenant_active(status: str) -> None:

@@ -30,13 +30,6 @@ class RefreshIn(Input):
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
 
 
-class InvitationIn(Input):
-    """An invitation token and a first password."""
-
-    token: Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_LENGTH_MAX)]
-    password: fields.Password
-
-
 class PasswordIn(Input):
     """The present password and the new one."""
 
@@ -93,10 +86,3 @@ class Session(Secret):
     refresh_expires_at: datetime = ApiField(description="When the session expires.")
     principal: Person
     livemode: bool
-
-
-class AcceptedInvitation(BaseModel):
-    """The person who has set a password."""
-
-    object: Literal["accepted_invitation"] = "accepted_invitation"
-    principal: Person

@@ -17,6 +17,7 @@ from identity.logins.passwords import Passwords
 from identity.logins.queries import get_by_subject
 from identity.logins.tables import LoginRow
 from identity.mail import Recipient
+from shared.ids import new_id
 
 _TOKEN_BYTES = 32
 
@@ -26,18 +27,19 @@ Role = Literal["owner", "staff", "merchant"]
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a new person needs to set a password; both are None when a password was given, the token when it was sent by mail."""
+    """What a new person needs to set a password; all are None when a password was given, the token when it was sent by mail."""
 
+    id: str | None
     token: str | None
     expires_at: datetime | None
 
     @property
     def shown(self) -> dict[str, Any]:
         """The fields of `WithInvitation`."""
-        return {"invitation_token": self.token, "invitation_expires_at": self.expires_at}
+        return {"invitation_id": self.id, "invitation_token": self.token, "invitation_expires_at": self.expires_at}
 
 
-NO_INVITATION = Invitation(None, None)
+NO_INVITATION = Invitation(None, None, None)
 
 
 async def create(
@@ -48,25 +50,66 @@ async def create(
     subject_id: str,
     kind: str,
     password_hash: str | None,
+    invited_by: str,
     now: datetime,
 ) -> Invitation:
     """A log-in for a new user or merchant; without a password it is invited. Raises `AlreadyExists`."""
     await _require_free_email(session, tenant_id, email, subject_id)
-    token, digest = new_token("wbi")
-    invited = password_hash is None
-    expires_at = now + rules.INVITATION_LIFE if invited else None
-    session.add(
-        LoginRow(
-            tenant_id=tenant_id,
-            email_key=rows.unique_key(email),
-            subject_id=subject_id,
-            kind=kind,
-            password_hash=password_hash,
-            invitation_digest=digest if invited else None,
-            invitation_expires_at=expires_at,
-        )
+    login = LoginRow(
+        tenant_id=tenant_id,
+        email_key=rows.unique_key(email),
+        subject_id=subject_id,
+        kind=kind,
+        password_hash=password_hash,
+        invitation_id=None,
+        invited_at=None,
+        inviters=[],
+        invitation_digest=None,
+        invitation_expires_at=None,
+        reset_digest=None,
+        reset_expires_at=None,
+        reset_mailed_at=[],
     )
-    return Invitation(token if invited else None, expires_at)
+    session.add(login)
+    return NO_INVITATION if password_hash is not None else invite(login, invited_by, now)
+
+
+def invite(login: LoginRow, invited_by: str | None, now: datetime) -> Invitation:
+    """A new invitation for a log-in without a password; the token of before is dead. `invited_by` None: by whoever did it before."""
+    token, login.invitation_digest = new_token("wbi")
+    login.invitation_id = login.invitation_id or new_id("ivt")
+    login.invited_at = login.invited_at or now
+    login.invitation_expires_at = now + rules.INVITATION_LIFE
+    if invited_by is not None:
+        add_inviter(login, invited_by)
+    return Invitation(login.invitation_id, token, login.invitation_expires_at)
+
+
+def add_inviter(login: LoginRow, invited_by: str) -> None:
+    """Let somebody else, too, stand for the permissions that come with an invitation."""
+    if invited_by not in login.inviters:
+        login.inviters = [*login.inviters, invited_by]
+
+
+def end_invitation(login: LoginRow) -> None:
+    """Let the token of an invitation be dead."""
+    login.invitation_digest = login.invitation_expires_at = None
+
+
+def begin_reset(login: LoginRow, now: datetime) -> tuple[str, datetime] | None:
+    """A token with which a password can be reset, and when it expires; the one of before is dead. None if one was mailed just now."""
+    if not rules.may_mail_reset(login.reset_mailed_at, now):
+        return None
+    token, login.reset_digest = new_token("wbp")
+    login.reset_expires_at = now + rules.RESET_LIFE
+    login.reset_mailed_at = [*rules.recent_resets(login.reset_mailed_at, now), now]
+    return token, login.reset_expires_at
+
+
+async def end_reset(session: AsyncSession, login: LoginRow) -> None:
+    """Let the token of a reset be dead, and not be mailed any more."""
+    login.reset_digest = login.reset_expires_at = None
+    await mail.cancel(session, mail.PasswordReset, login.subject_id)
 
 
 async def update_email(
@@ -77,11 +120,10 @@ async def update_email(
     login = await get_by_subject(session, subject_id, lock=True)
     moved = login.email_key != rows.unique_key(email)
     login.email_key = rows.unique_key(email)
-    if not moved or login.password_hash is not None:
-        return NO_INVITATION
-    token, login.invitation_digest = new_token("wbi")
-    login.invitation_expires_at = now + rules.INVITATION_LIFE
-    return Invitation(token, login.invitation_expires_at)
+    if moved:
+        # A way in dies with what it was addressed to.
+        await end_reset(session, login)
+    return NO_INVITATION if not moved or login.password_hash is not None else invite(login, None, now)
 
 
 async def mail_invitation(session: AsyncSession, invitation: Invitation, to: Recipient, role: Role) -> Invitation:

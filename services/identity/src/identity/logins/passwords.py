@@ -90,6 +90,7 @@ class Attempts:
         self._address = _Budget(address_per_minute)
         self._session = _Budget(account_per_minute)
         self._code = _Budget(CODE_ATTEMPTS_PER_MINUTE, size=CODE_ATTEMPTS)
+        self._reset = _Budget(address_per_minute)
         self._recorded = _Budget(account_per_minute)
 
     def begin_log_in(self, *, account: str, address: str) -> "Attempt":
@@ -105,9 +106,13 @@ class Attempts:
         """Charge a code of a second factor, from whatever address: only who has the password can use this up. Raises `TooManyRequests`."""
         return _begin([(self._code, subject_id)], "too many wrong codes: wait and try again")
 
-    def begin_invitation(self, *, address: str) -> "Attempt":
-        """Charge an invitation that is presented from an address. Raises `TooManyRequests`."""
+    def begin_token(self, *, address: str) -> "Attempt":
+        """Charge a token from a mail that is presented from an address. Raises `TooManyRequests`."""
         return _begin([(self._address, address)])
+
+    def begin_reset(self, *, address: str) -> "Attempt":
+        """Charge a request for a password reset to its address alone: no account runs dry by it. Raises `TooManyRequests`."""
+        return _begin([(self._reset, address)], "too many password resets were asked for: wait and try again")
 
     def may_record(self, name: str) -> bool:
         """Whether another refused log-in of this account or tenant may be recorded: no more than an account has attempts."""

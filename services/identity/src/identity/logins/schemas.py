@@ -14,6 +14,9 @@ class WithInvitation(Secret):
         description="With it the person sets a password; it is not shown again. "
         "Null when there is nothing to accept, or when it was sent by mail."
     )
+    invitation_id: str | None = ApiField(
+        description="The invitation, to send it again or to withdraw it.", examples=["ivt_01h455vb4pex5vsknk084sn02q"]
+    )
     invitation_expires_at: datetime | None
 
     @property

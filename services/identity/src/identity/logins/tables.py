@@ -1,11 +1,14 @@
 """The table of log-ins."""
 
-from sqlalchemy import CheckConstraint
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, DateTime
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from identity.registry import Base
-from shared.id_columns import TenantId
-from shared.postgres.column_types import Instant, Text
+from shared.id_columns import InvitationId, TenantId
+from shared.postgres.column_types import Instant, Text, TextArray
 
 
 class LoginRow(Base, table=True):
@@ -19,5 +22,16 @@ class LoginRow(Base, table=True):
     subject_id: Text = Field(unique=True)
     kind: Text
     password_hash: Text | None
+
+    # The invitation of somebody who has no password yet. Without a digest it was withdrawn.
+    invitation_id: InvitationId | None = Field(unique=True)
+    invited_at: Instant | None
+    inviters: TextArray
+    """Ids of those who gave the permissions that come with it: users, or the platform's keys. Empty: nobody knows, it is an old one."""
     invitation_digest: bytes | None = Field(unique=True)
     invitation_expires_at: Instant | None
+
+    # The latest reset of the password, and when the mails of the last hour were written.
+    reset_digest: bytes | None = Field(unique=True)
+    reset_expires_at: Instant | None
+    reset_mailed_at: list[datetime] = Field(sa_type=ARRAY(DateTime(timezone=True)))

@@ -7,7 +7,6 @@ from identity.merchants.operations import (
     enable,
     grant_api_access,
     index,
-    lock_for_reset,
     note_mail,
     publish_change,
     reveal_key,
@@ -17,7 +16,7 @@ from identity.merchants.operations import (
     shred_keys,
     update,
 )
-from identity.merchants.queries import get, list_merchants, list_stranded, recipient
+from identity.merchants.queries import get, list_merchants, list_stranded, lock_for_reset, recipient
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
 from identity.merchants.schemas import MerchantStatus
 from identity.merchants.tables import MerchantRow

@@ -72,6 +72,7 @@ async def create(
         subject_id=row.merchant_id,
         kind="merchant",
         password_hash=password_hash,
+        invited_by=actor.id,
         now=now,
     )
     invitation = await logins.mail_invitation(session, invitation, queries.recipient(row), "merchant")
@@ -158,14 +159,6 @@ async def enable(session: AsyncSession, actor: Actor, merchant_id: str) -> Merch
         row.status = "active"
         _publish_changes(session, actor, [events.MerchantEnabled], row, before)
     return view(row)
-
-
-async def lock_for_reset(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
-    """The row, locked, of a merchant whose way in the actor may give anew. Raises `NotFound`, `Forbidden` (it has API access)."""
-    row = await lock_for_update(session, actor, merchant_id)
-    if row.api_access:
-        rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
-    return row
 
 
 async def grant_api_access(session: AsyncSession, actor: Actor, issuer: CredentialIssuer, merchant_id: str) -> Merchant:

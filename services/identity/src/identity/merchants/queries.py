@@ -9,6 +9,7 @@ from sqlmodel import col
 from identity import fields, rows
 from identity.locations import LocationRow
 from identity.mail import MailAnswers, Recipient
+from identity.merchants import rules
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
 from identity.search_words import found_by
@@ -57,6 +58,14 @@ async def lock_for_update(
     """One merchant's row, locked. Raises `NotFound`, `PreconditionFailed`."""
     row = await rows.get_one(session, _by_id(actor, merchant_id).with_for_update(key_share=True), _not_found())
     if_match.check(row.version)
+    return row
+
+
+async def lock_for_reset(session: AsyncSession, actor: Actor, merchant_id: str) -> MerchantRow:
+    """The row, locked, of a merchant whose way in the actor may give anew. Raises `NotFound`, `Forbidden` (it has API access)."""
+    row = await lock_for_update(session, actor, merchant_id)
+    if row.api_access:
+        rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
     return row
 
 

@@ -48,6 +48,7 @@ async def create_tenant(session: AsyncSession, actor: Actor, passwords: Password
         subject_id=owner.user_id,
         kind="user",
         password_hash=password_hash,
+        invited_by=actor.id,
         now=now,
     )
     invitation = await logins.mail_invitation(session, invitation, users.recipient(owner), "owner")

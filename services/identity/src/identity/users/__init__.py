@@ -18,6 +18,7 @@ from identity.users.operations import (
 from identity.users.queries import (
     full_name,
     get,
+    get_held,
     get_permissions,
     list_holders,
     list_recipients,
@@ -40,6 +41,7 @@ __all__ = [
     "exchange_owner",
     "full_name",
     "get",
+    "get_held",
     "get_permissions",
     "index",
     "list_holders",

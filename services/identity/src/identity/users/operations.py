@@ -65,6 +65,7 @@ async def create(
         subject_id=row.user_id,
         kind="user",
         password_hash=password_hash,
+        invited_by=actor.id,
         now=now,
     )
     invitation = await logins.mail_invitation(session, invitation, recipient(row), "staff")
@@ -159,6 +160,8 @@ async def set_permissions(
     ordered = _ordered(codes)
     if ordered != row.permissions:
         before = view(row)
+        if row.status == "invited":
+            logins.add_inviter(await logins.get_by_subject(session, user_id, lock=True), actor.id)
         row.permissions = ordered
         row.sessions_valid_from = sessions.next_valid_from(datetime.now(UTC), row.sessions_valid_from)
         _publish_change(session, actor, events.UserPermissionsChanged, row, before)
@@ -200,9 +203,10 @@ async def exchange_owner(session: AsyncSession, actor: Actor, tenant_id: str, us
     return OwnerExchange(owner, former)
 
 
-def activate(session: AsyncSession, row: UserRow, now: datetime) -> None:
-    """Make an invited user, whose row is locked, active. The caller writes the audit event."""
+def activate(session: AsyncSession, row: UserRow, permissions: list[str], now: datetime) -> None:
+    """Make an invited user, whose row is locked, active with these permissions. The caller writes the audit event."""
     row.status = "active"
+    row.permissions = permissions
     row.version += 1
     row.updated_at = now
     publish(session, events.UserUpdated, row)

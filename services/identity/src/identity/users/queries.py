@@ -33,6 +33,15 @@ async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:
     return view(await _get_row(session, actor, user_id))
 
 
+async def get_held(session: AsyncSession, user_ids: list[str]) -> frozenset[str]:
+    """What active users among these hold together, with all that sections include."""
+    statement = select(UserRow).where(col(UserRow.user_id).in_(user_ids), col(UserRow.status) == "active")
+    held: frozenset[str] = frozenset()
+    for row in (await session.execute(statement)).scalars():
+        held |= permissions.OWNER if row.kind == "owner" else permissions.expand(row.permissions)
+    return held
+
+
 async def get_permissions(session: AsyncSession, actor: Actor, user_id: str) -> StaffPermissions:
     """What one user may do. Raises `NotFound`."""
     return view_permissions(await _get_row(session, actor, user_id))
