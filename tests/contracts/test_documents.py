@@ -151,6 +151,9 @@ def test_headers_are_declared_where_they_come(documents: dict[tuple[str, str], s
             one.get("name") or parameters[one["$ref"].rpartition("/")[2]]["name"]
             for one in operation.get("parameters", [])
         }
+        assert "X-Request-Id" in asked, name
+        in_tenant = "platform_key" in operation["x-admits"] and not is_for_operators(operation)
+        assert ({"X-Tenant-Id", "X-Tenant-Name"} <= asked) == in_tenant, name
         for status, answer in operation["responses"].items():
             if not status.startswith("2"):
                 continue
@@ -162,6 +165,10 @@ def test_headers_are_declared_where_they_come(documents: dict[tuple[str, str], s
                 assert not name.startswith("GET ") or {"If-None-Match"} <= asked, name
         if name.startswith("PATCH "):
             assert {"If-Match", "Idempotency-Key"} <= asked, name
+
+
+def is_for_operators(operation: dict[str, Any]) -> bool:
+    return str(operation.get("x-required-permission", "")).startswith("platform.")
 
 
 def members_with_a_default(schema: Any, schemas: dict[str, Any], place: str, seen: set[str]) -> Iterator[str]:

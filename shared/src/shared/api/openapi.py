@@ -144,7 +144,27 @@ _HEADERS = {
 }
 _OF_ERRORS = {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit", "RateLimit-Policy"), 503: ("Retry-After",)}
 
+# Nothing is refused for its X-Request-Id, or for a tenant that a caller other than a platform key names, so these have no pattern.
 _PARAMETERS = {
+    "RequestId": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "description": "Your own id of the request, 1 to 128 letters, digits and `._:-`: the answer, our log and the audit trail have it. "
+        "Anything else is replaced by a new id.",
+        "schema": {"type": "string", "examples": ["6f9619ff-8b86-4d01-b42d-00cf4fc964ff"]},
+    },
+    "TenantId": {
+        "name": "X-Tenant-Id",
+        "in": "header",
+        "description": "With a platform key: the tenant in which it acts. All other credentials belong to a tenant, and this is ignored.",
+        "schema": {"type": "string", "examples": ["ten_01h455vb4pex5vsknk084sn02q"]},
+    },
+    "TenantName": {
+        "name": "X-Tenant-Name",
+        "in": "header",
+        "description": "With a platform key: the tenant by its name, in any case, where `X-Tenant-Id` is not given.",
+        "schema": {"type": "string", "examples": ["Boreal Couriers"]},
+    },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
@@ -274,7 +294,9 @@ def _complete(operation: dict[str, Any], route: "GuardedRoute") -> None:
     headers = ["X-Request-Id"]
     if route.access.kind != "public":
         headers += ["RateLimit", "RateLimit-Policy"]
-    added = []
+    added = ["RequestId"]
+    if _acts_in_a_tenant(route.access):
+        added += ["TenantId", "TenantName"]
     if route.takes_idempotency_key:
         added.append("IdempotencyKey")
         headers.append("Idempotency-Replayed")
@@ -287,10 +309,15 @@ def _complete(operation: dict[str, Any], route: "GuardedRoute") -> None:
             if route.location is not None and status in ("201", "202"):
                 own = [*own, "Location"]
             response["headers"] = {**_references("headers", own), **response.get("headers", {})}
-    if added:
-        operation.setdefault("parameters", []).extend(_references("parameters", added).values())
+    operation.setdefault("parameters", []).extend(_references("parameters", added).values())
     if "requestBody" in operation:
         operation["requestBody"].setdefault("required", False)
+
+
+def _acts_in_a_tenant(access: RouteAccess) -> bool:
+    """Whether a platform key may name the tenant in which it acts."""
+    of_platform = (access.permission or "").startswith("platform.")
+    return access.kind != "public" and "platform_key" in access.admits and not of_platform
 
 
 def _references(kind: str, names: Sequence[str]) -> dict[str, Any]:
