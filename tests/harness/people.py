@@ -379,10 +379,12 @@ def tenant_created(
     return identity.TenantCreated(tenant_id=tenant_id, subject=tenant_id, sequence=1, time=at, data=state)
 
 
-def subscription(tenant_id: str, access_until: datetime, *, sequence: int = 1) -> billing.TrialExtended:
-    """The event of a trial that ends at this instant."""
+def subscription(
+    tenant_id: str, access_until: datetime, *, sequence: int = 1, **features: bool | int
+) -> billing.TrialExtended:
+    """The event of a trial that ends at this instant, of a plan with these features."""
     state = billing.SubscriptionState(
-        tenant_id=tenant_id, status="trialing", trial_ends_at=access_until, access_until=access_until
+        tenant_id=tenant_id, status="trialing", trial_ends_at=access_until, access_until=access_until, features=features
     )
     return billing.TrialExtended(tenant_id=tenant_id, subject=tenant_id, sequence=sequence, data=state)
 

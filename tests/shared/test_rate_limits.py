@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import event
 from shared.access import credentials
 from tests.harness.client import refused
 from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.people import subscription
 from tests.harness.stack import BackingStack
 
 
@@ -36,6 +38,20 @@ async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:
         assert limited
         refused(limited[0], 429, "rate_limited")
         assert int(limited[0].headers["retry-after"]) >= 1
+
+
+async def test_a_tenant_may_ask_as_often_as_its_plan_includes(database_url: str) -> None:
+    async with run_edge_app(database_url) as edge:
+        tenant, other = await edge.create_tenant(), await edge.create_tenant()
+        later = datetime.now(UTC) + timedelta(days=1)
+        await edge.publish(subscription(tenant.id, later, sequence=2, requests_per_second=5))
+
+        answers = [await tenant.owner.get("/v1/anyone") for _ in range(60)]
+
+        limited = [answer for answer in answers if answer.status_code == 429]
+        assert limited
+        assert limited[0].headers["ratelimit-policy"] == '"tenant";q=5;w=1'
+        assert {(await other.owner.get("/v1/anyone")).status_code for _ in range(20)} == {200}
 
 
 async def test_an_address_that_guesses_is_slowed_down(database_url: str) -> None:

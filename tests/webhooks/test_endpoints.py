@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from structlog.testing import capture_logs
 from shared.events import webhooks as webhook_events
 from shared.ids import new_id, to_uuid
 from tests.harness.access import REVOKE_SESSIONS, TAKE_PERMISSIONS, change_unannounced
-from tests.harness.people import LONG_AGO
+from tests.harness.client import refused
+from tests.harness.people import LONG_AGO, subscription
 from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import Tenant, Webhooks
@@ -200,6 +202,22 @@ async def test_a_tenant_has_a_limit_of_endpoints(tenant: Tenant) -> None:
 
     assert (beyond.status_code, beyond.json()["code"]) == (409, "endpoint_limit_reached")
     assert again.status_code == 201
+
+
+async def test_a_tenant_has_as_many_endpoints_as_its_plan_includes(service: Webhooks, tenant: Tenant) -> None:
+    kept = [await tenant.create_endpoint() for _ in range(2)]
+    later = datetime.now(UTC) + timedelta(days=1)
+    await service.publish_access(subscription(tenant.id, later, sequence=2, webhook_endpoints=1))
+    body = {"url": "https://example.com", "event_types": ["*"], "location_ids": "*"}
+
+    beyond = await tenant.owner.post(PATH, body)
+    await service.publish_access(subscription(tenant.id, later, sequence=3, webhook_endpoints=3))
+    more = await tenant.owner.post(PATH, body)
+
+    assert refused(beyond, 409, "plan_limit_reached")["maximum"] == 1
+    assert more.status_code == 201
+    # What the tenant had before its plan included less goes on.
+    assert all(endpoint["enabled"] for endpoint in kept)
 
 
 async def test_endpoints_are_listed_page_by_page(tenant: Tenant) -> None:

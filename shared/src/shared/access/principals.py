@@ -71,6 +71,11 @@ class Principal:
     clock_offset: timedelta = timedelta()
     """How far the tenant's test clock is ahead of the time."""
 
+    def limit(self, feature: str) -> int | None:
+        """How much of this the tenant's plan includes; None: the plan does not say."""
+        included = self.features.get(feature)
+        return None if included is None or isinstance(included, bool) else included
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets for each credential, for each tenant, and for wrong credentials of each address. Each replica counts alone."""
+"""Rate limits: token buckets for each credential, tenant (as its plan says) and, for wrong credentials, address. Each replica counts alone."""
 
 import math
 import time
@@ -10,6 +10,8 @@ from shared.errors import TooManyRequests
 
 BUCKETS_MAX = 100_000
 WINDOW_SECONDS = 1.0
+PLAN_FEATURE = "requests_per_second"
+"""The feature of a plan that says how many requests a second a tenant may make, if that is less than the installation allows."""
 
 
 class TokenBuckets:
@@ -21,23 +23,24 @@ class TokenBuckets:
         life_seconds = max(self.burst / rate_per_second, 1.0)
         self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(BUCKETS_MAX, life_seconds)
 
-    def level(self, name: str, now: float) -> float:
-        """The tokens that are left."""
-        tokens, updated = self._buckets.get(name, (self.burst, now))
-        return min(self.burst, tokens + (now - updated) * self.rate_per_second)
+    def level(self, name: str, now: float, share: float = 1.0) -> float:
+        """The tokens that are left. The bucket has this share of the usual rate and size."""
+        burst = max(self.burst * share, 1.0)
+        tokens, updated = self._buckets.get(name, (burst, now))
+        return min(burst, tokens + (now - updated) * self.rate_per_second * share)
 
-    def take(self, name: str) -> tuple[bool, float]:
+    def take(self, name: str, share: float = 1.0) -> tuple[bool, float]:
         """Take one token; returns whether there was one, and how many are left."""
         now = time.monotonic()
-        level = self.level(name, now)
+        level = self.level(name, now, share)
         if level < 1:
             return False, level
         self._buckets[name] = (level - 1, now)
         return True, level - 1
 
-    def wait_seconds(self, level: float) -> int:
+    def wait_seconds(self, level: float, share: float = 1.0) -> int:
         """Whole seconds until there is a token again."""
-        return max(1, math.ceil((1 - level) / self.rate_per_second))
+        return max(1, math.ceil((1 - level) / (self.rate_per_second * share)))
 
 
 class RateLimits:
@@ -56,10 +59,16 @@ class RateLimits:
         if not admitted:
             raise self._refusal("credential", self._credentials, level)
         if caller.tenant_id_or_none is not None:
-            admitted, tenant_level = self._tenants.take(caller.tenant_id_or_none)
+            share = self._share_of_plan(caller)
+            admitted, tenant_level = self._tenants.take(caller.tenant_id_or_none, share)
             if not admitted:
-                raise self._refusal("tenant", self._tenants, tenant_level)
+                raise self._refusal("tenant", self._tenants, tenant_level, share)
         return headers
+
+    def _share_of_plan(self, caller: Caller) -> float:
+        """The share of a tenant's usual rate that its plan includes."""
+        included = caller.principal.limit(PLAN_FEATURE)
+        return 1.0 if included is None else min(1.0, max(included, 1) / self._tenants.rate_per_second)
 
     def charge_failure(self, address: str) -> None:
         """Count a wrong credential from this address. Raises `TooManyRequests` for an address that has presented too many."""
@@ -67,15 +76,15 @@ class RateLimits:
         if not charged:
             raise self._refusal("failed-authentication", self._failures, level)
 
-    def _refusal(self, policy: str, buckets: TokenBuckets, level: float) -> TooManyRequests:
-        wait_seconds = buckets.wait_seconds(level)
-        headers = {**self._headers(policy, buckets, 0), "Retry-After": str(wait_seconds)}
+    def _refusal(self, policy: str, buckets: TokenBuckets, level: float, share: float = 1.0) -> TooManyRequests:
+        wait_seconds = buckets.wait_seconds(level, share)
+        headers = {**self._headers(policy, buckets, 0, share), "Retry-After": str(wait_seconds)}
         return TooManyRequests(f"the {policy} rate limit is used up", headers=headers, retry_after_seconds=wait_seconds)
 
     @staticmethod
-    def _headers(policy: str, buckets: TokenBuckets, level: float) -> dict[str, str]:
+    def _headers(policy: str, buckets: TokenBuckets, level: float, share: float = 1.0) -> dict[str, str]:
         window = max(1, round(buckets.burst / buckets.rate_per_second))
         return {
-            "RateLimit-Policy": f'"{policy}";q={int(buckets.burst)};w={window}',
+            "RateLimit-Policy": f'"{policy}";q={int(max(buckets.burst * share, 1.0))};w={window}',
             "RateLimit": f'"{policy}";r={int(level)};t=1',
         }

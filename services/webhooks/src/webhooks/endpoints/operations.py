@@ -110,6 +110,8 @@ def _view_secret(row: EndpointRow, key: bytes, now: datetime) -> EndpointSecret:
     return EndpointSecret(endpoint_id=row.id, secret=signatures.format_secret(key), previous_secret_until=overlapping)
 
 
+PLAN_FEATURE = "webhook_endpoints"
+"""The feature of a plan that says how many endpoints a tenant may have. Those that it has keep working when the plan changes."""
 REQUESTED = "requested"
 GONE = "gone"
 FAILING = "failing"
@@ -126,7 +128,7 @@ async def create(
         *await _unknown_locations(session, actor.tenant_id, wanted.location_ids),
     ]
     require_valid(violations, "endpoint")
-    await _require_room(session, policy, actor.tenant_id)
+    await _require_room(session, policy, actor)
     endpoint_id = new_id("ep")
     key = signatures.new_secret()
     row = EndpointRow(
@@ -302,13 +304,21 @@ async def _unknown_locations(
     ]
 
 
-async def _require_room(session: AsyncSession, policy: EndpointPolicy, tenant_id: str) -> None:
-    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_ENDPOINT_LIMIT, [tenant_id])
+async def _require_room(session: AsyncSession, policy: EndpointPolicy, actor: Actor) -> None:
+    await lock_keys(session, KeyedAdvisoryLock.WEBHOOKS_ENDPOINT_LIMIT, [actor.tenant_id])
     statement = select(func.count()).where(
-        col(EndpointRow.tenant_id) == tenant_id,
+        col(EndpointRow.tenant_id) == actor.tenant_id,
         col(EndpointRow.deleted_at).is_(None),
     )
-    if (await session.execute(statement)).scalar_one() >= policy.endpoints_max:
+    count = (await session.execute(statement)).scalar_one()
+    included = actor.caller.principal.limit(PLAN_FEATURE)
+    if included is not None and count >= included:
+        raise Conflict(
+            f"the plan {actor.caller.principal.plan} includes {included} webhook endpoints",
+            code="plan_limit_reached",
+            maximum=included,
+        )
+    if count >= policy.endpoints_max:
         raise Conflict(f"a tenant may have {policy.endpoints_max} webhook endpoints", code="endpoint_limit_reached")
 
 
