@@ -1,4 +1,4 @@
-"""Rate limits: token buckets for each credential, tenant (as its plan says) and, for wrong credentials, address. Each replica counts alone."""
+"""Rate limits: token buckets for each credential, tenant (as its plan says) and guessing address. Each replica counts alone."""
 
 import math
 import time
