@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -37,19 +38,48 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; 
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One mail as it came, with its readable parts."""
+    """One mail as it came. It is read when somebody looks at it: taking mail costs next to nothing."""
 
     id: str
     received_at: datetime
     to: str
-    sender: str
-    subject: str
-    message_id: str
-    language: str | None
-    text: str
-    html: str
-    links: list[str]
-    size_bytes: int
+    content: bytes = field(repr=False)
+
+    @cached_property
+    def message(self) -> EmailMessage:
+        """Its headers and parts."""
+        return message_from_bytes(self.content, policy=policy.default)
+
+    @property
+    def text(self) -> str:
+        return self._body("plain")
+
+    @property
+    def html(self) -> str:
+        return self._body("html")
+
+    def header(self, name: str) -> str:
+        """A header; empty without one."""
+        return str(self.message[name] or "")
+
+    def view(self) -> dict[str, object]:
+        """The mail as JSON shows it."""
+        return {
+            "id": self.id,
+            "received_at": self.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "to": self.to,
+            "from": self.header("From"),
+            "subject": self.header("Subject"),
+            "message_id": self.header("Message-ID"),
+            "language": self.header("Content-Language"),
+            "text": self.text,
+            "html": self.html,
+            "links": LINK.findall(self.text),
+        }
+
+    def _body(self, kind: str) -> str:
+        part = self.message.get_body((kind,))
+        return str(part.get_content()) if part is not None else ""
 
 
 @dataclass
@@ -64,17 +94,16 @@ class Mails:
         """Keep a mail, once for each recipient."""
         content = envelope.content
         assert isinstance(content, bytes)
-        message = message_from_bytes(content, policy=policy.default)
         for recipient in envelope.rcpt_tos:
-            self.keep(_read(str(next(self._numbers)), recipient, message, len(content)))
+            self.keep(Mail(id=str(next(self._numbers)), received_at=datetime.now(UTC), to=recipient, content=content))
         return "250 2.0.0 kept"
 
     def keep(self, mail: Mail) -> None:
         """Add one mail, and forget the oldest ones beyond the bounds."""
         self.kept.append(mail)
-        self.kept_bytes += mail.size_bytes
+        self.kept_bytes += len(mail.content)
         while len(self.kept) > MAILS_KEPT_MAX or self.kept_bytes > KEPT_BYTES_MAX:
-            self.kept_bytes -= self.kept.popleft().size_bytes
+            self.kept_bytes -= len(self.kept.popleft().content)
 
     def clear(self) -> None:
         """Forget every mail."""
@@ -142,44 +171,19 @@ async def show_html(request: web.Request) -> web.Response:
 
 
 async def list_messages(request: web.Request) -> web.Response:
-    """The newest mails as JSON, newest first: of one address (`to`) or all."""
+    """The newest mails as JSON, newest first: of one address (`to`) or all, `limit` at most."""
+    told = request.query.get("limit", str(LIST_MAX))
+    if not told.isdecimal() or not 1 <= int(told) <= LIST_MAX:
+        raise web.HTTPUnprocessableEntity(text=f"limit must be a number from 1 to {LIST_MAX}\n")
+    limit = int(told)
     found = request.app[MAILS].to(_address(request))
-    return web.json_response(
-        {"object": "list", "count": len(found), "data": [_view(mail) for mail in found[:LIST_MAX]]}
-    )
+    return web.json_response({"object": "list", "count": len(found), "data": [mail.view() for mail in found[:limit]]})
 
 
 async def clear_messages(request: web.Request) -> web.Response:
     """Forget every mail."""
     request.app[MAILS].clear()
     return web.Response(status=204)
-
-
-def _read(mail_id: str, recipient: str, message: EmailMessage, size_bytes: int) -> Mail:
-    text, html = _body(message, "plain"), _body(message, "html")
-    return Mail(
-        id=mail_id,
-        received_at=datetime.now(UTC),
-        to=recipient,
-        sender=str(message["From"] or ""),
-        subject=str(message["Subject"] or ""),
-        message_id=str(message["Message-ID"] or ""),
-        language=message["Content-Language"],
-        text=text,
-        html=html,
-        links=LINK.findall(text),
-        size_bytes=size_bytes,
-    )
-
-
-def _body(message: EmailMessage, kind: str) -> str:
-    part = message.get_body((kind,))
-    return str(part.get_content()) if part is not None else ""
-
-
-def _view(mail: Mail) -> dict[str, object]:
-    received_at = mail.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {**vars(mail), "received_at": received_at}
 
 
 def _mail(request: web.Request) -> Mail:

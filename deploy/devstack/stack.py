@@ -31,7 +31,7 @@ from shared.crypto import certificates
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
 SERVERS = ("postgres", "kafka")
-READY_PATHS = {"receiver": "/received?limit=1", "mailbox": "/mail/messages"}
+READY_PATHS = {"receiver": "/received?limit=1", "mailbox": "/mail/messages?limit=1"}
 MORE_PORTS = {"kafka": ["kafka controller"], "mailbox": ["mailbox smtp"]}
 """What a process listens on beside the port of its name."""
 # A migration may use any module of its service and of `shared`.

@@ -93,6 +93,9 @@ class _Policy(EmailPolicy):
         return encoded.encode() if encoded else super().fold_binary(name, value)
 
     def _encoded(self, name: str, value: str) -> str | None:
+        if value.isascii() and len(name) + len(": ") + len(value) <= HEADER_LINE_LENGTH_MAX:
+            # The line as it is. It has no end of a line inside: this policy has refused that.
+            return f"{name}: {value}{self.linesep}"
         if self.utf8 or value.isascii():
             return None
         header = Header(header_name=name, maxlinelen=HEADER_LINE_LENGTH_MAX)
