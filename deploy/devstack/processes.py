@@ -127,6 +127,19 @@ def port_is_taken(port: int) -> bool:
     return False
 
 
+def holder_of(port: int) -> str:
+    """Who listens there, as words to put after “is taken”; empty where the system does not tell us."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                return (
+                    f" by process {connection.pid} ({psutil.Process(connection.pid).name()})" if connection.pid else ""
+                )
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
 def free_ports(count: int) -> list[int]:
     """Loopback ports that were free a moment ago, all different; StackError where there are hardly any."""
     found: list[int] = []

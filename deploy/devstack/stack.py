@@ -20,11 +20,19 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlencode, urlsplit
 
-import psutil
-
 from deploy.devstack import broker, jars, postgres, postgres_binaries, steps, supervision
 from deploy.devstack.failures import StackError
-from deploy.devstack.processes import LOOPBACK, Program, end, find, last_lines, port_answers, port_is_taken, wait_until
+from deploy.devstack.processes import (
+    LOOPBACK,
+    Program,
+    end,
+    find,
+    holder_of,
+    last_lines,
+    port_answers,
+    port_is_taken,
+    wait_until,
+)
 from deploy.devstack.settings import CERTIFIED, HELPERS, ROOT, SERVICES, StackSettings, prepare_home, write_private
 from deploy.devstack.supervision import Supervisor
 from shared.crypto import certificates
@@ -326,22 +334,9 @@ def _refuse_taken_ports(settings: StackSettings) -> None:
             port = settings.port(port_name)
             if port_is_taken(port):
                 raise StackError(
-                    f"port {port} ({port_name}) is taken{_holder(port)}: stop that process, or shift every"
+                    f"port {port} ({port_name}) is taken{holder_of(port)}: stop that process, or shift every"
                     " port of this stack with the setting WAYBILL_PORT_OFFSET (for example WAYBILL_PORT_OFFSET=1000)"
                 )
-
-
-def _holder(port: int) -> str:
-    """Who listens there, as far as the system tells us."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                return (
-                    f" by process {connection.pid} ({psutil.Process(connection.pid).name()})" if connection.pid else ""
-                )
-    except (psutil.Error, OSError):
-        pass
-    return ""
 
 
 def _stop_everything(settings: StackSettings, supervisor: Supervisor) -> None:
