@@ -1,11 +1,13 @@
 """Orders the documents of an invoice, and stores them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.invoice_documents.tables import InvoiceDocumentRow
+from billing.invoices import InvoiceRow
 from shared import tasks
 from shared.tasks import NewTask
 
@@ -13,9 +15,9 @@ INVOICE_DOCUMENT = "invoice_document"
 """The kind of the task that makes the documents of an invoice; its key is the invoice's id."""
 
 
-async def order(session: AsyncSession, tenant_id: str, invoice_id: str) -> None:
-    """Have the documents of a new invoice made, once its transaction is committed."""
-    await tasks.add(session, [NewTask(INVOICE_DOCUMENT, invoice_id, payload={"tenant_id": tenant_id})])
+async def order(session: AsyncSession, new: Sequence[InvoiceRow]) -> None:
+    """Have the documents of new invoices made, once their transaction is committed."""
+    await tasks.add(session, [NewTask(INVOICE_DOCUMENT, one.id, payload={"tenant_id": one.tenant_id}) for one in new])
 
 
 async def store(

@@ -1,7 +1,7 @@
 """Invoices: numbered without gaps, never changed once they have a number; credit notes take back what is not to be paid."""
 
-from billing.invoices.operations import finalize, settle, void
-from billing.invoices.queries import get, get_open, list_of_tenant, lock, state_of, view
+from billing.invoices.operations import NewInvoice, finalize, settle, void
+from billing.invoices.queries import get, get_all_open, get_open, list_of_tenant, lock, state_of, view
 from billing.invoices.rules import (
     AmountChanged,
     Draft,
@@ -29,12 +29,14 @@ __all__ = [
     "InvoiceRow",
     "InvoiceTax",
     "Line",
+    "NewInvoice",
     "Quote",
     "TaxLine",
     "draft_of_change",
     "draft_of_period",
     "finalize",
     "get",
+    "get_all_open",
     "get_open",
     "list_of_tenant",
     "lock",

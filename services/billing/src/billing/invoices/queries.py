@@ -37,8 +37,18 @@ async def lock(session: AsyncSession, tenant_id: str, invoice_id: str, if_match:
 
 async def get_open(session: AsyncSession, tenant_id: str) -> InvoiceRow | None:
     """The tenant's open invoice, locked; there is at most one."""
-    statement = select(InvoiceRow).where(col(InvoiceRow.tenant_id) == tenant_id, col(InvoiceRow.status) == "open")
-    return (await session.execute(statement.with_for_update())).scalar_one_or_none()
+    return (await get_all_open(session, [tenant_id])).get(tenant_id)
+
+
+async def get_all_open(session: AsyncSession, tenant_ids: Sequence[str]) -> Mapping[str, InvoiceRow]:
+    """The open invoices of these tenants, locked, by tenant."""
+    statement = (
+        select(InvoiceRow)
+        .where(col(InvoiceRow.tenant_id).in_(tenant_ids), col(InvoiceRow.status) == "open")
+        .order_by(col(InvoiceRow.tenant_id))
+    )
+    rows = (await session.execute(statement.with_for_update())).scalars()
+    return {row.tenant_id: row for row in rows}
 
 
 def view(row: InvoiceRow, note: CreditNoteRow | None = None) -> Invoice:

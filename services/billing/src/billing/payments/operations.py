@@ -4,6 +4,7 @@ An attempt is committed as `new` with the decision to charge, and as `sent` befo
 next one knows that the provider may have been called, and with which key.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -55,15 +56,24 @@ async def make_default(session: AsyncSession, tenant_id: str, method_id: str) ->
         await session.flush()
 
 
-async def begin_attempt(
-    session: AsyncSession, invoice: InvoiceRow, method: PaymentMethodRow, now: datetime
-) -> ChargeAttemptRow:
-    """The next attempt to charge this invoice. The caller schedules its task."""
-    last = select(func.coalesce(func.max(col(ChargeAttemptRow.n)), 0)).where(
-        col(ChargeAttemptRow.invoice_id) == invoice.id
+async def begin_attempts(
+    session: AsyncSession, due: Sequence[tuple[InvoiceRow, PaymentMethodRow, datetime]]
+) -> list[ChargeAttemptRow]:
+    """The next attempt to charge each of these invoices, by this method, at this instant. The caller schedules their tasks."""
+    last = (
+        select(col(ChargeAttemptRow.invoice_id), func.max(col(ChargeAttemptRow.n)).label("n"))
+        .where(col(ChargeAttemptRow.invoice_id).in_([invoice.id for invoice, *_ in due]))
+        .group_by(col(ChargeAttemptRow.invoice_id))
     )
-    n = int((await session.execute(last)).scalar_one()) + 1
-    attempt = ChargeAttemptRow(
+    former = {row.invoice_id: row.n for row in await session.execute(last)}
+    attempts = [_attempt(invoice, method, former.get(invoice.id, 0) + 1, now) for invoice, method, now in due]
+    session.add_all(attempts)
+    await session.flush()
+    return attempts
+
+
+def _attempt(invoice: InvoiceRow, method: PaymentMethodRow, n: int, now: datetime) -> ChargeAttemptRow:
+    return ChargeAttemptRow(
         id=new_id("cha"),
         tenant_id=invoice.tenant_id,
         invoice_id=invoice.id,
@@ -76,9 +86,6 @@ async def begin_attempt(
         currency=invoice.currency,
         created_at=now,
     )
-    session.add(attempt)
-    await session.flush()
-    return attempt
 
 
 async def send(session: AsyncSession, attempt_id: str, now: datetime) -> tuple[str, Charge, bool] | None:

@@ -1,5 +1,7 @@
 """Reads payment methods and charges."""
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -10,12 +12,17 @@ from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 
 async def default_method(session: AsyncSession, tenant_id: str) -> PaymentMethodRow | None:
     """The payment method that is charged, if the tenant has one."""
+    return (await default_methods(session, [tenant_id])).get(tenant_id)
+
+
+async def default_methods(session: AsyncSession, tenant_ids: Sequence[str]) -> Mapping[str, PaymentMethodRow]:
+    """The payment methods that are charged, by tenant; tenants that have none are left out."""
     statement = select(PaymentMethodRow).where(
-        col(PaymentMethodRow.tenant_id) == tenant_id,
+        col(PaymentMethodRow.tenant_id).in_(tenant_ids),
         col(PaymentMethodRow.is_default),
         col(PaymentMethodRow.deleted_at).is_(None),
     )
-    return (await session.execute(statement)).scalar_one_or_none()
+    return {row.tenant_id: row for row in (await session.execute(statement)).scalars()}
 
 
 async def get_method(session: AsyncSession, tenant_id: str, method_id: str) -> PaymentMethodRow:

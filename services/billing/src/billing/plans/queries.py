@@ -1,6 +1,6 @@
 """Reads plans and taxes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -46,10 +46,13 @@ async def get_many(session: AsyncSession, refs: Iterable[PlanRef]) -> Mapping[Pl
     return {PlanRef(row.code, row.version): terms_of(row) for row in rows}
 
 
-async def tax_rates(session: AsyncSession, country: str) -> list[TaxRate]:
-    """The taxes on an invoice to this country."""
-    row = await session.get(TaxRateRow, country)
-    return [] if row is None else [TaxRate(rate["name"], rate["rate_ppm"]) for rate in row.rates]
+async def tax_rates(session: AsyncSession, countries: Collection[str]) -> Mapping[str, Sequence[TaxRate]]:
+    """The taxes on an invoice to each of these countries."""
+    statement = select(TaxRateRow).where(col(TaxRateRow.country).in_(countries))
+    rows = {row.country: row.rates for row in (await session.execute(statement)).scalars()}
+    return {
+        country: [TaxRate(rate["name"], rate["rate_ppm"]) for rate in rows.get(country, ())] for country in countries
+    }
 
 
 def terms_of(row: PlanRow) -> PlanTerms:

@@ -4,12 +4,13 @@ Whoever decides has locked the subscription first, so nobody else touches what h
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import invoice_documents, invoices, payments, plans, tenants
-from billing.invoices import Draft, InvoiceRow, Quote
+from billing.invoices import Draft, InvoiceRow, NewInvoice, Quote
 from billing.subscriptions import rules
 from billing.subscriptions.queries import LockedSubscription, write
 from billing.subscriptions.terms import (
@@ -42,16 +43,31 @@ CHARGE = "charge"
 """The kind of the task that charges; its key is the id of the attempt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about a locked subscription; `now` is the tenant's own time."""
+
+    held: LockedSubscription
+    decision: Decision
+    now: datetime
+
+
 async def carry_out(session: AsyncSession, held: LockedSubscription, decision: Decision, now: datetime) -> None:
     """Make the decision so. Nothing changes when it changes nothing."""
-    if decision.terms == held.terms and not decision.effects:
-        return
-    held.terms = decision.terms
-    write(held.row, held.terms)
-    held.row.version += 1
-    held.row.updated_at = now
-    for effect in decision.effects:
-        await _perform(session, held, effect, now)
+    await carry_out_all(session, [Decided(held, decision, now)])
+
+
+async def carry_out_all(session: AsyncSession, all_decided: Sequence[Decided]) -> None:
+    """Make these decisions so, with as many statements as one of them needs."""
+    changing = [one for one in all_decided if one.decision != Decision(one.held.terms)]
+    for one in changing:
+        one.held.terms = one.decision.terms
+        write(one.held.row, one.held.terms)
+        one.held.row.version += 1
+        one.held.row.updated_at = one.now
+    for step in range(max((len(one.decision.effects) for one in changing), default=0)):
+        with_effect = [one for one in changing if step < len(one.decision.effects)]
+        await _perform(session, [(one.held, one.decision.effects[step], one.now) for one in with_effect])
 
 
 async def schedule(session: AsyncSession, all_held: Sequence[LockedSubscription]) -> None:
@@ -74,7 +90,7 @@ async def quote(session: AsyncSession, tenant_id: str, decision: Decision) -> Qu
     for effect in decision.effects:
         if isinstance(effect, InvoicePeriod | ChangePeriod):
             country = (await tenants.get(session, tenant_id)).country
-            return invoices.quote(_draft(effect), await plans.tax_rates(session, country))
+            return invoices.quote(_draft(effect), (await plans.tax_rates(session, [country]))[country])
     return None
 
 
@@ -114,36 +130,52 @@ def publish(
     return _publish(session, held, event_type, state_of(held), receipt_id=receipt_id)
 
 
-async def _perform(session: AsyncSession, held: LockedSubscription, effect: Effect, now: datetime) -> None:
-    match effect:
-        case Publish(event_type):
-            publish(session, held, event_type)
-        case InvoicePeriod() | ChangePeriod():
-            await _invoice(session, held, effect, now)
-        case Charge():
-            await _charge(session, held, now)
-        case VoidOpenInvoice():
-            await _void(session, held, now)
-        case FailureNoted(reason):
-            await _note_failure(session, held, reason)
+async def _perform(session: AsyncSession, performed: Sequence[tuple[LockedSubscription, Effect, datetime]]) -> None:
+    invoiced: list[tuple[LockedSubscription, InvoicePeriod | ChangePeriod, datetime]] = []
+    charged: list[tuple[LockedSubscription, datetime]] = []
+    for held, effect, now in performed:
+        match effect:
+            case Publish(event_type):
+                publish(session, held, event_type)
+            case InvoicePeriod() | ChangePeriod():
+                invoiced.append((held, effect, now))
+            case Charge():
+                charged.append((held, now))
+            case VoidOpenInvoice():
+                await _void(session, held, now)
+            case FailureNoted(reason):
+                await _note_failure(session, held, reason)
+    if invoiced:
+        await _invoice(session, invoiced)
+    if charged:
+        found = await invoices.get_all_open(session, [held.row.tenant_id for held, _ in charged])
+        await _charge(
+            session,
+            [(held, found[held.row.tenant_id], now) for held, now in charged if held.row.tenant_id in found],
+        )
 
 
 async def _invoice(
-    session: AsyncSession, held: LockedSubscription, effect: InvoicePeriod | ChangePeriod, now: datetime
+    session: AsyncSession, invoiced: Sequence[tuple[LockedSubscription, InvoicePeriod | ChangePeriod, datetime]]
 ) -> None:
-    tenant = await tenants.get(session, held.row.tenant_id)
-    quoted = invoices.quote(_draft(effect), await plans.tax_rates(session, tenant.country))
-    due_at = effect.terms.payment_due_at
-    invoice = await invoices.finalize(
-        session, tenant, quoted, livemode=held.row.livemode, due_at=None if effect.terms.by_charge else due_at, at=now
-    )
-    await invoice_documents.order(session, invoice.tenant_id, invoice.id)
-    _publish(session, held, InvoiceFinalized, invoices.state_of(invoice))
-    await session.flush()
-    if not invoice.total:
-        await settle(session, held, invoice, now)
-    elif effect.terms.charging:
-        await _charge(session, held, now)
+    known = await tenants.get_many(session, [held.row.tenant_id for held, *_ in invoiced])
+    rates = await plans.tax_rates(session, {tenant.country for tenant in known.values()})
+    new = []
+    for held, effect, now in invoiced:
+        tenant = known[held.row.tenant_id]
+        quoted = invoices.quote(_draft(effect), rates[tenant.country])
+        due_at = None if effect.terms.by_charge else effect.terms.payment_due_at
+        new.append(NewInvoice(tenant, quoted, held.row.livemode, due_at, now))
+    rows = await invoices.finalize(session, new)
+    await invoice_documents.order(session, rows)
+    charged = []
+    for (held, effect, now), row in zip(invoiced, rows, strict=True):
+        _publish(session, held, InvoiceFinalized, invoices.state_of(row))
+        if not row.total:
+            await settle(session, held, row, now)
+        elif effect.terms.charging:
+            charged.append((held, row, now))
+    await _charge(session, charged)
 
 
 def _draft(effect: InvoicePeriod | ChangePeriod) -> Draft:
@@ -164,16 +196,19 @@ def _draft(effect: InvoicePeriod | ChangePeriod) -> Draft:
     )
 
 
-async def _charge(session: AsyncSession, held: LockedSubscription, now: datetime) -> None:
-    invoice = await invoices.get_open(session, held.row.tenant_id)
-    if invoice is None:
+async def _charge(session: AsyncSession, charged: Sequence[tuple[LockedSubscription, InvoiceRow, datetime]]) -> None:
+    if not charged:
         return
-    method = await payments.default_method(session, held.row.tenant_id)
-    if method is None:
-        await fail(session, held, "method_invalid", now)
-        return
-    attempt = await payments.begin_attempt(session, invoice, method, now)
-    await tasks.schedule(session, [NewTask(CHARGE, attempt.id)])
+    methods = await payments.default_methods(session, [held.row.tenant_id for held, *_ in charged])
+    due = []
+    for held, invoice, now in charged:
+        method = methods.get(held.row.tenant_id)
+        if method is None:
+            await fail(session, held, "method_invalid", now)
+        else:
+            due.append((invoice, method, now))
+    attempts = await payments.begin_attempts(session, due)
+    await tasks.schedule(session, [NewTask(CHARGE, attempt.id) for attempt in attempts])
 
 
 async def _void(session: AsyncSession, held: LockedSubscription, now: datetime) -> None:

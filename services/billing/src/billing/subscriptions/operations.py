@@ -15,8 +15,10 @@ from sqlmodel import col
 
 from billing import invoices, ledger, payments, plans, tenants
 from billing.invoices import Invoice, InvoiceRow
+from billing.ledger import Posting
 from billing.providers import ChargeResult, Declined, Succeeded
 from billing.subscriptions import effects, rules
+from billing.subscriptions.effects import Decided
 from billing.subscriptions.queries import (
     UNKNOWN_ZONE,
     LockedSubscription,
@@ -206,37 +208,42 @@ async def record_charge(
         case Succeeded():
             # It was void by then, or paid otherwise: the tenant has a credit, which `reconcile` shows.
             amounts: dict[ledger.Account, int] = {"cash": attempt.amount, "customer_credit": -attempt.amount}
-            await ledger.post(session, tenant_id, attempt.currency, "overpaid", amounts, document=attempt.id, at=now)
+            overpaid = Posting(tenant_id, attempt.currency, "overpaid", amounts, attempt.id, now)
+            await ledger.post(session, overpaid)
         case Declined(_, is_final) if invoice.status == "open":
             await effects.fail(session, held, "method_invalid" if is_final else "declined", now)
     await effects.schedule(session, [held])
 
 
 async def do_what_is_due(session: AsyncSession, tenant_ids: Collection[str], at: datetime) -> dict[str, datetime]:
-    """Do what has become due of these subscriptions by `at`, in its order; returns when each is due next."""
-    later: dict[str, datetime] = {}
-    for held in await lock_all_for_update(session, tenant_ids):
-        for _ in range(PASSES_MAX):
-            if not await do_next(session, held, held.now(at)):
-                break
-        if (due_at := effects.next_task_at(held)) is not None:
-            later[held.row.tenant_id] = due_at
-    return later
+    """Do what has become due of these subscriptions by `at`, of each in its order; returns when each is due next."""
+    all_held = await lock_all_for_update(session, tenant_ids)
+    waiting = all_held
+    for _ in range(PASSES_MAX):
+        waiting = await do_next(session, [(held, held.now(at)) for held in waiting])
+        if not waiting:
+            break
+    due = {held.row.tenant_id: effects.next_task_at(held) for held in all_held}
+    return {tenant_id: due_at for tenant_id, due_at in due.items() if due_at is not None}
 
 
-async def do_next(session: AsyncSession, held: LockedSubscription, now: datetime) -> bool:
-    """Do the first thing that is due; returns whether there was one."""
-    decision = rules.decide_due(held.terms, now, zone=held.zone)
-    if decision == Decision(held.terms):
-        return False
-    before = view(held.row, held.terms, now)
-    await effects.carry_out(session, held, decision, now)
-    if any(isinstance(effect, Publish) and effect.event is TrialExpired for effect in decision.effects):
-        after = view(held.row, held.terms, now)
-        audit.record_service(
-            session, "trial.expired", held.row.id, tenant_id=held.row.tenant_id, before=before, after=after
-        )
-    return True
+async def do_next(
+    session: AsyncSession, all_held: Sequence[tuple[LockedSubscription, datetime]]
+) -> list[LockedSubscription]:
+    """Do the first thing that is due of each by its own time; returns those of which something was."""
+    looked_at = [Decided(held, rules.decide_due(held.terms, now, zone=held.zone), now) for held, now in all_held]
+    decided = [one for one in looked_at if one.decision != Decision(one.held.terms)]
+    expiring = [(one, view(one.held.row, one.held.terms, one.now)) for one in decided if _ends_trial(one.decision)]
+    await effects.carry_out_all(session, decided)
+    for one, before in expiring:
+        row = one.held.row
+        after = view(row, one.held.terms, one.now)
+        audit.record_service(session, "trial.expired", row.id, tenant_id=row.tenant_id, before=before, after=after)
+    return [one.held for one in decided]
+
+
+def _ends_trial(decision: Decision) -> bool:
+    return any(isinstance(effect, Publish) and effect.event is TrialExpired for effect in decision.effects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +281,7 @@ async def advance_clock(session: AsyncSession, tenant_id: str, to: datetime, at:
     now = max(held.now(at), to if due_at is None or arrives else due_at)
     held.row.clock_offset = now - at
     if not arrives:
-        await do_next(session, held, now)
+        await do_next(session, [(held, now)])
         await effects.schedule(session, [held])
         return ClockProgress()
     held.row.version += 1

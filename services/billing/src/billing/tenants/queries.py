@@ -12,10 +12,16 @@ from shared.errors import Unavailable
 
 async def get(session: AsyncSession, tenant_id: str) -> TenantRow:
     """The tenant. Raises `Unavailable` until its event has arrived."""
-    row = await session.get(TenantRow, tenant_id)
-    if row is None:
+    return (await get_many(session, [tenant_id]))[tenant_id]
+
+
+async def get_many(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[str, TenantRow]:
+    """These tenants. Raises `Unavailable` until the events of all have arrived."""
+    statement = select(TenantRow).where(col(TenantRow.tenant_id).in_(tenant_ids))
+    found = {row.tenant_id: row for row in (await session.execute(statement)).scalars()}
+    if not found.keys() >= set(tenant_ids):
         raise Unavailable("this tenant is not known here yet", code="access_not_ready")
-    return row
+    return found
 
 
 async def zones(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[str, str]:
