@@ -75,6 +75,19 @@ class StackSettings:
         """The port of one of `PORTS` in this stack."""
         return PORTS[process] + self.port_offset
 
+    def port_names(self, process: str) -> list[str]:
+        """All of `PORTS` that one process listens on."""
+        return [process, *{"kafka": ["kafka controller"], "mailbox": ["mailbox smtp"]}.get(process, [])]
+
+    def helper_options(self, helper: str) -> list[str]:
+        """Where one of `HELPERS` listens, as its command line takes it."""
+        smtp = ["--smtp-port", str(self.port("mailbox smtp"))] if helper == "mailbox" else []
+        return ["--port", str(self.port(helper)), *smtp]
+
+    def ready_path(self, process: str) -> str:
+        """What one of the HTTP servers is asked: 200 is ready."""
+        return {"receiver": "/received?limit=1", "mailbox": "/mail/messages?limit=1"}.get(process, "/readyz")
+
     def url(self, process: str) -> str:
         """Where one of the HTTP servers is reached."""
         return f"http://{LOOPBACK}:{self.port(process)}"

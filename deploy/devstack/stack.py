@@ -39,9 +39,6 @@ from shared.crypto import certificates
 
 TOPICS_FILE = ROOT / "deploy" / "kafka" / "topics.yaml"
 SERVERS = ("postgres", "kafka")
-READY_PATHS = {"receiver": "/received?limit=1", "mailbox": "/mail/messages?limit=1"}
-MORE_PORTS = {"kafka": ["kafka controller"], "mailbox": ["mailbox smtp"]}
-"""What a process listens on beside the port of its name."""
 # A migration may use any module of its service and of `shared`.
 PREPARED_FROM = (
     *("services/*/src/**/*.py", "shared/src/**/*.py", "shared/src/**/*.sql"),
@@ -215,12 +212,9 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
             stop_timeout_seconds=20,
         )
     for helper in HELPERS:
-        ports = ["--port", str(settings.port(helper))]
-        if helper == "mailbox":
-            ports += ["--smtp-port", str(settings.port("mailbox smtp"))]
         programs[helper] = Program(
             name=helper,
-            command=(sys.executable, "-m", f"deploy.devstack.{helper}", *ports),
+            command=(sys.executable, "-m", f"deploy.devstack.{helper}", *settings.helper_options(helper)),
             pid_file=settings.pid_file(helper),
             directory=ROOT,
         )
@@ -318,7 +312,7 @@ def _is_ready(settings: StackSettings, name: str) -> bool:
         return port_answers(settings.port(name))
     connection = HTTPConnection(LOOPBACK, settings.port(name), timeout=PROBE_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", READY_PATHS.get(name, "/readyz"))
+        connection.request("GET", settings.ready_path(name))
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
@@ -330,7 +324,7 @@ def _refuse_taken_ports(settings: StackSettings) -> None:
     for name in settings.processes:
         if find(settings.pid_file(name)) is not None:
             continue
-        for port_name in [name, *MORE_PORTS.get(name, [])]:
+        for port_name in settings.port_names(name):
             port = settings.port(port_name)
             if port_is_taken(port):
                 raise StackError(
