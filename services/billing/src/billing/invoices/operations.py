@@ -4,7 +4,7 @@ The caller has locked the subscription, so nobody else changes the tenant's invo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import ledger
-from billing.invoices.rules import InvoiceNotOpen, Quote
+from billing.invoices.rules import InvoiceNotOpen, Line, Quote, TaxLine
 from billing.invoices.tables import CreditNoteRow, InvoiceRow
 from billing.ledger import Posting
 from billing.tenants import TenantRow
@@ -144,8 +144,10 @@ async def _next_numbers(
     return {from_uuid("ten", row.tenant_id): getattr(row, of) for row in rows}
 
 
-def _as_json(parts: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(part).items()}
-        for part in parts
-    ]
+def _as_json(parts: Sequence[Line | TaxLine]) -> list[dict[str, Any]]:
+    # Not `asdict`, which copies every value deeply.
+    return [{one.name: _as_json_value(getattr(part, one.name)) for one in fields(part)} for part in parts]
+
+
+def _as_json_value(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
