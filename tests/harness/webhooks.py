@@ -275,10 +275,12 @@ class Tenant(people.Tenant):
 
     service: "Webhooks"
 
-    async def publish_job(self, *location_ids: str, livemode: bool | None = None) -> jobs.JobCreated:
+    async def publish_job(
+        self, *location_ids: str, livemode: bool | None = None, reference_id: str | None = None
+    ) -> jobs.JobCreated:
         """Publish the event of a new job, as the jobs service does."""
         livemode = not self.document["test"] if livemode is None else livemode
-        event = job_created(self.id, *location_ids, livemode=livemode)
+        event = job_created(self.id, *location_ids, livemode=livemode, reference_id=reference_id)
         await self.service.publish(event)
         return event
 

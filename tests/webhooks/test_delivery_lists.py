@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -139,13 +140,14 @@ async def test_any_instant_can_be_asked_for(tenant: Tenant, receiver: Receiver, 
     assert len(before) == (1 if instant.startswith("9") else 0)
 
 
-async def test_deliveries_are_found_by_job_event_cause_and_class_of_response(
+async def test_deliveries_are_found_by_job_reference_event_cause_and_class_of_response(
     tenant: Tenant, receiver: Receiver
 ) -> None:
     receiver.answer = lambda request: 500 if request.path == "/down" else 200
     await tenant.create_endpoint(receiver.url("/up"))
     await tenant.create_endpoint(receiver.url("/down"))
-    events = [await tenant.publish_job() for _ in range(3)]
+    references = (None, 'C-1001 "é"\\{,}', "C-1002")
+    events = [await tenant.publish_job(reference_id=reference) for reference in references]
 
     async def all_attempted() -> bool:
         found = await tenant.deliveries()
@@ -155,12 +157,15 @@ async def test_deliveries_are_found_by_job_event_cause_and_class_of_response(
     job_id = events[1].subject
 
     of_job = await tenant.deliveries(f"?job_id={job_id}")
+    of_reference = [await tenant.deliveries(f"?job_reference={quote(str(one))}") for one in (*references, "c-1002")]
     of_event = await tenant.deliveries(f"?event_id={events[1].id}")
     failed = await tenant.deliveries("?cause=status")
     answered = {status: await tenant.deliveries(f"?response_class={status}") for status in ("2xx", "4xx", "5xx")}
     both = await tenant.deliveries(f"?job_id={job_id}&cause=status&response_class=5xx")
 
     assert [one["event_id"] for one in of_job] == [events[1].id] * 2
+    found = [[one["event_id"] for one in listed] for listed in of_reference]
+    assert found == [[], [events[1].id] * 2, [events[2].id] * 2, []]
     assert {one["id"] for one in of_event} == {one["id"] for one in of_job}
     assert {one["event_id"] for one in failed} == {event.id for event in events}
     assert len(failed) == 3
@@ -168,9 +173,9 @@ async def test_deliveries_are_found_by_job_event_cause_and_class_of_response(
     assert [(one["event_id"], one["response_status"]) for one in both] == [(events[1].id, 500)]
     assert await tenant.deliveries(f"?job_id={new_id('job')}") == []
     stranger = await tenant.service.create_tenant()
-    for asked in (f"job_id={job_id}", f"event_id={events[1].id}", "cause=status"):
+    for asked in (f"job_id={job_id}", "job_reference=C-1002", f"event_id={events[1].id}", "cause=status"):
         assert await stranger.deliveries(f"?{asked}") == []
-    for wrong in ("job_id=evt_1", "event_id=job_1", "cause=bad_luck", "response_class=200"):
+    for wrong in ("job_id=evt_1", "event_id=job_1", "cause=bad_luck", "response_class=200", "job_reference="):
         assert (await tenant.owner.get(f"/v1/deliveries?{wrong}")).status_code == 422
 
 

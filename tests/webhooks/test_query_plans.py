@@ -39,10 +39,11 @@ PAGES_MAX = 40
 
 # Newest first. The tenant has nine of ten events. Every 12,000th has a rare type and a rare location.
 _EVENTS = """
-    INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, location_ids, body)
+    INSERT INTO events (id, tenant_id, position, occurred_at, livemode, type, subject, reference, location_ids, body)
     SELECT (lpad(to_hex(ms), 12, '0') || substr(md5(n::text), 13))::uuid, CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE :tenant END,
         1000000 - n, to_timestamp(ms / 1000.0), true, CASE WHEN n % 12000 = 77 THEN 'job.damaged' ELSE 'job.created' END,
         CASE WHEN n % 6 = 1 THEN 'job_many' ELSE 'job_' || n / 40 END,
+        CASE WHEN n % 6 = 1 THEN 'R-many' WHEN n % 6 > 1 THEN 'R-' || n / 40 END,
         ARRAY[CASE WHEN n % 12000 = 77 THEN CAST(:seldom AS uuid) ELSE :often END], CAST(:body AS bytea)
     FROM (SELECT n, CAST(:newest AS bigint) - n * CAST(:every AS bigint) AS ms FROM generate_series(1, :events) AS n) AS numbered
 """
@@ -195,6 +196,11 @@ CONDITIONS: dict[str, tuple[Asked, int]] = {
     "failed of a job": (lambda _: {"job_id": "job_many", "status": "failed"}, 0),
     "a job at an endpoint": (lambda store: {"job_id": "job_many", "endpoint_id": store.endpoint_id}, 50),
     "a job before an instant": (lambda store: {"job_id": "job_many", "created_before": store.now - MIDDLE}, 50),
+    "a reference": (lambda _: {"job_reference": "R-300"}, 20),
+    "a reference of many events": (lambda _: {"job_reference": "R-many"}, 50),
+    "a reference of nothing": (lambda _: {"job_reference": "R-none"}, 0),
+    "a rare type of a reference": (lambda _: {"job_reference": "R-many", "event_type": "job.damaged"}, 0),
+    "a reference of another job": (lambda _: {"job_reference": "R-300", "job_id": "job_many"}, 0),
     "an event": (lambda store: {"event_id": store.event_id}, 1),
     "an event of a job": (lambda store: {"event_id": store.event_id, "job_id": "job_2"}, 1),
     "an event of nothing": (lambda _: {"event_id": new_id("evt")}, 0),
@@ -241,6 +247,7 @@ async def test_pages_together_have_each_matching_delivery_once(store: Store, con
         "event_type": ("d.event_type = :event_type", str),
         "status": ("d.status = :status", str),
         "job_id": ("e.subject = :job_id", str),
+        "job_reference": ("e.reference = :job_reference", str),
         "event_id": ("d.event_id = :event_id", to_uuid),
         "cause": ("d.cause = :cause", str),
         "response_class": ("d.response_status / 100 = :response_class", lambda value: int(value[0])),

@@ -60,8 +60,9 @@ async def list_deliveries(
 ) -> Page[Delivery]:
     """The caller's deliveries, newest first, from `created_from` (inclusive) to `created_before` (exclusive).
 
-    Endpoint, event, time range, cause and the statuses `pending` and `failed` have indexes in this order, and so have the events of a job.
-    The other filters examine a limited number of deliveries for each page: a page may be short or empty and still have a next one.
+    Endpoint, event, time range, cause and the statuses `pending` and `failed` have indexes in this order, and so have the events of a job
+    and of a reference. The other filters examine a limited number of deliveries for each page: a page may be short or empty and still have
+    a next one.
     """
     among = [visible_to(caller, DeliveryRow)]
     if asked.endpoint_id is not None:
@@ -84,7 +85,7 @@ async def list_deliveries(
         response_class=asked.response_class,
         location_id=None if asked.location_id is None else to_uuid(asked.location_id),
     )
-    of_job = None if asked.job_id is None else _events_of_job(caller, asked.job_id, asked)
+    of_job = _events_of_job(caller, asked)
     filters = {**asked.model_dump(), "livemode": caller.livemode}
     if wanted == _UnindexedFilters() and of_job is None:
         keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
@@ -291,13 +292,19 @@ def _beyond(position: Sequence[str] | None) -> list[ColumnElement[bool]]:
     return [keys[0] <= values[0], tuple_(*keys) < tuple_(*values)]
 
 
-def _events_of_job(caller: Caller, job_id: str, asked: DeliveryFilters) -> ColumnElement[bool]:
+def _events_of_job(caller: Caller, asked: DeliveryFilters) -> ColumnElement[bool] | None:
+    """The condition of the events of the jobs that are asked for; None: of all."""
+    if asked.job_id is None and asked.job_reference is None:
+        return None
     event_id = col(EventRow.id)
     conditions = [
-        col(EventRow.subject) == job_id,
         col(EventRow.tenant_id) == to_uuid(caller.tenant_id),
         col(EventRow.livemode) == caller.livemode,
     ]
+    if asked.job_id is not None:
+        conditions.append(col(EventRow.subject) == asked.job_id)
+    if asked.job_reference is not None:
+        conditions.append(col(EventRow.reference) == asked.job_reference)
     if asked.event_id is not None:
         conditions.append(event_id == to_uuid(asked.event_id))
     if asked.created_from is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query
 
 from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
+from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import DeliveryId, EndpointId, EventId, JobId, LocationId
 from shared.timestamps import Timestamp
 from webhooks import deliveries
@@ -26,6 +27,15 @@ def router() -> Router:
         paging: PageRequest,
         endpoint_id: Annotated[EndpointId | None, Query(description="Only to this endpoint.")] = None,
         job_id: Annotated[JobId | None, Query(description="Only of events of this job.")] = None,
+        job_reference: Annotated[
+            QueryText,
+            Query(
+                min_length=1,
+                max_length=REFERENCE_CHARS_MAX,
+                description="Only of events after which their job had exactly this `reference_id`.",
+                examples=["C-1001"],
+            ),
+        ] = None,
         event_id: Annotated[EventId | None, Query(description="Only of this event.")] = None,
         event_type: Annotated[
             str | None,
@@ -45,12 +55,13 @@ def router() -> Router:
         """List deliveries, newest first.
 
         With `event_type`, `location_id`, `response_class`, `status=delivered`, or `cause` and `status` together a page examines 5,000
-        deliveries, with `job_id` 500 events: it may be short or empty and still not be the last. Continue with `next_cursor` while
-        `has_more`.
+        deliveries, with `job_id` or `job_reference` 500 events: it may be short or empty and still not be the last. Continue with
+        `next_cursor` while `has_more`.
         """
         asked = DeliveryFilters(
             endpoint_id=endpoint_id,
             job_id=job_id,
+            job_reference=job_reference,
             event_id=event_id,
             event_type=event_type,
             status=status,

@@ -56,6 +56,7 @@ class DeliveryFilters(BaseModel):
 
     endpoint_id: str | None = None
     job_id: str | None = None
+    job_reference: str | None = None
     event_id: str | None = None
     event_type: str | None = None
     status: DeliveryStatus | None = None

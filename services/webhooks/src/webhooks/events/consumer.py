@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import NotRequired, Protocol, cast
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as DriverUuid  # noqa: N811 - a class of that name
@@ -64,11 +64,16 @@ class AttemptDispatcher(Protocol):
     def accept(self, found: FanOutResult) -> None: ...
 
 
+class _About(TypedDict):
+    reference_id: NotRequired[str | None]
+
+
 class _Addressed(TypedDict):
-    """The part of an event's data that decides which endpoints get it."""
+    """The part of an event's data that decides which endpoints get it, and by which its deliveries are found."""
 
     location_ids: list[str]
     livemode: bool
+    job: NotRequired[_About]
 
 
 # Parses the whole document, so that no malformed one is passed on, but keeps only these fields.
@@ -94,6 +99,7 @@ def read_event(headers: Mapping[str, str], value: bytes) -> IncomingEvent | None
         event=Event(_event_uuid(event_id), _known_uuid(tenant_id), addressed["livemode"], event_type, message),
         subject=headers.get("ce_subject", ""),
         location_ids=tuple(map(_known_uuid, addressed["location_ids"])),
+        reference=addressed.get("job", {}).get("reference_id"),
     )
 
 

@@ -44,14 +44,15 @@ _VIEW = f"""
     )
 """  # noqa: S608 - fixed text
 _STORED = """
-    INSERT INTO events (id, position, tenant_id, livemode, type, subject, location_ids, occurred_at, body, traceparent)
-    SELECT id, base + place, tenant_id, livemode, type, subject, location_ids::uuid[],
+    INSERT INTO events (id, position, tenant_id, livemode, type, subject, reference, location_ids, occurred_at, body, traceparent)
+    SELECT id, base + place, tenant_id, livemode, type, subject, reference, location_ids::uuid[],
         to_timestamp(occurred_us / CAST(1000000 AS float8)), body, traceparent
     FROM view, (
         SELECT unnest(CAST(CAST(:event_ids AS text) AS uuid[])) AS id, unnest(CAST(CAST(:places AS text) AS int[])) AS place,
             unnest(CAST(CAST(:tenant_ids AS text) AS uuid[])) AS tenant_id,
             unnest(CAST(CAST(:livemodes AS text) AS boolean[])) AS livemode,
             unnest(CAST(CAST(:types AS text) AS text[])) AS type, unnest(CAST(CAST(:subjects AS text) AS text[])) AS subject,
+            unnest(CAST(CAST(:references AS text) AS text[])) AS reference,
             unnest(CAST(CAST(:location_ids AS text) AS text[])) AS location_ids,
             unnest(CAST(CAST(:occurred_us AS text) AS bigint[])) AS occurred_us, unnest(CAST(:bodies AS bytea[])) AS body,
             unnest(CAST(CAST(:traceparents AS text) AS text[])) AS traceparent
@@ -117,6 +118,7 @@ class IncomingEvent:
     event: Event
     subject: str
     location_ids: tuple[UUID, ...]
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ def _events(incoming_events: Sequence[IncomingEvent]) -> dict[str, object]:
     placed = sorted(enumerate(incoming_events), key=lambda one: one[1].event.id)
     ordered = [incoming for _, incoming in placed]
     traceparents = [incoming.event.message.traceparent for incoming in ordered]
+    references = [incoming.reference for incoming in ordered]
     return {
         "event_ids": array_literal([incoming.event.id for incoming in ordered]),
         "places": array_literal([place for place, _ in placed]),
@@ -259,6 +262,7 @@ def _events(incoming_events: Sequence[IncomingEvent]) -> dict[str, object]:
         "livemodes": array_literal([incoming.event.livemode for incoming in ordered]),
         "types": text_array_literal([incoming.event.type for incoming in ordered]),
         "subjects": text_array_literal([incoming.subject for incoming in ordered]),
+        "references": text_array_literal(references) if any(references) else NO_VALUES,
         "location_ids": text_array_literal([_literal(incoming.location_ids) for incoming in ordered]),
         "occurred_us": array_literal(
             [round(incoming.event.message.occurred_at.timestamp() * 1e6) for incoming in ordered]

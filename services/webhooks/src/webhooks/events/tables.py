@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field
 
 from shared.postgres.column_types import BigInt, Instant, Text, UuidArray
@@ -16,6 +16,7 @@ class EventRow(Base, table=True):
     __table_args__ = (
         Index("ix_events_feed", "tenant_id", "livemode", "position"),
         Index("ix_events_subject", "subject", "id"),
+        Index("ix_events_reference", "tenant_id", "reference", "id", postgresql_where=text("reference IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -28,6 +29,8 @@ class EventRow(Base, table=True):
     livemode: bool
     type: Text
     subject: Text
+    reference: Text | None = None
+    """The reference of its job after the event; null also for events that were stored before it was kept."""
     location_ids: UuidArray
     traceparent: Text | None = None
     body: bytes
