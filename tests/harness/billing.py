@@ -16,7 +16,7 @@ from billing import payments, plans
 from billing.app import create_app
 from billing.config import Settings
 from billing.plans import PlanFile
-from billing.providers import Charge, ChargeResult, Succeeded
+from billing.providers import Charge, ChargeResult, Declined, Succeeded
 from billing.subscriptions import operations
 from shared.events import Event, Vocabulary, identity
 from shared.events import billing as events
@@ -180,6 +180,7 @@ class ScriptedProvider:
     def __init__(self) -> None:
         self.taken: dict[str, Charge] = {}
         self.keys: list[str] = []
+        self._answers: dict[str, ChargeResult] = {}
         self._script: dict[str, list[ChargeResult | Exception]] = defaultdict(list)
 
     def answer(self, method: str, *results: ChargeResult | Exception) -> None:
@@ -192,16 +193,21 @@ class ScriptedProvider:
 
     async def charge(self, charge: Charge) -> ChargeResult:
         self.keys.append(charge.key)
+        if (known := await self.look_up(charge)) is not None:
+            return known
         script = self._script[charge.method]
-        result = script.pop(0) if script and charge.key not in self.taken else Succeeded(f"pay_{charge.key}")
+        result = script.pop(0) if script else Succeeded(f"pay_{charge.key}")
         if isinstance(result, TimedOutAfterwards | Succeeded):
             self.taken[charge.key] = charge
+            self._answers[charge.key] = Succeeded(f"pay_{charge.key}")
+        if isinstance(result, Declined):
+            self._answers[charge.key] = result
         if isinstance(result, Exception):
             raise result
         return result
 
     async def look_up(self, charge: Charge) -> ChargeResult | None:
-        return Succeeded(f"pay_{charge.key}") if charge.key in self.taken else None
+        return self._answers.get(charge.key)
 
 
 class TimedOutAfterwards(Exception):
