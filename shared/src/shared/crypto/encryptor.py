@@ -9,6 +9,11 @@ _NONCE_BYTES = 12
 _VERSION_BYTES = 2
 
 
+def version_prefix(version: int) -> bytes:
+    """The first bytes of everything that is encrypted with the key of this version."""
+    return version.to_bytes(_VERSION_BYTES, "big")
+
+
 class DecryptionFailed(Exception):
     """The value was changed, belongs to another row, or needs a key that is not configured."""
 
@@ -18,13 +23,13 @@ class Encryptor:
 
     def __init__(self, keys: dict[int, bytes]):
         self._ciphers = {version: AESGCM(key) for version, key in keys.items()}
-        self._current = max(keys)
+        self.current_version = max(keys)
 
     def encrypt(self, plain: bytes, *, associated_data: str) -> bytes:
         """`version | nonce | ciphertext`, which only the same `associated_data` (the row's id) decrypts."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        ciphertext = self._ciphers[self._current].encrypt(nonce, plain, associated_data.encode())
-        return self._current.to_bytes(_VERSION_BYTES, "big") + nonce + ciphertext
+        ciphertext = self._ciphers[self.current_version].encrypt(nonce, plain, associated_data.encode())
+        return version_prefix(self.current_version) + nonce + ciphertext
 
     def decrypt(self, encrypted: bytes, *, associated_data: str) -> bytes:
         """The value. Raises `DecryptionFailed`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import or_
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -66,6 +66,33 @@ async def revoke(session: AsyncSession, actor: Actor, key_id: str) -> None:
                     session, actor, events.CredentialRevoked, row, subject=row.key_id, state=_state(row)
                 )
         ending = await lock_children(session, [row.key_id for row in ending])
+
+
+async def list_platform_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
+    """All platform keys, the oldest first, with the revoked ones."""
+    platform = select(ApiKeyRow).where(col(ApiKeyRow.kind) == "platform_key")
+    return (await session.execute(platform.order_by(col(ApiKeyRow.created_at)))).scalars().all()
+
+
+async def revoke_platform_key(session: AsyncSession, key_id: str) -> bool:
+    """End a platform key, in every service; returns whether there is one with this id. Repeating it changes nothing."""
+    platform = select(ApiKeyRow).where(col(ApiKeyRow.kind) == "platform_key", col(ApiKeyRow.key_id) == key_id)
+    row = (await session.execute(platform.with_for_update(key_share=True))).scalar_one_or_none()
+    if row is None:
+        return False
+    if row.revoked_at is None:
+        row.revoked_at = row.updated_at = datetime.now(UTC)
+        row.version += 1
+        _publish(session, events.CredentialRevoked, row)
+        audit.record_person(
+            session,
+            audit.NOWHERE,
+            tenant_id=None,
+            actor=(key_id, "operator", "command"),
+            action="credential.revoked",
+            target=key_id,
+        )
+    return True
 
 
 async def _lock_parent(session: AsyncSession, actor: Actor) -> ApiKeyRow | None:

@@ -6,7 +6,6 @@ from identity.merchants.operations import (
     disable,
     enable,
     grant_api_access,
-    index,
     note_mail,
     publish_change,
     reveal_key,
@@ -16,7 +15,7 @@ from identity.merchants.operations import (
     shred_keys,
     update,
 )
-from identity.merchants.queries import get, list_merchants, list_stranded, lock_for_reset, recipient
+from identity.merchants.queries import get, index, list_merchants, list_stranded, lock_for_reset, recipient, state
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
 from identity.merchants.schemas import MerchantStatus
 from identity.merchants.tables import MerchantRow
@@ -44,5 +43,6 @@ __all__ = [
     "revoke_api_access_by_account",
     "rotate_credentials",
     "shred_keys",
+    "state",
     "update",
 ]

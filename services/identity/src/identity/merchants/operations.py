@@ -15,10 +15,9 @@ from identity import changes, fields, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.mail import MailAnswers
 from identity.merchants import queries, rules
-from identity.merchants.queries import lock_for_update, require_free_reference_id, state, view
+from identity.merchants.queries import index, lock_for_update, require_free_reference_id, state, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
-from identity.search_words import search_words
 from identity.tenants import RevealMode, TenantRow
 from shared import audit
 from shared.access.credentials import Peppers, hint, new_api_key
@@ -233,13 +232,6 @@ async def shred_keys(session: AsyncSession, tenant_id: str) -> int:
     # The merchant's version stays: nothing that anybody is told has changed.
     shredded = await session.execute(stored.values(sealed_key=None).returning(col(MerchantRow.merchant_id)))
     return len(shredded.all())
-
-
-def index(row: MerchantRow) -> None:
-    """Have a row found by the words that it has now."""
-    row.search_words = search_words(
-        row.tenant_id, row.business_name, row.login_email, row.contact_email, row.account_id, row.reference_id
-    )
 
 
 def publish_change(

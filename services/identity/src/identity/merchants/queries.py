@@ -12,7 +12,7 @@ from identity.mail import MailAnswers, Recipient
 from identity.merchants import rules
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
-from identity.search_words import found_by
+from identity.search_words import found_by, search_words
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
@@ -161,6 +161,13 @@ def view(row: MerchantRow) -> Merchant:
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
+    )
+
+
+def index(row: MerchantRow) -> None:
+    """Have a row found by the words that it has now."""
+    row.search_words = search_words(
+        row.tenant_id, row.business_name, row.login_email, row.contact_email, row.account_id, row.reference_id
     )
 
 
