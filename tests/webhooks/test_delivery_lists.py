@@ -11,7 +11,7 @@ from aiohttp import web
 
 from shared.api import ANY_VERSION, Page, Paging
 from shared.errors import Conflict
-from shared.ids import from_uuid, new_id, to_uuid
+from shared.ids import first_id_at, from_uuid, new_id, to_uuid
 from tests.harness.receiver import Receiver
 from tests.harness.servers import Authority, serving
 from tests.harness.stack import BackingStack
@@ -23,7 +23,6 @@ from webhooks.deliveries import queries as deliveries_queries
 from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilters
 from webhooks.endpoints import operations as endpoints_operations
 from webhooks.events.worker import partition_maintenance
-from webhooks.postgres.time_ordered_ids import first_id_at
 from webhooks.replays import operations as replays_operations
 from webhooks.replays import worker as replays_worker
 from webhooks.replays.schemas import Replay, ReplayIn

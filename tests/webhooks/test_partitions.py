@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from shared.ids import first_id_at
 from tests.harness.stack import BackingStack
 from tests.harness.webhooks import DeliveryHarness, job_created
 from webhooks.events.worker import TABLES, partition_maintenance
-from webhooks.postgres.time_ordered_ids import first_id_at
 
 DAY = timedelta(days=1)
 COLUMNS = {table.name: table.column for table in TABLES}

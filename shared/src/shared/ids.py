@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from typeid import TypeID
 from typeid.errors import TypeIDException
 
 KNOWN_IDS_MAX = 20_000
+_RANDOM_BITS = 80
+"""Behind the time of a UUIDv7."""
 
 KINDS = {
     "ten": "tenant",
@@ -62,6 +65,11 @@ known_uuid: Callable[[str], uuid.UUID] = lru_cache(KNOWN_IDS_MAX)(to_uuid)
 def from_uuid(prefix: str, value: uuid.UUID) -> str:
     """The typed id of a `uuid`."""
     return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
+
+
+def first_id_at(instant: datetime) -> uuid.UUID:
+    """The smallest `uuid` of an id that is made at this instant, to the millisecond: ids begin with their time (UUIDv7)."""
+    return uuid.UUID(int=max(0, int(instant.timestamp() * 1000)) << _RANDOM_BITS)
 
 
 def _validator(prefix: str) -> AfterValidator:

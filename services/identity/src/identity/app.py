@@ -14,8 +14,9 @@ from identity import mail
 from identity.api_credentials import routes as api_credentials_routes
 from identity.api_keys import routes as api_keys_routes
 from identity.api_keys.schemas import ApiKeyStatus
+from identity.audit import AuditExports, store_own_events
 from identity.audit import routes as audit_routes
-from identity.audit import store_own_events
+from identity.audit import worker as audit_worker
 from identity.audit.consumer import AUDIT_EVENTS, on_audit_events
 from identity.audit.schemas import ActorKind, ActorVia, ServiceName
 from identity.authentication import Authenticator
@@ -208,6 +209,12 @@ def create_routers(
 ) -> list[Router]:
     """The routes of identity."""
     passwords = authenticator.passwords
+    audit_exports = AuditExports(
+        service.database,
+        service.access,
+        at_once_max=settings.audit_exports_max,
+        per_tenant_max=settings.audit_exports_per_tenant_max,
+    )
     return [
         onboarding_routes.router(passwords),
         tenants_routes.router(),
@@ -229,7 +236,7 @@ def create_routers(
         api_keys_routes.router(service.peppers, api_keys_max=settings.api_keys_max),
         directory_routes.router(),
         permissions_routes.router(service.peppers),
-        audit_routes.router(),
+        audit_routes.router(audit_exports),
         revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
     ]
 
@@ -261,20 +268,20 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             *mails.parts,
             Part("signing keys", signer.run, role="api"),
-            Part(
-                "search words",
-                periodically(
-                    partial(search_filling_worker.fill_search_words, service.database),
-                    search_filling_worker.FILL_SECONDS,
-                ),
-                role="worker",
-            ),
-            Part(
-                "session purge",
-                periodically(partial(sessions_worker.purge_sessions, service.database), sessions_worker.PURGE_SECONDS),
-                role="worker",
-            ),
+            *_housekeeping(service, settings),
             revocations_worker.part(service.database),
         ],
         ready=[named("signing key", signer.check)] if "api" in settings.role_set else [],
     )
+
+
+def _housekeeping(service: Service, settings: Settings) -> list[Part]:
+    """What is done at intervals, in every replica."""
+    purge_audit_events = partial(audit_worker.purge_audit_events, service.database, kept_days=settings.audit_days)
+    fill_search_words = partial(search_filling_worker.fill_search_words, service.database)
+    purge_sessions = partial(sessions_worker.purge_sessions, service.database)
+    return [
+        Part("search words", periodically(fill_search_words, search_filling_worker.FILL_SECONDS), role="worker"),
+        Part("session purge", periodically(purge_sessions, sessions_worker.PURGE_SECONDS), role="worker"),
+        Part("audit purge", periodically(purge_audit_events, audit_worker.PURGE_SECONDS), role="worker"),
+    ]

@@ -53,6 +53,16 @@ class Settings(ServiceSettings):
     address_attempts_per_minute: float = Field(
         100, gt=0, description="Wrong passwords a minute from one address; beyond, 429 with Retry-After."
     )
+    audit_days: int = Field(1825, ge=1, le=36500, description="Days for which audit events of all services are kept.")
+    audit_exports_max: int = Field(
+        4, ge=1, le=64, description="Streams of audit events that run at once in one process; more get 503."
+    )
+    audit_exports_per_tenant_max: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Streams of audit events of one tenant that run at once in one process; more get 429.",
+    )
     closed_tenant_days: int = Field(
         90, ge=0, le=3650, description="Days after which the personal data of a closed tenant are deleted."
     )

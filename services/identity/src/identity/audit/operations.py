@@ -1,13 +1,32 @@
-"""Stores audit events, each once."""
+"""Stores audit events, each once; streams them; and deletes old ones."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+from starlette.responses import Response
 
+from identity.audit.queries import list_events
+from identity.audit.schemas import AuditEvent, AuditFilters
 from identity.audit.tables import AuditRow
+from shared import audit
+from shared.access.authentication import Access
+from shared.api import Page, Paging, Transactions
+from shared.api.cursors import Cursors
+from shared.api.exports import ExportResponse, RunningExports
+from shared.audit import Actor
 from shared.events.audit import AuditRecorded, AuditState
+from shared.ids import first_id_at, from_uuid
 from shared.messaging import outbox
+from shared.postgres.database import Database
+
+NDJSON = "application/x-ndjson"
+PAGE_EVENTS = 200
+"""Events that a stream reads and writes at once."""
 
 
 async def store(session: AsyncSession, recorded: Sequence[AuditState]) -> None:
@@ -26,3 +45,63 @@ async def store_own_events(session: AsyncSession) -> None:
 def _row(state: AuditState) -> dict[str, object]:
     values = state.model_dump()
     return {**values, "created_at": values.pop("at")}
+
+
+async def delete_older(session: AsyncSession, before: datetime, rows_max: int) -> int:
+    """Delete audit events of before this instant, `rows_max` at most; returns how many."""
+    # Ids begin with the time at which they were made, so the primary key finds the oldest rows.
+    oldest = (
+        select(col(AuditRow.audit_id))
+        .where(col(AuditRow.audit_id) < from_uuid("aud", first_id_at(before)), col(AuditRow.created_at) < before)
+        .order_by(col(AuditRow.audit_id))
+        .limit(rows_max)
+    )
+    statement = delete(AuditRow).where(col(AuditRow.audit_id).in_(oldest)).returning(col(AuditRow.audit_id))
+    return len((await session.execute(statement)).all())
+
+
+class AuditExports:
+    """The streams of audit events of one process, each with one page in memory."""
+
+    def __init__(self, database: Database, access: Access, *, at_once_max: int, per_tenant_max: int):
+        self._database = database
+        self._access = access
+        self._running = RunningExports(at_once_max=at_once_max, per_tenant_max=per_tenant_max)
+
+    async def begin(
+        self, transactions: Transactions, actor: Actor, filters: AuditFilters, cursors: Cursors, cursor: str | None
+    ) -> Response:
+        """All audit events of the list, one JSON document per line; its own audit event is committed before the first one leaves.
+
+        Raises as the list does, `TooManyRequests` if too many streams of this tenant run, `Unavailable` if too many of all do.
+        """
+        ended = self._running.begin(actor.tenant_id)
+        try:
+            first = await self._page(actor, filters, cursors.paging(PAGE_EVENTS, cursor))
+            async with transactions.begin() as session:
+                asked = sorted(name for name, value in asdict(filters).items() if value is not None)
+                audit.record(session, actor, "audit_events.exported", actor.tenant_id, after={"filters": asked})
+        except BaseException:
+            ended()
+            raise
+        return ExportResponse(
+            self._content(actor, filters, cursors, first),
+            media_type=NDJSON,
+            file_name=f"audit-events-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.ndjson",
+            ended=ended,
+        )
+
+    async def _content(
+        self, actor: Actor, filters: AuditFilters, cursors: Cursors, page: Page[AuditEvent]
+    ) -> AsyncIterator[bytes]:
+        while True:
+            yield b"".join(event.__pydantic_serializer__.to_json(event) + b"\n" for event in page.data)
+            if page.next_cursor is None:
+                return
+            page = await self._page(actor, filters, cursors.paging(PAGE_EVENTS, page.next_cursor))
+
+    async def _page(self, actor: Actor, filters: AuditFilters, paging: Paging) -> Page[AuditEvent]:
+        async with self._database.reading() as session:
+            # A stream can take long, and the caller can lose access meanwhile.
+            await self._access.recheck(session, actor.caller)
+            return await list_events(session, actor, filters, paging)

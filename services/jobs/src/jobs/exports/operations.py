@@ -4,15 +4,10 @@ If the file cannot be completed, the connection is broken, so that no client tak
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from functools import partial
 
-import structlog
-from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from jobs import file_formats, search
 from jobs.exports.schemas import ExportQuery
@@ -23,17 +18,14 @@ from shared.access.authentication import Access
 from shared.access.principals import Caller
 from shared.api import Page, Transactions
 from shared.api.cursors import Cursors
+from shared.api.exports import ExportResponse, RunningExports
 from shared.audit import Actor
-from shared.errors import TooManyRequests, Unavailable
 from shared.postgres.database import Database
-
-log = structlog.get_logger(__name__)
 
 PAGE_JOBS = 200
 """Jobs of one page: few, because no other task runs while they are parsed."""
 YIELD_JOBS = 50
 """Jobs that are written before other tasks of this process run."""
-RETRY_AFTER_SECONDS = 5
 _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
 
@@ -43,10 +35,7 @@ class Exports:
     def __init__(self, database: Database, access: Access, *, at_once_max: int, per_tenant_max: int):
         self._database = database
         self._access = access
-        self._at_once_max = at_once_max
-        self._per_tenant_max = per_tenant_max
-        self._running: Counter[str] = Counter()
-        """By tenant id."""
+        self._running = RunningExports(at_once_max=at_once_max, per_tenant_max=per_tenant_max)
 
     async def begin(
         self, transactions: Transactions, actor: Actor, requested: ExportQuery, cursors: Cursors
@@ -55,17 +44,7 @@ class Exports:
 
         Raises as the list does, `TooManyRequests` if too many exports of this tenant run, and `Unavailable` if too many of all do.
         """
-        tenant_id = actor.caller.tenant_id
-        if self._running[tenant_id] >= self._per_tenant_max:
-            detail = f"{self._per_tenant_max} exports of this tenant are running: read one of them to its end"
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            raise TooManyRequests(
-                detail, code="exports_running", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS
-            )
-        if self._running.total() >= self._at_once_max:
-            detail = "too many exports are running"
-            raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
-        self._running[tenant_id] += 1
+        ended = self._running.begin(actor.caller.tenant_id)
         try:
             # The first page is read before the response begins, so that errors of the request have a status.
             first = await self._page(actor.caller, requested, cursors, None)
@@ -74,15 +53,14 @@ class Exports:
                 after = {"format": requested.format, "filters": sorted(requested.model_fields_set - {"format"})}
                 audit.record(session, actor, "jobs.exported", actor.tenant_id, after=after)
         except BaseException:
-            self._end(tenant_id)
+            ended()
             raise
-        content = self._content(actor.caller, requested, cursors, first)
-        return _ExportResponse(content, requested.format, ended=partial(self._end, tenant_id))
-
-    def _end(self, tenant_id: str) -> None:
-        self._running[tenant_id] -= 1
-        if not self._running[tenant_id]:
-            del self._running[tenant_id]
+        return ExportResponse(
+            self._content(actor.caller, requested, cursors, first),
+            media_type=_MEDIA_TYPES[requested.format],
+            file_name=f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{requested.format}",
+            ended=ended,
+        )
 
     async def _content(
         self, caller: Caller, requested: ExportQuery, cursors: Cursors, page: Page[Job]
@@ -102,24 +80,6 @@ class Exports:
             # An export can take long, and the caller can lose access meanwhile.
             current = await self._access.recheck(session, caller)
             return await search.list_jobs(session, current, requested, cursors.paging(PAGE_JOBS, cursor))
-
-
-class _ExportResponse(StreamingResponse):
-    """A response that calls `ended` at its end, sent completely or not."""
-
-    def __init__(self, content: AsyncIterator[bytes], file_format: Format, *, ended: Callable[[], None]):
-        name = f"jobs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{file_format}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        super().__init__(content, headers=headers, media_type=_MEDIA_TYPES[file_format])
-        self._ended = ended
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except ClientDisconnect:
-            log.info("export_abandoned")
-        finally:
-            self._ended()
 
 
 def _format(jobs: list[Job], file_format: Format) -> bytes:

@@ -30,7 +30,7 @@ from sqlmodel import col
 from shared.access.principals import Caller
 from shared.api import Page, Paging, page
 from shared.errors import NotFound
-from shared.ids import from_uuid, to_uuid
+from shared.ids import first_id_at, from_uuid, to_uuid
 from shared.postgres.column_types import TypedId
 from webhooks.deliveries.rules import delivery_id as delivery_id_of
 from webhooks.deliveries.schemas import (
@@ -44,7 +44,7 @@ from webhooks.deliveries.schemas import (
 from webhooks.deliveries.tables import AttemptRow, DeliveryRow
 from webhooks.endpoints import visible_to
 from webhooks.events import EventRow
-from webhooks.postgres import first_id_at, first_id_of_day, made_at
+from webhooks.postgres import first_id_of_day, made_at
 
 ATTEMPTS_SHOWN_MAX = 200
 STRETCHES = (250, 1_000, 3_750)

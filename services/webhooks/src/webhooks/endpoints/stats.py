@@ -14,10 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access.principals import Caller
 from shared.errors import Violation
-from shared.ids import to_uuid
+from shared.ids import first_id_at, to_uuid
 from webhooks.endpoints import queries, rules
 from webhooks.endpoints.schemas import EndpointStats, StatsBucket
-from webhooks.postgres import first_id_at
 
 BUCKET_SECONDS_MIN = 10
 BUCKET_SECONDS_MAX = 24 * 3600

@@ -15,11 +15,11 @@ from shared.access.principals import Caller
 from shared.api import Paging
 from shared.api.cursors import LIMIT_MAX
 from shared.errors import BadRequest
-from shared.ids import from_uuid, to_uuid
+from shared.ids import first_id_at, from_uuid, to_uuid
 from webhooks.endpoints import EVERYTHING
 from webhooks.events.fan_out import SETTLED
 from webhooks.events.schemas import Feed, FeedEvent
-from webhooks.postgres import first_id_at, first_id_of_day, made_at
+from webhooks.postgres import first_id_of_day, made_at
 
 EXAMINED_MAX = 5_000
 """Events that one request with filters examines."""

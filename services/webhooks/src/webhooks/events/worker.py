@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.chassis.parts import periodically
+from shared.ids import first_id_at
 from shared.postgres.advisory_locks import AdvisoryLock
 from shared.postgres.database import Database
 from shared.postgres.partitions import (
@@ -17,7 +18,6 @@ from shared.postgres.partitions import (
     delete_before,
 )
 from webhooks import queue
-from webhooks.postgres import first_id_at
 
 TABLES = (
     PartitionedTable("attempts", "event_id", "attempts_default"),

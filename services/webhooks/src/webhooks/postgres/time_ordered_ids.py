@@ -9,11 +9,6 @@ def made_at(time_ordered_id: UUID) -> datetime:
     return datetime.fromtimestamp((time_ordered_id.int >> 80) / 1000, UTC)
 
 
-def first_id_at(instant: datetime) -> UUID:
-    """The smallest UUID with this instant, to the millisecond."""
-    return UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
-
-
 def first_id_of_day(instant: datetime, *, days_before: int = 0) -> UUID:
     """The smallest UUID of the day (UTC) of this instant, or of the day that is `days_before` earlier."""
     day = int(instant.timestamp() // 86_400) - days_before

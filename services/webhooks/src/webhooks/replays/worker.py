@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from shared.chassis.parts import periodically
-from shared.ids import from_uuid, to_uuid
+from shared.ids import first_id_at, from_uuid, to_uuid
 from shared.postgres.database import Database
 from shared.tasks import Again, Attempted, Task, TaskKind
 from webhooks import queue
 from webhooks.endpoints import EndpointRow, wants_type
 from webhooks.events import SETTLED
-from webhooks.postgres import first_id_at, made_at
+from webhooks.postgres import made_at
 from webhooks.replays.operations import REPLAY_STEP, SWITCHED_OFF, finish
 from webhooks.replays.tables import ReplayRow
 
