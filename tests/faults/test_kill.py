@@ -7,11 +7,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+import asyncpg
 import httpx
 import pytest
 
-from tests.harness.bodies import smallest_job
+from tests.harness.bodies import email, smallest_job, staff_body
 from tests.harness.client import Api
+from tests.harness.mailbox import TAKEN, Mailbox
 from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver
 from tests.harness.stack import BackingStack
@@ -157,3 +159,37 @@ async def test_sigterm_ends_every_service_in_order(suite: Suite, fragile: Backin
 
     expected = set(acknowledged.jobs)
     await receiver.wait_for(has_delivered(receiver, expected), timeout_seconds=DELIVERED_WITHIN_SECONDS)
+
+
+async def test_a_kill_between_a_mail_and_its_record_repeats_it_under_the_same_id(suite: Suite, box: Mailbox) -> None:
+    tenant, address, killed = await suite.create_tenant(), email(), asyncio.Event()
+
+    async def answer_nobody(recipient: str) -> str:
+        # The server has the mail; that it has it, its sender never hears.
+        if recipient == address:
+            await killed.wait()
+        return TAKEN
+
+    box.on_message = answer_nobody
+    await tenant.owner.create("/v1/staff", {**staff_body("orders"), "email": address, "password": None})
+    await box.wait_for(address)
+
+    process = suite.processes["identity"]
+    await asyncio.to_thread(process.kill9)
+    killed.set()
+    process.start()
+    await process.ready()
+
+    first, second = await box.wait_for(address, 2)
+    await eventually(lambda: no_mail_waits(suite), what="the mail is recorded")
+    assert first.message["Message-ID"] == second.message["Message-ID"]
+    assert first.token == second.token
+    assert len(box.to(address)) == 2
+
+
+async def no_mail_waits(suite: Suite) -> bool:
+    connection = await asyncpg.connect(suite.databases["identity"])
+    try:
+        return bool(await connection.fetchval("SELECT NOT EXISTS (SELECT FROM tasks WHERE kind LIKE 'mail%')"))
+    finally:
+        await connection.close()

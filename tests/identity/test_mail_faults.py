@@ -27,7 +27,9 @@ async def waiting(service: Identity) -> list[dict[str, Any]]:
     """The tasks of mails that wait."""
     async with service.database.reading() as session:
         rows = await session.execute(
-            text("SELECT kind, key, payload, attempts, reason FROM tasks WHERE kind IN (:prompt, :notice)"),
+            text(
+                "SELECT kind, key, payload, attempts, reason, set_aside_at IS NOT NULL AS set_aside FROM tasks WHERE kind IN (:prompt, :notice)"
+            ),
             {"prompt": PROMPT, "notice": NOTICE},
         )
         return [dict(row._mapping) for row in rows]
@@ -174,3 +176,20 @@ async def test_many_mails_share_few_connections(mailing: Identity, company: Tena
     for address in addresses:
         await box.wait_for(address)
     assert box.connections - before <= mailing.settings.smtp_connections_max
+
+
+async def test_a_mail_that_no_server_has_taken_for_two_days_is_told_as_refused(
+    backing: BackingStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("identity.mail.worker.ATTEMPTS_MAX", 1)
+    (port,) = free_ports(1)
+    async with running(backing, smtp_url=f"smtp://127.0.0.1:{port}", console_base_url=CONSOLE) as service:
+        company = await service.create_tenant()
+        made = await invite(company, email())
+
+        async def told() -> bool:
+            return bool((await company.owner.read(f"/v1/staff/{made['id']}"))["email_refusal"])
+
+        await eventually(told, what="the failure is told")
+        (task,) = await waiting(service)
+        assert task["set_aside"] is True

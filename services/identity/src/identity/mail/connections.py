@@ -11,6 +11,7 @@ from aiosmtplib import (
     SMTP,
     SMTPDataError,
     SMTPException,
+    SMTPNotSupported,
     SMTPRecipientRefused,
     SMTPRecipientsRefused,
     SMTPResponseException,
@@ -96,6 +97,10 @@ class MailConnections:
             except SMTPDataError as error:
                 reusable = True
                 raise _refusal(error, recipient) from error
+            except SMTPNotSupported as error:
+                # The address has letters that this server cannot take.
+                reusable = True
+                raise MailRefused(_reply(error.message, recipient)) from error
             except (SMTPException, OSError) as error:
                 raise _not_now(error, recipient) from error
             finally:

@@ -69,7 +69,7 @@ class MailSender:
         self._tenants: TTLCache[str, tenants.MailSettings] = TTLCache(TENANTS_CACHED_MAX, TENANTS_CACHED_SECONDS)
         self._mails = metrics.counter(
             "waybill_mails_total",
-            "Mails: sent, refused (for good), outdated (too late), unwanted (switched off).",
+            "Mails: sent, refused (for good), given_up (after two days), outdated (too late), unwanted (switched off).",
             ("kind", "result"),
         )
 
@@ -79,6 +79,7 @@ class MailSender:
             TaskKind,
             record=_record,
             attempt=self._send,
+            give_up=self._give_up,
             attempt_seconds=ATTEMPT_SECONDS,
             attempts_max=ATTEMPTS_MAX,
         )
@@ -117,6 +118,12 @@ class MailSender:
         log.info("mail_sent", kind=said.kind, recipient=to.id, mail_id=mail_id)
         return Sent(to.id, to.email)
 
+    async def _give_up(self, session: AsyncSession, task: Task, reason: str) -> None:
+        """No server has taken it for two days: for its person that is a refusal."""
+        _, to, said = open_task(self._mailer, task)
+        self._mails.labels(said.kind, "given_up").inc()
+        await _note(session, [Sent(to.id, to.email, refusal=reason)])
+
     async def _tenant(self, tenant_id: str) -> tenants.MailSettings:
         """What mails need of a tenant, as it was within a minute."""
         if tenant_id not in self._tenants:
@@ -125,10 +132,14 @@ class MailSender:
         return self._tenants[tenant_id]
 
 
-async def _record(session: AsyncSession, attempted: Sequence[Attempted]) -> Mapping[UUID, Again]:
+async def _note(session: AsyncSession, sent: Sequence[Sent]) -> None:
     """Note on the people whose mail was taken or refused what has changed about that."""
-    sent = [one.outcome for one in attempted if one.outcome is not None]
     answers = {(one.recipient_id, one.email): one.refusal for one in sent}
     await users.note_mail(session, answers)
     await merchants.note_mail(session, answers)
+
+
+async def _record(session: AsyncSession, attempted: Sequence[Attempted]) -> Mapping[UUID, Again]:
+    """None is due again: an attempt that may succeed later has failed, and its task says so."""
+    await _note(session, [one.outcome for one in attempted if one.outcome is not None])
     return {}
