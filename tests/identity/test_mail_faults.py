@@ -28,7 +28,8 @@ async def waiting(service: Identity) -> list[dict[str, Any]]:
     async with service.database.reading() as session:
         rows = await session.execute(
             text(
-                "SELECT kind, key, payload, attempts, reason, set_aside_at IS NOT NULL AS set_aside FROM tasks WHERE kind IN (:prompt, :notice)"
+                "SELECT kind, key, payload, attempts, reason, set_aside_at IS NOT NULL AS set_aside"
+                " FROM tasks WHERE kind IN (:prompt, :notice)"
             ),
             {"prompt": PROMPT, "notice": NOTICE},
         )
