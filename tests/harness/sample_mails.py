@@ -31,6 +31,11 @@ SAMPLES: dict[str, mail.Mail] = {
     "email-changed": mail.EmailChanged(
         former="ada@example.com", present="ada.lovelace@example.com", changed_at=NOW, address="203.0.113.7"
     ),
+    "email-verification": mail.EmailVerification(token=TOKEN, expires_at=NOW + timedelta(days=1)),
+    "email-change-requested": mail.EmailChangeRequested(
+        present="ada@example.com", future="ada.lovelace@example.com", requested_at=NOW
+    ),
+    "second-factor-reset": mail.SecondFactorReset(reset_at=NOW),
     "key-revealed": mail.KeyRevealed(account_id=ACCOUNT, revealed_at=NOW, address="2001:db8::7"),
     "key-rotated": mail.KeyRotated(
         account_id=ACCOUNT, rotated_at=NOW, former_valid_until=NOW + timedelta(days=1), address="203.0.113.7"

@@ -64,18 +64,6 @@ async def test_a_new_address_of_an_invited_person_gets_the_living_token(
     assert [answer.status_code for answer in answers] == [404, 200]
 
 
-async def test_both_addresses_are_told_of_a_new_address(mailing: Identity, company: Tenant, box: Mailbox) -> None:
-    first, second = email(), email()
-    person = await company.create_staff("orders", email=first)
-
-    document(await company.owner.patch(f"/v1/staff/{person.subject_id}", {"email": second}))
-
-    for address in (first, second):
-        (mail,) = await box.wait_for(address)
-        assert first in mail.text
-        assert second in mail.text
-
-
 async def test_a_merchant_is_told_when_its_key_is_shown_or_replaced(
     mailing: Identity, company: Tenant, box: Mailbox
 ) -> None:

@@ -26,6 +26,7 @@ from identity.closure import routes as closure_routes
 from identity.closure import worker as closure_worker
 from identity.config import Settings, sender_address
 from identity.directory import routes as directory_routes
+from identity.email_changes import routes as email_changes_routes
 from identity.invitations import routes as invitations_routes
 from identity.invitations.rules import InvitationStatus
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
@@ -227,6 +228,7 @@ def create_routers(
         second_factors_routes.router(authenticator),
         invitations_routes.router(authenticator),
         password_resets_routes.router(authenticator),
+        email_changes_routes.router(authenticator),
         users_routes.router(passwords, staff_max=settings.staff_max),
         locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
         merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),

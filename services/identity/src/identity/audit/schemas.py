@@ -20,6 +20,7 @@ ActorVia = Literal[
     "password",
     "invitation",
     "password_reset",
+    "email_change",
     "refresh_token",
     "command",
     "service",

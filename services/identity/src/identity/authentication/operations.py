@@ -96,10 +96,31 @@ async def _log_in(
             stepped_up_at=None,
         )
         session.add(row)
+        await _notice_place(session, origin, person, current, policy, now)
         await session.flush()
         _record(session, origin, person, row, "password", "session.created")
         enrolment_only = factor is None and policy.asks_for_second_factor(administrator=isinstance(person, UserRow))
         return issue_tokens(authenticator, session, person, row, policy, enrolment_only=enrolment_only)
+
+
+async def _notice_place(
+    session: AsyncSession,
+    origin: Origin,
+    person: PersonRow,
+    login: LoginRow,
+    policy: tenants.SessionPolicy,
+    now: datetime,
+) -> None:
+    """Remember from where a person logged in; a place that is new, and not the first, is told by mail where the tenant wants that."""
+    place = sessions.place_of(login.subject_id, origin.address, origin.user_agent)
+    places = logins.add_place(login.places, place)
+    if places is None:
+        return
+    if login.places and "new_sign_in" not in policy.notices_off:
+        device = sessions.device_of(origin.user_agent)
+        seen = mail.NewSignIn(signed_in_at=now, address=origin.address, device=device)
+        await mail.send(session, queries.recipient(person), seen)
+    login.places = places
 
 
 async def _record_refusal(

@@ -2,6 +2,7 @@
 
 from identity.logins.operations import (
     NO_INVITATION,
+    EmailUpdate,
     Invitation,
     Role,
     add_inviter,
@@ -13,28 +14,40 @@ from identity.logins.operations import (
     end_reset,
     hash_if_given,
     invite,
-    mail_email_change,
     mail_invitation,
+    move_email,
     new_token,
+    require_free_email,
     update_email,
 )
 from identity.logins.passwords import Attempt, Attempts, Passwords
-from identity.logins.queries import get_by_email, get_by_invitation, get_by_reset, get_by_subject, get_tenant_id
-from identity.logins.rules import RESET_LIFE, is_reset_open
-from identity.logins.schemas import WithInvitation
+from identity.logins.queries import (
+    get_by_email,
+    get_by_invitation,
+    get_by_new_email,
+    get_by_reset,
+    get_by_subject,
+    get_tenant_id,
+)
+from identity.logins.rules import EMAIL_CHANGE_LIFE, RESET_LIFE, add_place, is_token_open
+from identity.logins.schemas import WithEmailChange, WithInvitation
 from identity.logins.tables import LoginRow
 
 __all__ = [
+    "EMAIL_CHANGE_LIFE",
     "NO_INVITATION",
     "RESET_LIFE",
     "Attempt",
     "Attempts",
+    "EmailUpdate",
     "Invitation",
     "LoginRow",
     "Passwords",
     "Role",
+    "WithEmailChange",
     "WithInvitation",
     "add_inviter",
+    "add_place",
     "begin_reset",
     "create",
     "delete_of_tenant",
@@ -43,14 +56,16 @@ __all__ = [
     "end_reset",
     "get_by_email",
     "get_by_invitation",
+    "get_by_new_email",
     "get_by_reset",
     "get_by_subject",
     "get_tenant_id",
     "hash_if_given",
     "invite",
-    "is_reset_open",
-    "mail_email_change",
+    "is_token_open",
     "mail_invitation",
+    "move_email",
     "new_token",
+    "require_free_email",
     "update_email",
 ]

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -42,6 +42,25 @@ class Invitation:
 NO_INVITATION = Invitation(None, None, None)
 
 
+@dataclass(frozen=True, slots=True)
+class EmailUpdate:
+    """What became of a change of address: the one that is in force, and the one that waits until its mail is answered."""
+
+    email: str
+    invitation: Invitation = NO_INVITATION
+    pending: str | None = None
+    pending_until: datetime | None = None
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The fields of `WithEmailChange`."""
+        return {
+            **self.invitation.shown,
+            "pending_email": self.pending,
+            "pending_email_expires_at": self.pending_until,
+        }
+
+
 async def create(
     session: AsyncSession,
     *,
@@ -69,6 +88,10 @@ async def create(
         reset_digest=None,
         reset_expires_at=None,
         reset_mailed_at=[],
+        new_email=None,
+        new_email_digest=None,
+        new_email_expires_at=None,
+        places=[],
     )
     session.add(login)
     return NO_INVITATION if password_hash is not None else invite(login, invited_by, now)
@@ -112,18 +135,46 @@ async def end_reset(session: AsyncSession, login: LoginRow) -> None:
     await mail.cancel(session, mail.PasswordReset, login.subject_id)
 
 
-async def update_email(
-    session: AsyncSession, *, tenant_id: str, email: str, subject_id: str, now: datetime
-) -> Invitation:
-    """Give a person another e-mail address. An invitation ends with its address: there is a new one. Raises `AlreadyExists`."""
-    await _require_free_email(session, tenant_id, email, subject_id)
-    login = await get_by_subject(session, subject_id, lock=True)
-    moved = login.email_key != rows.unique_key(email)
+async def update_email(session: AsyncSession, to: Recipient, email: str, role: Role, now: datetime) -> EmailUpdate:
+    """Give a person another e-mail address. Raises `AlreadyExists`.
+
+    Who has a password must answer a mail to the new address first, and the present one hears of it. Without a mail server, and for those
+    who were only invited, the change takes place at once; an invitation ends with its address, and there is a new one.
+    """
+    await _require_free_email(session, to.tenant_id, email, to.id)
+    login = await get_by_subject(session, to.id, lock=True)
+    if login.email_key == rows.unique_key(email):
+        return EmailUpdate(email)
+    if login.password_hash is None or not mail.is_on(session):
+        return await move_email(session, login, to, email, role, now)
+    token, login.new_email_digest = new_token("wbe")
+    login.new_email, login.new_email_expires_at = email, now + rules.EMAIL_CHANGE_LIFE
+    await mail.send(
+        session, replace(to, email=email), mail.EmailVerification(token=token, expires_at=login.new_email_expires_at)
+    )
+    await mail.send(session, to, mail.EmailChangeRequested(present=to.email, future=email, requested_at=now))
+    return EmailUpdate(to.email, pending=email, pending_until=login.new_email_expires_at)
+
+
+async def move_email(
+    session: AsyncSession, login: LoginRow, to: Recipient, email: str, role: Role, now: datetime
+) -> EmailUpdate:
+    """Put another address, which is free, in the place of a locked log-in's. Other ways in die with the address they were sent to."""
     login.email_key = rows.unique_key(email)
-    if moved:
-        # A way in dies with what it was addressed to.
-        await end_reset(session, login)
-    return NO_INVITATION if not moved or login.password_hash is not None else invite(login, None, now)
+    login.new_email = login.new_email_digest = login.new_email_expires_at = None
+    await end_reset(session, login)
+    await mail.cancel(session, mail.EmailVerification, to.id)
+    present = replace(to, email=email)
+    if login.password_hash is None:
+        return EmailUpdate(email, await mail_invitation(session, invite(login, None, now), present, role))
+    for one in (to, present):
+        await mail.send(session, one, mail.EmailChanged(former=to.email, present=email, changed_at=now))
+    return EmailUpdate(email)
+
+
+async def require_free_email(session: AsyncSession, login: LoginRow, email: str) -> None:
+    """Raises `AlreadyExists` when another person of the tenant has this address."""
+    await _require_free_email(session, login.tenant_id, email, login.subject_id)
 
 
 async def mail_invitation(session: AsyncSession, invitation: Invitation, to: Recipient, role: Role) -> Invitation:
@@ -134,18 +185,6 @@ async def mail_invitation(session: AsyncSession, invitation: Invitation, to: Rec
         session, to, mail.Invitation(role=role, token=invitation.token, expires_at=invitation.expires_at)
     )
     return replace(invitation, token=None) if mailed else invitation
-
-
-async def mail_email_change(
-    session: AsyncSession, invitation: Invitation, former: Recipient, present: Recipient, role: Role
-) -> Invitation:
-    """Tell both addresses of a person that one has replaced the other; who was invited gets the new invitation instead."""
-    if invitation.expires_at is not None:
-        return await mail_invitation(session, invitation, present, role)
-    changed = mail.EmailChanged(former=former.email, present=present.email, changed_at=datetime.now(UTC))
-    for to in (former, present):
-        await mail.send(session, to, changed)
-    return invitation
 
 
 async def delete_of_tenant(session: AsyncSession, tenant_id: str, rows_max: int) -> int:

@@ -48,6 +48,14 @@ async def get_by_reset(session: AsyncSession, digest: bytes, *, lock: bool = Fal
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def get_by_new_email(session: AsyncSession, digest: bytes, *, lock: bool = False) -> LoginRow | None:
+    """The log-in whose token for a new address has this digest; None for an unknown or used token."""
+    statement = select(LoginRow).where(col(LoginRow.new_email_digest) == digest)
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 def _is_named(tenant: str) -> ColumnElement[bool]:
     if _is_tenant_id(tenant):
         return col(TenantRow.tenant_id) == tenant

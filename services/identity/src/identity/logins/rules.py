@@ -1,10 +1,12 @@
-"""How long invitations and password resets are valid, and how often a reset is mailed."""
+"""How long invitations, password resets and e-mail changes are valid, how often a reset is mailed, how many places are known."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 INVITATION_LIFE = timedelta(days=7)
+EMAIL_CHANGE_LIFE = timedelta(days=1)
 RESET_LIFE = timedelta(minutes=20)
+PLACES_MAX = 20
 RESETS_COUNTED = timedelta(hours=1)
 RESETS_PROMPT = 3
 """Mails within that time that may follow one another soon."""
@@ -13,8 +15,8 @@ RESET_PAUSE_LATER = timedelta(minutes=5)
 """Shorter than a reset is valid: whoever asks again and again leaves the owner of the account a mail that works."""
 
 
-def is_reset_open(expires_at: datetime | None, now: datetime) -> bool:
-    """Whether a password can be reset with its token."""
+def is_token_open(expires_at: datetime | None, now: datetime) -> bool:
+    """Whether the token of a reset, or of an e-mail change, is valid."""
     return expires_at is not None and now < expires_at
 
 
@@ -29,3 +31,8 @@ def may_mail_reset(mailed_at: Sequence[datetime], now: datetime) -> bool:
     if not recent:
         return True
     return now - max(recent) >= (RESET_PAUSE if len(recent) < RESETS_PROMPT else RESET_PAUSE_LATER)
+
+
+def add_place(places: Sequence[bytes], place: bytes) -> list[bytes] | None:
+    """The known places with a new one, of which the oldest go; None if it is known."""
+    return None if place in places else [*places[1 - PLACES_MAX :], place]

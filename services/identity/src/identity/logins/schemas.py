@@ -22,3 +22,13 @@ class WithInvitation(Secret):
     @property
     def no_store(self) -> bool:
         return self.invitation_token is not None
+
+
+class WithEmailChange(WithInvitation):
+    """A record of a person after a change. An invitation to the former address has ended: there is a new one."""
+
+    pending_email: str | None = ApiField(
+        description="The address that takes the place of the present one once the person has answered the mail to it.",
+        examples=["ada.lovelace@example.com"],
+    )
+    pending_email_expires_at: datetime | None = ApiField(description="Until when that mail can be answered.")

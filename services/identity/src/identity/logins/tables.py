@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, DateTime
+from sqlalchemy import CheckConstraint, DateTime, LargeBinary
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -35,3 +35,11 @@ class LoginRow(Base, table=True):
     reset_digest: bytes | None = Field(unique=True)
     reset_expires_at: Instant | None
     reset_mailed_at: list[datetime] = Field(sa_type=ARRAY(DateTime(timezone=True)))
+
+    # The address that is to take the place of the present one, once a mail to it was answered.
+    new_email: Text | None
+    new_email_digest: bytes | None = Field(unique=True)
+    new_email_expires_at: Instant | None
+
+    places: list[bytes] = Field(sa_type=ARRAY(LargeBinary))
+    """Digests of the places from which the person logged in, the latest new ones."""

@@ -19,6 +19,8 @@ from identity.mail.business_kinds import (
 from identity.mail.connections import MailServer
 from identity.mail.kinds import (
     EmailChanged,
+    EmailChangeRequested,
+    EmailVerification,
     Invitation,
     KeyRevealed,
     KeyRotated,
@@ -27,13 +29,16 @@ from identity.mail.kinds import (
     OwnershipMoved,
     PasswordChanged,
     PasswordReset,
+    SecondFactorReset,
 )
 from identity.mail.operations import Mailer, attach, cancel, is_on, send
 from identity.mail.schemas import LANGUAGE_DESCRIPTION, Language, MailAnswers, Recipient
 
 __all__ = [
     "LANGUAGE_DESCRIPTION",
+    "EmailChangeRequested",
     "EmailChanged",
+    "EmailVerification",
     "EndpointDisabled",
     "EndpointWarned",
     "Invitation",
@@ -51,6 +56,7 @@ __all__ = [
     "PasswordReset",
     "PaymentFailed",
     "Recipient",
+    "SecondFactorReset",
     "TrialEnded",
     "TrialEnding",
     "attach",

@@ -14,6 +14,7 @@ from identity.mail.schemas import Button, Content, Details, Paragraph
 
 INVITATION_PATH = "/invitation"
 PASSWORD_RESET_PATH = "/password-reset"  # noqa: S105
+EMAIL_CHANGE_PATH = "/email-change"
 SIGN_IN_PATH = "/sign-in"
 SESSIONS_PATH = "/settings/sessions"
 API_SETTINGS_PATH = "/api-settings"
@@ -122,6 +123,79 @@ class PasswordChanged(Mail):
                 Paragraph(
                     words("Your other sessions have ended. API keys stay valid: revoke those that you do not trust.")
                 ),
+                Button(words("Sign in"), words.link(SIGN_IN_PATH)),
+            ],
+            note=_not_you(words, tenant),
+        )
+
+
+class EmailVerification(WithToken):
+    """An address is to become that of an account. It goes to the new address."""
+
+    kind: ClassVar[str] = "email_verification"
+
+    def content(self, words: Words, tenant: str) -> Content:
+        return Content(
+            subject=words("Confirm your e-mail address"),
+            heading=words("Confirm your e-mail address"),
+            parts=[
+                Paragraph(words("This is to become the e-mail address of your account at {tenant}.", tenant=tenant)),
+                Button(words("Confirm this address"), words.link(EMAIL_CHANGE_PATH, token=self.token)),
+                Paragraph(words("The link can be used once, until {until}.", until=words.instant(self.expires_at))),
+            ],
+            note=words("If you do not know {tenant}, you can ignore this mail.", tenant=tenant),
+        )
+
+
+class EmailChangeRequested(Mail):
+    """Another address is to take the place of this one. It goes to the present address."""
+
+    kind: ClassVar[str] = "email_change_requested"
+    awaited: ClassVar[bool] = True
+
+    present: str
+    future: str
+    requested_at: datetime
+
+    def content(self, words: Words, tenant: str) -> Content:
+        return Content(
+            subject=words("Your e-mail address is to be changed"),
+            heading=words("Your e-mail address is to be changed"),
+            parts=[
+                Paragraph(
+                    words("Somebody asked for another e-mail address of your account at {tenant}.", tenant=tenant)
+                ),
+                Details(
+                    [
+                        (words("Present address"), self.present),
+                        (words("New address"), self.future),
+                        *_where(words, self.requested_at, "").lines,
+                    ]
+                ),
+                Paragraph(words("Nothing changes before the mail to the new address is answered.")),
+            ],
+            note=_not_you(words, tenant),
+        )
+
+
+class SecondFactorReset(Mail):
+    """An administrator removed a second factor that was lost."""
+
+    kind: ClassVar[str] = "second_factor_reset"
+    awaited: ClassVar[bool] = True
+
+    reset_at: datetime
+
+    def content(self, words: Words, tenant: str) -> Content:
+        return Content(
+            subject=words("Your second factor was removed"),
+            heading=words("Your second factor was removed"),
+            parts=[
+                Paragraph(
+                    words("An administrator removed the second factor of your account at {tenant}.", tenant=tenant)
+                ),
+                _where(words, self.reset_at, ""),
+                Paragraph(words("Your sessions have ended. Sign in with your password, and enrol a new one.")),
                 Button(words("Sign in"), words.link(SIGN_IN_PATH)),
             ],
             note=_not_you(words, tenant),
@@ -275,7 +349,10 @@ ALL: tuple[type[Mail], ...] = (
     Invitation,
     PasswordReset,
     PasswordChanged,
+    EmailVerification,
+    EmailChangeRequested,
     EmailChanged,
+    SecondFactorReset,
     KeyRevealed,
     KeyRotated,
     NewSignIn,

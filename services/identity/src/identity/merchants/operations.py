@@ -108,10 +108,10 @@ async def update(
     if row.api_access and (not access.api_access or patch.login_email is not None):
         # The level must not end, nor the address hand over, what the toggle may not.
         rules.check_permission(rules.API_ACCESS_PERMISSION, actor.permissions)
-    before, former = view(row), queries.recipient(row)
-    invitation = await _update_fields(session, row, patch)
-    if row.login_email != before.login_email:
-        invitation = await logins.mail_email_change(session, invitation, former, queries.recipient(row), "merchant")
+    before = view(row)
+    change = await _update_fields(session, row, patch)
+    if change.pending is not None:
+        audit.record(session, actor, "email_change.requested", merchant_id, after={"email": change.pending})
     event_types: list[type[events.MerchantEvent]] = []
     if access.level != row.level:
         row.level = access.level
@@ -122,7 +122,7 @@ async def update(
     _publish_changes(session, actor, event_types, row, before)
     return ChangedMerchant(
         **view(row).model_dump(),
-        **invitation.shown,
+        **change.shown,
     )
 
 
@@ -312,8 +312,8 @@ def _forget_previous_key(row: MerchantRow) -> None:
     row.previous_key_valid_until = None
 
 
-async def _update_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> logins.Invitation:
-    invitation = logins.NO_INVITATION
+async def _update_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> logins.EmailUpdate:
+    change = logins.EmailUpdate(row.login_email)
     given = patch.model_fields_set
     if given & {"location_ids", "default_location_id"}:
         location_ids = row.location_ids if patch.location_ids is None else patch.location_ids
@@ -327,15 +327,11 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
         await require_free_reference_id(session, row.tenant_id, patch.reference_id, row.merchant_id)
         row.reference_id = patch.reference_id
     if patch.login_email is not None:
-        invitation = await logins.update_email(
-            session,
-            tenant_id=row.tenant_id,
-            email=patch.login_email,
-            subject_id=row.merchant_id,
-            now=datetime.now(UTC),
-        )
-        row.login_email = patch.login_email
-        row.email_refused_at = row.email_refusal = None
+        to = queries.recipient(row)
+        change = await logins.update_email(session, to, patch.login_email, "merchant", datetime.now(UTC))
+        if change.email != row.login_email:
+            row.login_email = change.email
+            row.email_refused_at = row.email_refusal = None
     if "language" in given:
         row.language = patch.language
     if "contact_email" in given:
@@ -347,7 +343,7 @@ async def _update_fields(session: AsyncSession, row: MerchantRow, patch: Merchan
     row.business_name = patch.business_name or row.business_name
     if "metadata" in given:
         row.details = patch_member("metadata", METADATA, row.details, patch.metadata) or {}
-    return invitation
+    return change
 
 
 async def _check_locations(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic import Field as ApiField
 
 from identity import fields
-from identity.logins import WithInvitation
+from identity.logins import WithEmailChange, WithInvitation
 from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
 from shared.fields.contact import Email, OptionalEmail, OptionalPhone
@@ -94,5 +94,5 @@ class CreatedMerchant(WithInvitation, Merchant):
     """A new merchant."""
 
 
-class ChangedMerchant(WithInvitation, Merchant):
-    """A merchant after a change. An invitation to the former address has ended: there is a new one."""
+class ChangedMerchant(WithEmailChange, Merchant):
+    """A merchant after a change."""

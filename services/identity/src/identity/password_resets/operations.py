@@ -93,7 +93,7 @@ async def confirm(authenticator: Authenticator, origin: Origin, body: PasswordRe
         person = await authentication.lock_person(session, found)
         login = await logins.get_by_reset(session, digest, lock=True)
         now = datetime.now(UTC)
-        if login is None or person.status != "active" or not logins.is_reset_open(login.reset_expires_at, now):
+        if login is None or person.status != "active" or not logins.is_token_open(login.reset_expires_at, now):
             raise _no_reset()
         authentication.check_tenant_active((await tenants.get_session_policy(session, login.tenant_id)).status)
         login.password_hash = password_hash

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import authentication, merchants, tenants, totp, users
+from identity import authentication, mail, merchants, tenants, totp, users
 from identity.authentication import Authenticator
 from identity.second_factors.schemas import Enrolment, RecoveryCodes
 from identity.totp import SecondFactorRow
@@ -106,8 +106,10 @@ async def reset_merchant(session: AsyncSession, actor: Actor, merchant_id: str) 
 async def _reset(session: AsyncSession, actor: Actor, subject_id: str) -> None:
     person = await authentication.lock_subject(session, subject_id)
     if await _remove(session, subject_id):
-        await authentication.end_sessions(session, person, datetime.now(UTC), actor)
+        now = datetime.now(UTC)
+        await authentication.end_sessions(session, person, now, actor)
         audit.record(session, actor, "second_factor.reset", subject_id)
+        await mail.send(session, authentication.recipient(person), mail.SecondFactorReset(reset_at=now))
 
 
 async def _remove(session: AsyncSession, subject_id: str) -> bool:

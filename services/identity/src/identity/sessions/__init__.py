@@ -9,7 +9,7 @@ from identity.sessions.operations import (
     use_up_tokens,
 )
 from identity.sessions.queries import list_open
-from identity.sessions.rules import device_of, next_valid_from, token_issued_at
+from identity.sessions.rules import device_of, next_valid_from, place_of, token_issued_at
 from identity.sessions.schemas import OpenSession
 from identity.sessions.tables import RefreshTokenRow, SessionRow
 
@@ -24,6 +24,7 @@ __all__ = [
     "end_all_of_tenant",
     "list_open",
     "next_valid_from",
+    "place_of",
     "shorten",
     "token_issued_at",
     "use_up_tokens",

@@ -1,5 +1,7 @@
 """From which instant the session tokens of a person are valid, and what a client is called in a few words."""
 
+import hashlib
+import ipaddress
 from datetime import datetime, timedelta
 
 
@@ -13,6 +15,8 @@ def token_issued_at(now: datetime, valid_from: datetime) -> datetime:
     return max(now, valid_from + timedelta(microseconds=1))
 
 
+_NETWORK_BITS = {4: 24, 6: 48}
+"""Addresses of one network are one place: providers give out others of it from day to day."""
 _CLIENTS = {
     "Edg": "Edge",
     "OPR/": "Opera",
@@ -47,3 +51,13 @@ def device_of(user_agent: str) -> str:
     if client and system:
         return f"{client} on {system}"
     return client or system or "Unknown device"
+
+
+def place_of(subject_id: str, address: str, user_agent: str) -> bytes:
+    """The digest of the place from which a person logs in: its network and the kind of device. Of no use for anybody else."""
+    try:
+        ip = ipaddress.ip_address(address)
+        network = str(ipaddress.ip_network(f"{ip}/{_NETWORK_BITS[ip.version]}", strict=False))
+    except ValueError:
+        network = address
+    return hashlib.sha256(f"{subject_id}\n{network}\n{device_of(user_agent)}".encode()).digest()

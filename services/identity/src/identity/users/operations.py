@@ -22,7 +22,7 @@ from identity.users.queries import (
 from identity.users.schemas import ChangedUser, CreatedUser, StaffIn, StaffPatch, StaffPermissions, User
 from identity.users.tables import UserRow
 from shared import audit
-from shared.access import permissions
+from shared.access import authorization, permissions
 from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events import identity as events
@@ -84,27 +84,19 @@ async def update(
     await tenants.lock_own(session, actor)
     row = await lock_for_update(session, actor, user_id, if_match)
     rules.check_may_update(row.kind, own=actor.id == user_id, by_platform=actor.caller.kind == "platform")
-    before, invitation = view(row), logins.NO_INVITATION
-    former = recipient(row)
+    before, change = view(row), logins.EmailUpdate(row.email)
     if patch.email is not None:
         rules.check_may_manage(_held_by(row), actor.permissions)
-        invitation = await logins.update_email(
-            session, tenant_id=row.tenant_id, email=patch.email, subject_id=user_id, now=datetime.now(UTC)
-        )
-        row.email = patch.email
-        row.email_refused_at = row.email_refusal = None
+        change = await _update_email(session, actor, row, patch.email)
     row.first_name = patch.first_name or row.first_name
     row.last_name = patch.last_name or row.last_name
     if "language" in patch.model_fields_set:
         row.language = patch.language
-    if row.email != before.email:
-        role: logins.Role = "owner" if row.kind == "owner" else "staff"
-        invitation = await logins.mail_email_change(session, invitation, former, recipient(row), role)
     if view(row) != before:
         _publish_change(session, actor, events.UserUpdated, row, before)
     return ChangedUser(
         **view(row).model_dump(),
-        **invitation.shown,
+        **change.shown,
     )
 
 
@@ -263,6 +255,22 @@ def publish(session: AsyncSession, event_type: type[events.UserEvent], row: User
     """Publish an event with the user's whole state."""
     index(row)
     changes.publish(session, event_type, row, subject=row.user_id, state=state(row))
+
+
+async def _update_email(session: AsyncSession, actor: Actor, row: UserRow, email: str) -> logins.EmailUpdate:
+    """Change the address of a user. One's own is a way to one's secrets: it takes a step-up, which keys cannot have."""
+    now = datetime.now(UTC)
+    moved = rows.unique_key(email) != rows.unique_key(row.email)
+    if moved and actor.id == row.user_id and not authorization.is_stepped_up(actor.caller, now):
+        raise authorization.step_up_required()
+    role: logins.Role = "owner" if row.kind == "owner" else "staff"
+    change = await logins.update_email(session, recipient(row), email, role, now)
+    if change.email != row.email:
+        row.email = change.email
+        row.email_refused_at = row.email_refusal = None
+    if change.pending is not None:
+        audit.record(session, actor, "email_change.requested", row.user_id, after={"email": change.pending})
+    return change
 
 
 def _publish_change(

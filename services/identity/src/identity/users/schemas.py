@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic import Field as ApiField
 
 from identity import fields
-from identity.logins import WithInvitation
+from identity.logins import WithEmailChange, WithInvitation
 from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
 from shared.fields.contact import Email
@@ -69,8 +69,8 @@ class CreatedUser(WithInvitation, User):
     """A new member of staff."""
 
 
-class ChangedUser(WithInvitation, User):
-    """A member of staff after a change. An invitation to the former address has ended: there is a new one."""
+class ChangedUser(WithEmailChange, User):
+    """A member of staff after a change."""
 
 
 class StaffPermissions(BaseModel):
