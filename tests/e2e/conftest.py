@@ -6,16 +6,25 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.devstack.forks import Forker
+from tests.harness.mailbox import Mailbox, mailbox
 from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack, new_prefix
 from tests.harness.suite import CHEAP_HASHES, Suite
 
 
 @pytest.fixture(scope="package")
+async def box() -> AsyncIterator[Mailbox]:
+    """Takes the suite's mail."""
+    async with mailbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
 async def suite(
-    backing: BackingStack, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
+    backing: BackingStack, box: Mailbox, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Suite]:
-    environment = {**CHEAP_HASHES, "WAYBILL_KAFKA_PREFIX": new_prefix()}
+    mail = {"IDENTITY_SMTP_URL": box.url, "IDENTITY_CONSOLE_BASE_URL": "https://console.waybill.test"}
+    environment = {**CHEAP_HASHES, **mail, "WAYBILL_KAFKA_PREFIX": new_prefix()}
     running = await asyncio.to_thread(Suite, backing, tmp_path_factory.mktemp("suite"), environment, forker)
     await running.start()
     yield running
