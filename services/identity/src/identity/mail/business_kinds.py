@@ -25,8 +25,8 @@ class TrialEnding(Mail):
 
     def content(self, words: Words, tenant: str) -> Content:
         soon = words.count(
-            "The trial of {tenant} ends in {count} day",
-            "The trial of {tenant} ends in {count} days",
+            "The trial of {tenant} ends in {count}\u00a0day",
+            "The trial of {tenant} ends in {count}\u00a0days",
             self.days_left,
             tenant=tenant,
         )
@@ -35,7 +35,7 @@ class TrialEnding(Mail):
             heading=soon,
             parts=[
                 Paragraph(words("It ends on {until}.", until=words.instant(self.ends_at))),
-                Paragraph(words("After that, the API answers 402 until a plan is chosen. All data stay.")),
+                Paragraph(words("After that, the API refuses calls until a plan is chosen. All data stay.")),
                 Button(words("Choose a plan"), words.link(BILLING_PATH)),
             ],
         )
@@ -55,7 +55,7 @@ class TrialEnded(Mail):
             parts=[
                 Paragraph(words("It ended on {until}.", until=words.instant(self.ended_at))),
                 Paragraph(
-                    words("The API now answers 402. All data stay, and everything goes on when a plan is chosen.")
+                    words("The API refuses calls now. All data stay, and everything goes on when a plan is chosen.")
                 ),
                 Button(words("Choose a plan"), words.link(BILLING_PATH)),
             ],

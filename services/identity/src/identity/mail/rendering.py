@@ -60,7 +60,10 @@ class Words:
 
     def day(self, at: datetime) -> str:
         """A day of the tenant's calendar."""
-        return format_date(at.astimezone(self._time_zone), "long", locale=self._locale)
+        day = at.astimezone(self._time_zone)
+        text = format_date(day, "long", locale=self._locale)
+        # The one ordinal of French dates, which CLDR does not have.
+        return text.replace("1 ", "1er ", 1) if self.language == "fr" and day.day == 1 else text
 
     def amount(self, minor: int, currency: str) -> str:
         """An amount of money, from integer minor units."""
