@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.billing_stage import COUNT, BillingStage, run
 from bench.figures import Figure, Results, percentile
-from billing.invoice_documents import Seller, rendering, rules
+from billing.invoice_documents import Seller, contents, rendering
 from billing.invoices import Invoice, get
 from shared.access.entitlement import entitled
 from shared.ids import from_uuid
@@ -88,8 +88,8 @@ async def _draw(stage: BillingStage) -> list[float]:
 
     def made(of: Invoice) -> float:
         began = time.perf_counter()
-        xml = rendering.xml_of(rules.for_programs(of, seller, language="en", zone="America/Toronto"))
-        rendering.pdf_of(rules.for_readers(of, seller, language="en", zone="America/Toronto"), xml)
+        xml = rendering.xml_of(contents.for_programs(of, seller, language="en", zone="America/Toronto"))
+        rendering.pdf_of(contents.for_readers(of, seller, language="en", zone="America/Toronto"), xml)
         return (time.perf_counter() - began) * 1000
 
     return [await asyncio.to_thread(made, invoice) for _ in range(PDFS)]

@@ -47,6 +47,7 @@ NOUN_FILES = frozenset(
 )
 """The files of a noun: the same names in every service."""
 ENGINE_FILES = {
+    "billing.invoice_documents": {"contents", "rendering"},
     "billing.providers": {"port"},
     "billing.subscriptions": {"effects", "terms"},
     "identity.authentication": {"reauthentication", "session_tokens"},
@@ -110,6 +111,7 @@ OF_RULES = frozenset(
 )
 """What pure rules may use, beside the standard library and each other: a signature is a rule, too."""
 PURE_FILES = {
+    "billing.providers": {"port"},
     "billing.subscriptions": {"terms"},
     "webhooks.http_client": {"responses"},
     "jobs.search_index": {"time_buckets", "tokens"},

@@ -14,29 +14,22 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import payments, subscriptions, tenants
+from billing import subscriptions
 from billing.providers import Charge, ChargeResult, Declined, Providers
 from billing.subscriptions.effects import schedule
 from billing.subscriptions.queries import lock_for_update
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.worker import task_kinds
-from shared.access.principals import Caller, Principal
-from shared.api import ANY_VERSION
-from shared.audit import Actor, Origin
 from shared.ids import to_uuid
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
 from shared.tasks import TaskWorker
 from shared.tasks import worker as tasks_worker
 from tests.harness.billing import ScriptedProvider, load_plans, published
-from tests.harness.people import tenant_created
+from tests.harness.billing_life import begin, buy
 from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 
-OWNER = Actor(
-    Caller("owner", "session", Principal(subject_id="usr_owner"), frozenset(), livemode=False),
-    Origin("127.0.0.1", "req_owner"),
-)
 _LEDGER = text("SELECT cause, account, amount FROM ledger_entries WHERE tenant_id = :tenant ORDER BY id")
 _ATTEMPTS = text("SELECT key, state FROM charge_attempts WHERE tenant_id = :tenant ORDER BY key")
 
@@ -144,27 +137,10 @@ async def working(url: str, provider: ScriptedProvider, **fate: Any) -> AsyncIte
 async def live(database: Database, url: str, **fate: Any) -> Life:
     """A purchase, a renewal that is declined, and the second attempt that succeeds."""
     provider = ScriptedProvider()
-    created = tenant_created(trial_days=0, test=True)
-    tenant_id = created.subject
-    async with database.transaction() as session:
-        await tenants.project(session, [created])
-        await subscriptions.start_trials(session, [created], default_days=14)
+    tenant_id = await begin(database)
     async with working(url, provider, **fate) as worker:
         await until(database, tenant_id, status="expired")
-        async with database.transaction() as session:
-            await payments.add_method(
-                session, tenant_id, provider=provider.name, reference=tenant_id, label="", livemode=False, now=now()
-            )
-            await subscriptions.subscribe(
-                session,
-                OWNER,
-                tenant_id,
-                ANY_VERSION,
-                "starter_monthly",
-                payment_method=None,
-                expected_amount_due=None,
-                at=now(),
-            )
+        await buy(database, provider, tenant_id)
         active = await until(database, tenant_id, status="active")
         provider.answer(tenant_id, Declined("insufficient_funds"))
         await jump(database, tenant_id, active.current_period_end)

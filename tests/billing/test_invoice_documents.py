@@ -11,8 +11,8 @@ import pypdf
 import pytest
 from drafthorse.models.document import Document
 
-from billing.invoice_documents import LANGUAGES, Seller, rendering, rules
-from billing.invoice_documents.rules import Language
+from billing.invoice_documents import LANGUAGES, Seller, contents, rendering
+from billing.invoice_documents.contents import Language
 from billing.invoices import Invoice, InvoiceLine, InvoiceTax
 from billing.invoices.schemas import Party
 from tests.harness.billing import Billing
@@ -79,8 +79,8 @@ def invoice(**changes: object) -> Invoice:
 def documents(of: Invoice, *, language: Language = "en", seller: Seller = SELLER) -> tuple[str, bytes, bytes]:
     """The text of the PDF, the PDF, the XML."""
     zone = "America/Toronto"
-    xml = rendering.xml_of(rules.for_programs(of, seller, language=language, zone=zone))
-    pdf = rendering.pdf_of(rules.for_readers(of, seller, language=language, zone=zone), xml)
+    xml = rendering.xml_of(contents.for_programs(of, seller, language=language, zone=zone))
+    pdf = rendering.pdf_of(contents.for_readers(of, seller, language=language, zone=zone), xml)
     pages = pypdf.PdfReader(io.BytesIO(pdf)).pages
     return "\n".join(page.extract_text() for page in pages), pdf, xml
 
@@ -164,7 +164,7 @@ def test_currencies_without_hundredths_and_invoices_without_taxes_are_right() ->
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_is_an_archivable_pdf_drawn_the_same_each_time(language: Language) -> None:
-    texts = rules.for_readers(invoice(), SELLER, language=language, zone="America/Toronto")
+    texts = contents.for_readers(invoice(), SELLER, language=language, zone="America/Toronto")
 
     _, pdf, _ = documents(invoice(), language=language)
 

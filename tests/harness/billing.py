@@ -187,6 +187,10 @@ class ScriptedProvider:
         """Answer the next charges of this method so; an exception after `Succeeded` is what a time-out after the effect is."""
         self._script[method] += results
 
+    def forget(self) -> None:
+        """Know no charge any more."""
+        self._answers.clear()
+
     def taken_of(self, tenant: Tenant) -> int:
         """What was taken from a tenant, in minor units."""
         return sum(charge.amount for charge in self.taken.values() if charge.tenant_id == tenant.id)

@@ -1,9 +1,11 @@
-"""`python -m billing serve | migrate | load-plans | tasks | openapi | asyncapi`."""
+"""`python -m billing serve | migrate | load-plans | reconcile | tasks | openapi | asyncapi`."""
 
 import argparse
 import asyncio
 import sys
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -13,6 +15,8 @@ from billing import plans
 from billing.app import create_app
 from billing.config import Settings
 from billing.plans import PlanChanged, PlanFile
+from billing.reconciliation import Difference
+from billing.reconciliation.worker import reconcile
 from billing.subscriptions.consumer import IDENTITY_EVENTS
 from billing.tenants.consumer import TENANT_EVENTS
 from shared.chassis.command_line import Command
@@ -39,10 +43,31 @@ def _load_plans(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _load(settings: Settings, file: PlanFile) -> int:
+    async with _database(settings) as database, database.transaction() as session:
+        return await plans.load(session, file, datetime.now(UTC))
+
+
+def _add_reconcile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--apply", action="store_true", help="put right what can be; without it nothing is changed")
+    parser.add_argument("--days", type=int, default=35, help="compare the charges of so many days (default: 35)")
+
+
+def _reconcile(settings: Settings, options: argparse.Namespace) -> None:
+    found = asyncio.run(_compare(settings, timedelta(days=options.days), apply=options.apply))
+    sys.stdout.writelines(f"{difference}\n" for difference in found)
+    sys.exit(1 if found else 0)
+
+
+async def _compare(settings: Settings, since: timedelta, *, apply: bool) -> list[Difference]:
+    async with _database(settings) as database:
+        return await reconcile(database, {}, since=since, apply=apply)
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
     database = Database(settings.database_url, application_name="billing", pool_size=2)
     try:
-        async with database.transaction() as session:
-            return await plans.load(session, file, datetime.now(UTC))
+        yield database
     finally:
         await database.close()
 
@@ -68,5 +93,12 @@ if __name__ == "__main__":
                 "billing.receipts", receipts.TOPIC, receipts.EVENTS, "Knows when a test clock is in force everywhere."
             ),
         ],
-        commands={"load-plans": Command("Load new versions of plans from a file.", _load_plans, _add_file)},
+        commands={
+            "load-plans": Command("Load new versions of plans from a file.", _load_plans, _add_file),
+            "reconcile": Command(
+                "Compare invoices, ledger, charges and providers; prints differences.",
+                _reconcile,
+                _add_reconcile_options,
+            ),
+        },
     )

@@ -3,8 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from billing.invoice_documents import Seller
-from billing.invoice_documents.rules import Language
+from billing.invoice_documents import Language, Seller
 from billing.subscriptions import TRIAL_DAYS_MAX
 from shared.service.settings import ServiceSettings
 

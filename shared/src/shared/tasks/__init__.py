@@ -9,7 +9,7 @@ cut off is made again with the same key. One key of a kind has one task: two att
 """
 
 from shared.tasks.kinds import Again, Attempted, LeaseLost, NewTask, Task, TaskKind
-from shared.tasks.store import REASON_LENGTH_MAX, add, cancel, require_lease, schedule
+from shared.tasks.store import REASON_LENGTH_MAX, add, cancel, require_lease, schedule, scheduled
 from shared.tasks.worker import TaskWorker
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "cancel",
     "require_lease",
     "schedule",
+    "scheduled",
 ]

@@ -39,6 +39,8 @@ _SCHEDULE = text(
 )
 _CANCEL = text("DELETE FROM tasks WHERE kind = :kind AND key = ANY(CAST(:keys AS text[]))")
 
+_SCHEDULED_KEYS = text("SELECT key FROM tasks WHERE kind = :kind AND key = ANY(CAST(:keys AS text[]))")
+
 _NEXT = text(
     """
     SELECT wanted.kind, extract(epoch FROM next.next_at - now())::double precision AS seconds
@@ -176,6 +178,11 @@ async def add(session: AsyncSession, tasks: Sequence[NewTask]) -> None:
 async def cancel(session: AsyncSession, kind: str, keys: Iterable[str]) -> None:
     """Remove these tasks. An attempt that is under way is not recorded."""
     await session.execute(_CANCEL, {"kind": kind, "keys": sorted(keys)})
+
+
+async def scheduled(session: AsyncSession, kind: str, keys: Iterable[str]) -> set[str]:
+    """Those of these keys that have a task of this kind, also one that was set aside."""
+    return set((await session.execute(_SCHEDULED_KEYS, {"kind": kind, "keys": sorted(keys)})).scalars())
 
 
 async def require_lease(session: AsyncSession, task: Task) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import invoices
-from billing.invoice_documents.rules import InvoiceDocumentMissing
+from billing.invoice_documents.contents import InvoiceDocumentMissing
 from billing.invoice_documents.tables import InvoiceDocumentRow
 
 

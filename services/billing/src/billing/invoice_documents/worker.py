@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import invoice_documents, invoices, tenants
-from billing.invoice_documents import INVOICE_DOCUMENT, Seller, rendering, rules
-from billing.invoice_documents.rules import Language
+from billing.invoice_documents import INVOICE_DOCUMENT, Seller, contents, rendering
+from billing.invoice_documents.contents import Language
 from shared.postgres.database import Database
 from shared.tasks import Again, Attempted, Task, TaskKind
 
@@ -26,10 +26,10 @@ def task_kinds(database: Database, seller: Seller, language: Language) -> Sequen
             zone = (await tenants.get(session, tenant_id)).timezone
         # Both take tens of milliseconds of a processor.
         xml = await asyncio.to_thread(
-            lambda: rendering.xml_of(rules.for_programs(invoice, seller, language=language, zone=zone))
+            lambda: rendering.xml_of(contents.for_programs(invoice, seller, language=language, zone=zone))
         )
         pdf = await asyncio.to_thread(
-            lambda: rendering.pdf_of(rules.for_readers(invoice, seller, language=language, zone=zone), xml)
+            lambda: rendering.pdf_of(contents.for_readers(invoice, seller, language=language, zone=zone), xml)
         )
         return pdf, xml
 

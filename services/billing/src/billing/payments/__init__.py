@@ -1,17 +1,19 @@
 """Payment methods, and the attempts to charge them."""
 
-from billing.payments.operations import add_method, begin_attempts, lock, make_default, record, send
+from billing.payments.operations import add_method, begin_attempts, charge_of, lock, make_default, record, send
 from billing.payments.queries import default_method, default_methods, get_method, under_way
-from billing.payments.rules import ChargeUnderWay, PaymentMethodNotFound
+from billing.payments.rules import ChargeState, ChargeUnderWay, PaymentMethodNotFound
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 
 __all__ = [
     "ChargeAttemptRow",
+    "ChargeState",
     "ChargeUnderWay",
     "PaymentMethodNotFound",
     "PaymentMethodRow",
     "add_method",
     "begin_attempts",
+    "charge_of",
     "default_method",
     "default_methods",
     "get_method",

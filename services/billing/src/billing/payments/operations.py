@@ -93,11 +93,16 @@ async def send(session: AsyncSession, attempt_id: str, now: datetime) -> tuple[s
     attempt = await lock(session, attempt_id)
     if attempt is None or attempt.state not in UNDER_WAY:
         return None
-    method = await session.get_one(PaymentMethodRow, attempt.payment_method_id)
     was_sent = attempt.state != "new"
     if not was_sent:
         attempt.state, attempt.sent_at = "sent", now
-    charge = Charge(
+    return attempt.provider, await charge_of(session, attempt), was_sent
+
+
+async def charge_of(session: AsyncSession, attempt: ChargeAttemptRow) -> Charge:
+    """What a provider is asked for by this attempt."""
+    method = await session.get_one(PaymentMethodRow, attempt.payment_method_id)
+    return Charge(
         key=attempt.key,
         tenant_id=attempt.tenant_id,
         invoice_id=attempt.invoice_id,
@@ -106,7 +111,6 @@ async def send(session: AsyncSession, attempt_id: str, now: datetime) -> tuple[s
         currency=attempt.currency,
         livemode=method.livemode,
     )
-    return attempt.provider, charge, was_sent
 
 
 async def lock(session: AsyncSession, attempt_id: str) -> ChargeAttemptRow | None:

@@ -2,8 +2,8 @@
 
 from billing.plans.operations import load
 from billing.plans.queries import get_many, get_on_sale, list_on_sale, tax_rates
-from billing.plans.rules import PlanChanged, PlanFile, PlanNotFound, PlanRef, PlanTerms, TaxRate
-from billing.plans.schemas import Plan
+from billing.plans.rules import PlanChanged, PlanNotFound, PlanRef, PlanTerms, TaxRate
+from billing.plans.schemas import Plan, PlanFile
 from billing.plans.tables import PlanRow, TaxRateRow
 
 __all__ = [

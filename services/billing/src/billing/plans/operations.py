@@ -5,7 +5,8 @@ from datetime import datetime
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.plans.rules import PlanFile, check_unchanged
+from billing.plans.rules import PlanRef, check_unchanged
+from billing.plans.schemas import PlanFile
 from billing.plans.tables import PlanRow, TaxRateRow
 
 
@@ -21,7 +22,7 @@ async def load(session: AsyncSession, file: PlanFile, now: datetime) -> int:
             session.add(PlanRow(**entry.model_dump(), created_at=now))
             added += 1
         else:
-            check_unchanged(entry, row.model_dump())
+            check_unchanged(PlanRef(entry.code, entry.version), entry.model_dump(), row.model_dump())
             row.withdrawn = entry.withdrawn
     await session.execute(delete(TaxRateRow))
     countries = dict.fromkeys(tax.country for tax in file.taxes)

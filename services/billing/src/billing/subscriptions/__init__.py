@@ -14,9 +14,11 @@ from billing.subscriptions.operations import (
     pay_invoice,
     preview,
     record_charge,
+    reschedule,
     resume,
     start_trials,
     subscribe,
+    without_tasks,
 )
 from billing.subscriptions.queries import get
 from billing.subscriptions.rules import TRIAL_DAYS_MAX
@@ -40,7 +42,9 @@ __all__ = [
     "pay_invoice",
     "preview",
     "record_charge",
+    "reschedule",
     "resume",
     "start_trials",
     "subscribe",
+    "without_tasks",
 ]

@@ -31,7 +31,7 @@ from billing.subscriptions.queries import (
 from billing.subscriptions.schemas import Preview, Subscription, preview_of
 from billing.subscriptions.tables import SubscriptionRow
 from billing.subscriptions.terms import Decision, Publish, SubscriptionNotFound
-from shared import audit
+from shared import audit, tasks
 from shared.api import IfMatch
 from shared.audit import Actor
 from shared.events.billing import SubscriptionUpdated, TrialExpired, TrialStarted
@@ -244,6 +244,23 @@ async def do_next(
 
 def _ends_trial(decision: Decision) -> bool:
     return any(isinstance(effect, Publish) and effect.event is TrialExpired for effect in decision.effects)
+
+
+async def without_tasks(session: AsyncSession, after: str | None, count: int) -> tuple[list[str], str | None]:
+    """Of the next `count` tenants those of whose subscription something is to come, without a task; and the last one that was seen."""
+    seen = select(col(SubscriptionRow.tenant_id)).order_by(col(SubscriptionRow.tenant_id)).limit(count)
+    wanted = seen if after is None else seen.where(col(SubscriptionRow.tenant_id) > after)
+    tenant_ids = list((await session.execute(wanted)).scalars())
+    all_held = await lock_all_for_update(session, tenant_ids)
+    awaited = [held.row.tenant_id for held in all_held if effects.next_task_at(held) is not None]
+    scheduled = await tasks.scheduled(session, effects.SUBSCRIPTION_DUE, awaited)
+    missing = [tenant_id for tenant_id in awaited if tenant_id not in scheduled]
+    return missing, tenant_ids[-1] if len(tenant_ids) == count else None
+
+
+async def reschedule(session: AsyncSession, tenant_ids: Collection[str]) -> None:
+    """Schedule what comes next of these subscriptions."""
+    await effects.schedule(session, await lock_all_for_update(session, tenant_ids))
 
 
 @dataclass(frozen=True, slots=True)
