@@ -2,26 +2,23 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event
 
 from identity import search_filling
 from identity.app import create_service
-from identity.merchants import MerchantRow
-from identity.search_words import search_words
-from shared.ids import new_id
 from tests.harness.bodies import location_body, staff_body
 from tests.harness.client import Api, document, refused
 from tests.harness.identity import Identity
+from tests.harness.merchant_stock import write_merchants
 from tests.harness.people import Tenant
 
 MANY = 2_000
-READ_MAX = 300
-"""Rows, of all steps of a plan together: a page has 50."""
+READ_MAX = 400
+"""Rows, of all steps of a plan together: a page has 50 and is read in up to seven."""
 
 
 async def found(api: Api, path: str, q: str) -> set[str]:
@@ -168,36 +165,9 @@ async def test_rows_of_before_are_filled_in(identity: Identity, tenant: Tenant) 
 
 @pytest.fixture(scope="module")
 async def crowd(identity: Identity) -> Tenant:
-    """A tenant with many merchants, written at once."""
+    """A tenant with many merchants."""
     tenant = await identity.create_tenant()
-    service = create_service(identity.settings)
-    now = datetime.now(UTC)
-    names = [f"Boulangerie {number} Numéro{number}" for number in range(MANY)]
-    rows = [
-        {
-            "merchant_id": new_id("mer"),
-            "tenant_id": tenant.id,
-            "version": 1,
-            "business_name": name,
-            "login_email": f"m{number}@example.com",
-            "level": 2,
-            "status": "active",
-            "api_access": False,
-            "location_ids": [tenant.default_location],
-            "details": {},
-            "sessions_valid_from": now,
-            "livemode": False,
-            "created_at": now,
-            "updated_at": now,
-            "search_words": search_words(tenant.id, name, f"m{number}@example.com"),
-        }
-        for number, name in enumerate(names)
-    ]
-    async with service.database.transaction() as session:
-        await session.execute(insert(MerchantRow), rows)
-    async with service.database.transaction() as session:
-        await session.execute(text("ANALYZE merchants"))
-    await service.database.close()
+    await write_merchants(identity.settings, tenant, MANY, lambda number: f"Boulangerie {number} Numéro{number}")
     return tenant
 
 

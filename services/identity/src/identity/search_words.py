@@ -5,14 +5,21 @@ a search must begin a word of the record. When these rules change, a migration s
 """
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, cast, func
+from sqlalchemy import ColumnElement, Select, cast, func, literal_column
 from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.api.pagination import ExpensiveFilter
 from shared.folding import FREE_TEXT_WORDS_MAX, parse_free_text, parts_of_two, words
 from shared.ids import to_uuid
 
+RowT = TypeVar("RowT")
+
+FEW_ROWS = 400
+"""So many records are fetched and sorted in about the time of the rest of a request."""
 PREFIX_CHARS_MIN = 2
 """A shorter word must be a whole word of the record: nearly every record has one that begins with a given letter."""
 
@@ -32,6 +39,32 @@ def found_by(column: Any, tenant_id: str, text: str) -> ColumnElement[bool]:
     tenant = _of_tenant(tenant_id)
     alternatives = [_all_of(tenant, wanted) for wanted in parse_free_text(text)]
     return func.array_to_tsvector(column).bool_op("@@")(cast(" | ".join(alternatives), TSQUERY))
+
+
+@dataclass(frozen=True, slots=True)
+class FreeText(Generic[RowT]):
+    """A list that is searched for a free text: its statement, and a condition that is checked on the way through the list."""
+
+    statement: Select[RowT]
+    on_the_way: ExpensiveFilter | None = None
+
+
+async def search(
+    session: AsyncSession, statement: Select[RowT], column: Any, tenant_id: str, text: str | None
+) -> FreeText[RowT]:
+    """The statement, which has the visible rows of a tenant, restricted to those that are found by a free text; None: to none.
+
+    What few records have is looked up. What many have is met on the way through the list: it would take longer to fetch and sort them all.
+    PostgreSQL cannot know which is which, because its statistics do not have every beginning of a word, so some are counted.
+    """
+    if text is None:
+        return FreeText(statement)
+    found = statement.where(found_by(column, tenant_id, text))
+    some: Select[Any] = found.with_only_columns(literal_column("1")).limit(FEW_ROWS + 1)
+    if len((await session.execute(some)).all()) <= FEW_ROWS:
+        return FreeText(found)
+    on_the_way = ExpensiveFilter(lambda columns: found_by(columns.search_words, tenant_id, text), [column])
+    return FreeText(statement, on_the_way)
 
 
 def _all_of(tenant: str, wanted: Iterable[str]) -> str:

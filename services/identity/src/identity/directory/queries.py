@@ -8,7 +8,7 @@ from identity import rows
 from identity.directory.schemas import DirectoryLocation, DirectoryMerchant
 from identity.locations import LocationRow
 from identity.merchants import MerchantRow
-from identity.search_words import found_by
+from identity.search_words import search
 from shared.api import Page, Paging, page
 from shared.audit import Actor
 
@@ -18,10 +18,11 @@ async def list_merchants(
 ) -> Page[DirectoryMerchant]:
     """The tenant's merchants, newest first; with `q` those whose words begin with its words."""
     statement = rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
-    if q is not None:
-        statement = statement.where(found_by(col(MerchantRow.search_words), actor.tenant_id, q))
+    asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
     order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    return await page(session, statement, paging, by=order, view=_merchant, filters=[q])
+    return await page(
+        session, asked.statement, paging, by=order, view=_merchant, filters=[q], expensive_filter=asked.on_the_way
+    )
 
 
 async def list_locations(
@@ -29,10 +30,11 @@ async def list_locations(
 ) -> Page[DirectoryLocation]:
     """The tenant's locations, newest first; with `q` those whose words begin with its words."""
     statement = rows.visible_to(select(LocationRow), actor, LocationRow.tenant_id, LocationRow.livemode)
-    if q is not None:
-        statement = statement.where(found_by(col(LocationRow.search_words), actor.tenant_id, q))
+    asked = await search(session, statement, col(LocationRow.search_words), actor.tenant_id, q)
     order = (col(LocationRow.created_at), col(LocationRow.location_id))
-    return await page(session, statement, paging, by=order, view=_location, filters=[q])
+    return await page(
+        session, asked.statement, paging, by=order, view=_location, filters=[q], expensive_filter=asked.on_the_way
+    )
 
 
 def _merchant(row: MerchantRow) -> DirectoryMerchant:

@@ -18,7 +18,13 @@ class LocationRow(Base, table=True):
         Index("ix_locations_default", "tenant_id", unique=True, postgresql_where=text("is_default")),
         Index("ix_locations_reference_id", "tenant_id", "reference_id", unique=True),
         Index("ix_locations_page", "tenant_id", "created_at", "location_id"),
-        Index("ix_locations_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index(
+            "ix_locations_search",
+            text("array_to_tsvector(search_words)"),
+            postgresql_using="gin",
+            # Else each search would read what was written last, one by one.
+            postgresql_with={"fastupdate": "off"},
+        ),
         Index("ix_locations_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
     )
 

@@ -12,7 +12,7 @@ from identity.mail import MailAnswers, Recipient
 from identity.merchants import rules
 from identity.merchants.schemas import Merchant
 from identity.merchants.tables import MerchantRow
-from identity.search_words import found_by, search_words
+from identity.search_words import search, search_words
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
@@ -41,10 +41,17 @@ async def list_merchants(
         col(MerchantRow.reference_id): reference_id,
     }
     statement = where_equal(_visible_rows(actor), equal)
-    if q is not None:
-        statement = statement.where(found_by(col(MerchantRow.search_words), actor.tenant_id, q))
+    asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
     order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[*equal.values(), q])
+    return await page(
+        session,
+        asked.statement,
+        paging,
+        by=order,
+        view=view,
+        filters=[*equal.values(), q],
+        expensive_filter=asked.on_the_way,
+    )
 
 
 async def get(session: AsyncSession, actor: Actor, merchant_id: str) -> Merchant:

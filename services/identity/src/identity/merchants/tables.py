@@ -25,7 +25,13 @@ class MerchantRow(Base, table=True):
         ),
         Index("ix_merchants_reference_id", "tenant_id", "reference_id", unique=True),
         Index("ix_merchants_page", "tenant_id", "created_at", "merchant_id"),
-        Index("ix_merchants_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index(
+            "ix_merchants_search",
+            text("array_to_tsvector(search_words)"),
+            postgresql_using="gin",
+            # Else each search would read what was written last, one by one.
+            postgresql_with={"fastupdate": "off"},
+        ),
         Index("ix_merchants_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
         Index("ix_merchants_account_id", "account_id", unique=True),
         Index("ix_merchants_location_ids", "location_ids", postgresql_using="gin"),

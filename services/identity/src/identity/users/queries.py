@@ -8,7 +8,7 @@ from sqlmodel import col
 
 from identity import rows
 from identity.mail import MailAnswers, Recipient
-from identity.search_words import found_by
+from identity.search_words import search
 from identity.users.schemas import StaffPermissions, User
 from identity.users.tables import UserRow
 from shared.access import permissions
@@ -22,10 +22,11 @@ async def list_users(
 ) -> Page[User]:
     """The tenant's owner and members of staff, newest first; with `q` those whose words begin with its words."""
     statement = where_equal(_visible_rows(actor), {col(UserRow.status): status})
-    if q is not None:
-        statement = statement.where(found_by(col(UserRow.search_words), actor.tenant_id, q))
+    asked = await search(session, statement, col(UserRow.search_words), actor.tenant_id, q)
     order = (col(UserRow.created_at), col(UserRow.user_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[status, q])
+    return await page(
+        session, asked.statement, paging, by=order, view=view, filters=[status, q], expensive_filter=asked.on_the_way
+    )
 
 
 async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:

@@ -21,7 +21,13 @@ class UserRow(Base, table=True):
         UniqueConstraint("user_id", "kind"),
         Index("ix_users_owner", "tenant_id", unique=True, postgresql_where=text("kind = 'owner'")),
         Index("ix_users_page", "tenant_id", "created_at", "user_id"),
-        Index("ix_users_search", text("array_to_tsvector(search_words)"), postgresql_using="gin"),
+        Index(
+            "ix_users_search",
+            text("array_to_tsvector(search_words)"),
+            postgresql_using="gin",
+            # Else each search would read what was written last, one by one.
+            postgresql_with={"fastupdate": "off"},
+        ),
         Index("ix_users_unsearchable", "tenant_id", postgresql_where=text("search_words IS NULL")),
     )
 
