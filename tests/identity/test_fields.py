@@ -3,11 +3,15 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from identity.fields import LoginEmail
 from tests.harness.bodies import location_body, merchant_body, tenant_body, unique
 from tests.harness.client import document, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
+
+LOGIN_EMAIL: TypeAdapter[str] = TypeAdapter(LoginEmail)
 
 
 def violations(problem: dict[str, Any]) -> list[tuple[str, str]]:
@@ -108,3 +112,67 @@ async def test_a_flag_in_a_query_is_true_or_false(tenant: Tenant, path: str) -> 
     problem = refused(await tenant.owner.get(path), 422, "invalid")
 
     assert [error["code"] for error in problem["errors"]] == ["bool_form"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "\u0430da@example.com",
+        "\u0430.lovelace@example.com",
+        "ada@ex\u0430mple.com",
+        "paypa\u04cf@example.com",
+        "\u0905a@example.com",
+        "\uff41da@example.com",
+        "\ufb01x@example.com",
+        "a\ufe0fda@example.com",
+        "a\u3164da@example.com",
+        "a\u200bda@example.com",
+        "a\u202eda@example.com",
+        f"{'x' * 65}@example.com",
+    ],
+)
+def test_an_address_that_looks_like_another_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        LOGIN_EMAIL.validate_python(address)
+
+    assert [error["type"] for error in refusal.value.errors()] == ["email_address"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ada.lovelace+tag@example.com",
+        "m\u00fcnchen@b\u00fccher.de",
+        "\u0430\u0434\u0430@\u043f\u0440\u0438\u043c\u0435\u0440.com",
+        "\u03b1\u03b4\u03b1@example.com",
+        "\u5c71\u7530taro@example.com",
+        "\uae40\ucca0\uc218@example.kr",
+        "\u0930\u093e\u092e@example.com",
+        "\u0645\u062d\u0645\u062f@example.com",
+        f"{'x' * 64}@example.com",
+    ],
+)
+def test_an_address_in_one_script_is_accepted(address: str) -> None:
+    assert LOGIN_EMAIL.validate_python(address) == address
+
+
+async def test_what_is_wrong_with_an_address_or_a_name_is_said_of_its_field(tenant: Tenant) -> None:
+    over_long = f"ada@{'x.' * 130}com"
+    confusing = {"login_email": "\u0430da@example.com", "business_name": "Boulangerie \u202eadA"}
+    person = {"email": over_long, "first_name": "\u2067Sam", "last_name": "Staff", "permissions": []}
+
+    merchant = await tenant.owner.post("/v1/merchants", merchant_body(tenant.default_location, **confusing))
+    staff = await tenant.owner.post("/v1/staff", person)
+    bell = await tenant.owner.post("/v1/staff", {**person, "last_name": "St\u0007aff"})
+    change = await tenant.owner.post("/v1/email-changes", {"email": "\u0430da@example.com"})
+
+    assert violations(refused(merchant, 422, "invalid")) == [
+        ("/business_name", "direction_mark"),
+        ("/login_email", "email_address"),
+    ]
+    assert violations(refused(staff, 422, "invalid")) == [
+        ("/email", "string_too_long"),
+        ("/first_name", "direction_mark"),
+    ]
+    assert violations(refused(bell, 422, "invalid")) == [("/last_name", "control_character")]
+    assert violations(refused(change, 422, "invalid")) == [("/email", "email_address")]

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
+import regex
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from shared.access import permissions
+from shared.fields.contact import Email
 from shared.fields.places import AddressIn, GeoIn
 from shared.fields.text import blank_is_null, refuse_control_characters
 
@@ -29,6 +31,20 @@ PASSWORD_LENGTH_MAX = 128
 PASSWORD_CHARACTERS_MIN = 3
 """Different characters of a password: fewer are a repetition."""
 CODE_CHARS_MAX = 40
+LOCAL_PART_CHARS_MAX = 64
+"""RFC 5321, 4.5.3.1.1."""
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+_WRITTEN_TOGETHER = ("Latin Han Hiragana Katakana", "Latin Han Bopomofo", "Latin Han Hangul")
+"""Japanese, Chinese, Korean."""
+_WRITTEN_ALONE = (
+    "Cyrillic Greek Armenian Georgian Hebrew Arabic Thaana Devanagari Bengali Gurmukhi Gujarati Oriya Tamil Telugu Kannada Malayalam "
+    "Sinhala Thai Lao Tibetan Myanmar Khmer Ethiopic"
+)
+"""Scripts of living languages (UAX 31)."""
+_SCRIPTS = tuple(
+    regex.compile("[" + "".join(rf"\p{{scx={script}}}" for script in f"{scripts} Common Inherited".split()) + "]+")
+    for scripts in (*_WRITTEN_TOGETHER, *_WRITTEN_ALONE.split())
+)
 _ROWS = (
     "012345678901234567890",
     "abcdefghijklmnopqrstuvwxyz",
@@ -51,6 +67,28 @@ def _not_null(value: Any) -> Any:
 
 KEPT_IF_ABSENT = BeforeValidator(_not_null)
 """In a patch: an absent field is kept, and null is refused because the field always has a value."""
+
+
+def _login_email(value: str) -> str:
+    """An address by which people know one another: it must not look like that of somebody else (UTS 39)."""
+    local, _, domain = value.rpartition("@")
+    if len(local) > LOCAL_PART_CHARS_MAX:
+        raise _email_refused(f"the part before @ has at most {LOCAL_PART_CHARS_MAX} characters")
+    if value.isascii():
+        return value
+    if _INVISIBLE.search(value):
+        raise _email_refused("it has characters that nobody sees")
+    if unicodedata.normalize("NFKC", value) != value:
+        raise _email_refused("it has characters that look like others")
+    # Each label of the domain may have a script of its own, as in пример.com.
+    for part in (local, *domain.split(".")):
+        if not part.isascii() and not any(scripts.fullmatch(part) for scripts in _SCRIPTS):
+            raise _email_refused("letters of several scripts are mixed")
+    return value
+
+
+def _email_refused(reason: str) -> PydanticCustomError:
+    return PydanticCustomError("email_address", "this e-mail address is not accepted: {reason}", {"reason": reason})
 
 
 def _password_try(value: object, length_min: int = 1) -> SecretStr:
@@ -91,6 +129,8 @@ def _password_schema(length_min: int, **more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "format": "password", "writeOnly": True, **limits, **more})
 
 
+LoginEmail = Annotated[Email, AfterValidator(_login_email)]
+"""The address with which somebody logs in."""
 Password = Annotated[
     SecretStr,
     PlainValidator(_password),

@@ -12,6 +12,7 @@ PERSON_NAME_CHARS_MAX = 100
 REFERENCE_CHARS_MAX = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 # Categories of characters that nobody sees: control, format, separators. And letters and marks that have no form.
@@ -42,6 +43,14 @@ def _require_visible(text: str) -> str:
     return text
 
 
+def _refuse_direction_marks(text: str) -> str:
+    if not text.isascii() and _DIRECTION.search(text):
+        raise PydanticCustomError(
+            "direction_mark", "marks that change the direction of text are not allowed: a name could read like another"
+        )
+    return text
+
+
 def refuse_control_characters(value: object) -> object:
     """The value itself. Raises a violation (`control_character`) for text with a control character, a tab or line break included."""
     if isinstance(value, str) and _CONTROL.search(value):
@@ -56,15 +65,23 @@ RequiredText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_r
 QueryText = Annotated[str | None, BeforeValidator(refuse_control_characters)]
 """Text in a query: no check of a body has seen it."""
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_require_visible)]
-"""Name of a business, a place or a key."""
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_CHARS_MAX),
+    AfterValidator(_require_visible),
+    AfterValidator(_refuse_direction_marks),
+]
+"""Name of a business, a place or a key, as it is shown to others: it reads as it is written."""
 OptionalName = Annotated[
     Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX)] | None, BeforeValidator(blank_is_null)
 ]
 PersonName = Annotated[
-    str, StringConstraints(min_length=1, max_length=PERSON_NAME_CHARS_MAX), AfterValidator(_require_visible)
+    str,
+    StringConstraints(min_length=1, max_length=PERSON_NAME_CHARS_MAX),
+    AfterValidator(_require_visible),
+    AfterValidator(_refuse_direction_marks),
 ]
-"""Given name or family name."""
+"""Given name or family name of somebody who has an account."""
 OptionalPersonName = Annotated[
     Annotated[str, StringConstraints(max_length=PERSON_NAME_CHARS_MAX)] | None, BeforeValidator(blank_is_null)
 ]

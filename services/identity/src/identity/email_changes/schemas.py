@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, StringConstraints
 from pydantic import Field as ApiField
 
+from identity import fields
 from identity.authentication import PasswordAgain, Person
 from shared.api import Input
-from shared.fields.contact import Email
 
 TOKEN_LENGTH_MAX = 128
 
@@ -16,7 +16,7 @@ TOKEN_LENGTH_MAX = 128
 class EmailChangeIn(PasswordAgain):
     """The new address, and the password, unless the session is stepped up."""
 
-    email: Email
+    email: fields.LoginEmail
 
 
 class EmailChange(BaseModel):

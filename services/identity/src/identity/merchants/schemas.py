@@ -10,7 +10,7 @@ from identity import fields
 from identity.logins import WithEmailChange, WithInvitation
 from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
-from shared.fields.contact import Email, OptionalEmail, OptionalPhone
+from shared.fields.contact import OptionalEmail, OptionalPhone
 from shared.fields.merge_patch import MetadataPatch, Patch
 from shared.fields.metadata import Metadata
 from shared.fields.numbers import Flag, require_whole_number
@@ -29,7 +29,7 @@ class MerchantIn(Input):
     """A merchant to create. Without a password the answer has an invitation token."""
 
     business_name: Name = ApiField(examples=["Boulangerie Ada"])
-    login_email: Email
+    login_email: fields.LoginEmail
     language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)
     contact_email: OptionalEmail = None
     phone: OptionalPhone = None
@@ -49,7 +49,7 @@ class MerchantPatch(Patch):
     """Fields of a merchant to change. Level 1 ends its API access."""
 
     business_name: Annotated[Name | None, fields.KEPT_IF_ABSENT] = None
-    login_email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
+    login_email: Annotated[fields.LoginEmail | None, fields.KEPT_IF_ABSENT] = None
     language: Language | None = None
     contact_email: OptionalEmail = None
     phone: OptionalPhone = None

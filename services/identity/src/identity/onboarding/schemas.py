@@ -9,7 +9,6 @@ from identity.mail import LANGUAGE_DESCRIPTION, Language
 from identity.tenants import JOB_REVIEW_DESCRIPTION, Tenant
 from identity.users import User
 from shared.api import Input
-from shared.fields.contact import Email
 from shared.fields.money import Currency
 from shared.fields.numbers import Flag, OptionalInteger
 from shared.fields.places import Country, TimeZone
@@ -19,7 +18,7 @@ from shared.fields.text import Name, PersonName
 class OwnerIn(Input):
     """The owner of a new tenant. Without a password the answer has an invitation token."""
 
-    email: Email
+    email: fields.LoginEmail
     first_name: PersonName
     last_name: PersonName
     language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)

@@ -10,7 +10,6 @@ from identity import fields
 from identity.logins import WithEmailChange, WithInvitation
 from identity.mail import LANGUAGE_DESCRIPTION, Language
 from shared.api import Input
-from shared.fields.contact import Email
 from shared.fields.merge_patch import Patch
 from shared.fields.text import PersonName
 
@@ -21,7 +20,7 @@ UserKind = Literal["owner", "staff"]
 class StaffIn(Input):
     """A member of staff to create. Without a password the answer has an invitation token."""
 
-    email: Email
+    email: fields.LoginEmail
     first_name: PersonName
     last_name: PersonName
     language: Language | None = ApiField(None, description=LANGUAGE_DESCRIPTION)
@@ -32,7 +31,7 @@ class StaffIn(Input):
 class StaffPatch(Patch):
     """Fields of a member of staff to change. Permissions have their own route."""
 
-    email: Annotated[Email | None, fields.KEPT_IF_ABSENT] = None
+    email: Annotated[fields.LoginEmail | None, fields.KEPT_IF_ABSENT] = None
     first_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
     last_name: Annotated[PersonName | None, fields.KEPT_IF_ABSENT] = None
     language: Language | None = None
