@@ -36,13 +36,13 @@ CASES: Sequence[tuple[str, str]] = (
     ("a merchant by number", "/v1/merchants?q=numero{number}"),
     ("a merchant by e-mail address", "/v1/merchants?q=m{number}@example.com"),
     ("a merchant by reference", "/v1/merchants?q=r-{number:06d}"),
-    ("beginning of an address", "/v1/merchants?q=m{digit}"),
-    ("a word that a fifth has", "/v1/merchants?q=boul"),
+    ("beginning of an address", "/v1/merchants?q=m{digit}&limit=10"),
+    ("a word that a fifth has", "/v1/merchants?q=boul&limit=10"),
     ("a word that all have", "/v1/merchants?q=numero"),
     ("a word that nobody has", "/v1/merchants?q=zzz"),
     ("names for dispatchers", "/v1/directory/merchants?q=fleuriste%20numero{number}"),
 )
-"""What is requested: a page of 50, with a number that differs each time."""
+"""What is requested, with a number that differs each time; pages of ten where a hundred merchants have fewer than fifty such."""
 
 
 def _name(number: int) -> str:

@@ -18,7 +18,7 @@ from shared.ids import to_uuid
 
 RowT = TypeVar("RowT")
 
-FEW_ROWS = 400
+FEW_ROWS = 1_500
 """So many records are fetched and sorted in about the time of the rest of a request."""
 PREFIX_CHARS_MIN = 2
 """A shorter word must be a whole word of the record: nearly every record has one that begins with a given letter."""
