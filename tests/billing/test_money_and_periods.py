@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import invoices
-from billing.money import AMOUNT_MAX, allocate, major, round_together
+from billing.money import AMOUNT_MAX, major, round_together
 from billing.periods import Interval, days_between, next_boundary
 from billing.plans import PlanTerms, TaxRate
 
@@ -18,21 +18,6 @@ MONTREAL = "America/Montreal"
 
 amounts = st.integers(min_value=0, max_value=AMOUNT_MAX)
 instants = st.datetimes(min_value=datetime(1995, 1, 1), max_value=datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-
-
-@given(amounts, st.lists(st.integers(min_value=0, max_value=10**6), min_size=1, max_size=20))
-def test_an_allocation_loses_nothing_and_is_fair_to_the_unit(amount: int, weights: list[int]) -> None:
-    if not any(weights):
-        with pytest.raises(ValueError, match="weights"):
-            allocate(amount, weights)
-        return
-
-    parts = allocate(amount, weights)
-
-    assert sum(parts) == amount
-    assert all(
-        abs(part - Fraction(amount * weight, sum(weights))) < 1 for part, weight in zip(parts, weights, strict=True)
-    )
 
 
 @given(st.lists(st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=366), max_size=8))

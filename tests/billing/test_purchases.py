@@ -1,5 +1,6 @@
 """Buying a plan and paying for it, through the API: invoices, charges, changes, and books that add up."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -180,6 +181,54 @@ async def test_a_charge_without_an_answer_is_never_made_twice(
     (invoice,) = (await tenant.owner.read("/v1/billing/invoices"))["data"]
     assert set(_keys_of(billing, invoice["id"])) == {f"{invoice['id']}_1"}
     assert billing.provider.taken_of(tenant) == STARTER
+    await billing.check_books(tenant)
+
+
+async def test_a_cancellation_waits_for_no_provider_and_what_was_taken_is_a_credit(
+    billing: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.subscriptions.worker.LOOK_UP_AGAIN", timedelta(seconds=0.5))
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    card = await billing.add_payment_method(tenant)
+    billing.provider.answer(card, TimedOutAfterwards())
+
+    await tenant.owner.create(SUBSCRIPTION, {"plan": "starter_monthly"})
+    invoice = await open_invoice(tenant)
+    await eventually(lambda: billing.provider.taken_of(tenant) == STARTER, what="it was taken")
+    paid = await billing.platform().post(f"/v1/billing/tenants/{tenant.id}/invoices/{invoice['id']}/mark-paid")
+    canceled = await tenant.owner.create(f"{SUBSCRIPTION}/cancel", {"at": "now"})
+
+    async def credited() -> bool:
+        entries = (await tenant.owner.read("/v1/billing/ledger"))["data"]
+        return ("overpaid", "customer_credit", -STARTER) in [
+            (entry["cause"], entry["account"], entry["amount"]) for entry in entries
+        ]
+
+    refused(paid, 409, "charge_under_way")
+    assert canceled["status"] == "expired"
+    await eventually(credited, what="what was taken is a credit")
+    assert (await billing.subscription(tenant))["status"] == "expired"
+    (void,) = await billing.invoices(tenant)
+    assert (void["status"], void["credit_note"]["amount"]) == ("void", STARTER)
+    await billing.check_books(tenant)
+
+
+async def test_of_many_who_buy_at_once_one_buys(billing: Billing) -> None:
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    await billing.add_payment_method(tenant)
+    await billing.until(tenant, status="expired")
+    wanted = {"plan": "starter_monthly"}
+
+    answers = await asyncio.gather(*(tenant.owner.post(SUBSCRIPTION, wanted) for _ in range(6)))
+    repeated = [
+        await tenant.owner.post(f"{SUBSCRIPTION}/cancel", {"at": "now"}, headers={"Idempotency-Key": "once"})
+        for _ in range(2)
+    ]
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409]
+    assert [answer.json()["version"] for answer in repeated] == [repeated[0].json()["version"]] * 2
+    assert len(await billing.invoices(tenant)) == 1
+    assert billing.provider.taken_of(tenant) in (0, STARTER)
     await billing.check_books(tenant)
 
 

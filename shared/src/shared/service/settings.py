@@ -95,7 +95,10 @@ class ServiceSettings(ProcessSettings):
         description="Requests a second for one credential.",
     )
     tenant_rate_per_second: float = Field(
-        4000, gt=0, validation_alias="WAYBILL_TENANT_RATE_PER_SECOND", description="Requests a second for one tenant."
+        4000,
+        gt=0,
+        validation_alias="WAYBILL_TENANT_RATE_PER_SECOND",
+        description="Requests a second for one tenant, unless its plan includes fewer.",
     )
     failed_authentications_per_minute: float = Field(
         300,

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency
 
 from billing.invoices import Invoice, InvoiceLine
-from billing.money import exponent
+from billing.money import major
 from shared.errors import NotFound
 
 Language = Literal["en", "fr"]
@@ -84,7 +84,7 @@ def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: s
     locale = Locale.parse(f"{language}_{seller.country}") if _is_spoken(language, seller.country) else Locale(language)
 
     def amount(value: int) -> str:
-        return format_currency(_decimal(value, invoice.currency), invoice.currency, locale=locale)
+        return format_currency(major(value, invoice.currency), invoice.currency, locale=locale)
 
     def day(instant: datetime, style: str = "long") -> str:
         return format_date(_date(instant, zone), style, locale=locale)
@@ -126,7 +126,7 @@ def for_programs(invoice: Invoice, seller: Seller, *, language: Language, zone: 
     words = _WORDS[language]
 
     def amount(value: int) -> str:
-        return str(_decimal(value, invoice.currency))
+        return str(major(value, invoice.currency))
 
     rate = str(Decimal(sum(tax.rate_ppm for tax in invoice.taxes)) / PPM_PER_PERCENT)
     category = "S" if invoice.taxes else "E"
@@ -185,10 +185,6 @@ class InvoiceDocumentMissing(NotFound):
 
     def __init__(self) -> None:
         super().__init__("this invoice has no document yet: it is made within moments of the invoice")
-
-
-def _decimal(value: int, currency: str) -> Decimal:
-    return Decimal(value).scaleb(-exponent(currency))
 
 
 def _date(instant: datetime, zone: str) -> date:

@@ -52,11 +52,3 @@ def round_together(exact: Sequence[Fraction]) -> list[int]:
     for place in by_remainder[: total - sum(floors)]:
         floors[place] += 1
     return floors
-
-
-def allocate(amount: int, weights: Sequence[int]) -> list[int]:
-    """Split an amount by these weights, by largest remainder: nothing is lost. Raises `ValueError` when all weights are 0."""
-    whole = sum(weights)
-    if whole <= 0 or min(weights) < 0:
-        raise ValueError("weights must not be negative, and one must be positive")
-    return round_together([Fraction(amount * weight, whole) for weight in weights])
