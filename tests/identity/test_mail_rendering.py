@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from deploy import mail_templates
 from identity import mail
 from identity.config import Settings
+from identity.mail import business_kinds, kinds
 from identity.mail.connections import MailServer
 from identity.mail.rendering import AddressUnusable, Layouts, Words
 from identity.mail.schemas import Button, Content, Details, Paragraph
@@ -53,6 +54,10 @@ class Reader(HTMLParser):
 
 def squeezed(text: str) -> str:
     return re.sub(r"\s+", " ", text)
+
+
+def test_every_kind_of_mail_is_looked_at() -> None:
+    assert {type(said) for said in SAMPLES.values()} == {*kinds.ALL, *business_kinds.ALL}
 
 
 def pieces(content: Content) -> Iterator[str]:
