@@ -44,8 +44,7 @@ _WRITE_NOTHING = text("SELECT pg_current_xact_id()")
 async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) -> Session:
     """A new session. Raises `Unauthenticated` (the same for every wrong value), `Forbidden` (tenant), `TooManyRequests`."""
     async with authenticator.database.reading() as session:
-        tenant_id = await logins.get_tenant_id(session, body.tenant)
-        login = await logins.get_by_email(session, body.tenant, body.email)
+        tenant_id, login = await logins.find(session, body.tenant, body.email)
     # One budget, whether the account exists or not and however its tenant is named: the limit tells nothing of either.
     account = f"{tenant_id or rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
     attempt = authenticator.attempts.begin_log_in(account=account, address=origin.address)

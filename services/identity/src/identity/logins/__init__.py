@@ -22,12 +22,11 @@ from identity.logins.operations import (
 )
 from identity.logins.passwords import Attempt, Attempts, Passwords
 from identity.logins.queries import (
-    get_by_email,
+    find,
     get_by_invitation,
     get_by_new_email,
     get_by_reset,
     get_by_subject,
-    get_tenant_id,
 )
 from identity.logins.rules import EMAIL_CHANGE_LIFE, RESET_LIFE, add_place, is_token_open
 from identity.logins.schemas import WithEmailChange, WithInvitation
@@ -54,12 +53,11 @@ __all__ = [
     "digest_token",
     "end_invitation",
     "end_reset",
-    "get_by_email",
+    "find",
     "get_by_invitation",
     "get_by_new_email",
     "get_by_reset",
     "get_by_subject",
-    "get_tenant_id",
     "hash_if_given",
     "invite",
     "is_token_open",

@@ -1,6 +1,6 @@
 """Reads and locks log-ins."""
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -10,20 +10,14 @@ from identity.tenants import TenantRow
 from shared.ids import from_uuid, to_uuid
 
 
-async def get_by_email(session: AsyncSession, tenant: str, email: str) -> LoginRow | None:
-    """The log-in of an e-mail address in a tenant, given by id or by name; None when the tenant or the address is unknown."""
-    statement = (
-        select(LoginRow)
-        .join(TenantRow, col(TenantRow.tenant_id) == col(LoginRow.tenant_id))
-        .where(_is_named(tenant), col(LoginRow.email_key) == rows.unique_key(email))
+async def find(session: AsyncSession, tenant: str, email: str) -> tuple[str | None, LoginRow | None]:
+    """The id of a tenant, given by id or by name, and the log-in of an e-mail address in it: each None when it is unknown."""
+    is_addressed = and_(
+        col(LoginRow.tenant_id) == col(TenantRow.tenant_id), col(LoginRow.email_key) == rows.unique_key(email)
     )
-    return (await session.execute(statement)).scalar_one_or_none()
-
-
-async def get_tenant_id(session: AsyncSession, tenant: str) -> str | None:
-    """The id of a tenant, given by id or by name; None when it is unknown."""
-    tenant_id: str | None = await session.scalar(select(col(TenantRow.tenant_id)).where(_is_named(tenant)))
-    return tenant_id
+    statement = select(col(TenantRow.tenant_id), LoginRow).outerjoin(LoginRow, is_addressed).where(_is_named(tenant))
+    found = (await session.execute(statement)).one_or_none()
+    return (None, None) if found is None else (found[0], found[1])
 
 
 async def get_by_subject(session: AsyncSession, subject_id: str, *, lock: bool = False) -> LoginRow:

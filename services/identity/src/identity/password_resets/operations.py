@@ -48,7 +48,7 @@ async def mail_reset(session: AsyncSession, encryptor: Encryptor, task: Task) ->
     asked: dict[str, Any] = json.loads(
         encryptor.decrypt(base64.b64decode(task.payload["sealed"]), associated_data=task.key)
     )
-    found = await logins.get_by_email(session, asked["tenant"], asked["email"])
+    _, found = await logins.find(session, asked["tenant"], asked["email"])
     if found is None or found.password_hash is None:
         return
     person = await authentication.lock_person(session, found)

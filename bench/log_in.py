@@ -1,0 +1,129 @@
+"""`python -m bench.log_in`: what a log-in costs besides its argon2 hash, which bounds it alone.
+
+Identity is whole (API, consumers, relay and worker, in this process), with its own PostgreSQL and Kafka. One person logs in again and
+again, with hashes so cheap that the rest is seen; the hash of the default settings is timed by itself. The processor time is that of the
+loop's thread, in which no hash is computed, and of everything else that it does meanwhile.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bench.figures import Figure, Results, keep, percentile, table
+from identity.config import Settings
+from identity.logins import Passwords
+from shared.observability.logs import configure_logging
+from tests.harness.bodies import PASSWORD
+from tests.harness.client import document
+from tests.harness.identity import Identity, running
+from tests.harness.people import Tenant
+from tests.harness.stack import BackingStack, start_private_stack
+
+RUN_SECONDS_MAX = 300.0
+ROUNDS = 5
+LOG_INS = 200
+HASHES = 10
+REST_MS_AIM = 5.0
+
+
+async def _milliseconds(work: Callable[[], Awaitable[object]], count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await work()
+        found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+def _passwords(memory_kib: int, time_cost: int, parallelism: int) -> Passwords:
+    return Passwords(memory_kib=memory_kib, time_cost=time_cost, parallelism=parallelism, at_once=2, waiting_max=2)
+
+
+async def _verifying(passwords: Passwords, count: int) -> float:
+    """The median milliseconds of a hash."""
+    password = SecretStr(PASSWORD)
+    stored = await passwords.hash(password)
+    return percentile(await _milliseconds(lambda: passwords.verify(stored, password), count), 0.5)
+
+
+async def _log_ins(service: Identity, tenant: Tenant, count: int) -> list[float]:
+    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
+
+    async def log_in() -> None:
+        document(await service.nobody.post("/v1/sessions", body), 201)
+
+    return await _milliseconds(log_in, count)
+
+
+async def measure(backing: BackingStack, *, quick: bool) -> Results:
+    """Log-ins with cheap hashes, less those hashes; and a hash of the default cost."""
+    configure_logging("bench", "WARNING")
+    results = Results(quick)
+    count = LOG_INS // 4 if quick else LOG_INS
+    rest_p50, rest_p99, processor = [], [], []
+    async with running(backing) as service:
+        settings = service.settings
+        cheap = _passwords(settings.argon2_memory_kib, settings.argon2_time_cost, settings.argon2_parallelism)
+        tenant = await service.create_tenant()
+        await _log_ins(service, tenant, count // 4)
+        for _ in range(1 if quick else ROUNDS):
+            hash_ms = await _verifying(cheap, count)
+            began = time.thread_time()
+            found = await _log_ins(service, tenant, count)
+            processor.append((time.thread_time() - began) * 1000 / count)
+            rest_p50.append(percentile(found, 0.5) - hash_ms)
+            rest_p99.append(percentile(found, 0.99) - hash_ms)
+    fields = Settings.model_fields
+    default = [fields[f"argon2_{name}"].default for name in ("memory_kib", "time_cost", "parallelism")]
+    hashes = [await _verifying(_passwords(*default), HASHES) for _ in range(1 if quick else ROUNDS)]
+    p50 = sorted(rest_p50)[len(rest_p50) // 2]
+    results.figures += [
+        Figure(
+            "a log-in without its hash, p50",
+            "ms",
+            rest_p50,
+            hashes,
+            "one argon2 hash of the default settings",
+            f"≤ {REST_MS_AIM:.0f} ms",
+            p50 <= REST_MS_AIM,
+        ),
+        Figure("a log-in without its hash, p99", "ms", rest_p99),
+        Figure("processor of a log-in without its hash", "ms", processor),
+    ]
+    results.remarks.append(f"{count} log-ins a round, one after the other, each committed with its audit event.")
+    return results
+
+
+async def _run(*, quick: bool) -> Results:
+    # However the run is ended, its processes are.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
+        backing = start_private_stack(Path(folder) / "stack")
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX):
+                return await measure(backing, quick=quick)
+        finally:
+            backing.stop()
+
+
+def main() -> int:
+    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
+    parser = argparse.ArgumentParser(prog="python -m bench.log_in", description="What a log-in costs beside its hash.")
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    results = asyncio.run(_run(quick=parser.parse_args().quick))
+    keep(results, "log_in")
+    sys.stdout.write(table(results) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
