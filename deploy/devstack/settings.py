@@ -24,8 +24,8 @@ from shared.crypto.certificates import CA_FILE, SERVER_FILE
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
-HELPERS = ("receiver", "mailbox")
-"""What a private installation has around the services: the other end of webhooks, and of mail."""
+HELPERS = ("receiver", "mailbox", "payments")
+"""What a private installation has around the services: the other end of webhooks, of mail, and of payments."""
 PORTS = {
     "console": 8000,
     "identity": 8001,
@@ -33,6 +33,7 @@ PORTS = {
     "jobs": 8003,
     "webhooks": 8004,
     "receiver": 8009,
+    "payments": 8010,
     "mailbox": 8025,
     "mailbox smtp": 8026,
     "kafka": 9092,
@@ -86,7 +87,9 @@ class StackSettings:
 
     def ready_path(self, process: str) -> str:
         """What one of the HTTP servers is asked: 200 is ready."""
-        return {"receiver": "/received?limit=1", "mailbox": "/mail/messages?limit=1"}.get(process, "/readyz")
+        return {"receiver": "/received?limit=1", "mailbox": "/mail/messages?limit=1", "payments": "/charges"}.get(
+            process, "/readyz"
+        )
 
     def url(self, process: str) -> str:
         """Where one of the HTTP servers is reached."""
@@ -208,6 +211,9 @@ class StackSettings:
             environment["IDENTITY_SIGNING_ROOT_KEY"] = self.secrets["signing_root_key"]
             environment["IDENTITY_SMTP_URL"] = f"smtp://{LOOPBACK}:{self.port('mailbox smtp')}"
             environment["IDENTITY_CONSOLE_BASE_URL"] = self.url("console")
+        if service == "billing":
+            environment["BILLING_PAYMENT_PROVIDER"] = "fake"
+            environment["BILLING_FAKE_PROVIDER_URL"] = self.url("payments")
         if service == "webhooks":
             environment["WEBHOOKS_SEALING_KEYS"] = f"1:{self.secrets['webhooks_sealing_key']}"
             # The receiver of the demo listens on loopback without TLS; by default both are refused.

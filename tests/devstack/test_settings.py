@@ -117,7 +117,7 @@ def test_servers_that_exist_are_not_started() -> None:
         }
     )
 
-    assert settings.processes == (*SERVICES, "receiver", "mailbox")
+    assert settings.processes == (*SERVICES, "receiver", "mailbox", "payments")
     assert settings.kafka == "kafka.example.com:9092"
     # How they are reached says the environment, which the services inherit.
     assert settings.kafka_environment("jobs", prefix="JOBS") == {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}

@@ -24,6 +24,7 @@ from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.harness.bodies import unique
 from tests.harness.client import Api
+from tests.harness.payments import FakeServer, fake_server
 from tests.harness.people import Tenant, tenant_created
 from tests.harness.services import Isolated, serve, settings_of
 from tests.harness.stack import BackingStack
@@ -83,6 +84,8 @@ class Billing(Isolated[Settings]):
     name = "billing"
     published_events = events.EVENTS
     provider: "ScriptedProvider"
+    pages: FakeServer
+    """The provider of its settings, on whose pages payment methods are given."""
 
     async def add_payment_method(self, tenant: Tenant) -> str:
         """A payment method of the scripted provider, which is charged from now on; returns the provider's id of it."""
@@ -157,13 +160,22 @@ class Billing(Isolated[Settings]):
 @asynccontextmanager
 async def running(backing: BackingStack) -> AsyncIterator[Billing]:
     """Billing in all its roles, which has plans, a scripted provider, the platform key and the signing key of sessions."""
-    settings = await settings_of(backing, "billing", Settings, trial_days=TRIAL_DAYS, test_clock_services="")
     provider = ScriptedProvider()
-    async with serve(Billing, partial(create_app, providers={provider.name: provider}), settings) as service:
-        service.provider = provider
-        await load_plans(service.database)
-        await service.people.introduce()
-        yield service
+    async with fake_server() as pages:
+        settings = await settings_of(
+            backing,
+            "billing",
+            Settings,
+            trial_days=TRIAL_DAYS,
+            test_clock_services="",
+            payment_provider="fake",
+            fake_provider_url=pages.url,
+        )
+        async with serve(Billing, partial(create_app, others={provider.name: provider}), settings) as service:
+            service.provider, service.pages = provider, pages
+            await load_plans(service.database)
+            await service.people.introduce()
+            yield service
 
 
 async def load_plans(database: Database) -> None:

@@ -32,6 +32,7 @@ KINDS = {
     "crn": "credit note",
     "cha": "charge",
     "pm": "payment method",
+    "chk": "checkout session",
     "job": "job",
     "act": "action",
     "imp": "import",
@@ -106,6 +107,7 @@ LocationId = Annotated[str, _LENGTH, _validator("loc"), _schema("loc")]
 AccountId = Annotated[str, _LENGTH, _validator("acct"), _schema("acct")]
 ApiKeyId = Annotated[str, _LENGTH, _validator("key"), _schema("key")]
 InvoiceId = Annotated[str, _LENGTH, _validator("inv"), _schema("inv")]
+CheckoutSessionId = Annotated[str, _LENGTH, _validator("chk"), _schema("chk")]
 PaymentMethodId = Annotated[str, _LENGTH, _validator("pm"), _schema("pm")]
 RevocationId = Annotated[str, _LENGTH, _validator("rev"), _schema("rev")]
 JobId = Annotated[str, _LENGTH, _validator("job"), _schema("job")]

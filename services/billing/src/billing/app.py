@@ -1,9 +1,10 @@
 """Composition root: the parts of billing, in the order in which they are created."""
 
-from types import MappingProxyType
-
 from fastapi import FastAPI
 
+from billing.checkout import routes as checkout_routes
+from billing.checkout import worker as checkout_worker
+from billing.checkout.rules import CheckoutStatus
 from billing.config import Settings
 from billing.invoice_documents import routes as invoice_documents_routes
 from billing.invoice_documents import worker as invoice_documents_worker
@@ -13,7 +14,9 @@ from billing.ledger import routes as ledger_routes
 from billing.ledger.rules import Account, Cause
 from billing.periods import Interval
 from billing.plans import routes as plans_routes
-from billing.providers import Providers
+from billing.providers import PaymentProvider, Providers
+from billing.providers.fake import FakeProvider
+from billing.providers.stripe import StripeProvider
 from billing.subscriptions import routes as subscriptions_routes
 from billing.subscriptions.consumer import IDENTITY_EVENTS, on_identity_events
 from billing.subscriptions.schemas import CancellationTime, Transition
@@ -41,13 +44,29 @@ DESCRIPTION = ApiDescription(
         "LedgerAccount": Account,
         "LedgerCause": Cause,
         "TestClockStatus": ClockStatus,
+        "CheckoutStatus": CheckoutStatus,
     },
     glossary=read_glossary("billing"),
 )
 
 
-def create_app(settings: Settings, *, providers: Providers = MappingProxyType({})) -> FastAPI:
-    """Billing in the roles of this process, with these payment providers."""
+def create_provider(settings: Settings) -> PaymentProvider | None:
+    """The payment provider of these settings; None where invoices are paid by hand."""
+    match settings.payment_provider:
+        case "fake":
+            return FakeProvider(settings.fake_provider_url)
+        case "stripe":
+            assert settings.stripe_api_key is not None
+            key = settings.stripe_api_key.get_secret_value()
+            return StripeProvider(key, url=settings.stripe_api_url)
+        case _:
+            return None
+
+
+def create_app(settings: Settings, *, others: Providers | None = None) -> FastAPI:
+    """Billing in the roles of this process, with the payment provider of its settings, and others that charge what is theirs."""
+    provider = create_provider(settings)
+    chargers = {**({provider.name: provider} if provider else {}), **(others or {})}
     service = Service(
         "billing",
         settings,
@@ -68,10 +87,20 @@ def create_app(settings: Settings, *, providers: Providers = MappingProxyType({}
         routers=[
             plans_routes.router(),
             subscriptions_routes.router(),
+            checkout_routes.router(provider, settings.checkout_return_url),
             invoice_documents_routes.router(),
             invoices_routes.router(),
             ledger_routes.router(),
             test_clocks_routes.router(),
         ],
-        parts=[service.tasks([*task_kinds(service.database, providers), *documents, clocks])],
+        parts=[
+            service.tasks(
+                [
+                    *task_kinds(service.database, chargers),
+                    checkout_worker.task_kind(service.database, provider),
+                    *documents,
+                    clocks,
+                ]
+            )
+        ],
     )

@@ -1,6 +1,8 @@
 """The settings of billing: read once, validated at start, handed down by `app`."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from billing.invoice_documents import Language, Seller
@@ -32,11 +34,29 @@ class Settings(ServiceSettings):
         "", max_length=50, description="Any other tax number of the seller, such as that for GST."
     )
     invoice_language: Language = Field("en", description="Language of invoices: `en` or `fr`.")
+    payment_provider: Literal["manual", "fake", "stripe"] = Field(
+        "manual",
+        description="Who takes payments: `stripe`; `fake` for trying things out; `manual`: invoices are paid by hand.",
+    )
+    checkout_return_url: str = Field(
+        "", max_length=2000, description="Where the provider's page sends people back to; empty: nowhere."
+    )
+    fake_provider_url: str = Field(
+        "http://127.0.0.1:8010", description="Address of the provider for trying things out."
+    )
+    stripe_api_key: SecretStr | None = Field(None, description="Secret key of the Stripe account.")
+    stripe_api_url: str = Field("https://api.stripe.com", description="Address of Stripe's API.")
     test_clock_services: str = Field(
         "identity,jobs,webhooks",
         pattern=r"^([a-z]+(,[a-z]+)*)?$",
         description="Services that must go by the new time before a test clock is ready, comma-separated.",
     )
+
+    @model_validator(mode="after")
+    def _has_what_the_provider_needs(self) -> Self:
+        if self.payment_provider == "stripe" and (self.stripe_api_key is None or not self.checkout_return_url):
+            raise ValueError("stripe needs BILLING_STRIPE_API_KEY and BILLING_CHECKOUT_RETURN_URL")
+        return self
 
     @property
     def seller(self) -> Seller:

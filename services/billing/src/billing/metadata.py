@@ -1,5 +1,6 @@
 """The metadata of all tables of billing, for migrations."""
 
+from billing.checkout import CheckoutSessionRow
 from billing.invoice_documents import InvoiceDocumentRow
 from billing.invoices import CreditNoteRow, InvoiceCounterRow, InvoiceRow
 from billing.ledger import LedgerEntryRow
@@ -16,6 +17,7 @@ add_base_tables(Base.metadata)
 __all__ = [
     "Base",
     "ChargeAttemptRow",
+    "CheckoutSessionRow",
     "CreditNoteRow",
     "InvoiceCounterRow",
     "InvoiceDocumentRow",

@@ -1,5 +1,35 @@
 """Payment providers behind one port. Invoices that are paid by hand need none."""
 
-from billing.providers.port import Charge, ChargeResult, Declined, PaymentProvider, Providers, Succeeded, Unknown
+from billing.providers.port import (
+    Charge,
+    Charger,
+    ChargeResult,
+    Declined,
+    HostedPage,
+    MethodGiven,
+    PaymentProvider,
+    Providers,
+    Setup,
+    SetupEnded,
+    SetupOpen,
+    SetupResult,
+    Succeeded,
+    Unknown,
+)
 
-__all__ = ["Charge", "ChargeResult", "Declined", "PaymentProvider", "Providers", "Succeeded", "Unknown"]
+__all__ = [
+    "Charge",
+    "ChargeResult",
+    "Charger",
+    "Declined",
+    "HostedPage",
+    "MethodGiven",
+    "PaymentProvider",
+    "Providers",
+    "Setup",
+    "SetupEnded",
+    "SetupOpen",
+    "SetupResult",
+    "Succeeded",
+    "Unknown",
+]

@@ -1,7 +1,8 @@
 """The port: what billing asks of a payment provider.
 
-A charge has a key, its own for ever: a provider that is asked twice with one key charges once, and answers the same. So a charge whose
-result is not known is looked up, or sent again with the same key, and never with another one.
+A payment method is given on a page of the provider, so that nothing of a card ever comes here. A charge has a key, its own for ever: a
+provider that is asked twice with one key charges once, and answers the same. So a charge whose result is not known is looked up, or sent
+again with the same key, and never with another one.
 """
 
 from collections.abc import Mapping
@@ -51,8 +52,51 @@ class Unknown:
 ChargeResult = Succeeded | Declined | Unknown
 
 
-class PaymentProvider(Protocol):
-    """A provider. Whatever a call raises means that the result is unknown."""
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A payment method that a person is asked for."""
+
+    key: str
+    tenant_id: str
+    return_url: str
+    """Where the provider's page sends the person afterwards."""
+    livemode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostedPage:
+    """The provider's page."""
+
+    reference: str
+    """The provider's own id of it."""
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodGiven:
+    """The person has given a payment method, which can be charged from now on."""
+
+    reference: str
+    """The provider's own id of the payment method."""
+    label: str
+    """By which the person knows it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupOpen:
+    """The page waits for the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupEnded:
+    """The page has ended without a payment method."""
+
+
+SetupResult = MethodGiven | SetupOpen | SetupEnded
+
+
+class Charger(Protocol):
+    """What charges payment methods. Whatever a call raises means that the result is unknown."""
 
     name: str
 
@@ -63,5 +107,15 @@ class PaymentProvider(Protocol):
         """The result of the charge with this key; None: the provider has never received it."""
 
 
-Providers = Mapping[str, PaymentProvider]
-"""The providers of this process, by name."""
+class PaymentProvider(Charger, Protocol):
+    """A provider that also has pages on which payment methods are given."""
+
+    async def open_setup(self, setup: Setup) -> HostedPage:
+        """Open a page on which a person gives a payment method; the same one for the same key."""
+
+    async def look_up_setup(self, reference: str) -> SetupResult:
+        """What has become of a page."""
+
+
+Providers = Mapping[str, Charger]
+"""What charges in this process, by name."""

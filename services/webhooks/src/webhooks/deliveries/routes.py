@@ -14,6 +14,16 @@ from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilter
 from webhooks.endpoints import PATTERN_LENGTH_MAX, READ, REPLAY
 from webhooks.http_client import Cause
 
+JobReference = Annotated[
+    QueryText,
+    Query(
+        min_length=1,
+        max_length=REFERENCE_CHARS_MAX,
+        description="Only of events after which their job had exactly this `reference_id`.",
+        examples=["C-1001"],
+    ),
+]
+
 
 def router() -> Router:
     """The routes."""
@@ -27,15 +37,7 @@ def router() -> Router:
         paging: PageRequest,
         endpoint_id: Annotated[EndpointId | None, Query(description="Only to this endpoint.")] = None,
         job_id: Annotated[JobId | None, Query(description="Only of events of this job.")] = None,
-        job_reference: Annotated[
-            QueryText,
-            Query(
-                min_length=1,
-                max_length=REFERENCE_CHARS_MAX,
-                description="Only of events after which their job had exactly this `reference_id`.",
-                examples=["C-1001"],
-            ),
-        ] = None,
+        job_reference: JobReference = None,
         event_id: Annotated[EventId | None, Query(description="Only of this event.")] = None,
         event_type: Annotated[
             str | None,

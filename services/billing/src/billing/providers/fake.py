@@ -1,0 +1,76 @@
+"""A provider for trying things out: a server that takes no money and does as it is told (`deploy.devstack.payments`)."""
+
+import httpx
+
+from billing.providers.port import (
+    Charge,
+    ChargeResult,
+    Declined,
+    HostedPage,
+    MethodGiven,
+    Setup,
+    SetupEnded,
+    SetupOpen,
+    SetupResult,
+    Succeeded,
+    Unknown,
+)
+
+CALL_SECONDS = 10.0
+
+
+class FakeProvider:
+    """The client of that server. Each call has a connection of its own: they are few."""
+
+    name = "fake"
+
+    def __init__(self, url: str):
+        self._url = url
+
+    async def open_setup(self, setup: Setup) -> HostedPage:
+        opened = await self._call("POST", "/setups", {"key": setup.key, "return_url": setup.return_url})
+        return HostedPage(opened["reference"], opened["url"])
+
+    async def look_up_setup(self, reference: str) -> SetupResult:
+        found = await self._call("GET", f"/setups/{reference}")
+        match found["status"]:
+            case "complete":
+                return MethodGiven(found["method"], found["label"])
+            case "open":
+                return SetupOpen()
+            case _:
+                return SetupEnded()
+
+    async def charge(self, charge: Charge) -> ChargeResult:
+        order = {
+            "key": charge.key,
+            "method": charge.method,
+            "amount": charge.amount,
+            "currency": charge.currency,
+        }
+        return _result(await self._call("POST", "/charges", order))
+
+    async def look_up(self, charge: Charge) -> ChargeResult | None:
+        try:
+            return _result(await self._call("GET", f"/charges/{charge.key}"))
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    async def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, str]:
+        async with httpx.AsyncClient(base_url=self._url, timeout=CALL_SECONDS, trust_env=False) as client:
+            answer = await client.request(method, path, json=body)
+        answer.raise_for_status()
+        found: dict[str, str] = answer.json()
+        return found
+
+
+def _result(found: dict[str, str]) -> ChargeResult:
+    match found["status"]:
+        case "succeeded":
+            return Succeeded(found["reference"])
+        case "declined":
+            return Declined(found["code"], is_final=bool(found["is_final"]))
+        case status:
+            return Unknown(status)

@@ -1,0 +1,147 @@
+"""Stripe, by its own library: payment methods by Checkout in the mode `setup`, charges by PaymentIntents off-session.
+
+A charge has its key twice: as Stripe's idempotency key, which it forgets after a day, and in the metadata of its PaymentIntent, where it is
+looked up.
+"""
+
+from typing import Any
+
+import httpx
+import stripe
+from stripe.params.checkout import SessionCreateParams
+
+from billing.providers.port import (
+    Charge,
+    ChargeResult,
+    Declined,
+    HostedPage,
+    MethodGiven,
+    Setup,
+    SetupEnded,
+    SetupOpen,
+    SetupResult,
+    Succeeded,
+    Unknown,
+)
+
+CALL_SECONDS = 10.0
+RETRIES_MAX = 1
+LOOKED_AT_MAX = 100
+"""Payments of one customer that are looked through for a key, the newest first."""
+KEY = "waybill_charge"
+FINAL_CODES = frozenset(
+    {
+        "expired_card",
+        "incorrect_number",
+        "invalid_account",
+        "lost_card",
+        "pickup_card",
+        "resource_missing",
+        "stolen_card",
+    }
+)
+"""Refusals after which the same card will never do."""
+
+
+class StripeProvider:
+    """Stripe, or a server with its API."""
+
+    name = "stripe"
+
+    def __init__(self, api_key: str, *, url: str):
+        self._connections = stripe.HTTPXClient(timeout=CALL_SECONDS)
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": url},
+            http_client=self._connections,
+            max_network_retries=RETRIES_MAX,
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._connections.close_async()  # type: ignore[no-untyped-call]
+
+    async def open_setup(self, setup: Setup) -> HostedPage:
+        customer = await self._client.v1.customers.create_async(
+            {"metadata": {"waybill_tenant": setup.tenant_id}}, {"idempotency_key": f"{setup.key}_customer"}
+        )
+        page: SessionCreateParams = {
+            "mode": "setup",
+            "allowed_payment_method_types": ["card"],
+            "customer": customer.id,
+            "client_reference_id": setup.key,
+            "success_url": setup.return_url,
+            "cancel_url": setup.return_url,
+        }
+        opened = await self._client.v1.checkout.sessions.create_async(page, {"idempotency_key": setup.key})
+        assert opened.url is not None
+        return HostedPage(opened.id, opened.url)
+
+    async def look_up_setup(self, reference: str) -> SetupResult:
+        found = await self._client.v1.checkout.sessions.retrieve_async(
+            reference, {"expand": ["setup_intent.payment_method"]}
+        )
+        if found.status == "open":
+            return SetupOpen()
+        intent: Any = found.setup_intent
+        method = None if intent is None else intent.payment_method
+        if found.status != "complete" or method is None:
+            return SetupEnded()
+        return MethodGiven(method.id, _label(method))
+
+    async def charge(self, charge: Charge) -> ChargeResult:
+        try:
+            method = await self._client.v1.payment_methods.retrieve_async(charge.method)
+            intent = await self._client.v1.payment_intents.create_async(
+                {
+                    "amount": charge.amount,
+                    "currency": charge.currency.lower(),
+                    "customer": _id_of(method.customer),
+                    "payment_method": charge.method,
+                    "confirm": True,
+                    "off_session": True,
+                    "metadata": {KEY: charge.key, "waybill_invoice": charge.invoice_id},
+                },
+                {"idempotency_key": charge.key},
+            )
+        except stripe.CardError as error:
+            return _declined(error.error)
+        except stripe.InvalidRequestError as error:
+            if error.http_status == httpx.codes.NOT_FOUND or error.code == "resource_missing":
+                return Declined("resource_missing", is_final=True)
+            raise
+        return _result(intent)
+
+    async def look_up(self, charge: Charge) -> ChargeResult | None:
+        method = await self._client.v1.payment_methods.retrieve_async(charge.method)
+        listed = await self._client.v1.payment_intents.list_async(
+            {"customer": _id_of(method.customer), "limit": LOOKED_AT_MAX}
+        )
+        found = next((one for one in listed.data if one.to_dict()["metadata"].get(KEY) == charge.key), None)
+        return None if found is None else _result(found)
+
+
+def _result(intent: stripe.PaymentIntent) -> ChargeResult:
+    match intent.status:
+        case "succeeded":
+            return Succeeded(intent.id)
+        case "processing":
+            return Unknown("processing")
+        case "requires_action":
+            # Nobody is there to confirm it: the person pays it, or gives another method.
+            return Declined("authentication_required")
+        case _:
+            return _declined(intent.last_payment_error)
+
+
+def _declined(error: Any) -> Declined:
+    code = str(getattr(error, "decline_code", None) or getattr(error, "code", None) or "card_declined")
+    return Declined(code, is_final=code in FINAL_CODES)
+
+
+def _label(method: stripe.PaymentMethod) -> str:
+    return f"{method.card.brand.capitalize()} •••• {method.card.last4}" if method.card else method.type
+
+
+def _id_of(customer: Any) -> str:
+    return customer if isinstance(customer, str) else str(customer.id)
