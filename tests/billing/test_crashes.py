@@ -26,7 +26,7 @@ from shared.postgres.database import Database
 from shared.tasks import TaskWorker
 from shared.tasks import worker as tasks_worker
 from tests.harness.billing import ScriptedProvider, load_plans, published
-from tests.harness.billing_life import begin, buy
+from tests.harness.billing_life import begin, buy, buy_by_charge
 from tests.harness.services import open_database
 from tests.harness.waiting import eventually
 
@@ -65,11 +65,10 @@ class Mortal:
         async def nothing() -> None: ...
 
         self.worker._give_back = nothing  # type: ignore[method-assign]
-        self._running.cancel()
-        for claimed in self.worker._claimed.values():
-            if claimed.attempt is not None:
-                claimed.attempt.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        attempts = [one.attempt for one in self.worker._claimed.values() if one.attempt is not None]
+        for task in (self._running, *attempts):
+            task.cancel()
+        await asyncio.gather(self._running, *attempts, return_exceptions=True)
         await self.database.close()
 
     async def _before_commit(self, session: AsyncSession) -> None:
@@ -108,9 +107,9 @@ async def plans(billing_url: str) -> None:
 
 @pytest.fixture(autouse=True)
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_worker, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(tasks_worker, "RENEW_SECONDS", 0.2)
-    monkeypatch.setattr(tasks_worker, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(tasks_worker, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(tasks_worker, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(tasks_worker, "POLL_SECONDS", 0.05)
 
 
 @asynccontextmanager
@@ -137,9 +136,8 @@ async def working(url: str, provider: ScriptedProvider, **fate: Any) -> AsyncIte
 async def live(database: Database, url: str, **fate: Any) -> Life:
     """A purchase, a renewal that is declined, and the second attempt that succeeds."""
     provider = ScriptedProvider()
-    tenant_id = await begin(database)
+    tenant_id = await begin(database, trial_days=10)
     async with working(url, provider, **fate) as worker:
-        await until(database, tenant_id, status="expired")
         await buy(database, provider, tenant_id)
         active = await until(database, tenant_id, status="active")
         provider.answer(tenant_id, Declined("insufficient_funds"))
@@ -147,9 +145,7 @@ async def live(database: Database, url: str, **fate: Any) -> Life:
         late = await until(database, tenant_id, status="past_due")
         await jump(database, tenant_id, late.next_payment_attempt_at)
         await until(database, tenant_id, status="active", payment_pending=False)
-    async with database.reading() as session:
-        ledger = [tuple(row) for row in await session.execute(_LEDGER, {"tenant": to_uuid(tenant_id)})]
-        attempts = [row.state for row in await session.execute(_ATTEMPTS, {"tenant": to_uuid(tenant_id)})]
+    attempts, ledger = await _books(database, tenant_id)
     events = [event.type for event in await published(database, tenant_id)]
     taken = sum(charge.amount for charge in provider.taken.values())
     return Life(ledger, attempts, events, taken, worker.commits)
@@ -192,3 +188,45 @@ async def test_a_worker_that_dies_at_any_commit_changes_nothing_of_the_books(
         assert found.attempts == expected.attempts, (when, dies_at)
         assert found.events == expected.events, (when, dies_at)
         assert found.taken == expected.taken, (when, dies_at)
+
+
+async def test_three_workers_that_race_charge_each_period_once(
+    billing_url: str, database: Database, plans: None
+) -> None:
+    provider = ScriptedProvider()
+    crowd = [Mortal(billing_url, provider) for _ in range(3)]
+    try:
+        tenants = await asyncio.gather(*(buy_by_charge(database, provider) for _ in range(12)))
+        bought = [await until(database, tenant_id, status="active", payment_pending=False) for tenant_id in tenants]
+        for one in bought:
+            await jump(database, one.tenant_id, one.current_period_end)
+        renewed = [
+            await until(
+                database,
+                one.tenant_id,
+                status="active",
+                payment_pending=False,
+                current_period_start=one.current_period_end,
+            )
+            for one in bought
+        ]
+    finally:
+        for worker in crowd:
+            await worker.end()
+
+    assert len(renewed) == len(provider.taken) / 2
+    for tenant_id in tenants:
+        attempts, ledger = await _books(database, tenant_id)
+        assert attempts == ["succeeded", "succeeded"]
+        assert [cause for cause, _, _ in ledger] == [*["invoice_finalized"] * 3, *["invoice_paid"] * 2] * 2
+    assert sum(charge.amount for charge in provider.taken.values()) == len(tenants) * 2 * 5145
+
+
+async def _books(database: Database, tenant_id: str) -> tuple[list[str], list[tuple[str, str, int]]]:
+    async with database.reading() as session:
+        ledger = [
+            (row.cause, row.account, row.amount)
+            for row in await session.execute(_LEDGER, {"tenant": to_uuid(tenant_id)})
+        ]
+        attempts = [row.state for row in await session.execute(_ATTEMPTS, {"tenant": to_uuid(tenant_id)})]
+    return attempts, ledger
