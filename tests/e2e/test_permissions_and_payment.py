@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tests.harness.bodies import smallest_job
-from tests.harness.client import Api
+from tests.harness.client import Api, document
 from tests.harness.people import Tenant
 from tests.harness.suite import SERVICES, Route, Suite, end_trial
 from tests.harness.waiting import eventually
@@ -159,6 +159,28 @@ async def test_a_suspended_tenant_is_refused_by_every_route(suite: Suite) -> Non
             answer = await route.call(api)
             assert answer.status_code == 403, f"{route}: {answer.status_code}"
             assert answer.json()["code"] == "tenant_suspended"
+
+
+async def test_a_closed_tenant_is_refused_by_every_service(suite: Suite) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    callers = [
+        tenant.owner,
+        await user_key(suite, tenant),
+        await merchant.reveal(),
+        suite.platform.in_tenant(tenant.id),
+    ]
+
+    document(await suite.platform.at("identity").post(f"/v1/tenants/{tenant.id}/close"))
+
+    for service in SERVICES:
+        for api in callers:
+
+            async def closed(api: Api = api, service: str = service) -> bool:
+                answer = await api.at(service).get("/v1/permissions")
+                return answer.status_code == 403 and answer.json()["code"] == "tenant_closed"
+
+            await eventually(closed, what=f"{service} knows that the tenant is closed")
 
 
 async def test_a_narrowed_user_key_opens_only_what_its_scopes_name(suite: Suite, tenant: Tenant) -> None:
