@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.providers import Declined, Unknown
-from tests.harness.billing import Billing, TimedOutAfterwards
+from tests.harness.billing import Billing, Hangs, TimedOutAfterwards
 from tests.harness.client import document, refused
 from tests.harness.people import Tenant, tenant_created
 from tests.harness.waiting import eventually
@@ -166,11 +166,12 @@ async def test_a_first_charge_that_is_declined_can_be_paid_again_or_given_up(bil
     await billing.check_books(tenant)
 
 
-@pytest.mark.parametrize("outage", [TimeoutError(), TimedOutAfterwards(), Unknown("processing")], ids=repr)
+@pytest.mark.parametrize("outage", [TimeoutError(), TimedOutAfterwards(), Hangs(), Unknown("processing")], ids=repr)
 async def test_a_charge_without_an_answer_is_never_made_twice(
     billing: Billing, outage: Exception | Unknown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billing.subscriptions.worker.LOOK_UP_AGAIN", timedelta(seconds=0.2))
+    monkeypatch.setattr("billing.subscriptions.worker.CHARGE_SECONDS", 0.5)
     tenant = await billing.create_tenant(tenant_created(trial_days=0))
     card = await billing.add_payment_method(tenant)
     billing.provider.answer(card, outage)

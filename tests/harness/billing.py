@@ -1,5 +1,6 @@
 """Billing in the tests' own process, on a database of its own, with the events and callers of its tests."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -196,7 +197,7 @@ class ScriptedProvider:
         self._script: dict[str, list[ChargeResult | Exception]] = defaultdict(list)
 
     def answer(self, method: str, *results: ChargeResult | Exception) -> None:
-        """Answer the next charges of this method so; an exception after `Succeeded` is what a time-out after the effect is."""
+        """Answer the next charges of this method so; an exception is raised instead."""
         self._script[method] += results
 
     def forget(self) -> None:
@@ -218,12 +219,18 @@ class ScriptedProvider:
             self._answers[charge.key] = Succeeded(f"pay_{charge.key}")
         if isinstance(result, Declined):
             self._answers[charge.key] = result
+        if isinstance(result, Hangs):
+            await asyncio.Event().wait()
         if isinstance(result, Exception):
             raise result
         return result
 
     async def look_up(self, charge: Charge) -> ChargeResult | None:
         return self._answers.get(charge.key)
+
+
+class Hangs(Exception):
+    """The provider accepts the call, and never answers."""
 
 
 class TimedOutAfterwards(Exception):

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from billing import plans
-from billing.app import create_app
+from billing.app import create_app, create_provider
 from billing.config import Settings
 from billing.plans import PlanChanged, PlanFile
 from billing.reconciliation import Difference
@@ -59,8 +59,9 @@ def _reconcile(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _compare(settings: Settings, since: timedelta, *, apply: bool) -> list[Difference]:
+    provider = create_provider(settings)
     async with _database(settings) as database:
-        return await reconcile(database, {}, since=since, apply=apply)
+        return await reconcile(database, {provider.name: provider} if provider else {}, since=since, apply=apply)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ No transaction is open while a provider is asked. What is put right takes the wa
 and the workers of the service do the rest.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from billing import payments, reconciliation, subscriptions
@@ -16,6 +17,7 @@ from shared.postgres.database import Database
 from shared.tasks import NewTask
 
 SUBSCRIPTIONS_AT_ONCE = 500
+LOOK_UP_SECONDS = 20.0
 
 
 async def reconcile(database: Database, providers: Providers, *, since: timedelta, apply: bool) -> list[Difference]:
@@ -41,7 +43,8 @@ async def _compare(
     async with database.reading() as session:
         charge = await payments.charge_of(session, attempt)
     try:
-        result: ChargeResult | None = await provider.look_up(charge)
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            result: ChargeResult | None = await provider.look_up(charge)
     except Exception as error:
         # Whatever it was, it is told, and the next charge is compared.
         return Difference("provider_not_asked", attempt.tenant_id, f"{attempt.key}: {error!r}")

@@ -1,5 +1,6 @@
 """What subscriptions do at an instant, and the charges of their invoices, in any number of replicas."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,7 +16,7 @@ from shared.postgres.database import Database
 from shared.tasks import Attempted, Task, TaskKind
 
 CHARGE_SECONDS = 20.0
-"""Longest call of a provider; after that the result is unknown."""
+"""Longest wait for a provider; after that the result is unknown."""
 LOOK_UP_AGAIN = timedelta(seconds=30)
 CHARGES_AT_ONCE = 20
 
@@ -49,8 +50,9 @@ async def _ask(providers: Providers, name: str, charge: Charge, *, was_sent: boo
     if provider is None:
         return Unknown(f"the provider {name} is not set up in this process")
     try:
-        found = await provider.look_up(charge) if was_sent else None
-        return found if found is not None else await provider.charge(charge)
+        async with asyncio.timeout(CHARGE_SECONDS):
+            found = await provider.look_up(charge) if was_sent else None
+            return found if found is not None else await provider.charge(charge)
     except Exception as error:
         # Whatever it was, the amount may have been taken.
         log.warning("charge_result_unknown", provider=name, key=charge.key, error=repr(error))
