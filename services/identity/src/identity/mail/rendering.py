@@ -122,7 +122,8 @@ class Layouts:
             "test": not to.livemode,
         }
         subject = words("[Test] {subject}", subject=content.subject) if values["test"] else content.subject
-        message = MIMEMultipart("alternative")
+        # Quoted-printable has no line that begins like this.
+        message = MIMEMultipart("alternative", boundary=f"=_{mail_id}")
         for name, value in {
             "From": _mailbox("From", self.sender.display_name, self.sender.addr_spec),
             "To": _mailbox("To", to.name, address),
