@@ -11,7 +11,7 @@ from billing.checkout.rules import LATER, SOON, PaymentsByHand, look_again
 from billing.providers.fake import FakeProvider
 from tests.harness.billing import Billing
 from tests.harness.client import refused
-from tests.harness.people import Tenant
+from tests.harness.people import Tenant, tenant_created
 from tests.harness.waiting import eventually
 
 PATH = "/v1/billing/checkout-sessions"
@@ -61,6 +61,17 @@ async def test_a_card_without_money_leaves_the_invoice_open(billing: Billing) ->
 
     await eventually(tried, what="the card was charged")
     assert [invoice["status"] for invoice in await billing.invoices(tenant)] == ["open"]
+    await billing.check_books(tenant)
+
+
+async def test_a_card_that_is_given_for_what_is_due_pays_it_at_once(billing: Billing) -> None:
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    by_hand = await tenant.owner.create("/v1/billing/subscription", PLAN)
+
+    await given(billing, tenant, "pays")
+
+    assert (by_hand["status"], by_hand["payment_pending"]) == ("incomplete", True)
+    await billing.until(tenant, status="active", payment_pending=False)
     await billing.check_books(tenant)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import payments
+from billing import payments, subscriptions
 from billing.checkout import rules
 from billing.checkout.queries import view
 from billing.checkout.schemas import CheckoutSession
@@ -78,6 +78,7 @@ async def record(
             now=now,
         )
         row.status, row.payment_method_id = "completed", method.id
+        await subscriptions.method_given(session, row.tenant_id, now)
         audit.record_service(session, "payment_method.added", method.id, tenant_id=row.tenant_id)
     elif isinstance(result, SetupEnded) or now >= row.expires_at:
         row.status = "expired"

@@ -192,6 +192,13 @@ async def mark_paid(
     return after
 
 
+async def method_given(session: AsyncSession, tenant_id: str, at: datetime) -> None:
+    """The tenant has given a payment method, which is its default by now: whatever is due is charged."""
+    held = await lock_for_update(session, tenant_id)
+    await effects.carry_out(session, held, rules.method_given(held.terms), held.now(at))
+    await effects.schedule(session, [held])
+
+
 async def record_charge(
     session: AsyncSession, tenant_id: str, attempt_id: str, result: ChargeResult, at: datetime
 ) -> None:

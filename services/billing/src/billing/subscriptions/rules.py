@@ -177,6 +177,15 @@ def pay(terms: Terms) -> Decision:
     return Decision(replace(terms, by_charge=True, charging=True, retry_at=None), (Charge(),))
 
 
+def method_given(terms: Terms) -> Decision:
+    """A payment method was given: it is charged from now on, and at once for what is due."""
+    if terms.status not in ("incomplete", "active", "past_due", "unpaid") or terms.complimentary:
+        # How it is paid is decided with the next purchase.
+        return Decision(terms)
+    given = replace(terms, by_charge=True, method_needed=False)
+    return pay(given) if terms.payment_pending and not terms.charging else Decision(given)
+
+
 def paid(terms: Terms, now: datetime, *, zone: str) -> Decision:
     """What was due has been paid. Nothing changes when nothing was due: it came too late."""
     if not terms.payment_pending:
