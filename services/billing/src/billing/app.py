@@ -12,6 +12,7 @@ from billing.invoices import routes as invoices_routes
 from billing.invoices.rules import InvoiceStatus, LineKind
 from billing.ledger import routes as ledger_routes
 from billing.ledger.rules import Account, Cause
+from billing.notifications import routes as notifications_routes
 from billing.periods import Interval
 from billing.plans import routes as plans_routes
 from billing.providers import PaymentProvider, Providers
@@ -58,7 +59,8 @@ def create_provider(settings: Settings) -> PaymentProvider | None:
         case "stripe":
             assert settings.stripe_api_key is not None
             key = settings.stripe_api_key.get_secret_value()
-            return StripeProvider(key, url=settings.stripe_api_url)
+            secrets = list(filter(None, settings.stripe_webhook_secrets.get_secret_value().split(",")))
+            return StripeProvider(key, url=settings.stripe_api_url, webhook_secrets=secrets)
         case _:
             return None
 
@@ -87,6 +89,7 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
         routers=[
             plans_routes.router(),
             subscriptions_routes.router(),
+            notifications_routes.router(provider),
             checkout_routes.router(provider, settings.checkout_return_url),
             invoice_documents_routes.router(),
             invoices_routes.router(),

@@ -46,6 +46,10 @@ class Settings(ServiceSettings):
     )
     stripe_api_key: SecretStr | None = Field(None, description="Secret key of the Stripe account.")
     stripe_api_url: str = Field("https://api.stripe.com", description="Address of Stripe's API.")
+    stripe_webhook_secrets: SecretStr = Field(
+        SecretStr(""),
+        description="Secrets (whsec_…) that sign Stripe's notifications, comma-separated: two while one replaces the other.",
+    )
     test_clock_services: str = Field(
         "identity,jobs,webhooks",
         pattern=r"^([a-z]+(,[a-z]+)*)?$",

@@ -26,6 +26,16 @@ async def reference_of(session: AsyncSession, checkout_session_id: str) -> tuple
     return row.provider, row.reference
 
 
+async def find_open(session: AsyncSession, provider: str, reference: str) -> str | None:
+    """The open checkout session that has this page."""
+    statement = select(col(CheckoutSessionRow.id)).where(
+        col(CheckoutSessionRow.provider) == provider,
+        col(CheckoutSessionRow.reference) == reference,
+        col(CheckoutSessionRow.status) == "open",
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 def view(row: CheckoutSessionRow) -> CheckoutSession:
     """A checkout session as the API shows it."""
     return CheckoutSession(

@@ -1,7 +1,7 @@
 """Payment methods, and the attempts to charge them."""
 
 from billing.payments.operations import add_method, begin_attempts, charge_of, lock, make_default, record, send
-from billing.payments.queries import default_method, default_methods, get_method, under_way
+from billing.payments.queries import default_method, default_methods, find_under_way, get_method, under_way
 from billing.payments.rules import ChargeState, ChargeUnderWay, PaymentMethodNotFound
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 
@@ -16,6 +16,7 @@ __all__ = [
     "charge_of",
     "default_method",
     "default_methods",
+    "find_under_way",
     "get_method",
     "lock",
     "make_default",

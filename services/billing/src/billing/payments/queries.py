@@ -44,3 +44,11 @@ async def under_way(session: AsyncSession, invoice_id: str) -> bool:
         col(ChargeAttemptRow.invoice_id) == invoice_id, col(ChargeAttemptRow.state).in_(UNDER_WAY)
     )
     return (await session.execute(statement)).first() is not None
+
+
+async def find_under_way(session: AsyncSession, key: str) -> str | None:
+    """The attempt with this key, if its charge may still take the amount."""
+    statement = select(col(ChargeAttemptRow.id)).where(
+        col(ChargeAttemptRow.key) == key, col(ChargeAttemptRow.state).in_(UNDER_WAY)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()

@@ -7,6 +7,7 @@ from billing.providers.port import (
     Declined,
     HostedPage,
     MethodGiven,
+    NotificationRefused,
     PaymentProvider,
     Providers,
     Setup,
@@ -14,6 +15,7 @@ from billing.providers.port import (
     SetupOpen,
     SetupResult,
     Succeeded,
+    Told,
     Unknown,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "Declined",
     "HostedPage",
     "MethodGiven",
+    "NotificationRefused",
     "PaymentProvider",
     "Providers",
     "Setup",
@@ -31,5 +34,6 @@ __all__ = [
     "SetupOpen",
     "SetupResult",
     "Succeeded",
+    "Told",
     "Unknown",
 ]

@@ -1,5 +1,7 @@
 """A provider for trying things out: a server that takes no money and does as it is told (`deploy.devstack.payments`)."""
 
+from collections.abc import Mapping
+
 import httpx
 
 from billing.providers.port import (
@@ -8,11 +10,13 @@ from billing.providers.port import (
     Declined,
     HostedPage,
     MethodGiven,
+    NotificationRefused,
     Setup,
     SetupEnded,
     SetupOpen,
     SetupResult,
     Succeeded,
+    Told,
     Unknown,
 )
 
@@ -57,6 +61,10 @@ class FakeProvider:
             if error.response.status_code == httpx.codes.NOT_FOUND:
                 return None
             raise
+
+    def read_notification(self, body: bytes, headers: Mapping[str, str]) -> Told:
+        # It sends none.
+        raise NotificationRefused
 
     async def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, str]:
         async with httpx.AsyncClient(base_url=self._url, timeout=CALL_SECONDS, trust_env=False) as client:

@@ -95,6 +95,20 @@ class SetupEnded:
 SetupResult = MethodGiven | SetupOpen | SetupEnded
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a notification tells of; neither: of nothing that matters here."""
+
+    setup: str | None = None
+    """The provider's own id of a page."""
+    charge: str | None = None
+    """The key of a charge."""
+
+
+class NotificationRefused(Exception):
+    """The notification is not signed by the provider, or cannot be read."""
+
+
 class Charger(Protocol):
     """What charges payment methods. Whatever a call raises means that the result is unknown."""
 
@@ -115,6 +129,9 @@ class PaymentProvider(Charger, Protocol):
 
     async def look_up_setup(self, reference: str) -> SetupResult:
         """What has become of a page."""
+
+    def read_notification(self, body: bytes, headers: Mapping[str, str]) -> Told:
+        """What a notification tells of. Raises `NotificationRefused` unless the provider has signed it."""
 
 
 Providers = Mapping[str, Charger]

@@ -4,6 +4,8 @@ A charge has its key twice: as Stripe's idempotency key, which it forgets after 
 looked up.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -16,11 +18,13 @@ from billing.providers.port import (
     Declined,
     HostedPage,
     MethodGiven,
+    NotificationRefused,
     Setup,
     SetupEnded,
     SetupOpen,
     SetupResult,
     Succeeded,
+    Told,
     Unknown,
 )
 
@@ -29,6 +33,9 @@ RETRIES_MAX = 1
 LOOKED_AT_MAX = 100
 """Payments of one customer that are looked through for a key, the newest first."""
 KEY = "waybill_charge"
+SIGNATURE = "stripe-signature"
+SIGNATURE_SECONDS_MAX = 300
+"""Older notifications are refused: somebody may have kept them."""
 FINAL_CODES = frozenset(
     {
         "expired_card",
@@ -48,7 +55,8 @@ class StripeProvider:
 
     name = "stripe"
 
-    def __init__(self, api_key: str, *, url: str):
+    def __init__(self, api_key: str, *, url: str, webhook_secrets: Sequence[str] = ()):
+        self._webhook_secrets = tuple(webhook_secrets)
         self._connections = stripe.HTTPXClient(timeout=CALL_SECONDS)
         self._client = stripe.StripeClient(
             api_key,
@@ -89,6 +97,21 @@ class StripeProvider:
             return SetupEnded()
         return MethodGiven(method.id, _label(method))
 
+    def read_notification(self, body: bytes, headers: Mapping[str, str]) -> Told:
+        if not any(_is_signed(body, headers.get(SIGNATURE, ""), secret) for secret in self._webhook_secrets):
+            raise NotificationRefused
+        try:
+            changed = json.loads(body)["data"]["object"]
+            match changed["object"]:
+                case "checkout.session":
+                    return Told(setup=str(changed["id"]))
+                case "payment_intent":
+                    return Told(charge=(changed.get("metadata") or {}).get(KEY))
+                case _:
+                    return Told()
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotificationRefused from error
+
     async def charge(self, charge: Charge) -> ChargeResult:
         try:
             method = await self._client.v1.payment_methods.retrieve_async(charge.method)
@@ -119,6 +142,14 @@ class StripeProvider:
         )
         found = next((one for one in listed.data if one.to_dict()["metadata"].get(KEY) == charge.key), None)
         return None if found is None else _result(found)
+
+
+def _is_signed(body: bytes, signature: str, secret: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(body.decode(), signature, secret, tolerance=SIGNATURE_SECONDS_MAX)
+    except (stripe.SignatureVerificationError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _result(intent: stripe.PaymentIntent) -> ChargeResult:
