@@ -36,14 +36,15 @@ class Line:
     """What the table says of one route, or a document declares."""
 
     who: str
-    permission: str | None
+    permissions: frozenset[str]
+    """Any of them is enough; none is needed where there is none."""
     unpaid: bool
     step_up: bool
 
     @property
     def title(self) -> str:
         """The heading under which such lines stand."""
-        return f"who: {self.who}" + (f", with: {self.permission}" if self.permission else "")
+        return f"who: {self.who}" + (f", with: {' or '.join(sorted(self.permissions))}" if self.permissions else "")
 
     @property
     def notes(self) -> str:
@@ -62,7 +63,7 @@ class Line:
             return "credential_not_admitted"
         if self.who == "the owner" and caller != "owner":
             return "owner_required"
-        if self.permission is not None and self.permission not in held:
+        if self.permissions and not self.permissions & held:
             return "permission_missing"
         return "step_up_required" if self.step_up and via in ("session", "merchant_session") else None
 
@@ -71,8 +72,8 @@ def read_table() -> Iterator[tuple[str, Line]]:
     """The routes of the table (`identity GET /v1/staff`), in its order."""
     for group in yaml.safe_load(TABLE.read_text("utf-8")):
         assert group["who"] in ADMITS, group["who"]
-        permission = group.get("with")
-        assert permission is None or permission in CODES, permission
+        permissions = frozenset(group["with"].split(" or ")) if "with" in group else frozenset()
+        assert permissions <= CODES, permissions
         for service in group.keys() - {"who", "with"}:
             assert service in SERVICES, service
             for text in group[service]:
@@ -80,7 +81,7 @@ def read_table() -> Iterator[tuple[str, Line]]:
                 notes = set(noted.removesuffix(")").split(", ")) - {""}
                 assert notes <= NOTES, text
                 always = group["who"] in ("anybody", "the platform")
-                line = Line(group["who"], permission, always or "unpaid" in notes, "step-up" in notes)
+                line = Line(group["who"], permissions, always or "unpaid" in notes, "step-up" in notes)
                 yield f"{service} {route}", line
 
 
@@ -98,6 +99,7 @@ def declared() -> dict[str, Line]:
 def declaration(operation: Mapping[str, Any]) -> Line:
     """The words of the table for what a document says."""
     permission, admits = operation.get("x-required-permission"), frozenset(operation["x-admits"])
+    permissions = frozenset(one for one in (permission, operation.get("x-or-permission")) if one)
     if operation["x-access"] == "public":
         who = "anybody"
     elif operation.get("x-owner-only"):
@@ -109,4 +111,4 @@ def declaration(operation: Mapping[str, Any]) -> Line:
     else:
         who = next((name for name, kinds in ADMITS.items() if kinds == admits), f"(no word for {sorted(admits)})")
     unpaid = operation["x-subscription-exempt"] or who in ("anybody", "the platform")
-    return Line(who, permission, unpaid, operation.get("x-step-up", False))
+    return Line(who, permissions, unpaid, operation.get("x-step-up", False))

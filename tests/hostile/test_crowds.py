@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.devstack.forks import Forker
-from shared.chassis.http_protocol import BODY_BYTES_PER_TURN
+from shared.chassis.connection_bounds import BODY_BYTES_PER_TURN
 from tests.harness.edge_process import EdgeProcess, run_edge_process
 from tests.harness.raw_http import Answer, RawConnection, ask, connected, request
 from tests.harness.waiting import eventually

@@ -86,6 +86,7 @@ async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
                 key_id="key_01h455vb4pex5vsknk084sn02q",
                 revocation_id="rev_01h455vb4pex5vsknk084sn02q",
                 session_id="ses_01h455vb4pex5vsknk084sn02q",
+                invitation_id="usr_01h455vb4pex5vsknk084sn02q",
             )
             answer = await integration.request(method.upper(), concrete)
             assert answer.status_code == 403, f"{method} {path}: {answer.status_code}"
