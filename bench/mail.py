@@ -22,8 +22,10 @@ from pathlib import Path
 import httpx
 import uvloop
 from aiosmtplib import SMTP
+from psutil import Process
 from sqlalchemy import text
 
+from bench.cpu import Account
 from bench.figures import Figure, Results, keep, table
 from deploy.devstack.mailbox import MAILS_KEPT_MAX
 from deploy.devstack.processes import free_ports
@@ -41,6 +43,7 @@ ROUNDS = 3
 MAILS = MAILS_KEPT_MAX
 CONNECTIONS = 8
 RATE_AIM = 500
+NAMES = {"bare": "a bare mail, mailbox included", "sent": "a mail of the replica, mailbox and servers included"}
 COUNT_SECONDS = 0.05
 
 
@@ -139,11 +142,14 @@ async def measure(backing: BackingStack, box: Mailbox, *, quick: bool) -> Result
 
     async def timed(name: str, work: Callable[[], Awaitable[None]]) -> None:
         await box.empty()
-        began, spent = time.monotonic(), time.process_time()
+        began, spent, account = time.monotonic(), time.process_time(), Account({"all": Process()})
         await work()
         await box.until(count)
         rates.setdefault(name, []).append(count / (time.monotonic() - began))
         costs_us.setdefault(name, []).append((time.process_time() - spent) * 1e6 / count)
+        usage = account.usage()
+        results.costs_us[NAMES[name]] = {"all": usage.per_operation_us(count)["total"]}
+        results.foreign_shares[NAMES[name]] = usage.foreign_share
 
     url = f"smtp://127.0.0.1:{box.smtp_port}"
     async with running(backing, smtp_url=url, console_base_url=CONSOLE, smtp_connections_max=CONNECTIONS) as service:
