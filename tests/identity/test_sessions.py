@@ -96,6 +96,14 @@ async def test_a_password_that_is_given_again_counts_in_this_session_alone(ident
     assert (wrong["actor"], wrong["target"]) == (merchant.id, merchant.id)
 
 
+async def test_a_path_that_is_spelt_out_is_no_id(identity: Identity, tenant: Tenant) -> None:
+    for caller in (identity.nobody, tenant.owner):
+        for path in ("/v1/sessions/refresh", "/v1/invitations/accept"):
+            answer = await caller.delete(path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await tenant.owner.delete("/v1/sessions/current")).status_code == 204
+
+
 async def test_a_session_that_has_ended_cannot_be_stepped_up(identity: Identity, tenant: Tenant) -> None:
     clerk = await tenant.create_staff("orders")
     await tenant.owner.create(f"/v1/staff/{clerk.subject_id}/disable")

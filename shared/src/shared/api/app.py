@@ -58,6 +58,7 @@ def create_app(
     openapi.install(app)
     _require_declared(app)
     locations.assign(app.routes)
+    _tell_literal_paths(app)
     described = replace(
         description,
         tags={**description.tags, **introspection.TAGS},
@@ -74,6 +75,14 @@ def create_app(
         operations=frozenset({LIVENESS_PATH, READINESS_PATH, settings.metrics_path}),
     )
     return app
+
+
+def _tell_literal_paths(app: FastAPI) -> None:
+    """A method that a literal path does not have is 405, though a path with a parameter would match it."""
+    guarded = [route for route in app.routes if isinstance(route, GuardedRoute)]
+    literal = frozenset(route.path for route in guarded if not route.param_convertors)
+    for route in guarded:
+        route.literal_paths = literal
 
 
 def _require_declared(app: FastAPI) -> None:

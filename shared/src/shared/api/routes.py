@@ -17,6 +17,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
@@ -57,6 +59,8 @@ class GuardedRoute(APIRoute):
         options["responses"] = {**error_responses(access), **(options.get("responses") or {})}
         self.location: str | None = None
         """Where the record is that this route makes, without its id (`shared.api.locations`)."""
+        self.literal_paths: frozenset[str] = frozenset()
+        """The paths of the app's routes without parameters (`shared.api.app`)."""
         super().__init__(path, with_json_response(endpoint, options.get("status_code") or 200), **options)
         self.takes_idempotency_key = (
             access.kind != "public"
@@ -65,6 +69,13 @@ class GuardedRoute(APIRoute):
                 _asks_for(self.dependant, call) for call in (transaction_session, idempotency_claim, file_intake.upload)
             )
         )
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As usual, except that a path which another route spells out is no id: /v1/sessions/refresh is no session."""
+        match, child = super().matches(scope)
+        if match is not Match.NONE and self.param_convertors and scope["path"] in self.literal_paths:
+            return Match.NONE, {}
+        return match, child
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
