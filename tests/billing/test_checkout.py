@@ -75,6 +75,24 @@ async def test_a_card_that_is_given_for_what_is_due_pays_it_at_once(billing: Bil
     await billing.check_books(tenant)
 
 
+async def test_payment_methods_are_listed_and_deleted(billing: Billing) -> None:
+    tenant, stranger = await billing.create_tenant(), await billing.create_tenant()
+    methods = "/v1/billing/payment-methods"
+    first, second = [(await given(billing, tenant, "pays"))["payment_method_id"] for _ in range(2)]
+
+    listed = (await tenant.owner.read(methods))["data"]
+    foreign = await stranger.owner.delete(f"{methods}/{second}")
+    deleted = [(await tenant.owner.delete(f"{methods}/{second}")).status_code for _ in range(2)]
+    left = (await tenant.owner.read(methods))["data"]
+
+    assert [(one["id"], one["is_default"]) for one in listed] == [(second, True), (first, False)]
+    assert listed[0]["label"]
+    refused(foreign, 404, "payment_method_not_found")
+    assert deleted == [204, 204]
+    assert [(one["id"], one["is_default"]) for one in left] == [(first, True)]
+    await billing.audited(second, "payment_method.added", "payment_method.deleted")
+
+
 async def test_a_page_on_which_none_was_given_expires(billing: Billing) -> None:
     tenant = await billing.create_tenant()
 

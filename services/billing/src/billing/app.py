@@ -13,6 +13,7 @@ from billing.invoices.rules import InvoiceStatus, LineKind
 from billing.ledger import routes as ledger_routes
 from billing.ledger.rules import Account, Cause
 from billing.notifications import routes as notifications_routes
+from billing.payments import routes as payments_routes
 from billing.periods import Interval
 from billing.plans import routes as plans_routes
 from billing.providers import PaymentProvider, Providers
@@ -94,6 +95,7 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
             invoice_documents_routes.router(),
             invoices_routes.router(),
             ledger_routes.router(),
+            payments_routes.router(),
             test_clocks_routes.router(),
         ],
         parts=[

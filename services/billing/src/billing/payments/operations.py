@@ -13,9 +13,11 @@ from sqlmodel import col
 
 from billing.invoices import InvoiceRow
 from billing.payments.queries import get_method
-from billing.payments.rules import UNDER_WAY
+from billing.payments.rules import UNDER_WAY, PaymentMethodNotFound
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 from billing.providers import Charge, ChargeResult, Declined, Succeeded, Unknown
+from shared import audit
+from shared.audit import Actor
 from shared.ids import new_id
 
 
@@ -44,6 +46,26 @@ async def add_method(
     session.add(row)
     await session.flush()
     return row
+
+
+async def delete_method(session: AsyncSession, actor: Actor, method_id: str, now: datetime) -> None:
+    """Charge this payment method no more; the newest other one takes its place. Raises `PaymentMethodNotFound`.
+
+    One that was deleted before stays so. A charge of it that is under way is not taken back.
+    """
+    own = select(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == actor.tenant_id)
+    rows = (await session.execute(own.order_by(col(PaymentMethodRow.id)).with_for_update())).scalars().all()
+    method = next((row for row in rows if row.id == method_id), None)
+    if method is None:
+        raise PaymentMethodNotFound
+    if method.deleted_at is not None:
+        return
+    was_default, method.is_default, method.deleted_at = method.is_default, False, now
+    await session.flush()
+    kept = [row for row in rows if row.deleted_at is None]
+    if was_default and kept:
+        kept[-1].is_default = True
+    audit.record(session, actor, "payment_method.deleted", method.id)
 
 
 async def make_default(session: AsyncSession, tenant_id: str, method_id: str) -> None:
