@@ -143,12 +143,12 @@ class MailConnections:
 
 def _refusal(error: SMTPResponseException | SMTPRecipientRefused, recipient: str) -> Exception:
     reply = _reply(f"{error.code} {error.message}", recipient)
-    return MailRefused(reply) if is_permanent(error.code) else Unavailable(reply, code="mail_not_taken")
+    return MailRefused(reply) if is_permanent(error.code) else Unavailable(reply)
 
 
 def _not_now(error: Exception, recipient: str) -> Unavailable:
     """Also for 5xx before the recipient was named: they are about this installation, and somebody will mend it."""
-    return Unavailable(_reply(f"{type(error).__name__} {error}", recipient), code="mail_not_taken")
+    return Unavailable(_reply(f"{type(error).__name__} {error}", recipient))
 
 
 def _reply(text: str, recipient: str) -> str:
