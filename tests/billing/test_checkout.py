@@ -89,7 +89,8 @@ async def test_payment_methods_are_listed_and_deleted(billing: Billing) -> None:
     assert listed[0]["label"]
     refused(foreign, 404, "payment_method_not_found")
     assert deleted == [204, 204]
-    assert [(one["id"], one["is_default"]) for one in left] == [(first, True)]
+    # Nobody has agreed to pay by the other one.
+    assert [(one["id"], one["is_default"]) for one in left] == [(first, False)]
     await billing.audited(second, "payment_method.added", "payment_method.deleted")
 
 

@@ -13,7 +13,7 @@ from billing.invoices.rules import InvoiceStatus, LineKind
 from billing.ledger import routes as ledger_routes
 from billing.ledger.rules import Account, Cause
 from billing.notifications import routes as notifications_routes
-from billing.payments import routes as payments_routes
+from billing.payment_methods import routes as payment_methods_routes
 from billing.periods import Interval
 from billing.plans import routes as plans_routes
 from billing.providers import PaymentProvider, Providers
@@ -91,11 +91,11 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
             plans_routes.router(),
             subscriptions_routes.router(),
             notifications_routes.router(provider),
+            payment_methods_routes.router(),
             checkout_routes.router(provider, settings.checkout_return_url),
             invoice_documents_routes.router(),
             invoices_routes.router(),
             ledger_routes.router(),
-            payments_routes.router(),
             test_clocks_routes.router(),
         ],
         parts=[

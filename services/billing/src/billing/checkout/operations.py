@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import payments, subscriptions
+from billing import payment_methods
 from billing.checkout import rules
 from billing.checkout.queries import view
 from billing.checkout.schemas import CheckoutSession
@@ -68,17 +68,16 @@ async def record(
     if row.status != "open":
         return None
     if isinstance(result, MethodGiven):
-        method = await payments.add_method(
+        method = await payment_methods.give(
             session,
             row.tenant_id,
             provider=row.provider,
             reference=result.reference,
             label=result.label,
             livemode=row.livemode,
-            now=now,
+            at=now,
         )
         row.status, row.payment_method_id = "completed", method.id
-        await subscriptions.method_given(session, row.tenant_id, now)
         audit.record_service(session, "payment_method.added", method.id, tenant_id=row.tenant_id)
     elif isinstance(result, SetupEnded) or now >= row.expires_at:
         row.status = "expired"

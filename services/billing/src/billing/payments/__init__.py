@@ -1,32 +1,22 @@
 """Payment methods, and the attempts to charge them."""
 
-from billing.payments.operations import (
-    add_method,
-    begin_attempts,
-    charge_of,
-    delete_method,
-    lock,
-    make_default,
-    record,
-    send,
-)
+from billing.payments.operations import add_method, begin_attempts, charge_of, delete, lock, make_default, record, send
 from billing.payments.queries import (
     default_method,
     default_methods,
     find_under_way,
     get_method,
-    list_methods,
+    is_in_use,
     under_way,
 )
-from billing.payments.rules import ChargeState, ChargeUnderWay, PaymentMethodNotFound
-from billing.payments.schemas import PaymentMethod
+from billing.payments.rules import ChargeState, ChargeUnderWay, PaymentMethodInUse, PaymentMethodNotFound
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 
 __all__ = [
     "ChargeAttemptRow",
     "ChargeState",
     "ChargeUnderWay",
-    "PaymentMethod",
+    "PaymentMethodInUse",
     "PaymentMethodNotFound",
     "PaymentMethodRow",
     "add_method",
@@ -34,10 +24,10 @@ __all__ = [
     "charge_of",
     "default_method",
     "default_methods",
-    "delete_method",
+    "delete",
     "find_under_way",
     "get_method",
-    "list_methods",
+    "is_in_use",
     "lock",
     "make_default",
     "record",

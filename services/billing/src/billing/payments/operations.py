@@ -12,12 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing.invoices import InvoiceRow
-from billing.payments.queries import get_method
-from billing.payments.rules import UNDER_WAY, PaymentMethodNotFound
+from billing.payments.rules import UNDER_WAY
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 from billing.providers import Charge, ChargeResult, Declined, Succeeded, Unknown
-from shared import audit
-from shared.audit import Actor
 from shared.ids import new_id
 
 
@@ -31,8 +28,7 @@ async def add_method(
     row = (await session.execute(known)).scalar_one_or_none()
     if row is not None:
         return row
-    others = update(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == tenant_id)
-    await session.execute(others.values(is_default=False))
+    await _leave_no_default(session, tenant_id, now)
     row = PaymentMethodRow(
         id=new_id("pm"),
         tenant_id=tenant_id,
@@ -41,41 +37,40 @@ async def add_method(
         label=label,
         is_default=True,
         livemode=livemode,
+        version=1,
         created_at=now,
+        updated_at=now,
     )
     session.add(row)
     await session.flush()
     return row
 
 
-async def delete_method(session: AsyncSession, actor: Actor, method_id: str, now: datetime) -> None:
-    """Charge this payment method no more; the newest other one takes its place. Raises `PaymentMethodNotFound`.
-
-    One that was deleted before stays so. A charge of it that is under way is not taken back.
-    """
-    own = select(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == actor.tenant_id)
-    rows = (await session.execute(own.order_by(col(PaymentMethodRow.id)).with_for_update())).scalars().all()
-    method = next((row for row in rows if row.id == method_id), None)
-    if method is None:
-        raise PaymentMethodNotFound
-    if method.deleted_at is not None:
-        return
-    was_default, method.is_default, method.deleted_at = method.is_default, False, now
-    await session.flush()
-    kept = [row for row in rows if row.deleted_at is None]
-    if was_default and kept:
-        kept[-1].is_default = True
-    audit.record(session, actor, "payment_method.deleted", method.id)
-
-
-async def make_default(session: AsyncSession, tenant_id: str, method_id: str) -> None:
-    """Charge this payment method from now on. Raises `PaymentMethodNotFound`."""
-    method = await get_method(session, tenant_id, method_id)
-    if not method.is_default:
-        others = update(PaymentMethodRow).where(col(PaymentMethodRow.tenant_id) == tenant_id)
-        await session.execute(others.values(is_default=False))
-        method.is_default = True
+async def make_default(session: AsyncSession, row: PaymentMethodRow, now: datetime) -> None:
+    """Charge this payment method from now on."""
+    if not row.is_default:
+        await _leave_no_default(session, row.tenant_id, now)
+        row.is_default = True
+        _touch(row, now)
         await session.flush()
+
+
+def delete(row: PaymentMethodRow, now: datetime) -> None:
+    """Delete a payment method. The row stays: what was charged by it is looked up by its reference."""
+    row.is_default, row.deleted_at = False, now
+    _touch(row, now)
+
+
+async def _leave_no_default(session: AsyncSession, tenant_id: str, now: datetime) -> None:
+    former = update(PaymentMethodRow).where(
+        col(PaymentMethodRow.tenant_id) == tenant_id, col(PaymentMethodRow.is_default)
+    )
+    await session.execute(former.values(is_default=False, version=col(PaymentMethodRow.version) + 1, updated_at=now))
+
+
+def _touch(row: PaymentMethodRow, now: datetime) -> None:
+    row.version += 1
+    row.updated_at = now
 
 
 async def begin_attempts(

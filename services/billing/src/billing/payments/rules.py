@@ -19,6 +19,15 @@ class ChargeUnderWay(Conflict):
         super().__init__("a charge of this invoice is under way, and its result is not known yet")
 
 
+class PaymentMethodInUse(Conflict):
+    """A charge of the payment method has no result yet."""
+
+    code = "payment_method_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("this payment method is being charged, and the result is not known yet")
+
+
 class PaymentMethodNotFound(NotFound):
     """The tenant has no such payment method."""
 

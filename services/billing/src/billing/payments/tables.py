@@ -34,7 +34,9 @@ class PaymentMethodRow(Base, table=True):
     label: Text
     is_default: bool
     livemode: bool
+    version: BigInt = Field(sa_column_kwargs={"server_default": text("1")})
     created_at: Instant
+    updated_at: Instant = Field(sa_column_kwargs={"server_default": text("now()")})
     deleted_at: Instant | None = None
 
 

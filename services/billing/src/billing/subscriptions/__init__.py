@@ -21,7 +21,7 @@ from billing.subscriptions.operations import (
     subscribe,
     without_tasks,
 )
-from billing.subscriptions.queries import get
+from billing.subscriptions.queries import get, lock_for_update
 from billing.subscriptions.rules import TRIAL_DAYS_MAX
 from billing.subscriptions.tables import SubscriptionRow
 
@@ -39,6 +39,7 @@ __all__ = [
     "get",
     "grant",
     "lock_clock",
+    "lock_for_update",
     "mark_paid",
     "method_given",
     "pay_invoice",

@@ -105,7 +105,7 @@ async def subscribe(
     Raises `PlanNotFound`, `PaymentMethodNotFound`, `MoveRefused` or `AmountChanged`.
     """
     held = await lock_for_update(session, tenant_id, if_match)
-    by_charge = await _can_charge(session, tenant_id, payment_method)
+    by_charge = await _can_charge(session, tenant_id, payment_method, at)
     zone = (await tenants.get(session, tenant_id)).timezone
     wanted = await plans.get_on_sale(session, plan)
     decision = rules.subscribe(held.terms, wanted, held.now(at), zone=zone, by_charge=by_charge)
@@ -140,7 +140,7 @@ async def preview(session: AsyncSession, tenant_id: str, plan: str, at: datetime
     if held.terms.status in ("trialing", "expired", "canceled"):
         wanted = await plans.get_on_sale(session, plan)
         zone = (await tenants.get(session, tenant_id)).timezone
-        by_charge = await _can_charge(session, tenant_id, None)
+        by_charge = await _can_charge(session, tenant_id, None, at)
         decision = rules.subscribe(held.terms, wanted, now, zone=zone, by_charge=by_charge)
     else:
         wanted = await _wanted(session, held, plan)
@@ -193,7 +193,7 @@ async def mark_paid(
 
 
 async def method_given(session: AsyncSession, tenant_id: str, at: datetime) -> None:
-    """The tenant has given a payment method, which is its default by now: whatever is due is charged."""
+    """The tenant has given or chosen a payment method, which is its default by now: whatever is due is charged."""
     held = await lock_for_update(session, tenant_id)
     await effects.carry_out(session, held, rules.method_given(held.terms), held.now(at))
     await effects.schedule(session, [held])
@@ -327,9 +327,10 @@ async def _lock_with_open_invoice(
     return held, invoice
 
 
-async def _can_charge(session: AsyncSession, tenant_id: str, payment_method: str | None) -> bool:
+async def _can_charge(session: AsyncSession, tenant_id: str, payment_method: str | None, at: datetime) -> bool:
     if payment_method is not None:
-        await payments.make_default(session, tenant_id, payment_method)
+        method = await payments.get_method(session, tenant_id, payment_method)
+        await payments.make_default(session, method, at)
         return True
     return await payments.default_method(session, tenant_id) is not None
 
