@@ -19,6 +19,9 @@ WEBHOOK_TIMEOUT_SECONDS = 60.0
 WEBHOOK_POLL_SECONDS = 0.05
 MAIL_TIMEOUT_SECONDS = 30.0
 MAIL_POLL_SECONDS = 0.05
+CHECKOUT_TIMEOUT_SECONDS = 60.0
+CHECKOUT_POLL_SECONDS = 0.05
+PLAN = "starter_monthly"
 TRIAL_LEFT = timedelta(seconds=2)
 DENIED = (403,)
 PAYMENT_REQUIRED = (402,)
@@ -64,6 +67,7 @@ def walk(settings: StackSettings, say: Say) -> None:
         _refuse_what_is_not_allowed(edges, step, company, staff_session)
         _revoke(edges, step, say, company)
         _see_that_it_has_ended(edges, step, session)
+        _buy(edges, step, say, session)
     say(f"\nEvery step was seen, in {time.monotonic() - started:.1f} seconds. To go on:")
     _tell_where_to_go_on(settings, say, content)
 
@@ -198,6 +202,31 @@ def _see_that_it_has_ended(edges: Edges, step: Steps, session: Json) -> None:
     edges.call("GET", "billing", "/v1/billing/subscription", headers=bearer(session), settling=(401, 403, 503))
 
 
+def _buy(edges: Edges, step: Steps, say: Say, session: Json) -> None:
+    step("Its owner opens the page of the payment provider; here that is one that takes no money")
+    checkout = edges.call("POST", "billing", "/v1/billing/checkout-sessions", headers=bearer(session))
+    say(f"    the page: {checkout['url']}")
+    step("On it the owner gives a card that pays, and buys a plan")
+    edges.submit(checkout["url"], {"card": "pays"})
+    _await_payment_method(edges, session, checkout["id"])
+    edges.call("POST", "billing", "/v1/billing/subscription", headers=bearer(session), body={"plan": PLAN})
+    step("The same call that was refused is answered, and the invoice is paid")
+    edges.call("GET", "jobs", "/v1/jobs", headers=bearer(session), settling=(402, 503))
+    invoices = edges.call("GET", "billing", "/v1/billing/invoices", headers=bearer(session))["data"]
+    _see([invoice["status"] for invoice in invoices] == ["paid"], "one invoice, which is paid", {"invoices": invoices})
+
+
+def _await_payment_method(edges: Edges, session: Json, checkout_id: str) -> None:
+    path = f"/v1/billing/checkout-sessions/{checkout_id}"
+    deadline = time.monotonic() + CHECKOUT_TIMEOUT_SECONDS
+    while edges.call("GET", "billing", path, headers=bearer(session), tell=False)["status"] == "open":
+        if time.monotonic() >= deadline:
+            raise StackError(f"billing did not see within {CHECKOUT_TIMEOUT_SECONDS:.0f} seconds that a card was given")
+        time.sleep(CHECKOUT_POLL_SECONDS)
+    given = edges.call("GET", "billing", path, headers=bearer(session))
+    _see(given["status"] == "completed", "the card is kept", given)
+
+
 def _create_job(edges: Edges, pair: Json, location_id: str, address: str) -> Json:
     return edges.call(
         "POST",
@@ -244,6 +273,7 @@ def _tell_where_to_go_on(settings: StackSettings, say: Callable[[str], None], co
         say(f"  {service:10} {settings.url(service)}/docs")
     say(f"  receiver   {settings.url('receiver')}/received")
     say(f"  mailbox    {settings.url('mailbox')}/mail")
+    say(f"  payments   {settings.url('payments')}/charges")
     say(f"  tenant     {content['tenant']['name']} ({content['tenant']['id']})")
     say(f"  owner      {content['owner']['email']} / {content['owner']['password']}")
     merchant = content["merchant"]

@@ -20,6 +20,8 @@ from deploy.devstack.settings import StackSettings
 # a tenant, a key, a person or a location made a moment ago.
 NOT_READY_YET = frozenset({503})
 NOT_YET_KNOWN = frozenset({401, 402, 403, 404, 422, 503})
+SUBMITTED = (200, 303)
+"""What a page answers when it has taken its form."""
 SETTLE_TIMEOUT_SECONDS = 60.0
 SETTLE_POLL_SECONDS = 0.02
 CALL_TIMEOUT_SECONDS = 30.0
@@ -94,6 +96,24 @@ class Edges:
             if answer.status_code not in settling or time.monotonic() >= deadline:
                 raise StackError(f"expected {_statuses(expect)} from {method} {url}, got {_as_told(answer)}")
             time.sleep(SETTLE_POLL_SECONDS)
+
+    def submit(self, url: str, fields: Mapping[str, str]) -> None:
+        """Do what a person does on a page: look at it, and send its form. The page may send the person elsewhere, or nowhere."""
+        words = [
+            "curl",
+            "-sS",
+            shlex.quote(url),
+            *(f"-d {shlex.quote(f'{name}={value}')}" for name, value in fields.items()),
+        ]
+        self._say("  $ " + " ".join(words))
+        try:
+            self._client.get(url).raise_for_status()
+            answer = self._client.post(url, data=dict(fields))
+        except httpx.HTTPError as error:
+            raise StackError(f"{url}: {type(error).__name__} {error}") from error
+        if answer.status_code not in SUBMITTED:
+            raise StackError(f"the form of {url} was not taken: {_as_told(answer)}")
+        self._say(f"    {answer.status_code} {answer.reason_phrase}")
 
 
 def as_curl(method: str, url: str, headers: Mapping[str, str], body: Json | None, variables: Mapping[str, str]) -> str:
