@@ -1,18 +1,32 @@
 """A payment provider for the demo and for trying things out: a small real HTTP server on loopback that takes no money.
 
 A person gives a "card" on its page by choosing what the card will do. Everything is kept in memory, up to a bound. Asked twice with one
-key, it charges once and answers the same; a card may also have it hang up before or after the effect, once for each charge.
+key, it charges once and answers the same; a card may also have it hang up before or after the effect, once for each charge. It notifies
+billing of what has changed, signed, several times and out of order where its script says so.
 """
 
 import argparse
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import os
 import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import httpx
 from aiohttp import web
 
+from deploy.devstack.settings import SECRET_VARIABLE
+
 KEPT_MAX = 10_000
+SCRIPT_MAX = 100
+SEND_SECONDS = 5.0
 PAGE_POLICY = "default-src 'none'; form-action 'self' http: https:; frame-ancestors 'none'"
 CARDS = {
     "pays": "A card that pays",
@@ -69,13 +83,62 @@ class Books:
                 return {"status": "succeeded", "reference": f"pay_{secrets.token_hex(8)}"}
 
 
+Send = Callable[[bytes, Mapping[str, str]], Awaitable[None]]
+
+
+class Notifier:
+    """Tells of what has changed. What is not taken is not told again: whoever is told looks by itself, a little later."""
+
+    def __init__(self, send: Send, secret: str) -> None:
+        self.copies = 1
+        """How often each notification is sent."""
+        self.gathered = 1
+        """As many are gathered, and then sent, the last one first."""
+        self._send = send
+        self._secret = secret
+        self._waiting: list[bytes] = []
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def tell(self, what: str, name: str) -> None:
+        """That something of this name has changed: a `setup` or a `charge`."""
+        self._waiting.append(json.dumps({"id": f"evt_{secrets.token_hex(8)}", "object": "event", what: name}).encode())
+        if len(self._waiting) < self.gathered:
+            return
+        batch, self._waiting = self._waiting[::-1] * self.copies, []
+        task = asyncio.create_task(self._send_all(batch))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def stop(self, _: web.Application) -> None:
+        """Send nothing more."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _send_all(self, batch: list[bytes]) -> None:
+        for body in batch:
+            try:
+                await self._send(body, {"content-type": "application/json", "fake-signature": sign(body, self._secret)})
+            except httpx.HTTPError as error:
+                logging.warning("a notification was not taken: %r", error)
+
+
+def sign(body: bytes, secret: str) -> str:
+    """The signature of a notification that is sent now."""
+    seconds = int(time.time())
+    return f"t={seconds},v1={hmac.new(secret.encode(), f'{seconds}.'.encode() + body, hashlib.sha256).hexdigest()}"
+
+
 BOOKS = web.AppKey("books", Books)
+NOTIFIER = web.AppKey("notifier", Notifier)
 
 
-def create_provider() -> web.Application:
+def create_provider(notifier: Notifier) -> web.Application:
     """The provider as an application with an empty memory."""
     application = web.Application(client_max_size=64 * 1024)
     application[BOOKS] = Books()
+    application[NOTIFIER] = notifier
+    application.on_cleanup.append(notifier.stop)
     application.add_routes(
         [
             web.post("/setups", open_setup),
@@ -86,6 +149,7 @@ def create_provider() -> web.Application:
             web.post("/charges", charge),
             web.get("/charges", list_charges),
             web.get("/charges/{key}", show_charge),
+            web.put("/script", set_script),
         ]
     )
     return application
@@ -136,6 +200,7 @@ async def fill_in(request: web.Request) -> web.Response:
         page.status, page.label = "complete", f"{CARDS[card].partition(':')[0]} •••• {page.method[-4:]}"
     elif page.status == "open":
         page.status = "expired"
+    request.app[NOTIFIER].tell("setup", request.match_info["reference"])
     if page.return_url:
         raise web.HTTPSeeOther(page.return_url)
     return _html("<h1>Thank you</h1><p>You can close this page.</p>")
@@ -161,6 +226,7 @@ async def charge(request: web.Request) -> web.Response:
     if hangs_up and card == "hangs_up_before":
         return _hang_up(request)
     made = books.charge(key, asked["method"], asked["amount"], asked["currency"])
+    request.app[NOTIFIER].tell("charge", key)
     return _hang_up(request) if hangs_up else web.json_response(made, status=201)
 
 
@@ -175,6 +241,16 @@ async def show_charge(request: web.Request) -> web.Response:
 async def list_charges(request: web.Request) -> web.Response:
     """All charges, by their keys."""
     return web.json_response({"data": request.app[BOOKS].charges})
+
+
+async def set_script(request: web.Request) -> web.Response:
+    """Say how often each notification is sent (`copies`), and how many are gathered and sent the last one first (`gathered`)."""
+    asked = await request.json()
+    copies, gathered = int(asked.get("copies", 1)), int(asked.get("gathered", 1))
+    if not (1 <= copies <= SCRIPT_MAX and 1 <= gathered <= SCRIPT_MAX):
+        raise web.HTTPUnprocessableEntity(text=f"copies and gathered: from 1 to {SCRIPT_MAX}\n")
+    request.app[NOTIFIER].copies, request.app[NOTIFIER].gathered = copies, gathered
+    return web.Response(status=204)
 
 
 def _hang_up(request: web.Request) -> web.Response:
@@ -196,13 +272,23 @@ def _html(body: str) -> web.Response:
     return web.Response(text=text, content_type="text/html", headers=headers)
 
 
+def _post_to(url: str) -> Send:
+    async def send(body: bytes, headers: Mapping[str, str]) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=SEND_SECONDS) as client:
+            (await client.post(url, content=body, headers=headers)).raise_for_status()
+
+    return send
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description="A payment provider that takes no money.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--notifies", required=True, metavar="URL", help=f"signed by the secret in {SECRET_VARIABLE}")
     arguments = parser.parse_args()
-    web.run_app(create_provider(), host=arguments.host, port=arguments.port, print=None)
+    notifier = Notifier(_post_to(arguments.notifies), os.environ[SECRET_VARIABLE])
+    web.run_app(create_provider(notifier), host=arguments.host, port=arguments.port, print=None)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from deploy.devstack.processes import LOOPBACK
 from shared.access.signing_roots import SigningRoot
 from shared.crypto.certificates import CA_FILE, SERVER_FILE
 
+SECRET_VARIABLE = "PAYMENTS_NOTIFICATION_SECRET"
+"""Where the payment provider finds what it signs its notifications with."""
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 HELPERS = ("receiver", "mailbox", "payments")
@@ -60,6 +62,7 @@ class Secrets(TypedDict):
     webhooks_sealing_key: str
     kafka_passwords: dict[str, str]
     signing_root_key: str
+    payments_secret: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,15 @@ class StackSettings:
 
     def helper_options(self, helper: str) -> list[str]:
         """Where one of `HELPERS` listens, as its command line takes it."""
-        smtp = ["--smtp-port", str(self.port("mailbox smtp"))] if helper == "mailbox" else []
-        return ["--port", str(self.port(helper)), *smtp]
+        more = {
+            "mailbox": ["--smtp-port", str(self.port("mailbox smtp"))],
+            "payments": ["--notifies", f"{self.url('billing')}/v1/billing/providers/fake/notifications"],
+        }
+        return ["--port", str(self.port(helper)), *more.get(helper, [])]
+
+    def helper_environment(self, helper: str) -> dict[str, str]:
+        """The secrets of one of `HELPERS`."""
+        return {SECRET_VARIABLE: self.secrets["payments_secret"]} if helper == "payments" else {}
 
     def ready_path(self, process: str) -> str:
         """What one of the HTTP servers is asked: 200 is ready."""
@@ -214,6 +224,7 @@ class StackSettings:
         if service == "billing":
             environment["BILLING_PAYMENT_PROVIDER"] = "fake"
             environment["BILLING_FAKE_PROVIDER_URL"] = self.url("payments")
+            environment["BILLING_FAKE_PROVIDER_SECRET"] = self.secrets["payments_secret"]
         if service == "webhooks":
             environment["WEBHOOKS_SEALING_KEYS"] = f"1:{self.secrets['webhooks_sealing_key']}"
             # The receiver of the demo listens on loopback without TLS; by default both are refused.
@@ -262,6 +273,7 @@ def prepare_home(settings: StackSettings) -> None:
         "webhooks_sealing_key": _secret(),
         "kafka_passwords": {user: _password() for user in (broker.ADMIN, *SERVICES)},
         "signing_root_key": _secret(),
+        "payments_secret": _secret(),
     }
     if new.keys() - kept.keys():
         write_private(settings.secrets_file, json.dumps({**new, **kept}, indent=2) + "\n")

@@ -216,6 +216,7 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
             name=helper,
             command=(sys.executable, "-m", f"deploy.devstack.{helper}", *settings.helper_options(helper)),
             pid_file=settings.pid_file(helper),
+            environment=settings.helper_environment(helper),
             directory=ROOT,
         )
     return programs

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import yaml
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from billing import payments, plans
@@ -25,7 +26,7 @@ from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.harness.bodies import unique
 from tests.harness.client import Api
-from tests.harness.payments import FakeServer, fake_server
+from tests.harness.payments import FAKE_SECRET, FakeServer, fake_server
 from tests.harness.people import Tenant, tenant_created
 from tests.harness.services import Isolated, serve, settings_of
 from tests.harness.stack import BackingStack
@@ -103,6 +104,11 @@ class Billing(Isolated[Settings]):
             )
         return reference
 
+    async def take_notification(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """Receive a notification of the provider; the status of the answer."""
+        path = "/v1/billing/providers/fake/notifications"
+        return (await self.client.post(path, content=body, headers=dict(headers))).status_code
+
     async def until(self, tenant: Tenant, **wanted: Any) -> dict[str, Any]:
         """The subscription, once it is like this."""
 
@@ -171,9 +177,11 @@ async def running(backing: BackingStack) -> AsyncIterator[Billing]:
             test_clock_services="",
             payment_provider="fake",
             fake_provider_url=pages.url,
+            fake_provider_secret=SecretStr(FAKE_SECRET),
         )
         async with serve(Billing, partial(create_app, others={provider.name: provider}), settings) as service:
             service.provider, service.pages = provider, pages
+            pages.take = service.take_notification
             await load_plans(service.database)
             await service.people.introduce()
             yield service

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +15,11 @@ from aiohttp import web
 from billing.providers import Charger
 from billing.providers.fake import FakeProvider
 from billing.providers.stripe import StripeProvider
-from deploy.devstack.payments import create_provider
+from deploy.devstack.payments import Notifier, create_provider
 from deploy.devstack.processes import free_ports
 from tests.harness.waiting import eventually
 
+FAKE_SECRET = "of-the-fake-provider"
 STRIPE_KEY = "sk_test_12345"
 _NUMBERS = {"pays": "4242424242424242", "declines": "4000000000000341"}
 
@@ -35,13 +36,23 @@ class ProviderServer(Protocol):
 @dataclass
 class FakeServer:
     provider: Charger
-    url: str
+    url: str = ""
+    take: Callable[[bytes, Mapping[str, str]], Awaitable[int]] | None = None
+    """Takes its notifications, and answers with a status; None: nobody does."""
+    taken: list[tuple[bytes, int]] = field(default_factory=list)
+    """The notifications that it has sent, each with the answer."""
 
     async def card(self, behaviour: str) -> str:
         async with httpx.AsyncClient(base_url=self.url) as client:
             made = await client.post("/cards", json={"card": behaviour})
         method: str = made.raise_for_status().json()["method"]
         return method
+
+    async def script(self, *, copies: int = 1, gathered: int = 1) -> None:
+        """Send each notification so often, and so many together, the last one first."""
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            answer = await client.put("/script", json={"copies": copies, "gathered": gathered})
+        answer.raise_for_status()
 
     async def fill_in(self, page_url: str, card: str) -> httpx.Response:
         """Do what a person does on the page: look at it, and choose a card (none: empty)."""
@@ -70,8 +81,15 @@ class StripeServer:
 @asynccontextmanager
 async def fake_server() -> AsyncIterator[FakeServer]:
     """The provider of the private stack, in the tests' own process."""
-    async with _served(create_provider()) as url:
-        yield FakeServer(FakeProvider(url), url)
+    server = FakeServer(FakeProvider(""))
+
+    async def send(body: bytes, headers: Mapping[str, str]) -> None:
+        if server.take is not None:
+            server.taken.append((body, await server.take(body, headers)))
+
+    async with _served(create_provider(Notifier(send, FAKE_SECRET))) as url:
+        server.provider, server.url = FakeProvider(url, FAKE_SECRET), url
+        yield server
 
 
 def _front(url: str) -> web.Application:

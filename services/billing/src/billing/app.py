@@ -56,7 +56,7 @@ def create_provider(settings: Settings) -> PaymentProvider | None:
     """The payment provider of these settings; None where invoices are paid by hand."""
     match settings.payment_provider:
         case "fake":
-            return FakeProvider(settings.fake_provider_url)
+            return FakeProvider(settings.fake_provider_url, settings.fake_provider_secret.get_secret_value())
         case "stripe":
             assert settings.stripe_api_key is not None
             key = settings.stripe_api_key.get_secret_value()

@@ -44,6 +44,9 @@ class Settings(ServiceSettings):
     fake_provider_url: str = Field(
         "http://127.0.0.1:8010", description="Address of the provider for trying things out."
     )
+    fake_provider_secret: SecretStr = Field(
+        SecretStr(""), description="Secret that signs the notifications of that provider; empty: they are refused."
+    )
     stripe_api_key: SecretStr | None = Field(None, description="Secret key of the Stripe account.")
     stripe_api_url: str = Field("https://api.stripe.com", description="Address of Stripe's API.")
     stripe_webhook_secrets: SecretStr = Field(

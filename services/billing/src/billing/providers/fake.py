@@ -1,5 +1,9 @@
 """A provider for trying things out: a server that takes no money and does as it is told (`deploy.devstack.payments`)."""
 
+import hashlib
+import hmac
+import json
+import time
 from collections.abc import Mapping
 
 import httpx
@@ -21,6 +25,9 @@ from billing.providers.port import (
 )
 
 CALL_SECONDS = 10.0
+SIGNATURE = "fake-signature"
+SIGNATURE_SECONDS_MAX = 300
+"""Older notifications are refused: somebody may have kept them."""
 
 
 class FakeProvider:
@@ -28,8 +35,9 @@ class FakeProvider:
 
     name = "fake"
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, secret: str = ""):
         self._url = url
+        self._secret = secret
 
     async def open_setup(self, setup: Setup) -> HostedPage:
         opened = await self._call("POST", "/setups", {"key": setup.key, "return_url": setup.return_url})
@@ -63,8 +71,13 @@ class FakeProvider:
             raise
 
     def read_notification(self, body: bytes, headers: Mapping[str, str]) -> Told:
-        # It sends none.
-        raise NotificationRefused
+        if not self._secret or not _is_signed(body, headers.get(SIGNATURE, ""), self._secret):
+            raise NotificationRefused
+        try:
+            changed = json.loads(body)
+            return Told(setup=changed.get("setup"), charge=changed.get("charge"))
+        except (ValueError, AttributeError) as error:
+            raise NotificationRefused from error
 
     async def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, str]:
         async with httpx.AsyncClient(base_url=self._url, timeout=CALL_SECONDS, trust_env=False) as client:
@@ -72,6 +85,15 @@ class FakeProvider:
         answer.raise_for_status()
         found: dict[str, str] = answer.json()
         return found
+
+
+def _is_signed(body: bytes, signature: str, secret: str) -> bool:
+    told, _, digest = signature.partition(",v1=")
+    seconds = told.removeprefix("t=")
+    if not seconds.isdecimal() or abs(time.time() - int(seconds)) > SIGNATURE_SECONDS_MAX:
+        return False
+    expected = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), digest.encode())
 
 
 def _result(found: dict[str, str]) -> ChargeResult:
