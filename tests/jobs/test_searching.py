@@ -522,7 +522,8 @@ async def test_a_search_takes_what_a_list_takes(service: Jobs) -> None:
     document = (await service.client.get("/openapi.json")).json()
 
     for path in ("/v1/jobs", "/v1/actions"):
-        listed = {one["name"] for one in document["paths"][path]["get"]["parameters"]} - {"X-Tenant-Id"}
+        # What every route takes stands elsewhere, and is only named here.
+        listed = {one["name"] for one in document["paths"][path]["get"]["parameters"] if "name" in one}
         reference = document["paths"][f"{path}/search"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         body = document["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
         assert listed == set(body["properties"]) - {"metadata"}

@@ -540,7 +540,9 @@ async def test_a_handshake_that_is_not_answered_ends_with_the_deadline_of_connec
         outcome = await attempt(url.replace("http:", "https:"), connect_timeout_seconds=0.3)
 
     assert outcome.cause == "timeout"
-    assert lasted(outcome.timings.tls_ms, 0.3)
+    assert outcome.timings.tls_ms is not None
+    # On a busy machine much of it may go before the handshake begins.
+    assert lasted((outcome.timings.connect_ms or 0) + outcome.timings.tls_ms, 0.3)
 
 
 async def test_a_name_server_that_does_not_answer_ends_with_its_deadline_and_is_asked_once() -> None:

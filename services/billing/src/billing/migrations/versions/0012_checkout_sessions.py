@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkout_sessions")),
-        sa.UniqueConstraint("provider", "reference", name=op.f("uq_checkout_sessions_provider")),
+        sa.UniqueConstraint("provider", "reference", name=op.f("uq_checkout_sessions_provider_reference")),
     )
 
 
