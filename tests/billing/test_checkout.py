@@ -1,17 +1,23 @@
 """A person gives a payment method on the provider's page, and buys with it."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from billing import checkout
+from billing.app import create_app
 from billing.checkout.rules import LATER, SOON, PaymentsByHand, look_again
+from billing.config import Settings
 from billing.providers.fake import FakeProvider
 from tests.harness.billing import Billing
 from tests.harness.client import refused
 from tests.harness.people import Tenant, tenant_created
+from tests.harness.services import serve, settings_of
+from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 
 PATH = "/v1/billing/checkout-sessions"
@@ -120,6 +126,36 @@ async def test_a_provider_that_is_away_opens_no_page(billing: Billing, monkeypat
     monkeypatch.setattr(FakeProvider, "open_setup", away)
 
     refused(await tenant.owner.post(PATH), 503, "payment_provider_unavailable")
+
+
+async def test_connections_to_the_provider_are_closed_when_the_process_stops(backing: BackingStack) -> None:
+    closed = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        # The body of the request, and then nothing until the other side closes.
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as provider:
+        settings = await settings_of(
+            backing,
+            "billing",
+            Settings,
+            payment_provider="stripe",
+            stripe_api_key=SecretStr("sk_test_1"),
+            stripe_api_url=f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}",
+            checkout_return_url="https://console.example.com",
+        )
+        async with serve(Billing, create_app, settings) as service:
+            await service.people.introduce()
+            tenant = await service.create_tenant()
+            refused(await tenant.owner.post(PATH), 503, "payment_provider_unavailable")
+            assert not closed.is_set()
+
+        await asyncio.wait_for(closed.wait(), timeout=10)
 
 
 async def test_without_a_provider_invoices_are_paid_by_hand() -> None:

@@ -1,4 +1,8 @@
-"""What billing relies on of a payment provider, whichever it is."""
+"""What billing relies on of a payment provider, whichever it is.
+
+Where invoices are paid by hand (`manual`) nobody is behind the port: nothing is charged, looked up or notified, and no page opens. What is
+promised then is in `test_purchases.py` (bought by invoice, marked as paid) and `test_checkout.py` (no page: 409).
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

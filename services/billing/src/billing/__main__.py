@@ -60,8 +60,12 @@ def _reconcile(settings: Settings, options: argparse.Namespace) -> None:
 
 async def _compare(settings: Settings, since: timedelta, *, apply: bool) -> list[Difference]:
     provider = create_provider(settings)
-    async with _database(settings) as database:
-        return await reconcile(database, {provider.name: provider} if provider else {}, since=since, apply=apply)
+    try:
+        async with _database(settings) as database:
+            return await reconcile(database, {provider.name: provider} if provider else {}, since=since, apply=apply)
+    finally:
+        if provider is not None:
+            await provider.close()
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """Composition root: the parts of billing, in the order in which they are created."""
 
+import asyncio
+
 from fastapi import FastAPI
 
 from billing.checkout import routes as checkout_routes
@@ -30,6 +32,7 @@ from billing.test_clocks import worker as test_clocks_worker
 from billing.test_clocks.consumer import REPORTS, on_reports
 from billing.test_clocks.rules import ClockStatus
 from shared.api.openapi import ApiDescription, read_glossary
+from shared.chassis.parts import Part
 from shared.events import identity, receipts
 from shared.service.composition import Service
 
@@ -66,6 +69,18 @@ def create_provider(settings: Settings) -> PaymentProvider | None:
             return None
 
 
+def _closing(provider: PaymentProvider) -> Part:
+    """Closes the connections of the provider when the process stops."""
+
+    async def run() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await provider.close()
+
+    return Part("payment provider", run)
+
+
 def create_app(settings: Settings, *, others: Providers | None = None) -> FastAPI:
     """Billing in the roles of this process, with the payment provider of its settings, and others that charge what is theirs."""
     provider = create_provider(settings)
@@ -99,6 +114,8 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
             test_clocks_routes.router(),
         ],
         parts=[
+            # Before the workers, so that it stops after them.
+            *([_closing(provider)] if provider else []),
             service.tasks(
                 [
                     *task_kinds(service.database, chargers),
@@ -106,6 +123,6 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
                     *documents,
                     clocks,
                 ]
-            )
+            ),
         ],
     )

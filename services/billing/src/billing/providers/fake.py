@@ -79,6 +79,9 @@ class FakeProvider:
         except (ValueError, AttributeError) as error:
             raise NotificationRefused from error
 
+    async def close(self) -> None:
+        """Nothing is left open."""
+
     async def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, str]:
         async with httpx.AsyncClient(base_url=self._url, timeout=CALL_SECONDS, trust_env=False) as client:
             answer = await client.request(method, path, json=body)

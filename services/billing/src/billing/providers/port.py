@@ -133,6 +133,9 @@ class PaymentProvider(Charger, Protocol):
     def read_notification(self, body: bytes, headers: Mapping[str, str]) -> Told:
         """What a notification tells of. Raises `NotificationRefused` unless the provider has signed it."""
 
+    async def close(self) -> None:
+        """Close its connections."""
+
 
 Providers = Mapping[str, Charger]
 """What charges in this process, by name."""
