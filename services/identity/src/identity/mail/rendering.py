@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.header import Header
 from email.headerregistry import Address
-from email.mime.multipart import MIMEMultipart
-from email.mime.nonmultipart import MIMENonMultipart
-from email.policy import compat32
 from email.utils import format_datetime, formataddr
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
@@ -89,10 +86,6 @@ def _translations(language: str) -> NullTranslations:
     return GNUTranslations(compiled)
 
 
-# The older classes of the standard library: the newer ones lose and double blanks where they fold headers, and take three times as long.
-_POLICY = compat32.clone(linesep="\r\n")
-
-
 class AddressUnusable(Exception):
     """Nothing can be sent to this address."""
 
@@ -123,8 +116,8 @@ class Layouts:
         }
         subject = words("[Test] {subject}", subject=content.subject) if values["test"] else content.subject
         # Quoted-printable has no line that begins like this.
-        message = MIMEMultipart("alternative", boundary=f"=_{mail_id}")
-        for name, value in {
+        boundary = f"=_{mail_id}"
+        headers = {
             "From": _mailbox("From", self.sender.display_name, self.sender.addr_spec),
             "To": _mailbox("To", to.name, address),
             "Subject": _words("Subject", subject),
@@ -134,11 +127,15 @@ class Layouts:
             # Nobody is out of office for these.
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
-        }.items():
-            message[name] = value
-        message.attach(_part("plain", self._text.get_template("layout.txt").render(values)))
-        message.attach(_part("html", self._html.get_template("layout.html").render(values)))
-        return address, message.as_bytes(policy=_POLICY)
+            "MIME-Version": "1.0",
+            "Content-Type": f'multipart/alternative; boundary="{boundary}"',
+        }
+        return address, _put_together(
+            headers,
+            boundary,
+            _part("plain", self._text.get_template("layout.txt").render(values)),
+            _part("html", self._html.get_template("layout.html").render(values)),
+        )
 
 
 def _words(name: str, text: str) -> str:
@@ -154,7 +151,7 @@ def _mailbox(name: str, display_name: str, address: str) -> str:
     person = _one_line(display_name)
     if not address.isascii():
         # For servers that take SMTPUTF8: its bytes as they are.
-        return f"{_encoded(name, person)} <{address}>".encode().decode("ascii", "surrogateescape")
+        return f"{_encoded(name, person)} <{address}>"
     if person.isascii() and len(person) + len(address) <= MAILBOX_LENGTH_MAX:
         return formataddr((person, address))
     return f"{_encoded(name, person)}\n <{address}>"
@@ -164,11 +161,20 @@ def _encoded(name: str, line: str) -> str:
     return Header(line, "utf-8", HEADER_LINE_LENGTH_MAX, name).encode()
 
 
-def _part(kind: str, text: str) -> MIMENonMultipart:
-    part = MIMENonMultipart("text", kind, charset="utf-8")
-    part["Content-Transfer-Encoding"] = "quoted-printable"
-    part.set_payload(b2a_qp(text.encode(), istext=True).decode())
-    return part
+def _part(kind: str, text: str) -> str:
+    """A part of a message with its headers. Coded like this, no line of it is long, and none is anything but ASCII."""
+    coded = b2a_qp(text.replace("\r\n", "\n").encode(), istext=True).decode()
+    return f'Content-Type: text/{kind}; charset="utf-8"\nContent-Transfer-Encoding: quoted-printable\n\n{coded}'
+
+
+def _put_together(headers: Mapping[str, str], boundary: str, *parts: str) -> bytes:
+    """The message, of header values that are folded already and parts that are coded.
+
+    The classes of the standard library would fold and split all of it once more, in a third of the time that a mail takes.
+    """
+    head = "".join(f"{name}: {value}\n" for name, value in headers.items())
+    body = "".join(f"\n--{boundary}\n{part}" for part in parts)
+    return f"{head}{body}\n--{boundary}--\n".replace("\n", "\r\n").encode()
 
 
 def _one_address(email: str) -> str:
