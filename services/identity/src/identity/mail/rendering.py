@@ -11,7 +11,7 @@ from decimal import Decimal
 from email.header import Header
 from email.headerregistry import Address
 from email.utils import format_datetime, formataddr
-from functools import cache
+from functools import cache, partial
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -96,9 +96,9 @@ class Layouts:
     def __init__(self, *, sender: Address):
         self.sender = sender
         # Two environments, because only HTML is escaped.
-        loader = PackageLoader("identity.mail")
-        self._text = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-        self._html = Environment(loader=loader, undefined=StrictUndefined, autoescape=True)
+        load = partial(Environment, loader=PackageLoader("identity.mail"), undefined=StrictUndefined, auto_reload=False)
+        self._text = load(trim_blocks=True, lstrip_blocks=True).get_template("layout.txt")
+        self._html = load(autoescape=True).get_template("layout.html")
 
     def lay_out(
         self, mail_id: str, to: Recipient, content: Content, words: Words, *, tenant: str, now: datetime
@@ -133,8 +133,8 @@ class Layouts:
         return address, _put_together(
             headers,
             boundary,
-            _part("plain", self._text.get_template("layout.txt").render(values)),
-            _part("html", self._html.get_template("layout.html").render(values)),
+            _part("plain", self._text.render(values)),
+            _part("html", self._html.render(values)),
         )
 
 
