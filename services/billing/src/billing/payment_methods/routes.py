@@ -13,7 +13,7 @@ def router() -> Router:
     routes = Router(tags=["billing"])
 
     @routes.get("/v1/billing/payment-methods")
-    @requires("billing.read", exempt_from_402=True)
+    @requires("billing.manage", exempt_from_402=True)
     async def list_payment_methods(
         session: Reading, caller: CurrentCaller, request: PageRequest
     ) -> Page[PaymentMethod]:
@@ -21,7 +21,7 @@ def router() -> Router:
         return await payment_methods.list_of_tenant(session, caller.tenant_id, request)
 
     @routes.get("/v1/billing/payment-methods/{payment_method_id}")
-    @requires("billing.read", exempt_from_402=True)
+    @requires("billing.manage", exempt_from_402=True)
     async def get_payment_method(
         payment_method_id: PaymentMethodId, session: Reading, caller: CurrentCaller
     ) -> PaymentMethod:
