@@ -8,7 +8,8 @@ from bench.billing_stage import COUNT, BillingStage, run
 from bench.figures import Figure, Results
 
 SPREAD = timedelta(minutes=1)
-LEAD = timedelta(seconds=5)
+LEAD = timedelta(seconds=30)
+"""Longer than it takes to write the trials: the worker begins before the first is due."""
 LATE_AIM_SECONDS = 5.0
 ROUNDS = 3
 RUN_SECONDS_MAX = 600.0
