@@ -191,15 +191,9 @@ def paid(terms: Terms, now: datetime, *, zone: str) -> Decision:
     if not terms.payment_pending:
         return Decision(terms)
     settled = replace(
-        terms,
+        _with_nothing_due(terms),
         status="active",
         access_until=terms.current_period_end if terms.cancel_at_period_end else None,
-        payment_pending=False,
-        charging=False,
-        method_needed=False,
-        payment_due_at=None,
-        past_due_since=None,
-        retry_at=None,
     )
     if terms.status == "incomplete":
         converted = (Publish(events.TrialConverted),) if terms.trial_outcome is None else ()
@@ -299,15 +293,11 @@ def _due_on_trial(terms: Terms, now: datetime) -> Decision:
 def _lapse(terms: Terms, now: datetime) -> Decision:
     """The end of a purchase that was not paid: back to what was before."""
     before = replace(
-        terms,
+        _with_nothing_due(terms),
         plan=None,
         anchor_at=None,
         current_period_start=None,
         current_period_end=None,
-        payment_pending=False,
-        charging=False,
-        method_needed=False,
-        payment_due_at=None,
     )
     if terms.access_until is not None and terms.access_until > now:
         back = _on_trial(before, terms.access_until, now)
@@ -321,18 +311,12 @@ def _lapse(terms: Terms, now: datetime) -> Decision:
 
 def _end(terms: Terms, now: datetime) -> Decision:
     ended = replace(
-        terms,
+        _with_nothing_due(terms),
         status="canceled",
         next_plan=None,
         access_until=min(now, terms.access_until or now),
         cancel_at_period_end=False,
         complimentary=False,
-        payment_pending=False,
-        charging=False,
-        method_needed=False,
-        payment_due_at=None,
-        past_due_since=None,
-        retry_at=None,
         trial_outcome=terms.trial_outcome or "converted",
     )
     void = (VoidOpenInvoice(),) if terms.payment_pending else ()
@@ -366,3 +350,15 @@ def _try_again(terms: Terms, now: datetime) -> Decision:
 def _to_be_paid(terms: Terms, at: datetime) -> Terms:
     due_at = None if terms.by_charge else at + INVOICE_TERMS
     return replace(terms, payment_pending=True, charging=terms.by_charge, payment_due_at=due_at)
+
+
+def _with_nothing_due(terms: Terms) -> Terms:
+    return replace(
+        terms,
+        payment_pending=False,
+        charging=False,
+        method_needed=False,
+        payment_due_at=None,
+        past_due_since=None,
+        retry_at=None,
+    )
