@@ -1,10 +1,6 @@
 """A stage for the benches of billing: its database with plans and tenants, and the worker of one replica in this process."""
 
-import argparse
 import asyncio
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +12,8 @@ from typing import Protocol
 import asyncpg
 import yaml
 
-from bench.figures import Results, keep, table
+from bench import single
+from bench.figures import Results
 from billing import plans, tenants
 from billing.plans import PlanFile
 from billing.subscriptions import operations
@@ -26,7 +23,7 @@ from shared.observability.metrics import Metrics
 from shared.postgres.database import Database, plain_url
 from shared.tasks import TaskWorker
 from tests.harness.people import tenant_created
-from tests.harness.stack import migrated, start_private_stack
+from tests.harness.stack import BackingStack, migrated
 from tests.harness.waiting import eventually
 
 PLANS = Path(__file__).parents[1] / "deploy" / "plans.yaml"
@@ -83,35 +80,20 @@ class Measure(Protocol):
     def __call__(self, stage: BillingStage, *, quick: bool) -> Awaitable[Results]: ...
 
 
-async def _run(measure: Measure, *, quick: bool, seconds_max: float) -> Results:
-    # However the run is ended, its processes are.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
-        backing = start_private_stack(Path(folder) / "stack")
+def on_stage(measure: Measure) -> single.Measure:
+    """The same, on servers alone: the stage is set on them first."""
+
+    async def measured(backing: BackingStack, *, quick: bool) -> Results:
+        url = await asyncio.to_thread(migrated, backing, "billing")
+        database = Database(url, application_name="bench-billing")
+        connection = await asyncpg.connect(plain_url(url))
         try:
-            url = await asyncio.to_thread(migrated, backing, "billing")
-            database = Database(url, application_name="bench-billing")
-            connection = await asyncpg.connect(plain_url(url))
-            try:
-                async with database.transaction() as session:
-                    file = PlanFile.model_validate(yaml.safe_load(PLANS.read_text()))
-                    await plans.load(session, file, datetime.now(UTC))
-                async with asyncio.timeout(seconds_max):
-                    return await measure(BillingStage(database, connection), quick=quick)
-            finally:
-                await connection.close()
-                await database.close()
+            async with database.transaction() as session:
+                file = PlanFile.model_validate(yaml.safe_load(PLANS.read_text()))
+                await plans.load(session, file, datetime.now(UTC))
+            return await measure(BillingStage(database, connection), quick=quick)
         finally:
-            backing.stop()
+            await connection.close()
+            await database.close()
 
-
-def run(name: str, description: str, measure: Measure, *, seconds_max: float) -> int:
-    """Run a bench of billing. Returns 0 when everything was measured, also when an aim is not met."""
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
-    results = asyncio.run(_run(measure, quick=parser.parse_args().quick, seconds_max=seconds_max))
-    keep(results, name)
-    sys.stdout.write(table(results) + "\n")
-    return 0
+    return measured

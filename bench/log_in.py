@@ -5,18 +5,14 @@ again, with hashes so cheap that the rest is seen; the hash of the default setti
 loop's thread, in which no hash is computed, and of everything else that it does meanwhile.
 """
 
-import argparse
-import asyncio
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from pydantic import SecretStr
 
-from bench.figures import Figure, Results, keep, percentile, table
+from bench.figures import Figure, Results, percentile
+from bench.single import run
 from identity.config import Settings
 from identity.logins import Passwords
 from shared.observability.logs import configure_logging
@@ -24,7 +20,7 @@ from tests.harness.bodies import PASSWORD
 from tests.harness.client import document
 from tests.harness.identity import Identity, running
 from tests.harness.people import Tenant
-from tests.harness.stack import BackingStack, start_private_stack
+from tests.harness.stack import BackingStack
 
 RUN_SECONDS_MAX = 300.0
 ROUNDS = 5
@@ -101,29 +97,5 @@ async def measure(backing: BackingStack, *, quick: bool) -> Results:
     return results
 
 
-async def _run(*, quick: bool) -> Results:
-    # However the run is ended, its processes are.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
-        backing = start_private_stack(Path(folder) / "stack")
-        try:
-            async with asyncio.timeout(RUN_SECONDS_MAX):
-                return await measure(backing, quick=quick)
-        finally:
-            backing.stop()
-
-
-def main() -> int:
-    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.log_in", description="What a log-in costs beside its hash.")
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    results = asyncio.run(_run(quick=parser.parse_args().quick))
-    keep(results, "log_in")
-    sys.stdout.write(table(results) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("log_in", "What a log-in costs beside its hash.", measure, seconds_max=RUN_SECONDS_MAX))

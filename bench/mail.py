@@ -5,19 +5,15 @@ at one instant; the time ends when the mailbox has the last one. The client of t
 connections.
 """
 
-import argparse
 import asyncio
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.headerregistry import Address
-from pathlib import Path
 
 import httpx
 import uvloop
@@ -26,7 +22,8 @@ from psutil import Process
 from sqlalchemy import text
 
 from bench.cpu import Account
-from bench.figures import Figure, Results, keep, table
+from bench.figures import Figure, Results
+from bench.single import run
 from deploy.devstack.mailbox import MAILS_KEPT_MAX
 from deploy.devstack.processes import free_ports
 from identity import mail
@@ -35,7 +32,7 @@ from identity.mail.rendering import Layouts, Words
 from shared.observability.logs import configure_logging
 from shared.postgres.database import Database
 from tests.harness.identity import CONSOLE, running
-from tests.harness.stack import BackingStack, start_private_stack
+from tests.harness.stack import BackingStack
 from tests.harness.waiting import eventually
 
 RUN_SECONDS_MAX = 300.0
@@ -132,7 +129,17 @@ async def _make_due(database: Database) -> None:
         await session.execute(text("UPDATE tasks SET due_at = now(), next_at = now()"))
 
 
-async def measure(backing: BackingStack, box: Mailbox, *, quick: bool) -> Results:
+async def measure(backing: BackingStack, *, quick: bool) -> Results:
+    """With a mailbox of its own, which is ready first."""
+    with _mailbox() as box:
+        try:
+            await eventually(box.ready, what="the mailbox is ready")
+            return await _measure(backing, box, quick=quick)
+        finally:
+            await box.close()
+
+
+async def _measure(backing: BackingStack, box: Mailbox, *, quick: bool) -> Results:
     """Both ways in turn, several rounds."""
     configure_logging("bench", "WARNING")
     results = Results(quick)
@@ -180,32 +187,6 @@ async def measure(backing: BackingStack, box: Mailbox, *, quick: bool) -> Result
     return results
 
 
-async def _run(*, quick: bool) -> Results:
-    # However the run is ended, its processes are.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder, _mailbox() as box:
-        backing = start_private_stack(Path(folder) / "stack")
-        try:
-            async with asyncio.timeout(RUN_SECONDS_MAX):
-                await eventually(box.ready, what="the mailbox is ready")
-                return await measure(backing, box, quick=quick)
-        finally:
-            await box.close()
-            backing.stop()
-
-
-def main() -> int:
-    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.mail", description="Mails per second of one replica.")
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    # The loop on which services run.
-    results = uvloop.run(_run(quick=parser.parse_args().quick))
-    keep(results, "mail")
-    sys.stdout.write(table(results) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # The loop on which services run.
+    sys.exit(run("mail", "Mails per second of one replica.", measure, seconds_max=RUN_SECONDS_MAX, loop=uvloop.run))

@@ -4,23 +4,19 @@ Identity is whole, in this process, with its own PostgreSQL and Kafka. Both tena
 both come in turns, so that other load of the machine affects both; the time is that of the whole request.
 """
 
-import argparse
-import asyncio
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from bench.figures import Figure, Results, keep, table
+from bench.figures import Figure, Results
+from bench.single import run
 from shared.observability.logs import configure_logging
 from tests.harness.client import Api
 from tests.harness.identity import running
 from tests.harness.merchant_stock import write_merchants
 from tests.harness.people import Tenant
-from tests.harness.stack import BackingStack, start_private_stack
+from tests.harness.stack import BackingStack
 
 RUN_SECONDS_MAX = 300.0
 FEW, MANY = 100, 10_000
@@ -91,31 +87,5 @@ async def measure(backing: BackingStack, *, quick: bool) -> Results:
     return results
 
 
-async def _run(*, quick: bool) -> Results:
-    # However the run is ended, its processes are.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
-        backing = start_private_stack(Path(folder) / "stack")
-        try:
-            async with asyncio.timeout(RUN_SECONDS_MAX):
-                return await measure(backing, quick=quick)
-        finally:
-            backing.stop()
-
-
-def main() -> int:
-    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.people", description="Searches among ten thousand merchants."
-    )
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    results = asyncio.run(_run(quick=parser.parse_args().quick))
-    keep(results, "people")
-    sys.stdout.write(table(results) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("people", "Searches among ten thousand merchants.", measure, seconds_max=RUN_SECONDS_MAX))

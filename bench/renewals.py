@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.billing_stage import COUNT, BillingStage, run
+from bench.billing_stage import COUNT, BillingStage, on_stage
 from bench.figures import Figure, Results, percentile
+from bench.single import run
 from billing.invoice_documents import Seller, contents, rendering
 from billing.invoices import Invoice, get
 from shared.access.entitlement import entitled
@@ -103,4 +104,4 @@ def _decide() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run("renewals", "What renewing subscriptions costs.", measure, seconds_max=RUN_SECONDS_MAX))
+    sys.exit(run("renewals", "What renewing subscriptions costs.", on_stage(measure), seconds_max=RUN_SECONDS_MAX))

@@ -1,23 +1,20 @@
 """`python -m bench.tasks`: tasks per second of one worker, compared with the bare statements that claim and remove as many rows."""
 
-import argparse
 import asyncio
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bench.figures import Figure, Results, keep, table
+from bench.figures import Figure, Results
+from bench.single import run
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database, plain_url
 from shared.tasks import Attempted, Task, TaskKind, TaskWorker
-from tests.harness.stack import start_private_stack
+from tests.harness.stack import BackingStack
 from tests.harness.transport import database_with_shared_tables
 from tests.harness.waiting import eventually
 
@@ -65,8 +62,9 @@ async def _worked(database: Database, connection: asyncpg.Connection, kind: Task
         await asyncio.gather(worker, return_exceptions=True)
 
 
-async def measure(url: str, *, quick: bool) -> Results:
+async def measure(backing: BackingStack, *, quick: bool) -> Results:
     """Each way in turn, several rounds."""
+    url = await database_with_shared_tables(backing)
     results = Results(quick)
     database = Database(url, application_name="bench-tasks")
     connection = await asyncpg.connect(plain_url(url))
@@ -100,29 +98,5 @@ async def measure(url: str, *, quick: bool) -> Results:
     return results
 
 
-async def _run(*, quick: bool) -> Results:
-    # However the run is ended, its processes are.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with tempfile.TemporaryDirectory(prefix="waybill-bench-", ignore_cleanup_errors=True) as folder:
-        backing = start_private_stack(Path(folder) / "stack")
-        try:
-            async with asyncio.timeout(RUN_SECONDS_MAX):
-                return await measure(await database_with_shared_tables(backing), quick=quick)
-        finally:
-            backing.stop()
-
-
-def main() -> int:
-    """Run the bench. Returns 0 when everything was measured, also when an aim is not met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.tasks", description="Tasks per second of one worker.")
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    results = asyncio.run(_run(quick=parser.parse_args().quick))
-    keep(results, "tasks")
-    sys.stdout.write(table(results) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("tasks", "Tasks per second of one worker.", measure, seconds_max=RUN_SECONDS_MAX))

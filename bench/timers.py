@@ -4,8 +4,9 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 
-from bench.billing_stage import COUNT, BillingStage, run
+from bench.billing_stage import COUNT, BillingStage, on_stage
 from bench.figures import Figure, Results
+from bench.single import run
 
 SPREAD = timedelta(minutes=1)
 LEAD = timedelta(seconds=30)
@@ -53,4 +54,4 @@ async def measure(stage: BillingStage, *, quick: bool) -> Results:
 
 
 if __name__ == "__main__":
-    sys.exit(run("timers", "How late trials end.", measure, seconds_max=RUN_SECONDS_MAX))
+    sys.exit(run("timers", "How late trials end.", on_stage(measure), seconds_max=RUN_SECONDS_MAX))
