@@ -127,7 +127,9 @@ async def working(url: str, provider: ScriptedProvider, **fate: Any) -> AsyncIte
     try:
         yield first
     finally:
-        burial.cancel()
+        # A burial that has begun comes to its end: cut short, it would leave the connections of the dead worker open.
+        if not first.died.is_set():
+            burial.cancel()
         await asyncio.gather(burial, return_exceptions=True)
         for one in heirs if first.died.is_set() else [first]:
             await one.end()
