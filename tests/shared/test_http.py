@@ -34,17 +34,6 @@ PROBLEM = "application/problem+json"
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
-
-
 def code(answer: httpx.Response) -> tuple[int, str]:
     assert answer.headers["content-type"] == PROBLEM, answer.text
     document = answer.json()

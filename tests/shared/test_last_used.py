@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -16,23 +15,11 @@ from shared.events.access import CredentialUsed
 from shared.messaging import outbox
 from shared.postgres.database import Database
 from tests.harness.client import Api
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.edge_app import EdgeTestApp, run_edge_app
 from tests.harness.people import Tenant
-from tests.harness.stack import BackingStack
 from tests.harness.transport import running
 
 NOW = datetime(2030, 1, 31, 9, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running_app:
-        yield running_app
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What every service knows of a tenant's entitlement, and what does not touch the access projection."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,22 +10,10 @@ from shared.access.principal_store import Lookup, load_principal
 from shared.access.principals import Principal
 from shared.events import Event, Vocabulary
 from shared.events.billing import SubscriptionState, TrialExtended
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.edge_app import EdgeTestApp
 from tests.harness.people import Tenant, subscription
-from tests.harness.stack import BackingStack
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
 
 
 def entitlement(tenant: Tenant, **more: object) -> Event:

@@ -1,29 +1,15 @@
 """Rate limits at the HTTP edge: whose wrong credentials are charged to whom, and who passes all the same."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import jwt
-import pytest
 from sqlalchemy import event
 
 from shared.access import credentials
 from tests.harness.client import refused
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.edge_app import EdgeTestApp, run_edge_app
 from tests.harness.people import subscription
-from tests.harness.stack import BackingStack
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
 
 
 async def test_a_credential_over_its_rate_gets_429(database_url: str) -> None:

@@ -1,7 +1,6 @@
 """What a process reports of revocations: what it refuses from then on, and nothing that is long over."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,22 +18,11 @@ from shared.messaging.producer import Producer
 from shared.postgres.database import Database
 from shared.postgres.driver_connection import connect
 from tests.harness.client import refused
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
+from tests.harness.edge_app import EdgeTestApp
 from tests.harness.people import Merchant
 from tests.harness.stack import BackingStack
 from tests.harness.transport import read_records
 from tests.harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
 
 
 def revoking(edge: EdgeTestApp, merchant: Merchant, *, at: datetime | None = None) -> ApiAccessRevoked:

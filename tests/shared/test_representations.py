@@ -1,24 +1,10 @@
 """What a representation is: the media type of a body, and the entity tag by which a reader knows it again."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
-from tests.harness.stack import BackingStack
+from tests.harness.edge_app import EdgeTestApp
 
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,18 @@
 """What it costs to find out who calls: one query at first, none while nothing changes."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import event
 
 from shared.access import credentials
 from tests.harness.client import Api, refused
-from tests.harness.edge_app import EdgeTestApp, edge_database, run_edge_app
-from tests.harness.stack import BackingStack
+from tests.harness.edge_app import EdgeTestApp
 
 BACKGROUND = ("consumer_progress", "access_signing_keys")
 """What the process asks from time to time, whoever calls."""
-
-
-@pytest.fixture(scope="module")
-async def database_url(backing: BackingStack) -> str:
-    return await edge_database(backing)
-
-
-@pytest.fixture
-async def edge(database_url: str) -> AsyncIterator[EdgeTestApp]:
-    async with run_edge_app(database_url) as running:
-        yield running
 
 
 @contextmanager
