@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 STACK := $(RUN)/python -m deploy.devstack
-SERVICES := identity billing jobs webhooks
+SERVICES := identity billing jobs webhooks console
 PACKAGES := shared $(SERVICES:%=services/%)
 SOURCES := shared services deploy tests bench
 COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -18,7 +18,7 @@ NODE_PACKAGES := . tests/webhooks/interoperability/javascript tests/clients/type
 LINT_TOOLS := node_modules/.package-lock.json
 # The generators that are Python packages, and what the clients that they make need.
 CLIENT_PACKAGES := openapi-generator-cli openapi-python-client attrs httpx pydantic python-dateutil urllib3
-BROWSER_FILES := shared/src/shared/api/static/vendor
+BROWSER_FILES := shared/src/shared/api/static/vendor services/console/src/console/static/vendor
 
 # Where no bytecode is wanted beside the sources it is kept in the environment: without any, each of a dozen processes would compile
 # a thousand modules at every start.
@@ -71,7 +71,7 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
 $(BROWSER_FILES): package.json package-lock.json deploy/browser_files.py requirements.node.lock | $(STAMP)
 	@$(RUN)/python -m deploy.browser_files
-	@touch $@
+	@touch $(BROWSER_FILES)
 
 $(LINT_TOOLS): package-lock.json | $(STAMP)
 	@$(RUN)/python -m deploy.node ci .
@@ -130,9 +130,10 @@ format: install ## Format and mend what can be mended by itself
 	@$(RUN)/ruff format $(SOURCES)
 
 .PHONY: contracts
-contracts: install ## Write OpenAPI, AsyncAPI, event schemas and the layout of mails anew, after a change that is meant
+contracts: install ## Write OpenAPI, AsyncAPI, event schemas, the layout of mails and the catalogues of texts anew, after a change that is meant
 	@$(RUN)/python -m tests.contracts.write
 	@$(RUN)/python -m deploy.mail_templates
+	@$(RUN)/python -m deploy.catalogues
 
 .PHONY: bench
 bench: install ## Load test of the whole pipeline, with ratios to ceilings measured in the same run

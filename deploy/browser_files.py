@@ -2,10 +2,12 @@
 
     python -m deploy.browser_files
 
-A part of `make install`, and of the images. Each text has a compressed twin (`.gz`), made once here.
+A part of `make install`, and of the images. Each text has a compressed twin (`.gz`), made once here. Of the icons only those that are
+used are served, as one file of symbols.
 """
 
 import gzip
+import re
 import shutil
 import subprocess
 import sys
@@ -16,15 +18,34 @@ from tempfile import TemporaryDirectory
 
 from deploy import node
 
-COMPRESSED = frozenset({".css", ".js", ".svg"})
+COMPRESSED = frozenset({".css", ".js", ".mjs", ".svg"})
+ICON_FILE = "icons.svg"
+# fmt: off
+ICONS = (
+    "activity", "archive", "arrow-left", "arrow-right", "arrow-up-right", "ban", "bell", "book-open", "braces",
+    "building-2", "calendar", "chart-column", "check", "chevron-down", "chevron-right", "chevron-up", "circle",
+    "circle-alert", "circle-check", "circle-help", "circle-pause", "circle-play", "circle-x", "clipboard",
+    "clock", "cloud-off", "code", "copy", "credit-card", "download", "ellipsis", "external-link", "eye",
+    "eye-off", "file-text", "file-up", "filter", "flag", "flask-conical", "globe", "history", "house", "inbox",
+    "info", "key-round", "layers", "link", "list-filter", "lock", "lock-open", "log-out", "mail", "map-pin",
+    "menu", "monitor", "moon", "network", "package", "pause", "pencil", "play", "plug", "plus", "power",
+    "power-off", "radio", "refresh-cw", "repeat", "rotate-ccw", "route", "save", "scroll-text", "search", "send",
+    "settings", "shield", "shield-check", "skip-forward", "square-terminal", "store", "sun", "tag", "terminal",
+    "timer", "trash-2", "trending-down", "trending-up", "triangle-alert", "truck", "undo-2", "unplug", "upload",
+    "user", "user-plus", "users", "webhook", "wrench", "x", "zap",
+)
+# fmt: on
+"""Icons that the console shows; another one is added here."""
+SVG = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What is served of one package."""
+    """What is served of one package: files by their path in it, and icons by name; all of it lies side by side."""
 
     name: str
     files: tuple[str, ...]
+    icons: tuple[str, ...] = ()
 
 
 VENDORED: dict[str, Sequence[Package]] = {
@@ -40,6 +61,13 @@ VENDORED: dict[str, Sequence[Package]] = {
                 "NOTICE",
             ),
         ),
+    ),
+    "services/console/src/console/static/vendor": (
+        Package("htmx.org", ("dist/htmx.min.js", "LICENSE")),
+        Package("basecoat-css", ("dist/basecoat.cdn.min.css", "LICENSE.md")),
+        Package("uplot", ("dist/uPlot.esm.js", "dist/uPlot.min.css", "LICENSE")),
+        Package("tinykeys", ("dist/tinykeys.mjs", "LICENSE")),
+        Package("lucide-static", ("LICENSE",), ICONS),
     ),
 }
 """The packages in each folder; the folder is made anew as a whole, and belongs to nobody else."""
@@ -71,13 +99,26 @@ def _copy(modules: Path, packages: Sequence[Package], target: Path) -> None:
         folder = unfinished / package.name
         folder.mkdir(parents=True)
         for name in package.files:
-            file = folder / name
-            shutil.copyfile(modules / package.name / name, file)
+            shutil.copyfile(modules / package.name / name, folder / Path(name).name)
+        if package.icons:
+            (folder / ICON_FILE).write_text(_symbols(modules / package.name / "icons", package.icons))
+        for file in list(folder.iterdir()):
             if file.suffix in COMPRESSED:
                 # Without a time in it: the same files make the same bytes.
-                file.with_name(f"{name}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
+                file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
+
+
+def _symbols(folder: Path, names: Sequence[str]) -> str:
+    """One file of these icons, each a symbol with its name."""
+    symbols = []
+    for name in names:
+        drawing = SVG.search((folder / f"{name}.svg").read_text())
+        assert drawing is not None
+        lines = "".join(line.strip() for line in drawing[1].splitlines())
+        symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{lines}</symbol>')
+    return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shared.chassis.settings import ProcessSettings
 from shared.postgres.advisory_locks import AdvisoryLock, KeyedAdvisoryLock
-from shared.service.settings import ServiceSettings
 from tests.harness.compatibility import events
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 SERVICE_FOLDERS = {name: ROOT / "services" / name / "src" / name for name in SERVICES}
+CONSOLE = ROOT / "services/console/src/console"
+"""It has a floor plan of its own (`services/console/README.md`): pages on the public API."""
+APPLICATIONS = (*SERVICES, "console")
 SHARED = ROOT / "shared/src/shared"
 
 MODULE_LINES_MAX = 400
@@ -179,7 +182,7 @@ def modules(*folders: Path) -> list[Module]:
     ]
 
 
-SOURCES = modules(SHARED, *SERVICE_FOLDERS.values())
+SOURCES = modules(SHARED, *SERVICE_FOLDERS.values(), CONSOLE)
 EVERYTHING = [*SOURCES, *modules(ROOT / "deploy", ROOT / "tests", ROOT / "bench")]
 
 
@@ -278,6 +281,18 @@ def test_services_send_http_from_one_noun_alone() -> None:
         for name in SERVICES
         for module in of_service(name)
         if not _calls_out(module.path.relative_to(SERVICE_FOLDERS[name]))
+        for place, imported in module.imports()
+        if within(imported, HTTP_CLIENTS)
+    ]
+
+    assert found == []
+
+
+def test_the_console_sends_http_from_its_gateway_alone() -> None:
+    found = [
+        f"{place}: {imported[-1]}"
+        for module in modules(CONSOLE)
+        if module.path.parent.name != "gateway"
         for place, imported in module.imports()
         if within(imported, HTTP_CLIENTS)
     ]
@@ -458,7 +473,7 @@ def _name_of_called(node: ast.AST) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_every_setting_stands_in_the_readme(service: str) -> None:
     settings = _settings(service)
     prefix = str(settings.model_config.get("env_prefix"))
@@ -476,13 +491,13 @@ def test_every_setting_stands_in_the_readme(service: str) -> None:
     assert sorted(set(re.findall(rf"`({prefix}[A-Z_]+)`", readme)) - variables) == []
 
 
-def _settings(service: str) -> type[ServiceSettings]:
+def _settings(service: str) -> type[ProcessSettings]:
     module = __import__(f"{service}.config", fromlist=["Settings"])
-    settings: type[ServiceSettings] = module.Settings
+    settings: type[ProcessSettings] = module.Settings
     return settings
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_every_setting_is_described(service: str) -> None:
     assert [name for name, field in _settings(service).model_fields.items() if not field.description] == []
 
@@ -567,8 +582,8 @@ def test_the_documents_name_files_that_exist() -> None:
             path = ROOT / file
             if not path.exists() or (test and f"def {test}(" not in path.read_text()):
                 missing.append(f"{document.name}: {file} {test}")
-        for service, file in re.findall(r"`(shared|identity|billing|jobs|webhooks)/([\w/]+\.py)`", text):
-            folder = SHARED if service == "shared" else SERVICE_FOLDERS[service]
+        for service, file in re.findall(r"`(shared|identity|billing|jobs|webhooks|console)/([\w/]+\.py)`", text):
+            folder = {"shared": SHARED, "console": CONSOLE, **SERVICE_FOLDERS}[service]
             if not (folder / file).exists():
                 missing.append(f"{document.name}: {service}/{file}")
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)

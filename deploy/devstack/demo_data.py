@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from deploy.devstack import steps
 from deploy.devstack.edges import NOT_YET_KNOWN, Edges, Json, basic, bearer, platform
 from deploy.devstack.failures import StackError
-from deploy.devstack.settings import SERVICES, StackSettings, write_private
+from deploy.devstack.settings import APPLICATIONS, StackSettings, write_private
 from deploy.devstack.stack import Say, database_urls
 
 TRIAL_LEFT_MIN = timedelta(days=7)
@@ -42,7 +42,7 @@ def ensure(settings: StackSettings, say: Say) -> Json:
 def addresses(settings: StackSettings) -> Json:
     """The part of `demo.json` that follows from the settings."""
     return {
-        "urls": {service: settings.url(service) for service in SERVICES},
+        "urls": {name: settings.url(name) for name in APPLICATIONS},
         "kafka": settings.kafka,
         "databases": database_urls(settings),
         "receiver": {"url": settings.url("receiver"), "received": settings.url("receiver") + "/received"},

@@ -24,7 +24,7 @@ from threading import Lock
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("identity.__main__", "billing.__main__", "jobs.__main__", "webhooks.__main__")
+SERVICES = ("identity.__main__", "billing.__main__", "jobs.__main__", "webhooks.__main__", "console.__main__")
 PR_SET_PDEATHSIG = 1
 
 

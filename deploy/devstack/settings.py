@@ -26,6 +26,8 @@ SECRET_VARIABLE = "PAYMENTS_NOTIFICATION_SECRET"
 """Where the payment provider finds what it signs its notifications with."""
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
+APPLICATIONS = (*SERVICES, "console")
+"""What has a database of its own: the services, and the console, which is on their API alone."""
 HELPERS = ("receiver", "mailbox", "payments")
 """What a private installation has around the services: the other end of webhooks, of mail, and of payments."""
 PORTS = {
@@ -60,6 +62,7 @@ class Secrets(TypedDict):
     secret: str
     identity_sealing_key: str
     webhooks_sealing_key: str
+    console_sealing_key: str
     kafka_passwords: dict[str, str]
     signing_root_key: str
     payments_secret: str
@@ -117,7 +120,7 @@ class StackSettings:
     def processes(self) -> tuple[str, ...]:
         """What this stack runs, in the order in which it is started."""
         own_servers = ("postgres",) * (not self.postgres_url) + ("kafka",) * (not self.kafka_bootstrap_servers)
-        return (*own_servers, *SERVICES, *HELPERS)
+        return (*own_servers, *APPLICATIONS, *HELPERS)
 
     @property
     def demo_file(self) -> Path:
@@ -204,6 +207,8 @@ class StackSettings:
 
     def service_environment(self, service: str, database_url: str) -> dict[str, str]:
         """Every variable that `service` gets: its own and the shared ones, no other service's secrets."""
+        if service == "console":
+            return self._console_environment(database_url)
         prefix = service.upper()
         environment = {
             f"{prefix}_DATABASE_URL": database_url,
@@ -231,6 +236,19 @@ class StackSettings:
             environment["WEBHOOKS_ALLOWED_PRIVATE_NETWORKS"] = "127.0.0.0/8,::1/128"
             environment["WEBHOOKS_ALLOW_HTTP"] = "true"
         return environment
+
+    def _console_environment(self, database_url: str) -> dict[str, str]:
+        return {
+            "CONSOLE_DATABASE_URL": database_url,
+            "CONSOLE_HOST": LOOPBACK,
+            "CONSOLE_PORT": str(self.port("console")),
+            "CONSOLE_BASE_URL": self.url("console"),
+            # Browsers of this machine reach it without TLS.
+            "CONSOLE_ALLOW_HTTP": "true",
+            "CONSOLE_SEALING_KEYS": f"1:{self.secrets['console_sealing_key']}",
+            **{f"CONSOLE_{service.upper()}_URL": self.url(service) for service in SERVICES},
+            **{name: value for name, value in self.passed_on.items() if name != "WAYBILL_KAFKA_PREFIX"},
+        }
 
 
 def read_settings(environment: Mapping[str, str]) -> StackSettings:
@@ -266,17 +284,20 @@ def prepare_home(settings: StackSettings) -> None:
     kept = json.loads(settings.secrets_file.read_text()) if settings.secrets_file.exists() else {}
     new: Secrets = {
         "postgres_password": _password(),
-        "database_passwords": {service: _password() for service in SERVICES},
+        "database_passwords": {name: _password() for name in APPLICATIONS},
         "key_pepper": _secret(),
         "secret": _secret(),
         "identity_sealing_key": _secret(),
         "webhooks_sealing_key": _secret(),
+        "console_sealing_key": _secret(),
         "kafka_passwords": {user: _password() for user in (broker.ADMIN, *SERVICES)},
         "signing_root_key": _secret(),
         "payments_secret": _secret(),
     }
-    if new.keys() - kept.keys():
-        write_private(settings.secrets_file, json.dumps({**new, **kept}, indent=2) + "\n")
+    passwords = {**new["database_passwords"], **kept.get("database_passwords", {})}
+    wanted = {**new, **kept, "database_passwords": passwords}
+    if wanted != kept:
+        write_private(settings.secrets_file, json.dumps(wanted, indent=2) + "\n")
 
 
 def write_private(file: Path, text: str) -> None:

@@ -33,7 +33,7 @@ from deploy.devstack.processes import (
     port_is_taken,
     wait_until,
 )
-from deploy.devstack.settings import CERTIFIED, HELPERS, ROOT, SERVICES, StackSettings, prepare_home, write_private
+from deploy.devstack.settings import APPLICATIONS, CERTIFIED, HELPERS, ROOT, StackSettings, prepare_home, write_private
 from deploy.devstack.supervision import Supervisor
 from shared.crypto import certificates
 
@@ -83,7 +83,7 @@ def up(settings: StackSettings, say: Say) -> None:
         _refuse_taken_ports(settings)
         if set(SERVERS) & set(settings.processes):
             certificates.ensure(settings.certificates, CERTIFIED)
-        idle = [name for name in (*SERVICES, *HELPERS) if find(settings.pid_file(name)) is None]
+        idle = [name for name in (*APPLICATIONS, *HELPERS) if find(settings.pid_file(name)) is None]
         to_prepare = bool(idle) and needs_preparation(settings)
         if idle:
             settings.prepared_file.unlink(missing_ok=True)  # services that start now wait for it
@@ -97,7 +97,7 @@ def up(settings: StackSettings, say: Say) -> None:
             write_private(settings.prepared_file, state_to_prepare())
         _wait_for_services(settings, supervisor)
         if idle:
-            say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*SERVICES, *HELPERS)))
+            say("ready: " + ", ".join(f"{name} {settings.url(name)}" for name in (*APPLICATIONS, *HELPERS)))
 
 
 def down(settings: StackSettings, say: Say) -> None:
@@ -123,7 +123,7 @@ def status(settings: StackSettings) -> list[ProcessStatus]:
     supervisor = Supervisor(settings.home)
     states = supervision.states(supervisor) if supervision.is_running(supervisor) else {}
     lines = []
-    for name in (*SERVERS, *SERVICES, *HELPERS):
+    for name in (*SERVERS, *APPLICATIONS, *HELPERS):
         process = find(settings.pid_file(name))
         if name not in settings.processes:
             lines.append(ProcessStatus(name, "existing server", _address(settings, name), None, None))
@@ -177,7 +177,7 @@ def database_urls(settings: StackSettings) -> dict[str, str]:
         service: admin._replace(
             netloc=f"waybill_{service}:{passwords[service]}@{address}", path=f"/waybill_{service}", query=query
         ).geturl()
-        for service in SERVICES
+        for service in APPLICATIONS
     }
 
 
@@ -199,7 +199,7 @@ def _programs(settings: StackSettings, databases: dict[str, str]) -> dict[str, P
         programs["postgres"] = settings.cluster.program
     if "kafka" in settings.processes:
         programs["kafka"] = settings.node.program
-    for service in SERVICES:
+    for service in APPLICATIONS:
         programs[service] = Program(
             name=service,
             command=(
@@ -251,7 +251,7 @@ def _start(settings: StackSettings, supervisor: Supervisor, databases: dict[str,
     def start_services() -> None:
         if environments:
             steps.wait_until_warm()
-        supervision.start_programs(supervisor, (*SERVICES, *HELPERS))
+        supervision.start_programs(supervisor, (*APPLICATIONS, *HELPERS))
 
     _side_by_side(start_postgres, start_kafka, start_services)
 
@@ -292,7 +292,7 @@ def _start_kafka(settings: StackSettings, supervisor: Supervisor, say: Say) -> N
 def _wait_for_services(settings: StackSettings, supervisor: Supervisor) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     failing_since: dict[str, float] = {}
-    waiting = [*SERVICES, *HELPERS]
+    waiting = [*APPLICATIONS, *HELPERS]
     while waiting := [name for name in waiting if not _is_ready(settings, name)]:
         now = time.monotonic()
         states = supervision.states(supervisor)
@@ -336,7 +336,7 @@ def _refuse_taken_ports(settings: StackSettings) -> None:
 
 def _stop_everything(settings: StackSettings, supervisor: Supervisor) -> None:
     if supervision.is_running(supervisor):
-        supervision.stop(supervisor, [(*SERVICES, *HELPERS), SERVERS])
+        supervision.stop(supervisor, [(*APPLICATIONS, *HELPERS), SERVERS])
     _end_left_over(settings)
 
 

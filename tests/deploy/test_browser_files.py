@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.browser_files import COMPRESSED, VENDORED
+from deploy.browser_files import COMPRESSED, ICON_FILE, VENDORED
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,9 +18,10 @@ def test_each_package_comes_with_its_licence_and_compressed(folder: str) -> None
     for package in VENDORED[folder]:
         files = {file.name: file for file in (ROOT / folder / package.name).iterdir()}
 
-        assert set(package.files) <= files.keys()
+        served = [Path(name).name for name in package.files] + [ICON_FILE] * bool(package.icons)
+        assert set(served) <= files.keys()
         assert any("LICENSE" in name for name in files)
-        for name in package.files:
+        for name in served:
             if files[name].suffix in COMPRESSED:
                 assert gzip.decompress(files[f"{name}.gz"].read_bytes()) == files[name].read_bytes()
 

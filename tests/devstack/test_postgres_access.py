@@ -6,12 +6,12 @@ from urllib.parse import urlencode, urlsplit
 import asyncpg
 import pytest
 
-from deploy.devstack.settings import SERVICES, StackSettings
+from deploy.devstack.settings import APPLICATIONS, StackSettings
 from deploy.devstack.stack import database_urls
 from shared.crypto import certificates
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 async def test_a_service_comes_over_tls_and_not_without(running: StackSettings, service: str) -> None:
     url = database_urls(running)[service]
 
@@ -32,7 +32,7 @@ async def test_every_connection_of_the_services_is_over_tls(running: StackSettin
     )
     await connection.close()
 
-    assert {row["usename"]: row["secured"] for row in rows} == {f"waybill_{service}": True for service in SERVICES}
+    assert {row["usename"]: row["secured"] for row in rows} == {f"waybill_{service}": True for service in APPLICATIONS}
 
 
 async def test_another_server_in_its_place_is_not_spoken_to(running: StackSettings, tmp_path: Path) -> None:

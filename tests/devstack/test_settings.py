@@ -13,7 +13,7 @@ from deploy.devstack import broker, supervision
 from deploy.devstack.broker import ADMIN
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import Program, wait_until
-from deploy.devstack.settings import PORT_OFFSET_MAX, PORTS, SERVICES, prepare_home, read_settings
+from deploy.devstack.settings import APPLICATIONS, PORT_OFFSET_MAX, PORTS, SERVICES, prepare_home, read_settings
 from deploy.devstack.supervision import Supervisor
 
 
@@ -117,7 +117,7 @@ def test_servers_that_exist_are_not_started() -> None:
         }
     )
 
-    assert settings.processes == (*SERVICES, "receiver", "mailbox", "payments")
+    assert settings.processes == (*APPLICATIONS, "receiver", "mailbox", "payments")
     assert settings.kafka == "kafka.example.com:9092"
     # How they are reached says the environment, which the services inherit.
     assert settings.kafka_environment("jobs", prefix="JOBS") == {"WAYBILL_KAFKA_BOOTSTRAP_SERVERS": settings.kafka}

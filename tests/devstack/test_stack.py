@@ -13,7 +13,7 @@ import pytest
 from deploy.devstack import demo, demo_data, stack
 from deploy.devstack.failures import StackError
 from deploy.devstack.processes import find, port_is_taken, wait_until
-from deploy.devstack.settings import PORTS, SERVICES, StackSettings
+from deploy.devstack.settings import APPLICATIONS, PORTS, StackSettings
 from tests.harness.private_stack import free_offset, settings_in, wait_until_ready
 
 UP_AGAIN_SECONDS_MAX = 5.0
@@ -106,7 +106,7 @@ def test_demo_json_has_the_promised_shape_and_working_credentials(running: Stack
         *("urls", "kafka", "databases", "platform_api_key", "tenant", "owner", "staff", "locations"),
         *("merchant", "merchant_level_1", "receiver", "mailbox"),
     }
-    assert set(content["urls"]) == set(content["databases"]) == set(SERVICES)
+    assert set(content["urls"]) == set(content["databases"]) == set(APPLICATIONS)
     assert content["platform_api_key"].startswith("wbk_test_")
     assert set(content["tenant"]) == {"id", "name"}
     assert set(content["owner"]) == {"email", "password"}

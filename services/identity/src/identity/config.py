@@ -10,8 +10,9 @@ from pydantic_settings import SettingsConfigDict
 from identity.mail import Language, MailServer
 from identity.merchants import KEY_OVERLAP_SECONDS_MAX
 from shared.access.signing_roots import SigningRoot, parse_roots
+from shared.chassis.networks import is_here
 from shared.chassis.settings import Secret32, VersionedKeys, secret_bytes
-from shared.service.settings import ServiceSettings, is_here
+from shared.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -36,6 +36,14 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
     return str(client)
 
 
+def is_here(host: str) -> bool:
+    """Whether this is the machine itself, by a name or address that cannot be another's."""
+    try:
+        return host in ("", "localhost") or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _parse(hop: str) -> Address | None:
     """An address as proxies write it: perhaps with a port, in brackets, or as IPv4 inside IPv6."""
     text = hop.strip()

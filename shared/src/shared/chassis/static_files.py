@@ -3,7 +3,7 @@
 import hashlib
 import mimetypes
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 FOREVER = "public, max-age=31536000, immutable"
 COMPRESSED = ".gz"
-SERVED = frozenset({".css", ".js", ".png", ".svg", COMPRESSED})
+SERVED = frozenset({".css", ".js", ".mjs", ".png", ".svg", COMPRESSED})
+MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript"}
+"""Those of which systems have other notions: a module is run as this alone."""
 DIGEST_CHARACTERS = 16
 
 
@@ -49,7 +51,7 @@ class StaticFiles:
             if _takes_gzip(request.headers.get("accept-encoding", "")):
                 headers["Content-Encoding"] = "gzip"
                 file = compressed
-        media_type, _ = mimetypes.guess_type(name)
+        media_type = MEDIA_TYPES.get(PurePosixPath(name).suffix) or mimetypes.guess_type(name)[0]
         return FileResponse(file, media_type=media_type, headers=headers)
 
     @cached_property

@@ -1,7 +1,6 @@
 """Settings that every service has."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +9,7 @@ from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
 
 from shared.access.signing_roots import parse_roots
+from shared.chassis.networks import is_here
 from shared.chassis.settings import ProcessSettings, Secret32, VersionedKeys, secret_bytes
 from shared.messaging.security import KafkaSecurity, Mechanism, Protocol
 
@@ -140,14 +140,6 @@ class ServiceSettings(ProcessSettings):
     @property
     def secret_bytes(self) -> bytes:
         return secret_bytes(self.secret)
-
-
-def is_here(host: str) -> bool:
-    """Whether this is the machine itself, by a name or address that cannot be another's."""
-    try:
-        return host in ("", "localhost") or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _kafka_security(protocol: Protocol, settings: Mapping[str, Any]) -> KafkaSecurity:

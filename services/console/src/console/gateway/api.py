@@ -1,0 +1,143 @@
+"""The API as the person of one visit: every call is one that the page declares, and is kept for the page's API drawer."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from console.gateway.client import Answer, Gateway, Origin, asked, fill
+from console.gateway.problems import Problem, Unauthorized
+
+
+class CallUndeclared(Exception):
+    """A page calls a route that its declaration does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that a page made."""
+
+    service: str
+    method: str
+    path: str
+    query: Mapping[str, Any]
+    body: Any
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a page: an answer, or the problem for which it is missing while the rest of the page works."""
+
+    answer: Answer | None
+    problem: Problem | None
+
+    def __getitem__(self, name: str) -> Any:
+        assert self.answer is not None
+        return self.answer[name]
+
+
+class Api:
+    """The four services, called with one person's session: `await api.jobs.get("/v1/jobs/{job_id}", job_id=…)`."""
+
+    def __init__(self, gateway: Gateway, origin: Origin, *, token: str | None, declared: Collection[str]):
+        self.gateway = gateway
+        self.origin = origin
+        self.token = token
+        self.declared = declared
+        self.calls: list[Call] = []
+        self.identity = Service(self, "identity")
+        self.billing = Service(self, "billing")
+        self.jobs = Service(self, "jobs")
+        self.webhooks = Service(self, "webhooks")
+
+    async def part(self, call: Awaitable[Answer]) -> Part:
+        """A call without which the page still makes sense. Raises `Unauthorized` alone."""
+        try:
+            return Part(await call, None)
+        except Unauthorized:
+            raise
+        except Problem as problem:
+            return Part(None, problem)
+
+    async def parts(self, **calls: Awaitable[Answer]) -> dict[str, Part]:
+        """The same for several calls, side by side."""
+        found = await asyncio.gather(*(self.part(call) for call in calls.values()), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return dict(zip(calls, (one for one in found if isinstance(one, Part)), strict=True))
+
+
+class Service:
+    """One service for this visit. Names in a path are filled in from keywords; `query` leaves out what is None or empty."""
+
+    def __init__(self, api: Api, name: str):
+        self._api = api
+        self._name = name
+
+    async def get(
+        self, path: str, *, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None, **ids: str
+    ) -> Answer:
+        return await self._call("GET", path, ids, query=query, headers=headers)
+
+    async def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+        **ids: str,
+    ) -> Answer:
+        return await self._call("POST", path, ids, query=query, body=body, headers=_headers(if_match, idempotency_key))
+
+    async def put(self, path: str, body: Any, *, if_match: str | None = None, **ids: str) -> Answer:
+        return await self._call("PUT", path, ids, body=body, headers=_headers(if_match))
+
+    async def patch(self, path: str, body: Any, *, if_match: str | None = None, **ids: str) -> Answer:
+        """A JSON Merge Patch."""
+        return await self._call("PATCH", path, ids, body=body, headers=_headers(if_match))
+
+    async def delete(self, path: str, *, if_match: str | None = None, **ids: str) -> Answer:
+        return await self._call("DELETE", path, ids, headers=_headers(if_match))
+
+    async def _call(
+        self,
+        method: str,
+        template: str,
+        ids: Mapping[str, str],
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        api = self._api
+        if f"{self._name} {method} {template}" not in api.declared:
+            raise CallUndeclared(f"add {self._name} {method} {template} to the calls of the page")
+        path = fill(template, ids)
+        status = 0
+        try:
+            answer = await api.gateway.call(
+                self._name,
+                method,
+                path,
+                origin=api.origin,
+                token=api.token,
+                query=query,
+                body=body,
+                headers=headers,
+            )
+            status = answer.status
+        except Problem as problem:
+            status = problem.status
+            raise
+        finally:
+            api.calls.append(Call(self._name, method, path, asked(query), body, status))
+        return answer
+
+
+def _headers(if_match: str | None = None, idempotency_key: str | None = None) -> dict[str, str]:
+    given = {"If-Match": if_match, "Idempotency-Key": idempotency_key}
+    return {name: value for name, value in given.items() if value}

@@ -1,0 +1,6 @@
+"""The metadata of all tables of the console, for migrations."""
+
+from console.registry import Base
+from console.sessions import BrowserSessionRow, RefreshRow
+
+__all__ = ["Base", "BrowserSessionRow", "RefreshRow"]

@@ -1,0 +1,278 @@
+"""Makes routes of declared pages: who comes, whether the form is ours, what a refusal looks like, and what browsers may do with it."""
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import structlog
+from cachetools import TTLCache
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from console import i18n
+from console.declarations import Page
+from console.gateway import (
+    Api,
+    Away,
+    Changed,
+    Conflict,
+    Forbidden,
+    Gateway,
+    Missing,
+    Origin,
+    PaymentRequired,
+    Problem,
+    Unauthorized,
+)
+from console.sessions import SAFE_METHODS, BrowserSession, SessionEnded, comes_from_own_page
+from console.visits import NOBODY, FormRefused, FormTooLarge, Parts, Standing, Visit
+
+log = structlog.get_logger(__name__)
+
+STANDING_SECONDS = 5
+STANDINGS_MAX = 10_000
+PERMISSIONS = "identity GET /v1/permissions"
+TENANT = "identity GET /v1/tenant"
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cache-Control": "no-store",
+}
+HSTS = "max-age=31536000"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a page says instead of its content."""
+
+    status: int
+    title: str
+    text: str
+    problem: Problem | None = None
+
+
+class Serving:
+    """Serves the declared pages."""
+
+    def __init__(self, parts: Parts, gateway: Gateway):
+        self._parts = parts
+        self._gateway = gateway
+        self._standings: TTLCache[str, Standing] = TTLCache(STANDINGS_MAX, STANDING_SECONDS)
+
+    def route(self, page: Page) -> Route:
+        """The route of a page."""
+
+        async def answer(request: Request) -> Response:
+            return self._guarded(await self._answer(page, request))
+
+        return Route(page.path, answer, methods=[page.method], include_in_schema=False)
+
+    async def not_found(self, request: Request) -> Response:
+        """What an address without a page answers."""
+        return self._guarded(await self._answer(_NOWHERE, request))
+
+    def _guarded(self, response: Response) -> Response:
+        """With what browsers are told for every page."""
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if not self._parts.allow_http:
+            response.headers["Strict-Transport-Security"] = HSTS
+        return response
+
+    async def _answer(self, page: Page, request: Request) -> Response:
+        language = i18n.choose_language(
+            request.cookies.get("waybill_language"), request.headers.get("accept-language", "")
+        )
+        with i18n.speaking(i18n.words_of(language, None)):
+            visit = self._visit(page, request)
+            try:
+                return await self._admit(visit, language)
+            except (SessionEnded, Unauthorized) as error:
+                return await self._to_sign_in(visit, error)
+            except Problem as problem:
+                return _refused(visit, _refusal_of(problem))
+            except FormTooLarge:
+                return _refused(
+                    visit,
+                    Refusal(
+                        413,
+                        i18n.gettext("Too much at once"),
+                        i18n.gettext("This form has more text than the console takes."),
+                    ),
+                )
+            except FormRefused:
+                return _refused(visit, _foreign_form())
+            except Exception:
+                log.exception("page_failed", path=page.path)
+                return _refused(
+                    visit,
+                    Refusal(
+                        500,
+                        i18n.gettext("Something went wrong"),
+                        i18n.gettext("The console has a fault here. Tell whoever runs it the request id below."),
+                    ),
+                )
+
+    async def _admit(self, visit: Visit, language: str) -> Response:
+        page, request = visit.page, visit.request
+        if request.method not in SAFE_METHODS and not comes_from_own_page(request.headers, self._parts.base_url):
+            return _refused(visit, _foreign_form())
+        await self._recognise(visit)
+        if page.audience != "anybody" and visit.session is None:
+            raise SessionEnded
+        if visit.session is not None and page.audience != "anybody":
+            visit.standing = await self._standing(visit)
+            with i18n.speaking(i18n.words_of(language, visit.standing.tenant.get("timezone"))):
+                visit.words = i18n.current()
+                if (
+                    page.audience in ("staff", "merchant")
+                    and (page.audience == "merchant") != visit.standing.is_merchant
+                ):
+                    return _refused(visit, _not_here())
+                return await page.handler(visit)
+        return await page.handler(visit)
+
+    def _visit(self, page: Page, request: Request) -> Visit:
+        origin = Origin(
+            address=request.client.host if request.client else "",
+            user_agent=request.headers.get("user-agent", "")[:500],
+            request_id=request.scope.get("waybill.request_id", ""),
+        )
+        declared = {*page.calls, PERMISSIONS, TENANT}
+        return Visit(
+            self._parts, request, page, i18n.current(), Api(self._gateway, origin, token=None, declared=declared)
+        )
+
+    async def _recognise(self, visit: Visit) -> None:
+        """Find the session of whoever comes; on pages for anybody it may be missing."""
+        cookie = visit.request.cookies.get(self._parts.cookie.name)
+        if not cookie:
+            return
+        try:
+            visit.session = await self._parts.sessions.find(cookie, visit.api.origin)
+        except (SessionEnded, Away):
+            if visit.page.audience != "anybody":
+                raise
+            return
+        visit.api.token = visit.session.token
+
+    async def _standing(self, visit: Visit) -> Standing:
+        """What the person may do now, as of a few seconds ago."""
+        session = visit.session
+        assert session is not None
+        known = self._standings.get(session.cookie)
+        if known is not None:
+            return known
+        api = Api(self._gateway, visit.api.origin, token=session.token, declared={PERMISSIONS, TENANT})
+        permissions, tenant = await asyncio.gather(
+            api.identity.get("/v1/permissions"), api.identity.get("/v1/tenant"), return_exceptions=True
+        )
+        for one in (permissions, tenant):
+            if isinstance(one, Unauthorized) or (isinstance(one, BaseException) and not isinstance(one, Problem)):
+                raise one
+        if isinstance(permissions, BaseException) or isinstance(tenant, BaseException):
+            # Identity is away: the page shows what it has from the others, and no menu but the way home.
+            return NOBODY
+        self._standings[session.cookie] = standing = Standing(permissions.body, tenant.body)
+        return standing
+
+    def forget(self, session: BrowserSession) -> None:
+        """Ask anew what a person may do."""
+        self._standings.pop(session.cookie, None)
+
+    async def _to_sign_in(self, visit: Visit, error: Exception) -> Response:
+        request = visit.request
+        if isinstance(error, Unauthorized) and visit.session is not None:
+            await self._parts.sessions.end(visit.session.cookie)
+            self.forget(visit.session)
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = "/sign-in"
+        if visit.page.title and visit.page.method == "GET" and asked != "/":
+            target += f"?next={quote(asked, safe='/')}"
+        to_script = HTMLResponse("", 401, {"HX-Redirect": target})
+        return visit.sign_out(to_script if visit.is_fragment else RedirectResponse(target, 303))
+
+
+def _refused(visit: Visit, refusal: Refusal) -> Response:
+    template = "parts/refusal.html" if visit.is_fragment else "pages/refusal.html"
+    response = visit.render(template, status=refusal.status, refusal=refusal)
+    if refusal.problem is not None and refusal.problem.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(refusal.problem.retry_after_seconds)
+    return response
+
+
+def _refusal_of(problem: Problem) -> Refusal:
+    """What a page says of a problem that it could not show itself."""
+    _ = i18n.gettext
+    match problem:
+        case PaymentRequired():
+            title, text = _("A subscription is needed"), _("Your company has no subscription for this right now.")
+        case Forbidden():
+            title, text = _("You may not open this"), _("Your account lacks a permission for this.")
+        case Missing():
+            title, text = _("Not found"), _("There is nothing here, or not for you.")
+        case Conflict() | Changed():
+            title, text = _("That is not possible now"), problem.detail
+        case Away():
+            title = _("A part of Waybill is away")
+            text = _("The service “{service}” does not answer right now. Try again in a moment.").format(
+                service=problem.service
+            )
+        case _:
+            title, text = _("That did not work"), problem.detail
+    status = 503 if isinstance(problem, Away) else problem.status
+    return Refusal(status, title, text, problem)
+
+
+def _foreign_form() -> Refusal:
+    _ = i18n.gettext
+    return Refusal(
+        403,
+        _("This form is out of date"),
+        _("It was not sent from a page of your present session. Open the page again, and send it from there."),
+    )
+
+
+def _too_large() -> Refusal:
+    _ = i18n.gettext
+    return Refusal(413, _("Too much at once"), _("This form has more text than the console takes."))
+
+
+def _not_here() -> Refusal:
+    _ = i18n.gettext
+    return Refusal(404, _("Not found"), _("There is nothing here, or not for you."))
+
+
+async def _nothing(visit: Visit) -> Response:
+    return _refused(visit, _not_here())
+
+
+_NOWHERE = Page(
+    handler=_nothing,
+    method="GET",
+    path="/{path:path}",
+    title="",
+    audience="anybody",
+    permissions=(),
+    optional=(),
+    calls=(),
+    menu=None,
+    sample=None,
+)

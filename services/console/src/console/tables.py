@@ -1,0 +1,65 @@
+"""Tables: what is asked for stands in the address, so a page of one can be opened again, shared, and gone back to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+
+from console.gateway import Answer
+
+PAGE_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter of a table: its parameter, its label, and the choices, where there are few."""
+
+    name: str
+    label: str
+    choices: Sequence[tuple[str, str]] = ()
+    type: str = "text"
+
+
+class TableQuery:
+    """What the address asks of a table: filters, and the page."""
+
+    def __init__(self, path: str, given: QueryParams, filters: Sequence[Filter] = (), *, search: bool = False):
+        self.path = path
+        self.filters = filters
+        self.search = search
+        names = [one.name for one in filters] + (["q"] if search else [])
+        self.values = {name: value for name in names if (value := given.get(name, "").strip())}
+        self.cursor = given.get("cursor") or None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The query for the service's list."""
+        return {**self.values, "cursor": self.cursor, "limit": PAGE_ROWS}
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.values)
+
+    @property
+    def chips(self) -> list[tuple[str, str, str]]:
+        """Each filter that is set: its label, what it is set to, and the address without it."""
+        found = []
+        for one in self.filters:
+            if one.name in self.values:
+                value = self.values[one.name]
+                shown = dict(one.choices).get(value, value)
+                found.append((one.label, shown, self.address(**{one.name: None})))
+        return found
+
+    def address(self, **changes: str | None) -> str:
+        """The address with other values; every change begins at the first page."""
+        wanted: Mapping[str, str | None] = {**self.values, **changes}
+        query = urlencode({name: value for name, value in wanted.items() if value})
+        return f"{self.path}?{query}" if query else self.path
+
+    def next_address(self, answer: Answer) -> str | None:
+        """The address of the page after this one."""
+        cursor = answer.get("next_cursor")
+        return self.address(cursor=cursor) if cursor else None

@@ -1,0 +1,198 @@
+"""One visit: a request of a browser, whose it is, and what a page needs to answer it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console.declarations import Page
+from console.forms import FORM_TOKEN, Form
+from console.gateway import Api
+from console.i18n import Words
+from console.menu import MENU, Place
+from console.sessions import BrowserSession, Cookie, Sessions, is_form_token
+
+MESSAGE_COOKIE = "waybill_message"
+MESSAGE_SECONDS = 30
+
+
+class FormTooLarge(Exception):
+    """A form has more bytes than are read."""
+
+
+class FormRefused(Exception):
+    """A form cannot be read, or does not come from a page of this session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the person may do, and for which tenant: what every page shows around its own content."""
+
+    permissions: Mapping[str, Any]
+    tenant: Mapping[str, Any]
+
+    def holds(self, *codes: str) -> bool:
+        """Whether the person has all of these permissions."""
+        held = self.permissions.get("scopes", ())
+        return all(code in held for code in codes)
+
+    @property
+    def is_owner(self) -> bool:
+        return bool(self.permissions.get("is_owner"))
+
+    @property
+    def is_merchant(self) -> bool:
+        return self.permissions.get("principal") == "merchant"
+
+    @property
+    def entitled(self) -> bool:
+        subscription = self.permissions.get("subscription")
+        return subscription is None or bool(subscription["entitled"])
+
+
+NOBODY = Standing({}, {})
+
+
+@dataclass
+class Parts:
+    """What all visits share."""
+
+    templates: Environment
+    sessions: Sessions
+    cookie: Cookie
+    pages: list[Page]
+    base_url: str
+    body_bytes_max: int
+    allow_http: bool
+
+
+@dataclass
+class Visit:
+    """What a page's handler gets."""
+
+    parts: Parts
+    request: Request
+    page: Page
+    words: Words
+    api: Api
+    session: BrowserSession | None = None
+    standing: Standing = NOBODY
+    _form: Form | None = field(default=None, repr=False)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The names in the path."""
+        return self.request.path_params
+
+    @property
+    def query(self) -> Any:
+        return self.request.query_params
+
+    @property
+    def person(self) -> Mapping[str, Any]:
+        """Who is signed in: id, kind, tenant_id, email, name."""
+        return self.session.person if self.session else {}
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether a script asks for a part of a page."""
+        return self.request.headers.get("hx-request") == "true"
+
+    async def form(self) -> Form:
+        """What was entered. Raises `FormTooLarge` and `FormRefused`."""
+        if self._form is None:
+            self._form = await self._read_form()
+        return self._form
+
+    async def _read_form(self) -> Form:
+        body = b""
+        async for piece in self.request.stream():
+            body += piece
+            if len(body) > self.parts.body_bytes_max:
+                raise FormTooLarge
+        try:
+            form = Form.parse(body)
+        except ValueError as error:
+            raise FormRefused from error
+        if self.session is not None and not is_form_token(self.session.cookie, form.plain(FORM_TOKEN)):
+            raise FormRefused
+        return form
+
+    def render(self, template: str, *, status: int = 200, **content: Any) -> Response:
+        """A page, or a part of one."""
+        text = self.parts.templates.get_template(template).render(
+            visit=self, words=self.words, standing=self.standing, person=self.person, page=self.page, **content
+        )
+        response = HTMLResponse(text, status)
+        if MESSAGE_COOKIE in self.request.cookies and not self.is_fragment:
+            response.delete_cookie(MESSAGE_COOKIE, path="/")
+        return response
+
+    def redirect(self, path: str, *, message: str = "") -> Response:
+        """Go on to another page of the console, which says this once."""
+        response = RedirectResponse(path, 303)
+        if message:
+            response.set_cookie(
+                MESSAGE_COOKIE,
+                message.encode().hex(),
+                max_age=MESSAGE_SECONDS,
+                path="/",
+                secure=self.parts.cookie.secure,
+                httponly=True,
+                samesite="lax",
+            )
+        return response
+
+    @property
+    def message(self) -> str:
+        """What the page before this one had to say."""
+        try:
+            return bytes.fromhex(self.request.cookies.get(MESSAGE_COOKIE, "")).decode()
+        except ValueError:
+            return ""
+
+    @property
+    def theme(self) -> str:
+        """`light`, `dark`, or empty for that of the system."""
+        chosen = self.request.cookies.get("waybill_theme", "")
+        return chosen if chosen in ("light", "dark") else ""
+
+    @property
+    def form_token(self) -> str:
+        return self.session.form_token if self.session else ""
+
+    @property
+    def menu(self) -> list[tuple[str, list[tuple[Place, Page]]]]:
+        """Headings with the entries that this person may open."""
+        found = []
+        for section in MENU:
+            entries = [
+                (place, page)
+                for place in section.places
+                for page in self.parts.pages
+                if page.menu == place.key and self.may_open(page)
+            ]
+            if entries:
+                found.append((section.label, entries))
+        return found
+
+    def may_open(self, page: Page) -> bool:
+        """Whether this person may open a page."""
+        if page.audience in ("staff", "merchant") and (page.audience == "merchant") != self.standing.is_merchant:
+            return False
+        return self.standing.holds(*page.permissions)
+
+    def sign_in(self, response: Response, cookie: str) -> Response:
+        """Set the session's cookie."""
+        settings = self.parts.cookie
+        response.set_cookie(settings.name, cookie, path="/", secure=settings.secure, httponly=True, samesite="lax")
+        return response
+
+    def sign_out(self, response: Response) -> Response:
+        """Take the session's cookie away."""
+        settings = self.parts.cookie
+        response.delete_cookie(settings.name, path="/", secure=settings.secure, httponly=True, samesite="lax")
+        return response
