@@ -57,7 +57,7 @@ ENGINE_FILES = {
     "identity.logins": {"passwords"},
     "identity.mail": {"business_kinds", "connections", "kinds", "rendering"},
     "jobs.file_formats": {"charsets", "csv_format", "record_reader"},
-    "jobs.imports": {"batch_writer", "file_intake"},
+    "jobs.imports": {"batch_writer", "checks", "file_intake", "refused_rows"},
     "jobs.search": {"planner", "query", "reindex"},
     "jobs.search_index": {"time_buckets", "tokens"},
     "webhooks.deliveries": {"endpoint_tests", "results"},

@@ -14,11 +14,14 @@ from jobs.exports import routes as exports_routes
 from jobs.file_formats import Format, Separator
 from jobs.history import routes as history_routes
 from jobs.imports import routes as imports_routes
+from jobs.imports.refused_rows import RefusedRows
 from jobs.imports.schemas import ImportStatus
 from jobs.imports.worker import SWEEP_SECONDS, ImportWorker
 from jobs.job_store import ActionStatus, JobStatus, JobType
 from jobs.jobs import routes as jobs_routes
 from jobs.lifecycle import routes as lifecycle_routes
+from jobs.notices import notices_of
+from jobs.notices import routes as notices_routes
 from jobs.reference_data.consumer import TENANT_EVENTS, on_tenant_events
 from jobs.reports import routes as reports_routes
 from jobs.reports.schemas import CountedBy
@@ -26,6 +29,7 @@ from jobs.retention import worker as retention_worker
 from jobs.search import routes as search_routes
 from jobs.search import worker as search_worker
 from jobs.search.schemas import ActionSort, JobSort
+from shared.api.exports import RunningExports
 from shared.api.group_commit import GroupCommit
 from shared.api.grouping import GroupRead
 from shared.api.openapi import ApiDescription, read_glossary
@@ -43,6 +47,7 @@ DESCRIPTION = ApiDescription(
         "files": "Imports and exports of jobs.",
         "customers": "The contacts of jobs, and the erasure of their personal data.",
         "reports": "Numbers of jobs.",
+        "notices": "Which records change, as they do, for pages that stay up to date.",
     },
     enums={
         "JobType": JobType,
@@ -62,7 +67,9 @@ DESCRIPTION = ApiDescription(
 
 def create_app(settings: Settings) -> FastAPI:
     """The service, with the roles of this process."""
-    service = Service("jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
+    service = Service(
+        "jobs", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC), notices_of=notices_of
+    )
     creations = GroupCommit(
         service.database, service.response_encryptor, service.access.recheck_all, jobs.create, status_code=201
     )
@@ -70,18 +77,16 @@ def create_app(settings: Settings) -> FastAPI:
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
     importing = ImportWorker(service.database, service.access, service.metrics)
-    exports = Exports(
-        service.database,
-        service.access,
-        at_once_max=settings.exports_max,
-        per_tenant_max=settings.exports_per_tenant_max,
-    )
+    running_exports = RunningExports(at_once_max=settings.exports_max, per_tenant_max=settings.exports_per_tenant_max)
+    exports = Exports(service.database, service.access, running_exports)
+    refused_rows = RefusedRows(service.database, service.access, running_exports)
     service.subscribe(topic=identity.TOPIC, group="jobs.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
     return service.app(
         routers=[
             # Before the routes of one job: `bulk` must not be read as a job id.
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
+            imports_routes.correction_router(refused_rows),
             exports_routes.router(exports),
             jobs_routes.router(creations, GroupRead(service.database, job_store.get_jobs)),
             history_routes.router(),
@@ -91,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
             search_routes.router(),
             customers_routes.router(CustomerIds(settings.secret_bytes)),
             reports_routes.router(),
+            notices_routes.router(service.streams),
         ],
         parts=[
             service.tasks([importing.task_kind()]),

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -94,6 +94,8 @@ class Access:
         self._key_lookups: TTLCache[str, asyncio.Task[None]] = TTLCache(KEY_LOOKUPS_MAX, KEY_LOOKUP_SECONDS)
         self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
         self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
+        self.watchers: list[Callable[[str], None]] = []
+        """Told of each change, as `forget` is: those who do not ask again by themselves."""
         self._changed_at = 0.0
         self._all_changed_at = 0.0
         self._staleness = metrics.gauge(
@@ -283,6 +285,8 @@ class Access:
         """Invalidate the cached principals of these tenants (comma-separated ids, or `*`)."""
         # Who asks from now on must not be told what a query under way has read before.
         self._loading.clear()
+        for watcher in self.watchers:
+            watcher(tenants)
         self._changed_at = time.monotonic()
         if tenants == "*":
             self._all_changed_at = self._changed_at

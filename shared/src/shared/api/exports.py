@@ -21,9 +21,10 @@ RETRY_AFTER_SECONDS = 5
 
 
 class RunningExports:
-    """The exports of one process: at most `at_once_max` at the same time, `per_tenant_max` of one tenant."""
+    """The exports (or event streams) of one process: at most `at_once_max` at the same time, `per_tenant_max` of one tenant."""
 
-    def __init__(self, *, at_once_max: int, per_tenant_max: int):
+    def __init__(self, *, at_once_max: int, per_tenant_max: int, streams: bool = False):
+        self._what = "streams" if streams else "exports"
         self._at_once_max = at_once_max
         self._per_tenant_max = per_tenant_max
         self._running: Counter[str] = Counter()
@@ -35,14 +36,14 @@ class RunningExports:
         Raises `TooManyRequests` if too many exports of this tenant run, and `Unavailable` if too many of all do.
         """
         if self._running[tenant_id] >= self._per_tenant_max:
-            detail = f"{self._per_tenant_max} exports of this tenant are running: read one of them to its end"
+            detail = f"{self._per_tenant_max} {self._what} of this tenant are running: read one of them to its end, or close it"
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
             raise TooManyRequests(
-                detail, code="exports_running", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS
+                detail, code=f"{self._what}_running", headers=headers, retry_after_seconds=RETRY_AFTER_SECONDS
             )
         if self._running.total() >= self._at_once_max:
-            detail = "too many exports are running"
-            raise Unavailable(detail, code="exports_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
+            detail = f"too many {self._what} are running"
+            raise Unavailable(detail, code=f"{self._what}_busy", retry_after_seconds=RETRY_AFTER_SECONDS)
         self._running[tenant_id] += 1
         return partial(self._end, tenant_id)
 

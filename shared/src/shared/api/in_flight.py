@@ -105,4 +105,5 @@ class Place:
 
     def give_back(self) -> None:
         if self._is_taken:
+            self._is_taken = False
             self._places.give_back(self._address)

@@ -82,7 +82,8 @@ class EdgeMiddleware:
             scope["client"] = (address, port)
         exchange = _Exchange(send, request_id, has_body=method != "HEAD")
         started = time.perf_counter()
-        place = Place(self._places, scope, receive)
+        # A stream gives it back when it begins (`shared.api.event_streams`).
+        place = scope["waybill.place"] = Place(self._places, scope, receive)
         carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         token = trace_context.attach(traces.extract(carrier))
         try:

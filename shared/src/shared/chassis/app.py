@@ -47,5 +47,7 @@ def create_app(
         lifespan=lifespan(parts, settings=settings, before=start, after=end),
     )
     app.state.draining = False
+    # What ends answers that go on: called when the process is about to stop, which waits for all answers.
+    app.state.streams = []
     add_health_routes(app, metrics=metrics, metrics_path=settings.metrics_path, checks=checks)
     return app

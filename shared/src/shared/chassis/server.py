@@ -42,6 +42,9 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _exit(self, sig: int, frame: FrameType | None) -> None:
+        loop = asyncio.get_running_loop()
+        for end in self._app.state.streams:
+            loop.call_soon_threadsafe(end)
         super().handle_exit(sig, frame)
         # Otherwise uvicorn raises the signal again after an orderly stop, and the exit status says "killed".
         self._captured_signals.clear()

@@ -19,6 +19,7 @@ from shared.access.signing_roots import SigningKeyUnproven, SigningRoots, parse_
 from shared.api import idempotency
 from shared.api.app import create_app
 from shared.api.edge import Edge
+from shared.api.event_streams import EventStreams
 from shared.api.in_flight import ArrivingBodies
 from shared.api.openapi import ApiDescription
 from shared.api.rate_limits import RateLimits
@@ -29,6 +30,8 @@ from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.errors import Unavailable
 from shared.events import Event, Vocabulary, receipts
+from shared.live import Announcer, Hub
+from shared.live.announcer import NoticesOf
 from shared.messaging import consumer, faststream_adapter, outbox, relay, subscriber
 from shared.messaging.lag import LagMonitor
 from shared.messaging.producer import Producer
@@ -47,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 
 class Service:
-    """The common parts of a service. `projects` are the topics of its access projection."""
+    """The common parts of a service. `projects` are the topics of its access projection; `notices_of` an event go to streams."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Service:
         *,
         description: ApiDescription,
         projects: Sequence[str],
+        notices_of: NoticesOf | None = None,
     ):
         self.name = name
         self.settings = settings
@@ -96,6 +100,18 @@ class Service:
             metrics=self.metrics,
             prefix=settings.kafka_prefix,
         )
+        self.announcer = Announcer(self.database, notices_of)
+        self.hub = Hub(self.database, service=name)
+        self.streams = EventStreams(
+            self.database,
+            self.access,
+            self.hub,
+            self.metrics,
+            at_once_max=settings.streams_max,
+            per_tenant_max=settings.streams_per_tenant_max,
+        )
+        self.access.watchers.append(self.hub.doubt)
+        self.announcer.attach()
         # The service's own events change its own projection first; the outbox rows come last.
         self.database.before_commit.append(self.access.apply_own_events)
         outbox.attach(self.database, self.relay.wake)
@@ -175,7 +191,7 @@ class Service:
             if "consumers" in self.settings.role_set and not consumers.ready:
                 raise Unavailable("the consumers have not joined their groups yet")
 
-        return create_app(
+        app = create_app(
             service=self.name,
             description=self.description,
             settings=self.settings,
@@ -187,12 +203,16 @@ class Service:
                 Part("relay", self.relay.run, role="relay"),
                 Part("last used", self.last_used.run, role="api"),
                 Part("receipts", self.receipts.run, role="api"),
+                Part("announcer", self.announcer.run),
+                Part("live notices", self.hub.run, role="api"),
                 *parts,
                 Part("consumer lag", lag_monitor.run, role="consumers"),
                 Part("consumers", consumers.run, role="consumers"),
             ],
             ready=[*ready, named("consumers", consuming)],
         )
+        app.state.streams.append(self.hub.end)
+        return app
 
     def _edge(self) -> Edge:
         settings = self.settings

@@ -106,6 +106,20 @@ class ServiceSettings(ProcessSettings):
         validation_alias="WAYBILL_FAILED_AUTHENTICATIONS_PER_MINUTE",
         description="Wrong credentials that one address may present in a minute before it gets 429.",
     )
+    streams_max: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        validation_alias="WAYBILL_STREAMS_MAX",
+        description="Event streams that are open at once in a process; beyond, 503.",
+    )
+    streams_per_tenant_max: int = Field(
+        250,
+        ge=1,
+        le=100_000,
+        validation_alias="WAYBILL_STREAMS_PER_TENANT_MAX",
+        description="Event streams of one tenant that are open at once in a process; beyond, 429.",
+    )
     idempotency_hours: int = Field(
         24,
         ge=1,

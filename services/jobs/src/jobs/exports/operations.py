@@ -30,12 +30,12 @@ _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "
 
 
 class Exports:
-    """The exports of one process, each with one page in memory: at most `at_once_max` at the same time, `per_tenant_max` of one tenant."""
+    """The exports of one process, each with one page in memory; `running` bounds how many there are."""
 
-    def __init__(self, database: Database, access: Access, *, at_once_max: int, per_tenant_max: int):
+    def __init__(self, database: Database, access: Access, running: RunningExports):
         self._database = database
         self._access = access
-        self._running = RunningExports(at_once_max=at_once_max, per_tenant_max=per_tenant_max)
+        self._running = running
 
     async def begin(
         self, transactions: Transactions, actor: Actor, requested: ExportQuery, cursors: Cursors

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from types import MappingProxyType
@@ -51,7 +52,10 @@ _IMPORTED = tuple(
     for path in ([f"{name}.{inner}" for inner in _NESTED[name].model_fields] if name in _NESTED else [name])
 )
 COLUMNS = (*_IMPORTED, *_EXPORT_ONLY)
-_KNOWN = frozenset(COLUMNS)
+REASONS = ("refused.line", "refused.code", "refused.reason")
+"""Columns that a file of refused rows adds, and an import ignores."""
+_NOT_READ = frozenset((*_EXPORT_ONLY, *REASONS))
+_KNOWN = frozenset((*COLUMNS, *REASONS))
 _IGNORED = (Job.model_fields.keys() | Job.model_computed_fields.keys()) - JobIn.model_fields.keys()
 _IGNORED_OF_ACTIONS = ActionState.model_fields.keys() - ActionIn.model_fields.keys()
 
@@ -86,7 +90,7 @@ class CsvColumns:
         document: dict[str, Any] = {}
         violations = []
         for place, (name, cell) in enumerate(zip_longest(self.names, cells, fillvalue=""), start=1):
-            if not cell.strip() or name in _EXPORT_ONLY:
+            if not cell.strip() or name in _NOT_READ:
                 continue
             if not name:
                 violations.append(Violation("", "cells_count", f"cell {place} has no column in the first row"))
@@ -166,6 +170,40 @@ def format_heading() -> str:
 def format_rows(exported: Iterable[Job]) -> str:
     """Jobs as rows of an export."""
     return _as_csv(_format_row(one.model_dump(mode="json", exclude=_NOT_EXPORTED)) for one in exported)
+
+
+def format_refused_heading(columns: Sequence[str]) -> str:
+    """The beginning of a file of refused rows: the columns of the file that they come from, and those of the reasons."""
+    return "\ufeff" + _as_csv([(*_own_columns(columns), *REASONS)])
+
+
+def format_refused_rows(columns: Sequence[str], rows: Iterable[tuple[Sequence[str], tuple[int, str, str]]]) -> str:
+    """Refused rows, each with its line, code and reason, in a form that an import reads as the original."""
+    return _as_csv(_format_refused(columns, cells, reasons) for cells, reasons in rows)
+
+
+def _own_columns(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if name not in REASONS]
+
+
+def _format_refused(columns: Sequence[str], cells: Sequence[str], reasons: tuple[int, str, str]) -> list[str]:
+    line, code, reason = reasons
+    own = [
+        _format_original(name, cell) for name, cell in zip_longest(columns, cells, fillvalue="") if name not in REASONS
+    ]
+    # What stands beyond the last column has no name, and is why the row was refused: the reasons keep their columns.
+    return [*own[: len(_own_columns(columns))], str(line), code, _protected(reason)]
+
+
+def _format_original(name: str, cell: str) -> str:
+    """A cell of an imported file, safe for spreadsheets."""
+    if name in _JSON:
+        with suppress(ValueError):
+            json.loads(cell)
+            escaped = _INNER_START.sub(_escaped, cell)
+            json.loads(escaped)
+            return escaped
+    return _protected(unprotected(cell))
 
 
 def _format_row(document: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 Each row results in a job or an error, exactly once: the next turn continues after the last row that was written.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ from shared.messaging import outbox
 
 DETAIL_CHARS_MAX = 1_000
 """Stored length of the detail of an error."""
+REFUSED_BYTES_MAX = 32 * 1024 * 1024
+"""Bytes of the refused rows of one import that are stored."""
 UNAVAILABLE_TURNS_MAX = 8
 """Turns in a row that `Unavailable` may end, while events of identity are delayed; then the row is an error."""
 _FAULTS: dict[Fault, str] = {
@@ -59,12 +62,12 @@ class _UndoDryRun(Exception):
     """Rolls back the jobs of a dry run."""
 
 
-def parse_row(lease: Lease, record: Record) -> FileRow:
-    """Parse and check a record."""
+def parse_row(row: ImportRow, record: Record) -> FileRow:
+    """Parse and check a record of an import's file."""
     try:
-        requested = _parse_job(lease, record)
+        requested = _parse_job(row, record)
     except (BadRequest, Invalid) as refusal:
-        return FileRow(record, refusal, _reference_in(lease, record))
+        return FileRow(record, refusal, _reference_in(row, record))
     return FileRow(record, requested, requested.reference_id)
 
 
@@ -97,24 +100,24 @@ async def finish_import(session: AsyncSession, lease: Lease) -> None:
     await operations.end_import(session, row, "succeeded")
 
 
-def _parse_job(lease: Lease, record: Record) -> JobIn:
+def _parse_job(row: ImportRow, record: Record) -> JobIn:
     if record.fault is not None:
         raise Invalid(_FAULTS[record.fault], code=record.fault)
-    names_merchant = lease.row.merchant_id is None
-    if lease.format == "csv":
-        columns = file_formats.CsvColumns(tuple(lease.row.columns), decimal_comma=lease.row.separator == ";")
+    names_merchant = row.merchant_id is None
+    if row.format == "csv":
+        columns = file_formats.CsvColumns(tuple(row.columns), decimal_comma=row.separator == ";")
         requested = columns.parse_job(record.cells, names_merchant=names_merchant)
     else:
         requested = file_formats.parse_job(parse(record.text.encode(), by_parts=True), names_merchant=names_merchant)
     if requested.merchant_id is None:
-        requested.merchant_id = lease.row.for_merchant_id
+        requested.merchant_id = row.for_merchant_id
     return requested
 
 
-def _reference_in(lease: Lease, record: Record) -> str | None:
+def _reference_in(row: ImportRow, record: Record) -> str | None:
     """The reference of a refused row, if it can be read."""
     if record.cells:
-        document: object = dict(zip(lease.row.columns, record.cells, strict=False))
+        document: object = dict(zip(row.columns, record.cells, strict=False))
     else:
         try:
             document = parse(record.text.encode())
@@ -184,7 +187,8 @@ async def _keep_errors(session: AsyncSession, row: ImportRow, errors: Sequence[t
             "status": error.status,
             "code": error.problem_code,
             "detail": error.detail[:DETAIL_CHARS_MAX],
-            "errors": _violations(error),
+            "errors": violations_of(error),
+            "content": _content_to_keep(row, one.record),
         }
         for one, error in errors[:room]
     ]
@@ -192,8 +196,21 @@ async def _keep_errors(session: AsyncSession, row: ImportRow, errors: Sequence[t
         await session.execute(insert(ImportErrorRow), kept)
 
 
-def _violations(error: WaybillError) -> list[dict[str, str]]:
+def violations_of(error: WaybillError) -> list[dict[str, str]]:
     return [one.as_json() for one in error.violations[:VIOLATIONS_MAX]] if isinstance(error, Invalid) else []
+
+
+def _content_to_keep(row: ImportRow, record: Record) -> str | None:
+    """What the file has in this row, while there is room for it: the cells as JSON, or the line."""
+    if record.fault is not None:
+        return None
+    content = json.dumps(record.cells, ensure_ascii=False) if record.cells else record.text.strip()
+    size = len(content.encode())
+    # PostgreSQL stores every character but this one.
+    if row.refused_bytes + size > REFUSED_BYTES_MAX or "\0" in content:
+        return None
+    row.refused_bytes += size
+    return content
 
 
 async def _advance(session: AsyncSession, row: ImportRow, last: Record) -> None:

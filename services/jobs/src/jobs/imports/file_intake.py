@@ -56,7 +56,7 @@ ACCEPTED = 202
 
 
 @dataclass(frozen=True, slots=True)
-class _FirstRow:
+class FirstRow:
     """The position of the first row, and the columns of a CSV file."""
 
     position: int
@@ -76,7 +76,7 @@ async def receive(
     named_charset = file_formats.require_charset(upload.charset)
     row = await _create_import(transactions, actor.caller, requested, upload)
     try:
-        first_row: _FirstRow | None = None
+        first_row: FirstRow | None = None
         bytes_total = lines = 0
         pieces = upload.pieces(PIECE_BYTES)
         beginning = await anext(pieces, b"")
@@ -85,7 +85,7 @@ async def receive(
         charset = file_formats.charset_of(beginning, named_charset)
         async for piece in _utf8_pieces(beginning, pieces, charset):
             if first_row is None:
-                first_row = await _find_first_row(piece, FORMATS[upload.media_type])
+                first_row = await find_first_row(piece, FORMATS[upload.media_type])
             await _store_piece(database, row.id, bytes_total // PIECE_BYTES, piece)
             bytes_total += len(piece)
             lines += piece.count(b"\n")
@@ -106,42 +106,49 @@ async def _create_import(
     transactions: Transactions, caller: Caller, requested: ImportQuery, upload: Upload
 ) -> ImportRow:
     async with transactions.begin() as session:
-        await _require_merchant(session, caller, requested.merchant_id)
+        await require_merchant(session, caller, requested.merchant_id)
         await _require_quota(session, caller.tenant_id, UPLOADING_MAX, "uploading")
         if not upload.keyed:
             # With an Idempotency-Key this can be a repetition, which must get the first response; that is known when the file is complete.
             await _require_quota(session, caller.tenant_id, WAITING_MAX, "queued", "running")
-        now = datetime.now(UTC)
-        principal = caller.principal
-        row = ImportRow(
-            id=new_id("imp"),
-            tenant_id=caller.tenant_id,
-            merchant_id=caller.subject_id if caller.kind == "merchant" else None,
-            for_merchant_id=requested.merchant_id,
-            livemode=caller.livemode,
-            status="uploading",
-            format=FORMATS[upload.media_type],
-            dry_run=requested.dry_run,
-            via=caller.via,
-            created_by=caller.actor,
-            subject_id=principal.subject_id,
-            credential_id=principal.credential_id,
-            credential_digest=principal.digests[0][0] if principal.digests else None,
-            columns=[],
-            bytes_total=0,
-            bytes_done=0,
-            next_line=1,
-            rows_done=0,
-            jobs_created=0,
-            rows_failed=0,
-            created_at=now,
-            touched_at=now,
-        )
+        row = new_import(caller, requested.merchant_id, FORMATS[upload.media_type], dry_run=requested.dry_run)
         session.add(row)
     return row
 
 
-async def _require_merchant(session: AsyncSession, caller: Caller, merchant_id: str | None) -> None:
+def new_import(caller: Caller, merchant_id: str | None, file_format: Format, *, dry_run: bool) -> ImportRow:
+    """An import whose file is not read yet, for this caller."""
+    now = datetime.now(UTC)
+    principal = caller.principal
+    return ImportRow(
+        id=new_id("imp"),
+        tenant_id=caller.tenant_id,
+        merchant_id=caller.subject_id if caller.kind == "merchant" else None,
+        for_merchant_id=merchant_id,
+        livemode=caller.livemode,
+        status="uploading",
+        format=file_format,
+        dry_run=dry_run,
+        via=caller.via,
+        created_by=caller.actor,
+        subject_id=principal.subject_id,
+        credential_id=principal.credential_id,
+        credential_digest=principal.digests[0][0] if principal.digests else None,
+        columns=[],
+        bytes_total=0,
+        bytes_done=0,
+        next_line=1,
+        rows_done=0,
+        jobs_created=0,
+        rows_failed=0,
+        refused_bytes=0,
+        created_at=now,
+        touched_at=now,
+    )
+
+
+async def require_merchant(session: AsyncSession, caller: Caller, merchant_id: str | None) -> None:
+    """Raises `Invalid` unless the caller may import jobs of this merchant."""
     if merchant_id is None:
         return
     if caller.kind == "merchant":
@@ -189,14 +196,14 @@ async def _utf8_pieces(first: bytes, rest: AsyncIterator[bytes], charset: str) -
         yield bytes(waiting)
 
 
-async def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
+async def find_first_row(piece: bytes, file_format: Format) -> FirstRow:
     """Find the first row in the first piece of a file. Raises `Invalid` unless a CSV file begins with a row that names columns.
 
     The separator is the one that `sep=` before that row names, or else the one by which it names most columns.
     """
     position, line = len(BOM) if piece.startswith(BOM) else 0, 1
     if file_format == "ndjson":
-        return _FirstRow(position, line)
+        return FirstRow(position, line)
     candidates: Sequence[Separator] = SEPARATORS
     announced = _SEPARATOR_LINE.match(piece, position)
     if announced is not None:
@@ -211,7 +218,7 @@ async def _find_first_row(piece: bytes, file_format: Format) -> _FirstRow:
     if not found:
         raise Invalid("the first row must name the columns, in UTF-8", code="columns_unreadable")
     _, heading, separator = max(found, key=lambda one: one[0])
-    return _FirstRow(heading.end, heading.next_line, file_formats.parse_heading(heading.cells), separator)
+    return FirstRow(heading.end, heading.next_line, file_formats.parse_heading(heading.cells), separator)
 
 
 async def _first_record(reader: RecordReader, content: bytes) -> Record | None:
@@ -235,7 +242,7 @@ async def _store_piece(database: Database, import_id: str, number: int, piece: b
 
 
 async def _enqueue(
-    session: AsyncSession, *, actor: Actor, received: ImportRow, first_row: _FirstRow, bytes_total: int
+    session: AsyncSession, *, actor: Actor, received: ImportRow, first_row: FirstRow, bytes_total: int
 ) -> Import:
     """Queue an import whose file is complete."""
     uploading = select(ImportRow).where(col(ImportRow.id) == received.id).with_for_update()

@@ -12,11 +12,11 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from jobs.file_formats import Format
+from jobs import notices
 from jobs.imports.queries import get_row, view, visible_to
 from jobs.imports.schemas import Import
 from jobs.imports.tables import ImportReferenceRow, ImportRow, PieceRow
-from shared import audit, tasks
+from shared import audit, live, tasks
 from shared.access import authorization
 from shared.access.principals import ADMINISTRATION, Caller, Principal, RouteAccess
 from shared.audit import Actor
@@ -30,6 +30,8 @@ ABANDONED_HOURS = 1
 """Hours without a new piece after which a file is deleted."""
 KEPT_DAYS = 90
 """Days after which an ended import is deleted."""
+REFUSED_ROWS_KEPT_DAYS = 7
+"""Days after the end of an import for which the content of its refused rows is kept."""
 STALE_DELETED_MAX = 10
 """Imports deleted by one statement."""
 _ROUTE = RouteAccess("requires", PERMISSION, ADMINISTRATION | {"pair"})
@@ -52,6 +54,17 @@ _DELETE_STALE = (
         )
         """
     ).bindparams(days=KEPT_DAYS, rows_max=STALE_DELETED_MAX),
+    text(
+        """
+        WITH ended AS (
+            UPDATE imports SET refused_bytes = 0 WHERE id IN (
+                SELECT id FROM imports WHERE refused_bytes > 0 AND finished_at < now() - make_interval(days => :days)
+                ORDER BY finished_at LIMIT :rows_max
+            ) RETURNING id
+        )
+        UPDATE import_errors SET content = NULL FROM ended WHERE import_id = ended.id AND content IS NOT NULL
+        """
+    ).bindparams(days=REFUSED_ROWS_KEPT_DAYS, rows_max=STALE_DELETED_MAX),
 )
 
 
@@ -65,10 +78,6 @@ class Lease:
     @property
     def id(self) -> str:
         return self.row.id
-
-    @property
-    def format(self) -> Format:
-        return "csv" if self.row.format == "csv" else "ndjson"
 
     def caller(self) -> Caller:
         """The caller that requested the import, with the fields that `Access.recheck` needs."""
@@ -88,6 +97,7 @@ async def cancel(session: AsyncSession, actor: Actor, import_id: str) -> Import:
     row = await get_row(session, visible_to(actor.caller).with_for_update(), import_id)
     before = view(row)
     if row.status in _UNFINISHED:
+        _announce(session, row)
         await end_import(session, row, "cancelled")
         await tasks.cancel(session, IMPORT, [row.id])
         audit.record(session, actor, "import.cancelled", row.id, before=before, after=view(row))
@@ -99,6 +109,7 @@ async def cancel(session: AsyncSession, actor: Actor, import_id: str) -> Import:
 async def queue(session: AsyncSession, row: ImportRow) -> None:
     """Leave an import whose file is complete to the workers."""
     row.status = "queued"
+    _announce(session, row)
     await tasks.schedule(session, [NewTask(IMPORT, row.id)])
 
 
@@ -109,6 +120,8 @@ async def begin_turn(session: AsyncSession, task: Task) -> Lease | None:
     if row is None or row.status not in _UNFINISHED:
         return None
     await tasks.require_lease(session, task)
+    if row.status != "running":
+        _announce(session, row)
     row.status = "running"
     row.started_at = row.started_at or datetime.now(UTC)
     return Lease(row, task)
@@ -121,6 +134,7 @@ async def lock_for_update(session: AsyncSession, lease: Lease) -> ImportRow:
     if row is None or row.status != "running":
         raise LeaseLost
     await tasks.require_lease(session, lease.task)
+    _announce(session, row)
     return row
 
 
@@ -129,6 +143,7 @@ async def give_up(session: AsyncSession, import_id: str) -> None:
     wanted = select(ImportRow).where(col(ImportRow.id) == import_id).with_for_update()
     row = (await session.execute(wanted)).scalar_one_or_none()
     if row is not None and row.status in _UNFINISHED:
+        _announce(session, row)
         reason = WaybillError("the import failed too many times in a row", code="gave_up")
         await end_import(session, row, "failed", reason)
 
@@ -154,3 +169,8 @@ async def delete_stale(session: AsyncSession) -> None:
     """Delete abandoned files and imports that ended long ago; a bounded number of each."""
     for statement in _DELETE_STALE:
         await session.execute(statement)
+
+
+def _announce(session: AsyncSession, row: ImportRow) -> None:
+    """Tell of a change to those to whom `visible_to` shows the import."""
+    live.announce(session, live.Audience(row.tenant_id, row.livemode, row.merchant_id), f"{notices.IMPORTS}/{row.id}")

@@ -6,8 +6,16 @@ from fastapi import Query, Response
 
 from jobs import imports
 from jobs.file_formats import EXAMPLES
-from jobs.imports import file_intake
-from jobs.imports.schemas import Import, ImportProblem, ImportQuery
+from jobs.imports import checks, file_intake
+from jobs.imports.refused_rows import RefusedRows
+from jobs.imports.schemas import (
+    CHECK_BYTES_MAX,
+    Import,
+    ImportCheck,
+    ImportCheckQuery,
+    ImportProblem,
+    ImportQuery,
+)
 from shared.api import (
     CurrentActor,
     CurrentCaller,
@@ -23,6 +31,18 @@ from shared.api import (
 )
 from shared.ids import ImportId
 from shared.postgres.database import Database
+
+_REFUSED = {
+    "description": "The file.",
+    "content": {
+        "text/csv": {
+            "schema": {"type": "string"},
+            "example": '"reference_id","contact.phone","refused.line","refused.code","refused.reason"\r\n'
+            '"A-1001","514","2","invalid","contact.phone: expected a phone number with its country code"\r\n',
+        }
+    },
+    "headers": {"Content-Disposition": {"$ref": "#/components/headers/Content-Disposition"}},
+}
 
 
 def router(database: Database, *, bytes_max: int) -> Router:
@@ -80,5 +100,37 @@ def router(database: Database, *, bytes_max: int) -> Router:
         The jobs that it has created stay. 409 if it has ended in another way.
         """
         return await imports.cancel(session, actor, import_id)
+
+    return routes
+
+
+def correction_router(refused_rows: RefusedRows) -> Router:
+    """The routes with which a file is made right, before its import and after."""
+    routes = Router(tags=["files"])
+
+    @routes.post("/v1/job-imports/check", response_model=ImportCheck)
+    @requires("orders.jobs.write", api_credentials=True)
+    @streams(EXAMPLES, bytes_max=CHECK_BYTES_MAX)
+    async def check_import(
+        requested: Annotated[ImportCheckQuery, Query()], upload: Upload, caller: CurrentCaller
+    ) -> Response:
+        """Check the beginning of a file.
+
+        Answers at once how the file is read, and which of its first 100 rows an import would refuse. No job is created. Send the first
+        256 KiB of a larger file, with `partial=true`. A dry run checks the whole file.
+        """
+        return await checks.check(caller, requested, upload)
+
+    @routes.get("/v1/job-imports/{import_id}/errors.csv", response_class=Response, responses={200: _REFUSED})
+    @requires("orders.jobs.read", api_credentials=True, merchant_session=True)
+    async def export_refused_rows(import_id: ImportId, transactions: Transactions, actor: CurrentActor) -> Response:
+        """Export the refused rows of an import.
+
+        A CSV file with the columns of the file that was imported, as it had them, and three more: the line, the code and the reason. An
+        import ignores these three, so that the file can be corrected and imported. Text that a spreadsheet would take for a formula begins
+        with an apostrophe. Rows of NDJSON are in one column. Rows that could not be read, are beyond 32 MiB in all, or belong to an
+        import that ended more than seven days ago, have their reasons alone. It counts as one of the tenant's exports.
+        """
+        return await refused_rows.begin(transactions, actor, import_id)
 
     return routes

@@ -15,16 +15,60 @@ ROWS_MAX = 1_000_000
 """Rows of one file."""
 ERRORS_KEPT_MAX = 10_000
 """Refused rows of one import that are stored."""
+CHECK_ROWS_MAX = 100
+"""Rows of the beginning of a file that are checked at once."""
+CHECK_BYTES_MAX = 256 * 1024
+"""Size of the beginning of a file that is checked."""
 ImportStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
-class ImportQuery(Input):
-    """The parameters of an import."""
+class MerchantOfRows(Input):
+    """Whose jobs the rows of a file are."""
 
-    dry_run: QueryFlag = Field(False, description="True: only check the rows; no jobs are created.")
     merchant_id: MerchantId | None = Field(
         None, description="Merchant of the rows that name none. Administrators only."
     )
+
+
+class ImportQuery(MerchantOfRows):
+    """The parameters of an import."""
+
+    dry_run: QueryFlag = Field(False, description="True: only check the rows; no jobs are created.")
+
+
+class ImportCheckQuery(MerchantOfRows):
+    """The parameters of a check."""
+
+    partial: QueryFlag = Field(
+        False, description="True: the body is the beginning of a larger file, and its last row may be cut off."
+    )
+
+
+class CheckedRow(BaseModel):
+    """One of the first rows of a file, and what would refuse it."""
+
+    object: Literal["import_check_row"] = "import_check_row"
+    line: int = Field(description="First line of the row in the file, from 1.")
+    cells: list[str] = Field(
+        description="The cells of a CSV row; of NDJSON the line.", examples=[["A-1001", "Ada", "+15145550100"]]
+    )
+    reference_id: str | None = Field(description="Reference of the row, if it could be read.")
+    code: str | None = Field(description="Why it would be refused; null: it would become a job.", examples=["invalid"])
+    detail: str | None = Field(description="The same as a sentence.")
+    errors: list[ProblemError] = Field(description="Violations of the row, with pointers into the job.")
+
+
+class ImportCheck(BaseModel):
+    """The first rows of a file, checked."""
+
+    object: Literal["import_check"] = "import_check"
+    format: Format
+    separator: Separator | None = Field(description="What is between the cells of a CSV file, as it was found.")
+    charset: str = Field(description="Charset in which the file was read: as the request named it, or as it was found.")
+    columns: list[str] = Field(description="Columns of a CSV file, in their order.", examples=[["reference_id"]])
+    rows_valid: int = Field(description="Number of checked rows that would become jobs.")
+    rows_failed: int = Field(description="Number of checked rows that would be refused.")
+    rows: list[CheckedRow] = Field(description=f"The first rows, at most {CHECK_ROWS_MAX}.")
 
 
 class Import(BaseModel):

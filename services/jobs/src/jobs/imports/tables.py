@@ -26,6 +26,7 @@ class ImportRow(Base, table=True):
         Index("ix_imports_of_tenant", "tenant_id", "livemode", "created_at", "id"),
         Index("ix_imports_uploading", "touched_at", postgresql_where=text("status = 'uploading'")),
         Index("ix_imports_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("ix_imports_refused", "finished_at", postgresql_where=text("refused_bytes > 0")),
     )
 
     id: ImportId = Field(primary_key=True)
@@ -58,6 +59,8 @@ class ImportRow(Base, table=True):
     rows_done: int
     jobs_created: int
     rows_failed: int
+    refused_bytes: BigInt = 0
+    """Bytes of refused rows that are stored."""
     reason: Text | None = None
     reason_code: Text | None = None
     created_at: Instant
@@ -90,6 +93,8 @@ class ImportErrorRow(Base, table=True):
     code: Text
     detail: Text
     errors: list[dict[str, Any]] = Field(sa_type=JSONB)
+    content: Text | None = None
+    """The row: its cells as JSON, or its line; None: unreadable, left out for want of room, or deleted in time."""
 
 
 class ImportReferenceRow(Base, table=True):

@@ -125,7 +125,7 @@ class ImportWorker:
         batch_begin = yielded_at = lease.row.bytes_done
         async for records in self._records(lease):
             for record in records:
-                batch.append(batch_writer.parse_row(lease, record))
+                batch.append(batch_writer.parse_row(lease.row, record))
                 if len(batch) % YIELD_ROWS == 0 or record.end - yielded_at >= YIELD_BYTES:
                     yielded_at = record.end
                     await asyncio.sleep(0)
@@ -139,7 +139,7 @@ class ImportWorker:
         """The records after the position of the import, some at a time."""
         position, line = lease.row.bytes_done, lease.row.next_line
         reader: RecordReader = CsvReader(separator=lease.row.separator or ",", position=position, line=line)
-        if lease.format == "ndjson":
+        if lease.row.format == "ndjson":
             reader = LineReader(position=position, line=line)
         while position < lease.row.bytes_total:
             piece = await self._piece(lease, position)
