@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         Encryptor(parse_keys(settings.sealing_keys.get_secret_value())),
         life=timedelta(hours=settings.session_hours),
         idle=timedelta(minutes=settings.session_idle_minutes),
+        renewals_at_once=settings.database_pool_size // 2,
     )
 
     async def close() -> None:

@@ -5,6 +5,7 @@ tabs that come at once are one. That a call is about to be made is committed bef
 never made again, and the person signs in anew.
 """
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,12 +56,23 @@ class BrowserSession:
 class Sessions:
     """The sessions of this console."""
 
-    def __init__(self, database: Database, gateway: Gateway, encryptor: Encryptor, *, life: timedelta, idle: timedelta):
+    def __init__(
+        self,
+        database: Database,
+        gateway: Gateway,
+        encryptor: Encryptor,
+        *,
+        life: timedelta,
+        idle: timedelta,
+        renewals_at_once: int,
+    ):
         self._database = database
         self._gateway = gateway
         self._encryptor = encryptor
         self._life = life
         self._idle = idle
+        # A renewal has two connections: one with the lock, one for what is committed meanwhile.
+        self._renewing = asyncio.Semaphore(renewals_at_once)
 
     async def begin(self, issued: Answer, *, replaces: str | None = None) -> str:
         """A session for what `POST /v1/sessions` answered; the cookie to set. One that the browser had before ends here."""
@@ -94,7 +106,8 @@ class Sessions:
         self._require(row, now)
         assert row is not None
         if rules.has_to_renew(row.token_expires_at, now):
-            row = await self._renew(digest, origin)
+            async with self._renewing:
+                row = await self._renew(digest, origin)
         elif now - row.last_seen_at > rules.SEEN_EVERY:
             async with self._database.transaction() as session:
                 seen = (await session.execute(_found(digest).with_for_update())).scalar_one_or_none()
