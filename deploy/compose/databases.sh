@@ -14,6 +14,7 @@ make_database identity "$(cat /run/waybill/IDENTITY_DATABASE_PASSWORD)"
 make_database billing "$(cat /run/waybill/BILLING_DATABASE_PASSWORD)"
 make_database jobs "$(cat /run/waybill/JOBS_DATABASE_PASSWORD)"
 make_database webhooks "$(cat /run/waybill/WEBHOOKS_DATABASE_PASSWORD)"
+make_database console "$(cat /run/waybill/CONSOLE_DATABASE_PASSWORD)"
 # Each role may enter its own database only, not even those that come with a new server.
 psql --no-psqlrc --quiet --no-password --dbname=postgres \
     --command='REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC'

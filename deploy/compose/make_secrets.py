@@ -16,6 +16,8 @@ from shared.access.signing_roots import SigningRoot
 from shared.crypto import certificates
 
 SERVICES = ("identity", "billing", "jobs", "webhooks")
+APPLICATIONS = (*SERVICES, "console")
+"""What has a database of its own; the services have a user of Kafka, too."""
 SERVERS = {"kafka": ("kafka", "127.0.0.1", "localhost"), "postgres": ("postgres", "127.0.0.1", "localhost")}
 OURS, POSTGRES, KAFKA = 10001, 999, 1000
 """Users of the images."""
@@ -46,9 +48,10 @@ def _new() -> dict[str, str]:
         "WAYBILL_SECRET": _key(),
         "IDENTITY_SEALING_KEYS": f"1:{_key()}",
         "WEBHOOKS_SEALING_KEYS": f"1:{_key()}",
+        "CONSOLE_SEALING_KEYS": f"1:{_key()}",
         "IDENTITY_SIGNING_ROOT_KEY": _key(),
         "WAYBILL_POSTGRES_PASSWORD": secrets.token_urlsafe(),
-        **{f"{service.upper()}_DATABASE_PASSWORD": secrets.token_urlsafe() for service in SERVICES},
+        **{f"{service.upper()}_DATABASE_PASSWORD": secrets.token_urlsafe() for service in APPLICATIONS},
         **{f"{user}@kafka": secrets.token_urlsafe() for user in ("admin", *SERVICES)},
     }
 
@@ -57,7 +60,7 @@ def _contents(values: Mapping[str, str], tls: Path) -> dict[str, tuple[int, dict
     """By folder: whose it is, and its files."""
     ca = (tls / certificates.CA_FILE).read_text()
     server = {name: (tls / name / certificates.SERVER_FILE).read_text() for name in SERVERS}
-    passwords = {f"{service.upper()}_DATABASE_PASSWORD" for service in SERVICES}
+    passwords = {f"{service.upper()}_DATABASE_PASSWORD" for service in APPLICATIONS}
     login = f'{LOGIN} username="admin" password="{values["admin@kafka"]}";'
     users = {user: values[f"{user}@kafka"] for user in ("admin", *SERVICES)}
     return {
@@ -86,18 +89,19 @@ def _contents(values: Mapping[str, str], tls: Path) -> dict[str, tuple[int, dict
                 **{name: values[name] for name in passwords},
             },
         ),
-        **{service: (OURS, {"ca.pem": ca, **_of_service(service, values)}) for service in SERVICES},
+        **{service: (OURS, {"ca.pem": ca, **_of_service(service, values)}) for service in APPLICATIONS},
     }
 
 
 def _of_service(service: str, values: Mapping[str, str]) -> dict[str, str]:
     prefix = service.upper()
     password = values[f"{prefix}_DATABASE_PASSWORD"]
-    shared = ("WAYBILL_KEY_PEPPERS", "WAYBILL_SECRET", "WAYBILL_SIGNING_ROOTS")
+    is_service = service in SERVICES
+    shared = ("WAYBILL_KEY_PEPPERS", "WAYBILL_SECRET", "WAYBILL_SIGNING_ROOTS") if is_service else ()
     own = [name for name in values if name in (f"{prefix}_SEALING_KEYS", f"{prefix}_SIGNING_ROOT_KEY")]
     return {
         **{name: values[name] for name in (*shared, *own)},
-        f"{prefix}_KAFKA_PASSWORD": values[f"{service}@kafka"],
+        **({f"{prefix}_KAFKA_PASSWORD": values[f"{service}@kafka"]} if is_service else {}),
         f"{prefix}_DATABASE_URL": f"postgresql://waybill_{service}:{password}@postgres:5432/waybill_{service}"
         f"?sslmode=verify-full&sslrootcert={CA_PATH}",
     }

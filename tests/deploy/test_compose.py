@@ -13,29 +13,31 @@ import pytest
 import yaml
 
 import billing.config
+import console.config
 import identity.config
 import jobs.config
 import webhooks.config
 from deploy.devstack import jars
 from deploy.devstack.broker import ADMIN, JARS, SECURED_SETTINGS_FILE, SETTINGS_FILE
-from deploy.devstack.settings import PORTS, SERVICES
-from shared.chassis.settings import load_settings
+from deploy.devstack.settings import APPLICATIONS, PORTS, SERVICES
+from shared.chassis.settings import ProcessSettings, load_settings
 from shared.messaging import topics
 from shared.service.settings import ServiceSettings
 from tests.harness.images import HealthServer
 from tests.harness.stack import KAFKA_IMAGE, POSTGRES_IMAGE
 
 ROOT = Path(__file__).parents[2]
-SETTINGS: Mapping[str, type[ServiceSettings]] = {
+SETTINGS: Mapping[str, type[ProcessSettings]] = {
     "identity": identity.config.Settings,
     "billing": billing.config.Settings,
     "jobs": jobs.config.Settings,
     "webhooks": webhooks.config.Settings,
+    "console": console.config.Settings,
 }
-MIGRATIONS = tuple(f"{service}-migration" for service in SERVICES)
+MIGRATIONS = tuple(f"{service}-migration" for service in APPLICATIONS)
 STEPS = ("secrets", "databases", "topics", *MIGRATIONS, "billing-plans")
-OWN_IMAGES = (*STEPS, *SERVICES)
-KEPT_RUNNING = ("postgres", "kafka", *SERVICES)
+OWN_IMAGES = (*STEPS, *APPLICATIONS)
+KEPT_RUNNING = ("postgres", "kafka", *APPLICATIONS)
 SECRETS_PATH = "/run/waybill"
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")
 
@@ -80,7 +82,7 @@ def settings_of(
     secrets: Path,
     monkeypatch: pytest.MonkeyPatch,
     own_environment: Mapping[str, str],
-) -> ServiceSettings:
+) -> ProcessSettings:
     """The settings that a service reads in this container, and nowhere else."""
     for name in own_environment:
         monkeypatch.delenv(name, raising=False)
@@ -101,7 +103,7 @@ def variables_of(service: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_each_service_accepts_its_environment(service: str, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = variables_of(service)
     for name in (service, f"{service}-migration"):
@@ -109,6 +111,7 @@ def test_each_service_accepts_its_environment(service: str, secrets: Path, monke
 
         assert settings.host == "0.0.0.0"
         assert settings.port == PORTS[service]
+        assert isinstance(settings, ServiceSettings | console.config.Settings)
         database = urlsplit(settings.database_url)
         assert (database.hostname, database.username, database.path) == (
             "postgres",
@@ -116,11 +119,12 @@ def test_each_service_accepts_its_environment(service: str, secrets: Path, monke
             f"/waybill_{service}",
         )
         assert parse_qs(database.query) == {"sslmode": ["verify-full"], "sslrootcert": [f"{SECRETS_PATH}/ca.pem"]}
-        assert (settings.kafka_security_protocol, settings.kafka_username) == ("SASL_SSL", service)
-        assert str(settings.kafka_ca_file) == f"{SECRETS_PATH}/ca.pem"
+        if isinstance(settings, ServiceSettings):
+            assert (settings.kafka_security_protocol, settings.kafka_username) == ("SASL_SSL", service)
+            assert str(settings.kafka_ca_file) == f"{SECRETS_PATH}/ca.pem"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_no_service_gets_a_variable_that_it_does_not_read(service: str) -> None:
     variables = variables_of(service)
     for name in (service, f"{service}-migration"):
@@ -135,6 +139,18 @@ def test_nothing_is_loosened_but_for_the_demo_and_there_only_webhooks_own_loopba
     assert set(environment) < set(variables_of("webhooks"))
     assert demo()["receiver"]["network_mode"] == "service:webhooks"
     assert demo()["webhooks"]["ports"] == [f"127.0.0.1:{PORTS['receiver']}:{PORTS['receiver']}"]
+
+
+def test_the_console_of_the_demo_is_for_browsers_of_this_machine() -> None:
+    environment = demo()["console"]["environment"]
+
+    assert environment == {"CONSOLE_BASE_URL": f"http://127.0.0.1:{PORTS['console']}", "CONSOLE_ALLOW_HTTP": "true"}
+    assert containers()["console"]["ports"] == [f"127.0.0.1:{PORTS['console']}:8000"]
+    for service in SERVICES:
+        assert (
+            containers()["console"]["environment"][f"CONSOLE_{service.upper()}_URL"]
+            == f"http://{service}:{PORTS[service]}"
+        )
 
 
 def test_mail_of_the_demo_ends_in_its_mailbox() -> None:
@@ -179,7 +195,7 @@ def test_a_given_value_counts_instead(tmp_path: Path) -> None:
 
 def test_each_container_gets_its_own_secrets_alone() -> None:
     holders = {"postgres": "postgres", "kafka": "kafka", "databases": "operator", "topics": "operator"}
-    holders |= {name: service for service in SERVICES for name in (service, f"{service}-migration")}
+    holders |= {name: service for service in APPLICATIONS for name in (service, f"{service}-migration")}
     holders |= {"billing-plans": "billing"}
 
     for name, container in containers().items():
@@ -197,7 +213,7 @@ def test_each_container_gets_its_own_secrets_alone() -> None:
 def test_every_container_of_a_service_runs_the_image_of_that_service() -> None:
     found = containers()
 
-    for service in SERVICES:
+    for service in APPLICATIONS:
         build = found[service]["build"]
         assert found[service]["image"] == found[f"{service}-migration"]["image"] == f"waybill-{service}"
         assert build["args"] == {"SERVICE": service}
@@ -208,7 +224,7 @@ def test_every_container_of_a_service_runs_the_image_of_that_service() -> None:
     for step in ("secrets", "topics", "billing-plans", *MIGRATIONS):
         assert "build" not in found[step]
         assert found[step]["pull_policy"] == "never"
-        assert found[step]["image"] in {found[service]["image"] for service in SERVICES}
+        assert found[step]["image"] in {found[service]["image"] for service in APPLICATIONS}
 
 
 def test_the_servers_are_those_that_everything_is_tested_with() -> None:
@@ -233,10 +249,11 @@ def test_ports_are_the_usual_ones_and_on_loopback_alone() -> None:
         "billing": [PORTS["billing"]],
         "jobs": [PORTS["jobs"]],
         "webhooks": [PORTS["webhooks"]],
+        "console": [PORTS["console"]],
         "kafka": [PORTS["kafka"]],
         "postgres": [PORTS["postgres"]],
     }
-    for service in SERVICES:
+    for service in APPLICATIONS:
         assert published[service][0][2] == containers()[service]["environment"][f"{service.upper()}_PORT"]
 
 
@@ -252,8 +269,10 @@ def test_each_part_starts_after_what_it_needs() -> None:
     assert needs["postgres"] == needs["kafka"] == {"secrets": completed}
     assert needs["databases"] == {"postgres": healthy}
     assert needs["topics"] == {"kafka": healthy}
-    for service in SERVICES:
+    for service in APPLICATIONS:
         assert needs[f"{service}-migration"] == {"databases": completed, "secrets": completed}
+    assert needs["console"] == {"postgres": healthy, "console-migration": completed}
+    for service in SERVICES:
         assert needs[service] == {
             "postgres": healthy,
             "kafka": healthy,
@@ -325,7 +344,7 @@ def test_the_database_step_makes_the_database_of_every_service() -> None:
     script = (ROOT / "deploy" / "compose" / "databases.sh").read_text()
 
     made = re.findall(r'^make_database (\w+) "\$\(cat /run/waybill/(\w+)\)"$', script, re.MULTILINE)
-    assert made == [(service, f"{service.upper()}_DATABASE_PASSWORD") for service in SERVICES]
+    assert made == [(service, f"{service.upper()}_DATABASE_PASSWORD") for service in APPLICATIONS]
     mounted = dict(volume.removesuffix(":ro").split(":") for volume in step["volumes"] if volume.startswith("./"))
     assert {ROOT / path for path in mounted} == {
         ROOT / "deploy" / "compose" / "databases.sh",
@@ -359,7 +378,7 @@ def test_whatever_runs_our_images_is_confined_and_everything_has_a_bound() -> No
         assert found[name]["read_only"] is True, name
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 async def test_a_service_counts_as_healthy_only_when_it_is_ready(service: str) -> None:
     check = containers()[service]["healthcheck"]["test"]
     async with HealthServer("/readyz") as server:

@@ -17,19 +17,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import billing.config
+import console.config
 import identity.config
 import jobs.config
 import webhooks.config
-from deploy.devstack.settings import PORTS, SERVICES
-from shared.service.settings import ServiceSettings
+from deploy.devstack.settings import APPLICATIONS, PORTS
+from shared.chassis.settings import ProcessSettings
 from tests.harness.images import HealthServer
 
 ROOT = Path(__file__).parents[2]
-SETTINGS: Mapping[str, type[ServiceSettings]] = {
+SETTINGS: Mapping[str, type[ProcessSettings]] = {
     "identity": identity.config.Settings,
     "billing": billing.config.Settings,
     "jobs": jobs.config.Settings,
     "webhooks": webhooks.config.Settings,
+    "console": console.config.Settings,
 }
 START_TIMEOUT_SECONDS = 60.0
 HASHES = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -93,7 +95,7 @@ def needed_by(distributions: list[str]) -> set[str]:
 
 
 def test_the_image_holds_exactly_what_the_services_need() -> None:
-    ours = {"waybill-shared", *(f"waybill-{service}" for service in SERVICES)}
+    ours = {"waybill-shared", *(f"waybill-{service}" for service in APPLICATIONS)}
     needed = needed_by(sorted(ours)) - ours
     lock = locked("requirements.runtime.lock")
 
@@ -138,7 +140,7 @@ def test_nobody_runs_as_root(stage: str) -> None:
     assert list(stages())[-1] == "service", "what is built unless a target is named"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_the_image_listens_on_the_service_own_port_for_everybody(service: str) -> None:
     variables = environment("service")
 
@@ -147,7 +149,7 @@ def test_the_image_listens_on_the_service_own_port_for_everybody(service: str) -
     assert variables[f"{service.upper()}_HOST"] == "0.0.0.0"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 async def test_the_command_becomes_the_service(service: str) -> None:
     command = json.loads(last("service", "CMD"))
     process = await asyncio.create_subprocess_exec(
@@ -188,7 +190,7 @@ def test_the_receiver_is_asked_where_it_listens() -> None:
     assert f"'127.0.0.1', {PORTS['receiver']}," in health_check("receiver")[-1]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", APPLICATIONS)
 def test_only_what_is_copied_ever_leaves_the_checkout(service: str) -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     let_through = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
@@ -202,7 +204,7 @@ def test_only_what_is_copied_ever_leaves_the_checkout(service: str) -> None:
 
     assert rules[0] == "*"
     assert copied <= let_through
-    others = {f"services/{other}/src" for other in SERVICES if other != service}
+    others = {f"services/{other}/src" for other in APPLICATIONS if other != service}
     assert let_through - copied == others
     assert all((ROOT / path).exists() for path in let_through)
     left_out = [rule for rule in rules[1:] if not rule.startswith("!")]
@@ -210,5 +212,6 @@ def test_only_what_is_copied_ever_leaves_the_checkout(service: str) -> None:
         "shared/src/shared/__pycache__",
         "shared/src/waybill_shared.egg-info",
         "shared/src/shared/api/static/vendor",
+        "services/console/src/console/static/vendor",
     ):
         assert any(fnmatch(remains, rule) for rule in left_out)
