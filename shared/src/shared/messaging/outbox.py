@@ -25,7 +25,6 @@ from sqlalchemy import (
     Table,
     Text,
     func,
-    text,
 )
 from sqlalchemy import event as sqlalchemy_events
 from sqlalchemy.dialects.postgresql import JSONB
@@ -36,6 +35,7 @@ from shared.events import Event
 from shared.messaging.shard_publisher import KEYED_SHARDS, SEPARATE_SHARD
 from shared.observability import traces
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import driver_of
 
 _QUEUE = "outbox"
 _WRITTEN = "outbox_written"
@@ -49,9 +49,6 @@ _INSERT = """
         WITH ORDINALITY AS event (shard, topic, key, headers, value, position)
     ORDER BY position
 """
-
-# SQLAlchemy begins a transaction with its first statement.
-_BEGIN_TRANSACTION = text("SELECT")
 
 
 def add_tables(metadata: MetaData) -> None:
@@ -120,11 +117,8 @@ async def write_pending(session: AsyncSession) -> None:
     if not queue:
         return
     events = [entry.event for entry in queue]
-    # Over asyncpg's own connection, within the session's transaction: this runs with every write, and takes half the time.
-    driver = (await (await session.connection()).get_raw_connection()).driver_connection
-    assert driver is not None
-    if not driver.is_in_transaction():
-        await session.execute(_BEGIN_TRANSACTION)
+    # This runs with every write.
+    driver = await driver_of(session)
     await driver.execute(
         _INSERT,
         [SEPARATE_SHARD if event.separate_shard else shard_of(event.subject) for event in events],

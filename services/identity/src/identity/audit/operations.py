@@ -1,11 +1,12 @@
 """Stores audit events, each once; streams them; and deletes old ones."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 from starlette.responses import Response
@@ -20,10 +21,27 @@ from shared.api.cursors import Cursors
 from shared.api.exports import ExportResponse, RunningExports
 from shared.audit import Actor
 from shared.events.audit import AuditRecorded, AuditState
-from shared.ids import first_id_at, from_uuid
+from shared.ids import first_id_at, from_uuid, known_uuid, to_uuid
 from shared.messaging import outbox
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import driver_of
 
+_STORE = """
+    INSERT INTO audit_events (
+        audit_id, service, tenant_id, created_at, actor, actor_kind, via, credential_id, action, target, address, request_id,
+        before, after
+    )
+    SELECT
+        audit_id, service, tenant_id, at, actor, actor_kind, via, credential_id, action, target, address, request_id, before,
+        after
+    FROM jsonb_to_recordset($1::text::jsonb) AS recorded (
+        audit_id uuid, service text, tenant_id uuid, at timestamptz, actor text, actor_kind text, via text,
+        credential_id text, action text, target text, address text, request_id text, before jsonb, after jsonb
+    )
+    ORDER BY audit_id
+    ON CONFLICT DO NOTHING
+"""
+"""All writers take rows in one order, so that two batches cannot deadlock."""
 NDJSON = "application/x-ndjson"
 PAGE_EVENTS = 200
 """Events that a stream reads and writes at once."""
@@ -32,9 +50,9 @@ PAGE_EVENTS = 200
 async def store(session: AsyncSession, recorded: Sequence[AuditState]) -> None:
     """Store these audit events. One that is stored already stays as it is."""
     if recorded:
-        # All writers take rows in one order, so that two batches cannot deadlock.
-        rows = [_row(state) for state in sorted(recorded, key=lambda state: state.audit_id)]
-        await session.execute(insert(AuditRow).on_conflict_do_nothing(), rows)
+        # This runs with every write of identity.
+        driver = await driver_of(session)
+        await driver.execute(_STORE, json.dumps([_row(state) for state in recorded], ensure_ascii=False))
 
 
 async def store_own_events(session: AsyncSession) -> None:
@@ -42,9 +60,13 @@ async def store_own_events(session: AsyncSession) -> None:
     await store(session, [event.data for event in outbox.pending(session) if isinstance(event, AuditRecorded)])
 
 
-def _row(state: AuditState) -> dict[str, object]:
-    values = state.model_dump()
-    return {**values, "created_at": values.pop("at")}
+def _row(state: AuditState) -> dict[str, Any]:
+    """An audit event as `_STORE` reads it."""
+    values = state.model_dump(mode="json")
+    values["audit_id"] = str(to_uuid(state.audit_id))
+    if state.tenant_id is not None:
+        values["tenant_id"] = str(known_uuid(state.tenant_id))
+    return values
 
 
 async def delete_older(session: AsyncSession, before: datetime, rows_max: int) -> int:

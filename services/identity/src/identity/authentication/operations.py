@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import logins, mail, rows, sessions, tenants, totp
 from identity.authentication import queries, rules
-from identity.authentication.queries import PersonRow, lock_person, lock_subject, view_person
+from identity.authentication.queries import LockedLogin, lock_login, lock_subject, view_person
 from identity.authentication.reauthentication import SecondFactorRequired, reauthenticate, use_code
 from identity.authentication.schemas import (
     PasswordIn,
+    Person,
     RefreshIn,
     Session,
     SessionIn,
@@ -25,12 +26,12 @@ from identity.authentication.session_tokens import (
     end_sessions,
     issue_tokens,
     lock_open_session,
+    new_tokens,
     revoke_tokens,
     session_and_subject,
 )
-from identity.logins import Attempt, LoginRow
-from identity.sessions import RefreshTokenRow, SessionRow
-from identity.users import UserRow
+from identity.logins import Attempt, FoundLogin
+from identity.sessions import NewSession, RefreshTokenRow, SessionRow
 from shared import audit
 from shared.api import Transactions
 from shared.audit import Actor, Origin
@@ -44,25 +45,25 @@ _WRITE_NOTHING = text("SELECT pg_current_xact_id()")
 async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) -> Session:
     """A new session. Raises `Unauthenticated` (the same for every wrong value), `Forbidden` (tenant), `TooManyRequests`."""
     async with authenticator.database.reading() as session:
-        tenant_id, login = await logins.find(session, body.tenant, body.email)
+        tenant_id, found = await logins.find(session, body.tenant, body.email)
     # One budget, whether the account exists or not and however its tenant is named: the limit tells nothing of either.
     account = f"{tenant_id or rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
     attempt = authenticator.attempts.begin_log_in(account=account, address=origin.address)
     try:
-        return await _log_in(authenticator, origin, body, login, attempt)
+        return await _log_in(authenticator, origin, body, found, attempt)
     except SecondFactorRequired:
         # Nothing was wrong: the same person asks again, with a code.
         raise
     except (Unauthenticated, Forbidden) as refusal:
-        await _record_refusal(authenticator, origin, tenant_id, login, refusal.problem_code)
+        await _record_refusal(authenticator, origin, tenant_id, found, refusal.problem_code)
         raise
 
 
 async def _log_in(
-    authenticator: Authenticator, origin: Origin, body: SessionIn, login: LoginRow | None, attempt: Attempt
+    authenticator: Authenticator, origin: Origin, body: SessionIn, found: FoundLogin | None, attempt: Attempt
 ) -> Session:
-    stored_hash = login.password_hash if login else None
-    if not await authenticator.passwords.verify(stored_hash, body.password) or login is None or stored_hash is None:
+    stored_hash = found.password_hash if found else None
+    if not await authenticator.passwords.verify(stored_hash, body.password) or found is None or stored_hash is None:
         raise _wrong_password()
     attempt.succeeded()
     newer_hash = (
@@ -71,59 +72,50 @@ async def _log_in(
         else None
     )
     async with authenticator.database.transaction() as session:
-        person = await lock_person(session, login)
-        current = await logins.get_by_subject(session, login.subject_id, lock=True)
-        if person.status != "active" or current.password_hash != stored_hash:
+        login = await lock_login(session, found)
+        if login.status != "active" or login.password_hash != stored_hash:
             raise _wrong_password()
-        current.password_hash = newer_hash or stored_hash
-        policy = await tenants.get_session_policy(session, person.tenant_id)
+        policy, person = login.policy, login.holder.person
         rules.check_tenant_active(policy.status)
         now = datetime.now(UTC)
-        factor = await totp.lock_enrolled(session, login.subject_id)
+        factor = await totp.lock_enrolled(session, person.id) if login.has_second_factor else None
         if factor is not None:
             use_code(authenticator, factor, body.code, now)
-        row = SessionRow(
+        places = await _notice_place(session, origin, login, now)
+        if newer_hash is not None or places is not None:
+            await logins.update(session, person.id, password_hash=newer_hash, places=places)
+        new = NewSession(
             session_id=new_id("ses"),
             tenant_id=person.tenant_id,
-            subject_id=login.subject_id,
+            subject_id=person.id,
             created_at=now,
             expires_at=now + policy.session_life(authenticator.session_life),
-            ended_at=None,
             address=origin.address,
             user_agent=origin.user_agent,
-            last_seen_at=now,
-            stepped_up_at=None,
         )
-        session.add(row)
-        await _notice_place(session, origin, person, current, policy, now)
-        await session.flush()
-        _record(session, origin, person, row, "password", "session.created")
-        enrolment_only = factor is None and policy.asks_for_second_factor(administrator=isinstance(person, UserRow))
-        return issue_tokens(authenticator, session, person, row, policy, enrolment_only=enrolment_only)
+        enrolment_only = factor is None and policy.asks_for_second_factor(administrator=person.kind != "merchant")
+        issued, digest = new_tokens(authenticator, login.holder, new, policy, enrolment_only=enrolment_only)
+        await sessions.create(session, new, digest)
+        _record(session, origin, person, new, "password", "session.created")
+        return issued
 
 
-async def _notice_place(
-    session: AsyncSession,
-    origin: Origin,
-    person: PersonRow,
-    login: LoginRow,
-    policy: tenants.SessionPolicy,
-    now: datetime,
-) -> None:
-    """Remember from where a person logged in; a place that is new, and not the first, is told by mail where the tenant wants that."""
-    place = sessions.place_of(login.subject_id, origin.address, origin.user_agent)
+async def _notice_place(session: AsyncSession, origin: Origin, login: LockedLogin, now: datetime) -> list[bytes] | None:
+    """The places of a person with that of this log-in; None if it is known.
+
+    One that is new, and not the first, is told by mail where the tenant wants that.
+    """
+    place = sessions.place_of(login.holder.person.id, origin.address, origin.user_agent)
     places = logins.add_place(login.places, place)
-    if places is None:
-        return
-    if login.places and "new_sign_in" not in policy.notices_off:
+    if places is not None and login.places and "new_sign_in" not in login.policy.notices_off:
         device = sessions.device_of(origin.user_agent)
         seen = mail.NewSignIn(signed_in_at=now, address=origin.address, device=device)
-        await mail.send(session, queries.recipient(person), seen)
-    login.places = places
+        await mail.send(session, login.recipient, seen)
+    return places
 
 
 async def _record_refusal(
-    authenticator: Authenticator, origin: Origin, tenant_id: str | None, login: LoginRow | None, code: str
+    authenticator: Authenticator, origin: Origin, tenant_id: str | None, found: FoundLogin | None, code: str
 ) -> None:
     """Record a refused log-in. It is committed although the answer is an error.
 
@@ -131,7 +123,7 @@ async def _record_refusal(
     """
     async with authenticator.database.transaction() as session:
         # The same steps for a known and an unknown address, so that the answer takes the same time.
-        target = login.subject_id if login else tenant_id
+        target = found.subject_id if found else tenant_id
         if target is not None and authenticator.attempts.may_record(target):
             audit.record_person(
                 session,
@@ -176,7 +168,7 @@ async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn)
         if decision == "end_session":
             row.ended_at = now
             revoke_tokens(session, person, now)
-            _record(session, origin, person, row, "refresh_token", "session.reuse_detected")
+            _record(session, origin, view_person(person), row, "refresh_token", "session.reuse_detected")
     # After the commit: the answer 401 must not roll back the end of the session.
     raise _refresh_refused()
 
@@ -233,8 +225,10 @@ async def change_password(
         return issue_tokens(authenticator, session, person, row, policy, enrolment_only=enrolment_only)
 
 
-def _record(session: AsyncSession, origin: Origin, person: PersonRow, row: SessionRow, via: str, action: str) -> None:
-    actor = (row.subject_id, view_person(person).kind, via)
+def _record(
+    session: AsyncSession, origin: Origin, person: Person, row: SessionRow | NewSession, via: str, action: str
+) -> None:
+    actor = (person.id, person.kind, via)
     audit.record_person(session, origin, tenant_id=row.tenant_id, actor=actor, action=action, target=row.session_id)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from identity import logins, tenants, totp
-from identity.authentication.queries import lock_subject
+from identity.authentication.queries import lock_subject, token_holder
 from identity.authentication.schemas import PasswordAgain, StepUp, StepUpIn
 from identity.authentication.session_tokens import (
     Authenticator,
@@ -40,7 +40,7 @@ async def step_up(authenticator: Authenticator, transactions: Transactions, acto
         audit.record(session, actor, "session.stepped_up", session_id)
         policy = await tenants.get_session_policy(session, row.tenant_id)
         enrolment_only = await can_only_enrol(session, person, row, policy)
-        token, expires_at = sign_token(authenticator, person, row, policy, enrolment_only=enrolment_only)
+        token, expires_at = sign_token(authenticator, token_holder(person), row, policy, enrolment_only=enrolment_only)
     return StepUp(token=token, expires_at=expires_at, stepped_up_until=now + authorization.STEP_UP_LIFE)
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import logins, revocations, sessions, tenants, totp
-from identity.authentication.queries import PersonRow, view_person
+from identity.authentication.queries import PersonRow, TokenHolder, token_holder, view_person
 from identity.authentication.schemas import Session
 from identity.logins import Attempts, Passwords
-from identity.sessions import RefreshTokenRow, SessionRow
+from identity.sessions import NewSession, RefreshTokenRow, SessionRow
 from identity.signing_keys import Signer
 from identity.users import UserRow
 from shared.access import tokens
@@ -45,30 +45,44 @@ def issue_tokens(
     enrolment_only: bool,
 ) -> Session:
     """The next token and refresh token of a session whose person is locked."""
-    refresh_token, digest = logins.new_token("wbr")
+    issued, digest = new_tokens(authenticator, token_holder(person), row, policy, enrolment_only=enrolment_only)
     session.add(RefreshTokenRow(digest=digest, session_id=row.session_id, used_at=None))
-    signed, expires_at = sign_token(authenticator, person, row, policy, enrolment_only=enrolment_only)
-    return Session(
+    return issued
+
+
+def new_tokens(
+    authenticator: Authenticator,
+    holder: TokenHolder,
+    row: SessionRow | NewSession,
+    policy: tenants.SessionPolicy,
+    *,
+    enrolment_only: bool,
+) -> tuple[Session, bytes]:
+    """A token and a refresh token of a session whose person is locked, and the digest to store of the latter."""
+    refresh_token, digest = logins.new_token("wbr")
+    signed, expires_at = sign_token(authenticator, holder, row, policy, enrolment_only=enrolment_only)
+    issued = Session(
         id=row.session_id,
         token=signed,
         expires_at=expires_at,
         refresh_token=refresh_token,
         refresh_expires_at=row.expires_at,
-        principal=view_person(person),
-        livemode=person.livemode,
+        principal=holder.person,
+        livemode=holder.livemode,
     )
+    return issued, digest
 
 
 def sign_token(
     authenticator: Authenticator,
-    person: PersonRow,
-    row: SessionRow,
+    holder: TokenHolder,
+    row: SessionRow | NewSession,
     policy: tenants.SessionPolicy,
     *,
     enrolment_only: bool,
 ) -> tuple[str, datetime]:
     """A token of a session whose person is locked, and when it expires."""
-    issued_at = sessions.token_issued_at(datetime.now(UTC), person.sessions_valid_from)
+    issued_at = sessions.token_issued_at(datetime.now(UTC), holder.sessions_valid_from)
     expires_at = min(issued_at + policy.token_life(authenticator.token_life), row.expires_at)
     claims = tokens.Claims(
         row.subject_id,
@@ -76,7 +90,7 @@ def sign_token(
         row.session_id,
         issued_at,
         expires_at,
-        person.livemode,
+        holder.livemode,
         stepped_up_at=row.stepped_up_at,
         enrolment_only=enrolment_only,
     )

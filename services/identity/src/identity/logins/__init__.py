@@ -18,10 +18,12 @@ from identity.logins.operations import (
     move_email,
     new_token,
     require_free_email,
+    update,
     update_email,
 )
 from identity.logins.passwords import Attempt, Attempts, Passwords
 from identity.logins.queries import (
+    FoundLogin,
     find,
     get_by_invitation,
     get_by_new_email,
@@ -39,6 +41,7 @@ __all__ = [
     "Attempt",
     "Attempts",
     "EmailUpdate",
+    "FoundLogin",
     "Invitation",
     "LoginRow",
     "Passwords",
@@ -65,5 +68,6 @@ __all__ = [
     "move_email",
     "new_token",
     "require_free_email",
+    "update",
     "update_email",
 ]

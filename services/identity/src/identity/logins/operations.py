@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 from sqlalchemy import delete, select
+from sqlalchemy import update as sql_update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -185,6 +186,15 @@ async def mail_invitation(session: AsyncSession, invitation: Invitation, to: Rec
         session, to, mail.Invitation(role=role, token=invitation.token, expires_at=invitation.expires_at)
     )
     return replace(invitation, token=None) if mailed else invitation
+
+
+async def update(
+    session: AsyncSession, subject_id: str, *, password_hash: str | None, places: list[bytes] | None
+) -> None:
+    """Store a newer hash of the same password, and the places a person is known at; None: as it is."""
+    given = {"password_hash": password_hash, "places": places}
+    changed = {name: value for name, value in given.items() if value is not None}
+    await session.execute(sql_update(LoginRow).where(col(LoginRow.subject_id) == subject_id).values(changed))
 
 
 async def delete_of_tenant(session: AsyncSession, tenant_id: str, rows_max: int) -> int:

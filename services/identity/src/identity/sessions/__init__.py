@@ -1,6 +1,8 @@
 """Sessions of people, with their refresh tokens; `authentication` opens and renews them."""
 
 from identity.sessions.operations import (
+    NewSession,
+    create,
     delete_expired,
     delete_of_tenant,
     end_all,
@@ -14,9 +16,11 @@ from identity.sessions.schemas import OpenSession
 from identity.sessions.tables import RefreshTokenRow, SessionRow
 
 __all__ = [
+    "NewSession",
     "OpenSession",
     "RefreshTokenRow",
     "SessionRow",
+    "create",
     "delete_expired",
     "delete_of_tenant",
     "device_of",

@@ -1,5 +1,6 @@
-"""Ends sessions, and deletes expired sessions."""
+"""Opens and ends sessions, and deletes expired sessions."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
@@ -7,6 +8,48 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity.sessions.tables import RefreshTokenRow, SessionRow
+from shared.ids import known_uuid, to_uuid
+from shared.postgres.driver_connection import driver_of
+
+_OPEN = """
+    WITH opened AS (
+        INSERT INTO sessions (
+            session_id, tenant_id, subject_id, created_at, last_seen_at, expires_at, address, user_agent
+        ) VALUES ($1, $2, $3, $4, $4, $5, $6, $7)
+        RETURNING session_id
+    )
+    INSERT INTO refresh_tokens (session_id, digest) SELECT session_id, $8 FROM opened
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session that begins."""
+
+    session_id: str
+    tenant_id: str
+    subject_id: str
+    created_at: datetime
+    expires_at: datetime
+    address: str
+    user_agent: str
+    stepped_up_at: None = None
+
+
+async def create(session: AsyncSession, new: NewSession, token_digest: bytes) -> None:
+    """Store a session, with the digest of its first refresh token."""
+    driver = await driver_of(session)
+    await driver.execute(
+        _OPEN,
+        to_uuid(new.session_id),
+        known_uuid(new.tenant_id),
+        new.subject_id,
+        new.created_at,
+        new.expires_at,
+        new.address,
+        new.user_agent,
+        token_digest,
+    )
 
 
 async def end_all(
