@@ -1,9 +1,10 @@
 """Identity in the tests' own process, with billing's part played by events, and the people who call it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from identity.api_keys import operations
 from identity.app import create_app, create_service
@@ -18,6 +19,7 @@ from tests.harness.suite import CHEAP_HASHES
 from tests.harness.waiting import eventually
 
 CONSOLE = "https://console.waybill.test"
+PROCESS = UUID("018d5b3e-8f7a-7c21-9f35-1d2e3c4b5a69")
 
 
 class Identity(Running[Settings]):
@@ -73,6 +75,17 @@ class Identity(Running[Settings]):
         uses = [access.CredentialUse(credential_id=name, used_at=used_at) for name, used_at in used.items()]
         data = access.CredentialUses(uses=uses)
         await self.publish(access.CredentialUsed(tenant_id=None, subject="jobs", sequence=0, data=data))
+
+    async def publish_requests(
+        self,
+        *,
+        counts: Sequence[access.RequestCountState] = (),
+        failed: Sequence[access.FailedRequestState] = (),
+        process_id: UUID = PROCESS,
+    ) -> None:
+        """Publish, in place of jobs, what it answered."""
+        data = access.RequestsState(process_id=process_id, counts=list(counts), failed=list(failed))
+        await self.publish(access.RequestsLogged(tenant_id=None, subject="jobs", sequence=0, data=data))
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ KINDS = {
     "ses": "session",
     "rev": "revocation",
     "aud": "audit event",
+    "frq": "failed request",
     "sub": "subscription",
     "inv": "invoice",
     "crn": "credit note",
@@ -120,3 +121,4 @@ ReplayId = Annotated[str, _LENGTH, _validator("rpl"), _schema("rpl")]
 InvitationId = Annotated[str, _LENGTH, _validator("ivt"), _schema("ivt")]
 SessionId = Annotated[str, _LENGTH, _validator("ses"), _schema("ses")]
 AuditEventId = Annotated[str, _LENGTH, _validator("aud"), _schema("aud")]
+FailedRequestId = Annotated[str, _LENGTH, _validator("frq"), _schema("frq")]

@@ -47,6 +47,9 @@ from identity.password_resets import routes as password_resets_routes
 from identity.password_resets import worker as password_resets_worker
 from identity.permissions import routes as permissions_routes
 from identity.permissions.schemas import GranterKind, HeldBy, PermissionRelevance
+from identity.request_log import routes as request_log_routes
+from identity.request_log import worker as request_log_worker
+from identity.request_log.schemas import StatusClass
 from identity.revocations import routes as revocations_routes
 from identity.revocations import store_own as store_own_revocation
 from identity.revocations import worker as revocations_worker
@@ -88,6 +91,7 @@ DESCRIPTION = ApiDescription(
         "API keys": "Keys of users, and the catalogue of permissions.",
         "revocations": "Receipts: since when each service refuses what was revoked.",
         "locations": "Branches and warehouses of a tenant.",
+        "request log": "Requests with credentials in all services: those that failed, and how many there were.",
         "directory": "Names of merchants and locations, for those who work with jobs.",
         "audit": "Who did what, in all services.",
     },
@@ -108,6 +112,7 @@ DESCRIPTION = ApiDescription(
         "GranterKind": GranterKind,
         "ServiceName": ServiceName,
         "ReplicaState": ReplicaState,
+        "StatusClass": StatusClass,
         "ActorKind": ActorKind,
         "ActorVia": ActorVia,
         "Language": mail.Language,
@@ -239,6 +244,7 @@ def create_routers(
         directory_routes.router(),
         permissions_routes.router(service.peppers),
         audit_routes.router(audit_exports),
+        request_log_routes.router(),
         revocations_routes.router(max_staleness_seconds=settings.access_max_staleness_seconds),
     ]
 
@@ -280,10 +286,14 @@ def create_app(settings: Settings) -> FastAPI:
 def _housekeeping(service: Service, settings: Settings) -> list[Part]:
     """What is done at intervals, in every replica."""
     purge_audit_events = partial(audit_worker.purge_audit_events, service.database, kept_days=settings.audit_days)
+    purge_request_log = partial(
+        request_log_worker.purge_request_log, service.database, kept_days=settings.request_log_days
+    )
     fill_search_words = partial(search_filling_worker.fill_search_words, service.database)
     purge_sessions = partial(sessions_worker.purge_sessions, service.database)
     return [
         Part("search words", periodically(fill_search_words, search_filling_worker.FILL_SECONDS), role="worker"),
         Part("session purge", periodically(purge_sessions, sessions_worker.PURGE_SECONDS), role="worker"),
+        Part("request log purge", periodically(purge_request_log, request_log_worker.PURGE_SECONDS), role="worker"),
         Part("audit purge", periodically(purge_audit_events, audit_worker.PURGE_SECONDS), role="worker"),
     ]

@@ -64,6 +64,7 @@ class Settings(ServiceSettings):
         le=64,
         description="Streams of audit events of one tenant that run at once in one process; more get 429.",
     )
+    request_log_days: int = Field(7, ge=7, le=90, description="Days for which the request log of all services is kept.")
     closed_tenant_days: int = Field(
         90, ge=0, le=3650, description="Days after which the personal data of a closed tenant are deleted."
     )

@@ -7,6 +7,7 @@ from identity.logins import LoginRow
 from identity.merchants import MerchantRow
 from identity.notices import MailedEventRow
 from identity.registry import Base
+from identity.request_log import FailedRequestRow, RequestCountRow
 from identity.revocations import AcknowledgementRow, ReplicaRow, RevocationRow
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.signing_keys import SigningKeyRow
@@ -22,12 +23,14 @@ __all__ = [
     "ApiKeyRow",
     "AuditRow",
     "Base",
+    "FailedRequestRow",
     "LocationRow",
     "LoginRow",
     "MailedEventRow",
     "MerchantRow",
     "RefreshTokenRow",
     "ReplicaRow",
+    "RequestCountRow",
     "RevocationRow",
     "SecondFactorRow",
     "SessionRow",

@@ -60,6 +60,8 @@ class PresentedCredentials:
     tenant_name: str | None = None
     path_tenant_id: str | None = None
     """The tenant that the path names, on routes of the platform."""
+    on_verified: Callable[[Principal], None] = lambda _: None
+    """Is told whose valid key was presented, whether or not the caller is let in."""
 
 
 class Access:
@@ -156,13 +158,13 @@ class Access:
         scheme, _, value = presented.authorization.partition(" ")
         match scheme.lower():
             case "basic":
-                return await self._by_api_credentials(value.strip(), now)
+                return await self._by_api_credentials(presented, value.strip(), now)
             case "bearer":
                 return await self._by_session_token(value.strip(), now)
             case _:
                 raise _refused("use Basic, Bearer or X-Api-Key", "scheme_unknown")
 
-    async def _by_api_credentials(self, encoded: str, now: datetime) -> Caller:
+    async def _by_api_credentials(self, presented: PresentedCredentials, encoded: str, now: datetime) -> Caller:
         account_id, key = _basic(encoded)
         if not credentials.is_well_formed(key) or _ACCOUNT_ID.fullmatch(account_id) is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
@@ -170,6 +172,7 @@ class Access:
         digest = None if principal is None else self._matching_digest(key, principal, now)
         if principal is None or digest is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
+        presented.on_verified(principal)
         return authorization.caller_for("pair", principal, livemode=principal.livemode, key_digest=digest)
 
     async def _by_api_key(self, presented: PresentedCredentials, key: str, now: datetime) -> Caller:
@@ -182,6 +185,7 @@ class Access:
         digest = None if principal is None else self._matching_digest(key, principal, now)
         if principal is None or digest is None:
             raise _refused("wrong API key", "credentials_wrong")
+        presented.on_verified(principal)
         via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
         authorization.check_credential(via, principal, now)
         if via == "platform_key" and principal.tenant_status is None and (tenant_id or presented.tenant_name):

@@ -5,19 +5,14 @@ most; an orderly stop publishes the rest. A crash loses at most a minute of uses
 still needed.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
-from shared.chassis.parts import periodically
+from shared.chassis.parts import periodically_until_the_end
 from shared.events.access import CredentialUse, CredentialUsed, CredentialUses
 from shared.messaging import outbox
 from shared.postgres.database import Database
-
-log = structlog.get_logger()
 
 WRITE_SECONDS = 5.0
 REPEAT_AFTER = timedelta(seconds=60)
@@ -60,18 +55,13 @@ class LastUsedTracker:
 
     async def run(self) -> None:
         """Publish every few seconds until cancelled, then publish the rest."""
-        try:
-            await periodically(self._write_due, WRITE_SECONDS)()
-        except asyncio.CancelledError:
-            try:
-                await self.write(datetime.now(UTC), rest=True)
-            except Exception:
-                # The stop must not fail for this.
-                log.warning("uses_not_published", exc_info=True)
-            raise
+        await periodically_until_the_end(self._write_due, WRITE_SECONDS, at_the_end=self._write_rest)
 
     async def _write_due(self) -> None:
         await self.write(datetime.now(UTC))
+
+    async def _write_rest(self) -> None:
+        await self.write(datetime.now(UTC), rest=True)
 
     async def write(self, now: datetime, *, rest: bool = False) -> int:
         """Publish the uses that are due, or with `rest` all new ones; returns how many. When it fails, they are published later."""

@@ -69,6 +69,7 @@ def create_app(
         EdgeMiddleware,
         service=service,
         metrics=metrics,
+        request_log=edge.request_log,
         places=Places(settings.requests_in_flight_max, settings.requests_in_flight_per_address_max),
         verbose=settings.log_level == "DEBUG",
         trusted_proxies=parse_networks(settings.trusted_proxies),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from shared.access.authentication import Access
+from shared.access.request_log import RequestLog
 from shared.api.in_flight import ArrivingBodies
 from shared.api.rate_limits import RateLimits
 from shared.crypto.encryptor import Encryptor
@@ -17,6 +18,7 @@ class Edge:
 
     database: Database
     access: Access
+    request_log: RequestLog
     limits: RateLimits
     body_bytes_max: int
     public_body_bytes_max: int

@@ -234,4 +234,6 @@ def _replayed(claim: Claim, row: Any, encryptor: Encryptor) -> Response | Waybil
         # The key was changed meanwhile. The work was done and must not be done again.
         return Conflict("the answer to this Idempotency-Key cannot be read any more", code="idempotency_answer_lost")
     headers = {"Idempotency-Replayed": "true", **({"ETag": row.etag} if row.etag else {})}
+    if row.media_type == problems.MEDIA_TYPE:
+        return problems.ProblemResponse(body, code=json.loads(body)["code"], status_code=row.status, headers=headers)
     return Response(body, status_code=row.status, media_type=row.media_type, headers=headers)

@@ -1,4 +1,4 @@
-"""The outermost middleware: request id, trace, limit of concurrent requests, metrics, log line, and a response to every error."""
+"""The outermost middleware: request id, trace, limit of concurrent requests, metrics, request log, log, a response to every error."""
 
 import re
 import time
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.access.request_log import RequestLog
 from shared.api import problems
 from shared.api.in_flight import Place, Places
 from shared.chassis.networks import Network, client_address
@@ -54,11 +55,14 @@ class EdgeMiddleware:
         verbose: bool,
         operations: frozenset[str],
         trusted_proxies: Sequence[Network],
+        request_log: RequestLog | None = None,
     ):
+        """Without a `request_log` no caller has credentials of the API."""
         self._app = app
         self._service = service
         self._places = places
         self._metrics = metrics
+        self._request_log = request_log
         self._verbose = verbose
         self._operations = operations
         self._trusted_proxies = trusted_proxies
@@ -98,6 +102,16 @@ class EdgeMiddleware:
                 seconds = time.perf_counter() - started
                 self._metrics.http_requests.labels(method, route, exchange.status).inc()
                 self._metrics.http_duration_seconds.labels(method, route).observe(seconds)
+                if self._request_log is not None and (principal := scope.get("waybill.principal")):
+                    self._request_log.note(
+                        principal,
+                        method=method,
+                        path=route,
+                        status=exchange.status,
+                        code=scope.get("waybill.problem_code"),
+                        request_id=request_id,
+                        seconds=seconds,
+                    )
                 self._log(scope, route, exchange.status, seconds)
         finally:
             place.give_back()

@@ -1,7 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), with a stable `code` and all violations of a request."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from shared.errors import Invalid, Violation, WaybillError, invalid
 from shared.problem_types import title_of, type_of
@@ -23,6 +24,20 @@ _ROUTER_CODES = {
     NOT_FOUND: ("route_not_found", "No such route"),
     METHOD_NOT_ALLOWED: ("method_not_allowed", "Method not allowed"),
 }
+
+
+class ProblemResponse(Response):
+    """A problem document, which tells the edge its code."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, body: bytes, *, code: str, status_code: int, headers: Mapping[str, str] | None = None):
+        super().__init__(body, status_code=status_code, headers=headers)
+        self.code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["waybill.problem_code"] = self.code
+        await super().__call__(scope, receive, send)
 
 
 def problem(error: WaybillError, request_id: str) -> Response:
@@ -86,7 +101,7 @@ def _members(
 
 def _response(content: dict[str, Any], headers: dict[str, str] | None) -> Response:
     body = json.dumps(content, default=_plain, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, status_code=content["status"], media_type=MEDIA_TYPE, headers=headers)
+    return ProblemResponse(body, code=content["code"], status_code=content["status"], headers=headers)
 
 
 def install(app: FastAPI) -> None:

@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
-from shared.access.principals import Caller, RouteAccess
+from shared.access.principals import Caller, Principal, RouteAccess
 from shared.api import answer_headers, file_intake, idempotency, request_body
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
 from shared.api.dependencies import idempotency_claim, reading_session, searching_session, transaction_session
@@ -129,12 +129,17 @@ class GuardedRoute(APIRoute):
             return None, {}
         address = request.client.host if request.client else ""
         headers = request.headers
+
+        def on_verified(principal: Principal) -> None:
+            request.scope["waybill.principal"] = principal
+
         presented = PresentedCredentials(
             headers.get("authorization"),
             headers.get("x-api-key"),
             headers.get("x-tenant-id"),
             headers.get("x-tenant-name"),
             request.path_params.get("tenant_id"),
+            on_verified,
         )
         try:
             caller = await edge.access.caller(presented, self.access, datetime.now(UTC))

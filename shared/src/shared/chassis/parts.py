@@ -139,6 +139,21 @@ def periodically(
     return run
 
 
+async def periodically_until_the_end(
+    work: Callable[[], Awaitable[None]], seconds: float, *, at_the_end: Callable[[], Awaitable[None]]
+) -> None:
+    """Do the work again and again until cancelled, and then once what is to be done at the end, whose failure is logged."""
+    try:
+        await periodically(work, seconds)()
+    except asyncio.CancelledError:
+        try:
+            await at_the_end()
+        except Exception:
+            # The stop must not fail for this.
+            log.warning("end_of_part_failed", exc_info=True)
+        raise
+
+
 async def _stop(part: Part, task: asyncio.Task[None], bound_seconds: float) -> None:
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=bound_seconds)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 from shared.events import Event, State, access, audit, billing, identity, jobs, receipts, webhooks
 
@@ -183,6 +184,39 @@ _STATES: Mapping[type[State], tuple[str, State]] = {
         "jobs",
         access.CredentialUses(uses=[access.CredentialUse(credential_id=ACCOUNT, used_at=AT)]),
     ),
+    access.RequestsState: (
+        "jobs",
+        access.RequestsState(
+            process_id=UUID("018d5b3e-8f7a-7c21-9f35-1d2e3c4b5a69"),
+            counts=[
+                access.RequestCountState(
+                    tenant_id=TENANT,
+                    credential_id=ACCOUNT,
+                    subject_id=MERCHANT,
+                    livemode=True,
+                    hour=AT,
+                    calls=4120,
+                    errors=1,
+                )
+            ],
+            failed=[
+                access.FailedRequestState(
+                    failed_request_id=f"frq_{UNIQUE}",
+                    tenant_id=TENANT,
+                    credential_id=ACCOUNT,
+                    subject_id=MERCHANT,
+                    livemode=True,
+                    at=AT,
+                    method="POST",
+                    path="/v1/jobs",
+                    status=422,
+                    code="invalid",
+                    request_id=f"req_{UNIQUE}",
+                    milliseconds=3.4,
+                )
+            ],
+        ),
+    ),
     receipts.ReplicaReport: (
         "jobs/jobs-1",
         receipts.ReplicaReport(
@@ -230,7 +264,7 @@ _CHANGES: Mapping[type[Event], Mapping[str, Any]] = {
 }
 """What differs in the state after these events."""
 
-_OF_THE_PLATFORM = (identity.SigningKeyPublished, access.CredentialUsed, receipts.ReplicaReported)
+_OF_THE_PLATFORM = (identity.SigningKeyPublished, *access.EVENTS, receipts.ReplicaReported)
 _REVOKING = (
     identity.ApiAccessRevoked,
     identity.CredentialRevoked,

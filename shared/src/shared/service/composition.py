@@ -15,6 +15,7 @@ from shared.access.authentication import Access
 from shared.access.credentials import Peppers
 from shared.access.last_used import LastUsedTracker
 from shared.access.receipts import ReceiptReporter, replica_name
+from shared.access.request_log import RequestLog
 from shared.access.signing_roots import SigningKeyUnproven, SigningRoots, parse_roots
 from shared.api import idempotency
 from shared.api.app import create_app
@@ -73,6 +74,7 @@ class Service:
             "waybill_signing_keys_refused", "Published signing keys that no root key has proven."
         )
         self.last_used = LastUsedTracker(self.database, service=name)
+        self.request_log = RequestLog(self.database, service=name, metrics=self.metrics)
         self._kafka_security = settings.kafka_security
         self.receipts = ReceiptReporter(
             Producer(settings.kafka_bootstrap_servers, client_id=f"{name}-receipts", security=self._kafka_security),
@@ -202,6 +204,7 @@ class Service:
                 Part("housekeeping", periodically(purge, HOUSEKEEPING_SECONDS), role="relay"),
                 Part("relay", self.relay.run, role="relay"),
                 Part("last used", self.last_used.run, role="api"),
+                Part("request log", self.request_log.run, role="api"),
                 Part("receipts", self.receipts.run, role="api"),
                 Part("announcer", self.announcer.run),
                 Part("live notices", self.hub.run, role="api"),
@@ -219,6 +222,7 @@ class Service:
         return Edge(
             database=self.database,
             access=self.access,
+            request_log=self.request_log,
             limits=RateLimits(
                 credential_rate=settings.credential_rate_per_second,
                 tenant_rate=settings.tenant_rate_per_second,

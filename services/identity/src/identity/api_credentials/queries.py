@@ -2,39 +2,62 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import merchants, rows, tenants
+from identity import merchants, request_log, rows, tenants
 from identity.api_credentials import rules
 from identity.api_credentials.schemas import ApiAccount, ApiSettings, OwnLocation
 from identity.locations import LocationRow
 from identity.merchants import MerchantRow
+from identity.search_words import search
 from shared.api import Page, Paging, page
 from shared.audit import Actor
 
 
-async def list_api_accounts(session: AsyncSession, actor: Actor, paging: Paging) -> Page[ApiAccount]:
-    """The merchants that have API access, newest first, with their API Account IDs; never a key."""
+async def list_api_accounts(
+    session: AsyncSession, actor: Actor, paging: Paging, *, unused_since: datetime | None, q: str | None
+) -> Page[ApiAccount]:
+    """The merchants that have API access, newest first, with their API Account IDs; never a key.
+
+    With `unused_since` only those whose credentials have not been used since, and are not younger; with `q` those whose words begin with
+    its words.
+    """
     statement = rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
-    order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    return await page(session, statement.where(col(MerchantRow.api_access)), paging, by=order, view=_account)
+    statement = statement.where(col(MerchantRow.api_access))
+    if unused_since is not None:
+        used_or_made_at = func.greatest(col(MerchantRow.last_used_at), col(MerchantRow.key_made_at))
+        statement = statement.where(used_or_made_at < unused_since)
+    asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
+    found = await page(
+        session,
+        asked.statement,
+        paging,
+        by=(col(MerchantRow.created_at), col(MerchantRow.merchant_id)),
+        view=lambda row: row,
+        filters=[unused_since, q],
+        expensive_filter=asked.on_the_way,
+    )
+    now = datetime.now(UTC)
+    counted = await request_log.counts_of(
+        session, actor.tenant_id, [row.account_id for row in found.data if row.account_id], now
+    )
+    accounts = [_account(row, counted.get(row.account_id or "", (0, 0)), now) for row in found.data]
+    return Page(data=accounts, has_more=found.has_more, next_cursor=found.next_cursor)
 
 
 async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
     """The API settings of the merchant that calls."""
     row = (await session.execute(select(MerchantRow).where(col(MerchantRow.merchant_id) == actor.id))).scalar_one()
     mode = await tenants.get_reveal_mode(session, actor.tenant_id)
-    now = datetime.now(UTC)
-    overlap_end = row.previous_key_valid_until
     return ApiSettings(
         api_access=row.api_access,
         api_account_id=row.account_id if row.api_access else None,
         auth_key_hint=row.key_hint if row.api_access else None,
         revealable=row.sealed_key is not None and mode != "off",
         rotated_at=row.key_made_at if row.api_access else None,
-        previous_key_valid_until=overlap_end if overlap_end is not None and overlap_end > now else None,
+        previous_key_valid_until=_overlap_end(row, datetime.now(UTC)),
         last_used_at=row.last_used_at,
         livemode=row.livemode,
     )
@@ -65,7 +88,13 @@ async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:
     return row
 
 
-def _account(row: MerchantRow) -> ApiAccount:
+def _overlap_end(row: MerchantRow, now: datetime) -> datetime | None:
+    """Until when the former key is valid; None: it is not."""
+    end = row.previous_key_valid_until
+    return end if end is not None and end > now else None
+
+
+def _account(row: MerchantRow, counted: tuple[int, int], now: datetime) -> ApiAccount:
     assert row.account_id is not None
     return ApiAccount(
         merchant_id=row.merchant_id,
@@ -74,4 +103,8 @@ def _account(row: MerchantRow) -> ApiAccount:
         status=row.status,
         livemode=row.livemode,
         last_used_at=row.last_used_at,
+        rotated_at=row.key_made_at,
+        previous_key_valid_until=_overlap_end(row, now),
+        calls_24h=counted[0],
+        errors_24h=counted[1],
     )

@@ -1,8 +1,13 @@
 """Routes of API Settings: administrators see account ids, a merchant its own API credentials."""
 
+from typing import Annotated
+
+from fastapi import Query
+
 from identity import api_credentials, merchants
 from identity.api_credentials.schemas import ApiAccount, ApiCredentials, ApiSettings, OwnLocation, RevealIn, RotateIn
 from identity.authentication import Authenticator
+from identity.fields import SearchText
 from identity.merchants import CredentialIssuer
 from shared.api import (
     CurrentActor,
@@ -10,6 +15,7 @@ from shared.api import (
     PageRequest,
     Reading,
     Router,
+    Searching,
     Transaction,
     Transactions,
     also_answers,
@@ -17,6 +23,7 @@ from shared.api import (
     requires,
 )
 from shared.ids import AccountId
+from shared.timestamps import Timestamp
 
 
 def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_seconds_default: int) -> Router:
@@ -25,9 +32,17 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
 
     @routes.get("/v1/api-settings/accounts")
     @requires("settings.merchants.read")
-    async def list_api_accounts(session: Reading, actor: CurrentActor, paging: PageRequest) -> Page[ApiAccount]:
+    async def list_api_accounts(
+        session: Searching,
+        actor: CurrentActor,
+        paging: PageRequest,
+        q: Annotated[SearchText, Query(description=merchants.BY_WORDS)] = None,
+        unused_since: Annotated[
+            Timestamp | None, Query(description="Only those that are as old and have not been used since.")
+        ] = None,
+    ) -> Page[ApiAccount]:
         """List the API Account IDs of merchants that have API access."""
-        return await api_credentials.list_api_accounts(session, actor, paging)
+        return await api_credentials.list_api_accounts(session, actor, paging, unused_since=unused_since, q=q)
 
     @routes.post(
         "/v1/api-settings/accounts/{account_id}/deactivate",

@@ -23,6 +23,16 @@ class ApiAccount(BaseModel):
     status: MerchantStatus
     livemode: bool
     last_used_at: fields.LastUsedAt
+    rotated_at: datetime | None = ApiField(description="When the present key was issued.")
+    previous_key_valid_until: datetime | None = ApiField(
+        description="Until when the former key is valid; null: it is not."
+    )
+    calls_24h: int = ApiField(
+        description="Requests in the last 24 hours, in all services, about a minute late.", examples=[4120]
+    )
+    errors_24h: int = ApiField(
+        description="Those of them that were answered with a status of 400 or more.", examples=[37]
+    )
 
 
 class ApiSettings(BaseModel):

@@ -2,14 +2,15 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from identity import last_used
+from identity import last_used, request_log
 from shared.events import Event, Vocabulary
-from shared.events.access import CredentialUsed
+from shared.events.access import CredentialUsed, RequestsLogged
 
-ACCESS_EVENTS = Vocabulary(CredentialUsed)
+ACCESS_EVENTS = Vocabulary(CredentialUsed, RequestsLogged)
 
 
 async def on_access_events(session: AsyncSession, events: list[Event]) -> None:
-    """Store when credentials were last used, in any service."""
+    """Store when credentials were last used, and their requests, in any service."""
     uses = [use for event in events if isinstance(event, CredentialUsed) for use in event.data.uses]
     await last_used.mark_used(session, [(use.credential_id, use.used_at) for use in uses])
+    await request_log.store(session, [event for event in events if isinstance(event, RequestsLogged)])

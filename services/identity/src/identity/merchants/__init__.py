@@ -17,11 +17,12 @@ from identity.merchants.operations import (
 )
 from identity.merchants.queries import get, index, list_merchants, list_stranded, lock_for_reset, recipient, state
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
-from identity.merchants.schemas import MerchantStatus
+from identity.merchants.schemas import BY_WORDS, MerchantStatus
 from identity.merchants.tables import MerchantRow
 
 __all__ = [
     "API_ACCESS_LEVEL",
+    "BY_WORDS",
     "KEY_OVERLAP_SECONDS_MAX",
     "CredentialIssuer",
     "MerchantRow",

@@ -165,6 +165,7 @@ def view(row: MerchantRow) -> Merchant:
         reference_id=row.reference_id,
         metadata=row.details,
         livemode=row.livemode,
+        last_used_at=row.last_used_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,

@@ -35,9 +35,6 @@ from shared.ids import MerchantId
 
 MAY_REVOKE = also_answers(200, "Revocation-Id")
 REVOKES = also_answers(204, "Revocation-Id")
-MERCHANTS_BY_WORDS = Query(
-    description="Only where each of these words begins a word of name, e-mail addresses, API Account ID or reference."
-)
 
 
 def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int) -> Router:
@@ -56,7 +53,7 @@ def router(passwords: Passwords, issuer: CredentialIssuer, *, merchants_max: int
         reference_id: Annotated[
             QueryText, Query(max_length=REFERENCE_CHARS_MAX, description="Only the one with this reference.")
         ] = None,
-        q: Annotated[SearchText, MERCHANTS_BY_WORDS] = None,
+        q: Annotated[SearchText, Query(description=merchants.BY_WORDS)] = None,
     ) -> Page[Merchant]:
         """List merchants."""
         return await merchants.list_merchants(

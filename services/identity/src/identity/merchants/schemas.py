@@ -19,6 +19,7 @@ from shared.fields.text import Name, OptionalReferenceId
 from shared.ids import LocationId
 
 LOCATIONS_OF_MERCHANT_MAX = 200
+BY_WORDS = "Only where each of these words begins a word of name, e-mail addresses, API Account ID or reference."
 MerchantStatus = Literal["active", "disabled"]
 
 MerchantLevel = Annotated[Literal[1, 2], BeforeValidator(require_whole_number)]
@@ -85,9 +86,15 @@ class Merchant(BaseModel):
     reference_id: str | None
     metadata: dict[str, str]
     livemode: bool
+    last_used_at: fields.LastUsedAt
     created_at: datetime
     updated_at: datetime
     version: int
+
+    @property
+    def variant(self) -> str | None:
+        """The last use has no version."""
+        return None if self.last_used_at is None else format(int(self.last_used_at.timestamp() * 1000), "x")
 
 
 class CreatedMerchant(WithInvitation, Merchant):
