@@ -43,10 +43,13 @@ def found_by(column: Any, tenant_id: str, text: str) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class FreeText(Generic[RowT]):
-    """A list that is searched for a free text: its statement, and a condition that is checked on the way through the list."""
+    """A list that is searched for a free text: its statement, and how a page of it is read."""
 
     statement: Select[RowT]
+    few: bool = False
+    """Whether the list is short."""
     on_the_way: ExpensiveFilter | None = None
+    """A condition that is checked on the way through a long list."""
 
 
 async def search(
@@ -62,9 +65,9 @@ async def search(
     found = statement.where(found_by(column, tenant_id, text))
     some: Select[Any] = found.with_only_columns(literal_column("1")).limit(FEW_ROWS + 1)
     if len((await session.execute(some)).all()) <= FEW_ROWS:
-        return FreeText(found)
+        return FreeText(found, few=True)
     on_the_way = ExpensiveFilter(lambda columns: found_by(columns.search_words, tenant_id, text), [column])
-    return FreeText(statement, on_the_way)
+    return FreeText(statement, on_the_way=on_the_way)
 
 
 def _all_of(tenant: str, wanted: Iterable[str]) -> str:

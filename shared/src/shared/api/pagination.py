@@ -86,12 +86,14 @@ async def page(
     parts: Parts | None = None,
     each: OneOfValues | None = None,
     expensive_filter: ExpensiveFilter | None = None,
+    few: bool = False,
 ) -> Page[ItemT]:
     """One page of `statement`, ordered by `by` (columns or expressions, the last one unique); `view` makes each item from its row.
 
     `filters` are the values that shaped the statement: a cursor is valid with the same values only. `parts` are read one after the other
     until the page is full. With `each`, an additional condition, a page is read for each of its values, and the first rows of all of them
-    are shown. `expensive_filter` is checked last, row by row until the page is full. Raises `BadRequest` for an invalid cursor.
+    are shown. `expensive_filter` is checked last, row by row until the page is full. With `few` the whole list is looked up and sorted:
+    PostgreSQL might go through an index in the list's order and meet no row for long. Raises `BadRequest` for an invalid cursor.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):
@@ -100,6 +102,9 @@ async def page(
     if values:
         keys = tuple_(*by)
         statement = statement.where(keys < tuple_(*values) if descending else keys > tuple_(*values))
+    if few:
+        first = _first_of_few(statement, by, request.limit + 1, descending=descending)
+        statement = select(*(column["expr"] for column in statement.column_descriptions)).where(by[-1].in_(first))
     statement = statement.order_by(*(part.desc() if descending else part.asc() for part in by))
     if each is not None:
         statement = statement.where(by[-1].in_(_first_of_each(statement, each, by[-1], request.limit + 1)))
@@ -180,6 +185,16 @@ def _first_of_each(statement: Select[Any], each: OneOfValues, identity: Any, cou
     first = statement.with_only_columns(identity.label("found")).where(each.column == values.c.value).limit(count)
     found = first.correlate(values).lateral("first_found")
     return select(found.c.found).select_from(values).join(found, true()).correlate(None)
+
+
+def _first_of_few(statement: Select[Any], by: Sequence[Any], count: int, *, descending: bool) -> Select[Any]:
+    """The identities of the first rows, after all of them were found."""
+    columns = [part.label(f"by_{place}") for place, part in enumerate(by)]
+    # PostgreSQL does not take the order into account within a subquery with an OFFSET.
+    rows = statement.with_only_columns(*columns).order_by(None).offset(literal_column("0")).subquery()
+    found = list(rows.c)
+    order = [part.desc() if descending else part.asc() for part in found]
+    return select(found[-1]).order_by(*order).limit(count)
 
 
 def _value(column: Any, position: Sequence[Any] | None) -> Any:

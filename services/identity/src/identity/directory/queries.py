@@ -21,7 +21,14 @@ async def list_merchants(
     asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
     order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
     return await page(
-        session, asked.statement, paging, by=order, view=_merchant, filters=[q], expensive_filter=asked.on_the_way
+        session,
+        asked.statement,
+        paging,
+        by=order,
+        view=_merchant,
+        filters=[q],
+        few=asked.few,
+        expensive_filter=asked.on_the_way,
     )
 
 
@@ -33,7 +40,14 @@ async def list_locations(
     asked = await search(session, statement, col(LocationRow.search_words), actor.tenant_id, q)
     order = (col(LocationRow.created_at), col(LocationRow.location_id))
     return await page(
-        session, asked.statement, paging, by=order, view=_location, filters=[q], expensive_filter=asked.on_the_way
+        session,
+        asked.statement,
+        paging,
+        by=order,
+        view=_location,
+        filters=[q],
+        few=asked.few,
+        expensive_filter=asked.on_the_way,
     )
 
 

@@ -50,6 +50,7 @@ async def list_merchants(
         by=order,
         view=view,
         filters=[*equal.values(), q],
+        few=asked.few,
         expensive_filter=asked.on_the_way,
     )
 

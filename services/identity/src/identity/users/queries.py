@@ -25,7 +25,14 @@ async def list_users(
     asked = await search(session, statement, col(UserRow.search_words), actor.tenant_id, q)
     order = (col(UserRow.created_at), col(UserRow.user_id))
     return await page(
-        session, asked.statement, paging, by=order, view=view, filters=[status, q], expensive_filter=asked.on_the_way
+        session,
+        asked.statement,
+        paging,
+        by=order,
+        view=view,
+        filters=[status, q],
+        few=asked.few,
+        expensive_filter=asked.on_the_way,
     )
 
 
