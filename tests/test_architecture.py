@@ -60,7 +60,7 @@ ENGINE_FILES = {
     "jobs.imports": {"batch_writer", "checks", "file_intake", "refused_rows"},
     "jobs.search": {"planner", "query", "reindex"},
     "jobs.search_index": {"time_buckets", "tokens"},
-    "webhooks.deliveries": {"endpoint_tests", "results"},
+    "webhooks.deliveries": {"details", "endpoint_tests", "results"},
     "webhooks.dispatch": {
         "dispatcher",
         "metrics",
@@ -71,7 +71,7 @@ ENGINE_FILES = {
         "throttle",
     },
     "webhooks.endpoints": {"cache", "health", "secrets", "stats"},
-    "webhooks.events": {"event_types", "fan_out", "feed"},
+    "webhooks.events": {"event_types", "fan_out", "feed", "preview"},
     "webhooks.http_client": {
         "connection",
         "connection_pool",

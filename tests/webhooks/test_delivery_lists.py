@@ -18,6 +18,7 @@ from tests.harness.stack import BackingStack
 from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 from tests.harness.webhooks import REPLAY_LIMITS, DeliveryHarness, Tenant, job_created
+from webhooks.deliveries import details
 from webhooks.deliveries import operations as deliveries_operations
 from webhooks.deliveries import queries as deliveries_queries
 from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilters
@@ -51,7 +52,7 @@ async def listed(harness: DeliveryHarness, **asked: Any) -> list[Delivery]:
 
 async def detail(harness: DeliveryHarness, delivery_id: str) -> DeliveryDetail:
     async with harness.database.reading() as session:
-        return await deliveries_queries.get(session, harness.caller, delivery_id)
+        return await details.get(session, harness.encryptor, harness.caller, delivery_id)
 
 
 async def replay(harness: DeliveryHarness, endpoint_id: str, kind: str) -> Replay:

@@ -21,7 +21,7 @@ from tests.harness.services import open_database, waiting_audit_events
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.webhooks import DeliveryHarness, incoming_event, job_created
 from webhooks import signatures
-from webhooks.deliveries import queries
+from webhooks.deliveries import details, queries
 from webhooks.deliveries.schemas import DeliveryDetail, DeliveryFilters
 from webhooks.metadata import Base
 from webhooks.replays.operations import REPLAY_STEP
@@ -153,7 +153,7 @@ async def detail(harness: DeliveryHarness, event: Event, endpoint_id: str) -> De
             now=datetime.now(UTC),
         )
         (found,) = [one for one in page.data if one.event_id == event.id]
-        return await queries.get(session, harness.caller, found.id)
+        return await details.get(session, harness.encryptor, harness.caller, found.id)
 
 
 async def test_the_models_are_what_the_migrations_make(backing: BackingStack) -> None:

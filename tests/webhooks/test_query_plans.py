@@ -21,9 +21,11 @@ from tests.harness.stack import BackingStack
 from tests.harness.webhooks import DeliveryHarness, typed
 from webhooks.deliveries import queries
 from webhooks.deliveries.schemas import DeliveryFilters
-from webhooks.endpoints import stats
-from webhooks.events import feed
+from webhooks.endpoints import DisablePolicy, stats
+from webhooks.events import feed, preview
+from webhooks.events.schemas import MatchPreviewIn
 from webhooks.events.worker import partition_maintenance
+from webhooks.health_reports import queries as health
 from webhooks.replays import operations
 
 DAYS = 12
@@ -211,6 +213,8 @@ CONDITIONS: dict[str, tuple[Asked, int]] = {
     "pending for a cause that made others fail": (lambda _: {"status": "pending", "cause": "status"}, 0),
     "a class of responses": (lambda _: {"response_class": "2xx"}, 50),
     "a rare class of responses": (lambda _: {"response_class": "5xx"}, 1),
+    "a status of responses": (lambda _: {"response_status": 200}, 50),
+    "a rare status of responses": (lambda _: {"response_status": 503}, 1),
     "a rare type of an endpoint": (lambda store: {"endpoint_id": store.endpoint_id, "event_type": "job.damaged"}, 1),
     "failed at a location": (lambda _: {"status": "failed", "location_id": typed("loc", OFTEN)}, 10),
     "a rare type before an instant": (
@@ -251,6 +255,7 @@ async def test_pages_together_have_each_matching_delivery_once(store: Store, con
         "event_id": ("d.event_id = :event_id", to_uuid),
         "cause": ("d.cause = :cause", str),
         "response_class": ("d.response_status / 100 = :response_class", lambda value: int(value[0])),
+        "response_status": ("d.response_status = :response_status", int),
         "location_id": ("e.location_ids @> ARRAY[CAST(:location_id AS uuid)]", to_uuid),
         "created_from": ("e.occurred_at >= :created_from", lambda value: value),
         "created_before": ("e.occurred_at < :created_before", lambda value: value),
@@ -366,6 +371,38 @@ async def of_endpoint(store: Store, bucket_seconds: int) -> Any:
             bucket_seconds=bucket_seconds,
             now=store.now,
         )
+
+
+async def test_the_health_of_everything_reads_a_bounded_number_of_deliveries(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "COUNTED_MAX", 24 * 20)
+    policy = DisablePolicy(432_000, 20)
+
+    with statements(store.harness) as sent:
+        async with store.harness.database.searching() as session:
+            found = await health.get_health(session, store.harness.caller, policy, store.now)
+
+    (endpoint,) = found.endpoints
+    assert endpoint.is_partial
+    assert endpoint.waiting == 1_000
+    assert sum(endpoint.deliveries_by_hour) == endpoint.deliveries <= 24 * 20
+    # Deliveries of a day and their events for the locations, the waiting ones, and those of the endpoint.
+    await costs_little(store.harness, sent, read_max=2 * 3_000 + 2 * 1_000 + 24 * 20 + 200)
+
+
+async def test_a_preview_reads_the_events_of_the_days_asked_for(store: Store) -> None:
+    wanted = MatchPreviewIn.model_validate(
+        {"event_types": ["job.damaged"], "location_ids": "*", "since": (store.now - timedelta(days=1)).isoformat()}
+    )
+
+    with statements(store.harness) as sent:
+        async with store.harness.database.searching() as session:
+            found = await preview.preview_match(session, store.harness.caller, wanted, store.now)
+
+    assert found.matched == 1
+    assert not found.is_partial
+    await costs_little(store.harness, sent, read_max=2 * 3_000)
 
 
 @pytest.mark.parametrize("asked", ["endpoint_id", "status"])

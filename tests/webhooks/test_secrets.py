@@ -43,6 +43,24 @@ async def signed_so(tenant: Tenant, receiver: Receiver, wanted: dict[str, bool])
     await eventually(found, what="events are signed with these secrets")
 
 
+async def test_an_overlap_ends_when_it_is_asked_to(tenant: Tenant, receiver: Receiver) -> None:
+    made = await tenant.create_endpoint(receiver.url())
+    path = f"{PATH}/{made['id']}"
+    new = (await tenant.owner.post(f"{path}/rotate-secret", {"overlap_seconds": 60})).json()["secret"]
+    assert (await tenant.owner.read(path))["previous_secret_until"] is not None
+
+    stale = await tenant.owner.post(f"{path}/end-secret-overlap", headers={"If-Match": '"1"'})
+    ended = await tenant.owner.post(f"{path}/end-secret-overlap", headers={"If-Match": '"2"'})
+    again = await tenant.owner.post(f"{path}/end-secret-overlap")
+
+    assert stale.status_code == 412
+    assert (ended.status_code, ended.json()["previous_secret_until"], ended.json()["version"]) == (200, None, 3)
+    assert again.json() == ended.json()
+    await signed_so(tenant, receiver, {made["secret"]: False, new: True})
+    actions = ("created", "secret_rotated", "secret_overlap_ended")
+    await tenant.service.audited(made["id"], *(f"endpoint.{action}" for action in actions))
+
+
 async def test_a_rotated_secret_signs_beside_the_new_one_until_its_overlap_ends(
     tenant: Tenant, receiver: Receiver
 ) -> None:

@@ -22,6 +22,8 @@ from webhooks.endpoints.schemas import DisabledReason
 from webhooks.events import consumer as events_consumer
 from webhooks.events import routes as events_routes
 from webhooks.events import worker as events_worker
+from webhooks.health_reports import routes as health_routes
+from webhooks.health_reports.rules import HealthState
 from webhooks.http_client import Cause, CauseDetail, Sender
 from webhooks.postgres import AutocommitConnection
 from webhooks.replays import ReplayLimits
@@ -40,6 +42,7 @@ DESCRIPTION = ApiDescription(
         "DeliveryStatus": DeliveryStatus,
         "ResponseClass": ResponseClass,
         "AttemptResult": AttemptResult,
+        "HealthState": HealthState,
         "Cause": Cause,
         "CauseDetail": CauseDetail,
         "DeliveryFailure": Failure,
@@ -67,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         ca_file=settings.ca_file,
         allowed_networks=settings.allowed_networks,
     )
+    disable_policy = DisablePolicy(settings.disable_after_seconds, settings.disable_failures_min)
     dispatcher = Dispatcher(
         service.database,
         service.metrics,
@@ -78,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
         limits=ThrottleLimits(settings.endpoint_in_flight_max, settings.breaker_failures),
-        disable_policy=DisablePolicy(settings.disable_after_seconds, settings.disable_failures_min),
+        disable_policy=disable_policy,
     )
     autocommit = AutocommitConnection(service.database, "webhooks-fan-out")
     service.subscribe(
@@ -100,7 +104,8 @@ def create_app(settings: Settings) -> FastAPI:
             endpoints_routes.router(
                 policy, limits, EndpointTester(service.database, encryptor, service.response_encryptor, sender.attempt)
             ),
-            deliveries_routes.router(),
+            deliveries_routes.router(encryptor),
+            health_routes.router(disable_policy),
             replays_routes.router(limits),
             events_routes.router(timedelta(days=settings.retention_days)),
         ],

@@ -9,7 +9,7 @@ from shared.audit import Actor
 from shared.errors import Conflict
 from shared.ids import to_uuid
 from webhooks import queue
-from webhooks.deliveries.queries import get_row, view
+from webhooks.deliveries.queries import get_row, view, with_jobs
 from webhooks.deliveries.schemas import Delivery
 from webhooks.endpoints import EndpointRow
 from webhooks.events import EventRow
@@ -36,4 +36,5 @@ async def resend(session: AsyncSession, actor: Actor, delivery_id: str) -> Deliv
         )
     audit.record(session, actor, "delivery.resent", delivery_id)
     await session.refresh(row)
-    return view(row)
+    (resent,) = await with_jobs(session, [view(row)])
+    return resent

@@ -32,21 +32,19 @@ from shared.api import Page, Paging, page
 from shared.errors import NotFound
 from shared.ids import first_id_at, from_uuid, to_uuid
 from shared.postgres.column_types import TypedId
+from webhooks import events
 from webhooks.deliveries.rules import delivery_id as delivery_id_of
 from webhooks.deliveries.schemas import (
-    Attempt,
     Delivery,
-    DeliveryDetail,
     DeliveryFilters,
     DeliveryStatus,
     ResponseClass,
 )
-from webhooks.deliveries.tables import AttemptRow, DeliveryRow
+from webhooks.deliveries.tables import DeliveryRow
 from webhooks.endpoints import visible_to
 from webhooks.events import EventRow
 from webhooks.postgres import first_id_of_day, made_at
 
-ATTEMPTS_SHOWN_MAX = 200
 STRETCHES = (250, 1_000, 3_750)
 """Deliveries that a page with unindexed filters examines, step by step; after the last step the page ends as it is."""
 DELIVERIES_PER_EVENT = 10
@@ -83,6 +81,7 @@ async def list_deliveries(
         event_type=asked.event_type,
         status=asked.status if asked.status == "delivered" or asked.cause is not None else None,
         response_class=asked.response_class,
+        response_status=asked.response_status,
         location_id=None if asked.location_id is None else to_uuid(asked.location_id),
     )
     of_job = _events_of_job(caller, asked)
@@ -90,23 +89,24 @@ async def list_deliveries(
     if wanted == _UnindexedFilters() and of_job is None:
         keys = (col(DeliveryRow.event_id), col(DeliveryRow.endpoint_id))
         statement = select(DeliveryRow).where(*among)
-        return await page(
+        found = await page(
             session, statement, paging, by=keys, view=view, filters=filters, parts=partial(_parts, newest)
         )
-    return await _look_through(session, among, of_job, wanted, paging, filters, newest)
+    else:
+        found = await _look_through(session, among, of_job, wanted, paging, filters, newest)
+    found.data = await with_jobs(session, found.data)
+    return found
 
 
-async def get(session: AsyncSession, caller: Caller, delivery_id: str) -> DeliveryDetail:
-    """One delivery with its attempts. Raises `NotFound`."""
-    row = await get_row(session, caller, delivery_id)
-    made = (
-        select(AttemptRow)
-        .where(col(AttemptRow.event_id) == row.event_id, col(AttemptRow.endpoint_id) == row.endpoint_id)
-        .order_by(col(AttemptRow.number).desc())
-        .limit(ATTEMPTS_SHOWN_MAX - 1)
-    )
-    earlier = [_attempt(attempt) for attempt in (await session.execute(made)).scalars()]
-    return DeliveryDetail(**view(row).model_dump(), attempts=[*earlier[::-1], *_last_attempt(row)])
+async def with_jobs(session: AsyncSession, listed: list[Delivery]) -> list[Delivery]:
+    """These deliveries with the jobs, merchants and locations of their events."""
+    subjects = await events.get_subjects(session, [to_uuid(one.event_id) for one in listed])
+    for one in listed:
+        subject = subjects.get(to_uuid(one.event_id))
+        if subject is not None:
+            one.job_id, one.job_reference = subject.job_id, subject.job_reference
+            one.merchant_id, one.location_ids = subject.merchant_id, subject.location_ids
+    return listed
 
 
 async def get_row(session: AsyncSession, caller: Caller, delivery_id: str) -> DeliveryRow:
@@ -138,6 +138,10 @@ def view(row: DeliveryRow) -> Delivery:
         endpoint_id=row.endpoint_id,
         event_id=row.event_id,
         event_type=row.event_type,
+        job_id=None,
+        job_reference=None,
+        merchant_id=None,
+        location_ids=[],
         status=row.status,
         attempts_made=row.attempts_made,
         response_status=row.response_status,
@@ -150,31 +154,6 @@ def view(row: DeliveryRow) -> Delivery:
         livemode=row.livemode,
         created_at=created_at,
         updated_at=row.finished_at or row.started_at or created_at,
-    )
-
-
-def _last_attempt(row: DeliveryRow) -> list[Attempt]:
-    """The last attempt, which is stored in the delivery's own row; none before the first."""
-    if row.started_at is None or row.latency_ms is None:
-        return []
-    in_common = row.model_dump(include=set(AttemptRow.model_fields) - {"number"})
-    return [_attempt(AttemptRow(number=row.attempts_made, **in_common))]
-
-
-def _attempt(row: AttemptRow) -> Attempt:
-    return Attempt(
-        number=row.number,
-        started_at=row.started_at,
-        latency_ms=row.latency_ms,
-        dns_ms=row.dns_ms,
-        connect_ms=row.connect_ms,
-        tls_ms=row.tls_ms,
-        first_byte_ms=row.first_byte_ms,
-        result="delivered" if row.cause is None else "failed",
-        response_status=row.response_status,
-        cause=row.cause,
-        cause_detail=row.cause_detail,
-        response_body=row.response_body,
     )
 
 
@@ -216,6 +195,7 @@ class _UnindexedFilters:
     event_type: str | None = None
     status: DeliveryStatus | None = None
     response_class: ResponseClass | None = None
+    response_status: int | None = None
     location_id: UUID | None = None
 
     def of(self, looked_at: CTE, span: _Span) -> list[ColumnElement[bool]]:
@@ -228,6 +208,8 @@ class _UnindexedFilters:
         if self.response_class is not None:
             first = int(self.response_class[0]) * 100
             conditions.append(looked_at.c.response_status.between(first, first + 99))
+        if self.response_status is not None:
+            conditions.append(looked_at.c.response_status == self.response_status)
         if self.location_id is not None:
             # By the key of the event, for each row: as a join PostgreSQL might read all events.
             event_id = col(EventRow.id)
@@ -336,25 +318,25 @@ def _of_job(
     event_id, events_max = col(EventRow.id), max(2, rows_max // DELIVERIES_PER_EVENT)
     after = true() if position is None else event_id <= literal(position[0], TypedId("evt"))
     of_span = select(event_id).where(of_job, span.holds(event_id), after).order_by(event_id.desc())
-    events = _fixed(of_span.limit(events_max), "events_of_job")
+    of_job_events = _fixed(of_span.limit(events_max), "events_of_job")
     # With a limit PostgreSQL reads them event by event: as a join it might read all deliveries.
     deliveries = (
         select(col(DeliveryRow.endpoint_id), *_examined_columns())
-        .where(*among, col(DeliveryRow.event_id) == events.c.id, span.holds(col(DeliveryRow.event_id)))
+        .where(*among, col(DeliveryRow.event_id) == of_job_events.c.id, span.holds(col(DeliveryRow.event_id)))
         .order_by(col(DeliveryRow.endpoint_id).desc())
         .limit(rows_max)
-        .correlate(events)
+        .correlate(of_job_events)
         .lateral("of_event")
     )
     endpoint_id = func.coalesce(deliveries.c.endpoint_id, literal(UUID(int=0), Uuid()))
     keys = (
-        type_coerce(events.c.id, TypedId("evt")).label("event_id"),
+        type_coerce(of_job_events.c.id, TypedId("evt")).label("event_id"),
         type_coerce(endpoint_id, TypedId("ep")).label("endpoint_id"),
     )
     examined = (deliveries.c.event_type, deliveries.c.status, deliveries.c.response_status)
-    rows = select(*keys, *examined).select_from(events.outerjoin(deliveries, true()))
+    rows = select(*keys, *examined).select_from(of_job_events.outerjoin(deliveries, true()))
     looked_at = _fixed(rows.order_by(*(key.desc() for key in keys)).limit(rows_max), "looked_at")
-    return looked_at, or_(_count_of(events) == events_max, _count_of(looked_at) == rows_max)
+    return looked_at, or_(_count_of(of_job_events) == events_max, _count_of(looked_at) == rows_max)
 
 
 def _examined_columns() -> tuple[Mapped[Any], ...]:

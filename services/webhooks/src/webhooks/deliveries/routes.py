@@ -6,14 +6,27 @@ from typing import Annotated
 from fastapi import Query
 
 from shared.api import CurrentActor, CurrentCaller, Page, PageRequest, Reading, Router, Searching, Transaction, requires
+from shared.crypto.encryptor import Encryptor
 from shared.fields.text import REFERENCE_CHARS_MAX, QueryText
 from shared.ids import DeliveryId, EndpointId, EventId, JobId, LocationId
 from shared.timestamps import Timestamp
 from webhooks import deliveries
-from webhooks.deliveries.schemas import Delivery, DeliveryDetail, DeliveryFilters, DeliveryStatus, ResponseClass
+from webhooks.deliveries.schemas import (
+    Delivery,
+    DeliveryDetail,
+    DeliveryFilters,
+    DeliveryStatus,
+    ResponseClass,
+)
 from webhooks.endpoints import PATTERN_LENGTH_MAX, READ, REPLAY
 from webhooks.http_client import Cause
 
+EventTypeName = Annotated[
+    str | None, Query(max_length=PATTERN_LENGTH_MAX, description="Only of this event type, such as job.created.")
+]
+ResponseStatus = Annotated[
+    int | None, Query(ge=100, le=599, description="Only those whose last response has this status.")
+]
 JobReference = Annotated[
     QueryText,
     Query(
@@ -25,8 +38,8 @@ JobReference = Annotated[
 ]
 
 
-def router() -> Router:
-    """The routes."""
+def router(encryptor: Encryptor) -> Router:
+    """The routes. `encryptor` decrypts the names of custom headers."""
     routes = Router(tags=["deliveries"])
 
     @routes.get("/v1/deliveries")
@@ -39,10 +52,7 @@ def router() -> Router:
         job_id: Annotated[JobId | None, Query(description="Only of events of this job.")] = None,
         job_reference: JobReference = None,
         event_id: Annotated[EventId | None, Query(description="Only of this event.")] = None,
-        event_type: Annotated[
-            str | None,
-            Query(max_length=PATTERN_LENGTH_MAX, description="Only of this event type, such as job.created."),
-        ] = None,
+        event_type: EventTypeName = None,
         status: Annotated[DeliveryStatus | None, Query(description="Only with this status.")] = None,
         cause: Annotated[
             Cause | None, Query(description="Only those whose last attempt failed because of this.")
@@ -50,15 +60,16 @@ def router() -> Router:
         response_class: Annotated[
             ResponseClass | None, Query(description="Only those whose last response has a status of this class.")
         ] = None,
+        response_status: ResponseStatus = None,
         location_id: Annotated[LocationId | None, Query(description="Only of events of this location.")] = None,
         created_from: Annotated[Timestamp | None, Query(description="Only of events at or after this instant.")] = None,
         created_before: Annotated[Timestamp | None, Query(description="Only of events before this instant.")] = None,
     ) -> Page[Delivery]:
         """List deliveries, newest first.
 
-        With `event_type`, `location_id`, `response_class`, `status=delivered`, or `cause` and `status` together a page examines 5,000
-        deliveries, with `job_id` or `job_reference` 500 events: it may be short or empty and still not be the last. Continue with
-        `next_cursor` while `has_more`.
+        With `event_type`, `location_id`, `response_class`, `response_status`, `status=delivered`, or `cause` and `status` together a page
+        examines 5,000 deliveries, with `job_id` or `job_reference` 500 events: it may be short or empty and still not be the last. Continue
+        with `next_cursor` while `has_more`.
         """
         asked = DeliveryFilters(
             endpoint_id=endpoint_id,
@@ -69,6 +80,7 @@ def router() -> Router:
             status=status,
             cause=cause,
             response_class=response_class,
+            response_status=response_status,
             location_id=location_id,
             created_from=created_from,
             created_before=created_before,
@@ -78,8 +90,11 @@ def router() -> Router:
     @routes.get("/v1/deliveries/{delivery_id}")
     @requires(READ)
     async def get_delivery(delivery_id: DeliveryId, session: Reading, caller: CurrentCaller) -> DeliveryDetail:
-        """Read a delivery with its attempts."""
-        return await deliveries.get(session, caller, delivery_id)
+        """Read a delivery with its attempts and the request of the last one.
+
+        Signatures and the values of custom headers are never shown here.
+        """
+        return await deliveries.get(session, encryptor, caller, delivery_id)
 
     @routes.post("/v1/deliveries/{delivery_id}/resend", status_code=202)
     @requires(REPLAY)

@@ -33,6 +33,10 @@ class Delivery(BaseModel):
     endpoint_id: str
     event_id: str = ApiField(description="Sent as `webhook-id`, the same for each attempt.")
     event_type: str
+    job_id: str | None = ApiField(description="The job of the event; null if the event is no longer stored.")
+    job_reference: str | None = ApiField(description="The job's `reference_id` after the event; null if it has none.")
+    merchant_id: str | None = ApiField(description="The job's merchant; null if it has none.")
+    location_ids: list[str] = ApiField(description="Locations of the event: two if the job has moved.")
     status: DeliveryStatus = ApiField(description="`pending` until it is delivered or given up.")
     attempts_made: int
     response_status: int | None = ApiField(
@@ -62,6 +66,7 @@ class DeliveryFilters(BaseModel):
     status: DeliveryStatus | None = None
     cause: Cause | None = None
     response_class: ResponseClass | None = None
+    response_status: int | None = None
     location_id: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
@@ -87,8 +92,29 @@ class Attempt(BaseModel):
     response_body: str | None = ApiField(description="Beginning of the response body, 4,096 characters at most.")
 
 
+class SentRequest(BaseModel):
+    """The request of the last attempt, byte for byte except what is hidden: signatures and the values of custom headers."""
+
+    object: Literal["delivery_request"] = "delivery_request"
+    method: Literal["POST"] = "POST"
+    url: str
+    headers: dict[str, str] = ApiField(
+        description="In the order in which they were sent. `[hidden]` stands for signatures and for the values of custom headers."
+    )
+    body: str = ApiField(description="The signed body: the same characters in every attempt.")
+    body_bytes: int = ApiField(description="Bytes of the body in UTF-8.")
+    is_exact: bool = ApiField(
+        description="False if the endpoint has changed since the last attempt: URL and custom headers are those of now."
+    )
+
+
 class DeliveryDetail(Delivery):
     """A delivery with its attempts."""
+
+    request: SentRequest | None = ApiField(
+        description="The request of the last attempt; null before the first one, if its event is no longer stored, or if the endpoint's "
+        "URL is not allowed any more."
+    )
 
     attempts: list[Attempt] = ApiField(description="The last 200 attempts, oldest first.")
 

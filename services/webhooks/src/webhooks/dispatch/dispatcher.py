@@ -364,7 +364,9 @@ class Dispatcher:
         if streaks:
             try:
                 async with self._database.transaction() as session:
-                    await endpoints.write_streaks(session, streaks, self._disable_policy)
+                    await endpoints.write_streaks(
+                        session, streaks, self._disable_policy, self._throttles.pauses(time.monotonic())
+                    )
             except Exception:
                 self._streaks.put_back(streaks)
                 raise

@@ -192,6 +192,14 @@ class EndpointThrottles:
         """Endpoints to which nothing may be sent now."""
         return [endpoint_id for endpoint_id, throttle in self._kept.items() if throttle.is_held(now)]
 
+    def pauses(self, now: float) -> dict[UUID, float]:
+        """Seconds until the next probe of each endpoint whose circuit breaker is open."""
+        return {
+            endpoint_id: max(0.0, throttle.held_until - now)
+            for endpoint_id, throttle in self._kept.items()
+            if throttle.is_open
+        }
+
     def open_count(self) -> int:
         return sum(throttle.is_open for throttle in self._kept.values())
 

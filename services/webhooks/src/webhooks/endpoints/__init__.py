@@ -1,5 +1,6 @@
 """Webhook endpoints: their settings, secrets, health and statistics, and the cache that matching and sending read."""
 
+from webhooks.endpoints import stats
 from webhooks.endpoints.cache import EndpointCache
 from webhooks.endpoints.health import FailureStreaks, write_streaks
 from webhooks.endpoints.operations import (
@@ -9,6 +10,7 @@ from webhooks.endpoints.operations import (
     disable,
     disable_automatically,
     enable,
+    end_secret_overlap,
     reveal_secret,
     rotate_secret,
     update,
@@ -24,8 +26,8 @@ from webhooks.endpoints.rules import (
     require_valid,
     wants_type,
 )
-from webhooks.endpoints.schemas import EndpointEnabled, EventTypePattern, EventTypes
-from webhooks.endpoints.secrets import EndpointPolicy, to_delivery_target
+from webhooks.endpoints.schemas import EndpointEnabled, EventTypePattern, EventTypes, LocationsIn
+from webhooks.endpoints.secrets import EndpointPolicy, headers_of_row, to_delivery_target
 from webhooks.endpoints.tables import EndpointRow
 
 __all__ = [
@@ -43,18 +45,22 @@ __all__ = [
     "EventTypePattern",
     "EventTypes",
     "FailureStreaks",
+    "LocationsIn",
     "create",
     "delete",
     "disable",
     "disable_automatically",
     "enable",
+    "end_secret_overlap",
     "get",
     "get_public_key",
     "get_row",
+    "headers_of_row",
     "list_endpoints",
     "require_valid",
     "reveal_secret",
     "rotate_secret",
+    "stats",
     "to_delivery_target",
     "update",
     "visible_to",

@@ -19,15 +19,16 @@ from webhooks.endpoints.rules import DisablePolicy, verdict
 # A success in any worker ends the streak; failures after it begin a new one.
 _RESET = text(
     """
-    UPDATE endpoints SET failing_since = NULL, failures_since = 0, warned_at = NULL
+    UPDATE endpoints SET failing_since = NULL, failures_since = 0, warned_at = NULL, next_probe_at = NULL
     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NOT NULL
     """
 )
 _COUNT = text(
     """
     UPDATE endpoints SET failing_since = coalesce(failing_since, now()),
-        failures_since = least(CAST(failures_since AS bigint) + f.failures, 2147483647)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:failures AS int[])) AS f (id, failures)
+        failures_since = least(CAST(failures_since AS bigint) + f.failures, 2147483647),
+        next_probe_at = greatest(next_probe_at, now() + make_interval(secs => f.pause_seconds))
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:failures AS int[]), CAST(:pauses_seconds AS float8[])) AS f (id, failures, pause_seconds)
     WHERE endpoints.id = f.id AND enabled
     RETURNING endpoints.id, failing_since, failures_since, warned_at, now() AS at
     """
@@ -74,16 +75,26 @@ class FailureStreaks:
 
 
 async def write_streaks(
-    session: AsyncSession, streaks: Mapping[UUID, FailureStreak], disable_policy: DisablePolicy
+    session: AsyncSession,
+    streaks: Mapping[UUID, FailureStreak],
+    disable_policy: DisablePolicy,
+    pauses_seconds: Mapping[UUID, float],
 ) -> None:
-    """Write the streaks; warn and disable endpoints that have failed for too long."""
+    """Write the streaks; warn and disable endpoints that have failed for too long.
+
+    `pauses_seconds`: how long the circuit breaker of an endpoint is still open in this process, where it is.
+    """
     succeeded = sorted(endpoint_id for endpoint_id, streak in streaks.items() if streak.succeeded)
     failing = sorted((endpoint_id, streak.failures) for endpoint_id, streak in streaks.items() if streak.failures)
     if succeeded:
         await session.execute(_RESET, {"ids": succeeded})
     if not failing:
         return
-    values = {"ids": [endpoint_id for endpoint_id, _ in failing], "failures": [count for _, count in failing]}
+    values = {
+        "ids": [endpoint_id for endpoint_id, _ in failing],
+        "failures": [count for _, count in failing],
+        "pauses_seconds": [pauses_seconds.get(endpoint_id) for endpoint_id, _ in failing],
+    }
     due: dict[str, list[str]] = {"warn": [], "disable": []}
     at: datetime | None = None
     for row in await session.execute(_COUNT, values):

@@ -104,6 +104,22 @@ async def rotate_secret(
     return _view_secret(row, key, now)
 
 
+async def end_secret_overlap(
+    session: AsyncSession, policy: EndpointPolicy, actor: Actor, endpoint_id: str, if_match: IfMatch, now: datetime
+) -> Endpoint:
+    """The endpoint, which signs with its present secret alone. Nothing changes if it does so already.
+
+    Raises `NotFound`, `PreconditionFailed`.
+    """
+    row = await lock_for_update(session, actor.caller, endpoint_id, if_match)
+    if row.previous_secret_until is not None:
+        row.previous_secret_sealed = row.previous_secret_until = None
+        bump_version(row, now)
+        audit.record(session, actor, "endpoint.secret_overlap_ended", row.id)
+        publish(session, EndpointUpdated, row)
+    return view(policy.encryptor, row, actor.caller)
+
+
 def _view_secret(row: EndpointRow, key: bytes, now: datetime) -> EndpointSecret:
     until = row.previous_secret_until
     overlapping = until if until is not None and until > now else None
@@ -351,6 +367,7 @@ def _switch(row: EndpointRow, now: datetime, *, reason: str | None) -> None:
         row.failing_since = None
         row.failures_since = 0
         row.warned_at = None
+        row.next_probe_at = None
     row.disabled_reason = None if reason is None else row.disabled_reason or reason
     row.disabled_at = None if reason is None else row.disabled_at or now
     row.enabled = reason is None

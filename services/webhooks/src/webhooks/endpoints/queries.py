@@ -15,6 +15,7 @@ from webhooks.endpoints.rules import WRITE
 from webhooks.endpoints.schemas import Endpoint, EndpointPublicKey
 from webhooks.endpoints.secrets import EndpointPolicy, headers_of_row, signing_key_context
 from webhooks.endpoints.tables import EndpointRow
+from webhooks.http_client import HIDDEN
 
 
 class _OfTenant(Protocol):
@@ -64,9 +65,6 @@ async def get_public_key(
     return EndpointPublicKey(endpoint_id=row.id, public_key=signatures.format_public_key(seed))
 
 
-HIDDEN = "[hidden]"
-
-
 async def list_endpoints(
     session: AsyncSession, policy: EndpointPolicy, caller: Caller, paging: Paging
 ) -> Page[Endpoint]:
@@ -108,6 +106,7 @@ def view(encryptor: Encryptor, row: EndpointRow, caller: Caller) -> Endpoint:
         disabled_reason=row.disabled_reason,
         disabled_at=row.disabled_at,
         failing_since=row.failing_since,
+        previous_secret_until=row.previous_secret_until,
         created_by=row.created_by,
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -140,6 +140,14 @@ def _add_secrets(routes: Router, policy: EndpointPolicy) -> None:
             now=datetime.now(UTC),
         )
 
+    @routes.post("/v1/webhook-endpoints/{endpoint_id}/end-secret-overlap")
+    @requires(WRITE, step_up=True)
+    async def end_webhook_endpoint_secret_overlap(
+        endpoint_id: EndpointId, session: Transaction, actor: CurrentActor, if_match: IfMatch
+    ) -> Endpoint:
+        """Stop signing with the former secret before its overlap ends; a receiver that still verifies with it refuses from now on."""
+        return await endpoints.end_secret_overlap(session, policy, actor, endpoint_id, if_match, datetime.now(UTC))
+
     @routes.get("/v1/webhook-endpoints/{endpoint_id}/public-key")
     @requires(READ)
     async def get_webhook_endpoint_public_key(

@@ -189,6 +189,9 @@ class Endpoint(BaseModel):
     failing_since: datetime | None = ApiField(
         description="The first failure after the last success, written some seconds late. Null if there is none."
     )
+    previous_secret_until: datetime | None = ApiField(
+        description="Until then requests are also signed with the former secret. Null, or an instant of the past: they are not."
+    )
     created_by: str
     created_at: datetime
     updated_at: datetime

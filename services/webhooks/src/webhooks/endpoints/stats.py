@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access.principals import Caller
@@ -41,24 +41,35 @@ _BUCKETS = text(
     ) c
     """
 )
-# Each half in the order of its index. The limits are part of the text: with a parameter PostgreSQL would keep a generic plan that sorts
-# all.
-_WAITING = text(
-    f"""
-    SELECT count(*) AS waiting,
-        coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0) AS oldest_seconds
-    FROM (
-        SELECT * FROM (
-            (SELECT due_at FROM delivery_due WHERE NOT retry AND endpoint_id = :endpoint_id AND lease_token IS NULL
-                ORDER BY due_at LIMIT {WAITING_COUNTED_MAX})
-            UNION ALL
-            (SELECT due_at FROM delivery_due WHERE retry AND endpoint_id = :endpoint_id AND lease_token IS NULL
-                ORDER BY due_at LIMIT {WAITING_COUNTED_MAX})
-        ) AS both_halves
-        ORDER BY due_at LIMIT {WAITING_COUNTED_MAX}
-    ) AS waiting_now
-    """  # noqa: S608 - our own number
-)
+
+
+def waiting_statement(counted_max: int) -> TextClause:
+    """How many deliveries of each endpoint wait, counted up to `counted_max`, and since when the oldest is due.
+
+    Each half is read in the order of its index. The limits are part of the text: with a parameter PostgreSQL would keep a generic plan that
+    sorts all.
+    """
+    return text(
+        f"""
+        SELECT asked.id AS endpoint_id, counted.* FROM unnest(CAST(:endpoint_ids AS uuid[])) AS asked (id) CROSS JOIN LATERAL (
+            SELECT count(*) AS waiting,
+                coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0) AS oldest_seconds
+            FROM (
+                SELECT * FROM (
+                    (SELECT due_at FROM delivery_due WHERE NOT retry AND endpoint_id = asked.id AND lease_token IS NULL
+                        ORDER BY due_at LIMIT {counted_max})
+                    UNION ALL
+                    (SELECT due_at FROM delivery_due WHERE retry AND endpoint_id = asked.id AND lease_token IS NULL
+                        ORDER BY due_at LIMIT {counted_max})
+                ) AS both_halves
+                ORDER BY due_at LIMIT {counted_max}
+            ) AS waiting_now
+        ) AS counted
+        """  # noqa: S608 - our own number
+    )
+
+
+_WAITING = waiting_statement(WAITING_COUNTED_MAX)
 
 
 async def get_stats(
@@ -102,7 +113,7 @@ async def get_stats(
         counts[one.number][one.status] += one.deliveries
         if one.status != "delivered" and one.cause is not None:
             causes[one.number][one.cause] += one.deliveries
-    waiting = (await session.execute(_WAITING, {"endpoint_id": to_uuid(row.id)})).one()
+    waiting = (await session.execute(_WAITING, {"endpoint_ids": [to_uuid(row.id)]})).one()
     return EndpointStats(
         endpoint_id=row.id,
         since=starts[0],

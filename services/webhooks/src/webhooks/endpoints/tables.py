@@ -45,9 +45,11 @@ class EndpointRow(Base, table=True):
     disabled_at: Instant | None = None
     """Since when the endpoint is disabled. A trigger sets it."""
     failing_since: Instant | None = None
-    """The first failure after the last success. This column and the next two are written every few seconds at most."""
+    """The first failure after the last success. This column and the next three are written every few seconds at most."""
     failures_since: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     warned_at: Instant | None = None
+    next_probe_at: Instant | None = None
+    """When the circuit breaker that is open for the longest lets a probe through; None, or long past: none is open."""
     created_by: Text
     version: BigInt
     created_at: Instant

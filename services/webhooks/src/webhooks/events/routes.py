@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Query
 
-from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, requires
+from shared.api import CurrentCaller, Page, PageRequest, Reading, Router, Searching, requires
 from shared.ids import LocationId
 from shared.timestamps import Timestamp
 from webhooks.endpoints import READ, EventTypePattern
-from webhooks.events import event_types, feed
-from webhooks.events.schemas import EventType, Feed
+from webhooks.events import event_types, feed, preview
+from webhooks.events.schemas import EventType, Feed, MatchPreview, MatchPreviewIn
 
 
 def router(retention: timedelta) -> Router:
@@ -48,6 +48,14 @@ def router(retention: timedelta) -> Router:
             retention=retention,
             now=datetime.now(UTC),
         )
+
+    @routes.post("/v1/webhook-endpoints/preview-match")
+    @requires(READ)
+    async def preview_webhook_endpoint_match(
+        wanted: MatchPreviewIn, session: Searching, caller: CurrentCaller
+    ) -> MatchPreview:
+        """Count the events of the past that an endpoint with these event types and locations would have got. Nothing is changed."""
+        return await preview.preview_match(session, caller, wanted, datetime.now(UTC))
 
     @routes.get("/v1/event-types")
     @requires(READ)

@@ -1,6 +1,6 @@
 """Messages, delivery targets and the bytes of requests. What is the same in all requests to an endpoint is built once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -44,6 +44,7 @@ class DeliveryTarget:
     tenant_id: UUID | None = None
 
 
+HIDDEN = "[hidden]"
 USER_AGENT = "Waybill-Webhooks/1"
 TEMPLATES_KEPT_MAX = 10_000
 
@@ -92,6 +93,19 @@ class RequestTemplate:
             self._last_legible = legible(body, self._confidential)
             self._last_body = body
         return self._last_legible
+
+
+def show_request(url: str, headers: Mapping[str, str], message: Message, timestamp: int) -> dict[str, str]:
+    """The headers of the request that was sent at this time, in their order, with `HIDDEN` for signatures and custom values.
+
+    Raises `NotConnected` for a URL or headers that no endpoint may have.
+    """
+    custom = tuple((name, HIDDEN) for name in headers)
+    template = RequestTemplate(DeliveryTarget(UUID(int=0), 0, url, custom, keys=()))
+    head, _, _ = template.request(message, timestamp).partition(b"\r\n\r\n")
+    lines = head.decode("ascii").split("\r\n")[1:]
+    shown = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {**shown, "webhook-signature": HIDDEN}
 
 
 class RequestTemplates:
