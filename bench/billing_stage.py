@@ -19,6 +19,7 @@ from billing.plans import PlanFile
 from billing.subscriptions import operations
 from billing.subscriptions.worker import task_kinds
 from shared.events.identity import TenantCreated
+from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database, plain_url
 from shared.tasks import TaskWorker
@@ -86,6 +87,7 @@ def on_stage(measure: Measure) -> single.Measure:
     async def measured(backing: BackingStack, *, quick: bool) -> Results:
         url = await asyncio.to_thread(migrated, backing, "billing")
         database = Database(url, application_name="bench-billing")
+        outbox.attach(database, None)
         connection = await asyncpg.connect(plain_url(url))
         try:
             async with database.transaction() as session:

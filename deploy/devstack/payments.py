@@ -146,6 +146,7 @@ def create_provider(notifier: Notifier) -> web.Application:
             web.get("/pages/{reference}", show_page),
             web.post("/pages/{reference}", fill_in),
             web.post("/cards", add_card),
+            web.put("/cards/{method}", change_card),
             web.post("/charges", charge),
             web.get("/charges", list_charges),
             web.get("/charges/{key}", show_charge),
@@ -212,6 +213,17 @@ async def add_card(request: web.Request) -> web.Response:
     if card not in CARDS:
         raise web.HTTPUnprocessableEntity(text="no such card\n")
     return web.json_response({"method": request.app[BOOKS].add_card(card)}, status=201)
+
+
+async def change_card(request: web.Request) -> web.Response:
+    """Have a card do something else from now on, as when its owner has money again."""
+    method, card = request.match_info["method"], (await request.json())["card"]
+    if method not in request.app[BOOKS].cards:
+        raise web.HTTPNotFound(text="no such payment method\n")
+    if card not in CARDS:
+        raise web.HTTPUnprocessableEntity(text="no such card\n")
+    request.app[BOOKS].cards[method] = card
+    return web.Response(status=204)
 
 
 async def charge(request: web.Request) -> web.Response:

@@ -2,11 +2,15 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from billing.providers import Declined, Unknown
+from shared.events.identity import TenantClosed
+from shared.ids import to_uuid
 from tests.harness.billing import Billing, Hangs, TimedOutAfterwards
 from tests.harness.client import document, refused
 from tests.harness.people import Tenant, tenant_created
@@ -214,6 +218,21 @@ async def test_a_cancellation_waits_for_no_provider_and_what_was_taken_is_a_cred
     await billing.check_books(tenant)
 
 
+async def test_a_tenant_that_is_closed_pays_nothing_more(billing: Billing) -> None:
+    (bought, card), on_trial = await buy(billing), await billing.create_tenant()
+    billing.provider.answer(card, Declined("insufficient_funds"))
+
+    for tenant in (bought, on_trial):
+        state = tenant_created(tenant_id=tenant.id, status="closed").data
+        closed = TenantClosed(tenant_id=tenant.id, subject=tenant.id, sequence=9, data=state)
+        # Kafka may bring it twice.
+        await billing.publish(closed, closed)
+        await eventually(partial(_has_ended, billing, tenant), what="the subscription has ended")
+
+    assert billing.provider.taken_of(bought) == STARTER
+    await billing.check_books(bought)
+
+
 async def test_of_many_who_buy_at_once_one_buys(billing: Billing) -> None:
     tenant = await billing.create_tenant(tenant_created(trial_days=0))
     await billing.add_payment_method(tenant)
@@ -307,3 +326,18 @@ async def test_the_ledger_shows_every_movement_in_double_entry(billing: Billing)
 
 def _keys_of(billing: Billing, invoice_id: str) -> list[str]:
     return [key for key in billing.provider.keys if key.startswith(invoice_id)]
+
+
+_ENDED = text(
+    """
+    SELECT status = 'canceled' AND access_until <= now() AND NOT EXISTS (SELECT FROM tasks WHERE key = :tenant)
+    FROM subscriptions WHERE tenant_id = :uuid
+    """
+)
+
+
+async def _has_ended(billing: Billing, tenant: Tenant) -> bool:
+    """Whether the subscription is canceled, and nothing is to come of it."""
+    async with billing.database.reading() as session:
+        found = await session.execute(_ENDED, {"tenant": tenant.id, "uuid": to_uuid(tenant.id)})
+        return bool(found.scalar_one())

@@ -30,12 +30,12 @@ async def begin(database: Database, *, trial_days: int = 0) -> str:
     return created.subject
 
 
-async def buy(database: Database, provider: ScriptedProvider, tenant_id: str) -> None:
-    """Buy the small plan with a new payment method, whose reference is the tenant's id."""
+async def buy(database: Database, provider: str, tenant_id: str, reference: str) -> None:
+    """Buy the small plan with a new payment method of this provider, which it knows by that reference."""
     now = datetime.now(UTC)
     async with database.transaction() as session:
         await payments.add_method(
-            session, tenant_id, provider=provider.name, reference=tenant_id, label="", livemode=False, now=now
+            session, tenant_id, provider=provider, reference=reference, label="", livemode=False, now=now
         )
         await subscriptions.subscribe(
             session,
@@ -50,10 +50,10 @@ async def buy(database: Database, provider: ScriptedProvider, tenant_id: str) ->
 
 
 async def buy_by_charge(database: Database, provider: ScriptedProvider, *answers: ChargeResult | Exception) -> str:
-    """A tenant that has just bought; its charges are answered so. Returns its id."""
+    """A tenant that has just bought; its charges are answered so. Returns its id, which is the reference of its payment method too."""
     tenant_id = await begin(database)
     provider.answer(tenant_id, *answers)
-    await buy(database, provider, tenant_id)
+    await buy(database, provider.name, tenant_id, tenant_id)
     return tenant_id
 
 

@@ -48,6 +48,18 @@ class FakeServer:
         method: str = made.raise_for_status().json()["method"]
         return method
 
+    async def change_card(self, method: str, behaviour: str) -> None:
+        """Have a card behave so from now on."""
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            (await client.put(f"/cards/{method}", json={"card": behaviour})).raise_for_status()
+
+    async def taken_from(self, method: str) -> int:
+        """What was taken from a card, in minor units."""
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            charges = (await client.get("/charges")).raise_for_status().json()["data"].values()
+        taken = [one["amount"] for one in charges if (one["method"], one["status"]) == (method, "succeeded")]
+        return sum(taken)
+
     async def script(self, *, copies: int = 1, gathered: int = 1) -> None:
         """Send each notification so often, and so many together, the last one first."""
         async with httpx.AsyncClient(base_url=self.url) as client:

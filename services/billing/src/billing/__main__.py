@@ -86,7 +86,10 @@ if __name__ == "__main__":
         consumes=[
             *access_groups("billing", identity.TOPIC),
             ConsumerGroup(
-                "billing.trials", identity.TOPIC, IDENTITY_EVENTS.types.values(), "Starts the trial of a new tenant."
+                "billing.trials",
+                identity.TOPIC,
+                IDENTITY_EVENTS.types.values(),
+                "Starts a trial with a tenant, and ends with it.",
             ),
             ConsumerGroup(
                 "billing.tenants",

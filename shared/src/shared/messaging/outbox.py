@@ -40,6 +40,7 @@ from shared.postgres.driver_connection import driver_of
 _QUEUE = "outbox"
 _WRITTEN = "outbox_written"
 _WATCHED = "outbox_watched"
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 # The ids follow the order of publication, because the identity column is drawn row by row after the sort.
 _INSERT = """
@@ -132,7 +133,7 @@ async def write_pending(session: AsyncSession) -> None:
 
 def _headers(entry: _Pending) -> str:
     envelope: Sequence[tuple[str, str]] = [(name, value.decode()) for name, value in entry.event.headers()]
-    return json.dumps([*envelope, *entry.trace.items()], ensure_ascii=False)
+    return _encode([*envelope, *entry.trace.items()])
 
 
 def _open_savepoints(session: Session) -> frozenset[SessionTransaction]:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -78,7 +79,9 @@ class TaskKind:
     give_up: GiveUp | None = None
     """Called in the transaction that sets a task aside, with the reason."""
     at_once: int = 100
-    """Tasks that one process works on at a time, and records in one transaction."""
+    """Tasks that one process works on at a time."""
+    recorded_together: int | None = None
+    """Tasks that one transaction records at most; where that is fewer than `at_once`, several do so at the same time. None: all."""
     attempt_seconds: float = 60.0
     """Longest time of an attempt; one that takes longer has failed."""
     attempts_max: int = 20
@@ -86,3 +89,13 @@ class TaskKind:
     delay_seconds_min: float = 1.0
     """Delay after a first failure; it doubles with each further one in a row."""
     delay_seconds_max: float = 600.0
+
+    @property
+    def batch_size(self) -> int:
+        """Tasks that one transaction records at most."""
+        return self.recorded_together or self.at_once
+
+    @property
+    def recorders(self) -> int:
+        """Transactions that record at the same time."""
+        return ceil(self.at_once / self.batch_size)

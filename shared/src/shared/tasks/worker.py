@@ -97,7 +97,8 @@ class TaskWorker:
                 for loop in loops:
                     group.create_task(loop())
                 for kind in self._kinds.values():
-                    group.create_task(self._record_waiting(kind))
+                    for _ in range(kind.recorders):
+                        group.create_task(self._record_waiting(kind))
         finally:
             await self._give_back()
 
@@ -160,7 +161,7 @@ class TaskWorker:
         while True:
             recorder.wakeup.clear()
             while recorder.waiting:
-                batch, recorder.waiting = recorder.waiting[: kind.at_once], recorder.waiting[kind.at_once :]
+                batch, recorder.waiting = recorder.waiting[: kind.batch_size], recorder.waiting[kind.batch_size :]
                 await self._record(kind, batch)
             await recorder.wakeup.wait()
 

@@ -7,17 +7,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.invoice_documents.tables import InvoiceDocumentRow
-from billing.invoices import InvoiceRow
 from shared import tasks
+from shared.events.billing import InvoiceState
 from shared.tasks import NewTask
 
 INVOICE_DOCUMENT = "invoice_document"
 """The kind of the task that makes the documents of an invoice; its key is the invoice's id."""
 
 
-async def order(session: AsyncSession, new: Sequence[InvoiceRow]) -> None:
+async def order(session: AsyncSession, new: Sequence[InvoiceState]) -> None:
     """Have the documents of new invoices made, once their transaction is committed."""
-    await tasks.add(session, [NewTask(INVOICE_DOCUMENT, one.id, payload={"tenant_id": one.tenant_id}) for one in new])
+    await tasks.add(
+        session, [NewTask(INVOICE_DOCUMENT, one.invoice_id, payload={"tenant_id": one.tenant_id}) for one in new]
+    )
 
 
 async def store(

@@ -4,19 +4,22 @@ The caller has locked the subscription, so nobody else changes the tenant's invo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import ledger
-from billing.invoices.rules import InvoiceNotOpen, Line, Quote, TaxLine
+from billing.invoices.rules import InvoiceNotOpen, Quote, numbered
 from billing.invoices.tables import CreditNoteRow, InvoiceRow
 from billing.ledger import Posting
 from billing.tenants import TenantRow
-from shared.ids import from_uuid, new_id, to_uuid
+from shared.events.billing import InvoiceState
+from shared.ids import from_uuid, known_uuid, new_id, to_uuid
+from shared.postgres.many_rows import insert_rows
 
 # Sorted, as every transaction locks several tenants.
 _COUNT = text(
@@ -27,6 +30,28 @@ _COUNT = text(
         SET invoices = counter.invoices + excluded.invoices, credit_notes = counter.credit_notes + excluded.credit_notes
     RETURNING tenant_id, invoices, credit_notes
     """
+)
+
+
+_COLUMNS = (
+    "id",
+    "tenant_id",
+    "number",
+    "livemode",
+    "status",
+    "currency",
+    "subtotal",
+    "tax",
+    "total",
+    "plan",
+    "period_start",
+    "period_end",
+    "due_at",
+    "snapshot",
+    "finalized_at",
+    "version",
+    "created_at",
+    "updated_at",
 )
 
 
@@ -42,20 +67,14 @@ class NewInvoice:
     """Its date, by the tenant's clock."""
 
 
-async def finalize(session: AsyncSession, new: Sequence[NewInvoice]) -> list[InvoiceRow]:
+async def finalize(session: AsyncSession, new: Sequence[NewInvoice]) -> list[InvoiceState]:
     """The invoices of these quotes, one of a tenant, each with its tenant's next number."""
     numbers = await _next_numbers(session, [one.tenant.tenant_id for one in new], "invoices")
-    rows = [_row(one, numbers[one.tenant.tenant_id]) for one in new]
-    session.add_all(rows)
-    await session.flush()
-    await ledger.post(
-        session,
-        *(
-            _posting(row, "invoice_finalized", {"receivable": row.total, "revenue": -row.subtotal, "tax": -row.tax})
-            for row in rows
-        ),
-    )
-    return rows
+    finalized = [_state(one, numbers[one.tenant.tenant_id]) for one in new]
+    rows = [_values(one, state, numbers[state.tenant_id]) for one, state in zip(new, finalized, strict=True)]
+    await insert_rows(session, InvoiceRow, _COLUMNS, rows)
+    await ledger.post(session, *(_finalized(one, state) for one, state in zip(new, finalized, strict=True)))
+    return finalized
 
 
 async def settle(session: AsyncSession, invoice: InvoiceRow, at: datetime) -> None:
@@ -86,45 +105,68 @@ async def void(session: AsyncSession, invoice: InvoiceRow, reason: str, at: date
     await ledger.post(session, _posting(invoice, "invoice_credited", entries, at, document=note.id))
 
 
-def _row(new: NewInvoice, number: int) -> InvoiceRow:
+def _state(new: NewInvoice, number: int) -> InvoiceState:
     quote, bought = new.quote, new.quote.lines[-1]
-    return InvoiceRow(
-        id=new_id("inv"),
+    total = quote.total
+    return InvoiceState(
+        invoice_id=new_id("inv"),
         tenant_id=new.tenant.tenant_id,
-        number=number,
-        livemode=new.livemode,
+        number=numbered("invoice", number),
         status="open",
         currency=quote.currency,
-        subtotal=quote.subtotal,
-        tax=quote.tax,
-        total=quote.total,
+        total=total,
+        amount_due=total,
         plan=bought.plan,
         period_start=bought.period_start,
         period_end=bought.period_end,
-        due_at=new.due_at,
-        snapshot={
-            "customer": {"name": new.tenant.name, "country": new.tenant.country},
-            "lines": _as_json(quote.lines),
-            "taxes": _as_json(quote.taxes),
-        },
         finalized_at=new.at,
-        version=1,
-        created_at=new.at,
-        updated_at=new.at,
+        due_at=new.due_at,
     )
+
+
+def _values(new: NewInvoice, state: InvoiceState, number: int) -> tuple[Any, ...]:
+    """In the order of `_COLUMNS`."""
+    quote, tenant = new.quote, new.tenant
+    snapshot = {
+        "customer": {"name": tenant.name, "country": tenant.country},
+        "lines": quote.lines,
+        "taxes": quote.taxes,
+    }
+    return (
+        to_uuid(state.invoice_id),
+        known_uuid(state.tenant_id),
+        number,
+        new.livemode,
+        state.status,
+        state.currency,
+        quote.subtotal,
+        quote.tax,
+        state.total,
+        state.plan,
+        state.period_start,
+        state.period_end,
+        state.due_at,
+        to_json(snapshot).decode(),
+        new.at,
+        1,
+        new.at,
+        new.at,
+    )
+
+
+def _finalized(new: NewInvoice, state: InvoiceState) -> Posting:
+    amounts: dict[ledger.Account, int] = {
+        "receivable": state.total,
+        "revenue": -new.quote.subtotal,
+        "tax": -new.quote.tax,
+    }
+    return Posting(state.tenant_id, state.currency, "invoice_finalized", amounts, state.invoice_id, new.at)
 
 
 def _posting(
-    invoice: InvoiceRow,
-    cause: ledger.Cause,
-    amounts: Mapping[ledger.Account, int],
-    at: datetime | None = None,
-    *,
-    document: str = "",
+    invoice: InvoiceRow, cause: ledger.Cause, amounts: Mapping[ledger.Account, int], at: datetime, *, document: str = ""
 ) -> Posting:
-    return Posting(
-        invoice.tenant_id, invoice.currency, cause, amounts, document or invoice.id, at or invoice.finalized_at
-    )
+    return Posting(invoice.tenant_id, invoice.currency, cause, amounts, document or invoice.id, at)
 
 
 def _close(invoice: InvoiceRow, status: Literal["paid", "void"], at: datetime) -> None:
@@ -140,14 +182,5 @@ async def _next_numbers(
 ) -> Mapping[str, int]:
     """The next number of each of these tenants."""
     more = {"invoices": int(of == "invoices"), "credit_notes": int(of == "credit_notes")}
-    rows = await session.execute(_COUNT, {"tenants": [to_uuid(one) for one in tenant_ids], **more})
+    rows = await session.execute(_COUNT, {"tenants": [known_uuid(one) for one in tenant_ids], **more})
     return {from_uuid("ten", row.tenant_id): getattr(row, of) for row in rows}
-
-
-def _as_json(parts: Sequence[Line | TaxLine]) -> list[dict[str, Any]]:
-    # Not `asdict`, which copies every value deeply.
-    return [{one.name: _as_json_value(getattr(part, one.name)) for one in fields(part)} for part in parts]
-
-
-def _as_json_value(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value

@@ -6,7 +6,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Literal
 
-from billing.money import round_together
+from billing.money import round_half_even, round_together
 from billing.plans import PlanTerms, TaxRate
 from shared.errors import Conflict, NotFound
 
@@ -64,7 +64,7 @@ class Draft:
     """The lines of an invoice, before rounding."""
 
     currency: str
-    lines: Sequence[tuple[LineKind, PlanTerms, datetime, datetime, Fraction]]
+    lines: Sequence[tuple[LineKind, PlanTerms, datetime, datetime, Fraction | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +83,14 @@ class Quote:
     currency: str
     lines: Sequence[Line]
     taxes: Sequence[TaxLine]
-
-    @property
-    def subtotal(self) -> int:
-        return sum(line.amount for line in self.lines)
-
-    @property
-    def tax(self) -> int:
-        return sum(tax.amount for tax in self.taxes)
-
-    @property
-    def total(self) -> int:
-        return self.subtotal + self.tax
+    subtotal: int
+    tax: int
+    total: int
 
 
 def draft_of_period(plan: PlanTerms, start: datetime, end: datetime) -> Draft:
     """A whole period of a plan."""
-    return Draft(plan.currency, [("plan", plan, start, end, Fraction(plan.amount))])
+    return Draft(plan.currency, [("plan", plan, start, end, plan.amount)])
 
 
 def draft_of_change(
@@ -128,8 +119,9 @@ def quote(draft: Draft, rates: Sequence[TaxRate]) -> Quote:
         for (kind, plan, start, end, _), amount in zip(draft.lines, amounts, strict=True)
     ]
     subtotal = sum(amounts)
-    taxes = [TaxLine(rate.name, rate.rate_ppm, round(Fraction(subtotal * rate.rate_ppm, _MILLION))) for rate in rates]
-    return Quote(draft.currency, lines, taxes)
+    taxes = [TaxLine(rate.name, rate.rate_ppm, round_half_even(subtotal * rate.rate_ppm, _MILLION)) for rate in rates]
+    tax = sum(one.amount for one in taxes)
+    return Quote(draft.currency, lines, taxes, subtotal, tax, subtotal + tax)
 
 
 def numbered(kind: Literal["invoice", "credit_note"], number: int) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.ledger.rules import Account, Cause, entries_of
-from shared.ids import to_uuid
+from shared.ids import known_uuid
 
 # One statement: the database checks that what a statement writes balances.
 _INSERT = text(
@@ -41,7 +41,7 @@ async def post(session: AsyncSession, *postings: Posting) -> None:
     """Book these."""
     rows: list[tuple[UUID, UUID, Cause, Account, str, int, str, datetime]] = []
     for one in postings:
-        tenant_id, posting_id = to_uuid(one.tenant_id), uuid4()
+        tenant_id, posting_id = known_uuid(one.tenant_id), uuid4()
         rows += [
             (tenant_id, posting_id, one.cause, account, one.currency, amount, one.document, one.at)
             for account, amount in entries_of(one.amounts).items()

@@ -44,9 +44,15 @@ def major(amount: int, currency: str) -> Decimal:
     return Decimal(amount).scaleb(-exponent(currency))
 
 
-def round_together(exact: Sequence[Fraction]) -> list[int]:
+def round_half_even(numerator: int, denominator: int) -> int:
+    """The whole amount that is nearest; of two that are as near, the even one."""
+    whole, rest = divmod(numerator, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
+
+
+def round_together(exact: Sequence[Fraction | int]) -> list[int]:
     """Whole amounts whose sum is the exact sum, rounded once, half to even. What is left goes to the largest remainders."""
-    total = round(sum(exact, Fraction()))
+    total = round(sum(exact))
     floors = [part.numerator // part.denominator for part in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: (floors[place] - exact[place], place))
     for place in by_remainder[: total - sum(floors)]:

@@ -11,11 +11,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing.invoices import InvoiceRow
+from billing import invoices
 from billing.payments.rules import UNDER_WAY
 from billing.payments.tables import ChargeAttemptRow, PaymentMethodRow
 from billing.providers import Charge, ChargeResult, Declined, Succeeded, Unknown
+from shared.events.billing import InvoiceState
 from shared.ids import new_id
+
+NOT_DUE = "not_due"
+"""Why an attempt was never sent: nothing was due any more."""
 
 
 async def add_method(
@@ -74,28 +78,28 @@ def _touch(row: PaymentMethodRow, now: datetime) -> None:
 
 
 async def begin_attempts(
-    session: AsyncSession, due: Sequence[tuple[InvoiceRow, PaymentMethodRow, datetime]]
+    session: AsyncSession, due: Sequence[tuple[InvoiceState, PaymentMethodRow, datetime]]
 ) -> list[ChargeAttemptRow]:
     """The next attempt to charge each of these invoices, by this method, at this instant. The caller schedules their tasks."""
     last = (
         select(col(ChargeAttemptRow.invoice_id), func.max(col(ChargeAttemptRow.n)).label("n"))
-        .where(col(ChargeAttemptRow.invoice_id).in_([invoice.id for invoice, *_ in due]))
+        .where(col(ChargeAttemptRow.invoice_id).in_([invoice.invoice_id for invoice, *_ in due]))
         .group_by(col(ChargeAttemptRow.invoice_id))
     )
     former = {row.invoice_id: row.n for row in await session.execute(last)}
-    attempts = [_attempt(invoice, method, former.get(invoice.id, 0) + 1, now) for invoice, method, now in due]
+    attempts = [_attempt(invoice, method, former.get(invoice.invoice_id, 0) + 1, now) for invoice, method, now in due]
     session.add_all(attempts)
     await session.flush()
     return attempts
 
 
-def _attempt(invoice: InvoiceRow, method: PaymentMethodRow, n: int, now: datetime) -> ChargeAttemptRow:
+def _attempt(invoice: InvoiceState, method: PaymentMethodRow, n: int, now: datetime) -> ChargeAttemptRow:
     return ChargeAttemptRow(
         id=new_id("cha"),
         tenant_id=invoice.tenant_id,
-        invoice_id=invoice.id,
+        invoice_id=invoice.invoice_id,
         n=n,
-        key=f"{invoice.id}_{n}",
+        key=f"{invoice.invoice_id}_{n}",
         state="new",
         payment_method_id=method.id,
         provider=method.provider,
@@ -106,12 +110,19 @@ def _attempt(invoice: InvoiceRow, method: PaymentMethodRow, n: int, now: datetim
 
 
 async def send(session: AsyncSession, attempt_id: str, now: datetime) -> tuple[str, Charge, bool] | None:
-    """Mark the attempt as sent: its provider, the charge, and whether it may have been sent before; None: it is concluded."""
+    """Mark the attempt as sent: its provider, the charge, and whether it may have been sent before; None: there is nothing to send.
+
+    An invoice that became void or paid before anything was sent is not charged.
+    """
     attempt = await lock(session, attempt_id)
     if attempt is None or attempt.state not in UNDER_WAY:
         return None
     was_sent = attempt.state != "new"
     if not was_sent:
+        invoice = await invoices.get(session, attempt.tenant_id, attempt.invoice_id)
+        if invoice.status != "open":
+            record(attempt, Declined(NOT_DUE), now)
+            return None
         attempt.state, attempt.sent_at = "sent", now
     return attempt.provider, await charge_of(session, attempt), was_sent
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import invoice_documents, invoices, payments, plans, tenants
 from billing.invoices import Draft, InvoiceRow, NewInvoice, Quote
 from billing.subscriptions import rules
-from billing.subscriptions.queries import LockedSubscription, write
+from billing.subscriptions.queries import LockedSubscription, save
 from billing.subscriptions.terms import (
     ChangePeriod,
     Charge,
@@ -31,6 +31,7 @@ from shared.events.billing import (
     FailedPayment,
     InvoiceFinalized,
     InvoicePaid,
+    InvoiceState,
     PaymentFailed,
     SubscriptionState,
 )
@@ -62,9 +63,9 @@ async def carry_out_all(session: AsyncSession, all_decided: Sequence[Decided]) -
     changing = [one for one in all_decided if one.decision != Decision(one.held.terms)]
     for one in changing:
         one.held.terms = one.decision.terms
-        write(one.held.row, one.held.terms)
-        one.held.row.version += 1
-        one.held.row.updated_at = one.now
+        one.held.version += 1
+        one.held.updated_at = one.now
+    await save(session, [one.held for one in changing])
     for step in range(max((len(one.decision.effects) for one in changing), default=0)):
         with_effect = [one for one in changing if step < len(one.decision.effects)]
         await _perform(session, [(one.held, one.decision.effects[step], one.now) for one in with_effect])
@@ -72,7 +73,7 @@ async def carry_out_all(session: AsyncSession, all_decided: Sequence[Decided]) -
 
 async def schedule(session: AsyncSession, all_held: Sequence[LockedSubscription]) -> None:
     """Schedule what comes next of these subscriptions, instead of what was to come."""
-    due = {held.row.tenant_id: next_task_at(held) for held in all_held}
+    due = {held.tenant_id: next_task_at(held) for held in all_held}
     await tasks.cancel(session, SUBSCRIPTION_DUE, [tenant_id for tenant_id, at in due.items() if at is None])
     await tasks.schedule(
         session, [NewTask(SUBSCRIPTION_DUE, tenant_id, at) for tenant_id, at in due.items() if at is not None]
@@ -82,7 +83,7 @@ async def schedule(session: AsyncSession, all_held: Sequence[LockedSubscription]
 def next_task_at(held: LockedSubscription) -> datetime | None:
     """When time alone changes something, by the clock of everybody."""
     due_at = rules.next_instant(held.terms)
-    return None if due_at is None else due_at - held.row.clock_offset
+    return None if due_at is None else due_at - held.clock_offset
 
 
 async def quote(session: AsyncSession, tenant_id: str, decision: Decision) -> Quote | None:
@@ -111,7 +112,7 @@ def state_of(held: LockedSubscription) -> SubscriptionState:
     """A subscription as events show it."""
     terms = held.terms
     return SubscriptionState(
-        tenant_id=held.row.tenant_id,
+        tenant_id=held.tenant_id,
         status=terms.status,
         plan=terms.plan.code if terms.plan else None,
         trial_ends_at=terms.trial_ends_at,
@@ -119,7 +120,7 @@ def state_of(held: LockedSubscription) -> SubscriptionState:
         current_period_end=terms.current_period_end,
         cancel_at_period_end=terms.cancel_at_period_end,
         features=_features(terms),
-        clock_offset_seconds=held.row.clock_offset.total_seconds(),
+        clock_offset_seconds=held.clock_offset.total_seconds(),
     )
 
 
@@ -148,33 +149,35 @@ async def _perform(session: AsyncSession, performed: Sequence[tuple[LockedSubscr
     if invoiced:
         await _invoice(session, invoiced)
     if charged:
-        found = await invoices.get_all_open(session, [held.row.tenant_id for held, _ in charged])
+        found = await invoices.get_all_open(session, [held.tenant_id for held, _ in charged])
         await _charge(
             session,
-            [(held, found[held.row.tenant_id], now) for held, now in charged if held.row.tenant_id in found],
+            [(held, invoices.state_of(found[held.tenant_id]), now) for held, now in charged if held.tenant_id in found],
         )
 
 
 async def _invoice(
     session: AsyncSession, invoiced: Sequence[tuple[LockedSubscription, InvoicePeriod | ChangePeriod, datetime]]
 ) -> None:
-    known = await tenants.get_many(session, [held.row.tenant_id for held, *_ in invoiced])
+    known = await tenants.get_many(session, [held.tenant_id for held, *_ in invoiced])
     rates = await plans.tax_rates(session, {tenant.country for tenant in known.values()})
     new = []
     for held, effect, now in invoiced:
-        tenant = known[held.row.tenant_id]
+        tenant = known[held.tenant_id]
         quoted = invoices.quote(_draft(effect), rates[tenant.country])
         due_at = None if effect.terms.by_charge else effect.terms.payment_due_at
-        new.append(NewInvoice(tenant, quoted, held.row.livemode, due_at, now))
-    rows = await invoices.finalize(session, new)
-    await invoice_documents.order(session, rows)
+        new.append(NewInvoice(tenant, quoted, held.livemode, due_at, now))
+    finalized = await invoices.finalize(session, new)
+    await invoice_documents.order(session, finalized)
     charged = []
-    for (held, effect, now), row in zip(invoiced, rows, strict=True):
-        _publish(session, held, InvoiceFinalized, invoices.state_of(row))
-        if not row.total:
+    for (held, effect, now), invoice in zip(invoiced, finalized, strict=True):
+        _publish(session, held, InvoiceFinalized, invoice)
+        if not invoice.total:
+            row = await invoices.get_open(session, held.tenant_id)
+            assert row is not None
             await settle(session, held, row, now)
         elif effect.terms.charging:
-            charged.append((held, row, now))
+            charged.append((held, invoice, now))
     await _charge(session, charged)
 
 
@@ -196,13 +199,13 @@ def _draft(effect: InvoicePeriod | ChangePeriod) -> Draft:
     )
 
 
-async def _charge(session: AsyncSession, charged: Sequence[tuple[LockedSubscription, InvoiceRow, datetime]]) -> None:
+async def _charge(session: AsyncSession, charged: Sequence[tuple[LockedSubscription, InvoiceState, datetime]]) -> None:
     if not charged:
         return
-    methods = await payments.default_methods(session, [held.row.tenant_id for held, *_ in charged])
+    methods = await payments.default_methods(session, [held.tenant_id for held, *_ in charged])
     due = []
     for held, invoice, now in charged:
-        method = methods.get(held.row.tenant_id)
+        method = methods.get(held.tenant_id)
         if method is None:
             await fail(session, held, "method_invalid", now)
         else:
@@ -212,14 +215,14 @@ async def _charge(session: AsyncSession, charged: Sequence[tuple[LockedSubscript
 
 
 async def _void(session: AsyncSession, held: LockedSubscription, now: datetime) -> None:
-    invoice = await invoices.get_open(session, held.row.tenant_id)
+    invoice = await invoices.get_open(session, held.tenant_id)
     if invoice is not None:
         reason = "canceled" if held.terms.status == "canceled" else "not_paid_in_time"
         await invoices.void(session, invoice, reason, now)
 
 
 async def _note_failure(session: AsyncSession, held: LockedSubscription, reason: Failure) -> None:
-    invoice = await invoices.get_open(session, held.row.tenant_id)
+    invoice = await invoices.get_open(session, held.tenant_id)
     if invoice is None:
         return
     state = invoices.state_of(invoice)
@@ -249,12 +252,11 @@ def _publish(
     *,
     receipt_id: str | None = None,
 ) -> str:
-    row = held.row
     event = event_type(
         type=event_type.type_name(),
-        tenant_id=row.tenant_id,
-        subject=row.tenant_id,
-        sequence=row.version,
+        tenant_id=held.tenant_id,
+        subject=held.tenant_id,
+        sequence=held.version,
         revocation_id=receipt_id,
         data=state,
     )

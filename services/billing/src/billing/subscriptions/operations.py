@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,11 +21,11 @@ from billing.subscriptions.effects import Decided
 from billing.subscriptions.queries import (
     UNKNOWN_ZONE,
     LockedSubscription,
+    insert_new,
     lock_all_for_update,
     lock_for_update,
-    terms_of,
+    save,
     view,
-    write,
 )
 from billing.subscriptions.schemas import Preview, Subscription, preview_of
 from billing.subscriptions.tables import SubscriptionRow
@@ -44,20 +43,28 @@ PASSES_MAX = 100
 
 async def start_trials(session: AsyncSession, created: Sequence[TenantCreated], *, default_days: int) -> None:
     """Start the trial of each new tenant, at the instant of its creation. A tenant that has a subscription keeps it."""
-    rows = {event.data.tenant_id: _new_row(event, default_days) for event in reversed(created)}
-    if not rows:
+    new = {event.data.tenant_id: _new(event, default_days) for event in reversed(created)}
+    if not new:
         return
-    statement = (
-        insert(SubscriptionRow)
-        .values([row.model_dump() for _, row in sorted(rows.items())])
-        .on_conflict_do_nothing(index_elements=["tenant_id"])
-        .returning(col(SubscriptionRow.tenant_id))
-    )
-    started = [rows[tenant_id] for tenant_id in (await session.execute(statement)).scalars()]
-    all_held = [LockedSubscription(row, terms_of(row, {}), UNKNOWN_ZONE) for row in started]
+    all_held = await insert_new(session, [held for _, held in sorted(new.items())])
     await effects.schedule(session, all_held)
     for held in all_held:
         effects.publish(session, held, TrialStarted)
+
+
+async def close(session: AsyncSession, tenant_ids: Collection[str], at: datetime) -> None:
+    """End the subscriptions of tenants that were closed. Those that have ended stay as they are."""
+    all_held = await lock_all_for_update(session, tenant_ids)
+    closed = [Decided(held, rules.close(held.terms, held.now(at)), held.now(at)) for held in all_held]
+    before = [view(held, at) for held in all_held]
+    await effects.carry_out_all(session, closed)
+    await effects.schedule(session, all_held)
+    for held, former in zip(all_held, before, strict=True):
+        after = view(held, at)
+        if after != former:
+            audit.record_service(
+                session, "subscription.canceled", held.id, tenant_id=held.tenant_id, before=former, after=after
+            )
 
 
 async def extend_trial(
@@ -230,7 +237,7 @@ async def do_what_is_due(session: AsyncSession, tenant_ids: Collection[str], at:
         waiting = await do_next(session, [(held, held.now(at)) for held in waiting])
         if not waiting:
             break
-    due = {held.row.tenant_id: effects.next_task_at(held) for held in all_held}
+    due = {held.tenant_id: effects.next_task_at(held) for held in all_held}
     return {tenant_id: due_at for tenant_id, due_at in due.items() if due_at is not None}
 
 
@@ -240,12 +247,11 @@ async def do_next(
     """Do the first thing that is due of each by its own time; returns those of which something was."""
     looked_at = [Decided(held, rules.decide_due(held.terms, now, zone=held.zone), now) for held, now in all_held]
     decided = [one for one in looked_at if one.decision != Decision(one.held.terms)]
-    expiring = [(one, view(one.held.row, one.held.terms, one.now)) for one in decided if _ends_trial(one.decision)]
+    expiring = [(one, view(one.held, one.now)) for one in decided if _ends_trial(one.decision)]
     await effects.carry_out_all(session, decided)
     for one, before in expiring:
-        row = one.held.row
-        after = view(row, one.held.terms, one.now)
-        audit.record_service(session, "trial.expired", row.id, tenant_id=row.tenant_id, before=before, after=after)
+        held, after = one.held, view(one.held, one.now)
+        audit.record_service(session, "trial.expired", held.id, tenant_id=held.tenant_id, before=before, after=after)
     return [one.held for one in decided]
 
 
@@ -259,7 +265,7 @@ async def without_tasks(session: AsyncSession, after: str | None, count: int) ->
     wanted = seen if after is None else seen.where(col(SubscriptionRow.tenant_id) > after)
     tenant_ids = list((await session.execute(wanted)).scalars())
     all_held = await lock_all_for_update(session, tenant_ids)
-    awaited = [held.row.tenant_id for held in all_held if effects.next_task_at(held) is not None]
+    awaited = [held.tenant_id for held in all_held if effects.next_task_at(held) is not None]
     scheduled = await tasks.scheduled(session, effects.SUBSCRIPTION_DUE, awaited)
     missing = [tenant_id for tenant_id in awaited if tenant_id not in scheduled]
     return missing, tenant_ids[-1] if len(tenant_ids) == count else None
@@ -292,7 +298,7 @@ async def clock_offset(session: AsyncSession, tenant_id: str) -> timedelta:
 async def lock_clock(session: AsyncSession, tenant_id: str, at: datetime) -> tuple[bool, datetime]:
     """Lock the subscription; returns whether it is a live one, and the tenant's own time. Raises `SubscriptionNotFound`."""
     held = await lock_for_update(session, tenant_id)
-    return held.row.livemode, held.now(at)
+    return held.livemode, held.now(at)
 
 
 async def advance_clock(session: AsyncSession, tenant_id: str, to: datetime, at: datetime) -> ClockProgress:
@@ -303,12 +309,14 @@ async def advance_clock(session: AsyncSession, tenant_id: str, to: datetime, at:
     due_at = rules.next_instant(held.terms)
     arrives = due_at is None or due_at > to
     now = max(held.now(at), to if due_at is None or arrives else due_at)
-    held.row.clock_offset = now - at
+    held.clock_offset = now - at
     if not arrives:
+        await save(session, [held])
         await do_next(session, [(held, now)])
         await effects.schedule(session, [held])
         return ClockProgress()
-    held.row.version += 1
+    held.version += 1
+    await save(session, [held])
     await effects.schedule(session, [held])
     # Access may end with it: services report when it is in force, as they do of a revocation.
     arrival = effects.publish(session, held, SubscriptionUpdated, receipt_id=new_id("rev"))
@@ -353,33 +361,28 @@ async def _check_amount(session: AsyncSession, tenant_id: str, decision: Decisio
 async def _commanded(
     session: AsyncSession, actor: Actor, held: LockedSubscription, decision: Decision, action: str, at: datetime
 ) -> Subscription:
-    before = view(held.row, held.terms, at)
+    before = view(held, at)
     if decision == Decision(held.terms):
         return before
     await effects.carry_out(session, held, decision, held.now(at))
     await effects.schedule(session, [held])
-    after = view(held.row, held.terms, at)
-    audit.record(session, actor, action, held.row.id, before=before, after=after, tenant_id=held.row.tenant_id)
+    after = view(held, at)
+    audit.record(session, actor, action, held.id, before=before, after=after, tenant_id=held.tenant_id)
     return after
 
 
-def _new_row(event: TenantCreated, default_days: int) -> SubscriptionRow:
+def _new(event: TenantCreated, default_days: int) -> LockedSubscription:
     tenant = event.data
     created_at = event.time.astimezone(UTC)
-    row = SubscriptionRow(
+    days = default_days if tenant.trial_days is None else tenant.trial_days
+    return LockedSubscription(
         id=new_id("sub"),
         tenant_id=tenant.tenant_id,
         livemode=not tenant.test,
         version=1,
-        status="trialing",
-        complimentary=False,
-        by_charge=False,
-        payment_pending=False,
-        charging=False,
-        method_needed=False,
         clock_offset=timedelta(),
         created_at=created_at,
         updated_at=created_at,
+        terms=rules.start_trial(created_at, days),
+        zone=UNKNOWN_ZONE,
     )
-    write(row, rules.start_trial(created_at, default_days if tenant.trial_days is None else tenant.trial_days))
-    return row

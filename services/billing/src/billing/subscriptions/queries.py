@@ -1,10 +1,13 @@
-"""Reads subscriptions, and locks them."""
+"""Reads, locks and writes subscriptions."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,30 +18,42 @@ from billing.subscriptions.tables import SubscriptionRow
 from billing.subscriptions.terms import SubscriptionNotFound, Terms, allowed_moves, is_entitled
 from shared.api import ANY_VERSION, IfMatch
 from shared.errors import Unavailable
+from shared.ids import known_uuid
+from shared.postgres.many_rows import update_rows
 
 UNKNOWN_ZONE = "UTC"
 _PLAIN = [field.name for field in fields(Terms) if field.name not in ("plan", "next_plan")]
+_plain_values = attrgetter(*_PLAIN)
+_CHANGING = ["version", "updated_at", "plan", "plan_version", "next_plan", "next_plan_version", *_PLAIN]
+_ALL = ["id", "tenant_id", "livemode", "created_at", "clock_offset", *_CHANGING]
 
 
 @dataclass(slots=True)
 class LockedSubscription:
-    """The locked row of a subscription, its terms, and its tenant's time zone."""
+    """A subscription whose row is locked: plain values, because ten thousand may be due at one instant."""
 
-    row: SubscriptionRow
+    id: str
+    tenant_id: str
+    livemode: bool
+    version: int
+    clock_offset: timedelta
+    created_at: datetime
+    updated_at: datetime
     terms: Terms
     zone: str
+    """The time zone of its tenant."""
 
     def now(self, at: datetime) -> datetime:
         """The tenant's own time at this instant."""
-        return at + self.row.clock_offset
+        return at + self.clock_offset
 
 
 async def get(session: AsyncSession, tenant_id: str, now: datetime) -> Subscription:
     """The tenant's subscription at `now`. Raises `Unavailable` until the event of the new tenant has arrived."""
-    row = (await session.execute(_of_tenant(tenant_id))).scalar_one_or_none()
-    if row is None:
+    found = await _read(session, _of([tenant_id]))
+    if not found:
         raise Unavailable("this tenant's subscription is not known here yet", code="subscription_not_ready")
-    return view(row, terms_of(row, await plans.get_many(session, _plans_of([row]))), now)
+    return view(found[0], now)
 
 
 async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMatch = ANY_VERSION) -> LockedSubscription:
@@ -46,44 +61,35 @@ async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMat
     found = await lock_all_for_update(session, [tenant_id])
     if not found:
         raise SubscriptionNotFound
-    if_match.check(found[0].row.version)
+    if_match.check(found[0].version)
     return found[0]
 
 
 async def lock_all_for_update(session: AsyncSession, tenant_ids: Collection[str]) -> list[LockedSubscription]:
     """These tenants' subscriptions, locked in the order in which every transaction locks several."""
-    wanted = select(SubscriptionRow).where(col(SubscriptionRow.tenant_id).in_(tenant_ids))
-    statement = wanted.order_by(col(SubscriptionRow.tenant_id)).with_for_update()
-    rows = (await session.execute(statement.execution_options(populate_existing=True))).scalars().all()
-    known = await plans.get_many(session, _plans_of(rows))
-    zones = await tenants.zones(session, [row.tenant_id for row in rows])
-    return [LockedSubscription(row, terms_of(row, known), zones.get(row.tenant_id, UNKNOWN_ZONE)) for row in rows]
+    return await _read(session, _of(tenant_ids).with_for_update())
 
 
-def terms_of(row: SubscriptionRow, known: Mapping[PlanRef, PlanTerms]) -> Terms:
-    """What the subscription grants at present."""
-    plan = _ref(row.plan, row.plan_version)
-    next_plan = _ref(row.next_plan, row.next_plan_version)
-    return Terms(
-        plan=known[plan] if plan else None,
-        next_plan=known[next_plan] if next_plan else None,
-        **{name: getattr(row, name) for name in _PLAIN},
-    )
+async def insert_new(session: AsyncSession, new: Sequence[LockedSubscription]) -> list[LockedSubscription]:
+    """Write these subscriptions; returns those whose tenant had none."""
+    statement = insert(SubscriptionRow).values([dict(zip(_ALL, _values(one), strict=True)) for one in new])
+    written = statement.on_conflict_do_nothing(index_elements=["tenant_id"]).returning(col(SubscriptionRow.tenant_id))
+    tenant_ids = set((await session.execute(written)).scalars())
+    return [one for one in new if one.tenant_id in tenant_ids]
 
 
-def write(row: SubscriptionRow, terms: Terms) -> None:
-    """Set the row to these terms."""
-    for name in _PLAIN:
-        setattr(row, name, getattr(terms, name))
-    row.plan, row.plan_version = terms.plan.ref if terms.plan else (None, None)
-    row.next_plan, row.next_plan_version = terms.next_plan.ref if terms.next_plan else (None, None)
+async def save(session: AsyncSession, changed: Sequence[LockedSubscription]) -> None:
+    """Write what these locked subscriptions are now."""
+    rows = [(known_uuid(one.tenant_id), one.clock_offset, *_changing_values(one)) for one in changed]
+    await update_rows(session, SubscriptionRow, ["tenant_id", "clock_offset", *_CHANGING], rows)
 
 
-def view(row: SubscriptionRow, terms: Terms, now: datetime) -> Subscription:
+def view(of: LockedSubscription, now: datetime) -> Subscription:
     """A subscription as the API shows it at `now`."""
+    terms = of.terms
     return Subscription(
-        id=row.id,
-        tenant_id=row.tenant_id,
+        id=of.id,
+        tenant_id=of.tenant_id,
         status=terms.status,
         plan=terms.plan.code if terms.plan else None,
         next_plan=terms.next_plan.code if terms.next_plan else None,
@@ -98,21 +104,64 @@ def view(row: SubscriptionRow, terms: Terms, now: datetime) -> Subscription:
         payment_due_at=terms.payment_due_at,
         next_payment_attempt_at=terms.retry_at,
         allowed_transitions=allowed_moves(terms),
-        entitled=is_entitled(terms, now + row.clock_offset),
-        livemode=row.livemode,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        version=row.version,
+        entitled=is_entitled(terms, now + of.clock_offset),
+        livemode=of.livemode,
+        created_at=of.created_at,
+        updated_at=of.updated_at,
+        version=of.version,
     )
 
 
-def _of_tenant(tenant_id: str) -> Select[SubscriptionRow]:
-    return select(SubscriptionRow).where(col(SubscriptionRow.tenant_id) == tenant_id)
+async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSubscription]:
+    rows = (await session.execute(statement)).all()
+    known = await plans.get_many(session, {ref for row in rows for ref in _plans_of(row)})
+    zones = await tenants.zones(session, [row.tenant_id for row in rows])
+    return [
+        LockedSubscription(
+            row.id,
+            row.tenant_id,
+            row.livemode,
+            row.version,
+            row.clock_offset,
+            row.created_at,
+            row.updated_at,
+            _terms_of(row, known),
+            zones.get(row.tenant_id, UNKNOWN_ZONE),
+        )
+        for row in rows
+    ]
 
 
-def _plans_of(rows: Iterable[SubscriptionRow]) -> set[PlanRef]:
-    named = [pair for row in rows for pair in ((row.plan, row.plan_version), (row.next_plan, row.next_plan_version))]
-    return {ref for code, version in named if (ref := _ref(code, version))}
+def _of(tenant_ids: Collection[str]) -> Select[Any]:
+    wanted = select(*SubscriptionRow.__table__.columns)  # type: ignore[attr-defined]
+    return wanted.where(col(SubscriptionRow.tenant_id).in_(tenant_ids)).order_by(col(SubscriptionRow.tenant_id))
+
+
+def _terms_of(row: Row[Any], known: Mapping[PlanRef, PlanTerms]) -> Terms:
+    plan, next_plan = _ref(row.plan, row.plan_version), _ref(row.next_plan, row.next_plan_version)
+    return Terms(
+        plan=known[plan] if plan else None,
+        next_plan=known[next_plan] if next_plan else None,
+        **dict(zip(_PLAIN, _plain_values(row), strict=True)),
+    )
+
+
+def _changing_values(of: LockedSubscription) -> tuple[Any, ...]:
+    """In the order of `_CHANGING`."""
+    terms = of.terms
+    plan = terms.plan.ref if terms.plan else (None, None)
+    next_plan = terms.next_plan.ref if terms.next_plan else (None, None)
+    return (of.version, of.updated_at, *plan, *next_plan, *_plain_values(terms))
+
+
+def _values(of: LockedSubscription) -> tuple[Any, ...]:
+    """In the order of `_ALL`."""
+    return (of.id, of.tenant_id, of.livemode, of.created_at, of.clock_offset, *_changing_values(of))
+
+
+def _plans_of(row: Row[Any]) -> list[PlanRef]:
+    refs = (_ref(row.plan, row.plan_version), _ref(row.next_plan, row.next_plan_version))
+    return [ref for ref in refs if ref is not None]
 
 
 def _ref(code: str | None, version: int | None) -> PlanRef | None:

@@ -141,6 +141,13 @@ def cancel(terms: Terms, now: datetime, *, at_once: bool) -> Decision:
     return _end(terms, now)
 
 
+def close(terms: Terms, now: datetime) -> Decision:
+    """The tenant was closed: whatever it has ends now, and nothing more is charged."""
+    if terms.status in ("expired", "canceled"):
+        return Decision(terms)
+    return _end(terms, now)
+
+
 def resume(terms: Terms) -> Decision:
     """Withdraw a cancellation at the period's end. Raises `MoveRefused`."""
     require(terms, "resume")
@@ -314,6 +321,7 @@ def _end(terms: Terms, now: datetime) -> Decision:
         _with_nothing_due(terms),
         status="canceled",
         next_plan=None,
+        trial_reminder_at=None,
         access_until=min(now, terms.access_until or now),
         cancel_at_period_end=False,
         complimentary=False,
@@ -330,8 +338,12 @@ def _renew(terms: Terms, zone: str) -> Decision:
     assert terms.anchor_at is not None
     assert starts_at is not None
     anchor = terms.anchor_at if plan.interval == terms.plan.interval else starts_at
+    # One `replace` for all: ten thousand may be due at one instant.
     renewed = replace(
-        _to_be_paid(terms, starts_at),
+        terms,
+        payment_pending=True,
+        charging=terms.by_charge,
+        payment_due_at=_due_by_hand(terms, starts_at),
         plan=plan,
         next_plan=None,
         anchor_at=anchor,
@@ -348,8 +360,11 @@ def _try_again(terms: Terms, now: datetime) -> Decision:
 
 
 def _to_be_paid(terms: Terms, at: datetime) -> Terms:
-    due_at = None if terms.by_charge else at + INVOICE_TERMS
-    return replace(terms, payment_pending=True, charging=terms.by_charge, payment_due_at=due_at)
+    return replace(terms, payment_pending=True, charging=terms.by_charge, payment_due_at=_due_by_hand(terms, at))
+
+
+def _due_by_hand(terms: Terms, at: datetime) -> datetime | None:
+    return None if terms.by_charge else at + INVOICE_TERMS
 
 
 def _with_nothing_due(terms: Terms) -> Terms:

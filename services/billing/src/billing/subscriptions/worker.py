@@ -19,6 +19,9 @@ CHARGE_SECONDS = 20.0
 """Longest wait for a provider; after that the result is unknown."""
 LOOK_UP_AGAIN = timedelta(seconds=30)
 CHARGES_AT_ONCE = 20
+DUE_AT_ONCE = 1_500
+DUE_TOGETHER = 500
+"""Subscriptions of one transaction: PostgreSQL writes one batch while the next is decided."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +38,7 @@ def task_kinds(database: Database, providers: Providers) -> Sequence[TaskKind]:
         return ordered.tenant_id, await _ask(providers, provider, ordered, was_sent=was_sent)
 
     return [
-        TaskKind(SUBSCRIPTION_DUE, record=_do_what_is_due),
+        TaskKind(SUBSCRIPTION_DUE, record=_do_what_is_due, at_once=DUE_AT_ONCE, recorded_together=DUE_TOGETHER),
         # Replicas of the release before still schedule the ends of trials under this name.
         TaskKind("trial_end", record=_do_what_is_due),
         TaskKind(
