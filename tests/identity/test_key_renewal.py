@@ -4,22 +4,31 @@ import asyncio
 import json
 from argparse import Namespace
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from identity import __main__ as commands
+from identity import mail
+from identity.app import create_app, create_service
 from identity.config import Settings
+from identity.mail import Recipient
+from identity.mail.operations import open_task
 from shared.access.credentials import Peppers
 from shared.chassis.settings import parse_keys
 from shared.crypto.encryptor import Encryptor
 from shared.ids import to_uuid
+from shared.tasks import Task
 from tests.harness.bodies import PASSWORD, secret_32
 from tests.harness.client import refused
 from tests.harness.identity import Identity
 from tests.harness.people import Merchant, Tenant
+from tests.harness.services import serve
 from tests.harness.waiting import eventually
 
 SEALED = {"merchants": "sealed_key", "signing_keys": "sealed_private_key"}
@@ -114,6 +123,94 @@ async def test_digests_are_renewed_from_stored_copies_and_the_others_are_counted
     assert digest.pepper_version == 2
     assert Peppers(parse_keys(peppers)).matches(stored["api_auth_key"], digest.digest, 2)
     assert rotated["api_auth_key"] not in str(event)
+
+
+async def test_what_is_used_is_digested_with_the_newest_pepper_and_no_request_of_it_is_refused(
+    identity: Identity, tenant: Tenant, merchants: list[Merchant], connection: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = await revealed(merchants[0])
+    await tenant.owner.patch("/v1/tenant/settings", {"reveal": "once"})
+    rotated = await (await merchants[0].session()).create("/v1/api-settings/rotate", {"password": PASSWORD})
+    made = await tenant.owner.create("/v1/api-keys", {"name": "old", "scopes": ["settings.api_keys.write"]})
+    account_id, newer = pair["api_account_id"], f"2:{secret_32()}"
+    both = f"{identity.settings.key_peppers.get_secret_value()},{newer}"
+    renewing = identity.settings.model_copy(update={"key_peppers": SecretStr(both)})
+
+    async def stored() -> list[Any]:
+        return [
+            *await connection.fetchrow(
+                "SELECT key_digest, key_pepper_version, previous_key_digest, previous_key_pepper_version FROM merchants"
+                " WHERE account_id = $1",
+                to_uuid(account_id),
+            ),
+            *await connection.fetchrow(
+                "SELECT digest, pepper_version FROM api_keys WHERE key_id = $1", to_uuid(made["id"])
+            ),
+        ]
+
+    async def renewed() -> list[Any] | None:
+        found = await stored()
+        return found if found[1::2] == [2, 2, 2] else None
+
+    async with serve(Identity, create_app, renewing) as service:
+        user_key = service.nobody.using({"X-Api-Key": made["api_key"]})
+        callers = [service.nobody.basic(account_id, key) for key in (pair["api_auth_key"], rotated["api_auth_key"])]
+        # Writes check the key once more within their transaction, while its digest is changed.
+        answers = await asyncio.gather(
+            *(
+                user_key.post("/v1/api-keys", {"name": str(n), "scopes": ["settings.api_keys.write"]})
+                for n in range(20)
+            ),
+            *(caller.get("/v1/auth/test") for caller in callers),
+        )
+        found = await eventually(renewed, what="the digests are those of the newest pepper")
+
+    assert {answer.status_code for answer in answers} == {200, 201}
+    alone = Peppers(parse_keys(newer))
+    for key, digest in zip((rotated["api_auth_key"], pair["api_auth_key"], made["api_key"]), found[::2], strict=True):
+        assert alone.matches(key, digest, 2)
+    issued = await identity.events(made["id"], "credential.issued", "credential.issued")
+    assert [event.data.digests[0].pepper_version for event in issued] == [1, 2]
+
+
+async def test_mails_that_wait_are_encrypted_with_the_newest_key(
+    identity: Identity, tenant: Tenant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present, newer = identity.settings.sealing_keys.get_secret_value(), f"2:{secret_32()}"
+    service = create_service(identity.settings)
+    mail.attach(service.database, mail.Mailer(Encryptor(parse_keys(present))))
+    to = Recipient(tenant.owner.subject_id, tenant.id, tenant.owner_email, "Ada Lovelace", None, livemode=False)
+    said = mail.PasswordChanged(changed_at=datetime.now(UTC), address="203.0.113.7")
+    try:
+        async with service.database.transaction() as session:
+            await mail.send(session, to, said)
+
+        (done,) = await run(capsys, commands.reseal, with_keys(identity.settings, f"{present},{newer}"))
+
+        async with service.database.transaction() as session:
+            waiting = (await session.execute(text("DELETE FROM tasks WHERE kind LIKE 'mail%' RETURNING *"))).mappings()
+            opened = [
+                open_task(
+                    mail.Mailer(Encryptor(parse_keys(newer))),
+                    Task(
+                        row["task_id"],
+                        row["kind"],
+                        row["key"],
+                        row["payload"],
+                        row["due_at"],
+                        1,
+                        datetime.now(UTC),
+                        uuid4(),
+                    ),
+                )
+                for row in waiting
+            ]
+    finally:
+        await service.database.close()
+
+    assert done["resealed"]["mails"] == len(opened) >= 1
+    assert done["left"]["mails"] == done["left"]["reset_requests"] == 0
+    assert (to, said) in [(recipient, written) for _, recipient, written in opened]
 
 
 async def test_platform_keys_are_listed_and_revoked(identity: Identity, capsys: pytest.CaptureFixture[str]) -> None:

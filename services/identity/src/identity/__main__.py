@@ -203,7 +203,9 @@ if __name__ == "__main__":
                 "Encrypt with the newest sealing key whatever an older one encrypts, and print what is left.", reseal
             ),
             "re-digest": Command(
-                "Digest with the newest pepper the keys of which a copy is stored, and print what is left.", re_digest
+                "Digest with the newest pepper the keys of which a copy is stored, and print what is left: each is digested when it is "
+                "next used here.",
+                re_digest,
             ),
         },
         documents={"signing-root": signing_root},

@@ -29,6 +29,7 @@ from identity.directory import routes as directory_routes
 from identity.email_changes import routes as email_changes_routes
 from identity.invitations import routes as invitations_routes
 from identity.invitations.rules import InvitationStatus
+from identity.key_renewal.worker import UsedKeys
 from identity.last_used.consumer import ACCESS_EVENTS, on_access_events
 from identity.locations import routes as locations_routes
 from identity.locations.schemas import LocationType
@@ -262,6 +263,8 @@ def create_app(settings: Settings) -> FastAPI:
     encryptor = create_encryptor(settings)
     mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
+    used_keys = UsedKeys(service.database, service.peppers)
+    service.access.on_older_digest = used_keys.note
     signer = Signer(service.database, encryptor, create_root(settings))
     authenticator = create_authenticator(service, settings, encryptor, signer)
     return service.app(
@@ -276,6 +279,7 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             *mails.parts,
             Part("signing keys", signer.run, role="api"),
+            used_keys.part,
             *_housekeeping(service, settings),
             revocations_worker.part(service.database),
         ],

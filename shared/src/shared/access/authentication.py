@@ -98,6 +98,8 @@ class Access:
         self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
         self.watchers: list[Callable[[str], None]] = []
         """Told of each change, as `forget` is: those who do not ask again by themselves."""
+        self.on_older_digest: Callable[[str, str], None] | None = None
+        """Told of each credential whose key was verified with an older pepper, with the key."""
         self._changed_at = 0.0
         self._all_changed_at = 0.0
         self._staleness = metrics.gauge(
@@ -169,11 +171,11 @@ class Access:
         if not credentials.is_well_formed(key) or _ACCOUNT_ID.fullmatch(account_id) is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
         principal = await self._principal(Lookup("account", account_id))
-        digest = None if principal is None else self._matching_digest(key, principal, now)
-        if principal is None or digest is None:
+        digests = () if principal is None else self._matching_digests(key, principal, now)
+        if principal is None or not digests:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
         presented.on_verified(principal)
-        return authorization.caller_for("pair", principal, livemode=principal.livemode, key_digest=digest)
+        return authorization.caller_for("pair", principal, livemode=principal.livemode, key_digests=digests)
 
     async def _by_api_key(self, presented: PresentedCredentials, key: str, now: datetime) -> Caller:
         if not credentials.is_well_formed(key):
@@ -182,8 +184,8 @@ class Access:
         principal = await self._principal(
             Lookup("key", self._peppers.digest(key), tenant_id, presented.tenant_name), key
         )
-        digest = None if principal is None else self._matching_digest(key, principal, now)
-        if principal is None or digest is None:
+        digests = () if principal is None else self._matching_digests(key, principal, now)
+        if principal is None or not digests:
             raise _refused("wrong API key", "credentials_wrong")
         presented.on_verified(principal)
         via: Via = "platform_key" if principal.credential_kind == "platform_key" else "user_key"
@@ -194,7 +196,7 @@ class Access:
             await self._require_test_tenant(authorization.tenant_id_of(presented.path_tenant_id), key)
         # A test tenant has no live rows, whatever key is used.
         livemode = principal.livemode and principal.tenant_livemode is not False
-        return authorization.caller_for(via, principal, livemode=livemode, key_digest=digest)
+        return authorization.caller_for(via, principal, livemode=livemode, key_digests=digests)
 
     async def _require_test_tenant(self, tenant_id: str | None, key: str) -> None:
         """Raises `NotFound` unless this is known to be a test tenant."""
@@ -247,12 +249,16 @@ class Access:
             lookup = self._key_lookups[key_id] = asyncio.create_task(self._refresh_public_keys())
         await asyncio.shield(lookup)
 
-    def _matching_digest(self, key: str, principal: Principal, now: datetime) -> str | None:
-        """The digest of the key among those that are valid now."""
+    def _matching_digests(self, key: str, principal: Principal, now: datetime) -> tuple[str, ...]:
+        """The digest of the key among those that are valid now, and, under an older pepper, the one that may take its place at any time."""
         for digest, version, valid_until in principal.digests:
             if (valid_until is None or now < valid_until) and self._peppers.matches(key, digest, version):
-                return digest
-        return None
+                if version == self._peppers.current_version:
+                    return (digest,)
+                if self.on_older_digest is not None and principal.credential_id is not None:
+                    self.on_older_digest(principal.credential_id, key)
+                return (digest, self._peppers.digest(key))
+        return ()
 
     async def _principal(self, lookup: Lookup, key: str | None = None) -> Principal | None:
         cached = self._cache.get(lookup)
@@ -362,7 +368,7 @@ def _rechecked(caller: Caller, principal: Principal | None, now: datetime) -> Ca
         principal,
         livemode=caller.livemode,
         session_id=caller.session_id,
-        key_digest=caller.key_digest,
+        key_digests=caller.key_digests,
         token_issued_at=caller.token_issued_at,
         route=caller.route,
         stepped_up_at=caller.stepped_up_at,
@@ -372,7 +378,7 @@ def _rechecked(caller: Caller, principal: Principal | None, now: datetime) -> Ca
         authorization.authorize(current, caller.route, now)
     except WaybillError as refusal:
         return refusal
-    if caller.key_digest is not None and not authorization.is_valid(caller.key_digest, principal, now):
+    if caller.key_digests and not authorization.is_valid(caller.key_digests, principal, now):
         return _refused("this key was replaced", "credentials_wrong")
     if caller.token_issued_at is not None and authorization.is_revoked(caller.token_issued_at, principal):
         return _session_revoked()

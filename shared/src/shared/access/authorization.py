@@ -3,7 +3,7 @@
 Pure functions: the current time is an argument.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -129,7 +129,7 @@ def caller_for(
     *,
     livemode: bool,
     session_id: str | None = None,
-    key_digest: str | None = None,
+    key_digests: tuple[str, ...] = (),
     token_issued_at: datetime | None = None,
     route: RouteAccess = ANY_ROUTE,
     stepped_up_at: datetime | None = None,
@@ -150,7 +150,7 @@ def caller_for(
         held,
         livemode,
         session_id=session_id,
-        key_digest=key_digest,
+        key_digests=key_digests,
         token_issued_at=token_issued_at,
         route=route,
         stepped_up_at=stepped_up_at,
@@ -191,10 +191,10 @@ _ADMISSION: tuple[_Step, ...] = (
 _ADMITTED: tuple[_Step, ...] = (lambda caller, route, _: check_permission(caller, route), check_session)
 
 
-def is_valid(key_digest: str, principal: Principal, now: datetime) -> bool:
-    """Whether the key with this digest is still one of the credential's."""
+def is_valid(key_digests: Sequence[str], principal: Principal, now: datetime) -> bool:
+    """Whether the key with one of these digests is still one of the credential's."""
     return any(
-        digest == key_digest and (valid_until is None or now < valid_until)
+        digest in key_digests and (valid_until is None or now < valid_until)
         for digest, _, valid_until in principal.digests
     )
 

@@ -56,6 +56,8 @@ class Lookup:
     name: str
     tenant_id: str | None = None
     tenant_name: str | None = None
+    other_digests: tuple[str, ...] = ()
+    """Under which the same key may be stored."""
 
 
 def lookup_of(caller: Caller) -> Lookup:
@@ -64,7 +66,8 @@ def lookup_of(caller: Caller) -> Lookup:
     if caller.via == "pair":
         return Lookup("account", principal.credential_id or "")
     if caller.via in ("user_key", "platform_key"):
-        return Lookup("key", principal.digests[0][0], principal.tenant_id)
+        digest, *others = caller.key_digests or (principal.digests[0][0],)
+        return Lookup("key", digest, principal.tenant_id, other_digests=tuple(others))
     return Lookup("subject", principal.subject_id or "")
 
 
@@ -77,7 +80,7 @@ async def load_principal(
             result = await session.execute(_BY_ACCOUNT, {"names": [lookup.name]})
         case "key":
             tenant_id = to_uuid(lookup.tenant_id) if lookup.tenant_id else None
-            digests = peppers.digests(key) if key else [lookup.name]
+            digests = peppers.digests(key) if key else [lookup.name, *lookup.other_digests]
             parameters = {"digests": digests, "tenant_id": tenant_id, "tenant_name": lookup.tenant_name}
             result = await session.execute(_BY_KEY, parameters)
         case "subject":

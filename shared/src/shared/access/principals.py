@@ -87,8 +87,8 @@ class Caller:
     permissions: frozenset[str]
     livemode: bool
     session_id: str | None = None
-    key_digest: str | None = None
-    """Digest of the key that was presented; None in a session."""
+    key_digests: tuple[str, ...] = ()
+    """What the key that was presented is stored as, and what it may be stored as next; none in a session."""
     token_issued_at: datetime | None = None
     """When the session token that was presented was issued; None with a key."""
     stepped_up_at: datetime | None = None

@@ -263,7 +263,7 @@ class KeyEvent(IdentityEvent):
 
 
 class CredentialIssued(KeyEvent):
-    """An API key of a user or of the platform was created."""
+    """An API key of a user or of the platform was created, or is stored under another digest from now on."""
 
     type: Literal["credential.issued"] = "credential.issued"
 

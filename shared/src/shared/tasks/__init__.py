@@ -9,7 +9,16 @@ cut off is made again with the same key. One key of a kind has one task: two att
 """
 
 from shared.tasks.kinds import Again, Attempted, LeaseLost, NewTask, Task, TaskKind
-from shared.tasks.store import REASON_LENGTH_MAX, add, cancel, require_lease, schedule, scheduled
+from shared.tasks.store import (
+    REASON_LENGTH_MAX,
+    add,
+    cancel,
+    payloads,
+    renew_payloads,
+    require_lease,
+    schedule,
+    scheduled,
+)
 from shared.tasks.worker import TaskWorker
 
 __all__ = [
@@ -23,6 +32,8 @@ __all__ = [
     "TaskWorker",
     "add",
     "cancel",
+    "payloads",
+    "renew_payloads",
     "require_lease",
     "schedule",
     "scheduled",

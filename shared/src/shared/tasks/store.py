@@ -5,7 +5,7 @@ present lease ends. All instants are compared with the database's clock, so the 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -125,6 +125,19 @@ _SET_ASIDE = text(
     """
 )
 
+_PAYLOADS = text("SELECT payload FROM tasks WHERE kind = ANY(CAST(:kinds AS text[]))")
+_LOCK_PAYLOADS = text(
+    """
+    SELECT task_id, key, payload FROM tasks
+    WHERE kind = ANY(CAST(:kinds AS text[])) AND task_id > :after ORDER BY task_id LIMIT :rows_max FOR NO KEY UPDATE
+    """
+)
+_SET_PAYLOADS = text(
+    """
+    UPDATE tasks SET payload = given.payload::jsonb
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:payloads AS text[])) AS given (id, payload) WHERE task_id = given.id
+    """
+)
 _COUNT_SET_ASIDE = text("SELECT kind, count(*) AS tasks FROM tasks WHERE set_aside_at IS NOT NULL GROUP BY kind")
 _LIST = text(
     """
@@ -307,3 +320,29 @@ async def _write(session: AsyncSession, statement: TextClause, tasks: Sequence[N
 def _leases(tasks: Iterable[Task]) -> dict[str, Any]:
     leased = list(tasks)
     return {"ids": [task.id for task in leased], "tokens": [task.lease_token for task in leased]}
+
+
+async def payloads(session: AsyncSession, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """The payloads of all tasks of these kinds."""
+    return list((await session.execute(_PAYLOADS, {"kinds": list(kinds)})).scalars())
+
+
+async def renew_payloads(
+    session: AsyncSession,
+    kinds: Sequence[str],
+    renew: Callable[[str, dict[str, Any]], dict[str, Any] | None],
+    *,
+    after: UUID,
+    rows_max: int,
+) -> tuple[int, UUID | None]:
+    """Have `renew` make new payloads of the tasks of these kinds from their keys and payloads; None: it stays as it is.
+
+    Takes `rows_max` tasks behind `after`; returns how many were renewed, and the last of them, or None when no more follow. An attempt that
+    is under way goes on with the payload that it has read.
+    """
+    rows = (await session.execute(_LOCK_PAYLOADS, {"kinds": list(kinds), "after": after, "rows_max": rows_max})).all()
+    renewed = {row.task_id: new for row in rows if (new := renew(row.key, row.payload)) is not None}
+    if renewed:
+        payloads = [json.dumps(payload, ensure_ascii=False) for payload in renewed.values()]
+        await session.execute(_SET_PAYLOADS, {"ids": list(renewed), "payloads": payloads})
+    return len(renewed), rows[-1].task_id if len(rows) == rows_max else None

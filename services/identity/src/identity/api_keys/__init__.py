@@ -1,6 +1,13 @@
 """API keys: those of users, which narrow their owner's permissions, and those of platform operators."""
 
-from identity.api_keys.operations import create, create_platform_key, list_platform_keys, revoke, revoke_platform_key
+from identity.api_keys.operations import (
+    create,
+    create_platform_key,
+    list_platform_keys,
+    redigest,
+    revoke,
+    revoke_platform_key,
+)
 from identity.api_keys.queries import list_api_keys
 from identity.api_keys.tables import ApiKeyRow
 
@@ -10,6 +17,7 @@ __all__ = [
     "create_platform_key",
     "list_api_keys",
     "list_platform_keys",
+    "redigest",
     "revoke",
     "revoke_platform_key",
 ]

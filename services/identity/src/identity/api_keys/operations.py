@@ -95,6 +95,24 @@ async def revoke_platform_key(session: AsyncSession, key_id: str) -> bool:
     return True
 
 
+async def redigest(session: AsyncSession, peppers: Peppers, key_id: str, key: str) -> bool:
+    """Digest a key with the newest pepper; returns whether it was stored under an older one."""
+    statement = select(ApiKeyRow).where(col(ApiKeyRow.key_id) == key_id).with_for_update(key_share=True)
+    row = (await session.execute(statement)).scalar_one_or_none()
+    newest = peppers.current_version
+    if row is None or row.revoked_at is not None or row.pepper_version >= newest:
+        return False
+    if not peppers.matches(key, row.digest, row.pepper_version):
+        return False
+    row.digest, row.pepper_version = peppers.digest(key), newest
+    row.version += 1
+    row.updated_at = datetime.now(UTC)
+    _publish(session, events.CredentialIssued, row)
+    if row.tenant_id is not None:
+        audit.record_service(session, "credential.redigested", key_id, tenant_id=row.tenant_id)
+    return True
+
+
 async def _lock_parent(session: AsyncSession, actor: Actor) -> ApiKeyRow | None:
     """The key that the actor presented, locked: it is not revoked before its child is there to be revoked with it."""
     if actor.caller.via != "user_key" or actor.caller.credential_id is None:

@@ -4,38 +4,54 @@ Both work through the rows in batches, each in a transaction of its own, and fin
 run while services work. What cannot be renewed stays as it is, and is counted.
 """
 
+import base64
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import changes, merchants
+from identity import api_keys, mail, merchants
 from identity.api_keys import ApiKeyRow
 from identity.merchants import CredentialIssuer, MerchantRow
+from identity.password_resets import RESET_REQUEST
 from identity.signing_keys import SigningKeyRow
 from identity.totp import SecondFactorRow
-from shared import audit
+from shared import tasks
 from shared.access.credentials import Peppers
 from shared.crypto.encryptor import DecryptionFailed, Encryptor, version_prefix
-from shared.events import identity as events
 from shared.postgres.database import Database
 
 BATCH_ROWS = 500
+_FIRST = UUID(int=0)
 
 _SEALED: tuple[tuple[str, type[Any], str, str], ...] = (
     ("api_auth_keys", MerchantRow, "sealed_key", "account_id"),
     ("signing_keys", SigningKeyRow, "sealed_private_key", "key_id"),
     ("second_factors", SecondFactorRow, "sealed_secret", "subject_id"),
 )
-"""What is encrypted: its name in reports, its table and column, and the column with which each value is bound to its row."""
+"""What is encrypted in columns: its name in reports, its table and column, and the column with which each value is bound to its row."""
+
+
+_WAITING = {"mails": (mail.PROMPT, mail.NOTICE), "reset_requests": (RESET_REQUEST,)}
+"""What is encrypted in tasks that wait: its name in reports, and the kinds of the tasks."""
 
 
 async def reseal(database: Database, encryptor: Encryptor) -> dict[str, int]:
     """Encrypt with the newest key what is encrypted with an older one; returns how many values of each kind."""
     renewed = {}
+    for name, kinds in _WAITING.items():
+        renewed[name] = 0
+        after: UUID | None = _FIRST
+        while after is not None:
+            async with database.transaction() as session:
+                count, after = await tasks.renew_payloads(
+                    session, kinds, partial(_resealed, encryptor), after=after, rows_max=BATCH_ROWS
+                )
+                renewed[name] += count
     for name, table, column, bound_to in _SEALED:
 
         def renew(row: Any, column: str = column, bound_to: str = bound_to) -> bool:
@@ -56,10 +72,32 @@ async def reseal(database: Database, encryptor: Encryptor) -> dict[str, int]:
 
 async def count_sealed_with_older(session: AsyncSession, encryptor: Encryptor) -> dict[str, int]:
     """How many values of each kind are encrypted with an older key."""
-    return {
+    columns = {
         name: await _count(session, table, _is_older(col(getattr(table, column)), encryptor))
         for name, table, column, _ in _SEALED
     }
+    waiting = {
+        name: sum(_is_sealed_with_older(encryptor, payload) for payload in await tasks.payloads(session, kinds))
+        for name, kinds in _WAITING.items()
+    }
+    return {**columns, **waiting}
+
+
+def _resealed(encryptor: Encryptor, key: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """The payload of a task, encrypted with the newest key; None when it is, or when its key is no longer in the settings."""
+    if not _is_sealed_with_older(encryptor, payload):
+        return None
+    bound_to = payload.get("mail_id", key)
+    try:
+        plain = encryptor.decrypt(base64.b64decode(payload["sealed"]), associated_data=bound_to)
+    except DecryptionFailed:
+        return None
+    sealed = base64.b64encode(encryptor.encrypt(plain, associated_data=bound_to)).decode()
+    return {**payload, "sealed": sealed}
+
+
+def _is_sealed_with_older(encryptor: Encryptor, payload: dict[str, Any]) -> bool:
+    return not base64.b64decode(payload["sealed"]).startswith(version_prefix(encryptor.current_version))
 
 
 async def redigest(database: Database, issuer: CredentialIssuer) -> int:
@@ -71,21 +109,11 @@ async def redigest(database: Database, issuer: CredentialIssuer) -> int:
     async def renew(session: AsyncSession, row: MerchantRow) -> bool:
         assert row.account_id is not None
         assert row.sealed_key is not None
-        assert row.key_digest is not None
-        assert row.key_pepper_version is not None
         try:
             key = issuer.encryptor.decrypt(row.sealed_key, associated_data=row.account_id).decode()
         except DecryptionFailed:
             return False
-        if not issuer.peppers.matches(key, row.key_digest, row.key_pepper_version):
-            return False
-        row.key_digest = issuer.peppers.digest(key)
-        row.key_pepper_version = issuer.peppers.current_version
-        row.version += 1
-        row.updated_at = datetime.now(UTC)
-        changes.publish(session, events.MerchantUpdated, row, subject=row.merchant_id, state=merchants.state(row))
-        audit.record_service(session, "credential.redigested", row.merchant_id, tenant_id=row.tenant_id)
-        return True
+        return merchants.redigest_locked(session, issuer.peppers, row, key)
 
     stored = select(MerchantRow).where(
         col(MerchantRow.key_pepper_version) < issuer.peppers.current_version, col(MerchantRow.sealed_key).is_not(None)
@@ -93,11 +121,18 @@ async def redigest(database: Database, issuer: CredentialIssuer) -> int:
     return await _in_batches(database, stored, col(MerchantRow.merchant_id), in_session=renew)
 
 
+async def redigest_used(session: AsyncSession, peppers: Peppers, credential_id: str, key: str) -> bool:
+    """Digest a key that was used with the newest pepper, and publish that; returns whether it was stored under an older one."""
+    if credential_id.startswith("acct_"):
+        return await merchants.redigest(session, peppers, credential_id, key)
+    return await api_keys.redigest(session, peppers, credential_id, key)
+
+
 async def count_older_digests(session: AsyncSession, peppers: Peppers) -> dict[str, int]:
     """How many keys are verified with an older pepper: they end with it.
 
-    A digest can be renewed only from the key itself. Merchants without a stored copy have to rotate; user and platform API keys have to be
-    replaced; former keys end with their overlap.
+    A digest can be renewed only from the key itself: by `redigest` from a stored copy, else when the key is next used at identity. What is
+    not used there has to be rotated or replaced; former keys end with their overlap.
     """
     newest = peppers.current_version
     active = col(ApiKeyRow.revoked_at).is_(None) & or_(

@@ -32,10 +32,13 @@ from identity.mail.kinds import (
     SecondFactorReset,
 )
 from identity.mail.operations import Mailer, attach, cancel, is_on, send
+from identity.mail.rules import NOTICE, PROMPT
 from identity.mail.schemas import LANGUAGE_DESCRIPTION, Language, MailAnswers, Recipient
 
 __all__ = [
     "LANGUAGE_DESCRIPTION",
+    "NOTICE",
+    "PROMPT",
     "EmailChangeRequested",
     "EmailChanged",
     "EmailVerification",

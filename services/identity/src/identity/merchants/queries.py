@@ -84,6 +84,12 @@ async def lock_by_account(session: AsyncSession, actor: Actor, account_id: str) 
     return await rows.get_one(session, statement, missing)
 
 
+async def lock_holder(session: AsyncSession, account_id: str) -> MerchantRow | None:
+    """The row of the merchant that has this API Account ID, locked, for what the service does by itself."""
+    statement = select(MerchantRow).where(col(MerchantRow.account_id) == account_id).with_for_update(key_share=True)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 async def list_stranded(session: AsyncSession, tenant_id: str, location_id: str) -> list[str]:
     """Ids of active merchants that have no other active location than this one, `STRANDED_MAX` at most."""
     other = exists().where(
