@@ -14,8 +14,10 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
-NODE_PACKAGES := . tests/webhooks/interoperability/javascript tests/clients/typescript
+NODE_PACKAGES := . tests/console/browser tests/webhooks/interoperability/javascript tests/clients/typescript
 LINT_TOOLS := node_modules/.package-lock.json
+# What the tests of the console need of npm: with it Chromium, where the machine has none.
+TEST_BROWSER := tests/console/browser/node_modules/.package-lock.json
 # The generators that are Python packages, and what the clients that they make need.
 CLIENT_PACKAGES := openapi-generator-cli openapi-python-client attrs httpx pydantic python-dateutil urllib3
 BROWSER_FILES := shared/src/shared/api/static/vendor services/console/src/console/static/vendor
@@ -59,7 +61,7 @@ help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: install
-install: $(STAMP) $(BROWSER_FILES) ## Make the environment (.venv) from requirements.lock, and fetch what browsers are served
+install: $(STAMP) $(BROWSER_FILES) $(TEST_BROWSER) ## Make the environment (.venv) from requirements.lock, and fetch what browsers are served
 
 $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@# An environment belongs to one version of Python: for another it is made anew (apart from it: VENV=.venv-3.13).
@@ -72,6 +74,10 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 $(BROWSER_FILES): package.json package-lock.json deploy/browser_files.py requirements.node.lock | $(STAMP)
 	@$(RUN)/python -m deploy.browser_files
 	@touch $(BROWSER_FILES)
+
+$(TEST_BROWSER): tests/console/browser/package-lock.json deploy/browser.py | $(STAMP)
+	@$(RUN)/python -m deploy.browser
+	@touch $@
 
 $(LINT_TOOLS): package-lock.json | $(STAMP)
 	@$(RUN)/python -m deploy.node ci .
@@ -123,6 +129,7 @@ check: install $(LINT_TOOLS) ## Format, lint, types, import contracts, and the d
 	@$(RUN)/mypy $(SOURCES)
 	@$(RUN)/lint-imports
 	@$(RUN)/python -m tests.contracts.lint
+	@$(RUN)/python -m tests.console.lint
 
 .PHONY: format
 format: install ## Format and mend what can be mended by itself

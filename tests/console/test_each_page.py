@@ -1,0 +1,79 @@
+"""Every page that is declared, in a real browser: light and dark, wide and narrow, English and French."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ViewportSize
+
+from console.declarations import Page
+from console.pages import PAGES
+from tests.harness.console import ConsoleStack, Stock, Visitor, accessibility_faults, open_context
+
+WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SHOWN = [page for page in PAGES if page.sample is not None]
+
+
+def person_for(page: Page) -> str:
+    return {"anybody": "nobody", "merchant": "merchant"}.get(page.audience, "owner")
+
+
+@pytest.fixture(scope="module")
+async def people(console: ConsoleStack, stock: Stock) -> dict[str, Visitor | None]:
+    """Who opens the pages."""
+    return {
+        "nobody": None,
+        "owner": await console.signed_in(stock.tenant.id, stock.tenant.owner_email),
+        "merchant": await console.signed_in(stock.tenant.id, stock.merchant_email),
+    }
+
+
+@pytest.fixture(scope="module")
+async def windows(
+    browser: Browser, console: ConsoleStack, people: dict[str, Visitor | None]
+) -> AsyncIterator[dict[tuple[str, str], BrowserContext]]:
+    """A window for each person and language."""
+    opened = {
+        (name, language): await open_context(browser, console, visitor, locale=language)
+        for name, visitor in people.items()
+        for language in ("en", "fr")
+    }
+    yield opened
+    for window in opened.values():
+        await window.close()
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=[page.path for page in SHOWN])
+async def test_a_page_is_for_everybody_at_every_width(
+    page: Page, windows: dict[tuple[str, str], BrowserContext], stock: Stock
+) -> None:
+    address = stock.fill(page.sample or "")
+    found = await asyncio.gather(
+        *(faults_of(windows[person_for(page), language], language, address) for language in ("en", "fr"))
+    )
+
+    assert [fault for faults in found for fault in faults] == []
+
+
+async def faults_of(window: BrowserContext, language: str, address: str) -> list[str]:
+    """What is wrong with a page in one language."""
+    tab = await window.new_page()
+    answer = await tab.goto(address)
+    assert answer is not None
+    assert answer.status == 200, await tab.content()
+    assert await tab.get_attribute("html", "lang") == language
+    assert await tab.locator("h1").count() == 1
+    faults = []
+    for size in (WIDE, NARROW):
+        width = size["width"]
+        await tab.set_viewport_size(size)
+        for scheme in SCHEMES:
+            await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            faults += [f"{language} {width} {scheme}: {fault}" for fault in await accessibility_faults(tab)]
+        wider = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        faults += [f"{language}: {wider} px wider than {width}"] * (wider > 0)
+    faults += await tab.evaluate("window.violations")
+    await tab.close()
+    return faults
