@@ -55,6 +55,10 @@ class RawConnection:
         except ConnectionError:
             return True
 
+    async def rest(self) -> bytes:
+        """All that comes until the server has ended the connection."""
+        return await asyncio.wait_for(self._reader.read(), WAIT_SECONDS)
+
     @property
     def is_closed(self) -> bool:
         """Whether the server has ended the connection, as far as is known here."""

@@ -8,6 +8,7 @@ import pytest
 
 from deploy.devstack.forks import Forker
 from shared.chassis.connection_bounds import BODY_BYTES_PER_TURN
+from shared.chassis.server import CLOSED_PER_TICK
 from tests.harness.edge_process import EdgeProcess, run_edge_process
 from tests.harness.raw_http import Answer, RawConnection, ask, connected, request
 from tests.harness.waiting import eventually
@@ -102,6 +103,46 @@ async def test_answers_that_nobody_reads_have_a_bound_for_all_and_the_slowest_of
         await eventually(lost, what="a connection whose answers nobody reads is closed")
         assert len((await modest.answer()).body) == size
         assert (await ask(edge.port, HELLO)).status == 200
+
+
+async def test_heads_that_do_not_end_have_a_bound_for_all_and_the_slowest_of_the_greediest_loses(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    bounds = {"unfinished_head_bytes_max": 65_536, "head_seconds": 60}
+    async with run_edge_process(database_url, tmp_path, forker, **bounds) as edge, AsyncExitStack() as crowd:
+
+        async def begun(source: str, padding: int) -> RawConnection:
+            connection = await crowd.enter_async_context(connected(edge.port, source=source))
+            await connection.send(HELLO[:-2] + b"X: " + b"a" * padding)
+            return connection
+
+        modest = await begun("127.0.0.3", 10)
+        greedy = [await begun("127.0.0.2", 20_000) for _ in range(CROWD)]
+        answers = [asyncio.create_task(connection.answer()) for connection in greedy]
+        refused = await eventually(lambda: answered(answers, CROWD - 3), what="all but three are refused")
+        still_open = [answer for answer in answers if not answer.done()]
+        for answer in still_open:
+            answer.cancel()
+        await modest.send(b"\r\n\r\n")
+
+        assert (await modest.answer()).status == 200
+    assert {(answer.status, answer.json()["code"]) for answer in refused} == {(503, "too_many_heads")}
+    assert len(still_open) == 3
+
+
+async def test_a_crowd_of_silent_clients_is_closed_and_others_are_served_meanwhile(
+    database_url: str, forker: Forker | None, tmp_path: Path
+) -> None:
+    async with (
+        run_edge_process(database_url, tmp_path, forker, head_seconds=1) as edge,
+        AsyncExitStack() as crowd,
+    ):
+        silent = [await crowd.enter_async_context(connected(edge.port)) for _ in range(2 * CLOSED_PER_TICK + 1)]
+        ended = asyncio.gather(*(connection.ended() for connection in silent))
+        while not ended.done():
+            assert (await ask(edge.port, HELLO)).status == 200
+
+        assert all(await ended)
 
 
 async def test_bodies_that_arrive_all_at_once_are_all_read(

@@ -1,8 +1,8 @@
-"""What all connections of a process have in common: how many there are of an address, what waits to be read, what is read in a turn."""
+"""What connections of a process have in common: how many an address has, what is held for slow clients, what is read in a turn."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -12,17 +12,24 @@ BODY_BYTES_PER_TURN = 512 * 1024
 """What is read of all bodies before the application has a turn of the event loop."""
 
 
-class Connection(Protocol):
-    """What is asked of one connection here."""
+class Bounded(Protocol):
+    """A connection of an address."""
 
     address: str
+
+    @property
+    def is_serving(self) -> bool: ...
+    def abort(self) -> None: ...
+
+
+class Connection(Bounded, Protocol):
+    """What is asked of a connection that is read."""
+
     transport: asyncio.Transport
     flow: Any
     loop: asyncio.AbstractEventLoop
     connections: Any
 
-    @property
-    def is_serving(self) -> bool: ...
     @property
     def waits(self) -> bool: ...
     @property
@@ -38,9 +45,9 @@ class Addresses:
     def __init__(self, connections_max: int, trusted_proxies: Sequence[Network]):
         self._connections_max = connections_max
         self._trusted_proxies = trusted_proxies
-        self._connections: dict[str, dict[Connection, None]] = {}
+        self._connections: dict[str, dict[Bounded, None]] = {}
 
-    def enter(self, address: str, connection: Connection) -> bool:
+    def enter(self, address: str, connection: Bounded) -> bool:
         """Whether there is room for one more connection of this address."""
         if address and any(ip_address(address) in network for network in self._trusted_proxies):
             return True
@@ -50,52 +57,57 @@ class Addresses:
             if longest is None:
                 return False
             self.leave(address, longest)
-            longest.transport.abort()
+            longest.abort()
             connections = self._connections.setdefault(address, {})
         connections[connection] = None
         return True
 
-    def renew(self, address: str, connection: Connection) -> None:
+    def renew(self, address: str, connection: Bounded) -> None:
         """This connection has been answered: it has waited for the shortest time."""
         connections = self._connections.get(address)
         if connections is not None and connection in connections:
             del connections[connection]
             connections[connection] = None
 
-    def leave(self, address: str, connection: Connection) -> None:
+    def leave(self, address: str, connection: Bounded) -> None:
         connections = self._connections.get(address, {})
         connections.pop(connection, None)
         if not connections:
             self._connections.pop(address, None)
 
 
-class UnreadAnswers:
-    """What waits in this process for clients that do not read. Beyond the bound, the address for which most waits loses the connection that
-    has read nothing for the longest time.
+class HeldBytes:
+    """What is held in this process for slow clients. Beyond the bound, the address for which most is held loses the connection that
+    has been slow for the longest time.
     """
 
-    def __init__(self, bytes_max: int):
+    def __init__(self, bytes_max: int, lose: Callable[[Any], None]):
         self._bytes_max = bytes_max
-        self._bytes: dict[Connection, int] = {}
+        self._lose = lose
+        self._bytes: dict[Bounded, int] = {}
+        """By connection, those that have been slow for the longest time first."""
         self._of_address: Counter[str] = Counter()
+        self._total = 0
 
-    def add(self, address: str, connection: Connection) -> None:
-        """This connection waits for its client, with what is in its buffer now."""
-        self.remove(address, connection)
-        size = connection.transport.get_write_buffer_size()
+    def hold(self, connection: Bounded, size: int) -> None:
+        """So much is held for this connection now."""
+        before = self._bytes.get(connection, 0)
         self._bytes[connection] = size
-        self._of_address[address] += size
-        while self._of_address.total() > self._bytes_max:
+        self._of_address[connection.address] += size - before
+        self._total += size - before
+        while self._total > self._bytes_max:
             most, _ = self._of_address.most_common(1)[0]
             longest = next(one for one in self._bytes if one.address == most)
-            self.remove(most, longest)
-            longest.transport.abort()
+            self.release(longest)
+            self._lose(longest)
 
-    def remove(self, address: str, connection: Connection) -> None:
+    def release(self, connection: Bounded) -> None:
+        """Nothing is held for this connection."""
         size = self._bytes.pop(connection, 0)
-        self._of_address[address] -= size
-        if self._of_address[address] <= 0:
-            del self._of_address[address]
+        self._total -= size
+        self._of_address[connection.address] -= size
+        if self._of_address[connection.address] <= 0:
+            del self._of_address[connection.address]
 
 
 class BodyTurns:

@@ -7,23 +7,23 @@ connection, so that nobody can hold memory, a slot or a database connection by n
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 
 import httptools
 import structlog
-import uuid_utils
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from shared.chassis.connection_bounds import Addresses, BodyTurns, UnreadAnswers
+from shared.chassis import refusals
+from shared.chassis.connection_bounds import Addresses, BodyTurns, HeldBytes
 from shared.chassis.networks import parse_networks
 from shared.chassis.settings import ProcessSettings
-from shared.problem_types import title_of, type_of
+from shared.chassis.turns import Turns
 
 log = structlog.get_logger()
 
@@ -51,8 +51,10 @@ class BoundedConfig(Config):
     def __init__(self, app: Any, settings: ProcessSettings, **options: Any):
         super().__init__(app, http=BoundedProtocol, ws="none", **options)
         self.bounds = settings
+        self.turns = Turns(settings)
         self.body_turns = BodyTurns()
-        self.unread_answers = UnreadAnswers(settings.unread_bytes_max)
+        self.unread_answers = HeldBytes(settings.unread_bytes_max, BoundedProtocol.abort)
+        self.unfinished_heads = HeldBytes(settings.unfinished_head_bytes_max, BoundedProtocol.refuse_unfinished_head)
         self.addresses = Addresses(settings.connections_per_address_max, parse_networks(settings.trusted_proxies))
 
 
@@ -87,6 +89,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_since: float | None = None
         """Since when what was written waits for the client to read it."""
         self._upgrading = False
+        self._is_known = False
+        """Whether the client has waited for an answer, and has not asked again yet."""
         self._refused_at: float | None = None
         self._refusal: bytes | None = None
         self._lingered_bytes = 0
@@ -115,12 +119,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting_since = self._heard_at = self.loop.time()
         self.address = self.client[0] if self.client else ""
         if not self.config.addresses.enter(self.address, self):
-            self._refuse(503, "too_many_connections", "this address has too many connections: close or reuse some")
+            self._refuse(*refusals.TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.config.addresses.leave(self.address, self)
-        self.config.unread_answers.remove(self.address, self)
+        self.config.unread_answers.release(self)
+        self.config.unfinished_heads.release(self)
         super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close at once; what waits to be read is lost, and what was asked for is cancelled."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -175,6 +184,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(piece)
             if self._head_bytes >= self._bounds.head_bytes_max:
                 self._refuse_head()
+            elif self._head_bytes > 0:
+                self.config.unfinished_heads.hold(self, self._head_bytes)
         elif self._framing_bytes > self._bounds.head_bytes_max:
             self._refuse_head()
         return rest
@@ -219,6 +230,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _RefusedError
         super().on_headers_complete()
         self._in_body = True
+        self.config.unfinished_heads.release(self)
         self._waiting_since = self.loop.time()
         self._field_bytes = self._framing_bytes = 0
         # The edge counts a request only when its body is complete.
@@ -255,10 +267,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         raise _RefusedError
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        lane = self.config.turns.known if self._is_known else self.config.turns.strangers
+        self._is_known = False
+        lane.take(self.address, partial(self._begin, cycle, app))
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if not self.transport.is_closing():
+            super()._start_asgi_task(cycle, app)
+
     # Answers.
 
     def on_response_complete(self) -> None:
         none_waits = not self.pipeline
+        self._is_known = none_waits and not self._held
         # Nobody reads the rest of its body: it must not be held until the body ends.
         self.cycle.body.clear()
         self.config.addresses.renew(self.address, self)
@@ -271,36 +293,46 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._unread_since = self.loop.time()
-        self.config.unread_answers.add(self.address, self)
+        self.config.unread_answers.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unread_since = None
-        self.config.unread_answers.remove(self.address, self)
+        self.config.unread_answers.release(self)
 
-    def close_if_overdue(self, now: float) -> None:
-        """Refuse or close when the client is too slow. The application waits for bodies that it wants, with bounds of its own."""
-        if self._unread_since is not None and now - self._unread_since > self._bounds.write_seconds:
-            # What was asked for is cancelled with the connection.
-            self.transport.abort()
+    def close_if_overdue(self, now: float) -> bool:
+        """Refuse or close when the client is too slow; whether it was. For bodies that the application wants it waits itself."""
+        bounds = self._bounds
+        if self._unread_since is not None and now - self._unread_since > bounds.write_seconds:
+            self.abort()
         elif self.transport.is_closing():
-            return
+            return False
         elif self._refused_at is not None:
-            if self._refusal is None and now - self._refused_at > LINGER_SECONDS:
-                self.transport.abort()
+            if self._refusal is not None or now - self._refused_at <= LINGER_SECONDS:
+                return False
+            self.abort()
         elif self._waiting_since is None or self._is_answering:
-            return
-        elif not self._in_body and now - self._waiting_since > self._bounds.head_seconds:
+            return False
+        elif not self._in_body:
+            if now - self._waiting_since <= bounds.head_seconds:
+                return False
             if self._head_bytes > 0 or self.headers:
-                seconds = self._bounds.head_seconds
-                self._refuse(408, "head_timeout", f"the head of a request has to arrive within {seconds:g} seconds")
+                detail = f"the head of a request has to arrive within {bounds.head_seconds:g} seconds"
+                self._refuse(408, "head_timeout", detail)
             else:
                 self.transport.close()
-        elif self._in_body and (
-            now - self._heard_at > self._bounds.body_idle_seconds
-            or now - self._waiting_since > self._bounds.body_seconds
-        ):
+        elif now - self._heard_at <= bounds.body_idle_seconds and now - self._waiting_since <= bounds.body_seconds:
+            return False
+        else:
             self.transport.close()
+        return True
+
+    def refuse_unfinished_head(self) -> None:
+        """There is no room for this head any longer."""
+        bytes_max = self._bounds.unfinished_head_bytes_max
+        self._refuse(
+            503, "too_many_heads", f"heads that are not complete have more than {bytes_max} bytes: send yours at once"
+        )
 
     def _refuse_head(self) -> None:
         bounds = self._bounds
@@ -318,7 +350,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Answer in the place of the application, after what was asked before, and close the connection."""
         self._refused_at = self.loop.time()
-        self._refusal = _refusal(status, code, detail)
+        self.config.unfinished_heads.release(self)
+        self._refusal = refusals.answer(status, code, detail)
         log.info("request_refused", code=code, status=status)
         if not self._in_body:
             if not self._is_answering:
@@ -350,16 +383,3 @@ def body_has_arrived(scope: Mapping[str, Any]) -> bool:
     """Whether the body of a request is complete already. True, too, for a request that no connection has brought."""
     exchange = scope.get(_EXCHANGE)
     return exchange is None or not exchange.more_body
-
-
-def _refusal(status: int, code: str, detail: str) -> bytes:
-    request_id = f"req_{uuid_utils.uuid7().hex}"
-    title = HTTPStatus(status).phrase
-    content = {"title": title_of(code, title), "status": status, "detail": detail, "instance": request_id, "code": code}
-    body = json.dumps({"type": type_of(code), **content}).encode()
-    retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-    head = (
-        f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-        f"X-Request-Id: {request_id}\r\nX-Content-Type-Options: nosniff\r\n{retry}Connection: close\r\n\r\n"
-    )
-    return head.encode() + body

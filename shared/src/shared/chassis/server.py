@@ -3,27 +3,46 @@
 import asyncio
 import gc
 import signal
+import socket
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from types import FrameType
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 
+from shared.chassis import refusals
+from shared.chassis.acceptor import Acceptor, listeners
+from shared.chassis.connection_bounds import Bounded
 from shared.chassis.http_protocol import BoundedConfig, BoundedProtocol
 from shared.chassis.settings import ProcessSettings
+
+log = structlog.get_logger()
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 TICKS_PER_CHECK = 5
 """uvicorn ticks ten times a second: twice a second it is looked for clients that are too slow."""
+CLOSED_PER_TICK = 32
+"""Of a crowd that is too slow, so many are closed in one tick: all at once they would take a long turn, and come back all at once."""
 
 
 class Server(uvicorn.Server):
     """uvicorn; while draining, a stopping process reports "not ready" and still serves requests."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float):
+    config: BoundedConfig
+
+    def __init__(self, config: BoundedConfig, app: FastAPI, drain_seconds: float):
         super().__init__(config)
         self._app = app
         self._drain_seconds = drain_seconds
+        self._acceptors: list[Acceptor] = []
+        self._closing: Iterator[Bounded] | None = None
+        """Closes one connection of a slow client with each step, until there is none."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not getattr(self._app.state, "draining", False)
@@ -33,13 +52,44 @@ class Server(uvicorn.Server):
         else:
             self._exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn starts all but its own servers.
+        await super().startup(sockets=[])
+        config = self.config
+        protocol = partial(BoundedProtocol, config, self.server_state, self.lifespan.state)
+        try:
+            listening = await listeners(config.host, config.port, config.backlog)
+        except OSError as error:
+            log.error("listening_failed", error=repr(error))
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        for listener in listening:
+            acceptor = Acceptor(
+                listener,
+                protocol,
+                addresses=config.addresses,
+                lane=config.turns.openings,
+                refusal=partial(refusals.answer, *refusals.TOO_MANY_CONNECTIONS),
+            )
+            self._acceptors.append(acceptor)
+            self.servers.append(acceptor)  # type: ignore[arg-type]  # it has what uvicorn asks of a server
+
     async def on_tick(self, counter: int) -> bool:
-        if counter % TICKS_PER_CHECK == 0:
-            now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, BoundedProtocol):
-                    connection.close_if_overdue(now)
+        if self._closing is None and counter % TICKS_PER_CHECK == 0:
+            self._closing = self._close_slow_clients()
+        if self._closing is not None and len(list(islice(self._closing, CLOSED_PER_TICK))) < CLOSED_PER_TICK:
+            self._closing = None
         return await super().on_tick(counter)
+
+    def _close_slow_clients(self) -> Iterator[Bounded]:
+        now = asyncio.get_running_loop().time()
+        for acceptor in self._acceptors:
+            for parked in acceptor.silent_since(now - self.config.bounds.head_seconds):
+                parked.abort()
+                yield parked
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedProtocol) and connection.close_if_overdue(now):
+                yield connection
 
     def _exit(self, sig: int, frame: FrameType | None) -> None:
         loop = asyncio.get_running_loop()

@@ -129,6 +129,24 @@ class ProcessSettings(BaseSettings):
         validation_alias="WAYBILL_BODY_SECONDS",
         description="Longest time for a whole body, except a file's; beyond, 408.",
     )
+    unfinished_head_bytes_max: int = Field(
+        32 * 1024 * 1024,
+        ge=64 * 1024,
+        validation_alias="WAYBILL_UNFINISHED_HEAD_BYTES_MAX",
+        description="Bytes of heads that are not complete, in a process; beyond, 503 for the slowest client of the address with most.",
+    )
+    requests_per_turn_max: int = Field(
+        16,
+        ge=1,
+        validation_alias="WAYBILL_REQUESTS_PER_TURN_MAX",
+        description="Requests begun in one turn of a process's event loop; more wait for the next turns, address after address.",
+    )
+    first_requests_per_turn_max: int = Field(
+        1,
+        ge=1,
+        validation_alias="WAYBILL_FIRST_REQUESTS_PER_TURN_MAX",
+        description="The same for first requests of connections, and for those sent before the answer to an earlier one.",
+    )
     arriving_bytes_per_credential_max: int = Field(
         8 * 1024 * 1024,
         ge=64 * 1024,
