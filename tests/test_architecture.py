@@ -71,7 +71,7 @@ ENGINE_FILES = {
         "throttle",
     },
     "webhooks.endpoints": {"cache", "health", "secrets", "stats"},
-    "webhooks.events": {"event_types", "fan_out", "feed", "preview"},
+    "webhooks.events": {"event_types", "fan_out", "feed", "stream"},
     "webhooks.http_client": {
         "connection",
         "connection_pool",

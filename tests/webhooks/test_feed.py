@@ -170,9 +170,7 @@ async def test_a_cursor_older_than_stored_events_is_refused(harness: DeliveryHar
                 session,
                 harness.caller,
                 paging,
-                event_type=None,
-                location_id=None,
-                created_from=None,
+                feed.FeedFilters(),
                 retention=timedelta(days=30),
                 now=at,
             )

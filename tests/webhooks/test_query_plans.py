@@ -22,10 +22,11 @@ from tests.harness.webhooks import DeliveryHarness, typed
 from webhooks.deliveries import queries
 from webhooks.deliveries.schemas import DeliveryFilters
 from webhooks.endpoints import DisablePolicy, stats
-from webhooks.events import feed, preview
-from webhooks.events.schemas import MatchPreviewIn
+from webhooks.events import feed
 from webhooks.events.worker import partition_maintenance
 from webhooks.health_reports import queries as health
+from webhooks.match_previews import queries as preview
+from webhooks.match_previews.schemas import MatchPreviewIn
 from webhooks.replays import operations
 
 DAYS = 12
@@ -320,7 +321,7 @@ async def test_the_feed_reads_a_bounded_number_of_events(store: Store, asked: di
                     session,
                     store.harness.caller,
                     Paging(limit=50, cursor=cursor, scope="feed", secret=b"secret"),
-                    **wanted,
+                    feed.FeedFilters(**wanted),
                     retention=timedelta(days=30),
                     now=store.now,
                 )

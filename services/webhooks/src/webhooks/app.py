@@ -25,6 +25,8 @@ from webhooks.events import worker as events_worker
 from webhooks.health_reports import routes as health_routes
 from webhooks.health_reports.rules import HealthState
 from webhooks.http_client import Cause, CauseDetail, Sender
+from webhooks.match_previews import routes as previews_routes
+from webhooks.notices import announce_results
 from webhooks.postgres import AutocommitConnection
 from webhooks.replays import ReplayLimits
 from webhooks.replays import routes as replays_routes
@@ -83,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         poll_seconds=settings.poll_seconds,
         limits=ThrottleLimits(settings.endpoint_in_flight_max, settings.breaker_failures),
         disable_policy=disable_policy,
+        announce=announce_results(service.announcer),
     )
     autocommit = AutocommitConnection(service.database, "webhooks-fan-out")
     service.subscribe(
@@ -106,8 +109,9 @@ def create_app(settings: Settings) -> FastAPI:
             ),
             deliveries_routes.router(encryptor),
             health_routes.router(disable_policy),
+            previews_routes.router(),
             replays_routes.router(limits),
-            events_routes.router(timedelta(days=settings.retention_days)),
+            events_routes.router(service.streams, service.database, timedelta(days=settings.retention_days)),
         ],
         parts=[
             Part("fan-out", autocommit.run, role="consumers"),

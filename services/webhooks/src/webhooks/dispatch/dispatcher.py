@@ -8,7 +8,7 @@ records.
 import asyncio
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -75,6 +75,7 @@ class Dispatcher:
         poll_seconds: float,
         disable_policy: DisablePolicy,
         limits: ThrottleLimits,
+        announce: Callable[[Collection[tuple[UUID, bool, UUID]]], None] = lambda _: None,
         health_seconds: float = HEALTH_SECONDS,
     ):
         self._database = database
@@ -85,6 +86,7 @@ class Dispatcher:
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._disable_policy = disable_policy
+        self._announce = announce
         self._health_seconds = health_seconds
         self._streaks = FailureStreaks()
         self._result_writer = ResultWriter(database, lease_seconds=lease_seconds, recorded=self._on_recorded)
@@ -255,6 +257,9 @@ class Dispatcher:
 
     def _on_recorded(self, results: Sequence[AttemptResult]) -> None:
         self._metrics.count(results)
+        self._announce(
+            {(one.leased.event.tenant_id, one.leased.event.livemode, one.leased.endpoint_id) for one in results}
+        )
         for result in results:
             self._streaks.note(result.leased.endpoint_id, succeeded=result.outcome.cause is None)
         if any(result.leased.subject is not None for result in results):

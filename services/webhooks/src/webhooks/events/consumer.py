@@ -21,6 +21,7 @@ from shared.ids import KNOWN_IDS_MAX, to_uuid
 from webhooks.endpoints import TYPES_KEPT_MAX, EndpointCache
 from webhooks.events.fan_out import FanOutResult, IncomingEvent, store_and_route
 from webhooks.http_client import Message
+from webhooks.notices import announce_events
 from webhooks.postgres import AutocommitConnection
 from webhooks.queue import Event, LeasedDelivery
 
@@ -146,6 +147,7 @@ def on_batch(
             begun=dispatcher.prestore.begun,
             autocommit=autocommit,
         )
+        announce_events(session, {(one.event.tenant_id, one.event.livemode) for one in incoming_events})
 
     return handle
 

@@ -5,6 +5,7 @@ long as events are kept; an older one is refused. So a reader that gets no error
 """
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,27 +56,43 @@ _READ = f"""
     ) e ON true
     ORDER BY e.position
 """  # noqa: S608 - our own text
+_NEWEST = text(
+    f"SELECT max(position) FROM events WHERE tenant_id = :tenant_id AND livemode = :livemode AND position < {SETTLED}"  # noqa: S608
+)
 _ALL = text(_READ.format(examined_max=LIMIT_MAX))
 _SOME = text(_READ.format(examined_max=EXAMINED_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFilters:
+    """Which events are wanted; None: all."""
+
+    event_type: str | None = None
+    """A type, a prefix (`job.*`) or `*`."""
+    location_id: str | None = None
+    created_from: datetime | None = None
+
+    def of_cursor(self, caller: Caller) -> dict[str, object]:
+        """What a cursor belongs to."""
+        return {"event_type": self.event_type, "location_id": self.location_id, "livemode": caller.livemode}
 
 
 async def read_feed(
     session: AsyncSession,
     caller: Caller,
     paging: Paging,
+    asked: FeedFilters,
     *,
-    event_type: str | None,
-    location_id: str | None,
-    created_from: datetime | None,
     retention: timedelta,
     now: datetime,
 ) -> Feed:
     """Events of the caller's tenant and mode after the cursor; without a cursor from `created_from` or the oldest event.
 
-    `event_type` is a type, a prefix (`job.*`) or `*`. Raises `BadRequest` for a cursor that is malformed, belongs to other filters, or is
+    Raises `BadRequest` for a cursor that is malformed, belongs to other filters, or is
     so old that events after it were deleted.
     """
-    filters = {"event_type": event_type, "location_id": location_id, "livemode": caller.livemode}
+    event_type, location_id, created_from = asked.event_type, asked.location_id, asked.created_from
+    filters = asked.of_cursor(caller)
     begin = paging.position(filters)
     after = 0 if begin is None else int(begin[0])
     if begin is not None and datetime.fromisoformat(begin[1]) < now - retention:
@@ -117,6 +134,13 @@ async def read_feed(
         has_more=has_more,
         next_cursor=paging.cursor_after([reached, read_until], filters),
     )
+
+
+async def end_cursor(session: AsyncSession, caller: Caller, paging: Paging, filters: FeedFilters, now: datetime) -> str:
+    """The cursor after the newest event: what continues there has only events of the future."""
+    values = {"tenant_id": to_uuid(caller.tenant_id), "livemode": caller.livemode}
+    newest = (await session.execute(_NEWEST, values)).scalar_one()
+    return paging.cursor_after([newest or 0, now], filters.of_cursor(caller))
 
 
 def _view(row: Row[Any], *, livemode: bool) -> FeedEvent:

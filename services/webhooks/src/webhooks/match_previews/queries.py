@@ -10,8 +10,8 @@ from shared.access.principals import Caller
 from shared.errors import Violation
 from shared.ids import first_id_at, to_uuid
 from webhooks.endpoints import require_valid, wants_type
-from webhooks.events.fan_out import SETTLED
-from webhooks.events.schemas import MatchPreview, MatchPreviewIn, TypeMatches
+from webhooks.events import SETTLED
+from webhooks.match_previews.schemas import MatchPreview, MatchPreviewIn, TypeMatches
 from webhooks.postgres import first_id_of_day
 
 EXAMINED_MAX = 20_000
