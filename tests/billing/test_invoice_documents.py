@@ -60,6 +60,7 @@ def invoice(**changes: object) -> Invoice:
         subtotal=5000,
         tax=749,
         total=5749,
+        credit_applied=0,
         amount_due=5749,
         plan="pro_monthly",
         period_start=AT,
@@ -83,6 +84,20 @@ def documents(of: Invoice, *, language: Language = "en", seller: Seller = SELLER
     pdf = rendering.pdf_of(contents.for_readers(of, seller, language=language, zone=zone), xml)
     pages = pypdf.PdfReader(io.BytesIO(pdf)).pages
     return "\n".join(page.extract_text() for page in pages), pdf, xml
+
+
+def test_what_a_credit_has_paid_is_taken_off_what_is_due() -> None:
+    text, _, xml = documents(invoice(credit_applied=749, amount_due=5000))
+    read = Document.parse(xml)
+
+    assert "Paid by your credit" in text
+    assert "Amount due (CAD)" in text
+    summary = read.trade.settlement.monetary_summation
+    assert (summary.grand_total._amount, summary.prepaid_total._value, summary.due_amount._value) == (
+        Decimal("57.49"),
+        Decimal("7.49"),
+        Decimal("50.00"),
+    )
 
 
 def test_another_program_reads_what_was_invoiced() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import invoices
-from billing.money import AMOUNT_MAX, major, round_together
+from billing.money import AMOUNT_MAX, major, round_half_even, round_together
 from billing.periods import Interval, days_between, next_boundary
 from billing.plans import PlanTerms, TaxRate
 
@@ -26,6 +26,11 @@ def test_lines_that_are_rounded_together_make_the_rounded_sum(exact: list[Fracti
 
     assert sum(rounded) == round(sum(exact, Fraction()))
     assert all(abs(whole - part) < 1 for whole, part in zip(rounded, exact, strict=True))
+
+
+@given(amounts, st.integers(0, 1_000_000))
+def test_a_tax_is_rounded_half_to_even(subtotal: int, rate_ppm: int) -> None:
+    assert round_half_even(subtotal * rate_ppm, 1_000_000) == round(Fraction(subtotal * rate_ppm, 1_000_000))
 
 
 @pytest.mark.parametrize(("currency", "shown"), [("CAD", "49.00"), ("JPY", "4900"), ("KWD", "4.900")])

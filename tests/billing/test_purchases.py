@@ -1,13 +1,14 @@
 """Buying a plan and paying for it, through the API: invoices, charges, changes, and books that add up."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from billing import ledger, reconciliation
 from billing.providers import Declined, Unknown
 from shared.events.identity import TenantClosed
 from shared.ids import to_uuid
@@ -216,6 +217,58 @@ async def test_a_cancellation_waits_for_no_provider_and_what_was_taken_is_a_cred
     (void,) = await billing.invoices(tenant)
     assert (void["status"], void["credit_note"]["amount"]) == ("void", STARTER)
     await billing.check_books(tenant)
+
+    # The next purchase uses the credit, and nobody is asked for it.
+    preview = await tenant.owner.create(f"{SUBSCRIPTION}/preview", {"plan": "starter_monthly"})
+    assert (preview["credit_applied"], preview["amount_due"]) == (STARTER, 0)
+    again = await tenant.owner.create(SUBSCRIPTION, {"plan": "starter_monthly", "expected_amount_due": 0})
+    assert (again["status"], again["payment_pending"]) == ("active", False)
+    paid_by_credit = (await billing.invoices(tenant))[0]
+    assert (paid_by_credit["status"], paid_by_credit["credit_applied"]) == ("paid", STARTER)
+    assert billing.provider.taken_of(tenant) == STARTER
+    await billing.check_books(tenant)
+
+
+async def test_a_credit_comes_back_with_what_it_has_paid_of_a_void_invoice(billing: Billing) -> None:
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    await billing.until(tenant, status="expired")
+    async with billing.database.transaction() as session:
+        amounts: dict[ledger.Account, int] = {"cash": 1000, "customer_credit": -1000}
+        posting = ledger.Posting(tenant.id, "CAD", "overpaid", amounts, "cha_paid_twice", datetime.now(UTC))
+        await ledger.post(session, posting)
+
+    await tenant.owner.create(SUBSCRIPTION, {"plan": "starter_monthly", "expected_amount_due": STARTER - 1000})
+    owed = (await open_invoice(tenant))["amount_due"]
+    await tenant.owner.create(f"{SUBSCRIPTION}/cancel", {})
+    again = await tenant.owner.create(f"{SUBSCRIPTION}/preview", {"plan": "starter_monthly"})
+    async with billing.database.reading() as session:
+        differences = await reconciliation.differences_within(session)
+
+    assert owed == STARTER - 1000
+    assert again["credit_applied"] == 1000
+    assert [one.kind for one in differences if one.tenant_id == tenant.id] == ["credit_owed"]
+
+
+async def test_who_says_a_region_is_taxed_as_there(billing: Billing) -> None:
+    tenant = await billing.create_tenant(tenant_created(trial_days=0))
+    details = "/v1/billing/details"
+    before = await tenant.owner.read(details)
+
+    unknown = await tenant.owner.patch(details, {"region": "QB"})
+    changed = document(await tenant.owner.patch(details, {"region": "QC"}, headers={"If-Match": '"1"'}))
+    await tenant.owner.create(SUBSCRIPTION, {"plan": "starter_monthly"})
+    invoice = await open_invoice(tenant)
+
+    assert (before["country"], before["region"]) == ("CA", None)
+    assert refused(unknown, 422, "region_unknown")["errors"][0]["pointer"] == "/region"
+    assert (changed["region"], changed["version"]) == ("QC", 2)
+    # 9.975 % of 49.00 are 4.88775.
+    assert [(tax["name"], tax["rate_ppm"], tax["amount"]) for tax in invoice["taxes"]] == [
+        ("GST", 50000, 245),
+        ("QST", 99750, 489),
+    ]
+    assert (invoice["total"], invoice["customer"]["region"]) == (4900 + 245 + 489, "QC")
+    await billing.audited(tenant.id, "billing_details.updated")
 
 
 async def test_a_tenant_that_is_closed_pays_nothing_more(billing: Billing) -> None:

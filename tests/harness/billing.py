@@ -45,11 +45,12 @@ _BOOKS = text(
         (SELECT coalesce(sum(total), 0) FROM mine) AS invoiced,
         (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'paid') AS paid,
         (SELECT coalesce(sum(amount), 0) FROM credit_notes WHERE tenant_id = :tenant) AS credited,
-        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'open') AS due,
+        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'open') AS open,
+        (SELECT coalesce(sum(total - credit_applied), 0) FROM mine WHERE status = 'open') AS due,
         (SELECT coalesce(sum(amount), 0) FROM entries WHERE account = 'receivable') AS receivable,
         (SELECT coalesce(sum(amount), 0) FROM entries WHERE account = 'cash') AS cash,
         (SELECT coalesce(sum(amount), 0) FROM charge_attempts WHERE tenant_id = :tenant AND state = 'succeeded') AS charged,
-        (SELECT coalesce(sum(total), 0) FROM mine WHERE status = 'paid' AND NOT EXISTS (
+        (SELECT coalesce(sum(total - credit_applied), 0) FROM mine WHERE status = 'paid' AND NOT EXISTS (
             SELECT FROM charge_attempts WHERE invoice_id = mine.id AND state = 'succeeded')) AS by_hand
     """
 )
@@ -138,7 +139,7 @@ class Billing(Isolated[Settings]):
             found = (await session.execute(_BOOKS, {"tenant": to_uuid(tenant.id)})).one()
         assert found.gaps == 0
         assert found.unbalanced == 0
-        assert found.invoiced == found.paid + found.credited + found.due
+        assert found.invoiced == found.paid + found.credited + found.open
         assert (found.receivable, found.cash) == (found.due, found.charged + found.by_hand)
 
     async def create_tenant(self, created: identity.TenantCreated | None = None, **more: Any) -> Tenant:

@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import FastAPI
 
+from billing.billing_details import routes as billing_details_routes
 from billing.checkout import routes as checkout_routes
 from billing.checkout import worker as checkout_worker
 from billing.checkout.rules import CheckoutStatus
@@ -104,6 +105,7 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
     return service.app(
         routers=[
             plans_routes.router(),
+            billing_details_routes.router(),
             subscriptions_routes.router(),
             notifications_routes.router(provider),
             payment_methods_routes.router(),

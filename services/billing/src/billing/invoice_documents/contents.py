@@ -1,6 +1,6 @@
 """What the documents of an invoice say: for readers, in their language, and for programs, by the terms of EN 16931."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal
 
-from billing.invoices import Invoice, InvoiceLine
+from billing.invoices import Invoice, InvoiceLine, Party
 from billing.money import major
 from shared.errors import NotFound
 
@@ -38,6 +38,8 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "subtotal": "Subtotal",
         "tax": "{name} ({rate} %)",
         "total": "Total",
+        "credit_applied": "Paid by your credit",
+        "amount_due": "Amount due",
         "vat_id": "VAT",
         "tax_id": "Tax number",
         "by_hand": "Please pay by {due}, and name {number}.",
@@ -57,6 +59,8 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "subtotal": "Sous-total",
         "tax": "{name} ({rate} %)",
         "total": "Total",
+        "credit_applied": "Payé par votre crédit",
+        "amount_due": "Montant à payer",
         "vat_id": "TVA",
         "tax_id": "Numéro de taxe",
         "by_hand": "Veuillez payer au plus tard le {due}, en mentionnant {number}.",
@@ -99,7 +103,7 @@ def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: s
         "number": number,
         "words": words,
         "seller": {"name": seller.name, "lines": _lines_of_seller(seller, words, locale)},
-        "customer": {"name": invoice.customer.name, "lines": [_country(invoice.customer.country, locale)]},
+        "customer": {"name": invoice.customer.name, "lines": [_place(invoice.customer, locale)]},
         "facts": [*facts, *([] if due is None else [(words["due"], due)])],
         "lines": [
             {
@@ -115,8 +119,9 @@ def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: s
                 (words["tax"].format(name=tax.name, rate=_rate(tax.rate_ppm, locale)), amount(tax.amount))
                 for tax in invoice.taxes
             ),
+            *_used_credit(invoice, words, amount),
         ],
-        "total": (f"{words['total']} ({invoice.currency})", amount(invoice.total)),
+        "total": (f"{words[_last(invoice)]} ({invoice.currency})", amount(invoice.total - invoice.credit_applied)),
         "note": words["by_charge"] if due is None else words["by_hand"].format(due=due, number=number),
     }
 
@@ -143,7 +148,8 @@ def for_programs(invoice: Invoice, seller: Seller, *, language: Language, zone: 
         "BT-109": amount(invoice.subtotal),
         "BT-110": amount(invoice.tax),
         "BT-112": amount(invoice.total),
-        "BT-115": amount(invoice.total),
+        **({"BT-113": amount(invoice.credit_applied)} if invoice.credit_applied else {}),
+        "BT-115": amount(invoice.total - invoice.credit_applied),
         "BG-4": {
             "name": seller.name,
             "country_code": seller.country,
@@ -208,6 +214,22 @@ def _lines_of_seller(seller: Seller, words: Mapping[str, str], locale: Locale) -
         f"{words[name]} {value}" for name, value in (("vat_id", seller.vat_id), ("tax_id", seller.tax_id)) if value
     ]
     return [line for line in lines if line]
+
+
+def _last(invoice: Invoice) -> str:
+    """What the last of the totals is called."""
+    return "amount_due" if invoice.credit_applied else "total"
+
+
+def _used_credit(invoice: Invoice, words: Mapping[str, str], amount: Callable[[int], str]) -> Sequence[tuple[str, str]]:
+    if not invoice.credit_applied:
+        return []
+    return [(words["total"], amount(invoice.total)), (words["credit_applied"], amount(-invoice.credit_applied))]
+
+
+def _place(party: Party, locale: Locale) -> str:
+    country = _country(party.country, locale)
+    return country if party.region is None else f"{country} ({party.region})"
 
 
 def _country(code: str, locale: Locale) -> str:

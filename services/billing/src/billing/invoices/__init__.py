@@ -14,7 +14,7 @@ from billing.invoices.rules import (
     draft_of_period,
     quote,
 )
-from billing.invoices.schemas import Invoice, InvoiceLine, InvoiceTax
+from billing.invoices.schemas import Invoice, InvoiceLine, InvoiceTax, Party
 from billing.invoices.tables import CreditNoteRow, InvoiceCounterRow, InvoiceRow
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "InvoiceTax",
     "Line",
     "NewInvoice",
+    "Party",
     "Quote",
     "TaxLine",
     "draft_of_change",

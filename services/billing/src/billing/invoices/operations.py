@@ -43,6 +43,7 @@ _COLUMNS = (
     "subtotal",
     "tax",
     "total",
+    "credit_applied",
     "plan",
     "period_start",
     "period_end",
@@ -73,20 +74,24 @@ async def finalize(session: AsyncSession, new: Sequence[NewInvoice]) -> list[Inv
     finalized = [_state(one, numbers[one.tenant.tenant_id]) for one in new]
     rows = [_values(one, state, numbers[state.tenant_id]) for one, state in zip(new, finalized, strict=True)]
     await insert_rows(session, InvoiceRow, _COLUMNS, rows)
-    await ledger.post(session, *(_finalized(one, state) for one, state in zip(new, finalized, strict=True)))
+    booked = [_finalized(one, state) for one, state in zip(new, finalized, strict=True)]
+    used = [_used_credit(one, state) for one, state in zip(new, finalized, strict=True) if one.quote.credit_applied]
+    await ledger.post(session, *booked, *used)
     return finalized
 
 
 async def settle(session: AsyncSession, invoice: InvoiceRow, at: datetime) -> None:
     """The open invoice has been paid. Raises `InvoiceNotOpen`."""
     _close(invoice, "paid", at)
-    await ledger.post(
-        session, _posting(invoice, "invoice_paid", {"cash": invoice.total, "receivable": -invoice.total}, at)
-    )
+    received = invoice.total - invoice.credit_applied
+    await ledger.post(session, _posting(invoice, "invoice_paid", {"cash": received, "receivable": -received}, at))
 
 
 async def void(session: AsyncSession, invoice: InvoiceRow, reason: str, at: datetime) -> None:
-    """Nothing is to be paid of the open invoice: a credit note takes it back. Raises `InvoiceNotOpen`."""
+    """Nothing is to be paid of the open invoice: a credit note takes it back, and the tenant has again what it used of its credit.
+
+    Raises `InvoiceNotOpen`.
+    """
     _close(invoice, "void", at)
     if not invoice.total:
         return
@@ -101,21 +106,25 @@ async def void(session: AsyncSession, invoice: InvoiceRow, reason: str, at: date
         created_at=at,
     )
     session.add(note)
-    entries: dict[ledger.Account, int] = {"revenue": invoice.subtotal, "tax": invoice.tax, "receivable": -invoice.total}
+    entries: dict[ledger.Account, int] = {
+        "revenue": invoice.subtotal,
+        "tax": invoice.tax,
+        "receivable": invoice.credit_applied - invoice.total,
+        "customer_credit": -invoice.credit_applied,
+    }
     await ledger.post(session, _posting(invoice, "invoice_credited", entries, at, document=note.id))
 
 
 def _state(new: NewInvoice, number: int) -> InvoiceState:
     quote, bought = new.quote, new.quote.lines[-1]
-    total = quote.total
     return InvoiceState(
         invoice_id=new_id("inv"),
         tenant_id=new.tenant.tenant_id,
         number=numbered("invoice", number),
         status="open",
         currency=quote.currency,
-        total=total,
-        amount_due=total,
+        total=quote.total,
+        amount_due=quote.amount_due,
         plan=bought.plan,
         period_start=bought.period_start,
         period_end=bought.period_end,
@@ -128,7 +137,7 @@ def _values(new: NewInvoice, state: InvoiceState, number: int) -> tuple[Any, ...
     """In the order of `_COLUMNS`."""
     quote, tenant = new.quote, new.tenant
     snapshot = {
-        "customer": {"name": tenant.name, "country": tenant.country},
+        "customer": {"name": tenant.name, "country": tenant.country, "region": tenant.region},
         "lines": quote.lines,
         "taxes": quote.taxes,
     }
@@ -142,6 +151,7 @@ def _values(new: NewInvoice, state: InvoiceState, number: int) -> tuple[Any, ...
         quote.subtotal,
         quote.tax,
         state.total,
+        quote.credit_applied,
         state.plan,
         state.period_start,
         state.period_end,
@@ -161,6 +171,12 @@ def _finalized(new: NewInvoice, state: InvoiceState) -> Posting:
         "tax": -new.quote.tax,
     }
     return Posting(state.tenant_id, state.currency, "invoice_finalized", amounts, state.invoice_id, new.at)
+
+
+def _used_credit(new: NewInvoice, state: InvoiceState) -> Posting:
+    used = new.quote.credit_applied
+    amounts: dict[ledger.Account, int] = {"customer_credit": used, "receivable": -used}
+    return Posting(state.tenant_id, state.currency, "credit_applied", amounts, state.invoice_id, new.at)
 
 
 def _posting(

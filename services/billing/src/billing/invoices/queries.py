@@ -56,7 +56,7 @@ def view(row: InvoiceRow, note: CreditNoteRow | None = None) -> Invoice:
     return Invoice(
         **row.model_dump(exclude={"number", "snapshot"}),
         number=numbered("invoice", row.number),
-        amount_due=row.total if row.status == "open" else 0,
+        amount_due=_amount_due(row),
         customer=Party.model_validate(row.snapshot["customer"]),
         lines=[InvoiceLine.model_validate(line) for line in row.snapshot["lines"]],
         taxes=[InvoiceTax.model_validate(tax) for tax in row.snapshot["taxes"]],
@@ -81,13 +81,17 @@ def state_of(row: InvoiceRow) -> InvoiceState:
         status=row.status,
         currency=row.currency,
         total=row.total,
-        amount_due=row.total if row.status == "open" else 0,
+        amount_due=_amount_due(row),
         plan=row.plan,
         period_start=row.period_start,
         period_end=row.period_end,
         finalized_at=row.finalized_at,
         due_at=row.due_at,
     )
+
+
+def _amount_due(row: InvoiceRow) -> int:
+    return row.total - row.credit_applied if row.status == "open" else 0
 
 
 async def _one(session: AsyncSession, tenant_id: str, invoice_id: str, *, lock: bool = False) -> InvoiceRow:

@@ -38,11 +38,11 @@ class AmountChanged(Conflict):
 
     code = "amount_changed"
 
-    def __init__(self, expected: int, total: int):
+    def __init__(self, expected: int, due: int):
         super().__init__(
-            f"the amount due now is {total}, not {expected}: ask for a preview again",
+            f"the amount due now is {due}, not {expected}: ask for a preview again",
             expected=expected,
-            amount_due=total,
+            amount_due=due,
         )
 
 
@@ -86,6 +86,12 @@ class Quote:
     subtotal: int
     tax: int
     total: int
+    credit_applied: int
+    """What of the tenant's credit pays it, or a part of it, at once."""
+
+    @property
+    def amount_due(self) -> int:
+        return self.total - self.credit_applied
 
 
 def draft_of_period(plan: PlanTerms, start: datetime, end: datetime) -> Draft:
@@ -111,8 +117,8 @@ def draft_of_change(
     )
 
 
-def quote(draft: Draft, rates: Sequence[TaxRate]) -> Quote:
-    """The draft in whole amounts, with its taxes."""
+def quote(draft: Draft, rates: Sequence[TaxRate], credit: int = 0) -> Quote:
+    """The draft in whole amounts, with its taxes, for a tenant that has this credit."""
     amounts = round_together([exact for *_, exact in draft.lines])
     lines = [
         Line(kind, plan.code, plan.version, dict(plan.names or {}), start, end, amount)
@@ -121,7 +127,7 @@ def quote(draft: Draft, rates: Sequence[TaxRate]) -> Quote:
     subtotal = sum(amounts)
     taxes = [TaxLine(rate.name, rate.rate_ppm, round_half_even(subtotal * rate.rate_ppm, _MILLION)) for rate in rates]
     tax = sum(one.amount for one in taxes)
-    return Quote(draft.currency, lines, taxes, subtotal, tax, subtotal + tax)
+    return Quote(draft.currency, lines, taxes, subtotal, tax, subtotal + tax, min(credit, subtotal + tax))
 
 
 def numbered(kind: Literal["invoice", "credit_note"], number: int) -> str:

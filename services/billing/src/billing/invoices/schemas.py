@@ -36,6 +36,7 @@ class Party(BaseModel):
 
     name: str = ApiField(description="Name of the tenant when it was invoiced.", examples=["Boreal Couriers"])
     country: str
+    region: str | None = ApiField(None, description="Province or state, where it was known.", examples=["QC"])
 
 
 class CreditNote(BaseModel):
@@ -63,6 +64,9 @@ class Invoice(BaseModel):
     subtotal: int = ApiField(description="Before taxes, in the currency's minor unit.", examples=[4900])
     tax: int = ApiField(description="Sum of the taxes.", examples=[245])
     total: int = ApiField(description="What it comes to.", examples=[5145])
+    credit_applied: int = ApiField(
+        description="What of it was paid at once, by a credit that the tenant had.", examples=[0]
+    )
     amount_due: int = ApiField(description="What is still to be paid.", examples=[5145])
     plan: str = ApiField(description="The plan.", examples=["starter_monthly"])
     period_start: datetime = ApiField(description="From when it is paid for.")

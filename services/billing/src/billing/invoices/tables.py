@@ -17,6 +17,7 @@ class InvoiceRow(Base, table=True):
         UniqueConstraint("tenant_id", "number"),
         CheckConstraint("status IN ('open', 'paid', 'void')", name="status"),
         CheckConstraint("total >= 0 AND total = subtotal + tax", name="total"),
+        CheckConstraint("credit_applied >= 0 AND credit_applied <= total", name="credit_applied"),
         # A subscription has at most one open invoice: no period is invoiced before the one before it is settled.
         Index("uq_invoices_open", "tenant_id", unique=True, postgresql_where=text("status = 'open'")),
         Index("ix_invoices_tenant_id_id", "tenant_id", "id"),
@@ -31,6 +32,8 @@ class InvoiceRow(Base, table=True):
     subtotal: BigInt
     tax: BigInt
     total: BigInt
+    credit_applied: BigInt = Field(0, sa_column_kwargs={"server_default": text("0")})
+    """What of it a credit of the tenant has paid at once."""
     plan: Text
     period_start: Instant
     period_end: Instant

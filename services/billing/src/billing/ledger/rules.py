@@ -7,7 +7,7 @@ Account = Literal["receivable", "revenue", "tax", "cash", "customer_credit"]
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
 """What tenants owe; what was sold; taxes that are passed on; what was received; what tenants have paid and do not owe."""
 
-Cause = Literal["invoice_finalized", "invoice_paid", "invoice_credited", "overpaid"]
+Cause = Literal["invoice_finalized", "credit_applied", "invoice_paid", "invoice_credited", "overpaid"]
 
 
 def entries_of(amounts: Mapping[Account, int]) -> dict[Account, int]:

@@ -103,7 +103,7 @@ def _attempt(invoice: InvoiceState, method: PaymentMethodRow, n: int, now: datet
         state="new",
         payment_method_id=method.id,
         provider=method.provider,
-        amount=invoice.total,
+        amount=invoice.amount_due,
         currency=invoice.currency,
         created_at=now,
     )

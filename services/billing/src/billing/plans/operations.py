@@ -1,11 +1,13 @@
 """Loads the file of plans."""
 
+from collections import defaultdict
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.plans.rules import PlanRef, check_unchanged
+from billing.plans.rules import Place, PlanRef, check_unchanged
 from billing.plans.schemas import PlanFile
 from billing.plans.tables import PlanRow, TaxRateRow
 
@@ -25,8 +27,9 @@ async def load(session: AsyncSession, file: PlanFile, now: datetime) -> int:
             check_unchanged(PlanRef(entry.code, entry.version), entry.model_dump(), row.model_dump())
             row.withdrawn = entry.withdrawn
     await session.execute(delete(TaxRateRow))
-    countries = dict.fromkeys(tax.country for tax in file.taxes)
-    for country in countries:
-        rates = [tax.model_dump(exclude={"country"}) for tax in file.taxes if tax.country == country]
-        session.add(TaxRateRow(country=country, rates=rates))
+    rates = defaultdict[Place, list[dict[str, Any]]](list)
+    for tax in file.taxes:
+        rates[Place(tax.country, tax.region)].append(tax.model_dump(include={"name", "rate_ppm"}))
+    for place, of_place in rates.items():
+        session.add(TaxRateRow(country=place.country, region=place.region, rates=of_place))
     return added

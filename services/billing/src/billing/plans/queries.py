@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing.plans.rules import PlanNotFound, PlanRef, PlanTerms, TaxRate
+from billing.plans.rules import Place, PlanNotFound, PlanRef, PlanTerms, RegionUnknown, TaxRate
 from billing.plans.schemas import Plan
 from billing.plans.tables import PlanRow, TaxRateRow
 
@@ -46,13 +46,27 @@ async def get_many(session: AsyncSession, refs: Iterable[PlanRef]) -> Mapping[Pl
     return {PlanRef(row.code, row.version): terms_of(row) for row in rows}
 
 
-async def tax_rates(session: AsyncSession, countries: Collection[str]) -> Mapping[str, Sequence[TaxRate]]:
-    """The taxes on an invoice to each of these countries."""
+async def tax_rates(session: AsyncSession, places: Collection[Place]) -> Mapping[Place, Sequence[TaxRate]]:
+    """The taxes on an invoice to each of these places: those of its region, or, where none are said, of the rest of its country."""
+    countries = {place.country for place in places}
     statement = select(TaxRateRow).where(col(TaxRateRow.country).in_(countries))
-    rows = {row.country: row.rates for row in (await session.execute(statement)).scalars()}
-    return {
-        country: [TaxRate(rate["name"], rate["rate_ppm"]) for rate in rows.get(country, ())] for country in countries
-    }
+    known = {Place(row.country, row.region): row.rates for row in (await session.execute(statement)).scalars()}
+
+    def rates(place: Place) -> Sequence[TaxRate]:
+        found = known.get(place) or known.get(Place(place.country)) or []
+        return [TaxRate(rate["name"], rate["rate_ppm"]) for rate in found]
+
+    return {place: rates(place) for place in places}
+
+
+async def check_region(session: AsyncSession, place: Place) -> None:
+    """Raises `RegionUnknown` where the taxes of a country differ by region, and this is none of them."""
+    statement = select(col(TaxRateRow.region)).where(
+        col(TaxRateRow.country) == place.country, col(TaxRateRow.region) != ""
+    )
+    regions = sorted((await session.execute(statement)).scalars())
+    if regions and place.region and place.region not in regions:
+        raise RegionUnknown(place.country, regions)
 
 
 def terms_of(row: PlanRow) -> PlanTerms:

@@ -3,12 +3,12 @@
 A version of a plan that was loaded never changes, so what somebody has bought stays what it was: another price is another version.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from billing.periods import Interval
-from shared.errors import NotFound
+from shared.errors import Invalid, NotFound, Violation
 
 
 class PlanRef(NamedTuple):
@@ -43,9 +43,17 @@ class PlanTerms:
         return self.amount * (12 if self.interval == "month" else 1)
 
 
+class Place(NamedTuple):
+    """Where a tenant is taxed."""
+
+    country: str
+    region: str = ""
+    """Empty: it is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaxRate:
-    """A tax on invoices to one country."""
+    """A tax on invoices to one place."""
 
     name: str
     rate_ppm: int
@@ -54,6 +62,16 @@ class TaxRate:
 
 class PlanChanged(Exception):
     """The file says something else of a version that was loaded before."""
+
+
+class RegionUnknown(Invalid):
+    """Taxes of this country differ by region, and it has no such region."""
+
+    code = "region_unknown"
+
+    def __init__(self, country: str, regions: Sequence[str]):
+        expected = f"must be one of {', '.join(regions)}, or null"
+        super().__init__(f"{country} has no such region", Violation("/region", self.code, expected))
 
 
 class PlanNotFound(NotFound):

@@ -54,9 +54,10 @@ class PlanEntry(_Strict):
 
 
 class TaxEntry(_Strict):
-    """A tax of one country in the file."""
+    """A tax of one country, or of one of its regions, in the file."""
 
     country: str = ApiField(pattern=r"^[A-Z]{2}$")
+    region: str = ApiField("", pattern=r"^([A-Z0-9]{1,3})?$")
     name: str = ApiField(min_length=1, max_length=60)
     rate_ppm: int = ApiField(ge=0, le=TAX_PPM_MAX)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
@@ -33,9 +33,11 @@ class PlanRow(Base, table=True):
 
 
 class TaxRateRow(Base, table=True):
-    """The taxes on invoices to a country, in the order in which invoices list them."""
+    """The taxes on invoices to a region of a country, or to the rest of it, in the order in which invoices list them."""
 
     __tablename__ = "tax_rates"
 
     country: Text = Field(primary_key=True)
+    region: Text = Field("", primary_key=True, sa_column_kwargs={"server_default": text("''")})
+    """As ISO 3166-2 has it behind the hyphen: QC. Empty: wherever no other row says more."""
     rates: list[dict[str, Any]] = Field(sa_type=JSONB)

@@ -30,7 +30,8 @@ _STATEMENTS = {
         SELECT tenant_id, -sold AS found, invoiced - credited AS expected FROM books WHERE -sold <> invoiced - credited
     """,
     "cash_differs": """
-        SELECT tenant_id, cash AS found, paid - customer_credit AS expected FROM books WHERE cash <> paid - customer_credit
+        SELECT tenant_id, cash AS found, paid - customer_credit + used AS expected
+        FROM books WHERE cash <> paid - customer_credit + used
     """,
     "credit_owed": """
         SELECT tenant_id, -customer_credit AS found, 0 AS expected FROM books WHERE customer_credit <> 0
@@ -50,7 +51,8 @@ _BOOKS = """
         FROM ledger_entries GROUP BY tenant_id
     ), documents AS (
         SELECT tenant_id, sum(total) AS invoiced, count(*) FILTER (WHERE status = 'open') AS open_invoices,
-            coalesce(sum(total) FILTER (WHERE status = 'open'), 0) AS due,
+            coalesce(sum(total - credit_applied) FILTER (WHERE status = 'open'), 0) AS due,
+            coalesce(sum(credit_applied) FILTER (WHERE status = 'open'), 0) AS used,
             coalesce(sum(total) FILTER (WHERE status = 'paid'), 0) AS paid
         FROM invoices GROUP BY tenant_id
     ), notes AS (
@@ -58,7 +60,8 @@ _BOOKS = """
     ), books AS (
         SELECT tenant_id, coalesce(receivable, 0) AS receivable, coalesce(sold, 0) AS sold, coalesce(cash, 0) AS cash,
             coalesce(customer_credit, 0) AS customer_credit, coalesce(invoiced, 0) AS invoiced, coalesce(due, 0) AS due,
-            coalesce(paid, 0) AS paid, coalesce(open_invoices, 0) AS open_invoices, coalesce(credited, 0) AS credited
+            coalesce(used, 0) AS used, coalesce(paid, 0) AS paid, coalesce(open_invoices, 0) AS open_invoices,
+            coalesce(credited, 0) AS credited
         FROM entries FULL JOIN documents USING (tenant_id) FULL JOIN notes USING (tenant_id)
     )
 """

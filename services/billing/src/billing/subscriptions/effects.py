@@ -9,8 +9,9 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import invoice_documents, invoices, payments, plans, tenants
+from billing import invoice_documents, invoices, ledger, payments, plans, tenants
 from billing.invoices import Draft, InvoiceRow, NewInvoice, Quote
+from billing.plans import Place
 from billing.subscriptions import rules
 from billing.subscriptions.queries import LockedSubscription, save
 from billing.subscriptions.terms import (
@@ -25,6 +26,7 @@ from billing.subscriptions.terms import (
     Terms,
     VoidOpenInvoice,
 )
+from billing.tenants import TenantRow
 from shared import tasks
 from shared.events.billing import (
     BillingEvent,
@@ -90,8 +92,10 @@ async def quote(session: AsyncSession, tenant_id: str, decision: Decision) -> Qu
     """What a decision would invoice; None: nothing."""
     for effect in decision.effects:
         if isinstance(effect, InvoicePeriod | ChangePeriod):
-            country = (await tenants.get(session, tenant_id)).country
-            return invoices.quote(_draft(effect), (await plans.tax_rates(session, [country]))[country])
+            place = _place(await tenants.get(session, tenant_id))
+            draft, rates = _draft(effect), await plans.tax_rates(session, [place])
+            credit = await ledger.credits_of(session, [tenant_id])
+            return invoices.quote(draft, rates[place], credit.get((tenant_id, draft.currency), 0))
     return None
 
 
@@ -160,11 +164,13 @@ async def _invoice(
     session: AsyncSession, invoiced: Sequence[tuple[LockedSubscription, InvoicePeriod | ChangePeriod, datetime]]
 ) -> None:
     known = await tenants.get_many(session, [held.tenant_id for held, *_ in invoiced])
-    rates = await plans.tax_rates(session, {tenant.country for tenant in known.values()})
+    rates = await plans.tax_rates(session, {_place(tenant) for tenant in known.values()})
+    credit = await ledger.credits_of(session, list(known))
     new = []
     for held, effect, now in invoiced:
         tenant = known[held.tenant_id]
-        quoted = invoices.quote(_draft(effect), rates[tenant.country])
+        draft = _draft(effect)
+        quoted = invoices.quote(draft, rates[_place(tenant)], credit.get((held.tenant_id, draft.currency), 0))
         due_at = None if effect.terms.by_charge else effect.terms.payment_due_at
         new.append(NewInvoice(tenant, quoted, held.livemode, due_at, now))
     finalized = await invoices.finalize(session, new)
@@ -172,13 +178,17 @@ async def _invoice(
     charged = []
     for (held, effect, now), invoice in zip(invoiced, finalized, strict=True):
         _publish(session, held, InvoiceFinalized, invoice)
-        if not invoice.total:
+        if not invoice.amount_due:
             row = await invoices.get_open(session, held.tenant_id)
             assert row is not None
             await settle(session, held, row, now)
         elif effect.terms.charging:
             charged.append((held, invoice, now))
     await _charge(session, charged)
+
+
+def _place(tenant: TenantRow) -> Place:
+    return Place(tenant.country, tenant.region or "")
 
 
 def _draft(effect: InvoicePeriod | ChangePeriod) -> Draft:
@@ -231,7 +241,7 @@ async def _note_failure(session: AsyncSession, held: LockedSubscription, reason:
         invoice_id=state.invoice_id,
         invoice_number=state.number,
         currency=state.currency,
-        amount=state.total,
+        amount=state.amount_due,
         reason=reason,
         next_attempt_at=held.terms.retry_at,
         access_until=held.terms.access_until,

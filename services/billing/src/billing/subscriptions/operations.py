@@ -220,7 +220,7 @@ async def record_charge(
         case Succeeded() if invoice.status == "open":
             await effects.settle(session, held, invoice, now)
         case Succeeded():
-            # It was void by then, or paid otherwise: the tenant has a credit, which `reconcile` shows.
+            # It was void by then, or paid otherwise: the tenant has a credit, which its next invoice uses.
             amounts: dict[ledger.Account, int] = {"cash": attempt.amount, "customer_credit": -attempt.amount}
             overpaid = Posting(tenant_id, attempt.currency, "overpaid", amounts, attempt.id, now)
             await ledger.post(session, overpaid)
@@ -353,9 +353,9 @@ async def _check_amount(session: AsyncSession, tenant_id: str, decision: Decisio
     if expected is None:
         return
     quote = await effects.quote(session, tenant_id, decision)
-    total = 0 if quote is None else quote.total
-    if total != expected:
-        raise invoices.AmountChanged(expected, total)
+    due = 0 if quote is None else quote.amount_due
+    if due != expected:
+        raise invoices.AmountChanged(expected, due)
 
 
 async def _commanded(

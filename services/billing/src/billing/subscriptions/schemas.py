@@ -141,6 +141,7 @@ class Preview(BaseModel):
     taxes: list[InvoiceTax] = ApiField(description="Taxes on that.")
     credit: int = ApiField(description="What is taken off for the rest of the present plan.", examples=[1633])
     tax: int = ApiField(description="Sum of the taxes.", examples=[245])
+    credit_applied: int = ApiField(description="What of it the tenant's credit would pay at once.", examples=[0])
     amount_due: int = ApiField(
         description="What would be to pay now: pass it as `expected_amount_due`.", examples=[5145]
     )
@@ -158,7 +159,8 @@ def preview_of(plan: PlanTerms, quote: Quote | None, terms: Terms, now: datetime
         taxes=[] if quote is None else [InvoiceTax.model_validate(tax, from_attributes=True) for tax in quote.taxes],
         credit=-sum(line.amount for line in lines if line.kind == "credit"),
         tax=0 if quote is None else quote.tax,
-        amount_due=0 if quote is None else quote.total,
+        credit_applied=0 if quote is None else quote.credit_applied,
+        amount_due=0 if quote is None else quote.amount_due,
         effective_at=terms.current_period_end if quote is None else now,
         next_invoice_at=terms.current_period_end,
     )

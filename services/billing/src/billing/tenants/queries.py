@@ -20,8 +20,17 @@ async def get_many(session: AsyncSession, tenant_ids: Collection[str]) -> Mappin
     statement = select(TenantRow).where(col(TenantRow.tenant_id).in_(tenant_ids))
     found = {row.tenant_id: row for row in (await session.execute(statement)).scalars()}
     if not found.keys() >= set(tenant_ids):
-        raise Unavailable("this tenant is not known here yet", code="access_not_ready")
+        raise _unknown()
     return found
+
+
+async def lock(session: AsyncSession, tenant_id: str) -> TenantRow:
+    """The row of the tenant, locked. Raises `Unavailable` until its event has arrived."""
+    statement = select(TenantRow).where(col(TenantRow.tenant_id) == tenant_id).with_for_update()
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise _unknown()
+    return row
 
 
 async def zones(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[str, str]:
@@ -30,3 +39,7 @@ async def zones(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[s
         col(TenantRow.tenant_id).in_(tenant_ids)
     )
     return {row.tenant_id: row.timezone for row in await session.execute(statement)}
+
+
+def _unknown() -> Unavailable:
+    return Unavailable("this tenant is not known here yet", code="access_not_ready")

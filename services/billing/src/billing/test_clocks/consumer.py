@@ -12,10 +12,10 @@ REPORTS = Vocabulary(ReplicaReported)
 
 
 async def on_reports(session: AsyncSession, events: list[Event]) -> None:
-    """Note which services go by the new time of which clocks."""
+    """Note which replicas go by the new time of which clocks."""
     applied: dict[str, list[str]] = defaultdict(list)
     for event in events:
         if isinstance(event, ReplicaReported):
-            applied[event.data.service] += [one.event_id for one in event.data.applied]
-    for service, event_ids in sorted(applied.items()):
-        await test_clocks.acknowledge(session, service, event_ids)
+            applied[event.subject] += [one.event_id for one in event.data.applied]
+    for replica, event_ids in sorted(applied.items()):
+        await test_clocks.acknowledge(session, replica, event_ids)

@@ -68,20 +68,21 @@ async def work(session: AsyncSession, tenant_id: str, services: Collection[str],
             return SOON
         row.arrival_event = progress.arrival_event
         return AT_ONCE
-    if await has_unpublished(session, tenant_id) or not set(services) <= set(row.acknowledged_by):
+    acknowledged = {replica.partition("/")[0] for replica in row.acknowledged_by}
+    if await has_unpublished(session, tenant_id) or not set(services) <= acknowledged:
         return SOON
     row.status = "ready"
     _touch(row, at)
     return None
 
 
-async def acknowledge(session: AsyncSession, service: str, events: Sequence[str]) -> None:
-    """In this service these events are in force."""
+async def acknowledge(session: AsyncSession, replica: str, events: Sequence[str]) -> None:
+    """In this replica (`service/name`) these events are in force."""
     if not events:
         return
     clocks = update(TestClockRow).where(col(TestClockRow.arrival_event).in_(events))
-    missing = clocks.where(~col(TestClockRow.acknowledged_by).contains([service]))
-    await session.execute(missing.values(acknowledged_by=func.array_append(col(TestClockRow.acknowledged_by), service)))
+    missing = clocks.where(~col(TestClockRow.acknowledged_by).contains([replica]))
+    await session.execute(missing.values(acknowledged_by=func.array_append(col(TestClockRow.acknowledged_by), replica)))
 
 
 def _touch(row: TestClockRow, at: datetime) -> None:

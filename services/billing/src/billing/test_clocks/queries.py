@@ -38,4 +38,4 @@ async def has_unpublished(session: AsyncSession, tenant_id: str) -> bool:
 
 def view(row: TestClockRow, now: datetime) -> TestClock:
     """A test clock as the API shows it."""
-    return TestClock(**row.model_dump(exclude={"arrival_event", "acknowledged_by"}), now=now)
+    return TestClock(**row.model_dump(exclude={"arrival_event"}), now=now)

@@ -21,7 +21,7 @@ class TestClockRow(Base, table=True):
     arrival_event: Text | None = None
     """The event that told of the arrival; None: it is still on its way."""
     acknowledged_by: TextArray
-    """Services in which that event is in force."""
+    """Replicas (`service/name`) in which that event is in force."""
     version: BigInt
     created_at: Instant
     updated_at: Instant
