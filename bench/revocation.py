@@ -21,8 +21,7 @@ import httpx
 
 from bench.figures import Figure, Results, keep, percentile, table
 from deploy.devstack.processes import free_ports
-from shared.access.authentication import PresentedCredentials
-from shared.access.principals import EVERYONE, RouteAccess
+from shared.access.principals import EVERYONE, PresentedCredentials, RouteAccess
 from tests.harness.client import Api
 from tests.harness.edge_app import edge_database, run_edge_app
 from tests.harness.people import Merchant, Tenant

@@ -10,7 +10,7 @@ import binascii
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.access import authorization, credentials, projection, tokens
 from shared.access.last_used import LastUsedTracker
 from shared.access.principal_store import Lookup, load_principal, load_principals, lookup_of
-from shared.access.principals import Caller, Principal, RouteAccess, Via
+from shared.access.principals import Caller, PresentedCredentials, Principal, RouteAccess, Via
 from shared.access.receipts import ReceiptReporter
 from shared.access.signing_roots import SigningKeyFacts, SigningRoots
 from shared.errors import Unauthenticated, Unavailable, WaybillError
@@ -48,20 +48,6 @@ _SIGNING_KEYS = text(
     """
 )
 _PROGRESS = text("SELECT topic, caught_up_at FROM consumer_progress WHERE consumer = :consumer")
-
-
-@dataclass(frozen=True, slots=True)
-class PresentedCredentials:
-    """The credentials in a request's headers, not checked yet."""
-
-    authorization: str | None = None
-    api_key: str | None = None
-    tenant_id: str | None = None
-    tenant_name: str | None = None
-    path_tenant_id: str | None = None
-    """The tenant that the path names, on routes of the platform."""
-    on_verified: Callable[[Principal], None] = lambda _: None
-    """Is told whose valid key was presented, whether or not the caller is let in."""
 
 
 class Access:

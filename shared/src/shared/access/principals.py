@@ -1,6 +1,6 @@
 """Values of the access decision: the principal of a credential or session, the caller, and the declaration of a route."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -75,6 +75,20 @@ class Principal:
         """How much of this the tenant's plan includes; None: the plan does not say."""
         included = self.features.get(feature)
         return None if included is None or isinstance(included, bool) else included
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCredentials:
+    """The credentials in a request's headers, not checked yet."""
+
+    authorization: str | None = None
+    api_key: str | None = None
+    tenant_id: str | None = None
+    tenant_name: str | None = None
+    path_tenant_id: str | None = None
+    """The tenant that the path names, on routes of the platform."""
+    on_verified: Callable[[Principal], None] = lambda _: None
+    """Is told whose valid key was presented, whether or not the caller is let in."""
 
 
 @dataclass(frozen=True, slots=True)

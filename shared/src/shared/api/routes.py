@@ -20,9 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from shared.access.authentication import PresentedCredentials
 from shared.access.authorization import unknown_codes
-from shared.access.principals import Caller, Principal, RouteAccess
+from shared.access.principals import Caller, PresentedCredentials, Principal, RouteAccess
 from shared.api import answer_headers, file_intake, idempotency, request_body
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
 from shared.api.dependencies import idempotency_claim, reading_session, searching_session, transaction_session

@@ -1,15 +1,22 @@
-"""Reveals and rotates the API credentials of the merchant that calls, in a session that is stepped up or with its password."""
+"""Reveals and rotates the API credentials of the merchant that calls, after a step-up or with its password; renews their digests."""
 
 from datetime import UTC, datetime
 
-from identity import authentication, mail, merchants, tenants
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from identity import authentication, changes, mail, merchants, tenants
 from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
 from identity.merchants import CredentialIssuer, MerchantRow
+from shared import audit
+from shared.access.credentials import Peppers
 from shared.api import Transactions
 from shared.audit import Actor
 from shared.events import identity as events
+
+_STORED_DIGESTS = (("key_digest", "key_pepper_version"), ("previous_key_digest", "previous_key_pepper_version"))
+"""Columns of what an Auth Key, present or former, is stored as."""
 
 
 async def reveal(
@@ -70,3 +77,25 @@ def _credentials(row: MerchantRow, key: str) -> ApiCredentials:
 def _account_id(row: MerchantRow) -> str:
     assert row.account_id is not None
     return row.account_id
+
+
+async def redigest(session: AsyncSession, peppers: Peppers, account_id: str, key: str) -> bool:
+    """Digest an Auth Key, present or former, with the newest pepper; returns whether it was stored under an older one."""
+    row = await merchants.lock_holder(session, account_id)
+    return row is not None and redigest_locked(session, peppers, row, key)
+
+
+def redigest_locked(session: AsyncSession, peppers: Peppers, row: MerchantRow, key: str) -> bool:
+    """The same for a locked row."""
+    newest = peppers.current_version
+    for digest_name, version_name in _STORED_DIGESTS:
+        digest, version = getattr(row, digest_name), getattr(row, version_name)
+        if digest is not None and version is not None and version < newest and peppers.matches(key, digest, version):
+            setattr(row, digest_name, peppers.digest(key))
+            setattr(row, version_name, newest)
+            row.version += 1
+            row.updated_at = datetime.now(UTC)
+            changes.publish(session, events.MerchantUpdated, row, subject=row.merchant_id, state=merchants.state(row))
+            audit.record_service(session, "credential.redigested", row.merchant_id, tenant_id=row.tenant_id)
+            return True
+    return False

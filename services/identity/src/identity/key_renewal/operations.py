@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import api_keys, mail, merchants
+from identity import api_credentials, api_keys, mail
 from identity.api_keys import ApiKeyRow
 from identity.merchants import CredentialIssuer, MerchantRow
 from identity.password_resets import RESET_REQUEST
@@ -113,7 +113,7 @@ async def redigest(database: Database, issuer: CredentialIssuer) -> int:
             key = issuer.encryptor.decrypt(row.sealed_key, associated_data=row.account_id).decode()
         except DecryptionFailed:
             return False
-        return merchants.redigest_locked(session, issuer.peppers, row, key)
+        return api_credentials.redigest_locked(session, issuer.peppers, row, key)
 
     stored = select(MerchantRow).where(
         col(MerchantRow.key_pepper_version) < issuer.peppers.current_version, col(MerchantRow.sealed_key).is_not(None)
@@ -124,7 +124,7 @@ async def redigest(database: Database, issuer: CredentialIssuer) -> int:
 async def redigest_used(session: AsyncSession, peppers: Peppers, credential_id: str, key: str) -> bool:
     """Digest a key that was used with the newest pepper, and publish that; returns whether it was stored under an older one."""
     if credential_id.startswith("acct_"):
-        return await merchants.redigest(session, peppers, credential_id, key)
+        return await api_credentials.redigest(session, peppers, credential_id, key)
     return await api_keys.redigest(session, peppers, credential_id, key)
 
 

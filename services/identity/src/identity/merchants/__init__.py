@@ -8,8 +8,6 @@ from identity.merchants.operations import (
     grant_api_access,
     note_mail,
     publish_change,
-    redigest,
-    redigest_locked,
     reveal_key,
     revoke_api_access,
     revoke_api_access_by_account,
@@ -17,7 +15,16 @@ from identity.merchants.operations import (
     shred_keys,
     update,
 )
-from identity.merchants.queries import get, index, list_merchants, list_stranded, lock_for_reset, recipient, state
+from identity.merchants.queries import (
+    get,
+    index,
+    list_merchants,
+    list_stranded,
+    lock_for_reset,
+    lock_holder,
+    recipient,
+    state,
+)
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
 from identity.merchants.schemas import BY_WORDS, MerchantStatus
 from identity.merchants.tables import MerchantRow
@@ -38,11 +45,10 @@ __all__ = [
     "list_merchants",
     "list_stranded",
     "lock_for_reset",
+    "lock_holder",
     "note_mail",
     "publish_change",
     "recipient",
-    "redigest",
-    "redigest_locked",
     "reveal_key",
     "revoke_api_access",
     "revoke_api_access_by_account",

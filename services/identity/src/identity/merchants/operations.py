@@ -29,9 +29,6 @@ from shared.fields.merge_patch import METADATA, patch_member
 from shared.fields.places import ADDRESS
 from shared.ids import new_id
 
-_STORED_DIGESTS = (("key_digest", "key_pepper_version"), ("previous_key_digest", "previous_key_pepper_version"))
-"""Columns of what an Auth Key, present or former, is stored as."""
-
 
 @dataclass(frozen=True, slots=True)
 class CredentialIssuer:
@@ -197,28 +194,6 @@ def rotate_credentials(
     row.previous_key_pepper_version = row.key_pepper_version if valid_until else None
     row.previous_key_valid_until = valid_until
     return _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=True))
-
-
-async def redigest(session: AsyncSession, peppers: Peppers, account_id: str, key: str) -> bool:
-    """Digest an Auth Key, present or former, with the newest pepper; returns whether it was stored under an older one."""
-    row = await queries.lock_holder(session, account_id)
-    return row is not None and redigest_locked(session, peppers, row, key)
-
-
-def redigest_locked(session: AsyncSession, peppers: Peppers, row: MerchantRow, key: str) -> bool:
-    """The same for a locked row."""
-    newest = peppers.current_version
-    for digest_name, version_name in _STORED_DIGESTS:
-        digest, version = getattr(row, digest_name), getattr(row, version_name)
-        if digest is not None and version is not None and version < newest and peppers.matches(key, digest, version):
-            setattr(row, digest_name, peppers.digest(key))
-            setattr(row, version_name, newest)
-            row.version += 1
-            row.updated_at = datetime.now(UTC)
-            changes.publish(session, events.MerchantUpdated, row, subject=row.merchant_id, state=state(row))
-            audit.record_service(session, "credential.redigested", row.merchant_id, tenant_id=row.tenant_id)
-            return True
-    return False
 
 
 async def note_mail(session: AsyncSession, answers: MailAnswers) -> None:
