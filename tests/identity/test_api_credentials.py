@@ -7,6 +7,7 @@ from tests.harness.bodies import PASSWORD
 from tests.harness.client import pointers, refused
 from tests.harness.identity import Identity
 from tests.harness.people import Tenant
+from tests.harness.waiting import eventually
 
 
 async def test_access_is_deactivated_from_api_settings_by_the_same_operation(
@@ -117,3 +118,29 @@ async def test_rotation_keeps_the_former_key_for_the_overlap_alone(identity: Ide
     assert pointers(refused(too_long, 422, "invalid")) == ["/overlap_seconds"]
     by_default = await session.create("/v1/api-settings/rotate", {"password": PASSWORD})
     assert by_default["previous_key_valid_until"] is not None
+
+
+async def test_a_merchant_sees_its_former_key_in_use_and_ends_the_overlap(identity: Identity, tenant: Tenant) -> None:
+    merchant = await tenant.create_merchant()
+    session, first = await merchant.session(), await merchant.reveal()
+    await session.create("/v1/api-settings/rotate", {"password": PASSWORD})
+    assert (await session.read("/v1/api-settings"))["previous_key_last_used_at"] is None
+    before = datetime.now(UTC)
+    assert (await first.get("/v1/auth/test")).status_code == 200
+
+    async def shown() -> str | None:
+        used_at: str | None = (await session.read("/v1/api-settings"))["previous_key_last_used_at"]
+        return used_at
+
+    assert before <= datetime.fromisoformat(await eventually(shown, what="the use of the former key"))
+    ended = await session.post("/v1/api-settings/end-overlap")
+    again = await session.post("/v1/api-settings/end-overlap")
+
+    assert (ended.status_code, again.status_code) == (204, 204)
+    assert (await first.get("/v1/auth/test")).status_code == 401
+    assert "Revocation-Id" in ended.headers
+    assert "Revocation-Id" not in again.headers
+    settings = await session.read("/v1/api-settings")
+    assert (settings["previous_key_valid_until"], settings["previous_key_last_used_at"]) == (None, None)
+    trail = (await tenant.owner.read(f"/v1/audit-events?target={merchant.id}"))["data"]
+    assert trail[0]["action"] == "credential.overlap_ended"

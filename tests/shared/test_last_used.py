@@ -118,7 +118,7 @@ async def test_no_key_leaves_the_process(edge: EdgeTestApp) -> None:
 
     assert "wbk_" not in str(event)
     assert (event.topic, event.subject, event.tenant_id) == ("access.usage.v1", "edge", None)
-    assert {*json.loads(event.value())["uses"][0]} == {"credential_id", "used_at"}
+    assert {*json.loads(event.value())["uses"][0]} == {"credential_id", "used_at", "former_key_used_at"}
 
 
 async def test_an_orderly_stop_writes_what_is_noted(database_url: str) -> None:
@@ -189,3 +189,14 @@ async def test_many_uses_leave_as_a_few_events_of_bounded_size(publishing: Datab
         USES_PER_EVENT_MAX,
         1,
     ]
+
+
+async def test_a_use_of_the_former_key_is_told_apart(publishing: Database) -> None:
+    last_used = LastUsedTracker(publishing, service="tests")
+    last_used.note("acct_a", NOW, former_key=True)
+    last_used.note("acct_a", NOW + timedelta(seconds=1))
+
+    await last_used.write(NOW + timedelta(seconds=2))
+
+    ((use,),) = [event.data.uses for event in await published(publishing)]
+    assert (use.former_key_used_at, use.used_at) == (NOW, NOW + timedelta(seconds=1))

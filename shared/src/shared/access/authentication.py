@@ -5,8 +5,6 @@ caught up with its topics, requests are refused with 503.
 """
 
 import asyncio
-import base64
-import binascii
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +24,6 @@ from shared.access.principals import Caller, PresentedCredentials, Principal, Ro
 from shared.access.receipts import ReceiptReporter
 from shared.access.signing_roots import SigningKeyFacts, SigningRoots
 from shared.errors import Unauthenticated, Unavailable, WaybillError
-from shared.events import Event
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -103,7 +100,7 @@ class Access:
         authorization.check_admission(caller, route, now)
         if caller.credential_id is not None:
             # Before the permission is checked: a credential without it is in use, too.
-            self._last_used.note(caller.credential_id, now)
+            self._last_used.note(caller.credential_id, now, former_key=caller.uses_former_key)
         authorization.check_permission(caller, route)
         authorization.check_session(caller, route, now)
         return caller
@@ -153,7 +150,10 @@ class Access:
                 raise _refused("use Basic, Bearer or X-Api-Key", "scheme_unknown")
 
     async def _by_api_credentials(self, presented: PresentedCredentials, encoded: str, now: datetime) -> Caller:
-        account_id, key = _basic(encoded)
+        try:
+            account_id, key = credentials.read_basic(encoded)
+        except ValueError as error:
+            raise _refused("the Basic credentials cannot be read", "credentials_malformed") from error
         if not credentials.is_well_formed(key) or _ACCOUNT_ID.fullmatch(account_id) is None:
             raise _refused("wrong API Account ID or API Auth Key", "credentials_wrong")
         principal = await self._principal(Lookup("account", account_id))
@@ -300,7 +300,7 @@ class Access:
 
     async def apply_own_events(self, session: AsyncSession) -> None:
         """Hook before a commit: apply the access events that this service publishes to its own projection, in the same transaction."""
-        events = [event for event in outbox.pending(session) if _is_access_event(event)]
+        events = [event for event in outbox.pending(session) if isinstance(event, projection.ACCESS_EVENTS)]
         if events:
             await projection.apply(session, events)
             session.info["access_changed"] = True
@@ -375,19 +375,7 @@ def _session_revoked() -> Unauthenticated:
     return _refused("this session has ended", "session_revoked")
 
 
-def _is_access_event(event: Event) -> bool:
-    return isinstance(event, projection.ACCESS_EVENTS)
-
-
 def _refused(detail: str, code: str) -> Unauthenticated:
     return Unauthenticated(
         detail, code=code, headers={"WWW-Authenticate": 'Basic realm="waybill", Bearer realm="waybill"'}
     )
-
-
-def _basic(encoded: str) -> tuple[str, str]:
-    try:
-        account_id, _, key = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
-    except (binascii.Error, ValueError) as error:
-        raise _refused("the Basic credentials cannot be read", "credentials_malformed") from error
-    return account_id, key

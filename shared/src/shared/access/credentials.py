@@ -5,6 +5,7 @@ before any look-up and secret scanners find leaked keys. Stored and published is
 256 random bits needs no slow hash.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -69,3 +70,9 @@ def _base62(number: int, length: int) -> str:
         number, digit = divmod(number, len(_ALPHABET))
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))
+
+
+def read_basic(encoded: str) -> tuple[str, str]:
+    """Account id and key of Basic credentials. Raises `ValueError`."""
+    account_id, _, key = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
+    return account_id, key

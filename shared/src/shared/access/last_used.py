@@ -26,6 +26,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 @dataclass(slots=True)
 class _Use:
     used_at: datetime
+    former_key_used_at: datetime | None = None
     published_at: datetime = _NEVER
     """The latest `used_at` that was published."""
 
@@ -45,13 +46,15 @@ class LastUsedTracker:
         self._tracked_max = tracked_max
         self._tracked: dict[str, _Use] = {}
 
-    def note(self, credential_id: str, used_at: datetime) -> None:
-        """Record that a request with this credential was accepted. A full map takes no further credentials."""
+    def note(self, credential_id: str, used_at: datetime, *, former_key: bool = False) -> None:
+        """Record that a request with this credential, or its former key, was accepted. A full map takes no further credentials."""
         use = self._tracked.get(credential_id)
         if use is not None:
             use.used_at = used_at
         elif len(self._tracked) < self._tracked_max:
-            self._tracked[credential_id] = _Use(used_at)
+            use = self._tracked[credential_id] = _Use(used_at)
+        if former_key and use is not None:
+            use.former_key_used_at = used_at
 
     async def run(self) -> None:
         """Publish every few seconds until cancelled, then publish the rest."""
@@ -71,7 +74,10 @@ class LastUsedTracker:
             if use.used_at > use.published_at and (rest or now - use.published_at >= REPEAT_AFTER)
         ]
         if due:
-            uses = [CredentialUse(credential_id=name, used_at=used_at) for name, _, used_at in due]
+            uses = [
+                CredentialUse(credential_id=name, used_at=used_at, former_key_used_at=use.former_key_used_at)
+                for name, use, used_at in due
+            ]
             async with self._database.transaction() as session:
                 for start in range(0, len(uses), USES_PER_EVENT_MAX):
                     outbox.publish(session, self._event(uses[start : start + USES_PER_EVENT_MAX]))

@@ -134,6 +134,13 @@ class Caller:
         return self.principal.credential_id
 
     @property
+    def uses_former_key(self) -> bool:
+        """Whether the key that was presented has been replaced, and is valid only for the overlap."""
+        return any(
+            digest in self.key_digests and valid_until is not None for digest, _, valid_until in self.principal.digests
+        )
+
+    @property
     def actor(self) -> str:
         """The id in audit events: the person or merchant, else the key."""
         return self.principal.subject_id or self.principal.credential_id or "unknown"

@@ -21,6 +21,8 @@ class CredentialUse(State):
     """API Account ID (acct_…) or the id of an API key (key_…); never a key."""
     used_at: AwareDatetime
     """When the latest request with it was accepted."""
+    former_key_used_at: AwareDatetime | None = None
+    """When the latest request with its former key was accepted, during an overlap; null: not lately."""
 
 
 class CredentialUses(State):

@@ -267,6 +267,7 @@ _CHANGES: Mapping[type[Event], Mapping[str, Any]] = {
 _OF_THE_PLATFORM = (identity.SigningKeyPublished, *access.EVENTS, receipts.ReplicaReported)
 _REVOKING = (
     identity.ApiAccessRevoked,
+    identity.CredentialOverlapEnded,
     identity.CredentialRevoked,
     identity.MerchantDisabled,
     identity.UserDisabled,

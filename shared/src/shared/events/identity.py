@@ -258,6 +258,12 @@ class CredentialRotated(MerchantEvent):
     type: Literal["credential.rotated"] = "credential.rotated"
 
 
+class CredentialOverlapEnded(MerchantEvent):
+    """A merchant ended the overlap: the former API Auth Key is refused."""
+
+    type: Literal["credential.overlap_ended"] = "credential.overlap_ended"
+
+
 class KeyEvent(IdentityEvent):
     data: CredentialState
 
@@ -336,6 +342,7 @@ ACCESS_EVENTS: tuple[type[IdentityEvent], ...] = (
     ApiAccessRevoked,
     CredentialRevealed,
     CredentialRotated,
+    CredentialOverlapEnded,
     CredentialIssued,
     CredentialRevoked,
     UserCreated,

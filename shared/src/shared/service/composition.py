@@ -75,9 +75,8 @@ class Service:
         )
         self.last_used = LastUsedTracker(self.database, service=name)
         self.request_log = RequestLog(self.database, service=name, metrics=self.metrics)
-        self._kafka_security = settings.kafka_security
         self.receipts = ReceiptReporter(
-            Producer(settings.kafka_bootstrap_servers, client_id=f"{name}-receipts", security=self._kafka_security),
+            Producer(settings.kafka_bootstrap_servers, client_id=f"{name}-receipts", security=settings.kafka_security),
             topic=f"{settings.kafka_prefix}{receipts.TOPIC}",
             service=name,
             replica=replica_name(settings.instance),
@@ -98,7 +97,7 @@ class Service:
         self.relay = relay.Relay(
             self.database,
             bootstrap_servers=settings.kafka_bootstrap_servers,
-            security=self._kafka_security,
+            security=settings.kafka_security,
             metrics=self.metrics,
             prefix=settings.kafka_prefix,
         )
@@ -119,7 +118,7 @@ class Service:
         outbox.attach(self.database, self.relay.wake)
         self.database.after_commit.append(self.access.invalidate_after_own_events)
         self._broker = faststream_adapter.PrefetchingBroker(
-            settings.kafka_bootstrap_servers, client_id=name, security=self._kafka_security
+            settings.kafka_bootstrap_servers, client_id=name, security=settings.kafka_security
         )
         self._subscriptions: list[subscriber.Subscription[Any]] = []
         for topic in projects:
@@ -180,7 +179,7 @@ class Service:
         lag_monitor = LagMonitor(
             self.database,
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
-            security=self._kafka_security,
+            security=self.settings.kafka_security,
             subscriptions=self._subscriptions,
             metrics=self.metrics,
         )

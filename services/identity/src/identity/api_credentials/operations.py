@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import authentication, changes, mail, merchants, tenants
+from identity.api_credentials import rules
 from identity.api_credentials.queries import lock_own
 from identity.api_credentials.schemas import ApiCredentials, RevealIn, RotateIn
 from identity.authentication import Authenticator
@@ -64,6 +65,14 @@ async def rotate(
         )
         await mail.send(session, merchants.recipient(row), rotated)
     return _credentials(row, key)
+
+
+async def end_overlap(session: AsyncSession, actor: Actor) -> None:
+    """Refuse the merchant's former Auth Key from now on. Where there is none nothing happens. Raises `Forbidden` (API access off)."""
+    row = await lock_own(session, actor)
+    if rules.overlap_end(row.previous_key_valid_until, datetime.now(UTC)) is not None:
+        merchants.end_overlap(row)
+        merchants.publish_change(session, actor, events.CredentialOverlapEnded, row)
 
 
 def _credentials(row: MerchantRow, key: str) -> ApiCredentials:

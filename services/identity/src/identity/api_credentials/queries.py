@@ -57,7 +57,8 @@ async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
         auth_key_hint=row.key_hint if row.api_access else None,
         revealable=row.sealed_key is not None and mode != "off",
         rotated_at=row.key_made_at if row.api_access else None,
-        previous_key_valid_until=_overlap_end(row, datetime.now(UTC)),
+        previous_key_valid_until=rules.overlap_end(row.previous_key_valid_until, datetime.now(UTC)),
+        previous_key_last_used_at=row.previous_key_used_at,
         last_used_at=row.last_used_at,
         livemode=row.livemode,
     )
@@ -88,12 +89,6 @@ async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:
     return row
 
 
-def _overlap_end(row: MerchantRow, now: datetime) -> datetime | None:
-    """Until when the former key is valid; None: it is not."""
-    end = row.previous_key_valid_until
-    return end if end is not None and end > now else None
-
-
 def _account(row: MerchantRow, counted: tuple[int, int], now: datetime) -> ApiAccount:
     assert row.account_id is not None
     return ApiAccount(
@@ -104,7 +99,7 @@ def _account(row: MerchantRow, counted: tuple[int, int], now: datetime) -> ApiAc
         livemode=row.livemode,
         last_used_at=row.last_used_at,
         rotated_at=row.key_made_at,
-        previous_key_valid_until=_overlap_end(row, now),
+        previous_key_valid_until=rules.overlap_end(row.previous_key_valid_until, now),
         calls_24h=counted[0],
         errors_24h=counted[1],
     )

@@ -80,4 +80,10 @@ def router(authenticator: Authenticator, issuer: CredentialIssuer, *, overlap_se
             authenticator, transactions, actor, issuer, body, overlap_seconds_default=overlap_seconds_default
         )
 
+    @routes.post("/v1/api-settings/end-overlap", status_code=204, responses=also_answers(204, "Revocation-Id"))
+    @merchant_only()
+    async def end_api_key_overlap(session: Transaction, actor: CurrentActor) -> None:
+        """End the overlap: your former API Auth Key is refused from now on."""
+        await api_credentials.end_overlap(session, actor)
+
     return routes

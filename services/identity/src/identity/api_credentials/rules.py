@@ -1,6 +1,13 @@
 """Which merchants may see and rotate their API credentials."""
 
+from datetime import datetime
+
 from shared.errors import Forbidden
+
+
+def overlap_end(valid_until: datetime | None, now: datetime) -> datetime | None:
+    """Until when the former key is valid; None: it is not."""
+    return valid_until if valid_until is not None and valid_until > now else None
 
 
 def check_enabled(*, level: int, required_level: int, api_access: bool) -> None:

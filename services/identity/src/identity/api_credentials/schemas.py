@@ -49,6 +49,11 @@ class ApiSettings(BaseModel):
     previous_key_valid_until: datetime | None = ApiField(
         description="Until when the former key is valid; null: it is not."
     )
+    previous_key_last_used_at: datetime | None = ApiField(
+        description="The latest request that was accepted with the former key since it was replaced, to within about a minute; null: "
+        "none is known.",
+        examples=["2030-01-31T09:00:00Z"],
+    )
     last_used_at: fields.LastUsedAt
     livemode: bool
 

@@ -11,14 +11,14 @@ from sqlalchemy import update as update_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import changes, fields, locations, logins, rows, sessions, tenants
+from identity import changes, locations, logins, rows, sessions, tenants
 from identity.logins import Passwords
 from identity.mail import MailAnswers
 from identity.merchants import queries, rules
 from identity.merchants.queries import index, lock_for_update, require_free_reference_id, state, view
 from identity.merchants.schemas import ChangedMerchant, CreatedMerchant, Merchant, MerchantIn, MerchantPatch
 from identity.merchants.tables import MerchantRow
-from identity.tenants import RevealMode, TenantRow
+from identity.tenants import RevealMode
 from shared import audit
 from shared.access.credentials import Peppers, hint, new_api_key
 from shared.api import IfMatch
@@ -62,7 +62,7 @@ async def create(
     await rows.require_room(session, MerchantRow, col(MerchantRow.tenant_id) == actor.tenant_id, maximum=merchants_max)
     await require_free_reference_id(session, tenant.tenant_id, body.reference_id, None)
     now = datetime.now(UTC)
-    row = _new_row(tenant, body, now)
+    row = queries.new_row(tenant, body, now)
     session.add(row)
     invitation = await logins.create(
         session,
@@ -193,6 +193,7 @@ def rotate_credentials(
     row.previous_key_digest = row.key_digest if valid_until else None
     row.previous_key_pepper_version = row.key_pepper_version if valid_until else None
     row.previous_key_valid_until = valid_until
+    row.previous_key_used_at = None
     return _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=True))
 
 
@@ -284,14 +285,14 @@ def _end_api_access(row: MerchantRow) -> type[events.MerchantEvent]:
     """End access and delete the encrypted key. Its digest stays, so that a use of the key is answered with the reason."""
     row.api_access = False
     row.sealed_key = None
-    _forget_previous_key(row)
+    end_overlap(row)
     return events.ApiAccessRevoked
 
 
 def _issue_credentials(row: MerchantRow, issuer: CredentialIssuer, now: datetime, mode: RevealMode) -> None:
     """Issue a new Auth Key; no former key is valid beside it. The API Account ID is created once and never changes."""
     row.account_id = row.account_id or new_id("acct")
-    _forget_previous_key(row)
+    end_overlap(row)
     _set_new_key(row, issuer, now, stored=rules.stores_new_key(mode, shown=False))
 
 
@@ -306,10 +307,12 @@ def _set_new_key(row: MerchantRow, issuer: CredentialIssuer, now: datetime, *, s
     return key
 
 
-def _forget_previous_key(row: MerchantRow) -> None:
+def end_overlap(row: MerchantRow) -> None:
+    """The former key is valid no more."""
     row.previous_key_digest = None
     row.previous_key_pepper_version = None
     row.previous_key_valid_until = None
+    row.previous_key_used_at = None
 
 
 async def _update_fields(session: AsyncSession, row: MerchantRow, patch: MerchantPatch) -> logins.EmailUpdate:
@@ -355,28 +358,3 @@ async def _check_locations(
 
 def _access_state(row: MerchantRow) -> rules.AccessState:
     return rules.AccessState(level=row.level, active=row.status == "active", api_access=row.api_access)
-
-
-def _new_row(tenant: TenantRow, body: MerchantIn, now: datetime) -> MerchantRow:
-    return MerchantRow(
-        merchant_id=new_id("mer"),
-        tenant_id=tenant.tenant_id,
-        version=1,
-        business_name=body.business_name,
-        login_email=body.login_email,
-        language=body.language,
-        contact_email=body.contact_email,
-        phone=body.phone,
-        address=fields.to_document(body.address),
-        level=body.level,
-        status="active",
-        api_access=False,
-        location_ids=body.location_ids,
-        default_location_id=body.default_location_id,
-        reference_id=body.reference_id,
-        details=body.metadata,
-        sessions_valid_from=now,
-        livemode=not tenant.test,
-        created_at=now,
-        updated_at=now,
-    )

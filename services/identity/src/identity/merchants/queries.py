@@ -1,6 +1,7 @@
 """Reads and locks merchants."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,13 +11,15 @@ from identity import fields, rows
 from identity.locations import LocationRow
 from identity.mail import MailAnswers, Recipient
 from identity.merchants import rules
-from identity.merchants.schemas import Merchant
+from identity.merchants.schemas import Merchant, MerchantIn
 from identity.merchants.tables import MerchantRow
 from identity.search_words import search, search_words
+from identity.tenants import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
 from shared.events import identity as events
+from shared.ids import new_id
 
 STRANDED_MAX = 20
 """Merchants named in the refusal to deactivate their last active location."""
@@ -176,6 +179,32 @@ def view(row: MerchantRow) -> Merchant:
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
+    )
+
+
+def new_row(tenant: TenantRow, body: MerchantIn, now: datetime) -> MerchantRow:
+    """The row of a new merchant, still without API access."""
+    return MerchantRow(
+        merchant_id=new_id("mer"),
+        tenant_id=tenant.tenant_id,
+        version=1,
+        business_name=body.business_name,
+        login_email=body.login_email,
+        language=body.language,
+        contact_email=body.contact_email,
+        phone=body.phone,
+        address=fields.to_document(body.address),
+        level=body.level,
+        status="active",
+        api_access=False,
+        location_ids=body.location_ids,
+        default_location_id=body.default_location_id,
+        reference_id=body.reference_id,
+        details=body.metadata,
+        sessions_valid_from=now,
+        livemode=not tenant.test,
+        created_at=now,
+        updated_at=now,
     )
 
 

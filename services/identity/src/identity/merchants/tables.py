@@ -72,6 +72,7 @@ class MerchantRow(Base, table=True):
     previous_key_digest: Text | None = None
     previous_key_pepper_version: SmallInt | None = None
     previous_key_valid_until: Instant | None = None
+    previous_key_used_at: Instant | None = None
     last_used_at: Instant | None = None
 
     created_at: Instant

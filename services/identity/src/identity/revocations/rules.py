@@ -14,6 +14,7 @@ ReplicaState = Literal["applied", "missing", "stopped"]
 
 _ENDING = (
     identity.ApiAccessRevoked,
+    identity.CredentialOverlapEnded,
     identity.CredentialRevoked,
     identity.MerchantDisabled,
     identity.SessionRevoked,
