@@ -31,7 +31,8 @@ _MAKE_CUSTOMERS = """
 """
 _TASKS_ARE_DUE = "UPDATE tasks SET due_at = now(), next_at = now()"
 _NOT_RENEWED = "SELECT FROM subscriptions WHERE current_period_end <= now()"
-_COPIED = ("invoices", "ledger_entries")
+_COPIED = ("invoices", "ledger_entries", "outbox", "tasks", "subscriptions", "invoice_counters")
+"""What the renewals have written: the rows of each table as they are afterwards."""
 
 
 async def measure(stage: BillingStage, *, quick: bool) -> Results:
@@ -52,7 +53,7 @@ async def measure(stage: BillingStage, *, quick: bool) -> Results:
             "s",
             renewed,
             copied,
-            "their invoices and ledger entries by COPY",
+            "the same rows by COPY",
             f"≤ {RATIO_AIM:g} ×",
             sum(renewed) <= RATIO_AIM * sum(copied),
         )

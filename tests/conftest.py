@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from deploy.devstack.forks import SERVICES, Forker, forking
-from tests.harness import effort
+from tests.harness import effort, runtimes
 from tests.harness.lending import BorrowedStack, Lender
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.sharing import Scheduler
@@ -26,6 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not runtimes.has_stripe_mock():
+        terminalreporter.write_line(
+            "neither stripe-mock nor Go is here: the shapes of what is asked of Stripe were not checked"
+        )
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped and terminalreporter.config.getoption("--fail-on-skip"):
         terminalreporter.write_line(f"{len(skipped)} skipped: each test has to run here", red=True)

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-import httpx
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from yarl import URL
 
-from deploy.devstack.settings import SECRET_VARIABLE
-
+SECRET_VARIABLE = "PAYMENTS_NOTIFICATION_SECRET"
+"""Where it finds what it signs its notifications with."""
 KEPT_MAX = 10_000
 SCRIPT_MAX = 100
 SEND_SECONDS = 5.0
@@ -119,7 +119,7 @@ class Notifier:
         for body in batch:
             try:
                 await self._send(body, {"content-type": "application/json", "fake-signature": sign(body, self._secret)})
-            except httpx.HTTPError as error:
+            except (ClientError, TimeoutError) as error:
                 logging.warning("a notification was not taken: %r", error)
 
 
@@ -131,13 +131,15 @@ def sign(body: bytes, secret: str) -> str:
 
 BOOKS = web.AppKey("books", Books)
 NOTIFIER = web.AppKey("notifier", Notifier)
+SHOWN_AT = web.AppKey("shown_at", str)
 
 
-def create_provider(notifier: Notifier) -> web.Application:
-    """The provider as an application with an empty memory."""
+def create_provider(notifier: Notifier, *, shown_at: str = "") -> web.Application:
+    """The provider as an application with an empty memory; browsers find its pages at that address, or where it was asked for them."""
     application = web.Application(client_max_size=64 * 1024)
     application[BOOKS] = Books()
     application[NOTIFIER] = notifier
+    application[SHOWN_AT] = shown_at
     application.on_cleanup.append(notifier.stop)
     application.add_routes(
         [
@@ -166,7 +168,7 @@ async def open_setup(request: web.Request) -> web.Response:
             raise web.HTTPConflict(text=f"at most {KEPT_MAX} pages\n")
         reference = books.page_of_key[asked["key"]] = f"page_{secrets.token_hex(8)}"
         books.pages[reference] = Page(asked["return_url"])
-    url = request.url.origin() / "pages" / reference
+    url = URL(request.app[SHOWN_AT] or request.url.origin()) / "pages" / reference
     return web.json_response({"reference": reference, "url": str(url)}, status=201)
 
 
@@ -286,8 +288,9 @@ def _html(body: str) -> web.Response:
 
 def _post_to(url: str) -> Send:
     async def send(body: bytes, headers: Mapping[str, str]) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=SEND_SECONDS) as client:
-            (await client.post(url, content=body, headers=headers)).raise_for_status()
+        timeout = ClientTimeout(total=SEND_SECONDS)
+        async with ClientSession(timeout=timeout) as client, client.post(url, data=body, headers=headers) as answer:
+            answer.raise_for_status()
 
     return send
 
@@ -297,10 +300,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A payment provider that takes no money.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--shown-at", default="", metavar="URL", help="where browsers reach it, if elsewhere than billing"
+    )
     parser.add_argument("--notifies", required=True, metavar="URL", help=f"signed by the secret in {SECRET_VARIABLE}")
     arguments = parser.parse_args()
     notifier = Notifier(_post_to(arguments.notifies), os.environ[SECRET_VARIABLE])
-    web.run_app(create_provider(notifier), host=arguments.host, port=arguments.port, print=None)
+    web.run_app(
+        create_provider(notifier, shown_at=arguments.shown_at), host=arguments.host, port=arguments.port, print=None
+    )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ from deploy.devstack.processes import LOOPBACK
 from shared.access.signing_roots import SigningRoot
 from shared.crypto.certificates import CA_FILE, SERVER_FILE
 
-SECRET_VARIABLE = "PAYMENTS_NOTIFICATION_SECRET"
-"""Where the payment provider finds what it signs its notifications with."""
 ROOT = Path(__file__).parents[2]
 SERVICES = ("identity", "billing", "jobs", "webhooks")
 APPLICATIONS = (*SERVICES, "console")
@@ -96,7 +94,12 @@ class StackSettings:
 
     def helper_environment(self, helper: str) -> dict[str, str]:
         """The secrets of one of `HELPERS`."""
-        return {SECRET_VARIABLE: self.secrets["payments_secret"]} if helper == "payments" else {}
+        if helper != "payments":
+            return {}
+        # A server, which few commands need.
+        from deploy.devstack.payments import SECRET_VARIABLE
+
+        return {SECRET_VARIABLE: self.secrets["payments_secret"]}
 
     def ready_path(self, process: str) -> str:
         """What one of the HTTP servers is asked: 200 is ready."""

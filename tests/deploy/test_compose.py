@@ -19,6 +19,7 @@ import jobs.config
 import webhooks.config
 from deploy.devstack import jars
 from deploy.devstack.broker import ADMIN, JARS, SECURED_SETTINGS_FILE, SETTINGS_FILE
+from deploy.devstack.payments import SECRET_VARIABLE
 from deploy.devstack.settings import APPLICATIONS, PORTS, SERVICES
 from shared.chassis.settings import ProcessSettings, load_settings
 from shared.messaging import topics
@@ -162,6 +163,20 @@ def test_mail_of_the_demo_ends_in_its_mailbox() -> None:
     assert settings["IDENTITY_SMTP_URL"] == f"smtp://mailbox:{PORTS['mailbox smtp']}"
     assert demo()["mailbox"]["ports"] == [f"127.0.0.1:{PORTS['mailbox']}:{PORTS['mailbox']}"]
     assert set(settings) <= set(variables_of("identity"))
+
+
+def test_the_demo_pays_at_a_provider_that_takes_no_money() -> None:
+    command, port = demo()["payments"]["command"], PORTS["payments"]
+    settings = demo()["billing"]["environment"]
+
+    options = dict(zip(command[3::2], command[4::2], strict=True))
+    assert options["--port"] == str(port)
+    assert options["--shown-at"] == f"http://127.0.0.1:{port}"
+    assert options["--notifies"] == f"http://billing:{PORTS['billing']}/v1/billing/providers/fake/notifications"
+    assert settings["BILLING_FAKE_PROVIDER_URL"] == f"http://payments:{port}"
+    assert demo()["payments"]["environment"] == {SECRET_VARIABLE: settings["BILLING_FAKE_PROVIDER_SECRET"]}
+    assert demo()["payments"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert set(settings) <= set(variables_of("billing"))
 
 
 def test_no_secret_has_a_default_and_each_first_start_makes_others(secrets: Path, tmp_path: Path) -> None:
@@ -367,13 +382,18 @@ def test_the_example_environment_names_every_variable_with_its_default() -> None
 
 
 def test_whatever_runs_our_images_is_confined_and_everything_has_a_bound() -> None:
-    found = {**containers(), "receiver": demo()["receiver"], "mailbox": demo()["mailbox"]}
+    found = {
+        **containers(),
+        "receiver": demo()["receiver"],
+        "mailbox": demo()["mailbox"],
+        "payments": demo()["payments"],
+    }
 
     for name, container in found.items():
         assert container["security_opt"] == ["no-new-privileges:true"], name
         assert {"max-size", "max-file"} == set(container["logging"]["options"]), name
         assert "mem_limit" in container, name
-    for name in (*OWN_IMAGES, "receiver", "mailbox"):
+    for name in (*OWN_IMAGES, "receiver", "mailbox", "payments"):
         assert found[name]["cap_drop"] == ["ALL"], name
         assert found[name]["read_only"] is True, name
 

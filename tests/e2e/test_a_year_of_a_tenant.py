@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.harness.client import Api, document
+from tests.harness.payments import FakeServer
 from tests.harness.people import Tenant
 from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
@@ -26,6 +27,9 @@ class Year:
     owner: Api
     operator: Api
     tenant: Tenant
+    payments: FakeServer
+    card: str = ""
+    """The payment provider's own id of the company's card."""
 
     async def subscription(self) -> dict[str, Any]:
         return await self.owner.read(SUBSCRIPTION)
@@ -62,16 +66,18 @@ class Year:
         return found
 
 
-async def test_a_year_of_a_tenant(suite: Suite) -> None:
+async def test_a_year_of_a_tenant(suite: Suite, payments: FakeServer) -> None:
     # A company tries Waybill for two weeks.
     tenant = await suite.create_tenant()
-    year = Year(tenant.owner.at("billing"), suite.platform.at("billing"), tenant)
+    year = Year(tenant.owner.at("billing"), suite.platform.at("billing"), tenant, payments)
     await year.owner.create(CLOCK)
 
     await the_trial_ends(year)
     await they_buy_and_pay(year)
     await they_grow(year)
-    await a_payment_is_late(year)
+    await they_give_a_card(year)
+    await a_card_is_declined_and_tried_again(year)
+    await a_card_is_declined_for_good(year)
     await a_year_is_cheaper(year)
     await they_leave(year)
     await the_books_add_up(year)
@@ -117,20 +123,49 @@ async def they_grow(year: Year) -> None:
     assert (await year.pay())["total"] == preview["amount_due"]
 
 
-async def a_payment_is_late(year: Year) -> None:
-    # The next month is invoiced, and nobody pays for a fortnight. They are told, and keep working.
+async def they_give_a_card(year: Year) -> None:
+    # Transfers are a nuisance: they give a card, on the page of the payment provider.
+    page = await year.owner.create("/v1/billing/checkout-sessions")
+    await year.payments.fill_in(page["url"], "pays")
+
+    async def given() -> bool:
+        session = await year.owner.read(f"/v1/billing/checkout-sessions/{page['id']}")
+        return bool(session["status"] == "completed")
+
+    await eventually(given, what="the card is known")
+    year.card = await year.payments.card_of(page["url"])
+
+
+async def a_card_is_declined_and_tried_again(year: Year) -> None:
+    # At the end of the month the card is empty. They are told, and keep working.
+    await year.payments.change_card(year.card, "declines")
     period_ends_at = (await year.subscription())["current_period_end"]
-    renewed = await year.until(period_ends_at, and_then=DAY)
-    assert (renewed["status"], renewed["payment_pending"]) == ("active", True)
-    late = await year.until(renewed["payment_due_at"], and_then=DAY)
+    late = await year.until(period_ends_at, and_then=DAY)
     assert late["status"] == "past_due"
     assert await year.doors() == dict.fromkeys(DOORS, 200)
 
-    # After three more weeks without payment it is over; and then the transfer arrives.
+    # Two days after the first attempt it is tried again, and there is money.
+    await year.payments.change_card(year.card, "pays")
+    recovered = await year.until(late["next_payment_attempt_at"], and_then=DAY)
+    assert (recovered["status"], recovered["payment_pending"]) == ("active", False)
+    assert await year.doors() == dict.fromkeys(DOORS, 200)
+    assert (await year.invoices())[0]["status"] == "paid"
+
+
+async def a_card_is_declined_for_good(year: Year) -> None:
+    # The next month it is empty again, and stays so through every attempt. After three weeks it is over, in every service.
+    await year.payments.change_card(year.card, "declines")
+    period_ends_at = (await year.subscription())["current_period_end"]
+    late = await year.until(period_ends_at, and_then=DAY)
+    assert await year.doors() == dict.fromkeys(DOORS, 200)
     unpaid = await year.until(late["access_until"])
     assert unpaid["status"] == "unpaid"
     assert await year.doors() == dict.fromkeys(DOORS, 402)
-    await year.pay()
+
+    # They see to it, and have the invoice charged: every door opens.
+    await year.payments.change_card(year.card, "pays")
+    owed = (await year.invoices())[0]
+    await year.owner.create(f"/v1/billing/invoices/{owed['id']}/pay")
     await year.doors_become(200)
     recovered = await year.subscription()
     assert (recovered["status"], recovered["plan"]) == ("active", "pro_monthly")
@@ -146,7 +181,8 @@ async def a_year_is_cheaper(year: Year) -> None:
     assert (changed["plan"], changed["features"]["webhook_endpoints"]) == ("starter_yearly", 5)
     begins, ends = (datetime.fromisoformat(changed[f"current_period_{name}"]) for name in ("start", "end"))
     assert (begins.month, begins.day) == (ends.month, ends.day)
-    assert (await year.pay())["subtotal"] == 49000
+    invoice = (await year.invoices())[0]
+    assert (invoice["status"], invoice["subtotal"]) == ("paid", 49000)
 
 
 async def they_leave(year: Year) -> None:
@@ -162,9 +198,9 @@ async def they_leave(year: Year) -> None:
 
 
 async def the_books_add_up(year: Year) -> None:
-    # Four invoices, one after the other, all paid; and every posting has two sides.
+    # Five invoices, one after the other, all paid; and every posting has two sides.
     invoices = await year.invoices()
-    assert [invoice["number"] for invoice in reversed(invoices)] == [f"INV-{number:04d}" for number in range(1, 5)]
+    assert [invoice["number"] for invoice in reversed(invoices)] == [f"INV-{number:04d}" for number in range(1, 6)]
     assert {invoice["status"] for invoice in invoices} == {"paid"}
 
     entries = (await year.owner.read("/v1/billing/ledger", params={"limit": 200}))["data"]
@@ -175,6 +211,8 @@ async def the_books_add_up(year: Year) -> None:
     total = sum(invoice["total"] for invoice in invoices)
     assert set(postings.values()) == {0}
     assert accounts["cash"] == total
+    by_card = sum(invoice["total"] for invoice in invoices[:3])
+    assert await year.payments.taken_from(year.card) == by_card
     assert accounts["receivable"] == 0
     assert accounts["revenue"] + accounts["tax"] == -total
     assert accounts["tax"] == -sum(round(invoice["subtotal"] / GST) for invoice in invoices)

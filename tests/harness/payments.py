@@ -48,6 +48,13 @@ class FakeServer:
         method: str = made.raise_for_status().json()["method"]
         return method
 
+    async def card_of(self, page_url: str) -> str:
+        """Its own id of the card that was given on this page."""
+        async with httpx.AsyncClient() as client:
+            page = await client.get(page_url.replace("/pages/", "/setups/"))
+        method: str = page.raise_for_status().json()["method"]
+        return method
+
     async def change_card(self, method: str, behaviour: str) -> None:
         """Have a card behave so from now on."""
         async with httpx.AsyncClient(base_url=self.url) as client:
@@ -99,7 +106,7 @@ async def fake_server() -> AsyncIterator[FakeServer]:
         if server.take is not None:
             server.taken.append((body, await server.take(body, headers)))
 
-    async with _served(create_provider(Notifier(send, FAKE_SECRET))) as url:
+    async with served(create_provider(Notifier(send, FAKE_SECRET))) as url:
         server.provider, server.url = FakeProvider(url, FAKE_SECRET), url
         yield server
 
@@ -140,7 +147,7 @@ def _of_customer(body: bytes, customer: str | None) -> bytes:
 
 
 @asynccontextmanager
-async def _served(application: web.Application) -> AsyncIterator[str]:
+async def served(application: web.Application) -> AsyncIterator[str]:
     (port,) = free_ports(1)
     runner = web.AppRunner(application, shutdown_timeout=1.0)
     await runner.setup()
@@ -170,7 +177,7 @@ async def stripe_server(folder: Path, environment: Mapping[str, str] | None = No
                     return False
 
             await eventually(answers, what="the server with Stripe's API answers")
-        async with _served(_front(url)) as front:
+        async with served(_front(url)) as front:
             provider = StripeProvider(STRIPE_KEY, url=front)
             yield StripeServer(provider, front)
             await provider.close()

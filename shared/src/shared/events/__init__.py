@@ -53,17 +53,21 @@ class Event(BaseModel):
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The CloudEvents envelope as Kafka record headers (trace context excluded)."""
-        tenant = [("ce_tenantid", self.tenant_id.encode())] if self.tenant_id else []
-        revocation = [("ce_revocationid", self.revocation_id.encode())] if self.revocation_id else []
+        return [(name, value.encode()) for name, value in self.envelope()]
+
+    def envelope(self) -> list[tuple[str, str]]:
+        """The same as text."""
+        tenant = [("ce_tenantid", self.tenant_id)] if self.tenant_id else []
+        revocation = [("ce_revocationid", self.revocation_id)] if self.revocation_id else []
         return [
-            ("ce_specversion", SPEC_VERSION.encode()),
-            ("ce_id", self.id.encode()),
-            ("ce_type", self.type.encode()),
-            ("ce_source", self.source.encode()),
-            ("ce_time", self.time.isoformat().encode()),
-            ("ce_subject", self.subject.encode()),
-            ("ce_sequence", str(self.sequence).encode()),
-            ("content-type", b"application/json"),
+            ("ce_specversion", SPEC_VERSION),
+            ("ce_id", self.id),
+            ("ce_type", self.type),
+            ("ce_source", self.source),
+            ("ce_time", self.time.isoformat()),
+            ("ce_subject", self.subject),
+            ("ce_sequence", str(self.sequence)),
+            ("content-type", "application/json"),
             *tenant,
             *revocation,
         ]

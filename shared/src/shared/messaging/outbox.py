@@ -10,7 +10,7 @@ Keys are spread over shards, and an event that Kafka refuses holds up its shard.
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -132,8 +132,7 @@ async def write_pending(session: AsyncSession) -> None:
 
 
 def _headers(entry: _Pending) -> str:
-    envelope: Sequence[tuple[str, str]] = [(name, value.decode()) for name, value in entry.event.headers()]
-    return _encode([*envelope, *entry.trace.items()])
+    return _encode([*entry.event.envelope(), *entry.trace.items()])
 
 
 def _open_savepoints(session: Session) -> frozenset[SessionTransaction]:

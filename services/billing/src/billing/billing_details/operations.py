@@ -13,12 +13,12 @@ from shared.audit import Actor
 
 async def get(session: AsyncSession, tenant_id: str) -> BillingDetails:
     """The tenant's billing details. Raises `Unavailable` until its event has arrived."""
-    return _view(await tenants.get(session, tenant_id))
+    return _view(await tenants.read(session, tenant_id))
 
 
 async def update(session: AsyncSession, actor: Actor, if_match: IfMatch, patch: BillingDetailsPatch) -> BillingDetails:
     """Change what is given; invoices that there are stay as they are. Raises `PreconditionFailed` or `RegionUnknown`."""
-    row = await tenants.lock(session, actor.tenant_id)
+    row = await tenants.read(session, actor.tenant_id, lock=True)
     if_match.check(row.details_version)
     before = _view(row)
     if "region" in patch.model_fields_set:

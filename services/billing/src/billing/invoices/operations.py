@@ -16,7 +16,7 @@ from billing import ledger
 from billing.invoices.rules import InvoiceNotOpen, Quote, numbered
 from billing.invoices.tables import CreditNoteRow, InvoiceRow
 from billing.ledger import Posting
-from billing.tenants import TenantRow
+from billing.tenants import Tenant
 from shared.events.billing import InvoiceState
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.postgres.many_rows import insert_rows
@@ -60,7 +60,7 @@ _COLUMNS = (
 class NewInvoice:
     """An invoice to be finalised."""
 
-    tenant: TenantRow
+    tenant: Tenant
     quote: Quote
     livemode: bool
     due_at: datetime | None

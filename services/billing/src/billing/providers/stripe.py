@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import stripe
+from stripe.params import PaymentIntentListParams
 from stripe.params.checkout import SessionCreateParams
 
 from billing.providers.port import (
@@ -115,6 +116,9 @@ class StripeProvider:
     async def charge(self, charge: Charge) -> ChargeResult:
         try:
             method = await self._client.v1.payment_methods.retrieve_async(charge.method)
+            if method.customer is None:
+                # It was taken from its customer: Stripe lets nobody use it again.
+                return Declined("payment_method_detached", is_final=True)
             intent = await self._client.v1.payment_intents.create_async(
                 {
                     "amount": charge.amount,
@@ -137,9 +141,10 @@ class StripeProvider:
 
     async def look_up(self, charge: Charge) -> ChargeResult | None:
         method = await self._client.v1.payment_methods.retrieve_async(charge.method)
-        listed = await self._client.v1.payment_intents.list_async(
-            {"customer": _id_of(method.customer), "limit": LOOKED_AT_MAX}
-        )
+        recent: PaymentIntentListParams = {"limit": LOOKED_AT_MAX}
+        if method.customer is not None:
+            recent["customer"] = _id_of(method.customer)
+        listed = await self._client.v1.payment_intents.list_async(recent)
         found = next((one for one in listed.data if one.to_dict()["metadata"].get(KEY) == charge.key), None)
         return None if found is None else _result(found)
 

@@ -26,7 +26,7 @@ from billing.subscriptions.terms import (
     Terms,
     VoidOpenInvoice,
 )
-from billing.tenants import TenantRow
+from billing.tenants import Tenant
 from shared import tasks
 from shared.events.billing import (
     BillingEvent,
@@ -88,14 +88,14 @@ def next_task_at(held: LockedSubscription) -> datetime | None:
     return None if due_at is None else due_at - held.clock_offset
 
 
-async def quote(session: AsyncSession, tenant_id: str, decision: Decision) -> Quote | None:
+async def quote(session: AsyncSession, held: LockedSubscription, decision: Decision) -> Quote | None:
     """What a decision would invoice; None: nothing."""
     for effect in decision.effects:
         if isinstance(effect, InvoicePeriod | ChangePeriod):
-            place = _place(await tenants.get(session, tenant_id))
+            place = _place(known_tenant(held))
             draft, rates = _draft(effect), await plans.tax_rates(session, [place])
-            credit = await ledger.credits_of(session, [tenant_id])
-            return invoices.quote(draft, rates[place], credit.get((tenant_id, draft.currency), 0))
+            credit = await ledger.credits_of(session, [held.tenant_id])
+            return invoices.quote(draft, rates[place], credit.get((held.tenant_id, draft.currency), 0))
     return None
 
 
@@ -110,6 +110,13 @@ async def settle(session: AsyncSession, held: LockedSubscription, invoice: Invoi
 async def fail(session: AsyncSession, held: LockedSubscription, reason: Failure, now: datetime) -> None:
     """A charge of the open invoice was declined."""
     await carry_out(session, held, rules.failed(held.terms, now, reason), now)
+
+
+def known_tenant(held: LockedSubscription) -> Tenant:
+    """Its tenant. Raises `Unavailable` until its event has arrived."""
+    if held.tenant is None:
+        raise tenants.not_known()
+    return held.tenant
 
 
 def state_of(held: LockedSubscription) -> SubscriptionState:
@@ -163,7 +170,7 @@ async def _perform(session: AsyncSession, performed: Sequence[tuple[LockedSubscr
 async def _invoice(
     session: AsyncSession, invoiced: Sequence[tuple[LockedSubscription, InvoicePeriod | ChangePeriod, datetime]]
 ) -> None:
-    known = await tenants.get_many(session, [held.tenant_id for held, *_ in invoiced])
+    known = {held.tenant_id: known_tenant(held) for held, *_ in invoiced}
     rates = await plans.tax_rates(session, {_place(tenant) for tenant in known.values()})
     credit = await ledger.credits_of(session, list(known))
     new = []
@@ -187,7 +194,7 @@ async def _invoice(
     await _charge(session, charged)
 
 
-def _place(tenant: TenantRow) -> Place:
+def _place(tenant: Tenant) -> Place:
     return Place(tenant.country, tenant.region or "")
 
 

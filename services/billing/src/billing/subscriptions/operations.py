@@ -12,14 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from billing import invoices, ledger, payments, plans, tenants
+from billing import invoices, ledger, payments, plans
 from billing.invoices import Invoice, InvoiceRow
 from billing.ledger import Posting
 from billing.providers import ChargeResult, Declined, Succeeded
 from billing.subscriptions import effects, rules
 from billing.subscriptions.effects import Decided
 from billing.subscriptions.queries import (
-    UNKNOWN_ZONE,
     LockedSubscription,
     insert_new,
     lock_all_for_update,
@@ -113,10 +112,10 @@ async def subscribe(
     """
     held = await lock_for_update(session, tenant_id, if_match)
     by_charge = await _can_charge(session, tenant_id, payment_method, at)
-    zone = (await tenants.get(session, tenant_id)).timezone
+    zone = effects.known_tenant(held).timezone
     wanted = await plans.get_on_sale(session, plan)
     decision = rules.subscribe(held.terms, wanted, held.now(at), zone=zone, by_charge=by_charge)
-    await _check_amount(session, tenant_id, decision, expected_amount_due)
+    await _check_amount(session, held, decision, expected_amount_due)
     return await _commanded(session, actor, held, decision, "subscription.purchased", at)
 
 
@@ -136,7 +135,7 @@ async def change(
     """
     held = await lock_for_update(session, tenant_id, if_match)
     decision = rules.change(held.terms, await _wanted(session, held, plan), held.now(at), zone=held.zone)
-    await _check_amount(session, tenant_id, decision, expected_amount_due)
+    await _check_amount(session, held, decision, expected_amount_due)
     return await _commanded(session, actor, held, decision, "subscription.changed", at)
 
 
@@ -146,13 +145,13 @@ async def preview(session: AsyncSession, tenant_id: str, plan: str, at: datetime
     now = held.now(at)
     if held.terms.status in ("trialing", "expired", "canceled"):
         wanted = await plans.get_on_sale(session, plan)
-        zone = (await tenants.get(session, tenant_id)).timezone
+        zone = effects.known_tenant(held).timezone
         by_charge = await _can_charge(session, tenant_id, None, at)
         decision = rules.subscribe(held.terms, wanted, now, zone=zone, by_charge=by_charge)
     else:
         wanted = await _wanted(session, held, plan)
         decision = rules.change(held.terms, wanted, now, zone=held.zone)
-    quote = await effects.quote(session, tenant_id, decision)
+    quote = await effects.quote(session, held, decision)
     return preview_of(wanted, quote, decision.terms, now)
 
 
@@ -349,10 +348,12 @@ async def _wanted(session: AsyncSession, held: LockedSubscription, plan: str) ->
     return present if present is not None and present.code == plan else await plans.get_on_sale(session, plan)
 
 
-async def _check_amount(session: AsyncSession, tenant_id: str, decision: Decision, expected: int | None) -> None:
+async def _check_amount(
+    session: AsyncSession, held: LockedSubscription, decision: Decision, expected: int | None
+) -> None:
     if expected is None:
         return
-    quote = await effects.quote(session, tenant_id, decision)
+    quote = await effects.quote(session, held, decision)
     due = 0 if quote is None else quote.amount_due
     if due != expected:
         raise invoices.AmountChanged(expected, due)
@@ -384,5 +385,5 @@ def _new(event: TenantCreated, default_days: int) -> LockedSubscription:
         created_at=created_at,
         updated_at=created_at,
         terms=rules.start_trial(created_at, days),
-        zone=UNKNOWN_ZONE,
+        tenant=None,
     )

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Row, Select, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Select, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -16,9 +16,11 @@ from billing.plans import PlanRef, PlanTerms
 from billing.subscriptions.schemas import Subscription
 from billing.subscriptions.tables import SubscriptionRow
 from billing.subscriptions.terms import SubscriptionNotFound, Terms, allowed_moves, is_entitled
+from billing.tenants import Tenant
 from shared.api import ANY_VERSION, IfMatch
 from shared.errors import Unavailable
 from shared.ids import known_uuid
+from shared.postgres.column_types import TypedId
 from shared.postgres.many_rows import update_rows
 
 UNKNOWN_ZONE = "UTC"
@@ -40,8 +42,13 @@ class LockedSubscription:
     created_at: datetime
     updated_at: datetime
     terms: Terms
-    zone: str
-    """The time zone of its tenant."""
+    tenant: Tenant | None
+    """None: not known here yet."""
+
+    @property
+    def zone(self) -> str:
+        """The time zone of its tenant."""
+        return UNKNOWN_ZONE if self.tenant is None else self.tenant.timezone
 
     def now(self, at: datetime) -> datetime:
         """The tenant's own time at this instant."""
@@ -115,7 +122,7 @@ def view(of: LockedSubscription, now: datetime) -> Subscription:
 async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSubscription]:
     rows = (await session.execute(statement)).all()
     known = await plans.get_many(session, {ref for row in rows for ref in _plans_of(row)})
-    zones = await tenants.zones(session, [row.tenant_id for row in rows])
+    known_tenants = await tenants.get_known(session, [row.tenant_id for row in rows])
     return [
         LockedSubscription(
             row.id,
@@ -126,7 +133,7 @@ async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSub
             row.created_at,
             row.updated_at,
             _terms_of(row, known),
-            zones.get(row.tenant_id, UNKNOWN_ZONE),
+            known_tenants.get(row.tenant_id),
         )
         for row in rows
     ]
@@ -134,7 +141,8 @@ async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSub
 
 def _of(tenant_ids: Collection[str]) -> Select[Any]:
     wanted = select(*SubscriptionRow.__table__.columns)  # type: ignore[attr-defined]
-    return wanted.where(col(SubscriptionRow.tenant_id).in_(tenant_ids)).order_by(col(SubscriptionRow.tenant_id))
+    of_tenants = literal(list(tenant_ids), ARRAY(TypedId("ten")))
+    return wanted.where(col(SubscriptionRow.tenant_id) == any_(of_tenants)).order_by(col(SubscriptionRow.tenant_id))
 
 
 def _terms_of(row: Row[Any], known: Mapping[PlanRef, PlanTerms]) -> Terms:
