@@ -151,6 +151,9 @@ async def stock_up(suite: Suite, url: str) -> Stock:
         return found["data"][0] if found["data"] else None
 
     delivery = await eventually(delivered, what="a delivery is there")
+    file = {"content": b'{"reference_id": "refused"}\n', "headers": {"Content-Type": "application/x-ndjson"}}
+    sent = await merchant.api.at("jobs").request("POST", "/v1/job-imports", **file)
+    stock.ids["import_id"] = sent.json()["id"]
     staff = await tenant.owner.read("/v1/staff")
     stock.ids |= {"delivery_id": delivery["id"], "event_id": delivery["event_id"], "user_id": staff["data"][0]["id"]}
     return stock

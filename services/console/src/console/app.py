@@ -7,8 +7,10 @@ from starlette.routing import Route
 
 from console.config import Settings
 from console.gateway import Gateway
+from console.live import Live
 from console.pages import PAGES
 from console.rendering import STATIC, create_environment
+from console.saved_views import SavedViews
 from console.serving import Serving
 from console.sessions import PLAIN, PURGE_SECONDS, SECURE, Sessions
 from console.visits import Parts
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         await gateway.close()
         await database.close()
 
+    live = Live()
     app = chassis_app.create_app(
         name="console",
         description="What people see in a browser.",
@@ -53,7 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
         after=close,
     )
     if "api" in settings.role_set:
-        _add_pages(app, settings, gateway, sessions)
+        _add_pages(app, settings, gateway, database, sessions, live)
+    app.state.streams.append(live.end)
     app.add_middleware(
         EdgeMiddleware,
         service="console",
@@ -66,13 +70,17 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _add_pages(app: FastAPI, settings: Settings, gateway: Gateway, sessions: Sessions) -> None:
+def _add_pages(
+    app: FastAPI, settings: Settings, gateway: Gateway, database: Database, sessions: Sessions, live: Live
+) -> None:
     files = StaticFiles(STATIC)
     files.install(app)
     serving = Serving(
         Parts(
             templates=create_environment(files),
             sessions=sessions,
+            live=live,
+            views=SavedViews(database),
             cookie=PLAIN if settings.allow_http else SECURE,
             pages=PAGES,
             base_url=settings.base_url,

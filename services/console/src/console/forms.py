@@ -99,6 +99,10 @@ class Form:
         values = self._fields.get(name)
         return values[-1] if values else ""
 
+    def all(self, name: str) -> list[str]:
+        """All values of a field that is no part of the request."""
+        return list(self._fields.get(name, []))
+
     def value(self, pointer: str) -> Any:
         """What a field shows: what was entered, else what is there now."""
         if pointer in self._fields:

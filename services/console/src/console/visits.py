@@ -12,7 +12,9 @@ from console.declarations import Page
 from console.forms import FORM_TOKEN, Form
 from console.gateway import Api
 from console.i18n import Words
+from console.live import Live
 from console.menu import MENU, Place
+from console.saved_views import SavedViews
 from console.sessions import BrowserSession, Cookie, Sessions, is_form_token
 
 MESSAGE_COOKIE = "waybill_message"
@@ -62,6 +64,8 @@ class Parts:
 
     templates: Environment
     sessions: Sessions
+    live: Live
+    views: SavedViews
     cookie: Cookie
     pages: list[Page]
     base_url: str

@@ -1,12 +1,15 @@
 """The API as the person of one visit: every call is one that the page declares, and is kept for the page's API drawer."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from console.gateway.client import Answer, Gateway, Origin, asked, fill
-from console.gateway.problems import Problem, Unauthorized
+from console.gateway.problems import Problem, Unauthorized, of_response, of_transport
 
 
 class CallUndeclared(Exception):
@@ -51,6 +54,27 @@ class Api:
         self.jobs = Service(self, "jobs")
         self.webhooks = Service(self, "webhooks")
 
+    @asynccontextmanager
+    async def stream(self, service: str, path: str, *, seconds: float, **options: Any) -> AsyncIterator[httpx.Response]:
+        """GET, with an answer that is read piece by piece; `path` has no ids to fill in, or `ids` fill them. Raises `Problem`."""
+        if f"{service} GET {path}" not in self.declared:
+            raise CallUndeclared(f"add {service} GET {path} to the calls of the page")
+        address = fill(path, options.get("ids") or {})
+        query = asked(options.get("query"))
+        sent = {**self.origin.headers, "Authorization": f"Bearer {self.token}", **(options.get("headers") or {})}
+        opened = self.gateway.stream(
+            service, "GET", address, params=query, headers=sent, timeout=httpx.Timeout(seconds)
+        )
+        try:
+            async with opened as response:
+                self.calls.append(Call(service, "GET", address, query, None, response.status_code))
+                if response.status_code >= 300:
+                    await response.aread()
+                    raise of_response(service, response)
+                yield response
+        except httpx.TransportError as error:
+            raise of_transport(service, error, self.origin.request_id) from error
+
     async def part(self, call: Awaitable[Answer]) -> Part:
         """A call without which the page still makes sense. Raises `Unauthorized` alone."""
         try:
@@ -93,6 +117,19 @@ class Service:
     ) -> Answer:
         return await self._call("POST", path, ids, query=query, body=body, headers=_headers(if_match, idempotency_key))
 
+    async def upload(
+        self,
+        path: str,
+        content: bytes | AsyncIterator[bytes],
+        *,
+        media_type: str,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Answer:
+        """POST with a file as the body."""
+        headers = {**_headers(None, idempotency_key), "Content-Type": media_type}
+        return await self._call("POST", path, {}, query=query, content=content, headers=headers)
+
     async def put(self, path: str, body: Any, *, if_match: str | None = None, **ids: str) -> Answer:
         return await self._call("PUT", path, ids, body=body, headers=_headers(if_match))
 
@@ -111,6 +148,7 @@ class Service:
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         api = self._api
@@ -127,6 +165,7 @@ class Service:
                 token=api.token,
                 query=query,
                 body=body,
+                content=content,
                 headers=headers,
             )
             status = answer.status

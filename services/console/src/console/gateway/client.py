@@ -1,6 +1,6 @@
 """The one way from the console to the services: their public API over HTTP, with a deadline, a trace and a request id."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -74,7 +74,7 @@ class Gateway:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
     ) -> Answer:
         """One call; it is never repeated here. Raises `Problem`."""
         sent = {**origin.headers, **traces.inject(), **(headers or {})}

@@ -37,3 +37,9 @@ for (const place of document.querySelectorAll("[data-countdown]")) {
     if (left <= 0) clearInterval(timer);
   }, 1000);
 }
+
+// "All on this page" checks every box of its form.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-choose-all]")) return;
+  for (const box of event.target.form.querySelectorAll("input[name=job]")) box.checked = event.target.checked;
+});

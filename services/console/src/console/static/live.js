@@ -1,0 +1,75 @@
+// Keeps parts of a page up to date: a stream tells the names of records that have changed, and the part is fetched again.
+// <div id="x" data-live="jobs" data-live-names="jobs/job_1 job-imports" [data-live-from="/address"]>; without an address it is the page's own.
+const SPACING_MS = 1000;
+const streams = new Map();
+const waiting = new Map();
+
+const matches = (place, notice) =>
+  notice.everything ||
+  place.dataset.liveNames
+    .split(" ")
+    .some((wanted) => notice.names.some((name) => name === wanted || wanted === name.split("/")[0] || name === wanted.split("/")[0]));
+
+// Nothing moves under somebody who is typing, choosing or reading what is folded out.
+const isInUse = (place) =>
+  place.contains(document.activeElement)
+    ? document.activeElement.matches("input, select, textarea")
+    : place.querySelector("details[open], input:checked") !== null;
+
+async function refresh(place) {
+  const address = place.dataset.liveFrom ?? location.href;
+  const answer = await fetch(address, { headers: { "HX-Request": "true" } });
+  if (!answer.ok) return;
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(place.id);
+  const present = document.getElementById(place.id);
+  if (found === null || present === null || isInUse(present)) return;
+  const before = present.textContent.trim();
+  present.replaceWith(document.importNode(found, true));
+  if (found.textContent.trim() !== before) document.dispatchEvent(new CustomEvent("live:changed", { detail: place.id }));
+}
+
+function soon(place) {
+  if (waiting.has(place.id)) return;
+  const timer = setTimeout(() => {
+    waiting.delete(place.id);
+    refresh(document.getElementById(place.id) ?? place).catch(() => {});
+  }, SPACING_MS / 4);
+  waiting.set(place.id, timer);
+}
+
+function hear(service, event) {
+  const notice = JSON.parse(event.data);
+  for (const place of document.querySelectorAll(`[data-live="${service}"]`)) if (matches(place, notice)) soon(place);
+}
+
+function listen(service) {
+  if (streams.has(service)) return;
+  const stream = new EventSource(`/live/${service}`);
+  let first = true;
+  stream.addEventListener("changed", (event) => {
+    // The first notice says that anything may have changed: the page has just been made.
+    if (!first) hear(service, event);
+    first = false;
+  });
+  streams.set(service, stream);
+}
+
+function start() {
+  for (const place of document.querySelectorAll("[data-live]")) listen(place.dataset.live);
+}
+function stop() {
+  for (const stream of streams.values()) stream.close();
+  streams.clear();
+}
+
+// A hidden tab listens to nothing; shown again, it reads what it has missed.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stop();
+  else {
+    start();
+    for (const place of document.querySelectorAll("[data-live]")) soon(place);
+  }
+});
+document.addEventListener("live:look", start);
+addEventListener("pagehide", stop);
+if (!document.hidden) start();
