@@ -1,6 +1,7 @@
 """A stage for the benches of billing: its database with plans and tenants, and the worker of one replica in this process."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -59,6 +60,9 @@ class BillingStage:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """The worker of one replica, with billing's own tasks; documents and charges are made by nobody."""
+        # As a service does before it serves.
+        gc.collect()
+        gc.freeze()
         due = [kind for kind in task_kinds(self.database, {}) if kind.attempt is None]
         worker = asyncio.create_task(TaskWorker(self.database, due, Metrics("bench")).run())
         try:

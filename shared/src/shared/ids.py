@@ -10,7 +10,7 @@ from typing import Annotated
 import uuid_utils
 from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from typeid import TypeID
+from typeid import TypeID, base32
 from typeid.errors import TypeIDException
 
 KNOWN_IDS_MAX = 20_000
@@ -49,7 +49,7 @@ KINDS = {
 def new_id(prefix: str) -> str:
     """A new id of this kind. Ids that one process makes later sort later."""
     assert prefix in KINDS, prefix
-    return str(TypeID(prefix))
+    return f"{prefix}_{base32.encode(uuid_utils.uuid7().bytes)}"
 
 
 def to_uuid(typed_id: str) -> uuid.UUID:
@@ -66,7 +66,7 @@ known_uuid: Callable[[str], uuid.UUID] = lru_cache(KNOWN_IDS_MAX)(to_uuid)
 
 def from_uuid(prefix: str, value: uuid.UUID) -> str:
     """The typed id of a `uuid`."""
-    return str(TypeID.from_uuid(uuid_utils.UUID(int=value.int), prefix))
+    return f"{prefix}_{base32.encode(value.bytes)}"
 
 
 def first_id_at(instant: datetime) -> uuid.UUID:
