@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from console.config import Settings
-from console.gateway import Gateway
+from console.gateway import Gateway, forward
 from console.live import Live
 from console.pages import PAGES
 from console.rendering import STATIC, create_environment
@@ -90,4 +92,10 @@ def _add_pages(
         gateway,
     )
     app.router.routes.extend(serving.route(page) for page in PAGES)
+
+    async def call_the_api(request: Request) -> Response:
+        return await forward(gateway, request)
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    app.router.routes.append(Route("/v1/{path:path}", call_the_api, methods=methods, include_in_schema=False))
     app.router.routes.append(Route("/{path:path}", serving.not_found, methods=["GET"], include_in_schema=False))

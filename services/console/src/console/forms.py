@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
+from console import messages
 from console.gateway import Answer, Away, Changed, Conflict, Invalid, Problem, TooMany
 from console.i18n import gettext as _
 
 FIELDS_MAX = 500
+REFUSALS: tuple[type[Problem], ...] = (Invalid, Conflict, Changed, TooMany, Away)
+"""What a form says itself."""
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 IDEMPOTENCY_KEY = "idempotency_key"
 IF_MATCH = "if_match"
@@ -85,6 +88,10 @@ class Form:
         form.if_match = (answer.etag if isinstance(answer, Answer) else "") if if_match is None else if_match
         return form
 
+    def plain_fields(self) -> list[tuple[str, str]]:
+        """Every field as it was sent."""
+        return [(name, value) for name, values in self._fields.items() for value in values]
+
     @property
     def was_sent(self) -> bool:
         return bool(self._fields)
@@ -138,11 +145,16 @@ class Form:
         """Say that something is wrong with a field."""
         self.errors.setdefault(pointer, []).append(message)
 
-    async def send(self, call: Awaitable[Answer]) -> Answer | None:
-        """Make the call; None where it was refused in a way that the form can show. Raises `Problem` for everything else."""
+    async def send(self, call: Awaitable[Answer], *, also: tuple[type[Problem], ...] = ()) -> Answer | None:
+        """Make the call; None where it was refused in a way that the form can show, or that `also` names.
+
+        Raises `Problem` for everything else.
+        """
         try:
             return await call
-        except (Invalid, Conflict, Changed, TooMany, Away) as problem:
+        except Problem as problem:
+            if not isinstance(problem, REFUSALS + also):
+                raise
             self.refused(problem)
             return None
 
@@ -150,7 +162,8 @@ class Form:
         """Show why the form was not accepted."""
         self.problem = problem
         for error in problem.errors:
-            self.refuse(error.get("pointer") or error.get("parameter") or "", error.get("message", ""))
+            message = messages.sentence(error.get("code", ""), error.get("message", ""))
+            self.refuse(error.get("pointer") or error.get("parameter") or "", message)
 
     @property
     def summary(self) -> str:
@@ -159,7 +172,7 @@ class Form:
             case None:
                 return _("Please correct what is marked below.") if self.errors else ""
             case Invalid():
-                return _("Please correct what is marked below.") if self.errors else self.problem.detail
+                return _("Please correct what is marked below.") if self.errors else messages.of_problem(self.problem)
             case Changed():
                 return _("Somebody else changed this while you were editing. Compare, then save again.")
             case TooMany():
@@ -169,7 +182,7 @@ class Form:
             case Away():
                 return _("This part of Waybill is not available right now. Nothing was saved; try again in a moment.")
             case _:
-                return self.problem.detail
+                return messages.of_problem(self.problem)
 
     def _present(self, pointer: str) -> Any:
         value: Any = self._values

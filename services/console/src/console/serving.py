@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from console import i18n
+from console import i18n, messages
 from console.declarations import Page
+from console.forms import FORM_TOKEN, Form
 from console.gateway import (
     Api,
     Away,
@@ -32,6 +34,11 @@ log = structlog.get_logger(__name__)
 
 STANDING_SECONDS = 5
 STANDINGS_MAX = 10_000
+STEP_UP = "identity POST /v1/auth/step-up"
+STEP_UP_PASSWORD, STEP_UP_CODE = "step_up_password", "step_up_code"
+STEP_UP_REQUIRED = "step_up_required"
+ASKS_FOR_PASSWORD = frozenset({STEP_UP_REQUIRED, "step_up_code_required", "reauthentication_failed"})
+NOT_SENT_ON = frozenset({STEP_UP_PASSWORD, STEP_UP_CODE, FORM_TOKEN})
 PERMISSIONS = "identity GET /v1/permissions"
 TENANT = "identity GET /v1/tenant"
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -106,6 +113,10 @@ class Serving:
                 return await self._admit(visit, language)
             except (SessionEnded, Unauthorized) as error:
                 return await self._to_sign_in(visit, error)
+            except Forbidden as problem:
+                if problem.code in ASKS_FOR_PASSWORD and visit.session is not None:
+                    return await self._ask_for_password(visit, problem)
+                return _refused(visit, _refusal_of(problem))
             except Problem as problem:
                 return _refused(visit, _refusal_of(problem))
             except FormTooLarge:
@@ -166,12 +177,18 @@ class Serving:
         if not cookie:
             return
         try:
-            visit.session = await self._parts.sessions.find(cookie, visit.api.origin)
+            # What a page fetches by itself keeps nobody signed in.
+            is_seen = bool(visit.page.title) or visit.page.method == "POST"
+            visit.session = await self._parts.sessions.find(cookie, visit.api.origin, is_seen=is_seen)
         except (SessionEnded, Away):
             if visit.page.audience != "anybody":
                 raise
             return
         visit.api.token = visit.session.token
+        visit.api.renew = partial(self._renewed, cookie, visit.api.origin)
+
+    async def _renewed(self, cookie: str, origin: Origin, refused: str) -> str:
+        return await self._parts.sessions.renew(cookie, refused, origin)
 
     async def _standing(self, visit: Visit) -> Standing:
         """What the person may do now, as of a few seconds ago."""
@@ -180,10 +197,11 @@ class Serving:
         known = self._standings.get(session.cookie)
         if known is not None:
             return known
-        api = Api(self._gateway, visit.api.origin, token=session.token, declared={PERMISSIONS, TENANT})
         permissions, tenant = await asyncio.gather(
-            api.identity.get("/v1/permissions"), api.identity.get("/v1/tenant"), return_exceptions=True
+            visit.api.identity.get("/v1/permissions"), visit.api.identity.get("/v1/tenant"), return_exceptions=True
         )
+        # They are the frame's, and no calls of the page.
+        visit.api.calls.clear()
         for one in (permissions, tenant):
             if isinstance(one, Unauthorized) or (isinstance(one, BaseException) and not isinstance(one, Problem)):
                 raise one
@@ -192,6 +210,37 @@ class Serving:
             return NOBODY
         self._standings[session.cookie] = standing = Standing(permissions.body, tenant.body)
         return standing
+
+    async def _step_up(self, visit: Visit) -> None:
+        """Where the form brings the password along that was asked for: give it to identity, and go on with its token."""
+        form = await visit.form()
+        password = form.plain(STEP_UP_PASSWORD)
+        if not password or visit.session is None:
+            return
+        api = Api(self._gateway, visit.api.origin, token=visit.api.token, declared={STEP_UP})
+        body = {"password": password, **({"code": code} if (code := form.plain(STEP_UP_CODE).strip()) else {})}
+        issued = await api.identity.post("/v1/auth/step-up", body)
+        await self._parts.sessions.step_up(visit.session.cookie, issued)
+        visit.api.token = issued["token"]
+
+    async def _ask_for_password(self, visit: Visit, problem: Problem) -> Response:
+        """A form that brings the password, and all that was entered, to where it was sent."""
+        is_form = visit.request.method not in SAFE_METHODS
+        fields = (await visit.form()).plain_fields() if is_form else []
+        asked = Form()
+        if problem.code != STEP_UP_REQUIRED:
+            asked.refused(problem)
+        template = "parts/step_up.html" if visit.is_fragment else "pages/step_up.html"
+        address = visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
+        return visit.render(
+            template,
+            status=403,
+            action=address if is_form else "/step-up",
+            next=address,
+            fields=[(name, value) for name, value in fields if name not in NOT_SENT_ON],
+            asked=asked,
+            wants_code=problem.code == "step_up_code_required",
+        )
 
     def forget(self, session: BrowserSession) -> None:
         """Ask anew what a person may do."""
@@ -225,18 +274,18 @@ def _refusal_of(problem: Problem) -> Refusal:
         case PaymentRequired():
             title, text = _("A subscription is needed"), _("Your company has no subscription for this right now.")
         case Forbidden():
-            title, text = _("You may not open this"), _("Your account lacks a permission for this.")
+            title, text = _("You may not open this"), messages.of_problem(problem)
         case Missing():
             title, text = _("Not found"), _("There is nothing here, or not for you.")
         case Conflict() | Changed():
-            title, text = _("That is not possible now"), problem.detail
+            title, text = _("That is not possible now"), messages.of_problem(problem)
         case Away():
             title = _("A part of Waybill is away")
             text = _("The service “{service}” does not answer right now. Try again in a moment.").format(
                 service=problem.service
             )
         case _:
-            title, text = _("That did not work"), problem.detail
+            title, text = _("That did not work"), messages.of_problem(problem)
     status = 503 if isinstance(problem, Away) else problem.status
     return Refusal(status, title, text, problem)
 

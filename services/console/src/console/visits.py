@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.declarations import Page
+from console.examples import Example, examples_of
 from console.forms import FORM_TOKEN, Form
 from console.gateway import Api
 from console.i18n import Words
@@ -188,6 +189,11 @@ class Visit:
         if page.audience in ("staff", "merchant") and (page.audience == "merchant") != self.standing.is_merchant:
             return False
         return self.standing.holds(*page.permissions)
+
+    @property
+    def api_examples(self) -> list[Example]:
+        """The calls that this page has made, as one would make them oneself."""
+        return examples_of(self.api.calls, self.parts.base_url)
 
     def sign_in(self, response: Response, cookie: str) -> Response:
         """Set the session's cookie."""

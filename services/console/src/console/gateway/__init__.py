@@ -2,6 +2,7 @@
 
 from console.gateway.api import Api, Call, CallUndeclared, Part
 from console.gateway.client import Answer, Gateway, Origin
+from console.gateway.forwarding import forward, service_of
 from console.gateway.problems import (
     Away,
     Changed,
@@ -33,4 +34,6 @@ __all__ = [
     "Problem",
     "TooMany",
     "Unauthorized",
+    "forward",
+    "service_of",
 ]

@@ -1,7 +1,7 @@
 """The API as the person of one visit: every call is one that the page declares, and is kept for the page's API drawer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,9 @@ from console.gateway.problems import Problem, Unauthorized, of_response, of_tran
 
 class CallUndeclared(Exception):
     """A page calls a route that its declaration does not name."""
+
+
+Renew = Callable[[str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,17 @@ class Part:
 class Api:
     """The four services, called with one person's session: `await api.jobs.get("/v1/jobs/{job_id}", job_id=…)`."""
 
-    def __init__(self, gateway: Gateway, origin: Origin, *, token: str | None, declared: Collection[str]):
+    def __init__(
+        self,
+        gateway: Gateway,
+        origin: Origin,
+        *,
+        token: str | None,
+        declared: Collection[str],
+        renew: Renew | None = None,
+    ):
+        """`renew` gets another token in place of one that is refused: identity revokes tokens when one of a person's sessions ends."""
+        self.renew = renew
         self.gateway = gateway
         self.origin = origin
         self.token = token
@@ -156,8 +169,9 @@ class Service:
             raise CallUndeclared(f"add {self._name} {method} {template} to the calls of the page")
         path = fill(template, ids)
         status = 0
-        try:
-            answer = await api.gateway.call(
+
+        async def call() -> Answer:
+            return await api.gateway.call(
                 self._name,
                 method,
                 path,
@@ -168,6 +182,9 @@ class Service:
                 content=content,
                 headers=headers,
             )
+
+        try:
+            answer = await self._with_a_token_that_counts(call)
             status = answer.status
         except Problem as problem:
             status = problem.status
@@ -175,6 +192,18 @@ class Service:
         finally:
             api.calls.append(Call(self._name, method, path, asked(query), body, status))
         return answer
+
+    async def _with_a_token_that_counts(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """A call that is refused for its token has done nothing: it is made again with the next one."""
+        api = self._api
+        token = api.token
+        try:
+            return await call()
+        except Unauthorized:
+            if api.renew is None or token is None:
+                raise
+            api.token = await api.renew(token)
+            return await call()
 
 
 def _headers(if_match: str | None = None, idempotency_key: str | None = None) -> dict[str, str]:

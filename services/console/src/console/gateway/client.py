@@ -10,7 +10,7 @@ import httpx
 from console.gateway.problems import of_response, of_transport
 from shared.observability import traces
 
-CONNECTIONS_MAX = 200
+CONNECTIONS_MAX = 1000
 IDLE_CONNECTIONS_MAX = 50
 
 
@@ -53,6 +53,7 @@ class Gateway:
 
     def __init__(self, services: Mapping[str, str], *, seconds: float):
         self._services = {name: url.rstrip("/") for name, url in services.items()}
+        self._seconds = seconds
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(seconds),
             trust_env=False,
@@ -94,6 +95,25 @@ class Gateway:
             response.json() if is_json and response.content else response.content,
             response.headers,
         )
+
+    def request(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        headers: Any,
+        content: AsyncIterator[bytes] | None = None,
+        silence_seconds: float,
+    ) -> httpx.Request:
+        """A request whose answer is read piece by piece (`send`), with so much silence between two pieces at most."""
+        timeout = httpx.Timeout(silence_seconds, connect=self._seconds, pool=self._seconds)
+        url = self._services[service] + path
+        return self._client.build_request(method, url, headers=headers, content=content, timeout=timeout)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Its answer; whoever asks closes it. Raises `httpx.TransportError`."""
+        return await self._client.send(request, stream=True)
 
     def stream(self, service: str, method: str, path: str, **options: Any) -> Any:
         """A call whose answer is read piece by piece, as `httpx.AsyncClient.stream`."""

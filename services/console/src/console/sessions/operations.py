@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 COOKIE_BYTES = 32
 PURGED_AT_ONCE = 1000
 PURGE_SECONDS = 300.0
+SEALED_LIFE = timedelta(minutes=5)
 
 
 class SessionEnded(Exception):
@@ -97,8 +98,11 @@ class Sessions:
             session.add(row)
         return cookie
 
-    async def find(self, cookie: str, origin: Origin) -> BrowserSession:
-        """The session of a cookie, with a token that is good for this page. Raises `SessionEnded`, and `Away` where identity is."""
+    async def find(self, cookie: str, origin: Origin, *, is_seen: bool) -> BrowserSession:
+        """The session of a cookie, with a token that is good for this page; it is seen where the person did something.
+
+        Raises `SessionEnded`, and `Away` where identity is.
+        """
         digest = rules.digest_of(cookie)
         now = datetime.now(UTC)
         async with self._database.reading() as session:
@@ -108,7 +112,7 @@ class Sessions:
         if rules.has_to_renew(row.token_expires_at, now):
             async with self._renewing:
                 row = await self._renew(digest, origin)
-        elif now - row.last_seen_at > rules.SEEN_EVERY:
+        if is_seen and now - row.last_seen_at > rules.SEEN_EVERY:
             async with self._database.transaction() as session:
                 seen = (await session.execute(_found(digest).with_for_update())).scalar_one_or_none()
                 if seen is not None:
@@ -129,10 +133,31 @@ class Sessions:
             row.token_expires_at = datetime.fromisoformat(issued["expires_at"])
             row.stepped_up_until = datetime.fromisoformat(issued["stepped_up_until"])
 
+    async def renew(self, cookie: str, refused: str, origin: Origin) -> str:
+        """A token in place of one that a service has refused. Raises `SessionEnded`, and `Away` where identity is."""
+        async with self._renewing:
+            row = await self._renew(rules.digest_of(cookie), origin, refused=refused)
+        return self._opened(cookie, row).token
+
     async def end(self, cookie: str) -> None:
         """Forget a session."""
         async with self._database.transaction() as session:
             await session.execute(_row_of(rules.digest_of(cookie)))
+
+    def seal(self, text: str, purpose: str) -> str:
+        """A text that a page keeps for the next one, and that nobody can read there."""
+        stamped = f"{datetime.now(UTC).isoformat()} {text}".encode()
+        return self._encryptor.encrypt(stamped, associated_data=purpose).hex()
+
+    def unseal(self, sealed: str, purpose: str) -> str | None:
+        """That text, for some minutes."""
+        try:
+            stamp, _, text = (
+                self._encryptor.decrypt(bytes.fromhex(sealed), associated_data=purpose).decode().partition(" ")
+            )
+        except (DecryptionFailed, ValueError):
+            return None
+        return text if datetime.now(UTC) - datetime.fromisoformat(stamp) < SEALED_LIFE else None
 
     async def purge(self) -> None:
         """Delete sessions that have expired, and calls that nobody waits for any more."""
@@ -143,29 +168,24 @@ class Sessions:
             await session.execute(rows)
             await session.execute(delete(RefreshRow).where(col(RefreshRow.started_at) < now - self._life))
 
-    async def _renew(self, digest: bytes, origin: Origin) -> BrowserSessionRow:
+    async def _renew(self, digest: bytes, origin: Origin, *, refused: str | None = None) -> BrowserSessionRow:
         lost: Problem | None = None
         async with self._database.transaction() as session:
             row = await self._lock(session, digest)
             now = datetime.now(UTC)
-            if not rules.has_to_renew(row.token_expires_at, now):
+            is_refused = refused is not None and self._decrypt(digest, "token", row.token) == refused
+            if not is_refused and not rules.has_to_renew(row.token_expires_at, now):
                 return row  # Another tab has renewed it while this one waited.
             if not await self._announce(digest, now):
-                await session.execute(_row_of(digest))
                 lost = _unknown()
             else:
                 try:
                     self._store(row, await self._refresh(row, origin))
                 except Problem as problem:
-                    if _is_not_done(problem):
-                        await session.execute(delete(RefreshRow).where(col(RefreshRow.digest) == digest))
-                        lost = problem
-                    else:
-                        await session.execute(_row_of(digest))
-                        lost = _unknown()
-                else:
-                    row.last_seen_at = now
-                    await session.execute(delete(RefreshRow).where(col(RefreshRow.digest) == digest))
+                    lost = problem if _is_not_done(problem) else _unknown()
+            if lost is not None and not _is_not_done(lost):
+                await session.execute(_row_of(digest))
+            await session.execute(delete(RefreshRow).where(col(RefreshRow.digest) == digest))
         if lost is None:
             return row
         if _is_not_done(lost):

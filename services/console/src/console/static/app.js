@@ -1,3 +1,5 @@
+import { tinykeys } from "./vendor/tinykeys/tinykeys.mjs";
+
 // What pages do by themselves. Every form and every link works without this file.
 
 // A refused form: its summary is read first.
@@ -43,3 +45,53 @@ document.addEventListener("change", (event) => {
   if (!event.target.matches("[data-choose-all]")) return;
   for (const box of event.target.form.querySelectorAll("input[name=job]")) box.checked = event.target.checked;
 });
+
+// The token of a link in a mail stands behind the #: it goes into the form, and out of the address.
+const tokenPlace = document.querySelector("[data-token]");
+if (tokenPlace && location.hash.startsWith("#token=")) {
+  tokenPlace.querySelector("input").value = location.hash.slice("#token=".length);
+  tokenPlace.hidden = true;
+  history.replaceState(null, "", location.pathname);
+}
+
+// The palette, and the keys.
+const palette = document.querySelector("[data-palette]");
+if (palette) {
+  const input = palette.querySelector("input");
+  const entries = [...palette.querySelectorAll("li")];
+  const open = (event) => {
+    event.preventDefault();
+    if (!palette.open) palette.showModal();
+    input.focus();
+  };
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+  });
+  palette.querySelector("form").addEventListener("submit", (event) => {
+    const shown = entries.filter((entry) => !entry.hidden);
+    if (!input.value.includes("_") && shown.length === 1) {
+      event.preventDefault();
+      shown[0].querySelector("a").click();
+    }
+  });
+  const unlessTyping = (act) => (event) => {
+    if (!event.target.closest("input, textarea, select, [contenteditable]")) act(event);
+  };
+  tinykeys(window, {
+    "$mod+KeyK": open,
+    "/": unlessTyping((event) => {
+      const search = document.querySelector("main [data-search]");
+      event.preventDefault();
+      if (search) search.focus();
+      else open(event);
+    }),
+    a: unlessTyping(() => {
+      const drawer = document.querySelector("#api-drawer");
+      if (!drawer) return;
+      drawer.open = !drawer.open;
+      drawer.scrollIntoView();
+    }),
+    "g m": unlessTyping(() => document.querySelector("nav a")?.focus()),
+  });
+}
