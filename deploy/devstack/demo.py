@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import httpx
+
 from deploy.devstack import demo_data
 from deploy.devstack.edges import NOT_YET_KNOWN, Edges, Json, basic, bearer
 from deploy.devstack.failures import StackError
@@ -21,6 +23,7 @@ MAIL_TIMEOUT_SECONDS = 30.0
 MAIL_POLL_SECONDS = 0.05
 CHECKOUT_TIMEOUT_SECONDS = 60.0
 CHECKOUT_POLL_SECONDS = 0.05
+CONSOLE_TIMEOUT_SECONDS = 30.0
 PLAN = "starter_monthly"
 TRIAL_LEFT = timedelta(seconds=2)
 DENIED = (403,)
@@ -68,6 +71,7 @@ def walk(settings: StackSettings, say: Say) -> None:
         _revoke(edges, step, say, company)
         _see_that_it_has_ended(edges, step, session)
         _buy(edges, step, say, session)
+    _sign_in_at_the_console(settings, content)
     say(f"\nEvery step was seen, in {time.monotonic() - started:.1f} seconds. To go on:")
     _tell_where_to_go_on(settings, say, content)
 
@@ -268,7 +272,19 @@ def _see(seen: object, promise: str, instead: Json) -> None:
         raise StackError(f"not seen: {promise}; instead: {str(instead)[:500]}")
 
 
+def _sign_in_at_the_console(settings: StackSettings, content: Json) -> None:
+    """As the owner with a browser; what is told at the end has been tried."""
+    form = {"/tenant": content["tenant"]["name"], "/email": content["owner"]["email"]}
+    form["/password"] = content["owner"]["password"]
+    console = settings.url("console")
+    with httpx.Client(base_url=console, trust_env=False, timeout=CONSOLE_TIMEOUT_SECONDS) as browser:
+        browser.post("/sign-in", data=form, headers={"Origin": console})
+        page = browser.get("/")
+    _see(content["tenant"]["name"] in page.text, "the owner signs in at the console", {"status": page.status_code})
+
+
 def _tell_where_to_go_on(settings: StackSettings, say: Callable[[str], None], content: Json) -> None:
+    say(f"  console    {settings.url('console')}   sign in as the owner or the merchant below")
     for service in SERVICES:
         say(f"  {service:10} {settings.url(service)}/docs")
     say(f"  receiver   {settings.url('receiver')}/received")

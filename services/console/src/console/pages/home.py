@@ -194,13 +194,17 @@ def _steps(visit: Visit, parts: dict[str, Part]) -> list[Step]:
     if not all(name in parts and parts[name].answer is not None for name in names):
         return []
     merchant = '{"business_name": "Acme Meubles", "login_email": "acme@example.com", "level": 2}'
+    job = (
+        '{"merchant_id": "MERCHANT", "contact": {"first_name": "Ada", "phone": "+15145550100"},'
+        ' "address": {"raw": "1 Rue Sherbrooke, Montréal"}}'
+    )
     steps = [
         Step(True, _("Your first location is there"), "POST", "/v1/locations", '{"name": "Montréal"}'),
         Step(bool(parts["merchants"]["data"]), _("Create a merchant"), "POST", "/v1/merchants", merchant),
         Step(
             bool(parts["with_access"]["data"]), _("Give it API access"), "POST", "/v1/merchants/MERCHANT/api-access", ""
         ),
-        Step(bool(parts["jobs"]["data"]), _("Create the first job"), "POST", "/v1/jobs", '{"reference_id": "A-1001"}'),
+        Step(bool(parts["jobs"]["data"]), _("Create the first job"), "POST", "/v1/jobs", job),
         Step(
             bool(parts["endpoints"]["data"]),
             _("Receive the first webhook"),
