@@ -1,6 +1,19 @@
 """All pages of the console, in the order in which the menu and the tests find them."""
 
-from console.pages import account, company, find, home, job_forms, job_imports, jobs, reports, sign_in
+from console.pages import (
+    account,
+    api_keys,
+    audit,
+    company,
+    find,
+    home,
+    job_forms,
+    job_imports,
+    jobs,
+    reports,
+    sign_in,
+    staff,
+)
 
 PAGES = [
     *home.pages.declared,
@@ -8,6 +21,9 @@ PAGES = [
     *jobs.pages.declared,
     *job_imports.pages.declared,
     *reports.pages.declared,
+    *staff.pages.declared,
+    *api_keys.pages.declared,
+    *audit.pages.declared,
     *sign_in.pages.declared,
     *account.pages.declared,
     *company.pages.declared,
