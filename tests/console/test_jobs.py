@@ -214,6 +214,16 @@ async def test_a_merchant_sees_its_own_jobs_and_no_command(
     assert (await visitor.get("/jobs/new")).status_code == 404
 
 
+async def test_the_timeline_has_the_webhooks_that_each_change_caused(console: ConsoleStack, stock: Stock) -> None:
+    owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
+
+    async def told() -> bool:
+        shown = await owner.get(f"/jobs/{stock.ids['job_id']}")
+        return f"/deliveries/{stock.ids['delivery_id']}" in shown.text and "delivered 200" in text_of(shown)
+
+    assert await eventually(told, what="the webhook of the creation stands beside it")
+
+
 async def test_notices_come_through_the_console_as_the_person(owner: Visitor, merchant: Merchant) -> None:
     async with owner.client.stream("GET", "/live/jobs") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")

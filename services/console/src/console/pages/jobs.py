@@ -162,8 +162,11 @@ async def stream_notices(visit: Visit) -> Response:
 async def save_view(visit: Visit) -> Response:
     form = await visit.form()
     query = form.plain("query")
-    await visit.parts.views.save(visit.person, "/jobs", form.plain("name").strip(), query)
-    return visit.redirect(f"/jobs?{query}" if query else "/jobs", message=_("The view is saved."))
+    kept = await visit.parts.views.save(visit.person, "/jobs", form.plain("name").strip(), query)
+    told = (
+        _("The view is saved.") if kept else _("The view is not saved: it has no name, or you have 20 views already.")
+    )
+    return visit.redirect(back_to_list(form), message=told)
 
 
 @pages.action("/jobs/views/{view_id}/delete", audience="signed in")

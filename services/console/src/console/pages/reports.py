@@ -38,7 +38,8 @@ def ranges() -> list[tuple[str, str]]:
 async def show_reports(visit: Visit) -> Response:
     names = await names_for(visit)
     table = _table(visit, names)
-    days = int(table.values.get("days", DAYS_DEFAULT)) if table.values.get("days", "30").isdecimal() else DAYS_DEFAULT
+    chosen = table.values.get("days", "")
+    days = int(chosen) if chosen in dict(ranges()) else DAYS_DEFAULT
     zone = visit.words.zone
     today = datetime.now(UTC).astimezone(zone)
     first = (today - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -30,18 +30,18 @@ class SavedViews:
         async with self._database.reading() as session:
             return (await session.execute(mine.order_by(col(SavedViewRow.created_at)))).scalars().all()
 
-    async def save(self, person: Mapping[str, Any], page: str, name: str, query: str) -> None:
-        """Keep a view, instead of one of the same name. One beyond the limit, or without a name, is not kept."""
+    async def save(self, person: Mapping[str, Any], page: str, name: str, query: str) -> bool:
+        """Keep a view, instead of one of the same name. False: one beyond the limit, or without a name, is not kept."""
         name = name[:NAME_CHARS_MAX]
         if not name or len(query) > QUERY_CHARS_MAX:
-            return
+            return False
         mine = col(SavedViewRow.person_id) == person["id"]
         same = mine & (col(SavedViewRow.page) == page) & (col(SavedViewRow.name) == name)
         async with self._database.transaction() as session:
             await session.execute(delete(SavedViewRow).where(same))
             counted = await session.execute(select(func.count()).select_from(SavedViewRow).where(mine))
             if counted.scalar_one() >= VIEWS_MAX:
-                return
+                return False
             session.add(
                 SavedViewRow(
                     id=secrets.token_urlsafe(ID_BYTES),
@@ -52,6 +52,7 @@ class SavedViews:
                     created_at=datetime.now(UTC),
                 )
             )
+        return True
 
     async def delete(self, person: Mapping[str, Any], view_id: str) -> None:
         """Forget one of the person's views."""

@@ -74,10 +74,10 @@ form.addEventListener("submit", async (event) => {
         const result = show("try", answer.responseText, "main");
         const part = document.querySelector("#try [data-import-result]");
         if (result && part) {
-          part.dataset.liveFrom = answer.responseURL;
+          part.dataset.live = "jobs";
+          part.dataset.liveNames = part.id.replace("import-", "job-imports/");
+          part.dataset.liveFrom = `${answer.responseURL}?beside=form`;
           document.getElementById("try").replaceChildren(part);
-          for (const heading of part.querySelectorAll("h1")) heading.replaceWith(Object.assign(document.createElement("h2"), { textContent: heading.textContent }));
-          for (const alone of part.querySelectorAll("[data-only-alone]")) alone.remove();
           document.dispatchEvent(new Event("live:look"));
           part.scrollIntoView({ block: "nearest" });
         }

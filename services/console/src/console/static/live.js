@@ -45,12 +45,8 @@ function hear(service, event) {
 function listen(service) {
   if (streams.has(service)) return;
   const stream = new EventSource(`/live/${service}`);
-  let first = true;
-  stream.addEventListener("changed", (event) => {
-    // The first notice says that anything may have changed: the page has just been made.
-    if (!first) hear(service, event);
-    first = false;
-  });
+  // The first notice says that anything may have changed: what has, between the page and the stream, is read again.
+  stream.addEventListener("changed", (event) => hear(service, event));
   streams.set(service, stream);
 }
 
@@ -70,6 +66,10 @@ document.addEventListener("visibilitychange", () => {
     for (const place of document.querySelectorAll("[data-live]")) soon(place);
   }
 });
-document.addEventListener("live:look", start);
+// A part was added to the page: it may be older than the stream.
+document.addEventListener("live:look", () => {
+  start();
+  for (const place of document.querySelectorAll("[data-live]")) soon(place);
+});
 addEventListener("pagehide", stop);
 if (!document.hidden) start();
