@@ -8,12 +8,13 @@ import json
 import os
 import signal
 import sys
+from datetime import timedelta
 from typing import NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.providers.fake import FakeProvider
-from billing.subscriptions.worker import task_kinds
+from billing.subscriptions import worker
 from shared.messaging import outbox
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
@@ -45,8 +46,10 @@ async def work(database_url: str, provider_url: str, *, dies_at: int | None = No
 
     database.before_commit.append(before_commit)
     database.after_commit.append(after_commit)
+    # On a busy machine the provider may answer too late, and is asked again.
+    worker.LOOK_UP_AGAIN = timedelta(seconds=1)
     tasks_worker.LEASE_SECONDS, tasks_worker.RENEW_SECONDS, tasks_worker.POLL_SECONDS = LEASE_SECONDS, 0.3, 0.2
-    await TaskWorker(database, task_kinds(database, {provider.name: provider}), Metrics("billing")).run()
+    await TaskWorker(database, worker.task_kinds(database, {provider.name: provider}), Metrics("billing")).run()
 
 
 def _die() -> NoReturn:

@@ -21,6 +21,8 @@ from tests.harness.waiting import eventually
 
 FAKE_SECRET = "of-the-fake-provider"
 STRIPE_KEY = "sk_test_12345"
+ANSWER_SECONDS = 60.0
+"""On a busy machine a server in the tests' own process answers late."""
 _NUMBERS = {"pays": "4242424242424242", "declines": "4000000000000341"}
 
 
@@ -43,39 +45,39 @@ class FakeServer:
     """The notifications that it has sent, each with the answer."""
 
     async def card(self, behaviour: str) -> str:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=ANSWER_SECONDS) as client:
             made = await client.post("/cards", json={"card": behaviour})
         method: str = made.raise_for_status().json()["method"]
         return method
 
     async def card_of(self, page_url: str) -> str:
         """Its own id of the card that was given on this page."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
             page = await client.get(page_url.replace("/pages/", "/setups/"))
         method: str = page.raise_for_status().json()["method"]
         return method
 
     async def change_card(self, method: str, behaviour: str) -> None:
         """Have a card behave so from now on."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=ANSWER_SECONDS) as client:
             (await client.put(f"/cards/{method}", json={"card": behaviour})).raise_for_status()
 
     async def taken_from(self, method: str) -> int:
         """What was taken from a card, in minor units."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=ANSWER_SECONDS) as client:
             charges = (await client.get("/charges")).raise_for_status().json()["data"].values()
         taken = [one["amount"] for one in charges if (one["method"], one["status"]) == (method, "succeeded")]
         return sum(taken)
 
     async def script(self, *, copies: int = 1, gathered: int = 1) -> None:
         """Send each notification so often, and so many together, the last one first."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=ANSWER_SECONDS) as client:
             answer = await client.put("/script", json={"copies": copies, "gathered": gathered})
         answer.raise_for_status()
 
     async def fill_in(self, page_url: str, card: str) -> httpx.Response:
         """Do what a person does on the page: look at it, and choose a card (none: empty)."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
             assert (await client.get(page_url)).status_code == 200
             return await client.post(page_url, data={"card": card})
 
