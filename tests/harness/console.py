@@ -155,6 +155,9 @@ async def stock_up(suite: Suite, url: str) -> Stock:
     sent = await merchant.api.at("jobs").request("POST", "/v1/job-imports", **file)
     stock.ids["import_id"] = sent.json()["id"]
     staff = await tenant.owner.read("/v1/staff")
+    former = await tenant.create_merchant()
+    ended = await tenant.owner.delete(f"/v1/merchants/{former.id}/api-access")
+    stock.ids["revocation_id"] = ended.headers["Revocation-Id"]
     stock.ids |= {"delivery_id": delivery["id"], "event_id": delivery["event_id"], "user_id": staff["data"][0]["id"]}
     return stock
 

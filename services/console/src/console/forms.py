@@ -165,6 +165,18 @@ class Form:
             message = messages.sentence(error.get("code", ""), error.get("message", ""))
             self.refuse(error.get("pointer") or error.get("parameter") or "", message)
 
+    def compare(self, now: Answer, fields: Mapping[str, Reader]) -> None:
+        """After somebody else's change: mark what differs from what is there now. Sent again, the form changes that version."""
+        if not isinstance(self.problem, Changed):
+            return
+        there = Form(values=now.body)
+        for pointer, read in fields.items():
+            theirs, mine = there.value(pointer), read(self._fields.get(pointer, []))
+            if theirs != mine:
+                shown = _("Changed meanwhile.") if isinstance(theirs, list) else _("Saved meanwhile: %(value)s")
+                self.refuse(pointer, shown % {"value": "–" if theirs is None else theirs})
+        self.if_match = now.etag
+
     @property
     def summary(self) -> str:
         """One sentence of what happened; empty where nothing did."""

@@ -157,6 +157,8 @@ class Serving:
                     and (page.audience == "merchant") != visit.standing.is_merchant
                 ):
                     return _refused(visit, _not_here())
+                if visit.standing.permissions and not visit.standing.holds(*page.permissions):
+                    return _refused(visit, _lacking(visit))
                 return await page.handler(visit)
         return await page.handler(visit)
 
@@ -302,6 +304,14 @@ def _foreign_form() -> Refusal:
 def _too_large() -> Refusal:
     _ = i18n.gettext
     return Refusal(413, _("Too much at once"), _("This form has more text than the console takes."))
+
+
+def _lacking(visit: Visit) -> Refusal:
+    """Which permissions the person lacks for a page, and who can grant them."""
+    _ = i18n.gettext
+    codes = ", ".join(code for code in visit.page.permissions if not visit.standing.holds(code))
+    text = _("Your account lacks {codes}. The owner, and whoever manages Staff Accounts, can grant it.")
+    return Refusal(403, _("You may not open this"), text.format(codes=codes))
 
 
 def _not_here() -> Refusal:

@@ -95,3 +95,14 @@ if (palette) {
     "g m": unlessTyping(() => document.querySelector("nav a")?.focus()),
   });
 }
+
+// What people copy.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    document.querySelector("#announcements").textContent = button.getAttribute("aria-label") + " ✓";
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1500);
+  });
+}
