@@ -10,6 +10,7 @@ from babel.messages.pofile import read_po
 from jinja2 import nodes
 
 from console.declarations import Page
+from console.gateway import service_of
 from console.menu import MENU
 from console.pages import PAGES
 from console.rendering import STATIC, TEMPLATES, create_environment
@@ -65,6 +66,17 @@ def test_a_page_calls_what_its_audience_may_call(page: Page) -> None:
             assert route["x-access"] == "public", call
         elif wanted:
             assert wanted in route["x-admits"] or route["x-access"] == "public", call
+
+
+def test_each_route_of_the_api_is_handed_on_to_its_service() -> None:
+    wrong = [
+        route
+        for route in ROUTES
+        for service, _, path in [route.split(" ")]
+        if service_of(path) != service and path not in ("/v1/auth/test", "/v1/permissions")
+    ]
+
+    assert wrong == []
 
 
 def test_no_two_pages_have_one_address_or_one_place() -> None:

@@ -1,6 +1,7 @@
 """Makes routes of declared pages: who comes, whether the form is ours, what a refusal looks like, and what browsers may do with it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -73,6 +74,8 @@ class Refusal:
     title: str
     text: str
     problem: Problem | None = None
+    missing: Sequence[str] = ()
+    """Codes of permissions."""
 
 
 class Serving:
@@ -157,8 +160,11 @@ class Serving:
                     and (page.audience == "merchant") != visit.standing.is_merchant
                 ):
                     return _refused(visit, _not_here())
-                if visit.standing.permissions and not visit.standing.holds(*page.permissions):
-                    return _refused(visit, _lacking(visit))
+                lacking = [code for code in page.permissions if not visit.standing.holds(code)]
+                if lacking and visit.standing is not NOBODY:
+                    return _refused(visit, _forbidden(lacking))
+                if _is_plain_form(request):
+                    await self._step_up(visit)
                 return await page.handler(visit)
         return await page.handler(visit)
 
@@ -227,7 +233,7 @@ class Serving:
 
     async def _ask_for_password(self, visit: Visit, problem: Problem) -> Response:
         """A form that brings the password, and all that was entered, to where it was sent."""
-        is_form = visit.request.method not in SAFE_METHODS
+        is_form = _is_plain_form(visit.request)
         fields = (await visit.form()).plain_fields() if is_form else []
         asked = Form()
         if problem.code != STEP_UP_REQUIRED:
@@ -289,7 +295,18 @@ def _refusal_of(problem: Problem) -> Refusal:
         case _:
             title, text = _("That did not work"), messages.of_problem(problem)
     status = 503 if isinstance(problem, Away) else problem.status
-    return Refusal(status, title, text, problem)
+    required = problem.body.get("required", ()) if isinstance(problem, Forbidden) else ()
+    return Refusal(status, title, text, problem, required)
+
+
+def _is_plain_form(request: Request) -> bool:
+    """Whether fields are sent, and no file."""
+    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+def _forbidden(lacking: Sequence[str]) -> Refusal:
+    _ = i18n.gettext
+    return Refusal(403, _("You may not open this"), _("Your account lacks a permission for this."), None, lacking)
 
 
 def _foreign_form() -> Refusal:
@@ -304,14 +321,6 @@ def _foreign_form() -> Refusal:
 def _too_large() -> Refusal:
     _ = i18n.gettext
     return Refusal(413, _("Too much at once"), _("This form has more text than the console takes."))
-
-
-def _lacking(visit: Visit) -> Refusal:
-    """Which permissions the person lacks for a page, and who can grant them."""
-    _ = i18n.gettext
-    codes = ", ".join(code for code in visit.page.permissions if not visit.standing.holds(code))
-    text = _("Your account lacks {codes}. The owner, and whoever manages Staff Accounts, can grant it.")
-    return Refusal(403, _("You may not open this"), text.format(codes=codes))
 
 
 def _not_here() -> Refusal:
