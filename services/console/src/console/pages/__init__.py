@@ -6,6 +6,8 @@ from console.pages import (
     api_settings,
     audit,
     company,
+    deliveries,
+    event_types,
     find,
     home,
     job_forms,
@@ -15,9 +17,11 @@ from console.pages import (
     merchant_access,
     merchants,
     receipts,
+    replays,
     reports,
     sign_in,
     staff,
+    webhooks,
 )
 
 PAGES = [
@@ -38,6 +42,10 @@ PAGES = [
     *account.pages.declared,
     *company.pages.declared,
     *find.pages.declared,
+    *webhooks.pages.declared,
+    *deliveries.pages.declared,
+    *replays.pages.declared,
+    *event_types.pages.declared,
 ]
 
 __all__ = ["PAGES"]

@@ -1,0 +1,442 @@
+"""Webhooks by location, and one endpoint: its state, its subscription, its secret, a test, its latest deliveries."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from babel.dates import format_timedelta
+from starlette.responses import Response
+
+from console.declarations import Pages
+from console.forms import Form, boolean, lines, secret, several, text
+from console.gateway import Answer, Forbidden, Part
+from console.i18n import current, mark, ngettext
+from console.i18n import gettext as _
+from console.visits import Visit
+
+pages = Pages()
+
+READ, WRITE, REPLAY = "settings.webhooks.read", "settings.webhooks.write", "settings.webhooks.replay"
+HEALTH = "webhooks GET /v1/webhook-health"
+ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
+ENDPOINT = "webhooks GET /v1/webhook-endpoints/{endpoint_id}"
+TYPES = "webhooks GET /v1/event-types"
+DELIVERIES = "webhooks GET /v1/deliveries"
+STEP_UP = "identity POST /v1/auth/step-up"
+RECENT = 12
+ENDPOINTS_SHOWN = 200
+
+
+def locations(values: Sequence[str]) -> str | list[str]:
+    """The chosen locations, or `*` for all."""
+    return "*" if "*" in values else several(values)
+
+
+def seconds(values: Sequence[str]) -> list[float | str] | None:
+    """Numbers between commas; what is none is sent as it is, for the service to say so."""
+    given = text(values)
+    return None if given is None else [_number(part.strip()) for part in given.split(",")]
+
+
+def rate(values: Sequence[str]) -> float | str | None:
+    given = text(values)
+    return None if given is None else _number(given)
+
+
+def headers(values: Sequence[str]) -> dict[str, str]:
+    """`Name: value`, one in a line."""
+    pairs = (line.partition(":") for line in lines(values))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _number(given: str) -> float | str:
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
+SUBSCRIPTION = {"/event_types": several, "/location_ids": locations}
+FIELDS = {
+    "/url": text,
+    "/description": text,
+    **SUBSCRIPTION,
+    "/headers": headers,
+    "/retry_schedule_seconds": seconds,
+    "/rate_limit_per_second": rate,
+    "/ordered_by_job": boolean,
+    "/sign_v1a": boolean,
+}
+
+
+@pages.page("/webhooks", title=mark("Webhooks"), menu="webhooks", permissions=[READ], calls=[HEALTH, ENDPOINTS])
+async def list_webhooks(visit: Visit) -> Response:
+    found = await visit.api.parts(
+        health=visit.api.webhooks.get("/v1/webhook-health"),
+        endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": ENDPOINTS_SHOWN}),
+    )
+    if (problem := found["endpoints"].problem) is not None:
+        raise problem
+    endpoints = {one["id"]: one for one in found["endpoints"]["data"]}
+    health, places = found["health"], []
+    figures: dict[str, Any] = {}
+    if health.answer is not None:
+        figures = {one["endpoint_id"]: one for one in health["endpoints"]}
+        places = health["locations"]
+    return render(visit, "pages/webhooks.html", health=health, endpoints=endpoints, figures=figures, places=places)
+
+
+@pages.page(
+    "/webhooks/new",
+    title=mark("New endpoint"),
+    permissions=[READ, WRITE],
+    calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints"],
+)
+async def show_new_endpoint(visit: Visit) -> Response:
+    chosen = visit.query.get("location")
+    values = {"event_types": ["*"], "location_ids": [chosen] if chosen else ["*"]}
+    return await _show_form(visit, Form(values=values))
+
+
+@pages.action(
+    "/webhooks/new",
+    title=mark("New endpoint"),
+    permissions=[READ, WRITE],
+    calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints"],
+)
+async def create_endpoint(visit: Visit) -> Response:
+    form = await visit.form()
+    made = await form.send(
+        visit.api.webhooks.post("/v1/webhook-endpoints", form.document(FIELDS), idempotency_key=form.idempotency_key)
+    )
+    if made is None:
+        return await _show_form(visit, form)
+    return visit.redirect(f"/webhooks/{made['id']}", message=_("Created. Reveal its secret to set up your receiver."))
+
+
+@pages.action(
+    "/webhooks/preview", permissions=[READ], calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints/preview-match"]
+)
+async def preview_match(visit: Visit) -> Response:
+    form = await visit.form()
+    # Yesterday, where the reader is.
+    today = datetime.now(visit.words.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    asked = {
+        **form.document(SUBSCRIPTION),
+        "since": (today - timedelta(days=1)).astimezone(UTC).isoformat(),
+        "until": today.astimezone(UTC).isoformat(),
+    }
+    found = await form.send(visit.api.webhooks.post("/v1/webhook-endpoints/preview-match", asked))
+    if visit.is_fragment:
+        return render(visit, "parts/match_preview.html", preview=found, form_state=form)
+    return await _show_form(visit, form, preview=found, endpoint_id=form.plain("endpoint_id"))
+
+
+@pages.page(
+    "/webhooks/{endpoint_id}",
+    title=mark("Endpoint"),
+    permissions=[READ],
+    calls=[ENDPOINT, HEALTH, DELIVERIES],
+    sample="/webhooks/{endpoint_id}",
+)
+async def show_endpoint(visit: Visit) -> Response:
+    return await _show_endpoint(visit)
+
+
+@pages.fragment("/webhooks/{endpoint_id}/now", permissions=[READ], calls=[ENDPOINT, HEALTH, DELIVERIES])
+async def show_endpoint_now(visit: Visit) -> Response:
+    """What changes by itself: the state and the latest deliveries."""
+    return render(visit, "parts/endpoint_now.html", **await _endpoint_now(visit))
+
+
+@pages.page(
+    "/webhooks/{endpoint_id}/edit",
+    title=mark("Edit endpoint"),
+    permissions=[READ, WRITE],
+    calls=[ENDPOINT, HEALTH, TYPES, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
+    sample="/webhooks/{endpoint_id}/edit",
+)
+async def show_endpoint_form(visit: Visit) -> Response:
+    endpoint = await visit.api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    shown = {
+        **endpoint.body,
+        "location_ids": ["*"] if endpoint["location_ids"] == "*" else endpoint["location_ids"],
+        "headers": "\n".join(f"{name}: {value}" for name, value in endpoint["headers"].items()),
+        "retry_schedule_seconds": ", ".join(f"{one:g}" for one in endpoint["retry_schedule_seconds"] or []) or None,
+    }
+    return await _show_form(visit, Form.of(shown, if_match=endpoint.etag), endpoint_id=visit.ids["endpoint_id"])
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/edit",
+    title=mark("Edit endpoint"),
+    permissions=[READ, WRITE],
+    calls=[HEALTH, TYPES, ENDPOINT, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
+)
+async def update_endpoint(visit: Visit) -> Response:
+    form, path = await visit.form(), "/v1/webhook-endpoints/{endpoint_id}"
+    wanted = form.document(FIELDS, nulls=True)
+    # Of headers a patch changes what it names: those that are gone are named with null.
+    known = await visit.api.webhooks.get(path, endpoint_id=visit.ids["endpoint_id"])
+    wanted["headers"] = {**dict.fromkeys(known["headers"]), **wanted["headers"]}
+    saved = await form.send(
+        visit.api.webhooks.patch(path, wanted, if_match=form.if_match, endpoint_id=visit.ids["endpoint_id"])
+    )
+    if saved is None:
+        return await _show_form(visit, form, endpoint_id=visit.ids["endpoint_id"])
+    return visit.redirect(f"/webhooks/{visit.ids['endpoint_id']}", message=_("Saved."))
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/test",
+    title=mark("Endpoint"),
+    permissions=[READ, WRITE],
+    calls=[ENDPOINT, HEALTH, DELIVERIES, "webhooks POST /v1/webhook-endpoints/{endpoint_id}/test"],
+)
+async def test_endpoint(visit: Visit) -> Response:
+    form = await visit.form()
+    tested = await form.send(
+        visit.api.webhooks.post("/v1/webhook-endpoints/{endpoint_id}/test", endpoint_id=visit.ids["endpoint_id"])
+    )
+    return await _show_endpoint(visit, tested=tested, form_state=form, status=form.status)
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/enable",
+    permissions=[WRITE],
+    calls=["webhooks POST /v1/webhook-endpoints/{endpoint_id}/enable"],
+)
+async def enable_endpoint(visit: Visit) -> Response:
+    form = await visit.form()
+    missed = "true" if form.plain("missed") else None
+    path = "/v1/webhook-endpoints/{endpoint_id}/enable"
+    done = await visit.api.webhooks.post(path, query={"replay_missed": missed}, endpoint_id=visit.ids["endpoint_id"])
+    replay = done.get("replay_id")
+    message = _("Enabled. What it missed is being sent.") if replay else _("Enabled.")
+    return visit.redirect(f"/webhooks/{visit.ids['endpoint_id']}", message=message)
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/disable",
+    permissions=[WRITE],
+    calls=["webhooks POST /v1/webhook-endpoints/{endpoint_id}/disable"],
+)
+async def disable_endpoint(visit: Visit) -> Response:
+    await visit.form()
+    await visit.api.webhooks.post("/v1/webhook-endpoints/{endpoint_id}/disable", endpoint_id=visit.ids["endpoint_id"])
+    return visit.redirect(f"/webhooks/{visit.ids['endpoint_id']}", message=_("Disabled. It gets no events."))
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/delete",
+    permissions=[WRITE],
+    calls=["webhooks DELETE /v1/webhook-endpoints/{endpoint_id}"],
+)
+async def delete_endpoint(visit: Visit) -> Response:
+    await visit.form()
+    await visit.api.webhooks.delete("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    return visit.redirect("/webhooks", message=_("The endpoint is deleted."))
+
+
+_SECRET_CALLS = [
+    STEP_UP,
+    ENDPOINT,
+    "webhooks GET /v1/webhook-endpoints/{endpoint_id}/secret",
+    "webhooks POST /v1/webhook-endpoints/{endpoint_id}/rotate-secret",
+    "webhooks POST /v1/webhook-endpoints/{endpoint_id}/end-secret-overlap",
+]
+
+
+@pages.page(
+    "/webhooks/{endpoint_id}/secret",
+    title=mark("Signing secret"),
+    permissions=[READ, WRITE],
+    calls=_SECRET_CALLS,
+    sample="/webhooks/{endpoint_id}/secret",
+)
+async def show_secret_form(visit: Visit) -> Response:
+    return await _show_secret(visit, Form(values={"overlap": "86400"}))
+
+
+@pages.action(
+    "/webhooks/{endpoint_id}/secret", title=mark("Signing secret"), permissions=[READ, WRITE], calls=_SECRET_CALLS
+)
+async def use_secret(visit: Visit) -> Response:
+    """Reveal or rotate the secret, or end the overlap: each asks for the password."""
+    form, path = await visit.form(), "/v1/webhook-endpoints/{endpoint_id}"
+    again = {"password": "", **form.document({"/password": secret, "/code": text})}
+    shown: Answer | None = None
+    try:
+        stepped = await form.send(visit.api.identity.post("/v1/auth/step-up", again))
+        if stepped is not None:
+            visit.api.token = stepped["token"]
+            match form.plain("do"):
+                case "rotate":
+                    overlap = {"overlap_seconds": int(form.plain("/overlap") or 0)}
+                    shown = await form.send(
+                        visit.api.webhooks.post(f"{path}/rotate-secret", overlap, endpoint_id=visit.ids["endpoint_id"])
+                    )
+                case "end":
+                    await form.send(
+                        visit.api.webhooks.post(f"{path}/end-secret-overlap", endpoint_id=visit.ids["endpoint_id"])
+                    )
+                case _:
+                    shown = await form.send(
+                        visit.api.webhooks.get(f"{path}/secret", endpoint_id=visit.ids["endpoint_id"])
+                    )
+    except Forbidden as problem:
+        form.refused(problem)
+    if form.problem is None and shown is None:
+        return visit.redirect(
+            f"/webhooks/{visit.ids['endpoint_id']}", message=_("Only the present secret signs from now on.")
+        )
+    return await _show_secret(visit, form, shown)
+
+
+async def _show_secret(visit: Visit, form: Form, shown: Answer | None = None) -> Response:
+    endpoint = await visit.api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    return render(
+        visit,
+        "pages/endpoint_secret.html",
+        status=form.status,
+        endpoint=endpoint.body,
+        form_state=form,
+        shown=shown,
+        overlaps=is_future(endpoint["previous_secret_until"]),
+    )
+
+
+async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview: Answer | None = None) -> Response:
+    found = await visit.api.parts(
+        health=visit.api.webhooks.get("/v1/webhook-health"), types=visit.api.webhooks.get("/v1/event-types")
+    )
+    types = [] if found["types"].answer is None else [one for one in found["types"]["data"] if one["is_delivered"]]
+    names = [one["name"] for one in types if one["name"] != "webhook.test"]
+    prefixes = sorted({name.partition(".")[0] for name in names})
+    choices = [("*", _("All events, new types too"))]
+    for prefix in prefixes:
+        choices.append((f"{prefix}.*", _("All of %(prefix)s") % {"prefix": f"{prefix}.*"}))
+        choices += [(name, name) for name in names if name.partition(".")[0] == prefix]
+    places = [("*", _("All locations, new ones too"))]
+    if found["health"].answer is not None:
+        places += [(one["location_id"], one["name"]) for one in found["health"]["locations"]]
+    return render(
+        visit,
+        "pages/endpoint_form.html",
+        status=form.status,
+        form_state=form,
+        endpoint_id=endpoint_id,
+        preview=preview,
+        choices=choices,
+        places=places,
+        missing_parts=[part.problem for part in found.values() if part.problem],
+    )
+
+
+async def _show_endpoint(visit: Visit, *, status: int = 200, **more: Any) -> Response:
+    content = {"tested": None, "form_state": None, **await _endpoint_now(visit), **more}
+    return render(visit, "pages/endpoint.html", status=status, **content)
+
+
+async def _endpoint_now(visit: Visit) -> dict[str, Any]:
+    api = visit.api
+    endpoint = await api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    recent = {"endpoint_id": visit.ids["endpoint_id"], "limit": RECENT}
+    found = await api.parts(
+        health=api.webhooks.get("/v1/webhook-health"), deliveries=api.webhooks.get("/v1/deliveries", query=recent)
+    )
+    figures, names = _of_endpoint(found["health"], endpoint["id"])
+    return {
+        "endpoint": endpoint.body,
+        "figures": figures,
+        "location_names": names,
+        "health": found["health"],
+        "deliveries": found["deliveries"],
+        "sentences": state_sentences(visit, endpoint.body, figures, _latest_failure(found["deliveries"])),
+        "overlaps": is_future(endpoint["previous_secret_until"]),
+    }
+
+
+def _of_endpoint(health: Part, endpoint_id: str) -> tuple[Mapping[str, Any] | None, dict[str, str]]:
+    if health.answer is None:
+        return None, {}
+    names = {one["location_id"]: one["name"] for one in health["locations"]}
+    return next((one for one in health["endpoints"] if one["endpoint_id"] == endpoint_id), None), names
+
+
+def _latest_failure(deliveries: Part) -> Mapping[str, Any] | None:
+    listed = [] if deliveries.answer is None else deliveries["data"]
+    return next((one for one in listed if one["status"] != "delivered" and one["cause"]), None)
+
+
+def state_sentences(
+    visit: Visit, endpoint: Mapping[str, Any], figures: Mapping[str, Any] | None, failure: Mapping[str, Any] | None
+) -> list[str]:
+    """What there is to say of an endpoint now: how it is, and what happens next."""
+    words = visit.words
+    if not endpoint["enabled"]:
+        since = {"at": words.instant(endpoint["disabled_at"])}
+        match endpoint["disabled_reason"]:
+            case "gone":
+                return [_("Disabled since %(at)s: its receiver answered 410 Gone.") % since]
+            case "failing":
+                return [_("Disabled since %(at)s: nothing had succeeded for too long.") % since]
+            case _:
+                return [_("Disabled by hand since %(at)s. It gets no events.") % since]
+    if figures is None:
+        return []
+    if figures["state"] == "failing":
+        what = str(failure["response_status"] or cause_text(failure["cause"])) if failure else _("failures")
+        said = [
+            _("Failing since %(at)s: %(what)s × %(count)s.")
+            % {"at": words.instant(figures["failing_since"]), "what": what, "count": words.number(figures["failures"])}
+        ]
+        if is_future(figures["next_probe_at"]):
+            left = (datetime.fromisoformat(figures["next_probe_at"]) - datetime.now(UTC)).total_seconds()
+            left = max(1, round(left))
+            said.append(
+                ngettext(
+                    "The breaker is open: next probe in %(num)d second.",
+                    "The breaker is open: next probe in %(num)d seconds.",
+                    left,
+                )
+                % {"num": left}
+            )
+        said.append(_("If nothing succeeds it is disabled on %(at)s.") % {"at": words.instant(figures["disables_at"])})
+        return said
+    if not figures["deliveries"]:
+        return [_("Ready. No events in the last 24 hours.")]
+    return [
+        _("Working: %(share)s of %(count)s deliveries in 24 hours.")
+        % {"share": words.percent(figures["success_rate"]), "count": words.number(figures["deliveries"])}
+    ]
+
+
+def cause_text(cause: str) -> str:
+    """Why an attempt failed, in words."""
+    return {
+        "status": _("refused"),
+        "timeout": _("no answer in time"),
+        "connect": _("no connection"),
+        "tls": _("no valid certificate"),
+        "dns": _("unknown name"),
+        "blocked": _("address not allowed"),
+        "too_large": _("answer too large"),
+        "protocol": _("no HTTP"),
+        "secret_unreadable": _("secret unreadable"),
+    }.get(cause, cause)
+
+
+def is_future(instant: str | None) -> bool:
+    """Whether an instant is still to come."""
+    return instant is not None and datetime.fromisoformat(instant) > datetime.now(UTC)
+
+
+def duration(seconds: float) -> str:
+    """`6 min`."""
+    return str(format_timedelta(timedelta(seconds=seconds), locale=current().locale, format="short", threshold=1.2))
+
+
+def render(visit: Visit, template: str, **content: Any) -> Response:
+    """A page with what templates of webhooks say things with."""
+    return visit.render(template, duration=duration, is_future=is_future, cause_text=cause_text, **content)

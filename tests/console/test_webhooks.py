@@ -1,0 +1,213 @@
+"""Webhooks in the console, without a script: an endpoint's life, its deliveries, replays, event types."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.bodies import PASSWORD, smallest_job, staff_body
+from tests.harness.console import ConsoleStack, Stock, Visitor, text_of
+from tests.harness.people import Tenant
+from tests.harness.receiver import Receiver
+from tests.harness.suite import Suite
+from tests.harness.waiting import eventually
+
+SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
+
+
+@pytest.fixture(scope="module")
+async def tenant(suite: Suite) -> Tenant:
+    return await suite.create_tenant()
+
+
+@pytest.fixture(scope="module")
+async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
+    return await console.signed_in(tenant.id, tenant.owner_email)
+
+
+async def created(owner: Visitor, url: str, **more: Any) -> str:
+    """The id of an endpoint that was created with the form."""
+    fields = {"/url": url, "/event_types": "*", "/location_ids": "*", **more}
+    answer = await owner.send("/webhooks/new", "/webhooks/new", fields)
+    assert answer.status_code == 303, text_of(answer)
+    return answer.headers["location"].rpartition("/")[2]
+
+
+async def shown(owner: Visitor, path: str) -> str:
+    answer = await owner.get(path)
+    assert answer.status_code == 200, text_of(answer)
+    return text_of(answer)
+
+
+async def test_an_endpoint_is_created_tested_changed_and_deleted(
+    owner: Visitor, tenant: Tenant, hooks: Receiver
+) -> None:
+    laval = await tenant.create_location(name="Laval")
+    endpoint_id = await created(owner, hooks.url("/console"), **{"/location_ids": tenant.default_location})
+    page = f"/webhooks/{endpoint_id}"
+
+    tested = await owner.send(page, f"{page}/test", {})
+    listed = await shown(owner, "/webhooks")
+    changed = {
+        "/url": hooks.url("/console"),
+        "/event_types": "job.*",
+        "/location_ids": laval,
+        "/headers": "X-Source: canary",
+    }
+    saved = await owner.send(f"{page}/edit", f"{page}/edit", changed)
+    endpoint = await tenant.owner.at("webhooks").read(f"/v1/webhook-endpoints/{endpoint_id}")
+    cleared = await owner.send(f"{page}/edit", f"{page}/edit", {**changed, "/headers": ""})
+    without = await tenant.owner.at("webhooks").read(f"/v1/webhook-endpoints/{endpoint_id}")
+    await owner.send(page, f"{page}/disable", {})
+    disabled = await shown(owner, page)
+    await owner.send(page, f"{page}/enable", {})
+    enabled = await shown(owner, page)
+    deleted = await owner.send(page, f"{page}/delete", {})
+
+    assert "The test was accepted" in text_of(tested)
+    assert "Nothing gets the events of 1 location Laval" in listed
+    assert (saved.status_code, cleared.status_code) == (303, 303)
+    assert (endpoint["event_types"], endpoint["location_ids"], endpoint["headers"]) == (
+        ["job.*"],
+        [laval],
+        {"X-Source": "canary"},
+    )
+    assert without["headers"] == {}
+    assert "Disabled by hand" in disabled
+    assert "Ready. No events" in enabled
+    assert (deleted.status_code, (await owner.get(page)).status_code) == (303, 404)
+
+
+async def test_what_is_wrong_with_an_endpoint_is_said_at_its_field(owner: Visitor) -> None:
+    wrong = {"/url": "ftp://nowhere", "/location_ids": "*"}
+
+    empty = await owner.send("/webhooks/new", "/webhooks/new", wrong)
+    answer = await owner.send("/webhooks/new", "/webhooks/new", {**wrong, "/event_types": "*"})
+
+    assert (empty.status_code, answer.status_code) == (422, 422)
+    assert 'href="#field-event_types"' in empty.text
+    assert 'href="#field-url"' in answer.text
+    assert 'value="ftp://nowhere"' in answer.text
+
+
+async def test_a_secret_is_shown_for_the_password_alone(owner: Visitor, hooks: Receiver) -> None:
+    endpoint_id = await created(owner, hooks.url("/secret"))
+    page = f"/webhooks/{endpoint_id}/secret"
+
+    async def ask(do: str, password: str = PASSWORD) -> httpx.Response:
+        return await owner.send(page, page, {"/password": password, "do": do, "/overlap": "3600"})
+
+    refused = await ask("reveal", "not the password")
+    revealed = SECRET.search((await ask("reveal")).text)
+    rotated = await ask("rotate")
+    during = await shown(owner, f"/webhooks/{endpoint_id}")
+    ended = await ask("end")
+    after = await owner.get(f"/webhooks/{endpoint_id}")
+
+    assert refused.status_code in (401, 403)
+    assert SECRET.search(refused.text) is None
+    assert revealed is not None
+    assert (new := SECRET.search(rotated.text)) is not None
+    assert new[0] != revealed[0]
+    assert "The former secret signs as well" in during
+    assert ended.status_code == 303
+    assert "The former secret signs as well" not in after.text
+    assert SECRET.search(after.text) is None
+
+
+async def test_a_subscription_is_tried_on_the_events_of_yesterday(owner: Visitor) -> None:
+    fields = {"/event_types": "job.*", "/location_ids": "*", "/url": "https://example.com/kept"}
+
+    whole = await owner.send("/webhooks/new", "/webhooks/preview", fields)
+    part = await owner.send("/webhooks/new", "/webhooks/preview", fields, headers={"HX-Request": "true"})
+
+    assert "Yesterday this would have matched 0 of 0 events." in text_of(whole)
+    assert 'value="https://example.com/kept"' in whole.text
+    assert "<html" not in part.text
+    assert "Yesterday this would have matched 0 of 0 events." in text_of(part)
+
+
+async def test_a_delivery_is_found_shown_as_it_was_sent_and_sent_again(
+    console: ConsoleStack, suite: Suite, hooks: Receiver
+) -> None:
+    tenant = await suite.create_tenant()
+    owner = await console.signed_in(tenant.id, tenant.owner_email)
+    merchant = await tenant.create_merchant()
+    await merchant.reveal()
+    endpoint = await tenant.create_endpoint(hooks.url("/found"), headers={"X-Token": "canary-of-a-header"})
+    jobs = merchant.api.at("jobs")
+    job = await jobs.create("/v1/jobs", {**smallest_job(), "reference_id": "C-1001"})
+    await tenant.owner.at("jobs").post(f"/v1/jobs/{job['id']}/start")
+
+    async def both() -> list[dict[str, Any]] | None:
+        found = (await tenant.owner.at("webhooks").read("/v1/deliveries?status=delivered"))["data"]
+        return found if len(found) == 2 else None
+
+    started, made = await eventually(both, what="both deliveries are there")
+    listed = await shown(owner, "/deliveries?job_reference=C-1001&status=delivered")
+    nothing = await shown(owner, "/deliveries?job_reference=C-2002")
+    wrong = await shown(owner, "/deliveries?response_status=many")
+    answer = await owner.get(f"/deliveries/{started['id']}")
+    again = await owner.send(f"/deliveries/{made['id']}", f"/deliveries/{made['id']}/resend", {})
+
+    assert (listed.count("C-1001"), listed.count("Resend")) >= (2, 2)
+    assert "Nothing here matches" in nothing
+    assert "response_status" in wrong or "valid" in wrong
+    text = text_of(answer)
+    assert f"POST {endpoint['url']}" in text
+    assert "webhook-signature: [hidden]" in text
+    assert "canary-of-a-header" not in answer.text
+    assert f"/deliveries/{made['id']}" in answer.text
+    assert "<del>" in answer.text
+    assert (again.status_code, again.headers["location"]) == (303, f"/deliveries/{made['id']}")
+
+
+async def test_a_replay_is_tried_before_it_is_run(console: ConsoleStack, stock: Stock) -> None:
+    owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
+    fields = {"/endpoint_id": stock.ids["endpoint_id"], "/kind": "filter", "/span": "1"}
+
+    tried = await owner.send("/replays/new", "/replays/new", fields)
+    path = tried.headers["location"]
+
+    async def counted() -> str | None:
+        text = await shown(owner, path)
+        return text if "would be sent" in text else None
+
+    text = await eventually(counted, what="the dry run has ended")
+    run = await owner.send(path, f"{path}/run", {"idempotency_key": "of-this-test"})
+    twice = await owner.send(path, f"{path}/run", {"idempotency_key": "of-this-test"})
+
+    assert "Dry run" in text
+    assert run.headers["location"] == twice.headers["location"] != path
+    assert "Replay" in await shown(owner, run.headers["location"])
+
+
+async def test_an_event_type_says_who_gets_it(console: ConsoleStack, stock: Stock) -> None:
+    owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
+
+    all_types = await shown(owner, "/event-types")
+    one = await owner.get("/event-types/job.created")
+    none = await owner.get("/event-types/job.nonsense")
+
+    assert "job.created" in all_types
+    assert f"/webhooks/{stock.ids['endpoint_id']}" in one.text
+    assert none.status_code == 404
+
+
+async def test_who_may_only_read_sees_no_buttons_that_write(
+    console: ConsoleStack, tenant: Tenant, hooks: Receiver, owner: Visitor
+) -> None:
+    endpoint_id = await created(owner, hooks.url("/read"))
+    body = staff_body("settings.webhooks.read")
+    await tenant.source.create_staff(tenant, body)
+    reader = await console.signed_in(tenant.id, body["email"])
+
+    page = await owner.get(f"/webhooks/{endpoint_id}")
+    read = await reader.get(f"/webhooks/{endpoint_id}")
+    refused = await reader.get(f"/webhooks/{endpoint_id}/edit")
+
+    assert "Reveal or rotate" in page.text
+    assert "Reveal or rotate" not in read.text
+    assert "Send test" not in read.text
+    assert refused.status_code == 403
