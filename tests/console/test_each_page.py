@@ -17,7 +17,7 @@ SHOWN = [page for page in PAGES if page.sample is not None]
 
 
 def person_for(page: Page) -> str:
-    return {"anybody": "nobody", "merchant": "merchant"}.get(page.audience, "owner")
+    return {"anybody": "nobody", "merchant": "merchant", "operator": "operator"}.get(page.audience, "owner")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ async def people(console: ConsoleStack, stock: Stock) -> dict[str, Visitor | Non
         "nobody": None,
         "owner": await console.signed_in(stock.tenant.id, stock.tenant.owner_email),
         "merchant": await console.signed_in(stock.tenant.id, stock.merchant_email),
+        "operator": await console.operating(),
     }
 
 

@@ -85,6 +85,15 @@ class ConsoleStack:
         assert answer.status_code == 303, answer.text
         return visitor
 
+    async def operating(self) -> "Visitor":
+        """Somebody who has given the suite's platform key."""
+        visitor = self.visitor()
+        answer = await visitor.send(
+            "/operator/sign-in", "/operator/sign-in", {"/key": self.suite.platform.headers["X-Api-Key"]}
+        )
+        assert answer.status_code == 303, answer.text
+        return visitor
+
 
 class Visitor:
     """A person with a browser that runs no script: links, forms, one cookie jar."""

@@ -88,6 +88,7 @@ def _add_pages(
             base_url=settings.base_url,
             body_bytes_max=settings.body_bytes_max,
             allow_http=settings.allow_http,
+            metrics_path=settings.metrics_path,
         ),
         gateway,
     )

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 Handler = Callable[[Any], Awaitable[Response]]
 """Takes a `console.visits.Visit`, which stands above this module."""
-Audience = Literal["anybody", "staff", "merchant", "signed in"]
-"""`anybody`: without a session. `staff`: who works for the tenant, its owner included."""
+Audience = Literal["anybody", "staff", "merchant", "operator", "signed in"]
+"""`anybody`: without a session. `staff`: who works for the tenant, its owner included. `operator`: has a platform key."""
 
 
 @dataclass(frozen=True, slots=True)

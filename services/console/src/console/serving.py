@@ -29,7 +29,7 @@ from console.gateway import (
     Unauthorized,
 )
 from console.sessions import SAFE_METHODS, BrowserSession, SessionEnded, comes_from_own_page
-from console.visits import NOBODY, FormRefused, FormTooLarge, Parts, Standing, Visit
+from console.visits import NOBODY, OPERATOR, FormRefused, FormTooLarge, Parts, Standing, Visit
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class Serving:
     def __init__(self, parts: Parts, gateway: Gateway):
         self._parts = parts
         self._gateway = gateway
-        self._standings: TTLCache[str, Standing] = TTLCache(STANDINGS_MAX, STANDING_SECONDS)
+        self._standings: TTLCache[tuple[str, str | None], Standing] = TTLCache(STANDINGS_MAX, STANDING_SECONDS)
 
     def route(self, page: Page) -> Route:
         """The route of a page."""
@@ -152,6 +152,10 @@ class Serving:
         if page.audience != "anybody" and visit.session is None:
             raise SessionEnded
         if visit.session is not None and page.audience != "anybody":
+            if page.audience == "operator" and not visit.session.is_operator:
+                return RedirectResponse("/operator/sign-in", 303)
+            if visit.needs_tenant:
+                return RedirectResponse("/operator", 303)
             visit.standing = await self._standing(visit)
             with i18n.speaking(i18n.words_of(language, visit.standing.tenant.get("timezone"))):
                 visit.words = i18n.current()
@@ -192,8 +196,9 @@ class Serving:
             if visit.page.audience != "anybody":
                 raise
             return
-        visit.api.token = visit.session.token
-        visit.api.renew = partial(self._renewed, cookie, visit.api.origin)
+        visit.use(visit.session)
+        if not visit.session.is_operator:
+            visit.api.renew = partial(self._renewed, cookie, visit.api.origin)
 
     async def _renewed(self, cookie: str, origin: Origin, refused: str) -> str:
         return await self._parts.sessions.renew(cookie, refused, origin)
@@ -202,7 +207,10 @@ class Serving:
         """What the person may do now, as of a few seconds ago."""
         session = visit.session
         assert session is not None
-        known = self._standings.get(session.cookie)
+        if session.is_operator and (visit.page.audience == "operator" or not session.person["tenant_id"]):
+            return OPERATOR
+        key = (session.cookie, session.person.get("tenant_id"))
+        known = self._standings.get(key)
         if known is not None:
             return known
         permissions, tenant = await asyncio.gather(
@@ -216,7 +224,7 @@ class Serving:
         if isinstance(permissions, BaseException) or isinstance(tenant, BaseException):
             # Identity is away: the page shows what it has from the others, and no menu but the way home.
             return NOBODY
-        self._standings[session.cookie] = standing = Standing(permissions.body, tenant.body)
+        self._standings[key] = standing = Standing(permissions.body, tenant.body)
         return standing
 
     async def _step_up(self, visit: Visit) -> None:
@@ -252,7 +260,7 @@ class Serving:
 
     def forget(self, session: BrowserSession) -> None:
         """Ask anew what a person may do."""
-        self._standings.pop(session.cookie, None)
+        self._standings.pop((session.cookie, session.person.get("tenant_id")), None)
 
     async def _to_sign_in(self, visit: Visit, error: Exception) -> Response:
         request = visit.request
@@ -260,8 +268,9 @@ class Serving:
             await self._parts.sessions.end(visit.session.cookie)
             self.forget(visit.session)
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        target = "/sign-in"
-        if visit.page.title and visit.page.method == "GET" and asked != "/":
+        of_operator = visit.page.audience == "operator"
+        target = "/operator/sign-in" if of_operator else "/sign-in"
+        if not of_operator and visit.page.title and visit.page.method == "GET" and asked != "/":
             target += f"?next={quote(asked, safe='/')}"
         to_script = HTMLResponse("", 401, {"HX-Redirect": target})
         return visit.sign_out(to_script if visit.is_fragment else RedirectResponse(target, 303))

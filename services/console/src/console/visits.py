@@ -57,6 +57,8 @@ class Standing:
 
 
 NOBODY = Standing({}, {})
+OPERATOR = Standing({"principal": "platform"}, {})
+"""An operator who acts in no tenant."""
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Parts:
     base_url: str
     body_bytes_max: int
     allow_http: bool
+    metrics_path: str
 
 
 @dataclass
@@ -184,8 +187,36 @@ class Visit:
                 found.append((section.label, entries))
         return found
 
+    @property
+    def is_operator(self) -> bool:
+        return self.session is not None and self.session.is_operator
+
+    @property
+    def acts_in_tenant(self) -> bool:
+        """Whether an operator sees a tenant's pages."""
+        return self.is_operator and bool(self.person["tenant_id"])
+
+    @property
+    def needs_tenant(self) -> bool:
+        """Whether this is a page of a tenant, and an operator has chosen none."""
+        is_of_tenant = self.page.audience in ("staff", "merchant") or self.page.path == "/"
+        return self.is_operator and is_of_tenant and not self.acts_in_tenant
+
+    def use(self, session: BrowserSession) -> None:
+        """Call the services with what this session has."""
+        if not session.is_operator:
+            self.api.token = session.token
+            return
+        self.api.platform_key = session.token
+        if self.page.audience != "operator":
+            self.api.tenant_id = session.person["tenant_id"]
+
     def may_open(self, page: Page) -> bool:
         """Whether this person may open a page."""
+        if page.audience == "operator":
+            return self.is_operator
+        if self.is_operator and not self.acts_in_tenant:
+            return False
         if page.audience in ("staff", "merchant") and (page.audience == "merchant") != self.standing.is_merchant:
             return False
         return self.standing.holds(*page.permissions)

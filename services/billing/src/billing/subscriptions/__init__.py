@@ -22,7 +22,7 @@ from billing.subscriptions.operations import (
     subscribe,
     without_tasks,
 )
-from billing.subscriptions.queries import get, lock_for_update
+from billing.subscriptions.queries import get, list_all, lock_for_update
 from billing.subscriptions.rules import TRIAL_DAYS_MAX
 from billing.subscriptions.tables import SubscriptionRow
 
@@ -40,6 +40,7 @@ __all__ = [
     "extend_trial",
     "get",
     "grant",
+    "list_all",
     "lock_clock",
     "lock_for_update",
     "mark_paid",

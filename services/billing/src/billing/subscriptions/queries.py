@@ -2,28 +2,30 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Row, Select, any_, literal, select
+from sqlalchemy import Row, Select, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import plans, tenants
 from billing.plans import PlanRef, PlanTerms
-from billing.subscriptions.schemas import Subscription
+from billing.subscriptions.schemas import Subscription, TenantSubscription
 from billing.subscriptions.tables import SubscriptionRow
-from billing.subscriptions.terms import SubscriptionNotFound, Terms, allowed_moves, is_entitled
+from billing.subscriptions.terms import Status, SubscriptionNotFound, Terms, allowed_moves, is_entitled
 from billing.tenants import Tenant
-from shared.api import ANY_VERSION, IfMatch
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, page
 from shared.errors import Unavailable
 from shared.ids import known_uuid
 from shared.postgres.column_types import TypedId
 from shared.postgres.many_rows import update_rows
 
 UNKNOWN_ZONE = "UTC"
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Where access without an end stands in a list by its end."""
 _PLAIN = [field.name for field in fields(Terms) if field.name not in ("plan", "next_plan")]
 _plain_values = attrgetter(*_PLAIN)
 _CHANGING = ["version", "updated_at", "plan", "plan_version", "next_plan", "next_plan_version", *_PLAIN]
@@ -61,6 +63,30 @@ async def get(session: AsyncSession, tenant_id: str, now: datetime) -> Subscript
     if not found:
         raise Unavailable("this tenant's subscription is not known here yet", code="subscription_not_ready")
     return view(found[0], now)
+
+
+async def list_all(
+    session: AsyncSession, paging: Paging, *, livemode: bool, status: Status | None
+) -> Page[TenantSubscription]:
+    """The subscriptions of all tenants, those first whose access ends first; without `livemode` those of test tenants alone."""
+    row = SubscriptionRow
+    statement = select(row) if livemode else select(row).where(col(row.livemode).is_(False))
+    if status is not None:
+        statement = statement.where(col(row.status) == status)
+    ends = func.coalesce(col(row.access_until), NEVER)
+    found = await page(
+        session,
+        statement,
+        paging,
+        by=(ends, col(row.tenant_id)),
+        view=_tenant_view,
+        descending=False,
+        filters=[livemode, status],
+    )
+    names = await tenants.names(session, [one.tenant_id for one in found.data])
+    for one in found.data:
+        one.tenant_name = names.get(one.tenant_id)
+    return found
 
 
 async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMatch = ANY_VERSION) -> LockedSubscription:
@@ -117,6 +143,11 @@ def view(of: LockedSubscription, now: datetime) -> Subscription:
         updated_at=of.updated_at,
         version=of.version,
     )
+
+
+def _tenant_view(row: SubscriptionRow) -> TenantSubscription:
+    shown = TenantSubscription.model_fields.keys() - {"object", "tenant_name"}
+    return TenantSubscription(tenant_name=None, **{name: getattr(row, name) for name in shown})
 
 
 async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSubscription]:

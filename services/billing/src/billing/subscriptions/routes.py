@@ -1,6 +1,9 @@
 """Routes of subscriptions. All are exempt from 402: here a tenant sees why it is refused, and buys."""
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
 
 from billing import subscriptions
 from billing.subscriptions.schemas import (
@@ -11,9 +14,11 @@ from billing.subscriptions.schemas import (
     Preview,
     Purchase,
     Subscription,
+    TenantSubscription,
     TrialExtension,
 )
-from shared.api import CurrentActor, CurrentCaller, IfMatch, Reading, Router, Transaction, requires
+from billing.subscriptions.terms import Status
+from shared.api import CurrentActor, CurrentCaller, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
 from shared.ids import TenantId
 
 
@@ -97,6 +102,17 @@ def _add_commands(routes: Router) -> None:
 
 
 def _add_operator_routes(routes: Router) -> None:
+    @routes.get("/v1/billing/tenants")
+    @requires("platform.tenants.read", exempt_from_402=True)
+    async def list_tenant_subscriptions(
+        session: Reading,
+        caller: CurrentCaller,
+        paging: PageRequest,
+        status: Annotated[Status | None, Query(description="Only subscriptions in this status.")] = None,
+    ) -> Page[TenantSubscription]:
+        """List the subscriptions of all tenants, those first whose access ends first."""
+        return await subscriptions.list_all(session, paging, livemode=caller.livemode, status=status)
+
     @routes.post("/v1/billing/tenants/{tenant_id}/trial/extend")
     @requires("platform.billing.write", exempt_from_402=True)
     async def extend_trial(

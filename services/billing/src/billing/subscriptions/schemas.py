@@ -39,6 +39,23 @@ ExpectedAmount = Annotated[
 ]
 
 
+class TenantSubscription(BaseModel):
+    """A tenant and its subscription, as the platform lists them."""
+
+    object: Literal["tenant_subscription"] = "tenant_subscription"
+    tenant_id: str = ApiField(description="The tenant: each has one.", examples=["ten_01h455vb4pex5vsknk084sn02q"])
+    tenant_name: str | None = ApiField(
+        description="The tenant's name; null for the moment until billing knows it.", examples=["Livraisons Laurier"]
+    )
+    status: Status = ApiField(description="Status of the subscription.")
+    plan: str | None = ApiField(description="The subscribed plan; null while there is none.")
+    trial_ends_at: datetime | None = ApiField(description="First instant after the trial; it stays when it has passed.")
+    access_until: datetime | None = ApiField(description="First instant without access; null: access has no end.")
+    payment_pending: bool = ApiField(description="Whether an invoice is open.")
+    livemode: bool = ApiField(description="False for a test tenant.")
+    created_at: datetime = ApiField(description="When the tenant was created and its trial started.")
+
+
 class Subscription(BaseModel):
     """A tenant's subscription. `entitled` is computed at the instant of the answer."""
 

@@ -48,6 +48,12 @@ async def read(session: AsyncSession, tenant_id: str, *, lock: bool = False) -> 
     return row
 
 
+async def names(session: AsyncSession, tenant_ids: Collection[str]) -> Mapping[str, str]:
+    """The names of those of these tenants that are known."""
+    statement = select(col(TenantRow.tenant_id), col(TenantRow.name)).where(col(TenantRow.tenant_id).in_(tenant_ids))
+    return {row.tenant_id: row.name for row in await session.execute(statement)}
+
+
 def not_known() -> Unavailable:
     """The event of the tenant has not arrived yet."""
     return Unavailable("this tenant is not known here yet", code="access_not_ready")

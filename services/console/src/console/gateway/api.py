@@ -60,12 +60,26 @@ class Api:
         self.gateway = gateway
         self.origin = origin
         self.token = token
+        self.platform_key: str | None = None
+        """The key with which an operator calls, instead of a token."""
+        self.tenant_id: str | None = None
+        """The tenant in which an operator acts."""
         self.declared = declared
         self.calls: list[Call] = []
         self.identity = Service(self, "identity")
         self.billing = Service(self, "billing")
         self.jobs = Service(self, "jobs")
         self.webhooks = Service(self, "webhooks")
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The headers that say who calls, and in which tenant."""
+        given = {
+            "Authorization": self.token and f"Bearer {self.token}",
+            "X-Api-Key": self.platform_key,
+            "X-Tenant-Id": self.tenant_id,
+        }
+        return {name: value for name, value in given.items() if value}
 
     @asynccontextmanager
     async def stream(self, service: str, path: str, *, seconds: float, **options: Any) -> AsyncIterator[httpx.Response]:
@@ -74,7 +88,7 @@ class Api:
             raise CallUndeclared(f"add {service} GET {path} to the calls of the page")
         address = fill(path, options.get("ids") or {})
         query = asked(options.get("query"))
-        sent = {**self.origin.headers, "Authorization": f"Bearer {self.token}", **(options.get("headers") or {})}
+        sent = {**self.origin.headers, **self.credentials, **(options.get("headers") or {})}
         opened = self.gateway.stream(
             service, "GET", address, params=query, headers=sent, timeout=httpx.Timeout(seconds)
         )
@@ -176,11 +190,10 @@ class Service:
                 method,
                 path,
                 origin=api.origin,
-                token=api.token,
                 query=query,
                 body=body,
                 content=content,
-                headers=headers,
+                headers={**api.credentials, **(headers or {})},
             )
 
         try:

@@ -16,6 +16,7 @@ from console.pages import (
     locations,
     merchant_access,
     merchants,
+    operator,
     receipts,
     replays,
     reports,
@@ -46,6 +47,7 @@ PAGES = [
     *deliveries.pages.declared,
     *replays.pages.declared,
     *event_types.pages.declared,
+    *operator.pages.declared,
 ]
 
 __all__ = ["PAGES"]

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from console.gateway import Answer, Away, Gateway, Origin, Problem, TooMany
+from console.gateway import Answer, Away, Forbidden, Gateway, Origin, Problem, TooMany
 from console.sessions import rules
 from console.sessions.tables import BrowserSessionRow, RefreshRow
 from shared.crypto.encryptor import DecryptionFailed, Encryptor
@@ -26,6 +26,10 @@ from shared.postgres.database import Database
 log = structlog.get_logger(__name__)
 
 COOKIE_BYTES = 32
+PLATFORM = "platform"
+"""What identity calls the principal of a platform key."""
+OPERATOR = {"kind": PLATFORM, "name": "Waybill", "tenant_id": None}
+"""Who has a platform key: nobody knows the name."""
 PURGED_AT_ONCE = 1000
 PURGE_SECONDS = 300.0
 SEALED_LIFE = timedelta(minutes=5)
@@ -44,6 +48,11 @@ class BrowserSession:
     token: str
     expires_at: datetime
     stepped_up_until: datetime | None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is that of a platform key, which the token then is."""
+        return self.person.get("kind") == PLATFORM
 
     @property
     def form_token(self) -> str:
@@ -97,6 +106,38 @@ class Sessions:
                 await session.execute(_row_of(rules.digest_of(replaces)))
             session.add(row)
         return cookie
+
+    async def begin_operation(self, key: str, origin: Origin, *, replaces: str | None = None) -> str:
+        """A session of an operator, who gave this platform key; the cookie to set. Raises `Problem` where it is none."""
+        found = await self._gateway.call("identity", "GET", "/v1/auth/test", origin=origin, headers={"X-Api-Key": key})
+        if found["principal"] != PLATFORM:
+            raise Forbidden(service="identity", status=403, code="permission_denied")
+        cookie = secrets.token_urlsafe(COOKIE_BYTES)
+        digest, now = rules.digest_of(cookie), datetime.now(UTC)
+        expires_at = now + rules.OPERATION_LIFE
+        row = BrowserSessionRow(
+            digest=digest,
+            person={**OPERATOR, "id": rules.hint_of(key), "email": rules.hint_of(key), "livemode": found["livemode"]},
+            token=self._encrypt(digest, "token", key),
+            # A key is not renewed: the session ends before it would be.
+            token_expires_at=expires_at + rules.OPERATION_LIFE,
+            refresh_token=b"",
+            created_at=now,
+            last_seen_at=now,
+            expires_at=expires_at,
+            stepped_up_until=None,
+        )
+        async with self._database.transaction() as session:
+            if replaces:
+                await session.execute(_row_of(rules.digest_of(replaces)))
+            session.add(row)
+        return cookie
+
+    async def act_in(self, cookie: str, tenant_id: str | None) -> None:
+        """Let an operator act in a tenant from now on, or in none."""
+        async with self._database.transaction() as session:
+            row = await self._lock(session, rules.digest_of(cookie))
+            row.person = {**row.person, "tenant_id": tenant_id}
 
     async def find(self, cookie: str, origin: Origin, *, is_seen: bool) -> BrowserSession:
         """The session of a cookie, with a token that is good for this page; it is seen where the person did something.

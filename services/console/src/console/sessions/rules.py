@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 RENEWED_BEFORE_SECONDS = 30
 """A token is renewed when it has less than this left: what a page calls with it takes seconds."""
+OPERATION_LIFE = timedelta(hours=1)
+"""How long a platform key is kept for whoever gave it."""
 SEEN_EVERY = timedelta(minutes=1)
 """How exactly it is known when a session was last seen."""
 
@@ -29,6 +31,11 @@ PLAIN = Cookie("waybill_session", secure=False)
 def digest_of(cookie: str) -> bytes:
     """What is stored of a cookie."""
     return hashlib.sha256(cookie.encode()).digest()
+
+
+def hint_of(key: str) -> str:
+    """What is shown of a key: its kind and its end."""
+    return f"{key[:9]}…{key[-4:]}"
 
 
 def form_token(cookie: str) -> str:

@@ -87,6 +87,23 @@ async def counts_of(
     return {name: (int(calls), int(errors)) for name, calls, errors in await session.execute(statement)}
 
 
+async def most_calls(
+    session: AsyncSession, now: datetime, *, livemode: bool, hours: int, limit: int
+) -> list[tuple[str, int, int]]:
+    """The tenants with most calls in the last hours, with their calls and errors; without `livemode` those of test mode."""
+    row, calls = RequestCountRow, func.sum(col(RequestCountRow.calls))
+    statement = (
+        select(col(row.tenant_id), calls, func.sum(col(row.errors)))
+        .where(col(row.hour) >= rules.hours_until(now, hours)[0])
+        .group_by(col(row.tenant_id))
+        .order_by(calls.desc(), col(row.tenant_id))
+        .limit(limit)
+    )
+    if not livemode:
+        statement = statement.where(col(row.livemode).is_(False))
+    return [(tenant_id, int(called), int(failed)) for tenant_id, called, failed in await session.execute(statement)]
+
+
 def view(row: FailedRequestRow) -> FailedRequest:
     """A failed request as the API shows it."""
     return FailedRequest(

@@ -1,14 +1,15 @@
 """Reads and locks tenants."""
 
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import rows
+from identity import request_log, rows
 from identity.tenants.rules import NOTICES, MailSettings, RevealMode, SecondFactor, SessionPolicy
-from identity.tenants.schemas import Tenant
+from identity.tenants.schemas import BusiestTenants, Tenant, TenantRequests
 from identity.tenants.tables import TenantRow
 from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
 from shared.audit import Actor
@@ -26,6 +27,20 @@ async def list_tenants(session: AsyncSession, actor: Actor, paging: Paging, *, s
 async def get(session: AsyncSession, actor: Actor, tenant_id: str) -> Tenant:
     """One tenant. Raises `NotFound`."""
     return view(await rows.get_one(session, _by_id(_visible_rows(actor), tenant_id), _not_found()))
+
+
+async def list_busiest(session: AsyncSession, actor: Actor, now: datetime, *, hours: int, limit: int) -> BusiestTenants:
+    """The tenants with most requests in the last hours that the actor's key may see."""
+    counted = await request_log.most_calls(session, now, livemode=actor.livemode, hours=hours, limit=limit)
+    of_these = _visible_rows(actor).where(col(TenantRow.tenant_id).in_([tenant_id for tenant_id, _, _ in counted]))
+    names = {row.tenant_id: row.name for row in (await session.execute(of_these)).scalars()}
+    return BusiestTenants(
+        data=[
+            TenantRequests(tenant_id=tenant_id, name=names[tenant_id], calls=calls, errors=errors)
+            for tenant_id, calls, errors in counted
+            if tenant_id in names
+        ]
+    )
 
 
 async def lock_for_update(

@@ -1,11 +1,12 @@
 """Routes of tenants."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 
 from identity import tenants
-from identity.tenants.schemas import Tenant, TenantPatch, TenantStatus
+from identity.tenants.schemas import BusiestTenants, Tenant, TenantPatch, TenantStatus
 from shared.api import (
     CurrentActor,
     IfMatch,
@@ -20,6 +21,11 @@ from shared.api import (
 )
 from shared.fields.merge_patch import merge_patch_body
 from shared.ids import TenantId
+
+HOURS_MAX = 168
+HOURS_DEFAULT = 24
+BUSIEST_MAX = 200
+BUSIEST_DEFAULT = 20
 
 
 def router() -> Router:
@@ -36,6 +42,8 @@ def router() -> Router:
     ) -> Page[Tenant]:
         """List tenants."""
         return await tenants.list_tenants(session, actor, paging, status=status)
+
+    _add_busiest(routes)
 
     @routes.get("/v1/tenants/{tenant_id}")
     @requires("platform.tenants.read")
@@ -78,3 +86,20 @@ def router() -> Router:
         return await tenants.update_own(session, actor, if_match, body)
 
     return routes
+
+
+def _add_busiest(routes: Router) -> None:
+    @routes.get("/v1/busiest-tenants")
+    @requires("platform.tenants.read")
+    async def list_busiest_tenants(
+        session: Reading,
+        actor: CurrentActor,
+        hours: Annotated[
+            int, Query(ge=1, le=HOURS_MAX, description="How many hours, the present one included.", examples=[24])
+        ] = HOURS_DEFAULT,
+        limit: Annotated[
+            int, Query(ge=1, le=BUSIEST_MAX, description="How many at most.", examples=[20])
+        ] = BUSIEST_DEFAULT,
+    ) -> BusiestTenants:
+        """List the tenants with most requests with credentials. The counts come about a minute late."""
+        return await tenants.list_busiest(session, actor, datetime.now(UTC), hours=hours, limit=limit)

@@ -16,6 +16,22 @@ TenantStatus = Literal["active", "suspended", "closed"]
 JOB_REVIEW_DESCRIPTION = "Whether new jobs of merchants wait in `staging` until dispatch accepts them."
 
 
+class TenantRequests(BaseModel):
+    """The requests of one tenant."""
+
+    tenant_id: str = ApiField(description="The tenant.", examples=["ten_01h455vb4pex5vsknk084sn02q"])
+    name: str = ApiField(description="The tenant's name.", examples=["Livraisons Laurier"])
+    calls: int = ApiField(description="All requests with credentials of these hours.", examples=[4120])
+    errors: int = ApiField(description="Those of them that were answered with a status of 400 or more.", examples=[37])
+
+
+class BusiestTenants(BaseModel):
+    """The tenants with most requests."""
+
+    object: Literal["busiest_tenants"] = "busiest_tenants"
+    data: list[TenantRequests] = ApiField(description="The tenants; the first has most.")
+
+
 class TenantPatch(Patch):
     """Fields of a tenant to change."""
 
