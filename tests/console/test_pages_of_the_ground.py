@@ -140,3 +140,33 @@ async def test_a_pasted_id_opens_its_record_and_words_are_looked_for(owner: Visi
 
     assert found.headers["location"] == "/jobs/job_01h455vb4pex5vsknk084sn02q"
     assert (await owner.get("/find?q=//evil.example")).status_code == 200
+
+
+async def test_language_and_theme_are_chosen_with_a_button_and_kept_in_the_browser(console: ConsoleStack) -> None:
+    visitor = console.visitor()
+
+    async def choose(**chosen: str) -> httpx.Response:
+        return await visitor.send("/sign-in", "/appearance", {"back": "/sign-in?next=/settings/company", **chosen})
+
+    answer = await choose(language="fr")
+    await choose(theme="dark")
+    page = await visitor.get(answer.headers["location"])
+    await choose(theme="system")
+    elsewhere = await choose(back="https://evil.example/", language="xx")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/settings/company")
+    assert '<html lang="fr" data-theme="dark" class="dark">' in page.text
+    assert "Mot de passe" in text_of(page)
+    assert elsewhere.headers["location"] == "/"
+    assert '<html lang="en" data-theme="system">' in (await visitor.get("/sign-in")).text
+
+
+async def test_who_is_signed_in_chooses_a_language_and_stays_on_the_page(owner: Visitor) -> None:
+    page = await owner.get("/find?q=webhooks")
+    answer = await owner.send("/settings/company", "/appearance", {"back": "/settings/company", "language": "fr"})
+    stranger = await owner.client.post("/appearance", data={"language": "en"})
+
+    assert 'name="back" value="/find?q=webhooks"' in page.text
+    assert answer.headers["location"] == "/settings/company"
+    assert "Entreprise" in text_of(await owner.get("/settings/company"))
+    assert stranger.status_code == 403

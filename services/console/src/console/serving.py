@@ -29,7 +29,7 @@ from console.gateway import (
     Unauthorized,
 )
 from console.sessions import SAFE_METHODS, BrowserSession, SessionEnded, comes_from_own_page
-from console.visits import NOBODY, OPERATOR, FormRefused, FormTooLarge, Parts, Standing, Visit
+from console.visits import LANGUAGE_COOKIE, NOBODY, OPERATOR, FormRefused, FormTooLarge, Parts, Standing, Visit
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Serving:
 
     async def _answer(self, page: Page, request: Request) -> Response:
         language = i18n.choose_language(
-            request.cookies.get("waybill_language"), request.headers.get("accept-language", "")
+            request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
         )
         with i18n.speaking(i18n.words_of(language, None)):
             visit = self._visit(page, request)

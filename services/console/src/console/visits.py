@@ -16,10 +16,13 @@ from console.i18n import Words
 from console.live import Live
 from console.menu import MENU, Place
 from console.saved_views import SavedViews
-from console.sessions import BrowserSession, Cookie, Sessions, is_form_token
+from console.sessions import SAFE_METHODS, BrowserSession, Cookie, Sessions, is_form_token
 
 MESSAGE_COOKIE = "waybill_message"
 MESSAGE_SECONDS = 30
+LANGUAGE_COOKIE, THEME_COOKIE = "waybill_language", "waybill_theme"
+THEMES = ("light", "dark")
+"""What may be chosen; else it is the theme of the system."""
 
 
 class FormTooLarge(Exception):
@@ -165,8 +168,17 @@ class Visit:
     @property
     def theme(self) -> str:
         """`light`, `dark`, or empty for that of the system."""
-        chosen = self.request.cookies.get("waybill_theme", "")
-        return chosen if chosen in ("light", "dark") else ""
+        chosen = self.request.cookies.get(THEME_COOKIE, "")
+        return chosen if chosen in THEMES else ""
+
+    @property
+    def here(self) -> str:
+        """The address of this page; of what was sent to it, where it has none, the first page."""
+        url = self.request.url
+        if self.request.method in SAFE_METHODS:
+            return url.path + (f"?{url.query}" if url.query else "")
+        is_page = any(page.path == self.page.path and page.title and page.method == "GET" for page in self.parts.pages)
+        return url.path if is_page else "/"
 
     @property
     def form_token(self) -> str:
