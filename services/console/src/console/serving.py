@@ -38,6 +38,9 @@ STANDINGS_MAX = 10_000
 STEP_UP = "identity POST /v1/auth/step-up"
 STEP_UP_PASSWORD, STEP_UP_CODE = "step_up_password", "step_up_code"
 STEP_UP_REQUIRED = "step_up_required"
+ENROLMENT_REQUIRED = "second_factor_enrolment_required"
+ENROLMENT = "/settings/security"
+"""Where one goes who can do nothing before a second factor is enrolled."""
 ASKS_FOR_PASSWORD = frozenset({STEP_UP_REQUIRED, "step_up_code_required", "reauthentication_failed"})
 NOT_SENT_ON = frozenset({STEP_UP_PASSWORD, STEP_UP_CODE, FORM_TOKEN})
 PERMISSIONS = "identity GET /v1/permissions"
@@ -117,6 +120,8 @@ class Serving:
             except (SessionEnded, Unauthorized) as error:
                 return await self._to_sign_in(visit, error)
             except Forbidden as problem:
+                if problem.code == ENROLMENT_REQUIRED and not _is_open_before(page):
+                    return _onwards(visit, ENROLMENT)
                 if problem.code in ASKS_FOR_PASSWORD and visit.session is not None:
                     return await self._ask_for_password(visit, problem)
                 return _refused(visit, _refusal_of(problem))
@@ -221,6 +226,8 @@ class Serving:
         for one in (permissions, tenant):
             if isinstance(one, Unauthorized) or (isinstance(one, BaseException) and not isinstance(one, Problem)):
                 raise one
+            if isinstance(one, Problem) and one.code == ENROLMENT_REQUIRED and not _is_open_before(visit.page):
+                raise one
         if isinstance(permissions, BaseException) or isinstance(tenant, BaseException):
             # Identity is away: the page shows what it has from the others, and no menu but the way home.
             return NOBODY
@@ -272,8 +279,17 @@ class Serving:
         target = "/operator/sign-in" if of_operator else "/sign-in"
         if not of_operator and visit.page.title and visit.page.method == "GET" and asked != "/":
             target += f"?next={quote(asked, safe='/')}"
-        to_script = HTMLResponse("", 401, {"HX-Redirect": target})
-        return visit.sign_out(to_script if visit.is_fragment else RedirectResponse(target, 303))
+        return visit.sign_out(_onwards(visit, target, status=401))
+
+
+def _onwards(visit: Visit, target: str, *, status: int = 403) -> Response:
+    """To another page; a script is told to go there, with this status."""
+    return HTMLResponse("", status, {"HX-Redirect": target}) if visit.is_fragment else RedirectResponse(target, 303)
+
+
+def _is_open_before(page: Page) -> bool:
+    """Whether a page is open before a second factor is enrolled."""
+    return page.path.startswith(ENROLMENT) or page.path in ("/sign-out", "/step-up")
 
 
 def _refused(visit: Visit, refusal: Refusal) -> Response:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import Response
 
+from console import messages
 from console.declarations import Pages
-from console.forms import Form, integer, secret
+from console.forms import Form, integer, secret, text
 from console.gateway import Answer, Forbidden, Part, Problem
 from console.i18n import gettext as _
 from console.i18n import mark
@@ -26,7 +27,8 @@ REVEAL = "identity POST /v1/api-settings/reveal"
 ROTATE = "identity POST /v1/api-settings/rotate"
 END_OVERLAP = "identity POST /v1/api-settings/end-overlap"
 TEST = "identity GET /v1/auth/test"
-OWN = (SETTINGS, COUNTS, FAILED)
+FACTOR = "identity GET /v1/auth/second-factor"
+OWN = (SETTINGS, COUNTS, FAILED, FACTOR)
 OWN_PATH = "/api-settings"
 
 UNUSED_DAYS = 90
@@ -70,7 +72,7 @@ async def show_own(visit: Visit) -> Response:
 @pages.action("/api-settings/reveal", title=mark("API settings"), audience="merchant", calls=(*OWN, REVEAL))
 async def reveal(visit: Visit) -> Response:
     form = await visit.form()
-    body = {"password": "", **form.document({"/password": secret})}
+    body = {"password": "", **form.document({"/password": secret, "/code": text})}
     shown = await _with_password(form, visit.api.identity.post("/v1/api-settings/reveal", body))
     return await _own(visit, reveal_form=form, shown=shown)
 
@@ -78,7 +80,7 @@ async def reveal(visit: Visit) -> Response:
 @pages.action("/api-settings/rotate", title=mark("API settings"), audience="merchant", calls=(*OWN, ROTATE))
 async def rotate(visit: Visit) -> Response:
     form = await visit.form()
-    body = {"password": "", **form.document({"/password": secret, "/overlap_seconds": integer})}
+    body = {"password": "", **form.document({"/password": secret, "/code": text, "/overlap_seconds": integer})}
     call = visit.api.identity.post("/v1/api-settings/rotate", body, idempotency_key=form.idempotency_key)
     shown = await _with_password(form, call)
     return await _own(visit, rotate_form=form, shown=shown)
@@ -119,9 +121,19 @@ async def _with_password(form: Form, call: Awaitable[Answer]) -> Answer | None:
         return await form.send(call)
     except Forbidden as problem:
         form.refused(problem)
-        if problem.code == "reauthentication_failed":
-            form.refuse("/password", _("This is not your password."))
+        if problem.code == "step_up_code_required":
+            form.refuse("/code", messages.of_problem(problem))
+        elif problem.code == "reauthentication_failed":
+            has_code = bool(form.plain("/code"))
+            form.refuse("/password", messages.of_problem(problem) if has_code else _("This is not your password."))
         return None
+
+
+def _asks_code(factor: Part | None, *forms: Form | None) -> bool:
+    """Whether a code of the second factor is needed beside the password."""
+    if factor is not None and factor.answer is not None:
+        return bool(factor["enrolled"])
+    return any(form is not None and "/code" in form.errors for form in forms)
 
 
 async def _own(
@@ -140,6 +152,7 @@ async def _own(
                 "/v1/request-log/counts", query={"credential_id": settings["api_account_id"]}
             ),
             failed=visit.api.identity.get("/v1/request-log", query={"limit": FAILED_ROWS}),
+            factor=visit.api.identity.get("/v1/auth/second-factor"),
         )
     status = max(form.status for form in (reveal_form, rotate_form, Form()) if form is not None)
     response = visit.render(
@@ -147,6 +160,7 @@ async def _own(
         status=status,
         settings=settings,
         parts=parts,
+        asks_code=_asks_code(parts.get("factor"), reveal_form, rotate_form),
         reveal_form=reveal_form or Form(),
         rotate_form=rotate_form or Form(values={"overlap_seconds": 86400}),
         shown=shown,
