@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.async_api import Browser, expect
 
 from tests.harness.bodies import PASSWORD, smallest_job, staff_body
-from tests.harness.console import ConsoleStack, Stock, Visitor, text_of
+from tests.harness.console import ConsoleStack, Stock, Visitor, open_context, text_of
 from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver
 from tests.harness.suite import Suite
@@ -161,6 +162,38 @@ async def test_a_delivery_is_found_shown_as_it_was_sent_and_sent_again(
     assert f"/deliveries/{made['id']}" in answer.text
     assert "<del>" in answer.text
     assert (again.status_code, again.headers["location"]) == (303, f"/deliveries/{made['id']}")
+
+
+async def test_attempts_are_told_by_name_and_shown_without_a_look_every_few_seconds(
+    browser: Browser, console: ConsoleStack, suite: Suite, hooks: Receiver
+) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    endpoint = await tenant.create_endpoint(hooks.url("/live"))
+    owner = await console.signed_in(tenant.id, tenant.owner_email)
+    window = await open_context(browser, console, owner, locale="en")
+    tab, blind = await window.new_page(), await window.new_page()
+    await blind.route("**/live/webhooks", lambda route: route.abort())
+    await tab.add_init_script("window.setInterval = () => 0")
+    for each in (tab, blind):
+        await each.goto(f"/webhooks/{endpoint['id']}")
+
+    told = ""
+    async with owner.client.stream("GET", "/live/webhooks") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        async for line in stream.aiter_lines():
+            told += line
+            if "everything" in line and told.count("everything") == 1:
+                await tenant.owner.at("jobs").create("/v1/jobs", smallest_job(merchant_id=merchant.id))
+            if endpoint["id"] in line:
+                break
+
+    for each in (tab, blind):
+        await expect(each.locator("#now tbody tr").filter(has_text="200")).to_have_count(1, timeout=15_000)
+    assert "event: event" not in told
+    assert "job.created" not in told
+    assert await tab.evaluate("window.violations") == []
+    await window.close()
 
 
 async def test_a_replay_is_tried_before_it_is_run(console: ConsoleStack, stock: Stock) -> None:

@@ -1,7 +1,7 @@
 """Live notices for browsers: passes on a service's stream of what has changed, as the person who has a page of it open.
 
-A stream has names of records alone (`jobs/job_01h…`); the page reads again what it shows. The browser connects again by itself, and
-then with a new token.
+A browser gets names of records alone (`jobs/job_01h…`), also of a stream that has records; the page reads again what it shows. The
+browser connects again by itself, and then with a new token.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from shared.api.event_streams import MEDIA_TYPE, EventStreamResponse
 
 SILENCE_SECONDS = 45.0
 """Longest time in which nothing comes of a stream: services send something every 15 seconds."""
-STREAMS: Mapping[str, str] = {"jobs": "/v1/job-notices"}
+STREAMS: Mapping[str, str] = {"jobs": "/v1/job-notices", "webhooks": "/v1/events"}
 """The streams of notices, by service."""
 
 
@@ -38,9 +38,12 @@ class Live:
 
         async def content() -> AsyncIterator[bytes]:
             pieces = response.aiter_bytes()
+            rest = b""
             try:
                 while piece := await self._next(pieces):
-                    yield piece
+                    *events, rest = (rest + piece).split(b"\n\n")
+                    if kept := [event for event in events if not _is_record(event)]:
+                        yield b"\n\n".join((*kept, b""))
             except Away:
                 return
             finally:
@@ -58,3 +61,8 @@ class Live:
         finally:
             coming.cancel()
             ending.cancel()
+
+
+def _is_record(event: bytes) -> bool:
+    """Whether an event of a stream is a record, with its content, and not a notice or a sign of life."""
+    return b"event: event" in event.splitlines()

@@ -1,8 +1,10 @@
 // Keeps parts of a page up to date: a stream tells the names of records that have changed, and the part is fetched again.
 // <div id="x" data-live="jobs" data-live-names="jobs/job_1 job-imports" [data-live-from="/address"]>; without an address it is the page's own.
 const SPACING_MS = 1000;
+const POLL_MS = 5000;
 const streams = new Map();
 const waiting = new Map();
+const polling = new Map();
 
 const matches = (place, notice) =>
   notice.everything ||
@@ -47,7 +49,20 @@ function listen(service) {
   const stream = new EventSource(`/live/${service}`);
   // The first notice says that anything may have changed: what has, between the page and the stream, is read again.
   stream.addEventListener("changed", (event) => hear(service, event));
+  // While the stream is cut, or where it is refused, what has an address of its own is read again every few seconds.
+  stream.addEventListener("error", () => poll(service));
+  stream.addEventListener("open", () => endPolling(service));
   streams.set(service, stream);
+}
+
+function poll(service) {
+  if (polling.has(service)) return;
+  const again = () => document.querySelectorAll(`[data-live="${service}"][data-live-from]`).forEach(soon);
+  polling.set(service, setInterval(again, POLL_MS));
+}
+function endPolling(service) {
+  clearInterval(polling.get(service));
+  polling.delete(service);
 }
 
 function start() {
@@ -55,6 +70,7 @@ function start() {
 }
 function stop() {
   for (const stream of streams.values()) stream.close();
+  for (const service of [...polling.keys()]) endPolling(service);
   streams.clear();
 }
 
