@@ -91,6 +91,10 @@ demo: install ## Start everything and walk the main job aloud, from tenant to si
 test: install ## Run the whole test suite on a private PostgreSQL and Kafka
 	@$(RUN)/python -m pytest -n $(WORKERS) $(TESTS) $(PYTEST_ARGS)
 
+.PHONY: screenshots
+screenshots: install ## Make the pictures of the README anew (docs/pictures)
+	@$(RUN)/python -m pytest -n 0 tests/console/screenshots.py
+
 .PHONY: fuzz
 fuzz: install ## Try random things for much longer than the tests do (again: make fuzz SEED=7)
 	@export FUZZ_FACTOR=$(FUZZ_FACTOR) FUZZ_SEED=$${SEED:-$$RANDOM$$RANDOM}; \

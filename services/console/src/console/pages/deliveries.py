@@ -64,6 +64,11 @@ def _filters(urls: Mapping[str, str], health: Part) -> list[Filter]:
     ]
 
 
+@pages.fragment("/live/webhooks", permissions=[READ], calls=["webhooks GET /v1/events"])
+async def stream_notices(visit: Visit) -> Response:
+    return await visit.parts.live.stream(visit.api, "webhooks")
+
+
 @pages.page(
     "/deliveries/{delivery_id}",
     title=mark("Delivery"),

@@ -149,11 +149,6 @@ async def show_endpoint_now(visit: Visit) -> Response:
     return render(visit, "parts/endpoint_now.html", **await _endpoint_now(visit))
 
 
-@pages.fragment("/live/webhooks", permissions=[READ], calls=["webhooks GET /v1/events"])
-async def stream_notices(visit: Visit) -> Response:
-    return await visit.parts.live.stream(visit.api, "webhooks")
-
-
 @pages.page(
     "/webhooks/{endpoint_id}/edit",
     title=mark("Edit endpoint"),
