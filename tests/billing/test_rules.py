@@ -1,5 +1,6 @@
 """The rules of a subscription, tested with values."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -114,3 +115,14 @@ def test_a_paid_subscription_has_no_trial_to_extend(status: Status) -> None:
         rules.extend_trial(Terms(status), now + SECOND, now)
 
     assert refused.value.extra == {"current_status": status}
+
+
+def test_a_payment_that_failed_tells_each_attempt_that_is_to_come() -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    attempts = [now + timedelta(days=days) for days in (2, 7, 14, 21)]
+    terms = rules.failed(Terms("active", payment_pending=True), now, "declined").terms
+
+    for number, at in enumerate(attempts):
+        assert rules.attempts_to_come(terms) == attempts[number:]
+        terms = rules.failed(replace(terms, retry_at=None), at, "declined").terms
+    assert (terms.status, rules.attempts_to_come(terms)) == ("unpaid", [])

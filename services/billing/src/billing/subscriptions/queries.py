@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from billing import plans, tenants
 from billing.plans import PlanRef, PlanTerms
+from billing.subscriptions.rules import attempts_to_come
 from billing.subscriptions.schemas import Subscription, TenantSubscription
 from billing.subscriptions.tables import SubscriptionRow
 from billing.subscriptions.terms import Status, SubscriptionNotFound, Terms, allowed_moves, is_entitled
@@ -136,6 +137,7 @@ def view(of: LockedSubscription, now: datetime) -> Subscription:
         payment_pending=terms.payment_pending,
         payment_due_at=terms.payment_due_at,
         next_payment_attempt_at=terms.retry_at,
+        payment_attempts_at=attempts_to_come(terms),
         allowed_transitions=allowed_moves(terms),
         entitled=is_entitled(terms, now + of.clock_offset),
         livemode=of.livemode,

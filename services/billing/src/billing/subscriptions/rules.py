@@ -238,6 +238,15 @@ def failed(terms: Terms, now: datetime, reason: Failure) -> Decision:
     return Decision(unpaid, (noted, Publish(events.SubscriptionUnpaid)))
 
 
+def attempts_to_come(terms: Terms) -> list[datetime]:
+    """When a payment that failed is tried again, for as long as it fails, from the next time on."""
+    since, next_at = terms.past_due_since, terms.retry_at
+    if since is None or next_at is None:
+        return []
+    ends_at = terms.access_until or INSTANT_MAX
+    return [next_at, *(at for after in RETRIES if next_at < (at := since + after) < ends_at)]
+
+
 def next_instant(terms: Terms) -> datetime | None:
     """When time alone changes something; None: not before something else happens."""
     match terms.status:

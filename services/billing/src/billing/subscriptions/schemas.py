@@ -84,6 +84,9 @@ class Subscription(BaseModel):
         description="By when the open invoice is to be paid; null: there is none, or it is charged."
     )
     next_payment_attempt_at: datetime | None = ApiField(description="When a payment that failed is tried again.")
+    payment_attempts_at: list[datetime] = ApiField(
+        description="When it is tried again for as long as it fails, from the next time on; after the last one access ends."
+    )
     allowed_transitions: list[Transition] = ApiField(
         description="What may be done with it now.", examples=[["subscribe"]]
     )
