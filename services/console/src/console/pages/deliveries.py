@@ -11,7 +11,8 @@ from console.declarations import Pages
 from console.gateway import Conflict, Part
 from console.i18n import gettext as _
 from console.i18n import mark
-from console.pages.webhooks import READ, REPLAY, cause_text, render
+from console.pages.webhook_words import cause_text
+from console.pages.webhooks import READ, REPLAY, render
 from console.tables import Filter, TableQuery
 from console.visits import Visit
 
