@@ -32,6 +32,18 @@ require("node:stream").pipeline(createReadStream(process.argv[1]), createBrotliD
   (error) => process.exit(error ? 1 : 0));
 """
 
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>{folder}/fonts</dir>
+  <cachedir>{folder}/fonts-cache</cachedir>
+  <match target="pattern">
+    <edit name="family" mode="append" binding="weak"><string>Open Sans</string></edit>
+  </match>
+</fontconfig>
+"""
+"""Where the fonts of the package are; Chromium ends at the first field of a form for which it finds none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Browser:
@@ -100,6 +112,7 @@ def _unpack(folder: Path) -> None:
                     archive.extractall(unfinished, filter="data")
                 file.unlink()
         os.chmod(unfinished / "chromium", 0o755)
+        (unfinished / "fonts.conf").write_text(FONTS.format(folder=folder))
         unfinished.rename(folder)
 
 

@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -122,6 +123,9 @@ class Forked:
         self._forker = forker
         # It names this process alone, also when the number has gone to another.
         self._descriptor = os.pidfd_open(pid)
+        weakref.finalize(self, os.close, self._descriptor)
+        # Threads may ask at the same time, but an end can be learnt only once.
+        self._turn = Lock()
 
     def poll(self) -> int | None:
         """The exit status; None while it runs."""
@@ -149,8 +153,9 @@ class Forked:
 
     def _ended(self, seconds: float) -> int | None:
         if self.returncode is None and select.select([self._descriptor], [], [], seconds)[0]:
-            self.returncode = self._forker.reap(self.pid)
-            os.close(self._descriptor)
+            with self._turn:
+                if self.returncode is None:
+                    self.returncode = self._forker.reap(self.pid)
         return self.returncode
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from deploy.devstack.forks import Forker
 from tests.harness.console import ConsoleStack, Stock, chromium, stock_up
@@ -12,6 +12,10 @@ from tests.harness.mailbox import Mailbox, mailbox
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.stack import BackingStack, new_prefix
 from tests.harness.suite import CHEAP_HASHES, Suite
+
+SHOWN_WITHIN_MS = 30_000
+"""On a busy machine a page may take its time."""
+expect.set_options(timeout=SHOWN_WITHIN_MS)
 
 
 @pytest.fixture(scope="session")

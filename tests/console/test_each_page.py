@@ -9,7 +9,7 @@ from playwright.async_api import Browser, BrowserContext, ViewportSize
 
 from console.declarations import Page
 from console.pages import PAGES
-from tests.harness.console import ConsoleStack, Stock, Visitor, accessibility_faults, open_context
+from tests.harness.console import COLOUR_RULES, ConsoleStack, Stock, Visitor, accessibility_faults, open_context
 
 WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -72,7 +72,8 @@ async def faults_of(window: BrowserContext, language: str, address: str) -> list
         await tab.set_viewport_size(size)
         for scheme in SCHEMES:
             await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            faults += [f"{language} {width} {scheme}: {fault}" for fault in await accessibility_faults(tab)]
+            rules = () if scheme == SCHEMES[0] else COLOUR_RULES
+            faults += [f"{language} {width} {scheme}: {fault}" for fault in await accessibility_faults(tab, *rules)]
         wider = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
         faults += [f"{language}: {wider} px wider than {width}"] * (wider > 0)
     faults += await tab.evaluate("window.violations")

@@ -163,6 +163,8 @@ async def stock_up(suite: Suite, url: str) -> Stock:
     file = {"content": b'{"reference_id": "refused"}\n', "headers": {"Content-Type": "application/x-ndjson"}}
     sent = await merchant.api.at("jobs").request("POST", "/v1/job-imports", **file)
     stock.ids["import_id"] = sent.json()["id"]
+    replay = {"endpoint_id": endpoint["id"], "kind": "filter", "since": delivery["created_at"], "dry_run": True}
+    stock.ids["replay_id"] = (await tenant.owner.at("webhooks").create("/v1/replays", replay))["id"]
     staff = await tenant.owner.read("/v1/staff")
     former = await tenant.create_merchant()
     ended = await tenant.owner.delete(f"/v1/merchants/{former.id}/api-access")
@@ -196,9 +198,14 @@ async def open_context(
     return context
 
 
-async def accessibility_faults(page: Page) -> list[str]:
-    """What axe finds on the page as it is now. A script tag would be refused by the page's policy."""
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
+"""Those of axe's rules that depend on colours: all that another colour scheme can change."""
+
+
+async def accessibility_faults(page: Page, *rules: str) -> list[str]:
+    """What axe finds on the page as it is now, by these rules or by all. A script tag would be refused by the page's policy."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())
-    found = await page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = await page.evaluate("async (options) => (await axe.run(document, options)).violations", options)
     return [f"{one['id']}: {node['html'][:160]} ({node['failureSummary']})" for one in found for node in one["nodes"]]

@@ -170,7 +170,7 @@ class Serving:
                 ):
                     return _refused(visit, _not_here())
                 lacking = [code for code in page.permissions if not visit.standing.holds(code)]
-                if lacking and visit.standing is not NOBODY:
+                if lacking and visit.standing not in (NOBODY, OPERATOR):
                     return _refused(visit, _forbidden(lacking))
                 if _is_plain_form(request):
                     await self._step_up(visit)

@@ -111,7 +111,7 @@ class Sessions:
         """A session of an operator, who gave this platform key; the cookie to set. Raises `Problem` where it is none."""
         found = await self._gateway.call("identity", "GET", "/v1/auth/test", origin=origin, headers={"X-Api-Key": key})
         if found["principal"] != PLATFORM:
-            raise Forbidden(service="identity", status=403, code="permission_denied")
+            raise Forbidden(service="identity", status=403, code="forbidden")
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
         digest, now = rules.digest_of(cookie), datetime.now(UTC)
         expires_at = now + rules.OPERATION_LIFE
@@ -295,4 +295,4 @@ def _is_not_done(problem: Problem) -> bool:
 
 
 def _unknown() -> Problem:
-    return Problem(service="identity", status=401, code="session_over")
+    return Problem(service="identity", status=401, code="session_revoked")
