@@ -136,4 +136,8 @@ async def test_a_stop_that_is_cancelled_ends_all_the_same(producer: Producer) ->
 def _tasks_of_clients() -> set["asyncio.Task[Any]"]:
     """What clients of Kafka run in this loop, which services of other tests may share."""
     codes = {task: getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()}
-    return {task for task, code in codes.items() if code is not None and "aiokafka" in code.co_filename}
+    return {
+        task
+        for task, code in codes.items()
+        if code is not None and "aiokafka" in code.co_filename and "fetcher" not in code.co_filename
+    }

@@ -1,7 +1,7 @@
 """The feed as a stream: events as they are published, and which endpoints have new results.
 
-Each event is sent at least once, in the order of the feed: who comes back with the last id continues after it. Between
-two notices (`shared.live`) nothing is read.
+Each event is sent at least once, in the order of the feed: who comes back with the last id continues after it. The feed is read after
+each notice (`shared.live`), and when there was none for a while: an event may become visible only after its notice.
 """
 
 import json
@@ -34,9 +34,8 @@ async def stream_feed(
     async for change in changes:
         if not change:
             yield KEEP_ALIVE
-            continue
         names = sorted(name for name in change.names if name.partition("/")[0] == ENDPOINTS)
-        if change.everything or EVENTS in change.names:
+        if not change or change.everything or EVENTS in change.names:
             has_more = True
             while has_more:
                 async with database.reading() as session:
