@@ -5,17 +5,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.partitioner import DefaultPartitioner
 
 from deploy.devstack.processes import free_ports
-from shared.events import identity
 from tests.harness.bodies import PASSWORD
 from tests.harness.client import Api, refused
 from tests.harness.people import Merchant, Tenant
@@ -217,82 +212,3 @@ async def test_a_replica_that_is_paused_is_missing_in_the_receipt_and_refuses_wh
     assert late is not None
     assert late["state"] == "applied"
     assert late["applied_after_ms"] >= (replica(found, "tests") or late)["applied_after_ms"]
-
-
-STALE_AFTER_SECONDS = 3
-
-
-async def owned_by_second(suite: Suite) -> Callable[[str], bool] | None:
-    """Whether the second replica of jobs consumes what identity says of a record; None: it has no partitions yet."""
-    prefix = suite.environment.get("WAYBILL_KAFKA_PREFIX", "")
-    admin = AIOKafkaAdminClient(bootstrap_servers=suite.environment["WAYBILL_KAFKA_BOOTSTRAP_SERVERS"])
-    await admin.start()
-    try:
-        (topic,) = await admin.describe_topics([f"{prefix}{identity.TOPIC}"])
-        (described,) = await admin.describe_consumer_groups([f"{prefix}jobs.access.{identity.TOPIC}"])
-    finally:
-        await admin.close()
-    ((_, _, state, _, _, members, *_),) = described.groups
-    # Kafka names a member after its instance, which the second has none of.
-    others = [assigned for member_id, _, _, _, assigned in members if not member_id.startswith("tests")]
-    if state != "Stable" or not others or not others[0]:
-        return None
-    ((_, owned),) = ConsumerProtocolMemberAssignment.decode(others[0]).assignment
-    partitions = sorted(partition["partition"] for partition in topic["partitions"])
-    return lambda subject: DefaultPartitioner()(subject.encode(), partitions, partitions) in owned
-
-
-async def test_nobody_is_said_to_refuse_while_the_replica_that_has_the_event_is_paused(
-    suite: Suite, tenant: Tenant
-) -> None:
-    # A name of its own would keep its partitions from the others for a while after its end.
-    settings = {"WAYBILL_INSTANCE": "", "WAYBILL_ACCESS_MAX_STALENESS_SECONDS": str(STALE_AFTER_SECONDS)}
-    async with second_replica(suite, **settings) as second:
-        is_second = await eventually(lambda: owned_by_second(suite), what="the second replica has partitions")
-        merchants = [await tenant.create_merchant() for _ in range(12)]
-        merchant = next(one for one in merchants if is_second(one.id))
-        other = next(one for one in merchants if not is_second(one.id))
-        api = await merchant.reveal()
-        at_second = replace(api, url=second.url)
-
-        async def answers() -> bool:
-            return (await at_second.get("/v1/jobs")).status_code == 200
-
-        await eventually(answers, what="the second replica is current")
-        assert second.popen is not None
-
-        second.popen.send_signal(signal.SIGSTOP)
-        asked_meanwhile = asyncio.create_task(at_second.get("/v1/jobs"))
-        revocation = await end_api_access(tenant, merchant)
-        later = await end_api_access(tenant, other)
-
-        def unnamed(found: dict[str, Any]) -> dict[str, Any]:
-            (service,) = [one for one in found["services"] if one["service"] == "jobs"]
-            return max(
-                (one for one in service["replicas"] if one["replica"] not in ("tests", "second")),
-                key=lambda one: one["last_heard_at"],
-            )
-
-        # The first replica has applied what came after it, of its own partitions.
-        await eventually(lambda: applied(later, "tests"), what="the replica that runs has applied the other one")
-        paused = await receipt(*revocation)
-        states = [one["state"] for one in (replica(paused, "tests") or {}, unnamed(paused))]
-        assert (states, paused["complete"]) == (["missing", "missing"], False)
-
-        async def is_stale() -> bool:
-            last_heard_at = datetime.fromisoformat(unnamed(await receipt(*revocation))["last_heard_at"])
-            return datetime.now(UTC) - last_heard_at > timedelta(seconds=2 * STALE_AFTER_SECONDS)
-
-        await eventually(is_stale, what="what the paused replica knows is too old")
-        second.popen.send_signal(signal.SIGCONT)
-
-        await asked_meanwhile
-        await complete(*revocation)
-
-        async def refuses() -> bool:
-            answer = await at_second.get("/v1/jobs")
-            assert answer.status_code in (403, 503), answer.text
-            return answer.status_code == 403
-
-        await eventually(refuses, what="the second replica refuses")
-        refused(await api.at("jobs").get("/v1/jobs"), 403, "api_access_off")
