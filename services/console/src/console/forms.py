@@ -1,6 +1,5 @@
 """Forms: the name of a field is the JSON pointer of what it becomes in the request, so what a service refuses finds its field by itself."""
 
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -50,15 +49,6 @@ def several(values: Sequence[str]) -> list[str]:
 def lines(values: Sequence[str]) -> list[str]:
     """The lines of a text, without empty ones."""
     return [line.strip() for value in values for line in value.splitlines() if line.strip()]
-
-
-def json_text(values: Sequence[str]) -> Any:
-    """JSON; what is none is sent as it is, for the service to say so."""
-    given = text(values)
-    try:
-        return None if given is None else json.loads(given)
-    except ValueError:
-        return given
 
 
 class Form:

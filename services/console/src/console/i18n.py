@@ -5,7 +5,7 @@ language of the request. English is the language of the sources.
 """
 
 import gettext as gettext_module
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -151,10 +151,6 @@ def choose_language(chosen: str | None, accepted: str) -> str:
         except ValueError:
             continue
     return next((name for _, name in sorted(wanted, key=_weight) if name in LANGUAGES), SOURCE_LANGUAGE)
-
-
-def known_languages() -> Sequence[str]:
-    return list(LANGUAGES)
 
 
 def _weight(wanted: tuple[float, str]) -> float:

@@ -128,14 +128,7 @@ class Serving:
             except Problem as problem:
                 return _refused(visit, _refusal_of(problem))
             except FormTooLarge:
-                return _refused(
-                    visit,
-                    Refusal(
-                        413,
-                        i18n.gettext("Too much at once"),
-                        i18n.gettext("This form has more text than the console takes."),
-                    ),
-                )
+                return _refused(visit, _too_large())
             except FormRefused:
                 return _refused(visit, _foreign_form())
             except Exception:
@@ -164,10 +157,7 @@ class Serving:
             visit.standing = await self._standing(visit)
             with i18n.speaking(i18n.words_of(language, visit.standing.tenant.get("timezone"))):
                 visit.words = i18n.current()
-                if (
-                    page.audience in ("staff", "merchant")
-                    and (page.audience == "merchant") != visit.standing.is_merchant
-                ):
+                if not visit.is_for_kind(page):
                     return _refused(visit, _not_here())
                 lacking = [code for code in page.permissions if not visit.standing.holds(code)]
                 if lacking and visit.standing not in (NOBODY, OPERATOR):

@@ -229,9 +229,11 @@ class Visit:
             return self.is_operator
         if self.is_operator and not self.acts_in_tenant:
             return False
-        if page.audience in ("staff", "merchant") and (page.audience == "merchant") != self.standing.is_merchant:
-            return False
-        return self.standing.holds(*page.permissions)
+        return self.is_for_kind(page) and self.standing.holds(*page.permissions)
+
+    def is_for_kind(self, page: Page) -> bool:
+        """Whether a page of a tenant is for people of this kind: who works for it, or its merchants."""
+        return page.audience not in ("staff", "merchant") or (page.audience == "merchant") == self.standing.is_merchant
 
     @property
     def api_examples(self) -> list[Example]:
