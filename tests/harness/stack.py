@@ -30,13 +30,14 @@ DOCKER_TIMEOUT_SECONDS = 10
 DATABASE_PASSWORD_BYTES = 18
 # Each module of tests has topics of its own: with as many partitions as in production most of a broker's time would go into making them.
 PARTITIONS_MAX = 3
-# Nothing kills these servers, and nobody needs their data tomorrow: what makes data survive is left out.
+# Nothing kills these servers, and nobody needs their data tomorrow: what makes data survive is left out. One server has the pools
+# of every service of every process of a run, and a connection that nobody opens costs nothing.
 FLEETING_POSTGRES = """
 fsync = off
 full_page_writes = off
 wal_level = minimal
 max_wal_senders = 0
-max_connections = 300
+max_connections = 1000
 """
 FLEETING_KAFKA = """
 log.index.size.max.bytes=65536
