@@ -14,7 +14,7 @@ COMPILE := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-package waybill-shared $(SERVICES:%=--no-emit-package waybill-%)
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
-NODE_PACKAGES := . tests/console/browser tests/webhooks/interoperability/javascript tests/clients/typescript
+NODE_PACKAGES := . tests/console/browser tests/webhooks/interoperability/javascript tests/webhooks/interoperability/php tests/clients/typescript
 LINT_TOOLS := node_modules/.package-lock.json
 # What the tests of the console need of npm: with it Chromium, where the machine has none.
 TEST_BROWSER := tests/console/browser/node_modules/.package-lock.json

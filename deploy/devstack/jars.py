@@ -104,7 +104,7 @@ def ensure(lock: Path, artifact: str = "", *, unpack: Callable[[Path, Path], Non
         raise StackError(
             f"no jars can be kept in {target.parent} ({error.strerror}): set XDG_CACHE_HOME to a folder"
         ) from error
-    with _only_one_at_a_time(target.with_suffix(".lock")):
+    with only_one_at_a_time(target.with_suffix(".lock")):
         if not target.is_dir():  # else another process fetched them while this one waited
             # What an interrupted attempt has fetched is taken from there, by its hash.
             unfinished = target.with_suffix(".partial")
@@ -255,7 +255,7 @@ def _sha256(file: Path) -> str:
 
 
 @contextmanager
-def _only_one_at_a_time(lock_file: Path) -> Iterator[None]:
+def only_one_at_a_time(lock_file: Path) -> Iterator[None]:
     with lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

