@@ -12,11 +12,12 @@ from aiohttp import web
 from deploy.devstack.forks import Forker, start
 from tests.harness.receiver import Receiver
 from tests.harness.servers import serving
-from tests.harness.waiting import eventually
+from tests.harness.waiting import WAIT_SECONDS, eventually
 from tests.harness.webhooks import DeliveryHarness, job_created, typed
 from webhooks.deliveries import results
 from webhooks.deliveries.results import AttemptResult
 from webhooks.deliveries.rules import Decision
+from webhooks.dispatch.result_writer import ResultWriter
 from webhooks.http_client.responses import Outcome
 from webhooks.postgres.autocommit import AutocommitConnection
 from webhooks.queue import batch_leases
@@ -86,6 +87,38 @@ async def test_a_batch_lease_ends_with_the_last_of_its_results(harness: Delivery
     assert len(between) == 1
     assert await harness.batch_leases() == []
     assert await all_delivered(harness, 3)
+
+
+async def test_an_attempt_that_is_found_slow_again_leaves_its_batch_lease_once(harness: DeliveryHarness) -> None:
+    await harness.endpoint("http://127.0.0.1:9999/never")
+    slow, *others = await take(harness, 3)
+    writer = ResultWriter(harness.database, lease_seconds=8, recorded=lambda _: None)
+    # While the database does not answer, what waits for the writer is found slow with every check.
+    for _ in range(3):
+        writer.move_to_queue([slow])
+    writing = asyncio.create_task(writer.run())
+
+    async def moved() -> bool:
+        return len(await harness.queued()) == 1
+
+    try:
+        await eventually(moved, what="it has moved to the queue")
+        between = await harness.batch_leases()
+        for one in others:
+            writer.add(accepted(one))
+        await writer.drain(WAIT_SECONDS)
+    finally:
+        writing.cancel()
+        await asyncio.wait({writing})
+        await writer.close()
+
+    assert len(between) == 1, "the others are held"
+    assert await harness.batch_leases() == []
+    rows = await harness.rows("SELECT event_id, status FROM deliveries")
+    assert {row.event_id: row.status for row in rows} == {
+        slow.event.id: "pending",
+        **{one.event.id: "delivered" for one in others},
+    }
 
 
 async def test_the_deliveries_of_an_expired_batch_lease_become_due(harness: DeliveryHarness) -> None:

@@ -44,7 +44,8 @@ class ResultWriter:
         self._recorded = recorded
         self._results: deque[AttemptResult] = deque()
         self._returned: deque[LeasedDelivery] = deque()
-        self._slow: deque[LeasedDelivery] = deque()
+        self._slow: dict[LeasedDelivery, None] = {}
+        """Each once, in order: one that waits here is found to be slow again, and must leave its batch lease once."""
         self._arrived = Wakeup()
         self._writing = False
         self.batch_leases: dict[int, Lease] = {}
@@ -71,7 +72,7 @@ class ResultWriter:
     def move_to_queue(self, slow: Collection[LeasedDelivery]) -> None:
         """Move slow first attempts from their batch lease to the queue, where they are shown as pending. This worker keeps them."""
         if slow:
-            self._slow.extend(slow)
+            self._slow.update(dict.fromkeys(slow))
             self._arrived.set()
 
     async def run(self) -> None:
@@ -120,17 +121,14 @@ class ResultWriter:
             if results:
                 await self._until_done(lambda: self._write_results(results), lambda: self._write_singly(results))
             if self._slow:
-                slow = [one for one in self._take(self._slow) if one.lease.is_batch and not one.ended]
+                slow = [one for one in self._slow if one.lease.is_batch and not one.ended]
+                self._slow.clear()
                 await self._until_done(lambda: self._write_slow(slow))
             if self._returned:
-                returned = self._take(self._returned)
+                returned = [self._returned.popleft() for _ in range(min(GROUP_MAX, len(self._returned)))]
                 await self._until_done(lambda: self._write_returned(returned))
         finally:
             self._writing = False
-
-    @staticmethod
-    def _take(waiting: deque[LeasedDelivery]) -> list[LeasedDelivery]:
-        return [waiting.popleft() for _ in range(min(GROUP_MAX, len(waiting)))]
 
     async def _until_done(
         self, write: Callable[[], Awaitable[None]], otherwise: Callable[[], Awaitable[None]] | None = None
