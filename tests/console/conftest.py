@@ -7,8 +7,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from deploy.devstack.forks import Forker
-from tests.harness.console import ConsoleStack, Stock, chromium, stock_up
+from tests.harness.console import ConsoleStack, Stock, Visitor, chromium, stock_up
 from tests.harness.mailbox import Mailbox, mailbox
+from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.stack import BackingStack, new_prefix
 from tests.harness.suite import CHEAP_HASHES, Suite
@@ -58,6 +59,17 @@ async def hooks() -> AsyncIterator[Receiver]:
 async def stock(suite: Suite, hooks: Receiver) -> Stock:
     """A company with one of everything; tests leave it as it is."""
     return await stock_up(suite, hooks.url("/hooks"))
+
+
+@pytest.fixture(scope="module")
+async def tenant(suite: Suite) -> Tenant:
+    """A company whose records the tests of a module change."""
+    return await suite.create_tenant()
+
+
+@pytest.fixture(scope="module")
+async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
+    return await console.signed_in(tenant.id, tenant.owner_email)
 
 
 @pytest.fixture(scope="session")

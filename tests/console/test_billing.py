@@ -61,16 +61,6 @@ def test_a_subscription_stands_in_one_sentence_with_its_date(status: str, more: 
     assert state.kind in {kind for _, kind in LABELS.values()}
 
 
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
-
-
-@pytest.fixture(scope="module")
-async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
-    return await console.signed_in(tenant.id, tenant.owner_email)
-
-
 def fields_of(page: httpx.Response, action: str) -> dict[str, str]:
     """What the form of a page sends where nothing is entered."""
     (form,) = re.findall(rf'<form method="post" action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)[:1]

@@ -15,11 +15,6 @@ from tests.harness.suite import Suite
 HOSTILE = "<img src=x onerror=alert(1)> \"'</script> {{ 7*7 }}"
 
 
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
-
-
 @pytest.fixture
 async def window(browser: Browser, console: ConsoleStack, tenant: Tenant) -> AsyncIterator[BrowserContext]:
     visitor = await console.signed_in(tenant.id, tenant.owner_email)

@@ -11,13 +11,7 @@ import pytest
 from tests.harness.bodies import smallest_job
 from tests.harness.console import ConsoleStack, Stock, Visitor, text_of
 from tests.harness.people import Merchant, Tenant
-from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +137,8 @@ async def test_what_somebody_else_has_changed_is_shown_beside_what_was_entered(
     refused = await owner.send(page, page, entered)
 
     assert refused.status_code == 412
-    assert "Summary Sofa, third floor Table" in text_of(refused)
+    assert "There now: Sofa, third floor" in text_of(refused)
+    assert 'value="Table"' in refused.text
     newer = re.search(r'name="if_match" value="([^"]+)"', refused.text)
     assert newer is not None
     saved = await owner.send(page, page, {**entered, "if_match": newer[1].replace("&#34;", '"')})

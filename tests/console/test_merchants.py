@@ -3,24 +3,10 @@
 import re
 from typing import Any
 
-import pytest
-
 from tests.harness.bodies import PASSWORD
 from tests.harness.console import ConsoleStack, Visitor, text_of
 from tests.harness.people import Merchant, Tenant
-from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    """A company whose records these tests change."""
-    return await suite.create_tenant()
-
-
-@pytest.fixture(scope="module")
-async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
-    return await console.signed_in(tenant.id, tenant.owner_email)
 
 
 async def own_visitor(console: ConsoleStack, merchant: Merchant) -> Visitor:
@@ -59,8 +45,8 @@ async def test_a_merchant_is_created_found_and_changed(owner: Visitor, tenant: T
     assert (await owner.send(edit, edit, patch)).status_code == 303
     again = await owner.send(edit, edit, {**patch, "/business_name": "Literie du Sud"})
     assert again.status_code == 412
-    assert "Somebody else changed this" in text_of(again)
-    assert "Saved meanwhile: Literie du Nord" in text_of(again)
+    assert "Somebody else has changed this" in text_of(again)
+    assert "There now: Literie du Nord" in text_of(again)
 
 
 async def test_api_access_is_locked_for_level_1_granted_to_level_2_and_its_end_has_a_receipt(

@@ -1,6 +1,7 @@
 """Those who run Waybill: a platform key, all tenants, and acting in one of them."""
 
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 from tests.harness.console import ConsoleStack, Stock, text_of
@@ -63,6 +64,8 @@ async def test_an_operator_extends_a_trial_suspends_and_activates(console: Conso
 
     assert extended.status_code == 303
     assert again.status_code == 412
+    newer = unescape(again.text.partition('name="if_match" value="')[2].partition('"')[0])
+    assert newer not in ("", fields["if_match"]), "sent once more, the form changes that version"
     ends = [datetime.fromisoformat(one["trial_ends_at"]) for one in (before, after)]
     assert ends[1] - ends[0] == timedelta(days=14)
 

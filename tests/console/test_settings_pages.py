@@ -8,7 +8,6 @@ from io import StringIO
 from zoneinfo import ZoneInfo
 
 import httpx
-import pytest
 
 from console import permissions
 from console.pages.api_keys import state_of
@@ -18,7 +17,6 @@ from tests.harness.bodies import email
 from tests.harness.console import ConsoleStack, Visitor, text_of
 from tests.harness.mailbox import Mailbox
 from tests.harness.people import Tenant
-from tests.harness.suite import Suite
 
 SHOWN_KEY = re.compile(r"wbk_(?:test|live)_[0-9A-Za-z]{49}")
 
@@ -79,16 +77,6 @@ def version_in(page: httpx.Response) -> str:
     """The version that a form is about."""
     (version,) = re.findall(r'name="if_match" value="([^"]+)"', page.text)
     return unescape(version)
-
-
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
-
-
-@pytest.fixture(scope="module")
-async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
-    return await console.signed_in(tenant.id, tenant.owner_email)
 
 
 async def test_somebody_is_invited_and_gets_other_permissions_after_a_look_at_the_difference(

@@ -16,11 +16,6 @@ from tests.harness.suite import Suite
 WRONG = "The company, the e-mail address or the password is wrong."
 
 
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
-
-
 async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_where_it_was_going(
     console: ConsoleStack, tenant: Tenant
 ) -> None:

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import httpx
-import pytest
 from playwright.async_api import Browser, expect
 
 from tests.harness.bodies import PASSWORD, smallest_job, staff_body
@@ -15,16 +14,6 @@ from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
 
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
-
-
-@pytest.fixture(scope="module")
-async def tenant(suite: Suite) -> Tenant:
-    return await suite.create_tenant()
-
-
-@pytest.fixture(scope="module")
-async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
-    return await console.signed_in(tenant.id, tenant.owner_email)
 
 
 async def created(owner: Visitor, url: str, **more: Any) -> str:

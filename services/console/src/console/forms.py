@@ -1,7 +1,7 @@
 """Forms: the name of a field is the JSON pointer of what it becomes in the request, so what a service refuses finds its field by itself."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,8 @@ REFUSALS: tuple[type[Problem], ...] = (Invalid, Conflict, Changed, TooMany, Away
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 IDEMPOTENCY_KEY = "idempotency_key"
 IF_MATCH = "if_match"
+
+SECRETS = frozenset({"password", "current_password", "new_password", "code", "key"})
 
 Reader = Callable[[Sequence[str]], Any]
 """What a field's values, as a browser sends them, become in the request; None where nothing was entered."""
@@ -51,6 +53,11 @@ def lines(values: Sequence[str]) -> list[str]:
     return [line.strip() for value in values for line in value.splitlines() if line.strip()]
 
 
+def is_secret(name: str) -> bool:
+    """Whether a field of this name has what is never shown again."""
+    return name.rpartition("/")[2] in SECRETS
+
+
 class Form:
     """What was entered, and what is wrong with it. An empty one is shown first, with the values that are there now."""
 
@@ -58,6 +65,8 @@ class Form:
         self._fields = dict(fields or {})
         self._values = values or {}
         self.errors: dict[str, list[str]] = {}
+        self.theirs: dict[str, str | list[str] | bool] = {}
+        """By pointer what somebody else has saved meanwhile, where it differs."""
         self.problem: Problem | None = None
         self.idempotency_key = self.plain(IDEMPOTENCY_KEY) or secrets.token_urlsafe(16)
         self.if_match = self.plain(IF_MATCH)
@@ -155,17 +164,21 @@ class Form:
             message = messages.sentence(error.get("code", ""), error.get("message", ""))
             self.refuse(error.get("pointer") or error.get("parameter") or "", message)
 
-    def compare(self, now: Answer, fields: Mapping[str, Reader]) -> None:
-        """After somebody else's change: mark what differs from what is there now. Sent again, the form changes that version."""
+    def compare(self, now: "Form", pointers: Iterable[str] = ()) -> None:
+        """After somebody else's change: keep what differs in what is there now. Sent again, the form changes that version."""
         if not isinstance(self.problem, Changed):
             return
-        there = Form(values=now.body)
-        for pointer, read in fields.items():
-            theirs, mine = there.value(pointer), read(self._fields.get(pointer, []))
-            if theirs != mine:
-                shown = _("Changed meanwhile.") if isinstance(theirs, list) else _("Saved meanwhile: %(value)s")
-                self.refuse(pointer, shown % {"value": "–" if theirs is None else theirs})
-        self.if_match = now.etag
+        self.if_match = now.if_match
+        for pointer in pointers:
+            theirs, mine = _as_sent(now.value(pointer)), self._fields.get(pointer, [])
+            if isinstance(theirs, list):
+                differs = sorted(theirs) != sorted(several(mine))
+            elif isinstance(theirs, bool):
+                differs = theirs != boolean(mine)
+            else:
+                differs = theirs != (text(mine) or "")
+            if differs:
+                self.theirs[pointer] = theirs
 
     @property
     def summary(self) -> str:
@@ -176,7 +189,9 @@ class Form:
             case Invalid():
                 return _("Please correct what is marked below.") if self.errors else messages.of_problem(self.problem)
             case Changed():
-                return _("Somebody else changed this while you were editing. Compare, then save again.")
+                return _(
+                    "Somebody else has changed this meanwhile. What is there now stands beside what you have entered."
+                )
             case TooMany():
                 return _("Too many attempts. Please wait.")
             case Away(outcome_is_unknown=True):
@@ -193,6 +208,13 @@ class Form:
                 return None
             value = value.get(_plain(part))
         return value
+
+
+def _as_sent(value: Any) -> str | list[str] | bool:
+    """A value as a form that shows it sends it: several for a list of check boxes, yes or no for one, else a text."""
+    if isinstance(value, list | bool):
+        return value
+    return "" if value is None else str(value).strip()
 
 
 def _plain(part: str) -> str:

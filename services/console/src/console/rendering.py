@@ -7,6 +7,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from console import i18n
+from console.permissions import LABELS
+from console.refusals import without_subscription
 from shared.chassis.static_files import StaticFiles
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,7 +29,12 @@ def create_environment(files: StaticFiles) -> Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         i18n.gettext, i18n.ngettext, newstyle=True
     )
-    environment.globals.update(static=lambda name: "/" + files.address(name), languages=i18n.LANGUAGES)
+    environment.globals.update(
+        static=lambda name: "/" + files.address(name),
+        languages=i18n.LANGUAGES,
+        permission_labels=LABELS,
+        without_subscription=without_subscription,
+    )
     for name in ("instant", "exact", "day", "ago", "number", "compact", "percent", "money"):
         environment.filters[name] = _in_words(name)
     environment.filters["told"] = told

@@ -17,6 +17,7 @@ from console.live import Live
 from console.menu import MENU, Place
 from console.saved_views import SavedViews
 from console.sessions import SAFE_METHODS, BrowserSession, Cookie, Sessions, is_form_token
+from console.standings import UNKNOWN, Standing
 
 MESSAGE_COOKIE = "waybill_message"
 MESSAGE_SECONDS = 30
@@ -31,37 +32,6 @@ class FormTooLarge(Exception):
 
 class FormRefused(Exception):
     """A form cannot be read, or does not come from a page of this session."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the person may do, and for which tenant: what every page shows around its own content."""
-
-    permissions: Mapping[str, Any]
-    tenant: Mapping[str, Any]
-
-    def holds(self, *codes: str) -> bool:
-        """Whether the person has all of these permissions."""
-        held = self.permissions.get("scopes", ())
-        return all(code in held for code in codes)
-
-    @property
-    def is_owner(self) -> bool:
-        return bool(self.permissions.get("is_owner"))
-
-    @property
-    def is_merchant(self) -> bool:
-        return self.permissions.get("principal") == "merchant"
-
-    @property
-    def entitled(self) -> bool:
-        subscription = self.permissions.get("subscription")
-        return subscription is None or bool(subscription["entitled"])
-
-
-NOBODY = Standing({}, {})
-OPERATOR = Standing({"principal": "platform"}, {})
-"""An operator who acts in no tenant."""
 
 
 @dataclass
@@ -90,7 +60,9 @@ class Visit:
     words: Words
     api: Api
     session: BrowserSession | None = None
-    standing: Standing = NOBODY
+    standing: Standing = UNKNOWN
+    new_cookie: str | None = None
+    """That of a session which began with this request, because the one of before had ended."""
     _form: Form | None = field(default=None, repr=False)
 
     @property
@@ -233,7 +205,8 @@ class Visit:
 
     def is_for_kind(self, page: Page) -> bool:
         """Whether a page of a tenant is for people of this kind: who works for it, or its merchants."""
-        return page.audience not in ("staff", "merchant") or (page.audience == "merchant") == self.standing.is_merchant
+        is_merchant = self.person.get("kind") == "merchant"
+        return page.audience not in ("staff", "merchant") or (page.audience == "merchant") == is_merchant
 
     @property
     def api_examples(self) -> list[Example]:

@@ -1,5 +1,6 @@
 """The one way from the console to the services: their public API over HTTP, with a deadline, a trace and a request id."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,11 +82,14 @@ class Gateway:
         sent = {**origin.headers, **traces.inject(), **(headers or {})}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
+        url = self._services[service] + path
         try:
-            response = await self._client.request(
-                method, self._services[service] + path, params=asked(query), json=body, content=content, headers=sent
-            )
-        except httpx.TransportError as error:
+            # The client's own limits are for each step; an answer that comes drop by drop has this one. A file takes its time.
+            async with asyncio.timeout(self._seconds if content is None else None):
+                response = await self._client.request(
+                    method, url, params=asked(query), json=body, content=content, headers=sent
+                )
+        except (httpx.TransportError, TimeoutError) as error:
             raise of_transport(service, error, origin.request_id) from error
         if response.status_code >= 300 and response.status_code != 304:
             raise of_response(service, response)

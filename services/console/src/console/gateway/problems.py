@@ -123,7 +123,7 @@ def of_response(service: str, response: httpx.Response) -> Problem:
     )
 
 
-def of_transport(service: str, error: httpx.TransportError, request_id: str) -> Away:
+def of_transport(service: str, error: Exception, request_id: str) -> Away:
     """The problem of a service that did not answer."""
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     return Away(

@@ -106,9 +106,13 @@ async def _shown(
         ),
     )
     forms = {"company": company, "settings": settings, "transfer": transfer or Form()}
-    for name, part in (("company", found["tenant"]), ("settings", found["settings"])):
-        if forms[name] is None and part.answer is not None:
+    for name, part, fields in (("company", found["tenant"], COMPANY), ("settings", found["settings"], SETTINGS)):
+        if part.answer is None:
+            continue
+        if (sent := forms[name]) is None:
             forms[name] = Form.of(part.answer)
+        else:
+            sent.compare(Form.of(part.answer), fields)
     status = next((form.status for form in (company, settings, transfer) if form is not None), 200)
     if transfer is not None and transfer.problem is None:
         status = 422

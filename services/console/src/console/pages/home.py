@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from console.declarations import Pages
-from console.gateway import Part
+from console.gateway import Part, Problem
 from console.i18n import gettext as _
 from console.i18n import mark, ngettext
 from console.visits import Visit
@@ -16,6 +16,7 @@ from console.visits import Visit
 pages = Pages()
 
 ENDPOINTS_SHOWN = 5
+PAYMENT_REQUIRED = 402
 KEY_WARNING = timedelta(days=14)
 TRIAL_WARNING = timedelta(days=7)
 OPTIONAL = (
@@ -74,15 +75,33 @@ class Step:
 async def show_home(visit: Visit) -> Response:
     parts = await visit.api.parts(**_asked(visit))
     stats = await _stats(visit, parts.get("endpoints"))
+    steps = _steps(visit, parts)
     return visit.render(
         "pages/home.html",
         parts=parts,
-        missing_parts=[part.problem for part in parts.values() if part.problem is not None],
+        missing_parts=_missing(parts),
         needs=_needs(parts, datetime.now(UTC)),
-        steps=_steps(visit, parts),
+        steps=[] if all(step.done for step in steps) else steps,
         statuses=STATUSES,
         deliveries=stats,
     )
+
+
+@pages.fragment(
+    "/steps",
+    permissions=("orders.jobs.read", "settings.merchants.read", "settings.webhooks.read"),
+    calls=("jobs GET /v1/jobs", "identity GET /v1/merchants", "webhooks GET /v1/webhook-endpoints"),
+)
+async def show_steps(visit: Visit) -> Response:
+    """Which of the first steps are done by now."""
+    api, one = visit.api, {"limit": 1}
+    parts = await api.parts(
+        merchants=api.identity.get("/v1/merchants", query=one),
+        with_access=api.identity.get("/v1/merchants", query={**one, "api_access": "true"}),
+        jobs=api.jobs.get("/v1/jobs", query=one),
+        endpoints=api.webhooks.get("/v1/webhook-endpoints", query=one),
+    )
+    return visit.render("parts/steps.html", steps=_steps(visit, parts))
 
 
 def _asked(visit: Visit) -> dict[str, Any]:
@@ -108,6 +127,12 @@ def _asked(visit: Visit) -> dict[str, Any]:
         asked["merchants"] = api.identity.get("/v1/merchants", query={"limit": 1})
         asked["with_access"] = api.identity.get("/v1/merchants", query={"limit": 1, "api_access": "true"})
     return asked
+
+
+def _missing(parts: dict[str, Part]) -> list[Problem]:
+    """Why parts are missing: each service says so once."""
+    problems = [part.problem for part in parts.values() if part.problem is not None]
+    return list({(one.service if one.status != PAYMENT_REQUIRED else "", one.status): one for one in problems}.values())
 
 
 async def _stats(visit: Visit, endpoints: Part | None) -> dict[str, Any] | None:
@@ -136,10 +161,9 @@ def _of_billing(parts: dict[str, Part], now: datetime) -> list[Need]:
     if part is None or part.answer is None:
         return []
     status, ends_at = part["status"], part["trial_ends_at"]
-    if status in ("past_due", "unpaid"):
+    # Where access has ended, every page says so.
+    if status == "past_due":
         return [Need("bad", _("A payment is due."), _("Pay"), "/billing")]
-    if status in ("expired", "canceled"):
-        return [Need("bad", _("Your subscription has ended."), _("Choose a plan"), "/billing")]
     if status == "trialing" and ends_at is not None:
         left = datetime.fromisoformat(ends_at) - now
         if left < TRIAL_WARNING:
@@ -152,7 +176,7 @@ def _of_webhooks(parts: dict[str, Part]) -> list[Need]:
     part = parts.get("endpoints")
     found = []
     for one in part["data"] if part is not None and part.answer is not None else []:
-        address = f"/webhooks/endpoints/{one['id']}"
+        address = f"/webhooks/{one['id']}"
         if one["failing_since"] and one["enabled"]:
             found.append(Need("bad", _("{url} is failing.").format(url=one["url"]), _("See the endpoint"), address))
         elif not one["enabled"] and one["disabled_reason"] != "requested":
@@ -168,7 +192,7 @@ def _of_jobs(parts: dict[str, Part]) -> list[Need]:
         found.append(Need("warn", _("Jobs wait to be accepted."), _("See them"), "/jobs?status=staging"))
     failed = [one for one in imports["data"] if one["status"] == "failed"] if imports and imports.answer else []
     if failed:
-        address = f"/jobs/imports/{failed[0]['id']}"
+        address = f"/imports/{failed[0]['id']}"
         found.append(Need("bad", _("An import has failed."), _("See why"), address))
     return found
 
@@ -189,7 +213,7 @@ def _of_keys(parts: dict[str, Part], now: datetime) -> list[Need]:
 
 
 def _steps(visit: Visit, parts: dict[str, Part]) -> list[Step]:
-    """The way of a new company, for whoever may walk it; empty once it has been walked."""
+    """The way of a new company, for whoever may walk it."""
     names = ("merchants", "with_access", "jobs", "endpoints")
     if not all(name in parts and parts[name].answer is not None for name in names):
         return []
@@ -198,7 +222,7 @@ def _steps(visit: Visit, parts: dict[str, Part]) -> list[Step]:
         '{"merchant_id": "MERCHANT", "contact": {"first_name": "Ada", "phone": "+15145550100"},'
         ' "address": {"raw": "1 Rue Sherbrooke, Montréal"}}'
     )
-    steps = [
+    return [
         Step(True, _("Your first location is there"), "POST", "/v1/locations", '{"name": "Montréal"}'),
         Step(bool(parts["merchants"]["data"]), _("Create a merchant"), "POST", "/v1/merchants", merchant),
         Step(
@@ -213,4 +237,3 @@ def _steps(visit: Visit, parts: dict[str, Part]) -> list[Step]:
             '{"url": "https://example.com/hooks", "event_types": ["*"], "location_ids": "*"}',
         ),
     ]
-    return [] if all(step.done for step in steps) else steps

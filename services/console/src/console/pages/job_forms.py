@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from console.declarations import Pages
 from console.forms import Form, Reader, integer, text
-from console.gateway import Answer, Changed
+from console.gateway import Answer
 from console.i18n import gettext as _
 from console.i18n import mark
 from console.pages.job_words import NAME_CALLS, NAME_PERMISSIONS, Names, names_for, type_choices
@@ -69,36 +69,6 @@ ACTIONS: Mapping[str, Reader] = {
     f"/actions/{row}/{name}": read
     for row in range(ACTION_ROWS)
     for name, read in {"description": text, "quantity": integer, "unit": text, "sku": text}.items()
-}
-LABELS: Mapping[str, str] = {
-    "/reference_id": mark("Reference"),
-    "/type": mark("Type"),
-    "/short_description": mark("Summary"),
-    "/scheduled_date": mark("Date"),
-    "/time_window/start": mark("From"),
-    "/time_window/end": mark("To"),
-    "/priority": mark("Priority"),
-    "/contact/first_name": mark("First name"),
-    "/contact/last_name": mark("Last name"),
-    "/contact/company": mark("Company"),
-    "/contact/phone": mark("Phone"),
-    "/contact/email": mark("E-mail"),
-    "/address/raw": mark("Address in one line"),
-    "/address/line1": mark("Number and street"),
-    "/address/line2": mark("Floor or suite"),
-    "/address/city": mark("City"),
-    "/address/region": mark("Province or state"),
-    "/address/postal_code": mark("Postal code"),
-    "/address/country": mark("Country"),
-    "/location_id": mark("Location"),
-    "/distribution_location_id": mark("Goods from"),
-    "/balance_owed/amount": mark("Amount"),
-    "/balance_owed/currency": mark("Currency"),
-    "/instructions": mark("Instructions"),
-    "/invoices": mark("Invoices"),
-    "/barcodes": mark("Barcodes"),
-    "/tags": mark("Tags"),
-    "/metadata": mark("Metadata"),
 }
 
 
@@ -195,12 +165,8 @@ async def edit_job(visit: Visit) -> Response:
     )
     if saved is not None:
         return visit.redirect(f"/jobs/{visit.ids['job_id']}", message=_("Saved."))
-    theirs: Sequence[tuple[str, str, str]] = ()
-    if isinstance(form.problem, Changed):
-        theirs = _differences(form, job)
-        # Whoever saves again has seen what the other one has entered.
-        form.if_match = job.etag
-    return await _shown(visit, form, mode="edit", job=job, theirs=theirs)
+    form.compare(Form.of(_as_entered(job.body), if_match=job.etag), fields_of(job["status"]))
+    return await _shown(visit, form, mode="edit", job=job)
 
 
 def fields_of(status: str) -> Mapping[str, Reader]:
@@ -216,7 +182,6 @@ async def _shown(
     *,
     mode: str,
     job: Answer | None = None,
-    theirs: Sequence[tuple[str, str, str]] = (),
 ) -> Response:
     names: Names = await names_for(visit)
     return visit.render(
@@ -229,7 +194,6 @@ async def _shown(
         type_choices=type_choices(),
         fields=fields_of(job["status"]) if job and mode == "edit" else {**CONTENT, **TAGS, **METADATA},
         action_rows=ACTION_ROWS,
-        theirs=theirs,
     )
 
 
@@ -276,14 +240,3 @@ def _as_entered(job: Mapping[str, Any]) -> dict[str, Any]:
         **{name: ", ".join(job[name]) for name in ("tags", "invoices", "barcodes")},
         "metadata": "\n".join(f"{key} = {value}" for key, value in job["metadata"].items()),
     }
-
-
-def _differences(form: Form, job: Answer) -> list[tuple[str, str, str]]:
-    """The fields in which what is there now differs from what was entered: label, theirs, mine."""
-    now = Form(values=_as_entered(job.body))
-    found = []
-    for pointer in fields_of(job["status"]):
-        theirs, mine = (str(one.value(pointer) or "").strip() for one in (now, form))
-        if theirs != mine:
-            found.append((_(LABELS[pointer]), theirs, mine))
-    return found

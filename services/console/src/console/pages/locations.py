@@ -99,7 +99,7 @@ async def update_location(visit: Visit) -> Response:
     )
     if changed is None:
         location = await _location(visit)
-        form.compare(location, FIELDS)
+        form.compare(Form.of(location), FIELDS)
         return visit.render("pages/locations/edit.html", status=form.status, form_state=form, location=location)
     return visit.redirect(_address(location_id), message=_("Saved."))
 

@@ -124,7 +124,9 @@ async def change_level(visit: Visit) -> Response:
         visit.api.identity.patch("/v1/merchants/{merchant_id}", patch, if_match=form.if_match, merchant_id=merchant_id)
     )
     if changed is None:
-        return await _level_page(visit, await merchant_of(visit), form)
+        merchant = await merchant_of(visit)
+        form.compare(Form.of(merchant))
+        return await _level_page(visit, merchant, form)
     said = _("%(name)s is Level %(level)s now.") % {"name": changed["business_name"], "level": changed["level"]}
     return after_revocation(visit, changed, back=f"{address_of(merchant_id)}/api-access", message=said)
 

@@ -137,7 +137,7 @@ async def update_merchant(visit: Visit) -> Response:
     )
     if changed is None:
         merchant, locations = await asyncio.gather(merchant_of(visit), _locations(visit))
-        form.compare(merchant, FIELDS)
+        form.compare(Form.of(merchant), FIELDS)
         return visit.render(
             "pages/merchants/edit.html", status=form.status, form_state=form, locations=locations, merchant=merchant
         )

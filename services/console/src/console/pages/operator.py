@@ -209,8 +209,9 @@ async def _shown(visit: Visit, form: Form) -> Response:
         counts=api.identity.get("/v1/request-log/counts", query={"hours": 24}),
     )
     subscription = parts["subscription"].answer
-    if subscription is not None and not form.if_match:
-        form.if_match = subscription.etag
+    if subscription is not None:
+        form.if_match = form.if_match or subscription.etag
+        form.compare(Form.of(subscription))
     return visit.render(
         "pages/operator_tenant.html",
         status=form.status,

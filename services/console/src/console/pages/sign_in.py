@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -58,6 +59,24 @@ def _refused(visit: Visit, form: Form, body: dict[str, Any]) -> Response:
 def _sign_in_form(visit: Visit, form: Form, sealed: str = "") -> Response:
     going_on = local_path(form.plain("next") or visit.query.get("next", "/"))
     return visit.render("pages/sign_in.html", status=form.status, form_state=form, next=going_on, sealed=sealed)
+
+
+@pages.fragment("/session", audience="signed in")
+async def show_session(visit: Visit) -> Response:
+    """Whether the session of an open page goes on; asked before a form is sent."""
+    return _session(visit)
+
+
+@pages.action("/session", audience="signed in")
+async def continue_session(visit: Visit) -> Response:
+    """What the dialog of an open page sends whose session has ended: another one has begun before this."""
+    await visit.form()
+    return _session(visit)
+
+
+def _session(visit: Visit) -> Response:
+    headers = {"X-Form-Token": visit.form_token, "X-Person": quote(visit.person["id"])}
+    return Response(status_code=204, headers=headers)
 
 
 @pages.action("/sign-out", audience="signed in", calls=("identity DELETE /v1/sessions/current",))

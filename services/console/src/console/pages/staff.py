@@ -135,8 +135,9 @@ async def change_permissions(visit: Visit) -> Response:
             return visit.redirect(
                 f"/settings/staff/{user_id}", message=_("Saved. It is in force everywhere within a moment.")
             )
-        # A newer version is compared with what was chosen.
-        form.if_match = (await visit.api.identity.get("/v1/staff/{user_id}/permissions", user_id=user_id)).etag
+        # The difference that is shown now is that to the newer version.
+        now = await visit.api.identity.get("/v1/staff/{user_id}/permissions", user_id=user_id)
+        form.compare(Form.of(now))
     given, taken = permissions.differences(person["permissions"], chosen)
     if not given and not taken and form.problem is None:
         return visit.redirect(f"/settings/staff/{user_id}", message=_("Nothing was changed."))

@@ -158,13 +158,20 @@ async def show_endpoint_now(visit: Visit) -> Response:
 )
 async def show_endpoint_form(visit: Visit) -> Response:
     endpoint = await visit.api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    return await _show_form(visit, _as_entered(endpoint), endpoint_id=visit.ids["endpoint_id"])
+
+
+def _as_entered(endpoint: Answer) -> Form:
+    """An endpoint as its form shows it."""
+    rate_limit = endpoint["rate_limit_per_second"]
     shown = {
         **endpoint.body,
         "location_ids": ["*"] if endpoint["location_ids"] == "*" else endpoint["location_ids"],
         "headers": "\n".join(f"{name}: {value}" for name, value in endpoint["headers"].items()),
+        "rate_limit_per_second": None if rate_limit is None else f"{rate_limit:g}",
         "retry_schedule_seconds": ", ".join(f"{one:g}" for one in endpoint["retry_schedule_seconds"] or []) or None,
     }
-    return await _show_form(visit, Form.of(shown, if_match=endpoint.etag), endpoint_id=visit.ids["endpoint_id"])
+    return Form.of(shown, if_match=endpoint.etag)
 
 
 @pages.action(
@@ -183,6 +190,7 @@ async def update_endpoint(visit: Visit) -> Response:
         visit.api.webhooks.patch(path, wanted, if_match=form.if_match, endpoint_id=visit.ids["endpoint_id"])
     )
     if saved is None:
+        form.compare(_as_entered(known), FIELDS)
         return await _show_form(visit, form, endpoint_id=visit.ids["endpoint_id"])
     return visit.redirect(f"/webhooks/{visit.ids['endpoint_id']}", message=_("Saved."))
 

@@ -1,4 +1,5 @@
 import { tinykeys } from "./vendor/tinykeys/tinykeys.mjs";
+import { isReadyToSend, mayEnd } from "./session.js";
 
 // What pages do by themselves. Every form and every link works without this file.
 
@@ -6,24 +7,28 @@ import { tinykeys } from "./vendor/tinykeys/tinykeys.mjs";
 const summary = document.querySelector("[data-summary]");
 if (summary) summary.focus();
 
-// One press is one request: the button waits for the answer.
-document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented || event.target.method !== "post") return;
+// One press is one request: the button waits for the answer. Where the session has ended meanwhile, the form waits for another one.
+const buttonsOf = (form) => form.querySelectorAll("button[type=submit]");
+function release(form) {
+  delete form.dataset.sent;
+  for (const button of buttonsOf(form)) button.removeAttribute("aria-busy");
+}
+document.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (form.dataset.sent) {
-    event.preventDefault();
-    return;
-  }
-  form.dataset.sent = "true";
-  for (const button of form.querySelectorAll("button[type=submit]")) button.setAttribute("aria-busy", "true");
+  if (event.defaultPrevented || form.method !== "post" || form.dataset.sent === "ready") return;
+  if (form.dataset.sent) return event.preventDefault();
+  for (const button of buttonsOf(form)) button.setAttribute("aria-busy", "true");
+  form.dataset.sent = "gone";
+  if (!mayEnd) return;
+  event.preventDefault();
+  const goesOut = await isReadyToSend();
+  if (!goesOut || !(event.submitter?.formNoValidate || form.reportValidity())) return release(form);
+  form.dataset.sent = "ready";
+  form.requestSubmit(event.submitter);
+  form.dataset.sent = "gone";
 });
 // Back from another page: the form can be sent again.
-addEventListener("pageshow", () => {
-  for (const form of document.querySelectorAll("form[data-sent]")) {
-    delete form.dataset.sent;
-    for (const button of form.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
-  }
-});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(release));
 
 // Filters apply as soon as something is chosen.
 document.addEventListener("change", (event) => {
@@ -93,6 +98,16 @@ if (palette) {
       drawer.scrollIntoView();
     }),
     "g m": unlessTyping(() => document.querySelector("nav a")?.focus()),
+  });
+}
+
+// What somebody else has saved is taken over into its field.
+for (const button of document.querySelectorAll("[data-take]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const field = document.getElementById(button.dataset.take);
+    field.value = button.dataset.value;
+    field.focus();
   });
 }
 

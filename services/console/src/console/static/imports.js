@@ -1,5 +1,7 @@
 // Importing a file: what was dropped or chosen is checked at once, a dry run shows its progress beside the form, and an upload shows its own.
 // Without this file the three buttons send the form as it is.
+import { isReadyToSend } from "./session.js";
+
 const CHECK_BYTES = 256 * 1024;
 const form = document.querySelector("[data-import]");
 const input = form.querySelector("input[type=file]");
@@ -65,6 +67,7 @@ form.addEventListener("submit", async (event) => {
   if (!input.files[0] || button.disabled) return;
   busy(true);
   try {
+    if (!(await isReadyToSend())) return;
     if (button.matches("[data-check]")) await check();
     else {
       const answer = await send(button.getAttribute("formaction") ?? form.action);

@@ -1,5 +1,7 @@
 // Keeps parts of a page up to date: a stream tells the names of records that have changed, and the part is fetched again.
 // <div id="x" data-live="jobs" data-live-names="jobs/job_1 job-imports" [data-live-from="/address"]>; without an address it is the page's own.
+import { hasEnded } from "./session.js";
+
 const SPACING_MS = 1000;
 const POLL_MS = 5000;
 const streams = new Map();
@@ -18,11 +20,21 @@ const isInUse = (place) =>
     ? document.activeElement.matches("input, select, textarea")
     : place.querySelector("details[open], input:checked") !== null;
 
+// Why a part is not read again stands above the page, once; what it shows stays.
+function refused(read) {
+  const place = document.getElementById("refused");
+  const why = read.querySelector(".alert");
+  if (place && why && place.textContent.trim() !== why.textContent.trim()) place.replaceChildren(document.importNode(why, true));
+}
+
 async function refresh(place) {
   const address = place.dataset.liveFrom ?? location.href;
   const answer = await fetch(address, { headers: { "HX-Request": "true" } });
-  if (!answer.ok) return;
-  const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(place.id);
+  if (answer.status === 401) return hasEnded();
+  const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!answer.ok) return refused(read);
+  document.getElementById("refused")?.replaceChildren();
+  const found = read.getElementById(place.id);
   const present = document.getElementById(place.id);
   if (found === null || present === null || isInUse(present)) return;
   const before = present.textContent.trim();
