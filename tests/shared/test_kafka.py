@@ -371,23 +371,28 @@ async def test_a_event_is_handled_without_waiting_for_any_poll(
     assert statistics.median(seconds) < 1
 
 
-async def test_consumers_start_as_soon_as_kafka_knows_their_topic(
-    backing: BackingStack, database: Database, topic: str, seen: Seen
+async def test_each_consumer_starts_as_soon_as_kafka_knows_its_topic(
+    backing: BackingStack, database: Database, topic: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later = f"{topic}.later"
+    monkeypatch.setattr("shared.messaging.prefetching_consumer.TOPIC_SECONDS", consumer.START_SECONDS)
+    later, metrics = f"{topic}.later", Metrics("tests")
     broker = faststream_adapter.PrefetchingBroker(backing.kafka_bootstrap, client_id="tests")
-    subscription = subscriber.subscribe(
-        broker, topic=later, group="tests", read=read_noted, handle=seen, database=database, metrics=Metrics("tests")
-    )
-    consumers = consumer.Consumers(broker, [subscription])
+    subscriptions = [
+        subscriber.subscribe(
+            broker, topic=name, group="tests", read=read_noted, handle=seen, database=database, metrics=metrics
+        )
+        for name in (later, topic)
+    ]
+    consumers = consumer.Consumers(broker, subscriptions)
 
     async with running(consumers.run):
-        await asyncio.sleep(0.5)
+        await send(backing, topic, *notes(noted_on(topic), "not held up"))
+        await eventually(lambda: seen.notes == ["not held up"])
         assert not consumers.ready
         await topics.apply(backing.kafka_bootstrap, [topics.Topic(name=later, partitions=1, replication_factor=1)])
         await eventually(lambda: consumers.ready)
         await send(backing, later, *notes(noted_on(later), "x"))
-        await eventually(lambda: seen.notes == ["x"])
+        await eventually(lambda: seen.notes == ["not held up", "x"])
 
 
 async def test_without_kafka_consumers_are_not_ready_and_still_stop(database: Database, seen: Seen) -> None:

@@ -4,6 +4,7 @@ Its broker makes our consumer (`PrefetchingConsumer`) instead of aiokafka's, giv
 consumes. The rest is FastStream's: groups, polling, and when a batch is committed or read again.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -70,6 +71,17 @@ class PrefetchingBroker(KafkaBroker):
             **{**build.keywords, **self.security.client_options},
         )
         return self.config.broker_config.builder
+
+    async def start(self) -> None:
+        """Connect, and have all subscribers join their groups at once.
+
+        FastStream starts one after the other, and joining a group that has members takes until each of them has sent a heartbeat.
+        """
+        await self.connect()
+        async with asyncio.TaskGroup() as starting:
+            for one in self.subscribers:
+                starting.create_task(one.start())
+        self.running = True
 
     def add_subscriber(
         self,
