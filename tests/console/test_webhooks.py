@@ -1,7 +1,10 @@
 """Webhooks in the console, without a script: an endpoint's life, its deliveries, replays, event types."""
 
 import re
+from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 from playwright.async_api import Browser, expect
@@ -118,6 +121,62 @@ async def test_a_subscription_is_tried_on_the_events_of_yesterday(owner: Visitor
     assert "Yesterday this would have matched 0 of 0 events." in text_of(part)
 
 
+async def test_an_endpoint_says_what_it_gets_and_what_of_yesterday_that_was(
+    owner: Visitor, tenant: Tenant, hooks: Receiver
+) -> None:
+    place = await tenant.create_location(name="Sherbrooke")
+    endpoint_id = await created(owner, hooks.url("/part"), **{"/event_types": "job.created", "/location_ids": place})
+
+    page = await shown(owner, f"/webhooks/{endpoint_id}")
+    yesterday = await owner.get(f"/webhooks/{endpoint_id}/yesterday", headers={"HX-Request": "true"})
+
+    assert re.search(r"action\.\* – no job\.\* 1 of \d+", page)
+    assert "Sherbrooke yes" in page
+    assert "Yesterday this would have matched 0 of 0 events." in text_of(yesterday)
+
+
+async def test_a_subscription_is_tried_while_it_is_chosen(
+    browser: Browser, console: ConsoleStack, stock: Stock
+) -> None:
+    owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
+    window = await open_context(browser, console, owner, locale="en")
+    tab = await window.new_page()
+    await tab.goto(stock.fill("/webhooks/{endpoint_id}"))
+    await expect(tab.get_by_text("Yesterday this would have matched")).to_be_visible()
+    await tab.goto("/webhooks/new")
+
+    await tab.get_by_label("All of job.*").check()
+
+    await expect(tab.locator("#match")).to_contain_text("Yesterday this would have matched")
+    assert await tab.evaluate("window.violations") == []
+    await window.close()
+
+
+async def test_what_somebody_else_saved_of_an_endpoint_stands_beside_what_was_entered(
+    owner: Visitor, tenant: Tenant, hooks: Receiver
+) -> None:
+    endpoint_id = await created(owner, hooks.url("/two"))
+    edit = f"/webhooks/{endpoint_id}/edit"
+    stale = version_of(await owner.get(edit))
+    path = f"/v1/webhook-endpoints/{endpoint_id}"
+    await tenant.owner.at("webhooks").patch(path, {"description": "Theirs", "event_types": ["job.*"]})
+    fields = {"/url": hooks.url("/two"), "/event_types": "*", "/location_ids": "*", "/description": "Mine"}
+
+    refused = await owner.send(edit, edit, {**fields, "if_match": stale})
+    saved = await owner.send(edit, edit, {**fields, "if_match": version_of(refused)})
+
+    assert (refused.status_code, saved.status_code) == (412, 303)
+    assert "2 fields differ" in text_of(refused)
+    assert "There now: Theirs" in text_of(refused)
+    assert "There now: All of job.*" in text_of(refused)
+    assert 'value="Mine"' in refused.text
+
+
+def version_of(page: httpx.Response) -> str:
+    """The version that a form changes."""
+    return unescape(page.text.partition('name="if_match" value="')[2].partition('"')[0])
+
+
 async def test_a_delivery_is_found_shown_as_it_was_sent_and_sent_again(
     console: ConsoleStack, suite: Suite, hooks: Receiver
 ) -> None:
@@ -138,12 +197,19 @@ async def test_a_delivery_is_found_shown_as_it_was_sent_and_sent_again(
     listed = await shown(owner, "/deliveries?job_reference=C-1001&status=delivered")
     nothing = await shown(owner, "/deliveries?job_reference=C-2002")
     wrong = await shown(owner, "/deliveries?response_status=many")
+    # Local times of the company's zone, as the fields send them.
+    zone = ZoneInfo("America/Montreal")
+    hour_ago, in_an_hour = ((datetime.now(zone) + timedelta(hours=one)).strftime("%Y-%m-%dT%H:%M") for one in (-1, 1))
+    within = await shown(owner, f"/deliveries?created_from={hour_ago}&created_before={in_an_hour}")
+    before = await shown(owner, f"/deliveries?created_before={hour_ago}")
     answer = await owner.get(f"/deliveries/{started['id']}")
     again = await owner.send(f"/deliveries/{made['id']}", f"/deliveries/{made['id']}/resend", {})
 
     assert (listed.count("C-1001"), listed.count("Resend")) >= (2, 2)
     assert "Nothing here matches" in nothing
     assert "response_status" in wrong or "valid" in wrong
+    assert "C-1001" in within
+    assert "Nothing here matches" in before
     text = text_of(answer)
     assert f"POST {endpoint['url']}" in text
     assert "webhook-signature: [hidden]" in text
@@ -203,6 +269,38 @@ async def test_a_replay_is_tried_before_it_is_run(console: ConsoleStack, stock: 
     assert "Dry run" in text
     assert run.headers["location"] == twice.headers["location"] != path
     assert "Replay" in await shown(owner, run.headers["location"])
+
+
+async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
+    console: ConsoleStack, stock: Stock
+) -> None:
+    owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
+    endpoint_id = stock.ids["endpoint_id"]
+    listed = await owner.get(f"/deliveries?endpoint_id={endpoint_id}&cause=timeout&created_from=2026-01-02T03:04")
+    address = unescape(listed.text.partition('href="/replays/new')[2].partition('"')[0])
+    form = await owner.get(f"/replays/new{address}")
+    fields = {
+        "/endpoint_id": endpoint_id,
+        "/kind": "filter",
+        "/span": "own",
+        "/event_types": "job.created, job.started",
+    }
+
+    without = await owner.send("/replays/new", "/replays/new", fields)
+    begin = (datetime.now(ZoneInfo("America/Montreal")) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    tried = await owner.send("/replays/new", "/replays/new", {**fields, "/since": begin})
+    bars = await owner.send("/replays/new", "/replays/histogram", {**fields, "/since": begin})
+    replay = await stock.tenant.owner.at("webhooks").read(f"/v1{tried.headers['location']}")
+
+    assert 'value="2026-01-02T03:04"' in form.text
+    assert "Left out: Cause." in text_of(form)
+    assert (without.status_code, tried.status_code) == (422, 303)
+    assert 'href="#field-since"' in without.text
+    assert replay["event_types"] == ["job.created", "job.started"]
+    since = datetime.fromisoformat(replay["since"]).astimezone(ZoneInfo("America/Montreal"))
+    assert since.strftime("%Y-%m-%dT%H:%M") == begin
+    assert "<rect" in bars.text
+    assert re.search(r"\d+ deliver(y|ies) from", text_of(bars))
 
 
 async def test_an_event_type_says_who_gets_it(console: ConsoleStack, stock: Stock) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from console import messages
 from console.gateway import Answer, Away, Changed, Conflict, Invalid, Problem, TooMany
+from console.i18n import current
 from console.i18n import gettext as _
 
 FIELDS_MAX = 500
@@ -36,6 +37,12 @@ def integer(values: Sequence[str]) -> int | str | None:
     """A whole number; what is none is sent as it is, for the service to say so."""
     given = text(values)
     return int(given) if given is not None and given.lstrip("-").isdecimal() else given
+
+
+def instant(values: Sequence[str]) -> str | None:
+    """A local time in the reader's zone, as an instant."""
+    given = text(values)
+    return None if given is None else current().instant_of(given)
 
 
 def boolean(values: Sequence[str]) -> bool:

@@ -57,6 +57,18 @@ class Words:
             return ""
         return format_datetime(_parsed(value), "d MMM y, HH:mm:ss z", tzinfo=self.zone, locale=self.locale)
 
+    def local(self, value: str | datetime | None) -> str:
+        """`2026-12-01T14:02`, as fields for a local time have it."""
+        return "" if value is None else _parsed(value).astimezone(self.zone).strftime("%Y-%m-%dT%H:%M")
+
+    def instant_of(self, entered: str) -> str:
+        """The instant of a local time that was entered; what is none stays as it is, for the service to say so."""
+        try:
+            at = datetime.fromisoformat(entered)
+        except ValueError:
+            return entered
+        return (at if at.tzinfo else at.replace(tzinfo=self.zone)).astimezone(UTC).isoformat()
+
     def day(self, value: str | date | None) -> str:
         """`1 Dec 2026`; of an instant the day in the reader's zone."""
         if value is None:

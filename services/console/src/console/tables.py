@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from console.gateway import Answer
+from console.i18n import current
 
 PAGE_ROWS = 50
+LOCAL_TIME = "datetime-local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,13 @@ class TableQuery:
     @property
     def asked(self) -> dict[str, Any]:
         """The query for the service's list."""
-        return {**self.values, "cursor": self.cursor, "limit": PAGE_ROWS}
+        return {**self.values, **self.instants, "cursor": self.cursor, "limit": PAGE_ROWS}
+
+    @property
+    def instants(self) -> dict[str, str]:
+        """The filters that are local times, in the reader's zone, as instants."""
+        times = [one.name for one in self.filters if one.type == LOCAL_TIME and one.name in self.values]
+        return {name: current().instant_of(self.values[name]) for name in times}
 
     @property
     def is_filtered(self) -> bool:
@@ -45,11 +53,12 @@ class TableQuery:
     @property
     def chips(self) -> list[tuple[str, str, str]]:
         """Each filter that is set: its label, what it is set to, and the address without it."""
-        found = []
+        found, words = [], current()
         for one in self.filters:
             if one.name in self.values:
                 value = self.values[one.name]
-                shown = dict(one.choices).get(value, value)
+                at = self.instants.get(one.name, value)
+                shown = dict(one.choices).get(value, words.instant(at) if at != value else value)
                 found.append((one.label, shown, self.address(**{one.name: None})))
         return found
 

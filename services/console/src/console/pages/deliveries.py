@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -13,7 +14,7 @@ from console.i18n import gettext as _
 from console.i18n import mark
 from console.pages.webhook_words import cause_text
 from console.pages.webhooks import READ, REPLAY, render
-from console.tables import Filter, TableQuery
+from console.tables import LOCAL_TIME, Filter, TableQuery
 from console.visits import Visit
 
 pages = Pages()
@@ -41,7 +42,15 @@ async def list_deliveries(visit: Visit) -> Response:
     listed = await visit.api.part(visit.api.webhooks.get("/v1/deliveries", query=table.asked))
     if listed.problem is not None and listed.problem.status not in (400, 422):
         raise listed.problem
-    return render(visit, "pages/deliveries.html", table=table, listed=listed, urls=urls, back=table.address())
+    return render(
+        visit,
+        "pages/deliveries.html",
+        table=table,
+        listed=listed,
+        urls=urls,
+        back=table.address(),
+        recover=f"/replays/new?{urlencode(table.values)}",
+    )
 
 
 def _urls(endpoints: Part) -> dict[str, str]:
@@ -57,6 +66,8 @@ def _filters(urls: Mapping[str, str], health: Part) -> list[Filter]:
         Filter("cause", _("Cause"), [(cause, cause_text(cause)) for cause in CAUSES]),
         Filter("response_class", _("Answers"), [(one, one) for one in ("2xx", "3xx", "4xx", "5xx")]),
         Filter("location_id", _("Location"), places),
+        Filter("created_from", _("Since"), type=LOCAL_TIME),
+        Filter("created_before", _("Until"), type=LOCAL_TIME),
         Filter("response_status", _("HTTP status")),
         Filter("event_type", _("Event type")),
         Filter("job_reference", _("Reference of the job")),
@@ -72,7 +83,7 @@ async def stream_notices(visit: Visit) -> Response:
 
 @pages.page(
     "/deliveries/{delivery_id}",
-    title=mark("Delivery"),
+    title=mark("Delivery of an event"),
     permissions=[READ],
     calls=[DELIVERY, LIST, "webhooks GET /v1/webhook-endpoints/{endpoint_id}"],
     sample="/deliveries/{delivery_id}",

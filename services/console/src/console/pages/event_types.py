@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from console.declarations import Pages
 from console.i18n import mark
+from console.pages.webhook_words import wants
 from console.pages.webhooks import READ, render
 from console.visits import Visit
 
@@ -49,10 +50,5 @@ async def show_event_type(visit: Visit) -> Response:
         example=json.dumps(one["example"], indent=2, ensure_ascii=False) if one else "",
         schema=json.dumps(one["json_schema"], indent=2, ensure_ascii=False) if one else "",
         endpoints=endpoints,
-        subscribed=[endpoint for endpoint in endpoints if one and _wants(endpoint["event_types"], one["name"])],
+        subscribed=[endpoint for endpoint in endpoints if one and wants(endpoint["event_types"], one["name"])],
     )
-
-
-def _wants(patterns: list[str], name: str) -> bool:
-    """Whether an endpoint gets events of this type."""
-    return any(one in ("*", name) or (one.endswith(".*") and name.startswith(one[:-1])) for one in patterns)

@@ -21,6 +21,7 @@ from console.pages.merchants import (
     UPDATE,
     WRITE,
     address_of,
+    confirm,
     counts_of,
     filters,
     merchant_of,
@@ -86,8 +87,12 @@ async def grant_api_access(visit: Visit) -> Response:
 )
 async def confirm_revocation(visit: Visit) -> Response:
     merchant = await merchant_of(visit)
-    counts = await counts_of(visit, merchant)
-    return visit.render("pages/merchants/revoke.html", merchant=merchant, counts=counts, form_state=Form())
+    title = _("Revoke the API access of %(name)s?") % {"name": merchant["business_name"]}
+    if not merchant["api_access"]:
+        return await confirm(visit, merchant, title, _("It has no API access."), "", back=address_of(merchant["id"]))
+    text = _("Its key is refused at once, in every service, and deleted. A new grant makes a new key. Its jobs stay.")
+    back = f"{address_of(merchant['id'])}/api-access"
+    return await confirm(visit, merchant, title, text, _("Revoke API access"), back=back)
 
 
 @pages.action("/merchants/{merchant_id}/revoke", permissions=(ACCESS,), calls=(REVOKE,))

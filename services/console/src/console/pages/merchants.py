@@ -155,8 +155,15 @@ async def update_merchant(visit: Visit) -> Response:
 )
 async def confirm_deactivation(visit: Visit) -> Response:
     merchant = await merchant_of(visit)
-    counts = await counts_of(visit, merchant)
-    return visit.render("pages/merchants/deactivate.html", merchant=merchant, counts=counts, form_state=Form())
+    if merchant["api_access"]:
+        text = _(
+            "It can no longer sign in, its sessions end, and its API access is revoked, at once and in every service. Its jobs stay. "
+            "Activating it again does not restore API access."
+        )
+    else:
+        text = _("It can no longer sign in, and its sessions end at once. Its jobs stay.")
+    title = _("Deactivate %(name)s?") % {"name": merchant["business_name"]}
+    return await confirm(visit, merchant, title, text, _("Deactivate"), back=address_of(merchant["id"]))
 
 
 @pages.action("/merchants/{merchant_id}/deactivate", permissions=(WRITE,), calls=(DISABLE,))
@@ -230,6 +237,21 @@ async def _locations(visit: Visit) -> list[tuple[str, str]]:
     """The active locations, as choices of a form; the default first."""
     found = await visit.api.identity.get("/v1/locations", query={"active": "true", "limit": LOCATIONS_MAX})
     return [(one["id"], one["name"]) for one in sorted(found["data"], key=lambda one: not one["is_default"])]
+
+
+async def confirm(visit: Visit, merchant: Answer, title: str, text: str, button: str, *, back: str) -> Response:
+    """Ask before something ends; without a button there is nothing to end."""
+    counts = await counts_of(visit, merchant)
+    return visit.render(
+        "pages/merchants/confirm.html",
+        merchant=merchant,
+        counts=counts,
+        form_state=Form(),
+        title=title,
+        text=text,
+        button=button,
+        back=back,
+    )
 
 
 async def counts_of(visit: Visit, merchant: Answer) -> Part | None:

@@ -1,14 +1,15 @@
 """Replays: what, when, a dry run that says how many, the run with its progress, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 from starlette.responses import Response
 
 from console.declarations import Pages
-from console.forms import Form, text
-from console.gateway import Answer, Conflict
+from console.forms import Form, instant, text
+from console.gateway import Answer, Conflict, Part
 from console.i18n import gettext as _
 from console.i18n import mark
 from console.pages.webhooks import READ, REPLAY, render
@@ -25,33 +26,56 @@ DELIVERIES = "webhooks GET /v1/deliveries"
 NEW_CALLS = [ENDPOINTS, STATS, LIST, CREATE]
 SPANS = {"1": 1, "6": 6, "24": 24, "72": 72, "168": 168}
 """Hours back from now."""
+OWN = "own"
+"""Instants of one's own, in place of hours back from now."""
+BARS = 48
+BUCKET_SECONDS = 300, 86_400
+"""The shortest and the longest time that a bar stands for."""
+NOT_TAKEN_ALONG = ("cause", "response_class", "response_status", "location_id", "job_reference", "job_id", "event_id")
+"""The filters of deliveries that a replay does not know."""
 SHOWN = 20
 
 
 @pages.page("/replays/new", title=mark("Replay"), permissions=[READ, REPLAY], calls=NEW_CALLS)
 async def show_new_replay(visit: Visit) -> Response:
+    """The form, filled in with what the list of deliveries was filtered by."""
+    asked = visit.query
+    is_own = "created_from" in asked or "created_before" in asked
     values = {
-        "endpoint_id": visit.query.get("endpoint_id", ""),
-        "kind": "failed",
-        "span": visit.query.get("span", "24"),
+        "endpoint_id": asked.get("endpoint_id", ""),
+        "kind": "filter" if asked.get("status") == "delivered" else "failed",
+        "event_types": asked.get("event_type", ""),
+        "span": OWN if is_own else asked.get("span", "24"),
+        "since": asked.get("created_from", ""),
+        "until": asked.get("created_before", ""),
     }
-    return await _show_form(visit, Form(values=values))
+    return await _show_form(visit, Form(values=values), left_out=[name for name in asked if name in NOT_TAKEN_ALONG])
 
 
 @pages.action("/replays/new", title=mark("Replay"), permissions=[READ, REPLAY], calls=NEW_CALLS)
 async def try_replay(visit: Visit) -> Response:
     """A dry run: it counts, and sends nothing."""
     form = await visit.form()
-    now = datetime.now(UTC)
-    hours = SPANS.get(form.plain("/span"), 24)
+    since, until = _range(form)
+    if since is None:
+        form.refuse("/since", _("This is needed."))
+        return await _show_form(visit, form)
     wanted = {
         **form.document({"/endpoint_id": text, "/kind": text}),
-        "since": (now - timedelta(hours=hours)).isoformat(),
-        "until": now.isoformat(),
+        "event_types": [part.strip() for part in form.plain("/event_types").split(",") if part.strip()] or None,
+        "since": since,
+        "until": until,
         "dry_run": True,
     }
     made = await form.send(visit.api.webhooks.post("/v1/replays", wanted, idempotency_key=form.idempotency_key))
     return await _show_form(visit, form) if made is None else visit.redirect(f"/replays/{made['id']}")
+
+
+@pages.action("/replays/histogram", permissions=[READ], calls=[STATS])
+async def show_histogram(visit: Visit) -> Response:
+    """What there was in the time that is chosen now."""
+    form = await visit.form()
+    return render(visit, "parts/histogram.html", stats=await _stats(visit, form))
 
 
 @pages.page(
@@ -96,7 +120,33 @@ async def cancel_replay(visit: Visit) -> Response:
     return visit.redirect(target, message=_("Cancelled. What it had queued is still sent."))
 
 
-async def _show_form(visit: Visit, form: Form) -> Response:
+def _range(form: Form) -> tuple[str | None, str]:
+    """From when until when, as it is entered."""
+    now = datetime.now(UTC)
+    if form.value("/span") == OWN:
+        since, until = (instant([form.value(name) or ""]) for name in ("/since", "/until"))
+        return since, until or now.isoformat()
+    return (now - timedelta(hours=SPANS.get(str(form.value("/span")), 24))).isoformat(), now.isoformat()
+
+
+async def _stats(visit: Visit, form: Form) -> Part | None:
+    """How much there was in that time, in bars; None where no endpoint or no time is chosen yet."""
+    since, until = _range(form)
+    endpoint_id = form.value("/endpoint_id")
+    try:
+        seconds = (datetime.fromisoformat(until) - datetime.fromisoformat(since or "")).total_seconds()
+    except ValueError:
+        return None
+    if not endpoint_id or seconds <= 0:
+        return None
+    shortest, longest = BUCKET_SECONDS
+    bucket = min(max(shortest, ceil(seconds / BARS)), longest)
+    query = {"bucket_seconds": bucket, "since": since, "until": until}
+    path = "/v1/webhook-endpoints/{endpoint_id}/stats"
+    return await visit.api.part(visit.api.webhooks.get(path, query=query, endpoint_id=endpoint_id))
+
+
+async def _show_form(visit: Visit, form: Form, *, left_out: Sequence[str] = ()) -> Response:
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
         earlier=visit.api.webhooks.get("/v1/replays", query={"limit": 10}),
@@ -104,20 +154,23 @@ async def _show_form(visit: Visit, form: Form) -> Response:
     if (problem := found["endpoints"].problem) is not None:
         raise problem
     urls = {one["id"]: one["url"] for one in found["endpoints"]["data"]}
-    chosen, stats = form.value("/endpoint_id"), None
-    if chosen in urls:
-        path = "/v1/webhook-endpoints/{endpoint_id}/stats"
-        hours = SPANS.get(str(form.value("/span")), 24)
-        since = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
-        query = {"bucket_seconds": max(300, hours * 3600 // 48), "since": since}
-        stats = await visit.api.part(visit.api.webhooks.get(path, query=query, endpoint_id=chosen))
+    labels = {
+        "cause": _("Cause"),
+        "response_class": _("Answers"),
+        "response_status": _("HTTP status"),
+        "location_id": _("Location"),
+        "job_reference": _("Reference of the job"),
+        "job_id": _("Job id"),
+        "event_id": _("Event id"),
+    }
     return render(
         visit,
         "pages/replay_form.html",
-        status=form.status,
+        status=422 if form.errors else form.status,
         form_state=form,
         urls=urls,
-        stats=stats,
+        stats=await _stats(visit, form),
+        left_out=[labels[name] for name in left_out],
         earlier=found["earlier"],
         spans=[
             ("1", _("the last hour")),
@@ -125,6 +178,7 @@ async def _show_form(visit: Visit, form: Form) -> Response:
             ("24", _("the last 24 hours")),
             ("72", _("the last 3 days")),
             ("168", _("the last 7 days")),
+            (OWN, _("from … until …")),
         ],
         kinds=[
             ("failed", _("Deliveries that were given up")),

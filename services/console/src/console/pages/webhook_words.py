@@ -1,6 +1,7 @@
 """What there is to say of an endpoint and of an attempt, in the reader's language."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +53,46 @@ def state_sentences(
         _("Working: %(share)s of %(count)s deliveries in 24 hours.")
         % {"share": words.percent(figures["success_rate"]), "count": words.number(figures["deliveries"])}
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of something an endpoint gets: of the event types with a prefix, or of the events of a location."""
+
+    name: str
+    wanted: int
+    total: int
+
+
+def wants(patterns: Sequence[str], event_type: str) -> bool:
+    """Whether an endpoint with these patterns gets events of this type."""
+    return any(one in ("*", event_type) or (one.endswith(".*") and event_type.startswith(one[:-1])) for one in patterns)
+
+
+def events_of(patterns: Sequence[str], types: Sequence[Mapping[str, Any]]) -> list[Coverage]:
+    """What of each kind of event an endpoint gets; its patterns as they are, while the types are not known."""
+    groups: dict[str, list[str]] = {}
+    for one in types:
+        if one["is_delivered"] and one["name"] != "webhook.test":
+            groups.setdefault(one["name"].partition(".")[0], []).append(one["name"])
+    if not groups:
+        return [Coverage(pattern, 1, 1) for pattern in patterns]
+    return [
+        Coverage(f"{prefix}.*", sum(wants(patterns, name) for name in names), len(names))
+        for prefix, names in sorted(groups.items())
+    ]
+
+
+def places_of(location_ids: str | Sequence[str], places: Sequence[Mapping[str, Any]]) -> list[Coverage]:
+    """Which locations' events an endpoint gets: those it gets first, and none that is not in use and not asked for."""
+    if not places:
+        return [] if isinstance(location_ids, str) else [Coverage(one, 1, 1) for one in location_ids]
+    found = [
+        Coverage(one["name"], int(location_ids == "*" or one["location_id"] in location_ids), 1)
+        for one in places
+        if one["active"] or one["location_id"] in location_ids
+    ]
+    return sorted(found, key=lambda one: -one.wanted)
 
 
 def cause_text(cause: str) -> str:

@@ -1,5 +1,6 @@
 """Webhooks by location, and one endpoint: its state, its subscription, its secret, a test, its latest deliveries."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from console.forms import Form, boolean, lines, secret, several, text
 from console.gateway import Answer, Forbidden, Part
 from console.i18n import gettext as _
 from console.i18n import mark
-from console.pages.webhook_words import cause_text, duration, is_future, state_sentences
+from console.pages.webhook_words import cause_text, duration, events_of, is_future, places_of, state_sentences
 from console.visits import Visit
 
 pages = Pages()
@@ -21,6 +22,7 @@ HEALTH = "webhooks GET /v1/webhook-health"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
 ENDPOINT = "webhooks GET /v1/webhook-endpoints/{endpoint_id}"
 TYPES = "webhooks GET /v1/event-types"
+PREVIEW = "webhooks POST /v1/webhook-endpoints/preview-match"
 DELIVERIES = "webhooks GET /v1/deliveries"
 STEP_UP = "identity POST /v1/auth/step-up"
 RECENT = 12
@@ -114,29 +116,28 @@ async def create_endpoint(visit: Visit) -> Response:
     return visit.redirect(f"/webhooks/{made['id']}", message=_("Created. Reveal its secret to set up your receiver."))
 
 
-@pages.action(
-    "/webhooks/preview", permissions=[READ], calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints/preview-match"]
-)
+@pages.action("/webhooks/preview", permissions=[READ], calls=[HEALTH, TYPES, PREVIEW])
 async def preview_match(visit: Visit) -> Response:
     form = await visit.form()
-    # Yesterday, where the reader is.
-    today = datetime.now(visit.words.zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    asked = {
-        **form.document(SUBSCRIPTION),
-        "since": (today - timedelta(days=1)).astimezone(UTC).isoformat(),
-        "until": today.astimezone(UTC).isoformat(),
-    }
+    asked = {**form.document(SUBSCRIPTION), **_yesterday(visit)}
     found = await form.send(visit.api.webhooks.post("/v1/webhook-endpoints/preview-match", asked))
     if visit.is_fragment:
         return render(visit, "parts/match_preview.html", preview=found, form_state=form)
     return await _show_form(visit, form, preview=found, endpoint_id=form.plain("endpoint_id"))
 
 
+def _yesterday(visit: Visit) -> dict[str, str]:
+    """Yesterday, where the reader is."""
+    today = datetime.now(visit.words.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = (today - timedelta(days=1)).astimezone(UTC).isoformat()
+    return {"since": since, "until": today.astimezone(UTC).isoformat()}
+
+
 @pages.page(
     "/webhooks/{endpoint_id}",
     title=mark("Endpoint"),
     permissions=[READ],
-    calls=[ENDPOINT, HEALTH, DELIVERIES],
+    calls=[ENDPOINT, HEALTH, DELIVERIES, TYPES],
     sample="/webhooks/{endpoint_id}",
 )
 async def show_endpoint(visit: Visit) -> Response:
@@ -147,6 +148,15 @@ async def show_endpoint(visit: Visit) -> Response:
 async def show_endpoint_now(visit: Visit) -> Response:
     """What changes by itself: the state and the latest deliveries."""
     return render(visit, "parts/endpoint_now.html", **await _endpoint_now(visit))
+
+
+@pages.fragment("/webhooks/{endpoint_id}/yesterday", permissions=[READ], calls=[ENDPOINT, PREVIEW])
+async def show_yesterday(visit: Visit) -> Response:
+    """How many of yesterday's events its subscription matches."""
+    endpoint = await visit.api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
+    asked = {name: endpoint[name] for name in ("event_types", "location_ids")}
+    found = await visit.api.webhooks.post("/v1/webhook-endpoints/preview-match", {**asked, **_yesterday(visit)})
+    return render(visit, "parts/match_preview.html", preview=found, form_state=Form())
 
 
 @pages.page(
@@ -199,7 +209,7 @@ async def update_endpoint(visit: Visit) -> Response:
     "/webhooks/{endpoint_id}/test",
     title=mark("Endpoint"),
     permissions=[READ, WRITE],
-    calls=[ENDPOINT, HEALTH, DELIVERIES, "webhooks POST /v1/webhook-endpoints/{endpoint_id}/test"],
+    calls=[ENDPOINT, HEALTH, DELIVERIES, TYPES, "webhooks POST /v1/webhook-endpoints/{endpoint_id}/test"],
 )
 async def test_endpoint(visit: Visit) -> Response:
     form = await visit.form()
@@ -342,7 +352,11 @@ async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview
 
 
 async def _show_endpoint(visit: Visit, *, status: int = 200, **more: Any) -> Response:
-    content = {"tested": None, "form_state": None, **await _endpoint_now(visit), **more}
+    now, types = await asyncio.gather(_endpoint_now(visit), visit.api.part(visit.api.webhooks.get("/v1/event-types")))
+    events = events_of(now["endpoint"]["event_types"], [] if types.answer is None else types["data"])
+    places = [] if now["health"].answer is None else now["health"]["locations"]
+    places = places_of(now["endpoint"]["location_ids"], places)
+    content = {"tested": None, "form_state": None, "events": events, "places": places, **now, **more}
     return render(visit, "pages/endpoint.html", status=status, **content)
 
 
@@ -353,11 +367,10 @@ async def _endpoint_now(visit: Visit) -> dict[str, Any]:
     found = await api.parts(
         health=api.webhooks.get("/v1/webhook-health"), deliveries=api.webhooks.get("/v1/deliveries", query=recent)
     )
-    figures, names = _of_endpoint(found["health"], endpoint["id"])
+    figures = _figures_of(found["health"], endpoint["id"])
     return {
         "endpoint": endpoint.body,
         "figures": figures,
-        "location_names": names,
         "health": found["health"],
         "deliveries": found["deliveries"],
         "sentences": state_sentences(visit, endpoint.body, figures, _latest_failure(found["deliveries"])),
@@ -365,11 +378,10 @@ async def _endpoint_now(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _of_endpoint(health: Part, endpoint_id: str) -> tuple[Mapping[str, Any] | None, dict[str, str]]:
+def _figures_of(health: Part, endpoint_id: str) -> Mapping[str, Any] | None:
     if health.answer is None:
-        return None, {}
-    names = {one["location_id"]: one["name"] for one in health["locations"]}
-    return next((one for one in health["endpoints"] if one["endpoint_id"] == endpoint_id), None), names
+        return None
+    return next((one for one in health["endpoints"] if one["endpoint_id"] == endpoint_id), None)
 
 
 def _latest_failure(deliveries: Part) -> Mapping[str, Any] | None:
