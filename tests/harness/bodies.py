@@ -8,6 +8,8 @@ from typing import Any
 from shared.access.signing_roots import SigningRoot
 
 PASSWORD = "correct horse battery staple"
+HOSTILE = "<img src=x onerror=alert(1)> \"'</script> {{ 7*7 }}"
+"""A text that is more than one where it is not shown as one."""
 
 _numbers = itertools.count(1)
 

@@ -1,6 +1,7 @@
 """The console beside the whole suite, people who use it without a script, and a browser that runs everything."""
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -16,12 +17,30 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from deploy import browser as browsers
 from deploy.devstack.forks import Forker
 from deploy.devstack.processes import free_ports
-from tests.harness.bodies import PASSWORD, secret_32, smallest_job
+from tests.harness.bodies import HOSTILE, PASSWORD, secret_32, smallest_job, staff_body
 from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.suite import Process, Suite
 from tests.harness.waiting import eventually
 
+PRESS_TWICE = """() => {
+  const faults = [];
+  let sent = 0;
+  addEventListener("submit", (event) => {
+    if (!event.defaultPrevented) sent += 1;
+    event.preventDefault();
+  });
+  for (const button of document.querySelectorAll("form[method=post] button[type=submit]")) {
+    sent = 0;
+    button.form.noValidate = true;
+    button.click();
+    button.click();
+    if (sent > 1) faults.push(`two presses of ${button.outerHTML} are ${sent} requests`);
+    dispatchEvent(new Event("pageshow"));
+  }
+  return faults;
+}"""
+"""Presses every button of the page twice, without sending anything."""
 AXE = browsers.MODULES / "axe-core/axe.min.js"
 REPORTS = """
 window.violations = [];
@@ -133,11 +152,13 @@ def text_of(answer: httpx.Response) -> str:
 
 @dataclass
 class Stock:
-    """A company with one of everything: what samples of pages name."""
+    """A company with one of everything: what samples of pages name. Its texts are as hostile as strangers may make them."""
 
     tenant: Tenant
     ids: dict[str, str] = field(default_factory=dict)
     merchant_email: str = ""
+    secrets: list[str] = field(default_factory=list)
+    """What no page shows before somebody asks for it."""
 
     def fill(self, sample: str) -> str:
         """A sample with its ids."""
@@ -147,30 +168,56 @@ class Stock:
 async def stock_up(suite: Suite, url: str) -> Stock:
     """A company with a merchant, a job, an endpoint at this address and its deliveries, a member of staff, keys."""
     tenant = await suite.create_tenant()
-    merchant = await tenant.create_merchant()
+    await suite.platform.patch(f"/v1/tenants/{tenant.id}", {"name": HOSTILE})
+    webhooks = tenant.owner.at("webhooks")
+    location = await tenant.create_location(name=HOSTILE, address={"line1": HOSTILE, "city": HOSTILE})
+    address = {"line1": HOSTILE, "line2": HOSTILE, "city": HOSTILE, "region": HOSTILE, "country": "CA"}
+    merchant = await tenant.create_merchant(business_name=HOSTILE, reference_id=HOSTILE, address=address)
     await merchant.reveal()
-    stock = Stock(tenant, {"merchant_id": merchant.id, "location_id": tenant.default_location})
+    stock = Stock(tenant, {"merchant_id": merchant.id, "location_id": location})
     stock.merchant_email = str(merchant.document["login_email"])
-    endpoint = await tenant.create_endpoint(url)
-    job = await merchant.api.at("jobs").create("/v1/jobs", smallest_job())
+    endpoint = await tenant.create_endpoint(url, description=HOSTILE, headers={"X-Hostile": HOSTILE})
+    job = await merchant.api.at("jobs").create("/v1/jobs", hostile_job())
     stock.ids |= {"endpoint_id": endpoint["id"], "job_id": job["id"], "tenant_id": tenant.id}
 
     async def delivered() -> dict[str, Any] | None:
-        found = await tenant.owner.at("webhooks").read("/v1/deliveries")
+        found = await webhooks.read("/v1/deliveries")
         return found["data"][0] if found["data"] else None
 
     delivery = await eventually(delivered, what="a delivery is there")
-    file = {"content": b'{"reference_id": "refused"}\n', "headers": {"Content-Type": "application/x-ndjson"}}
+    row = json.dumps({"reference_id": HOSTILE}).encode()
+    file = {"content": row + b"\n", "headers": {"Content-Type": "application/x-ndjson"}}
     sent = await merchant.api.at("jobs").request("POST", "/v1/job-imports", **file)
     stock.ids["import_id"] = sent.json()["id"]
     replay = {"endpoint_id": endpoint["id"], "kind": "filter", "since": delivery["created_at"], "dry_run": True}
-    stock.ids["replay_id"] = (await tenant.owner.at("webhooks").create("/v1/replays", replay))["id"]
-    staff = await tenant.owner.read("/v1/staff")
+    stock.ids["replay_id"] = (await webhooks.create("/v1/replays", replay))["id"]
+    names = {"first_name": HOSTILE, "last_name": HOSTILE}
+    person = await tenant.owner.create("/v1/staff", {**staff_body("orders"), **names})
     former = await tenant.create_merchant()
     ended = await tenant.owner.delete(f"/v1/merchants/{former.id}/api-access")
     stock.ids["revocation_id"] = ended.headers["Revocation-Id"]
-    stock.ids |= {"delivery_id": delivery["id"], "event_id": delivery["event_id"], "user_id": staff["data"][0]["id"]}
+    stock.ids |= {"delivery_id": delivery["id"], "event_id": delivery["event_id"], "user_id": person["id"]}
+    key = await tenant.owner.create("/v1/api-keys", {"name": HOSTILE, "scopes": ["reports"]})
+    await merchant.api.at("jobs").get(f"/v1/jobs/{HOSTILE}")
+    platform_key = suite.platform.headers["X-Api-Key"]
+    stock.secrets = [merchant.key, endpoint["secret"], key["api_key"], platform_key, PASSWORD]
     return stock
+
+
+def hostile_job() -> dict[str, Any]:
+    """A job whose every text is hostile."""
+    return smallest_job(
+        contact={"first_name": HOSTILE, "last_name": HOSTILE, "company": HOSTILE, "phone": "+15145550100"},
+        address={"raw": HOSTILE, "line1": HOSTILE, "city": HOSTILE},
+        reference_id=HOSTILE,
+        short_description=HOSTILE,
+        instructions=HOSTILE,
+        tags=[HOSTILE],
+        metadata={"hostile": HOSTILE},
+        invoices=[HOSTILE],
+        barcodes=[HOSTILE],
+        actions=[{"type": "delivery", "description": HOSTILE, "quantity": 1, "unit": HOSTILE[:20], "sku": HOSTILE}],
+    )
 
 
 @asynccontextmanager
@@ -199,8 +246,8 @@ async def open_context(
 
 
 async def accessibility_faults(page: Page) -> list[str]:
-    """What axe finds on the page as it is now. A script tag would be refused by the page's policy."""
-    if not await page.evaluate("'axe' in window"):
-        await page.evaluate(AXE.read_text())
-    found = await page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    """What axe finds on the page as it is now. Its window has `AXE` as an init script, which the policy of pages does not refuse."""
+    # Without a copy of all style sheets, which one rule about the turning of telephones alone reads.
+    options = "{resultTypes: ['violations'], preload: false, elementRef: false}"
+    found = await page.evaluate(f"async () => (await axe.run(document, {options})).violations")
     return [f"{one['id']}: {node['html'][:160]} ({node['failureSummary']})" for one in found for node in one["nodes"]]

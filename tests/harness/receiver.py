@@ -37,6 +37,8 @@ class Receiver:
         self.port = port
         self.requests: list[Received] = []
         self.answer: Callable[[Received], int] = lambda _: 200
+        self.text = ""
+        """The body of every answer."""
         self._taken = itertools.count()
         self._changed = asyncio.Event()
 
@@ -69,7 +71,7 @@ class Receiver:
         assert len(self.requests) < RECEIVED_MAX
         self.requests.append(received)
         self._changed.set()
-        return web.Response(status=self.answer(received))
+        return web.Response(status=self.answer(received), text=self.text)
 
 
 @asynccontextmanager

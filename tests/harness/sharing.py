@@ -7,7 +7,6 @@ PRIVATE_SERVERS = "private servers"
 PRIVATE_STACK = "a private stack"
 TOGETHER = {
     "tests/e2e/": "end to end",
-    "tests/console/test_each_page": "each page of the console",
     "tests/console/": "the console",
     "tests/faults/": PRIVATE_SERVERS,
     "tests/devstack/test_backing.py": PRIVATE_SERVERS,
@@ -19,7 +18,6 @@ LONGEST_FIRST = (
     "end to end",
     PRIVATE_SERVERS,
     PRIVATE_STACK,
-    "each page of the console",
     "the console",
 )
 """What would keep a last worker busy alone, if it began late."""

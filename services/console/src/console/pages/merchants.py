@@ -66,7 +66,8 @@ async def list_merchants(visit: Visit) -> Response:
 )
 async def new_merchant(visit: Visit) -> Response:
     locations = await _locations(visit)
-    form = Form(values={"level": 1, "location_ids": [location_id for location_id, _name in locations[:1]]})
+    first = [location_id for location_id, _name in locations[:1]]
+    form = Form(values={"level": 1, "location_ids": first, "default_location_id": first[0] if first else None})
     return visit.render("pages/merchants/edit.html", form_state=form, locations=locations, merchant=None)
 
 

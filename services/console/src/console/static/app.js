@@ -73,12 +73,20 @@ if (palette) {
     const wanted = input.value.trim().toLowerCase();
     for (const entry of entries) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
   });
+  const shown = () => entries.filter((entry) => !entry.hidden).map((entry) => entry.querySelector("a, button"));
   palette.querySelector("form").addEventListener("submit", (event) => {
-    const shown = entries.filter((entry) => !entry.hidden);
-    if (!input.value.includes("_") && shown.length === 1) {
-      event.preventDefault();
-      shown[0].querySelector("a").click();
-    }
+    const [first] = shown();
+    // An id or an e-mail address is looked for.
+    if (!first || !input.value.trim() || /[_@]/.test(input.value)) return;
+    event.preventDefault();
+    first.click();
+  });
+  palette.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const places = [input, ...shown()];
+    places[(places.indexOf(document.activeElement) + step + places.length) % places.length].focus();
   });
   const unlessTyping = (act) => (event) => {
     if (!event.target.closest("input, textarea, select, [contenteditable]")) act(event);

@@ -2,10 +2,11 @@
 // <div id="x" data-live="jobs" data-live-names="jobs/job_1 job-imports" [data-live-from="/address"]>; without an address it is the page's own.
 import { hasEnded } from "./session.js";
 
-const SPACING_MS = 1000;
+const SPACING_MS = 250;
 const POLL_MS = 5000;
 const streams = new Map();
 const waiting = new Map();
+const refreshed = new Map();
 const polling = new Map();
 
 const matches = (place, notice) =>
@@ -42,12 +43,15 @@ async function refresh(place) {
   if (found.textContent.trim() !== before) document.dispatchEvent(new CustomEvent("live:changed", { detail: place.id }));
 }
 
+// The first notice is followed at once, and those that come close behind it together.
 function soon(place) {
   if (waiting.has(place.id)) return;
+  const passed = performance.now() - (refreshed.get(place.id) ?? -SPACING_MS);
   const timer = setTimeout(() => {
     waiting.delete(place.id);
+    refreshed.set(place.id, performance.now());
     refresh(document.getElementById(place.id) ?? place).catch(() => {});
-  }, SPACING_MS / 4);
+  }, Math.max(0, SPACING_MS - passed));
   waiting.set(place.id, timer);
 }
 
