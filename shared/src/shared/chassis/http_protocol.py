@@ -91,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrading = False
         self._is_known = False
         """Whether the client has waited for an answer, and has not asked again yet."""
+        self._has_request = False
+        """Whether a request waits for its turn or is at work."""
         self._refused_at: float | None = None
         self._refusal: bytes | None = None
         self._lingered_bytes = 0
@@ -122,6 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(*refusals.TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_request()
         self.config.addresses.leave(self.address, self)
         self.config.unread_answers.release(self)
         self.config.unfinished_heads.release(self)
@@ -268,17 +271,25 @@ class BoundedProtocol(HttpToolsProtocol):
         raise _RefusedError
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        lane = self.config.turns.known if self._is_known else self.config.turns.strangers
-        self._is_known = False
+        turns = self.config.turns
+        lane = turns.known if self._is_known else turns.strangers
+        turns.enter(self, self.address, is_known=self._is_known)
+        self._is_known, self._has_request = False, True
         lane.take(self.address, partial(self._begin, cycle, app))
 
     def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if not self.transport.is_closing():
             super()._start_asgi_task(cycle, app)
 
+    def _end_request(self) -> None:
+        if self._has_request:
+            self._has_request = False
+            self.config.turns.leave(self, self.address)
+
     # Answers.
 
     def on_response_complete(self) -> None:
+        self._end_request()
         none_waits = not self.pipeline
         self._is_known = none_waits and not self._held
         # Nobody reads the rest of its body: it must not be held until the body ends.

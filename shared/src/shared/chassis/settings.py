@@ -130,7 +130,7 @@ class ProcessSettings(BaseSettings):
         description="Longest time for a whole body, except a file's; beyond, 408.",
     )
     unfinished_head_bytes_max: int = Field(
-        32 * 1024 * 1024,
+        16 * 1024 * 1024,
         ge=64 * 1024,
         validation_alias="WAYBILL_UNFINISHED_HEAD_BYTES_MAX",
         description="Bytes of heads that are not complete, in a process; beyond, 503 for the slowest client of the address with most.",
@@ -139,7 +139,7 @@ class ProcessSettings(BaseSettings):
         16,
         ge=1,
         validation_alias="WAYBILL_REQUESTS_PER_TURN_MAX",
-        description="Requests begun in one turn of a process's event loop; more wait for the next turns, address after address.",
+        description="Requests begun in one turn of a process's event loop. If more wait, and other addresses have some, one by one.",
     )
     first_requests_per_turn_max: int = Field(
         1,
