@@ -8,11 +8,11 @@ transaction committed after one with a larger id.
 Keys are spread over shards, and an event that Kafka refuses holds up its shard. Events with `separate_shard` have one of their own.
 """
 
-import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic_core import to_json
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -40,7 +40,6 @@ from shared.postgres.driver_connection import driver_of
 _QUEUE = "outbox"
 _WRITTEN = "outbox_written"
 _WATCHED = "outbox_watched"
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 # The ids follow the order of publication, because the identity column is drawn row by row after the sort.
 _INSERT = """
@@ -117,22 +116,21 @@ async def write_pending(session: AsyncSession) -> None:
     queue: list[_Pending] | None = session.info.pop(_QUEUE, None)
     if not queue:
         return
-    events = [entry.event for entry in queue]
     # This runs with every write.
     driver = await driver_of(session)
-    await driver.execute(
-        _INSERT,
-        [SEPARATE_SHARD if event.separate_shard else shard_of(event.subject) for event in events],
-        [event.topic for event in events],
-        [event.subject for event in events],
-        [_headers(entry) for entry in queue],
-        [event.value() for event in events],
-    )
+    await driver.execute(_INSERT, *zip(*map(_row, queue), strict=True))
     session.info[_WRITTEN] = True
 
 
+def _row(entry: _Pending) -> tuple[int, str, str, str, bytes]:
+    """What `_INSERT` takes of an event."""
+    event = entry.event
+    shard = SEPARATE_SHARD if event.separate_shard else shard_of(event.subject)
+    return (shard, event.topic, event.subject, _headers(entry), event.value())
+
+
 def _headers(entry: _Pending) -> str:
-    return _encode([*entry.event.envelope(), *entry.trace.items()])
+    return to_json([*entry.event.envelope(), *entry.trace.items()]).decode()
 
 
 def _open_savepoints(session: Session) -> frozenset[SessionTransaction]:

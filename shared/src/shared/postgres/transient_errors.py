@@ -1,5 +1,6 @@
 """Errors after which the same call may succeed later, because a component was away or busy."""
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -12,4 +13,7 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
-    return False
+    if isinstance(error, asyncpg.PostgresError):
+        # Of a statement of the driver itself.
+        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in _TRANSIENT_SQLSTATES
+    return isinstance(error, asyncpg.InterfaceError)

@@ -1,25 +1,45 @@
 """Posts to the ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.ledger.rules import Account, Cause, entries_of
+from billing.ledger.rules import LISTED, Account, Cause, amounts_of
 from shared.ids import known_uuid
+from shared.postgres.many_rows import arguments, given
 
-# One statement: the database checks that what a statement writes balances.
-_INSERT = text(
-    """
-    INSERT INTO ledger_entries (tenant_id, posting_id, cause, account, currency, amount, document, at)
-    SELECT * FROM unnest(
-        CAST(:tenants AS uuid[]), CAST(:postings AS uuid[]), CAST(:causes AS text[]), CAST(:accounts AS text[]),
-        CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:documents AS text[]), CAST(:instants AS timestamptz[])
+_GIVEN = [
+    given(name, place, sql_type)
+    for place, (name, sql_type) in enumerate(
+        [
+            ("posting_id", "uuid"),
+            ("tenant_id", "uuid"),
+            ("cause", "text"),
+            ("currency", "text"),
+            ("document", "text"),
+            ("at", "timestamptz"),
+            *((account, "bigint") for account in LISTED),
+        ]
     )
-    """
+]
+_ARRAYS, (_ID, _TENANT, _CAUSE, _CURRENCY, _DOCUMENT, _AT, *_AMOUNTS) = zip(*_GIVEN, strict=True)
+_ENTRIES = ", ".join(
+    f"({place}, '{account}', {amount})" for place, (account, amount) in enumerate(zip(LISTED, _AMOUNTS, strict=True))
+)
+# With one statement: the database checks that what a statement writes balances.
+_POST = text(
+    f"""
+    INSERT INTO ledger_entries (posting_id, tenant_id, cause, currency, document, at, account, amount)
+    SELECT {_ID}, {_TENANT}, {_CAUSE}, {_CURRENCY}, {_DOCUMENT}, {_AT}, account, amount
+    FROM unnest({", ".join(_ARRAYS)}) WITH ORDINALITY
+        AS given (posting_id, tenant_id, cause, currency, document, at, {", ".join(LISTED)}, position)
+    CROSS JOIN LATERAL (VALUES {_ENTRIES}) AS entry (place, account, amount)
+    WHERE amount <> 0 ORDER BY position, place
+    """  # noqa: S608
 )
 
 
@@ -39,14 +59,18 @@ class Posting:
 
 async def post(session: AsyncSession, *postings: Posting) -> None:
     """Book these."""
-    rows: list[tuple[UUID, UUID, Cause, Account, str, int, str, datetime]] = []
-    for one in postings:
-        tenant_id, posting_id = known_uuid(one.tenant_id), uuid4()
-        rows += [
-            (tenant_id, posting_id, one.cause, account, one.currency, amount, one.document, one.at)
-            for account, amount in entries_of(one.amounts).items()
-        ]
-    if rows:
-        names = ("tenants", "postings", "causes", "accounts", "currencies", "amounts", "documents", "instants")
-        columns: Sequence[Sequence[object]] = list(zip(*rows, strict=True))
-        await session.execute(_INSERT, {name: list(column) for name, column in zip(names, columns, strict=True)})
+    if not postings:
+        return
+    rows = [
+        (
+            uuid4(),
+            known_uuid(one.tenant_id),
+            one.cause,
+            one.currency,
+            one.document,
+            one.at,
+            *amounts_of(one.amounts),
+        )
+        for one in postings
+    ]
+    await session.execute(_POST, arguments(zip(*rows, strict=True)))

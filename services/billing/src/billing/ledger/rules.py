@@ -6,12 +6,14 @@ from typing import Literal, get_args
 Account = Literal["receivable", "revenue", "tax", "cash", "customer_credit"]
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
 """What tenants owe; what was sold; taxes that are passed on; what was received; what tenants have paid and do not owe."""
+LISTED: tuple[Account, ...] = ("cash", "receivable", "revenue", "tax", "customer_credit")
+"""In which order the entries of a posting are listed."""
 
 Cause = Literal["invoice_finalized", "credit_applied", "invoice_paid", "invoice_credited", "overpaid"]
 
 
-def entries_of(amounts: Mapping[Account, int]) -> dict[Account, int]:
-    """The entries of a posting, without those of nothing. Raises `ValueError` when they do not balance."""
+def amounts_of(amounts: Mapping[Account, int]) -> tuple[int, ...]:
+    """The amounts of a posting in the order of `LISTED`. Raises `ValueError` when they do not balance."""
     if sum(amounts.values()):
         raise ValueError(f"debits and credits differ: {dict(amounts)}")
-    return {account: amount for account, amount in amounts.items() if amount}
+    return tuple(amounts.get(account, 0) for account in LISTED)

@@ -62,7 +62,7 @@ async def carry_out(session: AsyncSession, held: LockedSubscription, decision: D
 
 async def carry_out_all(session: AsyncSession, all_decided: Sequence[Decided]) -> None:
     """Make these decisions so, with as many statements as one of them needs."""
-    changing = [one for one in all_decided if one.decision != Decision(one.held.terms)]
+    changing = [one for one in all_decided if one.decision.changes(one.held.terms)]
     for one in changing:
         one.held.terms = one.decision.terms
         one.held.version += 1

@@ -245,7 +245,7 @@ async def do_next(
 ) -> list[LockedSubscription]:
     """Do the first thing that is due of each by its own time; returns those of which something was."""
     looked_at = [Decided(held, rules.decide_due(held.terms, now, zone=held.zone), now) for held, now in all_held]
-    decided = [one for one in looked_at if one.decision != Decision(one.held.terms)]
+    decided = [one for one in looked_at if one.decision.changes(one.held.terms)]
     expiring = [(one, view(one.held, one.now)) for one in decided if _ends_trial(one.decision)]
     await effects.carry_out_all(session, decided)
     for one, before in expiring:
@@ -363,7 +363,7 @@ async def _commanded(
     session: AsyncSession, actor: Actor, held: LockedSubscription, decision: Decision, action: str, at: datetime
 ) -> Subscription:
     before = view(held, at)
-    if decision == Decision(held.terms):
+    if not decision.changes(held.terms):
         return before
     await effects.carry_out(session, held, decision, held.now(at))
     await effects.schedule(session, [held])

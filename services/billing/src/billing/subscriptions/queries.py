@@ -1,7 +1,7 @@
 """Reads, locks and writes subscriptions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -27,10 +27,20 @@ from shared.postgres.many_rows import update_rows
 UNKNOWN_ZONE = "UTC"
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Where access without an end stands in a list by its end."""
-_PLAIN = [field.name for field in fields(Terms) if field.name not in ("plan", "next_plan")]
+_PLAIN = [one.name for one in fields(Terms) if one.name not in ("plan", "next_plan")]
 _plain_values = attrgetter(*_PLAIN)
-_CHANGING = ["version", "updated_at", "plan", "plan_version", "next_plan", "next_plan_version", *_PLAIN]
-_ALL = ["id", "tenant_id", "livemode", "created_at", "clock_offset", *_CHANGING]
+_FIXED = ["id", "tenant_id", "livemode", "created_at"]
+_CHANGING = [
+    "clock_offset",
+    "version",
+    "updated_at",
+    "plan",
+    "plan_version",
+    "next_plan",
+    "next_plan_version",
+    *_PLAIN,
+]
+_COLUMNS = [SubscriptionRow.__table__.columns[name] for name in (*_FIXED, *_CHANGING)]  # type: ignore[attr-defined]
 
 
 @dataclass(slots=True)
@@ -47,6 +57,8 @@ class LockedSubscription:
     terms: Terms
     tenant: Tenant | None
     """None: not known here yet."""
+    stored: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    """What its row has of what changes."""
 
     @property
     def zone(self) -> str:
@@ -106,16 +118,27 @@ async def lock_all_for_update(session: AsyncSession, tenant_ids: Collection[str]
 
 async def insert_new(session: AsyncSession, new: Sequence[LockedSubscription]) -> list[LockedSubscription]:
     """Write these subscriptions; returns those whose tenant had none."""
-    statement = insert(SubscriptionRow).values([dict(zip(_ALL, _values(one), strict=True)) for one in new])
+    names = (*_FIXED, *_CHANGING)
+    statement = insert(SubscriptionRow).values([dict(zip(names, _values(one), strict=True)) for one in new])
     written = statement.on_conflict_do_nothing(index_elements=["tenant_id"]).returning(col(SubscriptionRow.tenant_id))
     tenant_ids = set((await session.execute(written)).scalars())
-    return [one for one in new if one.tenant_id in tenant_ids]
+    inserted = [one for one in new if one.tenant_id in tenant_ids]
+    for one in inserted:
+        one.stored = _changing_values(one)
+    return inserted
 
 
 async def save(session: AsyncSession, changed: Sequence[LockedSubscription]) -> None:
     """Write what these locked subscriptions are now."""
-    rows = [(known_uuid(one.tenant_id), one.clock_offset, *_changing_values(one)) for one in changed]
-    await update_rows(session, SubscriptionRow, ["tenant_id", "clock_offset", *_CHANGING], rows)
+    if not changed:
+        return
+    values = [_changing_values(one) for one in changed]
+    before, after = zip(*(one.stored for one in changed), strict=True), zip(*values, strict=True)
+    # Of ten thousand that are renewed few columns change, and each costs its share.
+    changes = {name: column for name, former, column in zip(_CHANGING, before, after, strict=True) if column != former}
+    await update_rows(session, SubscriptionRow, ("tenant_id", [known_uuid(one.tenant_id) for one in changed]), changes)
+    for one, stored in zip(changed, values, strict=True):
+        one.stored = stored
 
 
 def view(of: LockedSubscription, now: datetime) -> Subscription:
@@ -156,34 +179,32 @@ async def _read(session: AsyncSession, statement: Select[Any]) -> list[LockedSub
     rows = (await session.execute(statement)).all()
     known = await plans.get_many(session, {ref for row in rows for ref in _plans_of(row)})
     known_tenants = await tenants.get_known(session, [row.tenant_id for row in rows])
-    return [
-        LockedSubscription(
-            row.id,
-            row.tenant_id,
-            row.livemode,
-            row.version,
-            row.clock_offset,
-            row.created_at,
-            row.updated_at,
-            _terms_of(row, known),
-            known_tenants.get(row.tenant_id),
-        )
-        for row in rows
-    ]
+    return [_locked(row, known, known_tenants) for row in rows]
 
 
 def _of(tenant_ids: Collection[str]) -> Select[Any]:
-    wanted = select(*SubscriptionRow.__table__.columns)  # type: ignore[attr-defined]
     of_tenants = literal(list(tenant_ids), ARRAY(TypedId("ten")))
-    return wanted.where(col(SubscriptionRow.tenant_id) == any_(of_tenants)).order_by(col(SubscriptionRow.tenant_id))
+    return (
+        select(*_COLUMNS)
+        .where(col(SubscriptionRow.tenant_id) == any_(of_tenants))
+        .order_by(col(SubscriptionRow.tenant_id))
+    )
 
 
-def _terms_of(row: Row[Any], known: Mapping[PlanRef, PlanTerms]) -> Terms:
-    plan, next_plan = _ref(row.plan, row.plan_version), _ref(row.next_plan, row.next_plan_version)
-    return Terms(
-        plan=known[plan] if plan else None,
-        next_plan=known[next_plan] if next_plan else None,
-        **dict(zip(_PLAIN, _plain_values(row), strict=True)),
+def _locked(
+    row: Row[Any], known: Mapping[PlanRef, PlanTerms], known_tenants: Mapping[str, Tenant]
+) -> LockedSubscription:
+    id_, tenant_id, livemode, created_at, *stored = tuple(row)
+    clock_offset, version, updated_at, plan, plan_version, next_plan, next_plan_version, status, *plain = stored
+    terms = Terms(
+        status,
+        known[PlanRef(plan, plan_version)] if plan else None,
+        known[PlanRef(next_plan, next_plan_version)] if next_plan else None,
+        *plain,
+    )
+    tenant = known_tenants.get(tenant_id)
+    return LockedSubscription(
+        id_, tenant_id, livemode, version, clock_offset, created_at, updated_at, terms, tenant, tuple(stored)
     )
 
 
@@ -192,12 +213,12 @@ def _changing_values(of: LockedSubscription) -> tuple[Any, ...]:
     terms = of.terms
     plan = terms.plan.ref if terms.plan else (None, None)
     next_plan = terms.next_plan.ref if terms.next_plan else (None, None)
-    return (of.version, of.updated_at, *plan, *next_plan, *_plain_values(terms))
+    return (of.clock_offset, of.version, of.updated_at, *plan, *next_plan, *_plain_values(terms))
 
 
 def _values(of: LockedSubscription) -> tuple[Any, ...]:
-    """In the order of `_ALL`."""
-    return (of.id, of.tenant_id, of.livemode, of.created_at, of.clock_offset, *_changing_values(of))
+    """What a new row has, its changing part last."""
+    return (of.id, of.tenant_id, of.livemode, of.created_at, *_changing_values(of))
 
 
 def _plans_of(row: Row[Any]) -> list[PlanRef]:

@@ -104,6 +104,10 @@ class Decision:
     terms: Terms
     effects: tuple[Effect, ...] = ()
 
+    def changes(self, before: Terms) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.effects) or (self.terms is not before and self.terms != before)
+
 
 def is_entitled(terms: Terms, now: datetime) -> bool:
     """Whether the tenant may use the API at this instant of its own time."""
