@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from billing import plans
-from billing.plans import PlanChanged, PlanFile, PlanNotFound
+from billing.plans import Place, PlanChanged, PlanFile, PlanNotFound
 from shared.postgres.database import Database
+from tests.harness.billing import load_plans
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -77,3 +78,32 @@ def test_a_file_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_version_stands_in_the_file_once() -> None:
     with pytest.raises(ValidationError, match="twice"):
         PlanFile.model_validate({"plans": [entry("gold"), entry("gold", amount=7)]})
+
+
+GST = ("GST", 50_000)
+IN_CANADA = {
+    "": [GST],
+    "AB": [GST],
+    "BC": [GST, ("PST", 70_000)],
+    "MB": [GST, ("RST", 70_000)],
+    "NB": [("HST", 150_000)],
+    "NL": [("HST", 150_000)],
+    "NS": [("HST", 140_000)],
+    "NT": [GST],
+    "NU": [GST],
+    "ON": [("HST", 130_000)],
+    "PE": [("HST", 150_000)],
+    "QC": [GST, ("QST", 99_750)],
+    "SK": [GST, ("PST", 60_000)],
+    "YT": [GST],
+}
+
+
+async def test_each_province_and_territory_has_its_own_taxes(database: Database) -> None:
+    await load_plans(database)
+
+    async with database.reading() as session:
+        rates = await plans.tax_rates(session, [Place("CA", region) for region in IN_CANADA])
+
+    found = {place.region: [(rate.name, rate.rate_ppm) for rate in of_place] for place, of_place in rates.items()}
+    assert found == IN_CANADA
