@@ -1,10 +1,20 @@
 """Test clocks: a tenant's own time, moved through everything that becomes due on the way."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from sqlalchemy import text
+
+from billing import test_clocks
 from billing.providers import Declined
+from billing.test_clocks.consumer import on_reports
+from shared.events.receipts import AppliedRevocation, ReplicaReport, ReplicaReported
+from shared.ids import new_id
+from shared.postgres.database import Database
 from tests.harness.billing import Billing
+from tests.harness.billing_life import OWNER, begin
 from tests.harness.client import refused
 from tests.harness.people import Tenant, tenant_created
 
@@ -170,3 +180,74 @@ async def test_a_live_tenant_has_no_clock(billing: Billing) -> None:
     refused(await tenant.owner.post(CLOCK), 403, "test_clock_live_tenant")
     refused(await tenant.owner.get(CLOCK), 404, "test_clock_not_found")
     refused(await tenant.owner.post(f"{CLOCK}/advance", body), 404, "test_clock_not_found")
+
+
+# -- when it is ready --------------------------------------------------------------------------------------------------
+
+MEMORY = timedelta(seconds=2)
+"""How long a replica goes by what it knew."""
+Report = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def moved(database: Database) -> tuple[str, Report]:
+    """A clock that has arrived, which nobody has acknowledged; and how a replica of jobs reports, with it or without."""
+    tenant_id, now = await begin(database, trial_days=14), datetime.now(UTC)
+    async with database.transaction() as session:
+        await session.execute(text("DELETE FROM replicas"))
+        await test_clocks.create(session, OWNER, tenant_id, now)
+    async with database.transaction() as session:
+        await test_clocks.advance(session, OWNER, tenant_id, now + DAY, now)
+    async with database.transaction() as session:
+        await test_clocks.work(session, tenant_id, ["jobs"], now, forgotten_after=MEMORY)
+        row = await session.get_one(test_clocks.TestClockRow, tenant_id)
+        event_id = row.arrival_event
+    assert event_id is not None
+    async with database.transaction() as session:
+        # Nothing relays here: it has all been published.
+        await session.execute(text("DELETE FROM outbox"))
+
+    async def report(name: str, *, applied: bool = False, stopping: bool = False, ago: timedelta = timedelta()) -> None:
+        noted = [AppliedRevocation(revocation_id=new_id("rev"), event_id=event_id, applied_at=now)] if applied else []
+        data = ReplicaReport(service="jobs", replica=name, started_at=now, stopping=stopping, applied=noted)
+        event = ReplicaReported(tenant_id=None, subject=f"jobs/{name}", sequence=0, data=data, time=now - ago)
+        async with database.transaction() as session:
+            await on_reports(session, [event])
+
+    return tenant_id, report
+
+
+async def is_ready(database: Database, tenant_id: str, *, after: timedelta = timedelta()) -> bool:
+    now = datetime.now(UTC)
+    async with database.transaction() as session:
+        await test_clocks.work(session, tenant_id, ["jobs"], now + after, forgotten_after=MEMORY)
+        return (await test_clocks.get(session, tenant_id, now)).status == "ready"
+
+
+async def test_a_clock_is_ready_when_every_replica_goes_by_the_new_time(
+    database: Database, moved: tuple[str, Report]
+) -> None:
+    tenant_id, report = moved
+    await report("a")
+    await report("b")
+    await report("gone", ago=timedelta(minutes=5))
+    await report("stopped")
+    await report("stopped", stopping=True)
+
+    assert not await is_ready(database, tenant_id)
+    await report("a", applied=True)
+    assert not await is_ready(database, tenant_id), "b may still go by the time of before"
+    await report("b", applied=True)
+    assert await is_ready(database, tenant_id)
+
+
+async def test_a_replica_that_does_not_report_is_waited_for_as_long_as_it_may_remember(
+    database: Database, moved: tuple[str, Report]
+) -> None:
+    tenant_id, report = moved
+    await report("a", applied=True)
+    await report("b")
+
+    assert not await is_ready(database, tenant_id)
+    assert not await is_ready(database, tenant_id, after=MEMORY / 2)
+    assert await is_ready(database, tenant_id, after=MEMORY + timedelta(seconds=1))

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -160,7 +161,7 @@ async def second_replica(suite: Suite, **settings: str) -> AsyncIterator[Process
         await asyncio.to_thread(process.stop)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def second(suite: Suite) -> AsyncIterator[Process]:
     """A second replica of jobs; it serves its API alone, so that the first has all partitions."""
     # What it knew before a pause is too old after it.
@@ -168,6 +169,34 @@ async def second(suite: Suite) -> AsyncIterator[Process]:
         suite, WAYBILL_INSTANCE="second", WAYBILL_ROLES="api", WAYBILL_ACCESS_CACHE_TTL_SECONDS="0.01"
     ) as process:
         yield process
+
+
+async def test_a_test_clock_is_ready_when_both_replicas_go_by_the_new_time(
+    suite: Suite, tenant: Tenant, second: Process
+) -> None:
+    owner, clock = tenant.owner.at("billing"), "/v1/billing/test-clock"
+    await owner.create(clock)
+    trial_ends_at = datetime.fromisoformat((await owner.read("/v1/billing/subscription"))["trial_ends_at"])
+
+    async def moved(to: datetime) -> dict[str, Any]:
+        await owner.create(f"{clock}/advance", {"to": to.isoformat()})
+
+        async def ready() -> dict[str, Any] | None:
+            found = await owner.read(clock)
+            return found if found["status"] == "ready" else None
+
+        return await eventually(ready, what=f"it is {to}")
+
+    async def heard_of() -> bool:
+        return "jobs/second" in (await owner.read(clock))["acknowledged_by"]
+
+    await moved(trial_ends_at - timedelta(days=1))
+    await eventually(heard_of, what="billing hears of the second replica")
+    arrived = await moved(trial_ends_at)
+    answers = [await api.get("/v1/jobs") for api in (tenant.owner.at("jobs"), replace(tenant.owner, url=second.url))]
+
+    assert {"jobs/tests", "jobs/second"} <= set(arrived["acknowledged_by"])
+    assert [answer.status_code for answer in answers] == [402, 402]
 
 
 def replica(found: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Composition root: the parts of billing, in the order in which they are created."""
 
 import asyncio
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -100,7 +101,9 @@ def create_app(settings: Settings, *, others: Providers | None = None) -> FastAP
     )
     service.subscribe(topic=identity.TOPIC, group="billing.tenants", read=TENANT_EVENTS.read, handle=on_tenant_events)
     service.subscribe(topic=receipts.TOPIC, group="billing.receipts", read=REPORTS.read, handle=on_reports)
-    clocks = test_clocks_worker.task_kind(settings.services_awaited)
+    clocks = test_clocks_worker.task_kind(
+        settings.services_awaited, forgotten_after=timedelta(seconds=settings.access_cache_ttl_seconds)
+    )
     documents = invoice_documents_worker.task_kinds(service.database, settings.seller, settings.invoice_language)
     return service.app(
         routers=[

@@ -39,7 +39,9 @@ class Settings(ServiceSettings):
         description="Who takes payments: `stripe`; `fake` for trying things out; `manual`: invoices are paid by hand.",
     )
     checkout_return_url: str = Field(
-        "", max_length=2000, description="Where the provider's page sends people back to; empty: nowhere."
+        "",
+        max_length=2000,
+        description="Where the provider's page sends people back to, as `?checkout_session=…`: the console's `/billing`. Empty: nowhere.",
     )
     fake_provider_url: str = Field(
         "http://127.0.0.1:8010", description="Address of the provider for trying things out."

@@ -9,7 +9,7 @@ from billing.plans import PlanRow, TaxRateRow
 from billing.registry import Base
 from billing.subscriptions import SubscriptionRow
 from billing.tenants import TenantRow
-from billing.test_clocks import TestClockRow
+from billing.test_clocks import ReplicaRow, TestClockRow
 from shared.service.tables import add_base_tables
 
 add_base_tables(Base.metadata)
@@ -25,6 +25,7 @@ __all__ = [
     "LedgerEntryRow",
     "PaymentMethodRow",
     "PlanRow",
+    "ReplicaRow",
     "SubscriptionRow",
     "TaxRateRow",
     "TenantRow",

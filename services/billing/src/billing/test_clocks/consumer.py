@@ -12,10 +12,13 @@ REPORTS = Vocabulary(ReplicaReported)
 
 
 async def on_reports(session: AsyncSession, events: list[Event]) -> None:
-    """Note which replicas go by the new time of which clocks."""
+    """Note which replicas run, and which of them go by the new time of which clocks."""
+    reports = [event for event in events if isinstance(event, ReplicaReported)]
+    latest = {event.subject: event for event in sorted(reports, key=lambda event: event.time)}
+    heard = {replica: event.time for replica, event in latest.items() if not event.data.stopping}
+    await test_clocks.note_replicas(session, heard, latest.keys() - heard.keys())
     applied: dict[str, list[str]] = defaultdict(list)
-    for event in events:
-        if isinstance(event, ReplicaReported):
-            applied[event.subject] += [one.event_id for one in event.data.applied]
+    for event in reports:
+        applied[event.subject] += [one.event_id for one in event.data.applied]
     for replica, event_ids in sorted(applied.items()):
         await test_clocks.acknowledge(session, replica, event_ids)

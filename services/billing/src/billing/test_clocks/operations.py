@@ -2,21 +2,30 @@
 
 A clock is moved by a task, step by step: to the first instant at which something is due, which is then done in a transaction of its own;
 then to the next. A charge that is under way is waited for. When nothing is due any more until the target, the clock is set to it, and
-ready when that has been told and is in force everywhere.
+ready when that has been told and is in force everywhere: a replica that has acknowledged it goes by it, and every other one of its service
+as soon as it has forgotten what it knew before, because the row that it then reads is written.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import subscriptions
-from billing.test_clocks.queries import has_unpublished, lock_for_update, view
-from billing.test_clocks.rules import OnlyTestTenants, StillAdvancing, check_target
+from billing.test_clocks.queries import has_unpublished, lock_for_update, running_replicas, view
+from billing.test_clocks.rules import (
+    HEARD_WITHIN,
+    KEPT_FOR,
+    OnlyTestTenants,
+    StillAdvancing,
+    check_target,
+    have_acknowledged,
+)
 from billing.test_clocks.schemas import TestClock
-from billing.test_clocks.tables import TestClockRow
+from billing.test_clocks.tables import ReplicaRow, TestClockRow
 from shared import audit, tasks
 from shared.audit import Actor
 from shared.tasks import NewTask
@@ -49,15 +58,21 @@ async def advance(session: AsyncSession, actor: Actor, tenant_id: str, to: datet
     if row.status == "advancing":
         raise StillAdvancing
     check_target(to, now)
-    row.status, row.target_at, row.arrival_event, row.acknowledged_by = "advancing", to, None, []
+    row.status, row.target_at = "advancing", to
+    row.arrival_event, row.acknowledged_by, row.acknowledged_at = None, [], None
     _touch(row, at)
     await tasks.schedule(session, [NewTask(TEST_CLOCK, tenant_id)])
     audit.record(session, actor, "test_clock.advanced", tenant_id, after={"to": to.isoformat()})
     return view(row, now)
 
 
-async def work(session: AsyncSession, tenant_id: str, services: Collection[str], at: datetime) -> timedelta | None:
-    """One step of a clock that is being moved; returns after how long the next one follows. `services` must know of the arrival."""
+async def work(
+    session: AsyncSession, tenant_id: str, services: Collection[str], at: datetime, *, forgotten_after: timedelta
+) -> timedelta | None:
+    """One step of a clock that is being moved; returns after how long the next one follows.
+
+    `services` must know of the arrival. A replica that does not acknowledge it goes by what it knew before for `forgotten_after` at most.
+    """
     await subscriptions.lock_clock(session, tenant_id, at)
     row = await lock_for_update(session, tenant_id)
     if row.status != "advancing" or row.target_at is None:
@@ -68,8 +83,12 @@ async def work(session: AsyncSession, tenant_id: str, services: Collection[str],
             return SOON
         row.arrival_event = progress.arrival_event
         return AT_ONCE
-    acknowledged = {replica.partition("/")[0] for replica in row.acknowledged_by}
-    if await has_unpublished(session, tenant_id) or not set(services) <= acknowledged:
+    if await has_unpublished(session, tenant_id) or not have_acknowledged(services, row.acknowledged_by):
+        return SOON
+    if row.acknowledged_at is None:
+        row.acknowledged_at = at
+    behind = await running_replicas(session, services, at - HEARD_WITHIN) - set(row.acknowledged_by)
+    if behind and at < row.acknowledged_at + forgotten_after:
         return SOON
     row.status = "ready"
     _touch(row, at)
@@ -83,6 +102,20 @@ async def acknowledge(session: AsyncSession, replica: str, events: Sequence[str]
     clocks = update(TestClockRow).where(col(TestClockRow.arrival_event).in_(events))
     missing = clocks.where(~col(TestClockRow.acknowledged_by).contains([replica]))
     await session.execute(missing.values(acknowledged_by=func.array_append(col(TestClockRow.acknowledged_by), replica)))
+
+
+async def note_replicas(session: AsyncSession, heard: Mapping[str, datetime], stopped: Collection[str]) -> None:
+    """These replicas were heard of then, and those have stopped."""
+    if heard:
+        rows = [{"replica": replica, "last_heard_at": at} for replica, at in sorted(heard.items())]
+        statement = insert(ReplicaRow).values(rows)
+        later = func.greatest(col(ReplicaRow.last_heard_at), statement.excluded.last_heard_at)
+        await session.execute(
+            statement.on_conflict_do_update(index_elements=["replica"], set_={"last_heard_at": later})
+        )
+        await session.execute(delete(ReplicaRow).where(col(ReplicaRow.last_heard_at) < max(heard.values()) - KEPT_FOR))
+    if stopped:
+        await session.execute(delete(ReplicaRow).where(col(ReplicaRow.replica).in_(stopped)))
 
 
 def _touch(row: TestClockRow, at: datetime) -> None:

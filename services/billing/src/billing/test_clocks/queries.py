@@ -1,15 +1,16 @@
 """Reads test clocks."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from billing import subscriptions
 from billing.test_clocks.rules import TestClockNotFound
 from billing.test_clocks.schemas import TestClock
-from billing.test_clocks.tables import TestClockRow
+from billing.test_clocks.tables import ReplicaRow, TestClockRow
 
 _UNPUBLISHED = text("SELECT EXISTS (SELECT FROM outbox WHERE key = :key)")
 
@@ -36,6 +37,14 @@ async def has_unpublished(session: AsyncSession, tenant_id: str) -> bool:
     return bool((await session.execute(_UNPUBLISHED, {"key": tenant_id})).scalar_one())
 
 
+async def running_replicas(session: AsyncSession, services: Collection[str], since: datetime) -> set[str]:
+    """The replicas (`service/name`) of these services that were heard of since then."""
+    statement = select(col(ReplicaRow.replica)).where(
+        col(ReplicaRow.last_heard_at) >= since, func.split_part(col(ReplicaRow.replica), "/", 1).in_(services)
+    )
+    return set((await session.execute(statement)).scalars())
+
+
 def view(row: TestClockRow, now: datetime) -> TestClock:
     """A test clock as the API shows it."""
-    return TestClock(**row.model_dump(exclude={"arrival_event"}), now=now)
+    return TestClock(**row.model_dump(exclude={"arrival_event", "acknowledged_at"}), now=now)

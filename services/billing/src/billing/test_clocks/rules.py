@@ -1,5 +1,6 @@
 """What a test clock allows."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -9,6 +10,10 @@ ClockStatus = Literal["ready", "advancing"]
 
 ADVANCE_MAX = timedelta(days=800)
 """How far one advance may go: two years, with what comes after them."""
+HEARD_WITHIN = timedelta(seconds=30)
+"""A replica that runs reports every ten seconds."""
+KEPT_FOR = timedelta(hours=1)
+"""A replica that was silent for longer is forgotten."""
 
 
 class TestClockNotFound(NotFound):
@@ -52,3 +57,8 @@ def check_target(to: datetime, now: datetime) -> None:
     """Raises `ClockTarget` unless the clock, which shows `now`, may be moved to this instant."""
     if not now < to <= now + ADVANCE_MAX:
         raise ClockTarget(now)
+
+
+def have_acknowledged(services: Collection[str], replicas: Collection[str]) -> bool:
+    """Whether one of these replicas (`service/name`) is of each service."""
+    return set(services) <= {replica.partition("/")[0] for replica in replicas}

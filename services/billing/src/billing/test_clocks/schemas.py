@@ -23,7 +23,7 @@ class TestClock(BaseModel):
     now: datetime = ApiField(description="What the clock shows; it goes on as time does.")
     target_at: datetime | None = ApiField(description="Where it was last moved to.")
     acknowledged_by: list[str] = ApiField(
-        description="Replicas (`service/name`) that go by the new time; the clock is `ready` with one of each service, others follow.",
+        description="Replicas (`service/name`) that go by the new time; when it is `ready`, every replica that runs does.",
         examples=[["identity/a1", "jobs/b1", "jobs/b2", "webhooks/c1"]],
     )
     created_at: datetime

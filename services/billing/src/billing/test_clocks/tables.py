@@ -1,4 +1,4 @@
-"""The table of test clocks."""
+"""The tables of test clocks, and of the replicas that go by them."""
 
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field
@@ -22,6 +22,18 @@ class TestClockRow(Base, table=True):
     """The event that told of the arrival; None: it is still on its way."""
     acknowledged_by: TextArray
     """Replicas (`service/name`) in which that event is in force."""
+    acknowledged_at: Instant | None = None
+    """Since when a replica of each service is known to be among them."""
     version: BigInt
     created_at: Instant
     updated_at: Instant
+
+
+class ReplicaRow(Base, table=True):
+    """A process of a service that decides who may call it, as it was last heard of."""
+
+    __tablename__ = "replicas"
+
+    replica: Text = Field(primary_key=True)
+    """`service/name`."""
+    last_heard_at: Instant
