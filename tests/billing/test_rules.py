@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.plans import PlanTerms
 from billing.subscriptions import rules
 from billing.subscriptions.terms import (
     INSTANT_MAX,
@@ -24,6 +25,7 @@ from shared.access import authorization, principals
 from shared.events import billing as events
 
 SECOND = timedelta(seconds=1)
+PLAN = PlanTerms("starter_monthly", 1, "month", "CAD", 4900)
 
 instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 statuses = st.sampled_from(STATUSES)
@@ -115,6 +117,33 @@ def test_a_paid_subscription_has_no_trial_to_extend(status: Status) -> None:
         rules.extend_trial(Terms(status), now + SECOND, now)
 
     assert refused.value.extra == {"current_status": status}
+
+
+@pytest.mark.parametrize("keeps_trial", [True, False])
+def test_what_is_left_of_a_trial_is_kept_where_the_plan_says_so(keeps_trial: bool) -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    trial, plan = rules.start_trial(now, 10), replace(PLAN, keeps_trial=keeps_trial)
+
+    bought = rules.subscribe(trial, plan, now + timedelta(days=3), zone="UTC", by_charge=True).terms
+
+    begins = trial.trial_ends_at if keeps_trial else now + timedelta(days=3)
+    assert begins is not None
+    assert bought.current_period_end == begins + timedelta(days=31)
+    assert bought.access_until == trial.trial_ends_at, "until it is paid there is what there was"
+
+
+def test_a_provider_that_is_down_takes_access_from_nobody_who_has_paid() -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    bought = rules.subscribe(rules.start_trial(now, 0), PLAN, now, zone="UTC", by_charge=True).terms
+    paid = rules.paid(bought, now, zone="UTC").terms
+    assert paid.current_period_end is not None
+    renewed = rules.decide_due(paid, paid.current_period_end, zone="UTC").terms
+    much_later = paid.current_period_end + timedelta(days=300)
+
+    assert renewed.charging
+    assert rules.decide_due(renewed, much_later, zone="UTC") == Decision(renewed)
+    assert is_entitled(renewed, much_later)
+    assert rules.cancel(renewed, much_later, at_once=True).terms.status == "canceled"
 
 
 def test_a_payment_that_failed_tells_each_attempt_that_is_to_come() -> None:

@@ -81,6 +81,16 @@ async def published(database: Database, tenant_id: str) -> list[Event]:
     return [event for event in found if event is not None]
 
 
+async def check_books(database: Database, tenant_id: str) -> None:
+    """Money is conserved: what was invoiced is paid, credited or open; numbers have no gap; every posting balances."""
+    async with database.reading() as session:
+        found = (await session.execute(_BOOKS, {"tenant": to_uuid(tenant_id)})).one()
+    assert found.gaps == 0
+    assert found.unbalanced == 0
+    assert found.invoiced == found.paid + found.credited + found.open
+    assert (found.receivable, found.cash) == (found.due, found.charged + found.by_hand)
+
+
 class Billing(Isolated[Settings]):
     """A running billing service, and tenants whose trials it has started."""
 
@@ -134,13 +144,8 @@ class Billing(Isolated[Settings]):
         return found
 
     async def check_books(self, tenant: Tenant) -> None:
-        """Money is conserved: what was invoiced is paid, credited or open; numbers have no gap; every posting balances."""
-        async with self.database.reading() as session:
-            found = (await session.execute(_BOOKS, {"tenant": to_uuid(tenant.id)})).one()
-        assert found.gaps == 0
-        assert found.unbalanced == 0
-        assert found.invoiced == found.paid + found.credited + found.open
-        assert (found.receivable, found.cash) == (found.due, found.charged + found.by_hand)
+        """Money is conserved: see `check_books`."""
+        await check_books(self.database, tenant.id)
 
     async def create_tenant(self, created: identity.TenantCreated | None = None, **more: Any) -> Tenant:
         """A tenant that billing knows, with its subscription."""
