@@ -5,12 +5,15 @@ import io
 import re
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from shared.ids import to_uuid
 from tests.harness.bodies import smallest_job
 from tests.harness.console import ConsoleStack, Stock, Visitor, text_of
 from tests.harness.people import Merchant, Tenant
+from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
 
 
@@ -114,6 +117,38 @@ async def test_the_list_filters_keeps_views_and_gives_a_file(owner: Visitor, mer
     done = await owner.send("/jobs", "/jobs/chosen", chosen)
     assert done.status_code == 303
     assert "2 jobs done." in text_of(await owner.get("/jobs"))
+
+
+COPY = """
+INSERT INTO merchants SELECT (jsonb_populate_record(one, jsonb_build_object('merchant_id', gen_random_uuid(),
+    'login_email', number || one.login_email, 'created_at', one.created_at + number * interval '1 second'))).*
+FROM merchants one, generate_series(1, 200) number WHERE one.merchant_id = $1
+"""
+
+
+async def test_of_many_merchants_those_that_are_shown_have_names_and_one_is_found_by_its_own(
+    console: ConsoleStack, suite: Suite
+) -> None:
+    tenant = await suite.create_tenant()
+    oldest = await tenant.create_merchant(business_name="Aux Délices")
+    other = await tenant.create_merchant(level=1, api_access=False)
+    await oldest.reveal()
+    await created(oldest)
+    connection = await asyncpg.connect(suite.databases["identity"])
+    try:
+        await connection.execute(COPY, to_uuid(other.id))
+    finally:
+        await connection.close()
+    visitor = await console.signed_in(tenant.id, tenant.owner_email)
+
+    listed = await visitor.get(f"/jobs?merchant_id={oldest.id}")
+    form = await visitor.get("/jobs/new")
+    choices = await visitor.get("/merchant-choices?q=delices")
+
+    assert "Delivery · Aux Délices" in text_of(listed)
+    assert "Merchant: Aux Délices" in text_of(listed)
+    assert 'data-lookup="/merchant-choices"' in form.text
+    assert f'<option value="{oldest.id}">Aux Délices</option>' in choices.text
 
 
 async def test_what_somebody_else_has_changed_is_shown_beside_what_was_entered(

@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from identity import search_filling
 from identity.app import create_service
+from shared.ids import new_id
 from tests.harness.bodies import location_body, staff_body
 from tests.harness.client import Api, document, refused
 from tests.harness.identity import Identity
@@ -114,7 +115,10 @@ async def test_those_who_work_with_jobs_see_names_and_nothing_else(tenant: Tenan
 
     merchants = await dispatcher.read("/v1/directory/merchants?q=ada")
     locations = await dispatcher.read("/v1/directory/locations?q=depot")
+    by_id = await dispatcher.read(f"/v1/directory/merchants?id={merchant.id}&id={new_id('mer')}")
+    place = await dispatcher.read(f"/v1/directory/locations?id={depot['id']}")
 
+    assert (by_id["data"], place["data"]) == (merchants["data"], locations["data"])
     assert merchants["data"] == [{"object": "merchant", "id": merchant.id, "name": "Boulangerie Ada"}]
     assert locations["data"] == [{"object": "location", "id": depot["id"], "name": "Dépôt Nord"}]
     refused(await dispatcher.get("/v1/merchants"), 403, "permission_missing")

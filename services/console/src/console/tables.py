@@ -12,6 +12,8 @@ from console.i18n import current
 
 PAGE_ROWS = 50
 LOCAL_TIME = "datetime-local"
+MERCHANT_LOOKUP = "merchant"
+"""The type of a filter whose choices are looked for by name."""
 
 
 @dataclass(frozen=True, slots=True)

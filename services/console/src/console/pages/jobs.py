@@ -13,15 +13,18 @@ from console.gateway import Answer, Away, Conflict, Invalid, TooMany
 from console.i18n import gettext as _
 from console.i18n import mark, ngettext
 from console.pages.job_words import (
+    MERCHANTS,
     NAME_CALLS,
     NAME_PERMISSIONS,
     OWN_NAME_CALLS,
     STATUSES,
     TYPES,
     Names,
+    merchant_filter,
     names_for,
     status_choices,
     type_choices,
+    with_names_of,
 )
 from console.tables import Filter, TableQuery
 from console.visits import Visit
@@ -31,6 +34,7 @@ pages = Pages()
 HISTORY_MAX = 100
 NEW_COUNTED_MAX = 100
 CHOSEN_MAX = 50
+CHOICES_MAX = 20
 EXPORT_SECONDS = 60.0
 COMMANDS: Mapping[str, tuple[str, str, bool]] = {
     "accept": (mark("Accept"), mark("Accepted."), False),
@@ -71,11 +75,7 @@ def table_of(visit: Visit, names: Names) -> TableQuery:
         Filter("status", _("Status"), status_choices()),
         Filter("type", _("Type"), type_choices()),
         *([Filter("location_id", _("Location"), list(names.locations.items()))] if names.locations else []),
-        *(
-            [Filter("merchant_id", _("Merchant"), list(names.merchants.items()))]
-            if names.merchants and not visit.standing.is_merchant
-            else []
-        ),
+        *([] if visit.standing.is_merchant else merchant_filter(names)),
         Filter("scheduled_date_gte", _("Scheduled from"), type="date"),
         Filter("scheduled_date_lte", _("Scheduled until"), type="date"),
     ]
@@ -96,10 +96,26 @@ async def list_jobs(visit: Visit) -> Response:
     table = table_of(visit, names)
     read_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     found = await visit.api.jobs.get("/v1/jobs", query=table.asked)
+    shown, chosen = found["data"], visit.query.get("merchant_id")
+    names = await with_names_of(
+        visit,
+        names,
+        merchants=[chosen, *(job["merchant_id"] for job in shown)],
+        locations=[job["location_id"] for job in shown],
+    )
+    table = table_of(visit, names)
     views = await visit.parts.views.list_views(visit.person, "/jobs")
     return visit.render(
         "pages/jobs.html", table=table, found=found, names=names, read_at=read_at, views=views, **words()
     )
+
+
+@pages.fragment("/merchant-choices", permissions=NAME_PERMISSIONS, calls=[f"identity GET {MERCHANTS}"])
+async def list_merchant_choices(visit: Visit) -> Response:
+    """Merchants to choose from, by what was typed of their names."""
+    query = {"q": visit.query.get("q", ""), "limit": CHOICES_MAX}
+    found = await visit.api.identity.get(MERCHANTS, query=query)
+    return visit.render("parts/merchant_choices.html", found=found)
 
 
 @pages.fragment(
@@ -350,6 +366,8 @@ async def shown(visit: Visit, *, refused: Form | None = None, at: str = "") -> R
     job, parts, names = await asyncio.gather(
         jobs.get("/v1/jobs/{job_id}", job_id=job_id), visit.api.parts(**calls), names_for(visit)
     )
+    places = (job["location_id"], job["distribution_location_id"])
+    names = await with_names_of(visit, names, merchants=[job["merchant_id"]], locations=places)
     return visit.render(
         "pages/job.html",
         status=refused.status if refused else 200,

@@ -9,7 +9,16 @@ from starlette.responses import Response
 from console.declarations import Pages
 from console.i18n import gettext as _
 from console.i18n import mark, ngettext
-from console.pages.job_words import NAME_CALLS, NAME_PERMISSIONS, STATUSES, TYPES, Names, names_for
+from console.pages.job_words import (
+    NAME_CALLS,
+    NAME_PERMISSIONS,
+    STATUSES,
+    TYPES,
+    Names,
+    merchant_filter,
+    names_for,
+    with_names_of,
+)
 from console.tables import Filter, TableQuery
 from console.visits import Visit
 
@@ -49,6 +58,9 @@ async def show_reports(visit: Visit) -> Response:
     else:
         query |= {"created_gte": first.astimezone(UTC).isoformat(), "timezone": str(zone)}
     found = await visit.api.jobs.get("/v1/reports/jobs/summary", query=query)
+    merchants = [table.values.get("merchant_id")]
+    names = await with_names_of(visit, names, merchants=merchants, locations=found["by_location"])
+    table = _table(visit, names)
     return visit.render(
         "pages/reports.html",
         table=table,
@@ -70,7 +82,7 @@ def _table(visit: Visit, names: Names) -> TableQuery:
     filters = [
         Filter("days", _("Time"), ranges()),
         Filter("by", _("Day of"), [("created_at", _("creation")), ("scheduled_date", _("the schedule"))]),
-        *([Filter("merchant_id", _("Merchant"), list(names.merchants.items()))] if names.merchants else []),
+        *merchant_filter(names),
         *([Filter("location_id", _("Location"), list(names.locations.items()))] if names.locations else []),
     ]
     return TableQuery("/reports", visit.query, filters)

@@ -109,6 +109,24 @@ if (palette) {
   });
 }
 
+// A merchant is looked for while its name is typed; what is sent is the id.
+for (const input of document.querySelectorAll("[data-lookup]")) {
+  let timer;
+  input.addEventListener("input", () => {
+    const known = [...input.list.options].find((option) => option.value === input.value);
+    const shown = input.closest(".field")?.querySelector("output");
+    if (shown) shown.textContent = known?.textContent ?? "";
+    clearTimeout(timer);
+    if (known || !input.value.trim()) return;
+    timer = setTimeout(async () => {
+      const answer = await fetch(`${input.dataset.lookup}?q=${encodeURIComponent(input.value.trim())}`, { headers: { "HX-Request": "true" } });
+      if (!answer.ok) return;
+      const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+      input.list.replaceChildren(...document.importNode(read.body, true).querySelectorAll("option"));
+    }, 200);
+  });
+}
+
 // What somebody else has saved is taken over into its field.
 for (const button of document.querySelectorAll("[data-take]")) {
   button.hidden = false;

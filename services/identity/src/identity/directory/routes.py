@@ -8,6 +8,10 @@ from identity import directory
 from identity.directory.schemas import DirectoryLocation, DirectoryMerchant
 from identity.fields import SearchText
 from shared.api import CurrentActor, Page, PageRequest, Router, Searching, requires
+from shared.ids import LocationId, MerchantId
+
+IDS_MAX = 200
+"""Ids that one request names: as many as a page has rows."""
 
 
 def router() -> Router:
@@ -20,6 +24,9 @@ def router() -> Router:
         session: Searching,
         actor: CurrentActor,
         paging: PageRequest,
+        ids: Annotated[
+            list[MerchantId] | None, Query(alias="id", max_length=IDS_MAX, description="Only these.")
+        ] = None,
         q: Annotated[
             SearchText,
             Query(
@@ -28,7 +35,7 @@ def router() -> Router:
         ] = None,
     ) -> Page[DirectoryMerchant]:
         """List ids and names of merchants."""
-        return await directory.list_merchants(session, actor, paging, q=q)
+        return await directory.list_merchants(session, actor, paging, ids=ids, q=q)
 
     @routes.get("/v1/directory/locations")
     @requires("orders.jobs.read")
@@ -36,11 +43,14 @@ def router() -> Router:
         session: Searching,
         actor: CurrentActor,
         paging: PageRequest,
+        ids: Annotated[
+            list[LocationId] | None, Query(alias="id", max_length=IDS_MAX, description="Only these.")
+        ] = None,
         q: Annotated[
             SearchText, Query(description="Only where each of these words begins a word of name or reference.")
         ] = None,
     ) -> Page[DirectoryLocation]:
         """List ids and names of locations."""
-        return await directory.list_locations(session, actor, paging, q=q)
+        return await directory.list_locations(session, actor, paging, ids=ids, q=q)
 
     return routes
