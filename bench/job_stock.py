@@ -154,7 +154,7 @@ _WRITE_HISTORY = """
     INSERT INTO job_history (job_id, sequence, occurred_at, event_id, type, actor, changed_fields, changes)
     SELECT id, 1, created_at, id, 'job.created', 'bench', '{}', '{}' FROM staged_jobs
 """
-_INDEXES = """
+INDEXES = """
     SELECT indexdef, indexname FROM pg_indexes
     WHERE tablename IN ('jobs', 'actions') AND indexname NOT LIKE 'pk_%' ORDER BY indexname
 """
@@ -193,7 +193,7 @@ def jobs_of(shop: Shop, first: int, count: int, total: int) -> Iterator[StockedJ
 async def fill(url: str, shop: Shop, *, first: int, total: int, rebuild: bool) -> None:
     """Write jobs `first` to `total`. `url` must be of a superuser. With `rebuild` the indexes are dropped and created afterwards."""
     connection = await asyncpg.connect(url, command_timeout=3600)
-    indexes = await connection.fetch(_INDEXES) if rebuild else []
+    indexes = await connection.fetch(INDEXES) if rebuild else []
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
     loop = asyncio.get_running_loop()

@@ -115,7 +115,7 @@ async def due(stage: Stage, plan: Plan) -> None:
     endpoint_ids = await _enabled(stage)
     await stage.stop()
     say("  writing what is due")
-    await write_due(stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK, plan.due // len(endpoint_ids))
+    await write_due(stage.watch, sources[0], endpoint_ids, NUMBERS_OF_STOCK, plan.due // len(endpoint_ids))
     fresh = await _one_more(stage, "/ok/fresh")
     await stage.publish_to([fresh])
     stage.process.start()
@@ -195,15 +195,15 @@ async def _part(stage: Stage, seconds: float) -> _Part:
 async def stored(stage: Stage, plan: Plan) -> None:
     """The cost of a delivery with ten thousand and with millions of stored ones."""
     await stage.clear()
-    await make_days(stage)
+    await make_days(stage.harness.database)
     paths = [f"/ok/stored-{number}" for number in range(ENDPOINTS)]
     sources = await stage.endpoints(paths)
     endpoint_ids = await _enabled(stage)
-    await write_delivered(stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK, STORED_FIRST)
+    await write_delivered(stage.watch, sources[0], endpoint_ids, NUMBERS_OF_STOCK, STORED_FIRST)
     few = await _rounds(stage, plan, sources)
     say(f"  writing {plan.stored:,} deliveries")
     await write_delivered(
-        stage, sources[0], endpoint_ids, NUMBERS_OF_STOCK + STORED_FIRST, max(0, plan.stored - STORED_FIRST)
+        stage.watch, sources[0], endpoint_ids, NUMBERS_OF_STOCK + STORED_FIRST, max(0, plan.stored - STORED_FIRST)
     )
     many = await _rounds(stage, plan, sources)
     stage.add(
