@@ -231,6 +231,7 @@ class StackSettings:
             environment["IDENTITY_CONSOLE_BASE_URL"] = self.url("console")
         if service == "billing":
             environment["BILLING_PAYMENT_PROVIDER"] = "fake"
+            environment["BILLING_CHECKOUT_RETURN_URL"] = f"{self.url('console')}/billing"
             environment["BILLING_FAKE_PROVIDER_URL"] = self.url("payments")
             environment["BILLING_FAKE_PROVIDER_SECRET"] = self.secrets["payments_secret"]
         if service == "webhooks":

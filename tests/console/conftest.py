@@ -1,14 +1,16 @@
 """Wiring only: one suite of real processes with the console for all tests of a worker, one browser, one company with one of everything."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from deploy.devstack.forks import Forker
+from deploy.devstack.processes import free_ports
 from tests.harness.console import ConsoleStack, Stock, Visitor, chromium, stock_up
 from tests.harness.mailbox import Mailbox, mailbox
+from tests.harness.payments import FAKE_SECRET, FakeServer, fake_server
 from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.stack import BackingStack, new_prefix
@@ -27,22 +29,59 @@ async def box() -> AsyncIterator[Mailbox]:
 
 
 @pytest.fixture(scope="session")
+async def payments() -> AsyncIterator[FakeServer]:
+    """Takes the suite's payments, and no money; cards are given on its pages."""
+    async with fake_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def console_port() -> int:
+    """Where the console will be: pages of the payment provider lead back to it."""
+    (port,) = free_ports(1)
+    return port
+
+
+@pytest.fixture(scope="session")
 async def suite(
-    backing: BackingStack, box: Mailbox, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
+    backing: BackingStack,
+    box: Mailbox,
+    payments: FakeServer,
+    console_port: int,
+    forker: Forker | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Suite]:
     mail = {"IDENTITY_SMTP_URL": box.url, "IDENTITY_CONSOLE_BASE_URL": "https://console.waybill.test"}
-    environment = {**CHEAP_HASHES, **mail, "WAYBILL_KAFKA_PREFIX": new_prefix()}
+    provider = {
+        "BILLING_PAYMENT_PROVIDER": "fake",
+        "BILLING_FAKE_PROVIDER_URL": payments.url,
+        "BILLING_FAKE_PROVIDER_SECRET": FAKE_SECRET,
+        "BILLING_CHECKOUT_RETURN_URL": f"http://127.0.0.1:{console_port}/billing",
+    }
+    environment = {**CHEAP_HASHES, **mail, **provider, "WAYBILL_KAFKA_PREFIX": new_prefix()}
     running = await asyncio.to_thread(Suite, backing, tmp_path_factory.mktemp("suite"), environment, forker)
+
+    async def take(body: bytes, headers: Mapping[str, str]) -> int:
+        url = f"{running.urls['billing']}/v1/billing/providers/fake/notifications"
+        return (await running.client.post(url, content=body, headers=dict(headers))).status_code
+
     await running.start()
+    payments.take = take
     yield running
+    payments.take = None
     await running.stop()
 
 
 @pytest.fixture(scope="session")
 async def console(
-    suite: Suite, backing: BackingStack, forker: Forker | None, tmp_path_factory: pytest.TempPathFactory
+    suite: Suite,
+    backing: BackingStack,
+    console_port: int,
+    forker: Forker | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[ConsoleStack]:
-    running = await asyncio.to_thread(ConsoleStack, suite, backing, tmp_path_factory.mktemp("console"), forker)
+    home = tmp_path_factory.mktemp("console")
+    running = await asyncio.to_thread(ConsoleStack, suite, backing, home, forker, port=console_port)
     await running.start()
     yield running
     await running.stop()

@@ -121,10 +121,14 @@ async def test_a_plan_from_its_price_to_its_end(owner: Visitor, tenant: Tenant, 
     assert "Starter renews on" in text_of(await owner.get(HOME))
 
 
-async def test_without_a_provider_checkout_says_so_where_it_was_asked(owner: Visitor) -> None:
+async def test_a_provider_that_opens_no_page_is_told_where_it_was_asked(
+    owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.devstack.payments.KEPT_MAX", 0)
+
     refused = await sent(owner, HOME, "/billing/checkout")
 
-    assert refused.status_code == 409
+    assert refused.status_code == 503
     assert "data-summary" in refused.text
 
 

@@ -174,6 +174,7 @@ def test_the_demo_pays_at_a_provider_that_takes_no_money() -> None:
     assert options["--shown-at"] == f"http://127.0.0.1:{port}"
     assert options["--notifies"] == f"http://billing:{PORTS['billing']}/v1/billing/providers/fake/notifications"
     assert settings["BILLING_FAKE_PROVIDER_URL"] == f"http://payments:{port}"
+    assert settings["BILLING_CHECKOUT_RETURN_URL"] == f"http://127.0.0.1:{PORTS['console']}/billing"
     assert demo()["payments"]["environment"] == {SECRET_VARIABLE: settings["BILLING_FAKE_PROVIDER_SECRET"]}
     assert demo()["payments"]["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert set(settings) <= set(variables_of("billing"))

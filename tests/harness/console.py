@@ -61,8 +61,9 @@ class ConsoleStack:
         home: Path,
         forker: Forker | None,
         environment: Mapping[str, str] | None = None,
+        port: int | None = None,
     ):
-        (port,) = free_ports(1)
+        port = port or free_ports(1)[0]
         self.suite = suite
         self.url = f"http://127.0.0.1:{port}"
         self.database = migrated(backing, "console")

@@ -34,8 +34,9 @@ async def open_session(
     if provider is None:
         raise rules.PaymentsByHand
     checkout_session_id = new_id("chk")
+    back = rules.way_back(return_url, checkout_session_id)
     try:
-        page = await provider.open_setup(Setup(checkout_session_id, actor.tenant_id, return_url, actor.livemode))
+        page = await provider.open_setup(Setup(checkout_session_id, actor.tenant_id, back, actor.livemode))
     except Exception as error:
         log.warning("checkout_not_opened", provider=provider.name, error=repr(error))
         raise rules.ProviderUnavailable from error

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Literal
+from urllib.parse import urlencode
 
 from shared.errors import Conflict, NotFound, Unavailable
 
@@ -37,6 +38,13 @@ class CheckoutSessionNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("no such checkout session")
+
+
+def way_back(return_url: str, checkout_session_id: str) -> str:
+    """Where the page sends people back to, with the session that it was of; empty: nowhere."""
+    if not return_url:
+        return ""
+    return f"{return_url}{'&' if '?' in return_url else '?'}{urlencode({'checkout_session': checkout_session_id})}"
 
 
 def look_again(opened_at: datetime, now: datetime) -> timedelta:

@@ -12,6 +12,8 @@ from console.forms import Form, integer, text
 from console.gateway import Answer, Part
 from console.i18n import gettext as _
 from console.i18n import mark
+from console.pages import billing_awaited as awaited
+from console.pages.billing_awaited import SUBSCRIPTION
 from console.pages.billing_words import FEATURES, INTERVALS, INVOICES, plan_name, state_of
 from console.tables import TableQuery
 from console.visits import Visit
@@ -19,7 +21,6 @@ from console.visits import Visit
 pages = Pages()
 
 READ, MANAGE = "billing.read", "billing.manage"
-SUBSCRIPTION = "billing GET /v1/billing/subscription"
 PLANS = "billing GET /v1/billing/plans"
 PREVIEW = "billing POST /v1/billing/subscription/preview"
 DETAILS = "billing GET /v1/billing/details"
@@ -27,7 +28,7 @@ INVOICES_OF = "billing GET /v1/billing/invoices"
 METHODS = "billing GET /v1/billing/payment-methods"
 CANCEL = "billing POST /v1/billing/subscription/cancel"
 CLOCK = "billing GET /v1/billing/test-clock"
-OVERVIEW = (SUBSCRIPTION, PLANS, PREVIEW, DETAILS, INVOICES_OF, METHODS, CLOCK)
+OVERVIEW = (SUBSCRIPTION, PLANS, PREVIEW, DETAILS, INVOICES_OF, METHODS, CLOCK, awaited.CHECKOUT)
 BUYING = (SUBSCRIPTION, PLANS, PREVIEW, METHODS)
 HOME = "/billing"
 INVOICES_SHOWN = 5
@@ -61,11 +62,13 @@ async def buy_plan(visit: Visit) -> Response:
     body = {"plan": visit.ids["plan"]} | form.document({"/payment_method": text, "/expected_amount_due": integer})
     path = "/v1/billing/subscription"
     sent = visit.api.billing.post(path, body, if_match=form.if_match, idempotency_key=form.idempotency_key)
-    if await form.send(sent) is None:
+    bought = await form.send(sent)
+    if bought is None:
         return await _plan_shown(visit, form)
+    if "payment_method" not in body:
+        return visit.redirect(HOME, message=_("Bought. Pay the invoice below, and the plan begins."))
     charged = _("Bought. The payment is under way, and access goes on as soon as it has arrived.")
-    by_hand = _("Bought. Pay the invoice below, and the plan begins.")
-    return visit.redirect(HOME, message=charged if "payment_method" in body else by_hand)
+    return visit.redirect(f"{HOME}?after={bought['version']}", message=charged)
 
 
 @pages.action(
@@ -267,7 +270,9 @@ async def _shown(
         asked["methods"] = billing.get("/v1/billing/payment-methods", query={"limit": METHODS_MAX})
     if manages and visit.standing.tenant.get("test"):
         asked["clock"] = billing.get("/v1/billing/test-clock")
-    subscription, found = await asyncio.gather(billing.get("/v1/billing/subscription"), visit.api.parts(**asked))
+    subscription, found, session = await asyncio.gather(
+        billing.get("/v1/billing/subscription"), visit.api.parts(**asked), awaited.checkout(visit)
+    )
     plans = _offered(found["plans"])
     may_change = {"subscribe", "change"} & set(subscription["allowed_transitions"])
     others = [plan for plan in plans if plan != (subscription["next_plan"] or subscription["plan"])]
@@ -296,6 +301,8 @@ async def _shown(
         checkout=checkout or Form(),
         clock=clock,
         clock_form=clock_form,
+        awaited=awaited.of(visit, subscription, session),
+        given=session["status"] if session is not None and session.answer is not None else None,
         manages=manages,
         can_pay=bool(_given(found.get("methods"))),
     )
