@@ -21,16 +21,20 @@ from shared.ids import to_uuid
 from shared.postgres.database import Database
 from tests.harness.billing import load_plans, published
 from tests.harness.billing_life import begin, buy
+from tests.harness.effort import FACTOR
 from tests.harness.payments import FakeServer, fake_server
 from tests.harness.services import open_database
 from tests.harness.stack import BackingStack, migrated
 from tests.harness.waiting import eventually
 
+POINTS_APART = 3
+"""Of the commits at which a worker dies, every third is tried in every run, and each under `make fuzz`."""
 LANES = 4
 """Lives that are lived at the same time, each on a database of its own."""
 STOP_SECONDS = 20.0
 WAIT_SECONDS = 120.0
 ASKED_EVERY_SECONDS = 0.15
+_EXPIRE = text("UPDATE tasks SET next_at = now() WHERE lease_token IS NOT NULL AND next_at > now()")
 _LEDGER = text("SELECT cause, account, amount FROM ledger_entries WHERE tenant_id = :tenant ORDER BY id")
 _ATTEMPTS = text("SELECT state FROM charge_attempts WHERE tenant_id = :tenant ORDER BY invoice_id, n")
 _PRICE = 5145
@@ -63,6 +67,11 @@ class Replicas:
         )
         self.running.append(program)
         return program, said
+
+    async def expire_leases(self) -> None:
+        """Have the leases of who has died end now. Those of others end, too, and they have to stand it."""
+        async with self.database.transaction() as session:
+            await session.execute(_EXPIRE)
 
     async def kill_all(self) -> None:
         """`kill -9` of all that still run."""
@@ -123,7 +132,8 @@ async def live_with(here: Replicas, **fate: Any) -> tuple[Life, bool]:
     doomed, _ = here.start(**fate)
 
     async def succeed() -> None:
-        await eventually(lambda: doomed.poll() is not None, what="it has died")
+        await eventually(lambda: doomed.poll() is not None, seconds=WAIT_SECONDS, what="it has died")
+        await here.expire_leases()
         here.start()
         here.start()
 
@@ -161,6 +171,7 @@ async def jump(database: Database, tenant_id: str, to: datetime | None) -> None:
         await schedule(session, [held])
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(600)
 async def test_a_worker_that_is_killed_at_any_commit_changes_nothing_of_the_books(
     backing: BackingStack, forker: Forker | None, tmp_path: Path
@@ -174,6 +185,7 @@ async def test_a_worker_that_is_killed_at_any_commit_changes_nothing_of_the_book
 
     # Before one commit is after the one before it, but for what was asked of the provider in between.
     fates = [{"dies_at": n, "when": "before" if n % 2 else "after"} for n in range(1, commits + 1)]
+    fates = fates[:: POINTS_APART if FACTOR == 1 else 1]
     deaths = 0
 
     async def live_them(lane: int) -> None:
@@ -187,8 +199,8 @@ async def test_a_worker_that_is_killed_at_any_commit_changes_nothing_of_the_book
     async with asyncio.TaskGroup() as lanes:
         for lane in range(LANES):
             lanes.create_task(live_them(lane))
-    # On a busy machine a life may have a commit less: a lease that was not renewed.
-    assert deaths >= commits - 3 > 5
+    # A life may have a commit less: two charges that are recorded together.
+    assert deaths >= len(fates) - 2 > 1
 
 
 @pytest.mark.timeout(600)
@@ -205,6 +217,7 @@ async def test_three_workers_that_race_and_are_killed_charge_each_period_once(
             here.running = [one for one in here.running if one not in dead]
             for _ in dead:
                 deaths += 1
+                await here.expire_leases()
                 here.start()
             await asyncio.sleep(ASKED_EVERY_SECONDS)
         cards = await lives
