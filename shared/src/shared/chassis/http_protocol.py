@@ -344,6 +344,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(
             503, "too_many_heads", f"heads that are not complete have more than {bytes_max} bytes: send yours at once"
         )
+        # The parser holds what has arrived; the connection is still open for a while.
+        self.parser = httptools.HttpRequestParser(self)
 
     def _refuse_head(self) -> None:
         bounds = self._bounds
