@@ -31,6 +31,7 @@ async def set_up(visitor: Visitor) -> list[str]:
 
     assert "This code is wrong" in text_of(wrong)
     assert key[1] in wrong.text, "the key is there for another code"
+    assert '<img src="data:image/svg+xml' in wrong.text
     assert done.status_code == 200, done.text
     return RECOVERY_CODE.findall(done.text)
 

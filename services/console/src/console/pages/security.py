@@ -2,6 +2,7 @@
 
 import json
 
+import segno
 from starlette.responses import Response
 
 from console import messages
@@ -19,6 +20,9 @@ TITLE = mark("Password and second factor")
 FACTOR = "identity GET /v1/auth/second-factor"
 PASSWORD_FIELDS = {"/current_password": secret, "/new_password": secret, "/code": text}
 PURPOSE = "second-factor"
+QR_MODULE_PIXELS = 4
+QR_MARGIN_MODULES = 4
+"""Cameras want so much white around a code (ISO/IEC 18004)."""
 
 
 @pages.page(PATH, title=TITLE, audience="signed in", calls=(FACTOR,))
@@ -112,12 +116,16 @@ async def _security(visit: Visit, form: Form) -> Response:
 
 def _enrolment(visit: Visit, form: Form, shown: dict[str, str], sealed: str) -> Response:
     groups = [shown["secret"][start : start + 4] for start in range(0, len(shown["secret"]), 4)]
+    qr_code = segno.make_qr(shown["uri"])
     return visit.render(
         "pages/second_factor.html",
         status=form.status,
         form_state=form,
         secret=" ".join(groups),
         uri=shown["uri"],
+        # White behind it in the dark theme, too.
+        qr_code=qr_code.svg_data_uri(light="white", scale=QR_MODULE_PIXELS, border=QR_MARGIN_MODULES),
+        qr_pixels=qr_code.symbol_size(QR_MODULE_PIXELS, QR_MARGIN_MODULES)[0],
         sealed=sealed,
     )
 
