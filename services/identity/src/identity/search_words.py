@@ -4,18 +4,21 @@ Each word is stored behind its tenant's id, so that a search reads the words of 
 a search must begin a word of the record. When these rules change, a migration sets `search_words` to NULL: a worker fills it again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, cast, func, literal_column
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
+from shared.api import Page, Paging, page
 from shared.api.pagination import ExpensiveFilter
 from shared.folding import FREE_TEXT_WORDS_MAX, parse_free_text, parts_of_two, words
 from shared.ids import to_uuid
 
+ItemT = TypeVar("ItemT")
 RowT = TypeVar("RowT")
 
 FEW_ROWS = 1_500
@@ -41,8 +44,37 @@ def found_by(column: Any, tenant_id: str, text: str) -> ColumnElement[bool]:
     return func.array_to_tsvector(column).bool_op("@@")(cast(" | ".join(alternatives), TSQUERY))
 
 
+async def search_page(
+    session: AsyncSession,
+    statement: Select[RowT],
+    paging: Paging,
+    *,
+    words_of: Any,
+    tenant_id: str,
+    q: str | None,
+    by: Sequence[InstrumentedAttribute[Any] | Mapped[Any]],
+    view: Callable[[RowT], ItemT],
+    filters: Sequence[object] = (),
+) -> Page[ItemT]:
+    """One page of a statement, which has the visible rows of a tenant; with `q` of those that are found by it. The rest is as in `page`.
+
+    `words_of` is the column with the words of a row.
+    """
+    asked = await _search(session, statement, words_of, tenant_id, q)
+    return await page(
+        session,
+        asked.statement,
+        paging,
+        by=by,
+        view=view,
+        filters=[*filters, q],
+        few=asked.few,
+        expensive_filter=asked.on_the_way,
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class FreeText(Generic[RowT]):
+class _FreeText(Generic[RowT]):
     """A list that is searched for a free text: its statement, and how a page of it is read."""
 
     statement: Select[RowT]
@@ -52,22 +84,22 @@ class FreeText(Generic[RowT]):
     """A condition that is checked on the way through a long list."""
 
 
-async def search(
+async def _search(
     session: AsyncSession, statement: Select[RowT], column: Any, tenant_id: str, text: str | None
-) -> FreeText[RowT]:
-    """The statement, which has the visible rows of a tenant, restricted to those that are found by a free text; None: to none.
+) -> _FreeText[RowT]:
+    """The statement, restricted to the rows that are found by a free text; None: not restricted.
 
     What few records have is looked up. What many have is met on the way through the list: it would take longer to fetch and sort them all.
     PostgreSQL cannot know which is which, because its statistics do not have every beginning of a word, so some are counted.
     """
     if text is None:
-        return FreeText(statement)
+        return _FreeText(statement)
     found = statement.where(found_by(column, tenant_id, text))
     some: Select[Any] = found.with_only_columns(literal_column("1")).limit(FEW_ROWS + 1)
     if len((await session.execute(some)).all()) <= FEW_ROWS:
-        return FreeText(found, few=True)
+        return _FreeText(found, few=True)
     on_the_way = ExpensiveFilter(lambda columns: found_by(columns.search_words, tenant_id, text), [column])
-    return FreeText(statement, on_the_way=on_the_way)
+    return _FreeText(statement, on_the_way=on_the_way)
 
 
 def _all_of(tenant: str, wanted: Iterable[str]) -> str:

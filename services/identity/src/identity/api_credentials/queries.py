@@ -6,13 +6,12 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from identity import merchants, request_log, rows, tenants
+from identity import locations, merchants, request_log, tenants
 from identity.api_credentials import rules
 from identity.api_credentials.schemas import ApiAccount, ApiSettings, OwnLocation
 from identity.locations import LocationRow
 from identity.merchants import MerchantRow
-from identity.search_words import search
-from shared.api import Page, Paging, page
+from shared.api import Page, Paging
 from shared.audit import Actor
 
 
@@ -24,20 +23,12 @@ async def list_api_accounts(
     With `unused_since` only those whose credentials have not been used since, and are not younger; with `q` those whose words begin with
     its words.
     """
-    statement = rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
-    statement = statement.where(col(MerchantRow.api_access))
+    statement = merchants.visible_rows(actor).where(col(MerchantRow.api_access))
     if unused_since is not None:
         used_or_made_at = func.greatest(col(MerchantRow.last_used_at), col(MerchantRow.key_made_at))
         statement = statement.where(used_or_made_at < unused_since)
-    asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
-    found = await page(
-        session,
-        asked.statement,
-        paging,
-        by=(col(MerchantRow.created_at), col(MerchantRow.merchant_id)),
-        view=lambda row: row,
-        filters=[unused_since, q],
-        expensive_filter=asked.on_the_way,
+    found = await merchants.list_rows(
+        session, actor, statement, paging, q=q, view=lambda row: row, filters=[unused_since]
     )
     now = datetime.now(UTC)
     counted = await request_log.counts_of(
@@ -67,18 +58,14 @@ async def get_settings(session: AsyncSession, actor: Actor) -> ApiSettings:
 async def list_own_locations(session: AsyncSession, actor: Actor, paging: Paging) -> Page[OwnLocation]:
     """The locations that jobs of the merchant that calls may name: its own that are active, newest first."""
     merchant = actor.caller.principal
-    statement = select(LocationRow).where(
-        col(LocationRow.tenant_id) == actor.tenant_id,
-        col(LocationRow.location_id).in_(merchant.location_ids),
-        col(LocationRow.active),
-    )
+    own = col(LocationRow.location_id).in_(merchant.location_ids)
+    statement = locations.visible_rows(actor).where(own, col(LocationRow.active))
 
     def view(row: LocationRow) -> OwnLocation:
         is_default = row.location_id == merchant.default_location_id
         return OwnLocation(id=row.location_id, name=row.name, reference_id=row.reference_id, is_default=is_default)
 
-    order = (col(LocationRow.created_at), col(LocationRow.location_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[actor.id])
+    return await locations.list_rows(session, actor, statement, paging, view=view, filters=[actor.id])
 
 
 async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:

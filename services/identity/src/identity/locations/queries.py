@@ -1,5 +1,8 @@
 """Reads and locks locations."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -7,16 +10,42 @@ from sqlmodel import col
 from identity import fields, rows, tenants
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from identity.search_words import search_page
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
+
+ItemT = TypeVar("ItemT")
 
 
 async def list_locations(session: AsyncSession, actor: Actor, paging: Paging, *, active: bool | None) -> Page[Location]:
     """The tenant's locations, newest first."""
-    statement = where_equal(_visible_rows(actor), {col(LocationRow.active): active})
-    order = (col(LocationRow.created_at), col(LocationRow.location_id))
-    return await page(session, statement, paging, by=order, view=view, filters=[active])
+    statement = where_equal(visible_rows(actor), {col(LocationRow.active): active})
+    return await list_rows(session, actor, statement, paging, view=view, filters=[active])
+
+
+async def list_rows(
+    session: AsyncSession,
+    actor: Actor,
+    statement: Select[LocationRow],
+    paging: Paging,
+    *,
+    q: str | None = None,
+    view: Callable[[LocationRow], ItemT],
+    filters: Sequence[object] = (),
+) -> Page[ItemT]:
+    """Some of the locations that an actor sees, newest first; with `q` those whose words begin with its words."""
+    return await search_page(
+        session,
+        statement,
+        paging,
+        words_of=col(LocationRow.search_words),
+        tenant_id=actor.tenant_id,
+        q=q,
+        by=(col(LocationRow.created_at), col(LocationRow.location_id)),
+        view=view,
+        filters=filters,
+    )
 
 
 async def get(session: AsyncSession, actor: Actor, location_id: str) -> Location:
@@ -78,10 +107,11 @@ def view(row: LocationRow) -> Location:
 
 
 def _by_id(actor: Actor, location_id: str) -> Select[LocationRow]:
-    return _visible_rows(actor).where(col(LocationRow.location_id) == location_id)
+    return visible_rows(actor).where(col(LocationRow.location_id) == location_id)
 
 
-def _visible_rows(actor: Actor) -> Select[LocationRow]:
+def visible_rows(actor: Actor) -> Select[LocationRow]:
+    """The locations that an actor sees."""
     return rows.visible_to(select(LocationRow), actor, LocationRow.tenant_id, LocationRow.livemode)
 
 

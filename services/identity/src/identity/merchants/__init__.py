@@ -20,11 +20,13 @@ from identity.merchants.queries import (
     get,
     index,
     list_merchants,
+    list_rows,
     list_stranded,
     lock_for_reset,
     lock_holder,
     recipient,
     state,
+    visible_rows,
 )
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
 from identity.merchants.schemas import BY_WORDS, MerchantStatus
@@ -45,6 +47,7 @@ __all__ = [
     "grant_api_access",
     "index",
     "list_merchants",
+    "list_rows",
     "list_stranded",
     "lock_for_reset",
     "lock_holder",
@@ -58,4 +61,5 @@ __all__ = [
     "shred_keys",
     "state",
     "update",
+    "visible_rows",
 ]

@@ -1,7 +1,8 @@
 """Reads and locks merchants."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,13 +14,15 @@ from identity.mail import MailAnswers, Recipient
 from identity.merchants import rules
 from identity.merchants.schemas import Merchant, MerchantIn
 from identity.merchants.tables import MerchantRow
-from identity.search_words import search, search_words
+from identity.search_words import search_page, search_words
 from identity.tenants import TenantRow
-from shared.api import ANY_VERSION, IfMatch, Page, Paging, page, where_equal
+from shared.api import ANY_VERSION, IfMatch, Page, Paging, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
 from shared.events import identity as events
 from shared.ids import new_id
+
+ItemT = TypeVar("ItemT")
 
 STRANDED_MAX = 20
 """Merchants named in the refusal to deactivate their last active location."""
@@ -43,18 +46,31 @@ async def list_merchants(
         col(MerchantRow.api_access): api_access,
         col(MerchantRow.reference_id): reference_id,
     }
-    statement = where_equal(_visible_rows(actor), equal)
-    asked = await search(session, statement, col(MerchantRow.search_words), actor.tenant_id, q)
-    order = (col(MerchantRow.created_at), col(MerchantRow.merchant_id))
-    return await page(
+    statement = where_equal(visible_rows(actor), equal)
+    return await list_rows(session, actor, statement, paging, q=q, view=view, filters=[*equal.values()])
+
+
+async def list_rows(
+    session: AsyncSession,
+    actor: Actor,
+    statement: Select[MerchantRow],
+    paging: Paging,
+    *,
+    q: str | None,
+    view: Callable[[MerchantRow], ItemT],
+    filters: Sequence[object] = (),
+) -> Page[ItemT]:
+    """Some of the merchants that an actor sees, newest first; with `q` those whose words begin with its words."""
+    return await search_page(
         session,
-        asked.statement,
+        statement,
         paging,
-        by=order,
+        words_of=col(MerchantRow.search_words),
+        tenant_id=actor.tenant_id,
+        q=q,
+        by=(col(MerchantRow.created_at), col(MerchantRow.merchant_id)),
         view=view,
-        filters=[*equal.values(), q],
-        few=asked.few,
-        expensive_filter=asked.on_the_way,
+        filters=filters,
     )
 
 
@@ -82,7 +98,7 @@ async def lock_for_reset(session: AsyncSession, actor: Actor, merchant_id: str) 
 
 async def lock_by_account(session: AsyncSession, actor: Actor, account_id: str) -> MerchantRow:
     """The row of the merchant that has this API Account ID, locked. Raises `NotFound`."""
-    statement = _visible_rows(actor).where(col(MerchantRow.account_id) == account_id).with_for_update(key_share=True)
+    statement = visible_rows(actor).where(col(MerchantRow.account_id) == account_id).with_for_update(key_share=True)
     missing = NotFound("no merchant has this API Account ID", code="account_not_found")
     return await rows.get_one(session, statement, missing)
 
@@ -233,10 +249,11 @@ def state(row: MerchantRow) -> events.MerchantState:
 
 
 def _by_id(actor: Actor, merchant_id: str) -> Select[MerchantRow]:
-    return _visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
+    return visible_rows(actor).where(col(MerchantRow.merchant_id) == merchant_id)
 
 
-def _visible_rows(actor: Actor) -> Select[MerchantRow]:
+def visible_rows(actor: Actor) -> Select[MerchantRow]:
+    """The merchants that an actor sees."""
     return rows.visible_to(select(MerchantRow), actor, MerchantRow.tenant_id, MerchantRow.livemode)
 
 
