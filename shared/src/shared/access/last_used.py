@@ -58,13 +58,7 @@ class LastUsedTracker:
 
     async def run(self) -> None:
         """Publish every few seconds until cancelled, then publish the rest."""
-        await periodically_until_the_end(self._write_due, WRITE_SECONDS, at_the_end=self._write_rest)
-
-    async def _write_due(self) -> None:
-        await self.write(datetime.now(UTC))
-
-    async def _write_rest(self) -> None:
-        await self.write(datetime.now(UTC), rest=True)
+        await periodically_until_the_end(self.write, WRITE_SECONDS)
 
     async def write(self, now: datetime, *, rest: bool = False) -> int:
         """Publish the uses that are due, or with `rest` all new ones; returns how many. When it fails, they are published later."""

@@ -123,13 +123,7 @@ class RequestLog:
 
     async def run(self) -> None:
         """Publish every few seconds until cancelled, then publish the rest."""
-        await periodically_until_the_end(self._write_due, WRITE_SECONDS, at_the_end=self._write_rest)
-
-    async def _write_due(self) -> None:
-        await self.write(datetime.now(UTC))
-
-    async def _write_rest(self) -> None:
-        await self.write(datetime.now(UTC), rest=True)
+        await periodically_until_the_end(self.write, WRITE_SECONDS)
 
     async def write(self, now: datetime, *, rest: bool = False) -> None:
         """Publish all failures, and the counts that are due, or with `rest` all new ones. When it fails, they are published later.

@@ -9,7 +9,8 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import structlog
 from fastapi import FastAPI
@@ -139,15 +140,23 @@ def periodically(
     return run
 
 
-async def periodically_until_the_end(
-    work: Callable[[], Awaitable[None]], seconds: float, *, at_the_end: Callable[[], Awaitable[None]]
-) -> None:
-    """Do the work again and again until cancelled, and then once what is to be done at the end, whose failure is logged."""
+class Write(Protocol):
+    """Writes what is due at an instant, or all the rest."""
+
+    def __call__(self, now: datetime, *, rest: bool = False) -> Awaitable[object]: ...
+
+
+async def periodically_until_the_end(write: Write, seconds: float) -> None:
+    """Write what is due again and again until cancelled, and then once all the rest; that this fails is logged."""
+
+    async def write_due() -> None:
+        await write(datetime.now(UTC))
+
     try:
-        await periodically(work, seconds)()
+        await periodically(write_due, seconds)()
     except asyncio.CancelledError:
         try:
-            await at_the_end()
+            await write(datetime.now(UTC), rest=True)
         except Exception:
             # The stop must not fail for this.
             log.warning("end_of_part_failed", exc_info=True)
