@@ -135,7 +135,7 @@ ADVISORY_LOCK = re.compile(r"pg_(try_)?advisory_")
 
 MAY_COMMIT = {
     "shared/src/shared/postgres/database.py": "the one place in which an operation's transaction is committed",
-    "shared/src/shared/postgres/driver_connection.py": "the one helper of the relay and of webhooks' delivery path",
+    "shared/src/shared/postgres/driver_connection.py": "the one helper of the relay, of webhooks' delivery path and of log-ins",
     "shared/src/shared/postgres/migrations.py": "Alembic's own connection; no service is running on it",
 }
 TRANSACTION_STATEMENT = re.compile(r"\s*(BEGIN|START TRANSACTION|COMMIT|ROLLBACK|AUTOCOMMIT)\s*;?\s*", re.IGNORECASE)

@@ -11,6 +11,11 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later: the database, or another component, was away or busy."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError | TimeoutError):
         return True
+    # The driver itself, where statements go past SQLAlchemy.
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.PostgresConnectionError):
+        return True
+    if isinstance(error, asyncpg.PostgresError):
+        return error.sqlstate in _TRANSIENT_SQLSTATES
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
     if isinstance(error, asyncpg.PostgresError):

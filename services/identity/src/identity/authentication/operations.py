@@ -6,7 +6,6 @@ stolen: its session ends.
 
 from datetime import UTC, datetime
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from identity import logins, mail, rows, sessions, tenants, totp
@@ -37,15 +36,16 @@ from shared.api import Transactions
 from shared.audit import Actor, Origin
 from shared.errors import Forbidden, NotFound, Unauthenticated
 from shared.ids import new_id
+from shared.postgres.driver_connection import driver_of, driver_reading, driver_transaction
 
-_WRITE_NOTHING = text("SELECT pg_current_xact_id()")
+_WRITE_NOTHING = "SELECT pg_current_xact_id()"
 """Makes the commit wait for the disk, as if something had been written."""
 
 
 async def log_in(authenticator: Authenticator, origin: Origin, body: SessionIn) -> Session:
     """A new session. Raises `Unauthenticated` (the same for every wrong value), `Forbidden` (tenant), `TooManyRequests`."""
-    async with authenticator.database.reading() as session:
-        tenant_id, found = await logins.find(session, body.tenant, body.email)
+    async with driver_reading(authenticator.database) as driver:
+        tenant_id, found = await logins.find(driver, body.tenant, body.email)
     # One budget, whether the account exists or not and however its tenant is named: the limit tells nothing of either.
     account = f"{tenant_id or rows.unique_key(body.tenant)}\n{rows.unique_key(body.email)}"
     attempt = authenticator.attempts.begin_log_in(account=account, address=origin.address)
@@ -71,47 +71,67 @@ async def _log_in(
         if authenticator.passwords.is_outdated(stored_hash, body.password)
         else None
     )
+    if newer_hash is None:
+        async with driver_transaction(authenticator.database) as session:
+            login = await _lock_if_right(session, found, stored_hash)
+            if not login.has_second_factor and _new_places(origin, login) is None:
+                # As nearly always: there is nothing to change of the person.
+                return await _open_session(authenticator, session, origin, login, has_factor=False)
     async with authenticator.database.transaction() as session:
-        login = await lock_login(session, found)
-        if login.status != "active" or login.password_hash != stored_hash:
-            raise _wrong_password()
-        policy, person = login.policy, login.holder.person
-        rules.check_tenant_active(policy.status)
-        now = datetime.now(UTC)
+        login = await _lock_if_right(session, found, stored_hash)
+        person, now = login.holder.person, datetime.now(UTC)
         factor = await totp.lock_enrolled(session, person.id) if login.has_second_factor else None
         if factor is not None:
             use_code(authenticator, factor, body.code, now)
-        places = await _notice_place(session, origin, login, now)
+        places = _new_places(origin, login)
+        if places is not None:
+            await _tell_of_place(session, origin, login, now)
         if newer_hash is not None or places is not None:
             await logins.update(session, person.id, password_hash=newer_hash, places=places)
-        new = NewSession(
-            session_id=new_id("ses"),
-            tenant_id=person.tenant_id,
-            subject_id=person.id,
-            created_at=now,
-            expires_at=now + policy.session_life(authenticator.session_life),
-            address=origin.address,
-            user_agent=origin.user_agent,
-        )
-        enrolment_only = factor is None and policy.asks_for_second_factor(administrator=person.kind != "merchant")
-        issued, digest = new_tokens(authenticator, login.holder, new, policy, enrolment_only=enrolment_only)
-        await sessions.create(session, new, digest)
-        _record(session, origin, person, new, "password", "session.created")
-        return issued
+        return await _open_session(authenticator, session, origin, login, has_factor=factor is not None)
 
 
-async def _notice_place(session: AsyncSession, origin: Origin, login: LockedLogin, now: datetime) -> list[bytes] | None:
-    """The places of a person with that of this log-in; None if it is known.
+async def _lock_if_right(session: AsyncSession, found: FoundLogin, stored_hash: str) -> LockedLogin:
+    """The log-in, locked. Raises `Unauthenticated` when its password, which was right, is right no more, `Forbidden` (tenant)."""
+    login = await lock_login(session, found)
+    if login.status != "active" or login.password_hash != stored_hash:
+        raise _wrong_password()
+    rules.check_tenant_active(login.policy.status)
+    return login
 
-    One that is new, and not the first, is told by mail where the tenant wants that.
-    """
+
+def _new_places(origin: Origin, login: LockedLogin) -> list[bytes] | None:
+    """The places of a person with that of this log-in; None if it is known."""
     place = sessions.place_of(login.holder.person.id, origin.address, origin.user_agent)
-    places = logins.add_place(login.places, place)
-    if places is not None and login.places and "new_sign_in" not in login.policy.notices_off:
+    return logins.add_place(login.places, place)
+
+
+async def _tell_of_place(session: AsyncSession, origin: Origin, login: LockedLogin, now: datetime) -> None:
+    """Tell the person by mail of a place that is new, and not the first, where the tenant wants that."""
+    if login.places and "new_sign_in" not in login.policy.notices_off:
         device = sessions.device_of(origin.user_agent)
         seen = mail.NewSignIn(signed_in_at=now, address=origin.address, device=device)
         await mail.send(session, login.recipient, seen)
-    return places
+
+
+async def _open_session(
+    authenticator: Authenticator, session: AsyncSession, origin: Origin, login: LockedLogin, *, has_factor: bool
+) -> Session:
+    person, policy, now = login.holder.person, login.policy, datetime.now(UTC)
+    new = NewSession(
+        session_id=new_id("ses"),
+        tenant_id=person.tenant_id,
+        subject_id=person.id,
+        created_at=now,
+        expires_at=now + policy.session_life(authenticator.session_life),
+        address=origin.address,
+        user_agent=origin.user_agent,
+    )
+    enrolment_only = not has_factor and policy.asks_for_second_factor(administrator=person.kind != "merchant")
+    issued, digest = new_tokens(authenticator, login.holder, new, policy, enrolment_only=enrolment_only)
+    await sessions.create(session, new, digest)
+    _record(session, origin, person, new, "password", "session.created")
+    return issued
 
 
 async def _record_refusal(
@@ -121,7 +141,7 @@ async def _record_refusal(
 
     An unknown address counts for its tenant: all of them together are recorded as often as one account. An unknown tenant has no trail.
     """
-    async with authenticator.database.transaction() as session:
+    async with driver_transaction(authenticator.database) as session:
         # The same steps for a known and an unknown address, so that the answer takes the same time.
         target = found.subject_id if found else tenant_id
         if target is not None and authenticator.attempts.may_record(target):
@@ -136,7 +156,7 @@ async def _record_refusal(
                 after={"code": code},
             )
         else:
-            await session.execute(_WRITE_NOTHING)
+            await (await driver_of(session)).execute(_WRITE_NOTHING)
 
 
 async def refresh(authenticator: Authenticator, origin: Origin, body: RefreshIn) -> Session:

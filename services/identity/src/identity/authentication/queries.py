@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,6 +15,7 @@ from identity.merchants import MerchantRow
 from identity.sessions import RefreshTokenRow, SessionRow
 from identity.users import UserRow
 from shared.ids import from_uuid, to_uuid
+from shared.postgres.driver_connection import driver_of
 
 PersonRow = UserRow | MerchantRow
 """Who can log in."""
@@ -24,31 +25,27 @@ _LOCK_LOGIN = """
     WITH person AS MATERIALIZED (
         {person} FOR NO KEY UPDATE
     ), login AS MATERIALIZED (
-        SELECT password_hash, places FROM logins WHERE subject_id = :subject_id AND EXISTS (SELECT FROM person) FOR UPDATE
+        SELECT password_hash, places FROM logins WHERE subject_id = $1 AND EXISTS (SELECT FROM person) FOR UPDATE
     ), factor AS MATERIALIZED (
-        SELECT confirmed_at FROM second_factors WHERE subject_id = :subject_id AND EXISTS (SELECT FROM login) FOR UPDATE
+        SELECT confirmed_at FROM second_factors WHERE subject_id = $1 AND EXISTS (SELECT FROM login) FOR UPDATE
     )
     SELECT
         person.*, login.*, (SELECT confirmed_at FROM factor) IS NOT NULL AS has_second_factor, tenants.status AS tenant_status,
         session_token_seconds, session_days, second_factor, notices_off
     FROM person CROSS JOIN login JOIN tenants USING (tenant_id)
 """
-_LOCK_LOGIN_OF_USER = text(
-    _LOCK_LOGIN.format(
-        person="""
+_LOCK_LOGIN_OF_USER = _LOCK_LOGIN.format(
+    person="""
         SELECT
             tenant_id, kind, email, concat(first_name, ' ', last_name) AS name, language, status, sessions_valid_from, livemode
-        FROM users WHERE user_id = :person_id"""
-    )
+        FROM users WHERE user_id = $2"""
 )
-_LOCK_LOGIN_OF_MERCHANT = text(
-    _LOCK_LOGIN.format(
-        person="""
+_LOCK_LOGIN_OF_MERCHANT = _LOCK_LOGIN.format(
+    person="""
         SELECT
             tenant_id, 'merchant' AS kind, login_email AS email, business_name AS name, language, status,
             sessions_valid_from, livemode
-        FROM merchants WHERE merchant_id = :person_id"""
-    )
+        FROM merchants WHERE merchant_id = $2"""
 )
 
 
@@ -98,25 +95,30 @@ class OfPerson(Protocol):
 
 async def lock_login(session: AsyncSession, login: OfPerson) -> LockedLogin:
     """A log-in with its person, second factor and tenant, each locked but the tenant."""
+    driver = await driver_of(session)
     statement = _LOCK_LOGIN_OF_USER if login.kind == "user" else _LOCK_LOGIN_OF_MERCHANT
-    ids = {"subject_id": login.subject_id, "person_id": to_uuid(login.subject_id)}
-    row = (await session.execute(statement, ids)).one()
+    row = await driver.fetchrow(statement, login.subject_id, to_uuid(login.subject_id))
+    assert row is not None
     person = Person(
-        id=login.subject_id, kind=row.kind, tenant_id=from_uuid("ten", row.tenant_id), email=row.email, name=row.name
+        id=login.subject_id,
+        kind=row["kind"],
+        tenant_id=from_uuid("ten", row["tenant_id"]),
+        email=row["email"],
+        name=row["name"],
     )
     return LockedLogin(
-        holder=TokenHolder(person, row.sessions_valid_from, row.livemode),
-        status=row.status,
-        language=row.language,
-        password_hash=row.password_hash,
-        places=row.places,
-        has_second_factor=row.has_second_factor,
+        holder=TokenHolder(person, row["sessions_valid_from"], row["livemode"]),
+        status=row["status"],
+        language=row["language"],
+        password_hash=row["password_hash"],
+        places=row["places"],
+        has_second_factor=row["has_second_factor"],
         policy=tenants.SessionPolicy(
-            status=row.tenant_status,
-            token_seconds=row.session_token_seconds,
-            session_days=row.session_days,
-            second_factor=row.second_factor,
-            notices_off=frozenset(row.notices_off),
+            status=row["tenant_status"],
+            token_seconds=row["session_token_seconds"],
+            session_days=row["session_days"],
+            second_factor=row["second_factor"],
+            notices_off=frozenset(row["notices_off"]),
         ),
     )
 

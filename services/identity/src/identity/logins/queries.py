@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Text as TextType
-from sqlalchemy import and_, bindparam, select
+import asyncpg
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from identity import rows
 from identity.logins.tables import LoginRow
-from identity.tenants import TenantRow
-from shared.ids import from_uuid, to_uuid
+from shared.ids import from_uuid, known_uuid, to_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +22,27 @@ class FoundLogin:
     password_hash: str | None
 
 
-_FIND = select(
-    col(TenantRow.tenant_id),
-    col(LoginRow.subject_id),
-    col(LoginRow.kind),
-    col(LoginRow.email_key),
-    col(LoginRow.password_hash),
-).outerjoin(
-    LoginRow,
-    and_(
-        col(LoginRow.tenant_id) == col(TenantRow.tenant_id),
-        col(LoginRow.email_key) == bindparam("email_key", type_=TextType),
-    ),
-)
-# Built once: a log-in would spend much of its time on that.
-_FIND_BY_ID = _FIND.where(col(TenantRow.tenant_id) == bindparam("tenant"))
-_FIND_BY_NAME = _FIND.where(col(TenantRow.name_key) == bindparam("tenant"))
+_FIND = """
+    SELECT tenants.tenant_id, subject_id, kind, email_key, password_hash
+    FROM tenants LEFT JOIN logins ON logins.tenant_id = tenants.tenant_id AND email_key = $2
+"""
+_FIND_BY_ID = _FIND + "WHERE tenants.tenant_id = $1"
+_FIND_BY_NAME = _FIND + "WHERE name_key = $1"
 
 
-async def find(session: AsyncSession, tenant: str, email: str) -> tuple[str | None, FoundLogin | None]:
+async def find(driver: asyncpg.Connection, tenant: str, email: str) -> tuple[str | None, FoundLogin | None]:
     """The id of a tenant, given by id or by name, and the log-in of an e-mail address in it: each None when it is unknown."""
-    statement, named = (_FIND_BY_ID, tenant) if _is_tenant_id(tenant) else (_FIND_BY_NAME, rows.unique_key(tenant))
-    values = {"tenant": named, "email_key": rows.unique_key(email)}
-    found = (await session.execute(statement, values)).one_or_none()
+    email_key = rows.unique_key(email)
+    found = (
+        await driver.fetchrow(_FIND_BY_ID, known_uuid(tenant), email_key)
+        if _is_tenant_id(tenant)
+        else await driver.fetchrow(_FIND_BY_NAME, rows.unique_key(tenant), email_key)
+    )
     if found is None:
         return None, None
-    return found.tenant_id, FoundLogin(*found[1:]) if found.subject_id is not None else None
+    tenant_id, subject_id, kind, key, password_hash = found
+    login = FoundLogin(subject_id, kind, key, password_hash) if subject_id is not None else None
+    return from_uuid("ten", tenant_id), login
 
 
 async def get_by_subject(session: AsyncSession, subject_id: str, *, lock: bool = False) -> LoginRow:

@@ -21,6 +21,7 @@ from shared import audit, tasks
 from shared.audit import Origin
 from shared.crypto.encryptor import Encryptor
 from shared.errors import NotFound
+from shared.postgres.driver_connection import driver_of
 from shared.tasks import NewTask, Task
 
 RESET_REQUEST = "password_reset_request"
@@ -48,7 +49,7 @@ async def mail_reset(session: AsyncSession, encryptor: Encryptor, task: Task) ->
     asked: dict[str, Any] = json.loads(
         encryptor.decrypt(base64.b64decode(task.payload["sealed"]), associated_data=task.key)
     )
-    _, found = await logins.find(session, asked["tenant"], asked["email"])
+    _, found = await logins.find(await driver_of(session), asked["tenant"], asked["email"])
     if found is None or found.password_hash is None:
         return
     person = await authentication.lock_person(session, found)
