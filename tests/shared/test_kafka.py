@@ -512,6 +512,38 @@ async def test_progress_is_recorded_only_when_everything_was_handled(
             assert await _caught_up(database, topic) == proven
 
 
+async def test_a_proof_is_as_old_as_its_question_however_late_it_is_written(
+    backing: BackingStack, database: Database, topic: str, seen: Seen
+) -> None:
+    async with consuming(backing, database, topic, seen) as subscription, database.transaction() as holder:
+        progress = LagMonitor(
+            database,
+            bootstrap_servers=backing.kafka_bootstrap,
+            subscriptions=[subscription],
+            metrics=Metrics("tests"),
+            interval_seconds=3600,
+        )
+        # As if the process was paused between the question and its answer.
+        await holder.execute(text("LOCK TABLE consumer_progress IN ACCESS EXCLUSIVE MODE"))
+        async with running(progress.run):
+
+            async def waits() -> float | None:
+                async with database.reading() as session:
+                    found = await session.execute(
+                        text(
+                            "SELECT extract(epoch FROM clock_timestamp()) FROM pg_locks WHERE NOT granted"
+                            " AND relation = 'consumer_progress'::regclass"
+                        )
+                    )
+                    value = found.scalar()
+                return None if value is None else float(value)
+
+            waiting_since = await eventually(waits, what="the proof waits to be written")
+            await holder.rollback()
+            await eventually(lambda: _is_caught_up(database, topic))
+    assert (await _caught_up(database, topic) or waiting_since) < waiting_since
+
+
 async def test_a_consumer_of_an_empty_topic_is_caught_up(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:

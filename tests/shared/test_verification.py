@@ -1,15 +1,17 @@
 """What it costs to find out who calls: one query at first, none while nothing changes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import event
+import httpx
+from sqlalchemy import event, text
 
 from shared.access import credentials
 from tests.harness.client import Api, refused
-from tests.harness.edge_app import EdgeTestApp
+from tests.harness.edge_app import EdgeTestApp, run_edge_app
 from tests.harness.waiting import eventually
 
 BACKGROUND = ("consumer_progress", "access_signing_keys")
@@ -67,6 +69,27 @@ async def test_a_caller_costs_one_query_at_first_and_none_while_nothing_changes(
             return await costs() == (1, 0)
 
         await eventually(settled, what=f"one query at first, and none after it: {kind}")
+
+
+async def test_what_was_asked_for_before_a_pause_decides_about_nobody_who_comes_after_it(database_url: str) -> None:
+    async with run_edge_app(database_url, access_cache_ttl_seconds=0.05) as edge:
+        merchant = await (await edge.create_tenant()).create_merchant()
+        async with edge.service.database.transaction() as session:
+            # Its answer comes late, as to a process that stands still.
+            await session.execute(text("LOCK TABLE access_credentials IN ACCESS EXCLUSIVE MODE"))
+            waiting = text(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'access_credentials'::regclass"
+            )
+            callers: list[asyncio.Task[httpx.Response]] = []
+            for _ in range(2):
+                callers.append(asyncio.create_task(merchant.api.get("/v1/anyone")))
+
+                async def asked(count: int = len(callers)) -> bool:
+                    return bool((await session.execute(waiting)).scalar_one() >= count)
+
+                await eventually(asked, what="whoever comes later asks again")
+                await asyncio.sleep(0.06)
+        assert [(await one).status_code for one in callers] == [200, 200]
 
 
 async def test_an_unknown_credential_costs_one_query_and_a_misspelt_one_none(edge: EdgeTestApp) -> None:

@@ -74,8 +74,9 @@ class Access:
         self._max_staleness_seconds = max_staleness_seconds
         self._caught_up_at: dict[str, datetime] = {}
         self._public_keys: dict[str, Ed25519PublicKey] = {}
+        self._cache_ttl_seconds = cache_ttl_seconds
         self._cache: TTLCache[Lookup, tuple[float, Principal | None]] = TTLCache(CACHED_MAX, cache_ttl_seconds)
-        self._loading: dict[Lookup, asyncio.Task[Principal | None]] = {}
+        self._loading: dict[Lookup, tuple[float, asyncio.Task[Principal | None]]] = {}
         self._key_lookups: TTLCache[str, asyncio.Task[None]] = TTLCache(KEY_LOOKUPS_MAX, KEY_LOOKUP_SECONDS)
         self._tokens: TTLCache[str, tokens.Claims] = TTLCache(TOKENS_CACHED_MAX, 60)
         self._tenant_changed_at: TTLCache[str, float] = TTLCache(CACHED_MAX, cache_ttl_seconds * 4)
@@ -247,31 +248,33 @@ class Access:
         return ()
 
     async def _principal(self, lookup: Lookup, key: str | None = None) -> Principal | None:
+        asked_at = time.monotonic()
         cached = self._cache.get(lookup)
-        if cached is not None and self._is_unchanged(*cached):
+        if cached is not None and self._is_valid(*cached, asked_at):
             return cached[1]
         loading = self._loading.get(lookup)
-        if loading is None:
+        # Whose answer waited while the process was paused tells what was true before.
+        if loading is None or asked_at - loading[0] > self._cache_ttl_seconds:
             # Concurrent misses share one query. It is a task of its own, so that no caller can cancel it.
-            loading = asyncio.create_task(self._load_into_cache(lookup, key))
-            self._loading[lookup] = loading
-            loading.add_done_callback(partial(self._loaded, lookup))
-        return await asyncio.shield(loading)
+            task = asyncio.create_task(self._load_into_cache(lookup, key, asked_at))
+            loading = self._loading[lookup] = (asked_at, task)
+            task.add_done_callback(partial(self._loaded, lookup))
+        return await asyncio.shield(loading[1])
 
-    def _loaded(self, lookup: Lookup, loading: "asyncio.Task[Principal | None]") -> None:
-        if self._loading.get(lookup) is loading:
+    def _loaded(self, lookup: Lookup, task: "asyncio.Task[Principal | None]") -> None:
+        loading = self._loading.get(lookup)
+        if loading is not None and loading[1] is task:
             del self._loading[lookup]
 
-    async def _load_into_cache(self, lookup: Lookup, key: str | None) -> Principal | None:
-        # Taken before the query: a change that arrives during the query invalidates its result.
-        loaded_at = time.monotonic()
+    async def _load_into_cache(self, lookup: Lookup, key: str | None, loaded_at: float) -> Principal | None:
+        # An instant before the query: a change that arrives during the query invalidates its result.
         async with self._database.reading() as session:
             principal = await load_principal(session, lookup, self._peppers, key)
         self._cache[lookup] = (loaded_at, principal)
         return principal
 
-    def _is_unchanged(self, loaded_at: float, principal: Principal | None) -> bool:
-        if loaded_at <= self._all_changed_at:
+    def _is_valid(self, loaded_at: float, principal: Principal | None, now: float) -> bool:
+        if loaded_at <= max(self._all_changed_at, now - self._cache_ttl_seconds):
             return False
         if principal is None or principal.tenant_id is None:
             return loaded_at > self._changed_at

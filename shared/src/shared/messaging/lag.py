@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -29,11 +30,14 @@ CHECK_SECONDS_MAX = 10.0
 PARTITIONS_KNOWN_SECONDS = 60.0
 CLOSE_SECONDS = 3.0
 
-# The clock of the database, so that readers can compare with it. Processes may finish out of order: the instant never goes back.
+# The clock of the database, so that readers can compare with it. It is read before Kafka is asked: whatever is slow afterwards, even if the
+# process stands still, makes a proof older, never newer.
+_NOW = text("SELECT clock_timestamp()")
+# Processes may finish out of order: the instant never goes back.
 _PROVEN = text(
     """
     INSERT INTO consumer_progress (consumer, topic, caught_up_at, lag)
-    VALUES (:consumer, :topic, clock_timestamp() - make_interval(secs => :age_seconds), 0)
+    VALUES (:consumer, :topic, :asked_at, 0)
     ON CONFLICT (consumer, topic) DO UPDATE
     SET caught_up_at = greatest(consumer_progress.caught_up_at, EXCLUDED.caught_up_at), lag = 0
     """
@@ -58,6 +62,14 @@ class _Watched:
     partitions: list[TopicPartition]
     proven_at: float
     """Monotonic time of the last proof; of the start before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """When Kafka was asked where its partitions end: by the database's clock and by the process's."""
+
+    at: datetime
+    monotonic: float
 
 
 def add_tables(metadata: MetaData) -> None:
@@ -117,28 +129,33 @@ class LagMonitor:
     async def _check(self) -> None:
         consumer, admin = await self._connected()
         await self._refresh_partitions(admin)
-        asked_at = time.monotonic()
+        asked = _Asked(await self._database_time(), time.monotonic())
         partitions = [partition for watched in self._watched for partition in watched.partitions]
         ends = await consumer.end_offsets(partitions)
         for watched in self._watched:
             if not watched.partitions:
                 continue
             lag = await _lag(consumer, admin, watched, ends)
-            await self._record(watched, lag, asked_at)
+            await self._record(watched, lag, asked)
         missing = [watched.subscription.kafka_topic for watched in self._watched if not watched.partitions]
         if missing:
             # The others are proven by now: a topic that is missing must not make them stale.
             raise LookupError(f"Kafka does not know {', '.join(missing)}")
 
-    async def _record(self, watched: _Watched, lag: int, asked_at: float) -> None:
+    async def _database_time(self) -> datetime:
+        async with self._database.reading() as session:
+            now: datetime = (await session.execute(_NOW)).scalar_one()
+        return now
+
+    async def _record(self, watched: _Watched, lag: int, asked: _Asked) -> None:
         name = {"consumer": watched.subscription.consumer, "topic": watched.subscription.topic}
         async with self._database.transaction() as session:
             if lag == 0:
-                await session.execute(_PROVEN, {**name, "age_seconds": time.monotonic() - asked_at})
+                await session.execute(_PROVEN, {**name, "asked_at": asked.at})
             else:
                 await session.execute(_BEHIND, {**name, "lag": lag})
         if lag == 0:
-            watched.proven_at = asked_at
+            watched.proven_at = asked.monotonic
         self._metrics.consumer_lag.labels(*name.values()).set(lag)
 
     def _report_staleness(self) -> None:
