@@ -15,7 +15,7 @@ from tests.harness.console import ConsoleStack, open_context
 from tests.harness.mailbox import Mailbox
 from tests.harness.people import Tenant
 from tests.harness.receiver import Receiver
-from tests.harness.suite import Suite
+from tests.harness.suite import Suite, end_trial
 
 
 @dataclass
@@ -91,7 +91,7 @@ async def test_the_story_of_the_demo(
 
     await nord.sign_in(company.id, nord_address)
     account_id, key = await the_merchant_sees_its_key(nord)
-    answer = await create_job(console, account_id, key)
+    answer = await call(console, "POST", account_id, key)
     assert answer.status_code == 201
     # The owner has the page of the endpoint open: the delivery comes by itself.
     row = owner.main.get_by_role("row").filter(has_text="job.created")
@@ -116,6 +116,17 @@ async def test_the_story_of_the_demo(
     await the_operator_acts_and_suspends(operator, suite, company)
     await owner.tab.goto("/merchants")
     await owner.is_at("Nothing is open to you now")
+    await operator.press("Activate")
+    await operator.reads("Active")
+    await owner.tab.context.clear_cookies()
+
+    await owner.sign_in(company.id, company.owner_email)
+    await the_owner_revokes(owner)
+    assert (await call(console, "GET", account_id, key)).status_code in (401, 403)
+    await nord.tab.goto("/api-settings")
+    await nord.reads("You have no API access")
+
+    await the_trial_ends_and_is_extended(owner, operator, company)
 
 
 async def the_owner_opens_for_business(owner: Person, company: Tenant, nord: str, cafe: str) -> None:
@@ -148,10 +159,11 @@ async def the_merchant_sees_its_key(merchant: Person) -> tuple[str, str]:
     return account_id, await shown.inner_text()
 
 
-async def create_job(console: ConsoleStack, account_id: str, key: str) -> httpx.Response:
+async def call(console: ConsoleStack, method: str, account_id: str, key: str) -> httpx.Response:
     """What the merchant's program does, at the console's own address."""
     async with httpx.AsyncClient(base_url=console.url, trust_env=False, timeout=30) as program:
-        return await program.post("/v1/jobs", headers=basic(account_id, key), json=smallest_job(reference_id="S-1"))
+        body = smallest_job(reference_id="S-1") if method == "POST" else None
+        return await program.request(method, "/v1/jobs", headers=basic(account_id, key), json=body)
 
 
 async def an_invited_person_comes_and_may_not_see_jobs(
@@ -186,3 +198,25 @@ async def the_operator_acts_and_suspends(operator: Person, suite: Suite, company
     await operator.main.get_by_text("Suspend…").click()
     await operator.press("Suspend now")
     await operator.reads("Suspended")
+
+
+async def the_owner_revokes(owner: Person) -> None:
+    await owner.go("Merchants")
+    await owner.tab.get_by_role("switch", name="API access of Lampes du Nord").click()
+    await owner.is_at("Revoke the API access of Lampes du Nord?")
+    await owner.press("Revoke API access")
+    await owner.reads("In force everywhere")
+
+
+async def the_trial_ends_and_is_extended(owner: Person, operator: Person, company: Tenant) -> None:
+    await end_trial(company)
+    await owner.go("Merchants")
+    await owner.is_at("A subscription is needed")
+    await owner.follow("Choose a plan")
+    await owner.reads("Your trial ended on")
+    await operator.tab.reload()
+    await operator.press("Extend the trial")
+    await operator.reads("The trial ends on")
+    await owner.go("Merchants")
+    await owner.is_at("Merchants")
+    await owner.reads("Petit Café")
