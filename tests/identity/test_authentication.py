@@ -283,7 +283,7 @@ async def test_strangers_lock_no_running_session_out(identity: Identity, tenant:
         async def guess(count: int) -> list[int]:
             return [await log_in("203.0.113.1") for _ in range(count)]
 
-        guessing = [asyncio.create_task(guess(250)) for _ in range(4)]
+        guessing = [asyncio.create_task(guess(60)) for _ in range(4)]
         elsewhere = [await log_in("203.0.113.2", password=PASSWORD) for _ in range(3)]
         at_one = [status for statuses in await asyncio.gather(*guessing) for status in statuses]
         from_many = [await log_in(f"203.0.113.{number}") for number in range(3, 20)]
@@ -292,7 +292,7 @@ async def test_strangers_lock_no_running_session_out(identity: Identity, tenant:
         guessed = [await ours.post("/v1/api-settings/rotate", {"password": "wrong password"}) for _ in range(6)]
         in_the_other = await service.nobody.using(other.headers).post("/v1/api-settings/reveal", {"password": PASSWORD})
 
-    assert len(at_one) == 1000
+    assert len(at_one) == 240
     assert 3 <= at_one.count(401) <= 20
     assert set(at_one) == {401, 429}
     assert elsewhere == [201] * 3

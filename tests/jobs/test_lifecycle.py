@@ -15,7 +15,7 @@ from tests.harness.job_states import COMMANDS, EXPECTED_TRANSITIONS, SAME, STATU
 from tests.harness.jobs import Jobs
 
 README = Path(__file__).parents[2] / "services/jobs/README.md"
-JOBS = 30
+JOBS = 15
 
 Step = tuple[Any, ...]
 

@@ -26,7 +26,7 @@ from tests.harness.transport import Noted, new_topic, note, noted_on, read_recor
 from tests.harness.waiting import eventually
 
 WRITERS = 32
-FACTS_PER_WRITER = 100
+FACTS_PER_WRITER = 60
 KEYS = 20
 
 
