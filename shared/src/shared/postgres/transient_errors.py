@@ -18,7 +18,4 @@ def is_transient(error: BaseException) -> bool:
         return error.sqlstate in _TRANSIENT_SQLSTATES
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_SQLSTATES
-    if isinstance(error, asyncpg.PostgresError):
-        # Of a statement of the driver itself.
-        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in _TRANSIENT_SQLSTATES
-    return isinstance(error, asyncpg.InterfaceError)
+    return False
