@@ -292,7 +292,7 @@ async def test_language_and_theme_are_changed_with_the_palette(owner: Keyboard) 
     await expect(html).to_have_class("dark")
     await owner.choose("français")
     await expect(html).to_have_attribute("lang", "fr")
-    await owner.sees("Emplacements")
+    await owner.sees("Établissements")
 
     await owner.choose("english")
     await expect(html).to_have_attribute("lang", "en")

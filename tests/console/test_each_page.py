@@ -84,7 +84,7 @@ async def test_a_page_is_for_everybody_at_every_width(
     assert [fault for faults in found for fault in faults] == []
 
 
-def test_no_secret_is_in_the_log(console: ConsoleStack, people: dict[str, Visitor | None], stock: Stock) -> None:
+async def test_no_secret_is_in_the_log(console: ConsoleStack, people: dict[str, Visitor | None], stock: Stock) -> None:
     log = console.log
 
     assert "GET" in log

@@ -272,7 +272,7 @@ async def test_a_replay_is_tried_before_it_is_run(console: ConsoleStack, stock: 
 
 
 async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
-    console: ConsoleStack, stock: Stock
+    console: ConsoleStack, suite: Suite, stock: Stock
 ) -> None:
     owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
     endpoint_id = stock.ids["endpoint_id"]
@@ -290,7 +290,7 @@ async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
     begin = (datetime.now(ZoneInfo("America/Montreal")) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
     tried = await owner.send("/replays/new", "/replays/new", {**fields, "/since": begin})
     bars = await owner.send("/replays/new", "/replays/histogram", {**fields, "/since": begin})
-    replay = await stock.tenant.owner.at("webhooks").read(f"/v1{tried.headers['location']}")
+    replay = await suite.platform.in_tenant(stock.tenant.id).at("webhooks").read(f"/v1{tried.headers['location']}")
 
     assert 'value="2026-01-02T03:04"' in form.text
     assert "Left out: Cause." in text_of(form)

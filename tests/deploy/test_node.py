@@ -10,7 +10,13 @@ import pytest
 from deploy import node
 
 ROOT = Path(__file__).parents[2]
-PROJECTS = (".", "tests/console/browser", "tests/webhooks/interoperability/javascript", "tests/clients/typescript")
+PROJECTS = (
+    ".",
+    "tests/console/browser",
+    "tests/webhooks/interoperability/javascript",
+    "tests/webhooks/interoperability/php",
+    "tests/clients/typescript",
+)
 """Every folder with a package.json."""
 LOCKS = [ROOT / folder / "package-lock.json" for folder in PROJECTS]
 

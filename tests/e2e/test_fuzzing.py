@@ -20,9 +20,9 @@ from tests.harness.people import Tenant
 from tests.harness.suite import Suite
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 6 * FACTOR
+EXAMPLES = 4 * FACTOR
 PHASES = "examples,coverage,fuzzing"
-LIMITS_TRIED_AT = ("/v1/jobs", "/v1/merchants", "/v1/billing/subscription", "/v1/webhook-endpoints")
+LIMITS_TRIED_AT = ("/v1/jobs/{job_id}/actions", "/v1/locations", "/v1/billing/subscription", "/v1/webhook-endpoints")
 """Routes at which every run tries the limits of each value: nine tenths of all requests would be for those. A long run tries them at
 every route."""
 CHAINS = 20 * FACTOR

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -486,13 +487,7 @@ async def test_progress_is_recorded_only_when_everything_was_handled(
     await send(backing, topic, *notes(noted_on(topic), "x", "y"))
 
     async with consuming(backing, database, topic, seen, metrics=metrics) as subscription:
-        progress = LagMonitor(
-            database,
-            bootstrap_servers=backing.kafka_bootstrap,
-            subscriptions=[subscription],
-            metrics=metrics,
-            interval_seconds=0.1,
-        )
+        progress = looking(backing, database, subscription, metrics=metrics)
         async with running(progress.run):
             await eventually(lambda: _total(metrics, "waybill_consumer_lag_records", topic) == 2)
             assert await _caught_up(database, topic) is None
@@ -516,13 +511,7 @@ async def test_a_proof_is_as_old_as_its_question_however_late_it_is_written(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
     async with consuming(backing, database, topic, seen) as subscription, database.transaction() as holder:
-        progress = LagMonitor(
-            database,
-            bootstrap_servers=backing.kafka_bootstrap,
-            subscriptions=[subscription],
-            metrics=Metrics("tests"),
-            interval_seconds=3600,
-        )
+        progress = looking(backing, database, subscription, every_seconds=3600)
         # As if the process was paused between the question and its answer.
         await holder.execute(text("LOCK TABLE consumer_progress IN ACCESS EXCLUSIVE MODE"))
         async with running(progress.run):
@@ -548,13 +537,7 @@ async def test_a_consumer_of_an_empty_topic_is_caught_up(
     backing: BackingStack, database: Database, topic: str, seen: Seen
 ) -> None:
     async with consuming(backing, database, topic, seen) as subscription:
-        progress = LagMonitor(
-            database,
-            bootstrap_servers=backing.kafka_bootstrap,
-            subscriptions=[subscription],
-            metrics=Metrics("tests"),
-            interval_seconds=0.1,
-        )
+        progress = looking(backing, database, subscription)
         async with running(progress.run):
             await eventually(lambda: _is_caught_up(database, topic))
 
@@ -570,19 +553,29 @@ async def test_a_missing_topic_makes_no_other_consumer_stale(
         group_id: str = "tests.missing.v1"
 
     async with consuming(backing, database, topic, seen) as subscription:
-        progress = LagMonitor(
-            database,
-            bootstrap_servers=backing.kafka_bootstrap,
-            subscriptions=[Missing(), subscription],
-            metrics=Metrics("tests"),
-            interval_seconds=0.1,
-        )
+        progress = looking(backing, database, Missing(), subscription)
         async with running(progress.run):
             await eventually(lambda: _is_caught_up(database, topic))
             first = await _caught_up(database, topic)
             await eventually(lambda: _moves_on(database, topic, first or 0))
 
     assert await _caught_up(database, "missing.v1") is None
+
+
+def looking(
+    backing: BackingStack,
+    database: Database,
+    *subscriptions: Any,
+    metrics: Metrics | None = None,
+    every_seconds: float = 0.1,
+) -> LagMonitor:
+    return LagMonitor(
+        database,
+        bootstrap_servers=backing.kafka_bootstrap,
+        subscriptions=subscriptions,
+        metrics=metrics or Metrics("tests"),
+        interval_seconds=every_seconds,
+    )
 
 
 async def _caught_up(database: Database, topic: str) -> float | None:
