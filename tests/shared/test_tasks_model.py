@@ -21,7 +21,7 @@ from tests.harness.tasks import Replica
 from tests.harness.transport import shared_database
 from tests.harness.waiting import eventually
 
-STEPS = 100
+STEPS = 120
 KEYS = 12
 REPLICAS_MAX = 3
 RECORDED, ATTEMPTED = "recorded_alone", "attempted_first"
