@@ -30,7 +30,7 @@ FAILED_OF = 100
 """One delivery of so many has failed."""
 
 _FAIL = f"""
-    UPDATE deliveries SET status = 'failed', cause = 'status', response_status = 503, attempts_made = 12
+    UPDATE deliveries SET status = 'failed', failure = 'exhausted', cause = 'status', response_status = 503, attempts_made = 12
     WHERE tenant_id = $1 AND status = 'delivered' AND hashtext(event_id::text) % {FAILED_OF} = 0
 """
 

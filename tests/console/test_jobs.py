@@ -142,12 +142,12 @@ async def test_of_many_merchants_those_that_are_shown_have_names_and_one_is_foun
     visitor = await console.signed_in(tenant.id, tenant.owner_email)
 
     listed = await visitor.get(f"/jobs?merchant_id={oldest.id}")
-    form = await visitor.get("/jobs/new")
+    forms = [await visitor.get(f"/{address}") for address in ("jobs/new", "imports/new")]
     choices = await visitor.get("/merchant-choices?q=delices")
 
     assert "Delivery · Aux Délices" in text_of(listed)
     assert "Merchant: Aux Délices" in text_of(listed)
-    assert 'data-lookup="/merchant-choices"' in form.text
+    assert all('data-lookup="/merchant-choices"' in form.text for form in forms)
     assert f'<option value="{oldest.id}">Aux Délices</option>' in choices.text
 
 

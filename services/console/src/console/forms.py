@@ -209,6 +209,9 @@ class Form:
                 return messages.of_problem(self.problem)
 
     def _present(self, pointer: str) -> Any:
+        if not pointer.startswith("/"):
+            # A field that is no part of the document.
+            return None
         value: Any = self._values
         for part in pointer.split("/")[1:]:
             if not isinstance(value, Mapping):
