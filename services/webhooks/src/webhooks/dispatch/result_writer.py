@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -121,8 +122,10 @@ class ResultWriter:
             if results:
                 await self._until_done(lambda: self._write_results(results), lambda: self._write_singly(results))
             if self._slow:
-                slow = [one for one in self._slow if one.lease.is_batch and not one.ended]
-                self._slow.clear()
+                taken = list(islice(self._slow, GROUP_MAX))
+                for one in taken:
+                    del self._slow[one]
+                slow = [one for one in taken if one.lease.is_batch and not one.ended]
                 await self._until_done(lambda: self._write_slow(slow))
             if self._returned:
                 returned = [self._returned.popleft() for _ in range(min(GROUP_MAX, len(self._returned)))]
