@@ -11,8 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +18,12 @@ from pathlib import Path
 import httpx
 
 from bench.figures import Figure, Results, keep, percentile, table
-from deploy.devstack.processes import free_ports
 from shared.access.principals import EVERYONE, PresentedCredentials, RouteAccess
 from tests.harness.client import Api
 from tests.harness.edge_app import edge_database, run_edge_app
 from tests.harness.people import Merchant, Tenant
 from tests.harness.stack import BackingStack, start_private_stack
-from tests.harness.suite import CHEAP_HASHES, Process, Suite
+from tests.harness.suite import CHEAP_HASHES, Suite
 from tests.harness.waiting import eventually
 
 RUN_SECONDS_MAX = 300.0
@@ -44,22 +41,6 @@ ROUTE = RouteAccess("requires", "orders.jobs.read", EVERYONE)
 
 class BenchFailed(Exception):
     """What was measured is not what should have been measured."""
-
-
-@asynccontextmanager
-async def _second(suite: Suite) -> AsyncIterator[Process]:
-    """A second replica of jobs."""
-    (port,) = free_ports(1)
-    first = suite.processes["jobs"]
-    environment = {**first.environment, "JOBS_PORT": str(port), "WAYBILL_INSTANCE": "second"}
-    log = first.log.with_name("jobs-second.log")
-    process = replace(first, environment=environment, url=f"http://127.0.0.1:{port}", log=log, popen=None)
-    process.start()
-    try:
-        await process.ready()
-        yield process
-    finally:
-        await asyncio.to_thread(process.stop)
 
 
 async def _merchants(tenant: Tenant, count: int) -> list[tuple[Merchant, Api]]:
@@ -112,7 +93,7 @@ async def measure_revocations(backing: BackingStack, home: Path, results: Result
     suite = await asyncio.to_thread(Suite, backing, home, {**CHEAP_HASHES, "WAYBILL_LOG_LEVEL": "WARNING"})
     try:
         await suite.start()
-        async with _second(suite) as second:
+        async with suite.second_replica("jobs", instance="second") as second:
             tenant = await suite.create_tenant()
             merchants = await _merchants(tenant, samples)
             _say("revoking")

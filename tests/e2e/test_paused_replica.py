@@ -9,16 +9,15 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from deploy.devstack.processes import free_ports
 from shared.events import identity
 from shared.postgres.database import plain_url
 from tests.harness.bodies import unique
 from tests.harness.client import Api, refused
 from tests.harness.people import Merchant, Tenant
+from tests.harness.revocations import complete, end_api_access, receipt
 from tests.harness.stack import PARTITIONS_MAX
 from tests.harness.suite import Process, Suite
 from tests.harness.waiting import eventually
@@ -28,47 +27,16 @@ REQUEST_SECONDS = 120.0
 CONSUMER = "jobs.access"
 
 
-async def end_api_access(tenant: Tenant, merchant: Merchant) -> tuple[Api, httpx.Response]:
-    return tenant.owner, await tenant.owner.delete(f"/v1/merchants/{merchant.id}/api-access")
-
-
-async def receipt(caller: Api, answer: httpx.Response) -> dict[str, Any]:
-    return await caller.read(f"/v1/revocations/{answer.headers['Revocation-Id']}")
-
-
-async def complete(caller: Api, answer: httpx.Response) -> dict[str, Any]:
-    """The receipt, once every service refuses."""
-
-    async def found() -> dict[str, Any] | None:
-        now = await receipt(caller, answer)
-        return now if now["complete"] else None
-
-    return await eventually(found, what="every service has applied the revocation")
-
-
 @pytest.fixture
 async def second(suite: Suite) -> AsyncIterator[Process]:
     """A second replica of jobs. It has half of the partitions, and gives them back when it stops, because it has no name of its own."""
-    first = suite.processes["jobs"]
-    (port,) = free_ports(1)
-    environment = {
-        **first.environment,
-        "JOBS_PORT": str(port),
+    settings = {
         "WAYBILL_ACCESS_MAX_STALENESS_SECONDS": str(STALE_AFTER_SECONDS),
         # What it knew before a pause is too old after it.
         "WAYBILL_ACCESS_CACHE_TTL_SECONDS": "0.01",
     }
-    del environment["WAYBILL_INSTANCE"]
-    log = first.log.with_name("jobs-second.log")
-    process = replace(first, environment=environment, url=f"http://127.0.0.1:{port}", log=log, popen=None)
-    process.start()
-    try:
-        await process.ready()
+    async with suite.second_replica("jobs", instance=None, **settings) as process:
         yield process
-    finally:
-        assert process.popen is not None
-        process.popen.send_signal(signal.SIGCONT)
-        await asyncio.to_thread(process.stop)
 
 
 def replica(found: dict[str, Any], *, named: bool) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,18 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.devstack.processes import free_ports
 from tests.harness.bodies import PASSWORD
 from tests.harness.client import Api, refused
 from tests.harness.people import Merchant, Tenant
+from tests.harness.revocations import complete, end_api_access, receipt
 from tests.harness.suite import SERVICES, Process, Suite
 from tests.harness.waiting import eventually
 
 Revoke = Callable[[Tenant, Merchant], Awaitable[tuple[Api, httpx.Response]]]
-
-
-async def end_api_access(tenant: Tenant, merchant: Merchant) -> tuple[Api, httpx.Response]:
-    return tenant.owner, await tenant.owner.delete(f"/v1/merchants/{merchant.id}/api-access")
 
 
 async def deactivate_account(tenant: Tenant, merchant: Merchant) -> tuple[Api, httpx.Response]:
@@ -80,20 +75,6 @@ WAYS: dict[str, Revoke] = {
 }
 
 
-async def receipt(caller: Api, answer: httpx.Response) -> dict[str, Any]:
-    return await caller.read(f"/v1/revocations/{answer.headers['Revocation-Id']}")
-
-
-async def complete(caller: Api, answer: httpx.Response) -> dict[str, Any]:
-    """The receipt, once every service refuses."""
-
-    async def found() -> dict[str, Any] | None:
-        now = await receipt(caller, answer)
-        return now if now["complete"] else None
-
-    return await eventually(found, what="every service has applied the revocation")
-
-
 async def test_every_way_to_end_access_has_a_receipt_of_all_services(suite: Suite, tenant: Tenant) -> None:
     merchants = [await tenant.create_merchant() for _ in WAYS]
 
@@ -142,32 +123,12 @@ async def test_a_receipt_is_for_whoever_revoked(suite: Suite, tenant: Tenant) ->
 # -- a replica that is paused ------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def second_replica(suite: Suite, **settings: str) -> AsyncIterator[Process]:
-    first = suite.processes["jobs"]
-    (port,) = free_ports(1)
-    environment = {**first.environment, "JOBS_PORT": str(port), **settings}
-    if not environment["WAYBILL_INSTANCE"]:
-        del environment["WAYBILL_INSTANCE"]
-    log = first.log.with_name("jobs-second.log")
-    process = replace(first, environment=environment, url=f"http://127.0.0.1:{port}", log=log, popen=None)
-    process.start()
-    try:
-        await process.ready()
-        yield process
-    finally:
-        assert process.popen is not None
-        process.popen.send_signal(signal.SIGCONT)
-        await asyncio.to_thread(process.stop)
-
-
 @pytest.fixture(scope="module")
 async def second(suite: Suite) -> AsyncIterator[Process]:
     """A second replica of jobs; it serves its API alone, so that the first has all partitions."""
     # What it knew before a pause is too old after it.
-    async with second_replica(
-        suite, WAYBILL_INSTANCE="second", WAYBILL_ROLES="api", WAYBILL_ACCESS_CACHE_TTL_SECONDS="0.01"
-    ) as process:
+    settings = {"WAYBILL_ROLES": "api", "WAYBILL_ACCESS_CACHE_TTL_SECONDS": "0.01"}
+    async with suite.second_replica("jobs", instance="second", **settings) as process:
         yield process
 
 

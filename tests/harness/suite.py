@@ -9,8 +9,9 @@ import json
 import secrets
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,27 @@ class Suite:
         for process in self.processes.values():
             if process.popen is not None:
                 await asyncio.to_thread(process.stop)
+
+    @asynccontextmanager
+    async def second_replica(self, service: str, *, instance: str | None, **settings: str) -> AsyncIterator[Process]:
+        """A second replica of a service, named or not, which may be paused; with these settings, else those of the first."""
+        first = self.processes[service]
+        (port,) = free_ports(1)
+        environment = {**first.environment, f"{service.upper()}_PORT": str(port), **settings}
+        if instance is None:
+            del environment["WAYBILL_INSTANCE"]
+        else:
+            environment["WAYBILL_INSTANCE"] = instance
+        log = first.log.with_name(f"{service}-second.log")
+        process = replace(first, environment=environment, url=f"http://127.0.0.1:{port}", log=log, popen=None)
+        process.start()
+        try:
+            await process.ready()
+            yield process
+        finally:
+            assert process.popen is not None
+            process.popen.send_signal(signal.SIGCONT)
+            await asyncio.to_thread(process.stop)
 
     async def routes(self) -> list[Route]:
         """All routes of all services that are not public."""
