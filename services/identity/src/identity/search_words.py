@@ -6,12 +6,12 @@ a search must begin a word of the record. When these rules change, a migration s
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Select, cast, func, literal_column
+from sqlalchemy import ColumnElement, Select, cast, func, inspect, literal_column
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, Mapped
+from sqlmodel import col
 
 from shared.api import Page, Paging, page
 from shared.api.pagination import ExpensiveFilter
@@ -44,23 +44,31 @@ def found_by(column: Any, tenant_id: str, text: str) -> ColumnElement[bool]:
     return func.array_to_tsvector(column).bool_op("@@")(cast(" | ".join(alternatives), TSQUERY))
 
 
+class Searchable(Protocol):
+    """A table whose rows are found by their words."""
+
+    search_words: Any
+    created_at: Any
+
+
 async def search_page(
     session: AsyncSession,
+    table: type[Searchable],
+    tenant_id: str,
     statement: Select[RowT],
     paging: Paging,
     *,
-    words_of: Any,
-    tenant_id: str,
     q: str | None,
-    by: Sequence[InstrumentedAttribute[Any] | Mapped[Any]],
     view: Callable[[RowT], ItemT],
     filters: Sequence[object] = (),
 ) -> Page[ItemT]:
-    """One page of a statement, which has the visible rows of a tenant; with `q` of those that are found by it. The rest is as in `page`.
+    """One page of a statement, which has the visible rows of a tenant, newest first; with `q` those whose words begin with its words.
 
-    `words_of` is the column with the words of a row.
+    The rest is as in `page`.
     """
-    asked = await _search(session, statement, words_of, tenant_id, q)
+    (key,) = inspect(table).primary_key
+    by = (col(table.created_at), col(getattr(table, key.name)))
+    asked = await _search(session, statement, col(table.search_words), tenant_id, q)
     return await page(
         session,
         asked.statement,

@@ -11,6 +11,7 @@ from identity.api_credentials import rules
 from identity.api_credentials.schemas import ApiAccount, ApiSettings, OwnLocation
 from identity.locations import LocationRow
 from identity.merchants import MerchantRow
+from identity.search_words import search_page
 from shared.api import Page, Paging
 from shared.audit import Actor
 
@@ -27,8 +28,8 @@ async def list_api_accounts(
     if unused_since is not None:
         used_or_made_at = func.greatest(col(MerchantRow.last_used_at), col(MerchantRow.key_made_at))
         statement = statement.where(used_or_made_at < unused_since)
-    found = await merchants.list_rows(
-        session, actor, statement, paging, q=q, view=lambda row: row, filters=[unused_since]
+    found = await search_page(
+        session, MerchantRow, actor.tenant_id, statement, paging, q=q, view=lambda row: row, filters=[unused_since]
     )
     now = datetime.now(UTC)
     counted = await request_log.counts_of(
@@ -65,7 +66,9 @@ async def list_own_locations(session: AsyncSession, actor: Actor, paging: Paging
         is_default = row.location_id == merchant.default_location_id
         return OwnLocation(id=row.location_id, name=row.name, reference_id=row.reference_id, is_default=is_default)
 
-    return await locations.list_rows(session, actor, statement, paging, view=view, filters=[actor.id])
+    return await search_page(
+        session, LocationRow, actor.tenant_id, statement, paging, q=None, view=view, filters=[actor.id]
+    )
 
 
 async def lock_own(session: AsyncSession, actor: Actor) -> MerchantRow:

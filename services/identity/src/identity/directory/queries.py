@@ -9,6 +9,7 @@ from identity import locations, merchants
 from identity.directory.schemas import DirectoryLocation, DirectoryMerchant
 from identity.locations import LocationRow
 from identity.merchants import MerchantRow
+from identity.search_words import search_page
 from shared.api import Page, Paging
 from shared.audit import Actor
 
@@ -20,7 +21,9 @@ async def list_merchants(
     statement = merchants.visible_rows(actor)
     if ids is not None:
         statement = statement.where(col(MerchantRow.merchant_id).in_(ids))
-    return await merchants.list_rows(session, actor, statement, paging, q=q, view=_merchant, filters=[ids])
+    return await search_page(
+        session, MerchantRow, actor.tenant_id, statement, paging, q=q, view=_merchant, filters=[ids]
+    )
 
 
 async def list_locations(
@@ -30,7 +33,9 @@ async def list_locations(
     statement = locations.visible_rows(actor)
     if ids is not None:
         statement = statement.where(col(LocationRow.location_id).in_(ids))
-    return await locations.list_rows(session, actor, statement, paging, q=q, view=_location, filters=[ids])
+    return await search_page(
+        session, LocationRow, actor.tenant_id, statement, paging, q=q, view=_location, filters=[ids]
+    )
 
 
 def _merchant(row: MerchantRow) -> DirectoryMerchant:

@@ -10,7 +10,7 @@ from identity.locations.operations import (
     publish,
     update,
 )
-from identity.locations.queries import active_by_id, get, list_locations, list_rows, view, visible_rows
+from identity.locations.queries import active_by_id, get, list_locations, view, visible_rows
 from identity.locations.rules import check_one_active
 from identity.locations.schemas import Location
 from identity.locations.tables import LocationRow
@@ -27,7 +27,6 @@ __all__ = [
     "get",
     "index",
     "list_locations",
-    "list_rows",
     "new_row",
     "publish",
     "update",

@@ -1,8 +1,5 @@
 """Reads and locks locations."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -15,36 +12,12 @@ from shared.api import ANY_VERSION, IfMatch, Page, Paging, where_equal
 from shared.audit import Actor
 from shared.errors import NotFound
 
-ItemT = TypeVar("ItemT")
-
 
 async def list_locations(session: AsyncSession, actor: Actor, paging: Paging, *, active: bool | None) -> Page[Location]:
     """The tenant's locations, newest first."""
     statement = where_equal(visible_rows(actor), {col(LocationRow.active): active})
-    return await list_rows(session, actor, statement, paging, view=view, filters=[active])
-
-
-async def list_rows(
-    session: AsyncSession,
-    actor: Actor,
-    statement: Select[LocationRow],
-    paging: Paging,
-    *,
-    q: str | None = None,
-    view: Callable[[LocationRow], ItemT],
-    filters: Sequence[object] = (),
-) -> Page[ItemT]:
-    """Some of the locations that an actor sees, newest first; with `q` those whose words begin with its words."""
     return await search_page(
-        session,
-        statement,
-        paging,
-        words_of=col(LocationRow.search_words),
-        tenant_id=actor.tenant_id,
-        q=q,
-        by=(col(LocationRow.created_at), col(LocationRow.location_id)),
-        view=view,
-        filters=filters,
+        session, LocationRow, actor.tenant_id, statement, paging, q=None, view=view, filters=[active]
     )
 
 

@@ -1,8 +1,7 @@
 """Reads and locks merchants."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,8 +20,6 @@ from shared.audit import Actor
 from shared.errors import NotFound
 from shared.events import identity as events
 from shared.ids import new_id
-
-ItemT = TypeVar("ItemT")
 
 STRANDED_MAX = 20
 """Merchants named in the refusal to deactivate their last active location."""
@@ -47,30 +44,8 @@ async def list_merchants(
         col(MerchantRow.reference_id): reference_id,
     }
     statement = where_equal(visible_rows(actor), equal)
-    return await list_rows(session, actor, statement, paging, q=q, view=view, filters=[*equal.values()])
-
-
-async def list_rows(
-    session: AsyncSession,
-    actor: Actor,
-    statement: Select[MerchantRow],
-    paging: Paging,
-    *,
-    q: str | None,
-    view: Callable[[MerchantRow], ItemT],
-    filters: Sequence[object] = (),
-) -> Page[ItemT]:
-    """Some of the merchants that an actor sees, newest first; with `q` those whose words begin with its words."""
     return await search_page(
-        session,
-        statement,
-        paging,
-        words_of=col(MerchantRow.search_words),
-        tenant_id=actor.tenant_id,
-        q=q,
-        by=(col(MerchantRow.created_at), col(MerchantRow.merchant_id)),
-        view=view,
-        filters=filters,
+        session, MerchantRow, actor.tenant_id, statement, paging, q=q, view=view, filters=[*equal.values()]
     )
 
 

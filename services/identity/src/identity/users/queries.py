@@ -22,17 +22,7 @@ async def list_users(
 ) -> Page[User]:
     """The tenant's owner and members of staff, newest first; with `q` those whose words begin with its words."""
     statement = where_equal(_visible_rows(actor), {col(UserRow.status): status})
-    return await search_page(
-        session,
-        statement,
-        paging,
-        words_of=col(UserRow.search_words),
-        tenant_id=actor.tenant_id,
-        q=q,
-        by=(col(UserRow.created_at), col(UserRow.user_id)),
-        view=view,
-        filters=[status],
-    )
+    return await search_page(session, UserRow, actor.tenant_id, statement, paging, q=q, view=view, filters=[status])
 
 
 async def get(session: AsyncSession, actor: Actor, user_id: str) -> User:
