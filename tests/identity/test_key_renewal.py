@@ -173,6 +173,7 @@ async def test_what_is_used_is_digested_with_the_newest_pepper_and_no_request_of
     assert [event.data.digests[0].pepper_version for event in issued] == [1, 2]
 
 
+@pytest.mark.usefixtures("connection")
 async def test_mails_that_wait_are_encrypted_with_the_newest_key(
     identity: Identity, tenant: Tenant, capsys: pytest.CaptureFixture[str]
 ) -> None:
