@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -21,7 +22,8 @@ from tests.harness.tasks import Replica
 from tests.harness.transport import shared_database
 from tests.harness.waiting import eventually
 
-STEPS = 120
+STEPS, STEPS_MAX = 120, 1200
+DONE_MIN = 31
 KEYS = 12
 REPLICAS_MAX = 3
 RECORDED, ATTEMPTED = "recorded_alone", "attempted_first"
@@ -125,6 +127,10 @@ async def test_each_due_task_is_done_once_and_nothing_is_lost_or_early(
             case "start" if len(running) < REPLICAS_MAX:
                 running.append(Replica(database.url, *chaos.kinds()))
 
+    async def done() -> Sequence[Any]:
+        async with editor.reading() as session:
+            return (await session.execute(text("SELECT generation, claimed_at FROM done"))).all()
+
     async def nothing_left() -> bool:
         # Leases of workers that crashed end, and delays of failures pass.
         await clock.step(timedelta(seconds=30))
@@ -132,22 +138,24 @@ async def test_each_due_task_is_done_once_and_nothing_is_lost_or_early(
             return bool((await session.execute(text("SELECT count(*) FROM tasks"))).scalar_one() == 0)
 
     try:
-        for _ in range(STEPS * effort.FACTOR):
+        for step in range(STEPS_MAX * effort.FACTOR):
+            # How much is done in so many steps is a matter of how busy the machine is.
+            if step >= STEPS * effort.FACTOR and len(await done()) >= DONE_MIN:
+                break
             await change()
             await asyncio.sleep(chance.random() * 0.02)
         chaos.calm.set()
         running.append(Replica(database.url, *chaos.kinds()))
         await eventually(nothing_left, seconds=60, what="every task is done")
-        async with editor.reading() as session:
-            done = (await session.execute(text("SELECT generation, claimed_at FROM done"))).all()
+        found = await done()
     finally:
         for one in running:
             await one.stop()
         await editor.close()
 
-    generations = [row.generation for row in done]
+    generations = [row.generation for row in found]
     assert len(generations) == len(set(generations)), "a task was done twice"
     assert set(model.present.values()) <= set(generations), "a task was lost"
     assert set(generations) - set(model.present.values()) <= model.ended
-    assert all(row.claimed_at >= model.due_at[row.generation] for row in done), "a task was done early"
-    assert len(generations) > STEPS // 4
+    assert all(row.claimed_at >= model.due_at[row.generation] for row in found), "a task was done early"
+    assert len(generations) >= DONE_MIN
