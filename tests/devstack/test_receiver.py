@@ -10,20 +10,18 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from deploy.devstack import receiver
+from tests.harness.servers import listening
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four!").decode()
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    runner = web.AppRunner(receiver.create_receiver())
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    async with (
+        listening(web.AppRunner(receiver.create_receiver())) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
         yield client
-    await runner.cleanup()
 
 
 def signed(body: str, secret: str = SECRET) -> dict[str, str]:

@@ -17,6 +17,7 @@ from billing.providers.fake import FakeProvider
 from billing.providers.stripe import StripeProvider
 from deploy.devstack.payments import Notifier, create_provider
 from deploy.devstack.processes import free_ports
+from tests.harness.servers import listening
 from tests.harness.waiting import eventually
 
 FAKE_SECRET = "of-the-fake-provider"
@@ -150,14 +151,8 @@ def _of_customer(body: bytes, customer: str | None) -> bytes:
 
 @asynccontextmanager
 async def served(application: web.Application) -> AsyncIterator[str]:
-    (port,) = free_ports(1)
-    runner = web.AppRunner(application, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
+    async with listening(web.AppRunner(application, shutdown_timeout=1.0)) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.harness.servers import listening
+
 RECEIVED_MAX = 200_000
 
 
@@ -78,14 +80,7 @@ class Receiver:
 async def run_receiver() -> AsyncIterator[Receiver]:
     """A receiver on a free port."""
     app = web.Application()
-    runner = web.AppRunner(app, access_log=None)
     receiver = Receiver(0)
     app.router.add_route("*", "/{path:.*}", receiver.handle)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.port = runner.addresses[0][1]
-    try:
+    async with listening(web.AppRunner(app, access_log=None)) as receiver.port:
         yield receiver
-    finally:
-        await runner.cleanup()

@@ -32,13 +32,28 @@ async def serving(
     """A real HTTP server that answers every request with `handle`; its address."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    async with listening(web.AppRunner(app, access_log=None, shutdown_timeout=0.2), tls=tls) as port:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def listening(runner: web.AppRunner, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port on loopback at which an application is served, a free one by default."""
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    listener = socket.create_server(("127.0.0.1", port))
+    await web.SockSite(runner, listener, ssl_context=tls).start()
     try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+        yield int(listener.getsockname()[1])
     finally:
+        await stop_accepting(listener)
         await runner.cleanup()
+
+
+async def stop_accepting(*listeners: socket.socket) -> None:
+    """Before a server is closed to which somebody may be connecting: asyncio never closes what it accepts in that very moment."""
+    for listener in listeners:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -63,6 +78,7 @@ async def speaking(handle: Conversation, *, host: str = "127.0.0.1", port: int =
     try:
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
+        await stop_accepting(*server.sockets)
         server.close()
         for task in list(under_way):
             task.cancel()

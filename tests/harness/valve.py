@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tests.harness.servers import stop_accepting
+
 Way = Literal["open", "silent", "broken", "closed"]
 BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 PIECE_BYTES = 65536
@@ -36,6 +38,7 @@ class Valve:
 
     async def _close(self) -> None:
         if self._server is not None:
+            await stop_accepting(*self._server.sockets)
             self._server.close()
             self._server = None
         for task in self._tasks:
