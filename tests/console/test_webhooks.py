@@ -72,6 +72,21 @@ async def test_an_endpoint_is_created_tested_changed_and_deleted(
     assert (deleted.status_code, (await owner.get(page)).status_code) == (303, 404)
 
 
+async def test_enter_in_the_form_of_an_endpoint_creates_it(
+    browser: Browser, console: ConsoleStack, owner: Visitor, hooks: Receiver
+) -> None:
+    window = await open_context(browser, console, owner, locale="en")
+    tab = await window.new_page()
+    await tab.goto("/webhooks/new")
+
+    await tab.get_by_label("Address").fill(hooks.url("/entered"))
+    await tab.get_by_label("Address").press("Enter")
+
+    await expect(tab.get_by_text("Created. Reveal its secret")).to_be_visible()
+    await expect(tab.get_by_role("heading", level=1)).to_contain_text("/entered")
+    await window.close()
+
+
 async def test_what_is_wrong_with_an_endpoint_is_said_at_its_field(owner: Visitor) -> None:
     wrong = {"/url": "ftp://nowhere", "/location_ids": "*"}
 
@@ -271,16 +286,10 @@ async def test_a_replay_is_tried_before_it_is_run(console: ConsoleStack, stock: 
     assert "Replay" in await shown(owner, run.headers["location"])
 
 
-async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
-    console: ConsoleStack, suite: Suite, stock: Stock
-) -> None:
+async def test_a_replay_takes_ones_own_instants(console: ConsoleStack, suite: Suite, stock: Stock) -> None:
     owner = await console.signed_in(stock.tenant.id, stock.tenant.owner_email)
-    endpoint_id = stock.ids["endpoint_id"]
-    listed = await owner.get(f"/deliveries?endpoint_id={endpoint_id}&cause=timeout&created_from=2026-01-02T03:04")
-    address = unescape(listed.text.partition('href="/replays/new')[2].partition('"')[0])
-    form = await owner.get(f"/replays/new{address}")
     fields = {
-        "/endpoint_id": endpoint_id,
+        "/endpoint_id": stock.ids["endpoint_id"],
         "/kind": "filter",
         "/span": "own",
         "/event_types": "job.created, job.started",
@@ -292,8 +301,6 @@ async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
     bars = await owner.send("/replays/new", "/replays/histogram", {**fields, "/since": begin})
     replay = await suite.platform.in_tenant(stock.tenant.id).at("webhooks").read(f"/v1{tried.headers['location']}")
 
-    assert 'value="2026-01-02T03:04"' in form.text
-    assert "Left out: Cause." in text_of(form)
     assert (without.status_code, tried.status_code) == (422, 303)
     assert 'href="#field-since"' in without.text
     assert replay["event_types"] == ["job.created", "job.started"]
@@ -301,6 +308,57 @@ async def test_a_replay_takes_the_filters_of_the_list_and_ones_own_instants(
     assert since.strftime("%Y-%m-%dT%H:%M") == begin
     assert "<rect" in bars.text
     assert re.search(r"\d+ deliver(y|ies) from", text_of(bars))
+
+
+async def test_what_the_list_of_deliveries_shows_is_counted_and_sent_again(
+    browser: Browser, console: ConsoleStack, suite: Suite, hooks: Receiver
+) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    await tenant.create_endpoint(hooks.url("/recovered"))
+    await tenant.create_endpoint(hooks.url("/beside"))
+    jobs = tenant.owner.at("jobs")
+    for reference in ("C-1", "C-2"):
+        await jobs.create("/v1/jobs", {**smallest_job(merchant_id=merchant.id), "reference_id": reference})
+
+    async def all_delivered() -> bool:
+        return len((await tenant.owner.at("webhooks").read("/v1/deliveries?status=delivered"))["data"]) == 4
+
+    await eventually(all_delivered, what="all four deliveries are made")
+    owner = await console.signed_in(tenant.id, tenant.owner_email)
+    window = await open_context(browser, console, owner, locale="en")
+    tab = await window.new_page()
+    hour_ago = (datetime.now(ZoneInfo("America/Montreal")) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    await tab.goto(f"/deliveries?job_reference=C-2&response_class=2xx&created_from={hour_ago}")
+
+    await tab.get_by_role("link", name="Recover all 2 that match…").click()
+    await expect(tab.get_by_role("list", name="Filters in force")).to_contain_text("Reference of the job: C-2")
+    await tab.get_by_role("button", name="Dry run").click()
+    await expect(tab.get_by_text("2 would be sent.")).to_be_visible()
+    await expect(tab.locator("#now")).to_contain_text("C-2")
+    await tab.get_by_role("button", name="Send 2 events").click()
+    await expect(tab.get_by_text("2 are on their way or delivered.")).to_be_visible()
+
+    async def arrived() -> bool:
+        return all(len(hooks.at(path)) == 3 for path in ("/recovered", "/beside"))
+
+    await eventually(arrived, what="what matches has arrived once more")
+    sent = [one.json()["data"]["job"]["reference_id"] for one in hooks.at("/recovered")[2:] + hooks.at("/beside")[2:]]
+    assert sent == ["C-2", "C-2"]
+    assert await tab.evaluate("window.violations") == []
+    await window.close()
+
+
+async def test_a_filter_that_no_delivery_can_have_is_said_before_anything_is_tried(
+    owner: Visitor, tenant: Tenant
+) -> None:
+    page = await owner.get("/replays/deliveries?response_status=many")
+    sent = await owner.send("/replays/deliveries", "/replays/deliveries", {"response_status": "many"})
+
+    assert page.status_code == 200
+    assert 'action="/replays/deliveries"' not in page.text.replace('method="get" action', "")
+    assert (sent.status_code, "location" in sent.headers) == (422, False)
+    assert (await tenant.owner.at("webhooks").read("/v1/replays"))["data"] == []
 
 
 async def test_an_event_type_says_who_gets_it(console: ConsoleStack, stock: Stock) -> None:

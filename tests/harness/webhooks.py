@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +51,7 @@ from webhooks.replays.operations import ReplayLimits
 LOOPBACK = parse_networks("127.0.0.0/8")
 SCHEDULE = (0.05, 0.1, 0.2)
 BATCH = 50
-REPLAY_LIMITS = ReplayLimits(running_max=10, rate_per_second=100.0)
+REPLAY_LIMITS = ReplayLimits(running_max=10, rate_per_second=100.0, kept=timedelta(days=30))
 
 
 # -- events ------------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ async def page_of(harness: DeliveryHarness, cursor: str | None, limit: int, **as
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
     async with harness.database.searching() as session:
         return await deliveries_queries.list_deliveries(
-            session, harness.caller, paging, DeliveryFilters(**asked), now=datetime.now(UTC)
+            session, harness.caller, paging, DeliveryFilters.model_construct(**asked), now=datetime.now(UTC)
         )
 
 

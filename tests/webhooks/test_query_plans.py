@@ -19,7 +19,7 @@ from shared.api import Paging
 from shared.ids import new_id, to_uuid
 from tests.harness.stack import BackingStack
 from tests.harness.webhooks import DeliveryHarness, typed
-from webhooks.deliveries import queries
+from webhooks.deliveries import Match, Span, queries
 from webhooks.deliveries.schemas import DeliveryFilters
 from webhooks.endpoints import DisablePolicy, stats
 from webhooks.events import feed
@@ -28,6 +28,7 @@ from webhooks.health_reports import queries as health
 from webhooks.match_previews import queries as preview
 from webhooks.match_previews.schemas import MatchPreviewIn
 from webhooks.replays import operations
+from webhooks.replays.worker import EXAMINED_MAX
 
 DAYS = 12
 EVENTS = 36_000
@@ -37,6 +38,8 @@ SORTED_MAX = 5_000
 OFTEN, SELDOM = UUID(int=0xA1), UUID(int=0xA2)
 """Locations."""
 MIDDLE = timedelta(days=7)
+STEPS_MAX = 80
+"""Of a replay: enough to examine every delivery."""
 PAGES_MAX = 40
 """Enough for every condition that matches rarely: its pages pass over up to 5,000 rows each."""
 
@@ -173,7 +176,7 @@ async def listed(store: Store, cursor: str | None = None, *, limit: int = 50, **
     paging = Paging(limit=limit, cursor=cursor, scope="deliveries", secret=b"secret")
     async with store.harness.database.searching() as session:
         return await queries.list_deliveries(
-            session, store.harness.caller, paging, DeliveryFilters(**asked), now=store.now
+            session, store.harness.caller, paging, DeliveryFilters.model_construct(**asked), now=store.now
         )
 
 
@@ -247,6 +250,50 @@ async def test_a_page_of_deliveries_reads_a_bounded_number_of_them(store: Store,
 @pytest.mark.parametrize("condition", CONDITIONS)
 async def test_pages_together_have_each_matching_delivery_once(store: Store, condition: str) -> None:
     asked = CONDITIONS[condition][0](store)
+    expected = await matching(store, asked)
+    found, cursor, pages = [], None, 0
+
+    while pages < PAGES_MAX:
+        page = await listed(store, cursor, limit=200, **asked)
+        found += [one.event_id for one in page.data]
+        cursor, pages = page.next_cursor, pages + 1
+        if not page.has_more:
+            break
+
+    if pages < PAGES_MAX:
+        assert found == expected
+        assert cursor is None
+    else:
+        # What matches often is compared page after page, but not to the last of 36,000 rows.
+        assert found == expected[: PAGES_MAX * 200]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+async def test_a_replay_reads_what_the_list_shows_oldest_first(store: Store, condition: str) -> None:
+    asked = CONDITIONS[condition][0](store)
+    filters = DeliveryFilters.model_construct(**asked)
+    match = Match.of(store.harness.tenant_id, True, filters, newest_first=False)
+    found, position, steps, more = [], None, 0, True
+
+    while more and steps < STEPS_MAX:
+        with statements(store.harness) as sent:
+            async with store.harness.database.reading() as session:
+                span = Span(UUID(int=0) if position is None else to_uuid(position[0]), None)
+                rows = (await session.execute(match.examine(span, position, EXAMINED_MAX))).all()
+        if steps == 0:
+            await costs_little(store.harness, sent)
+        found += [row.event_id for row in rows if row.matches]
+        if rows:
+            position = (rows[-1].event_id, rows[-1].endpoint_id)
+        more, steps = bool(rows) and rows[-1].more, steps + 1
+
+    expected = (await matching(store, asked))[::-1]
+    assert found == expected[: len(found)]
+    assert more or found == expected
+
+
+async def matching(store: Store, asked: dict[str, Any]) -> list[str]:
+    """The events of all matching deliveries, newest first, by a statement of its own."""
     conditions: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "endpoint_id": ("d.endpoint_id = :endpoint_id", to_uuid),
         "event_type": ("d.event_type = :event_type", str),
@@ -268,22 +315,7 @@ async def test_pages_together_have_each_matching_delivery_once(store: Store, con
         tenant=to_uuid(store.harness.tenant_id),
         **{name: conditions[name][1](value) for name, value in asked.items()},
     )
-    found, cursor, pages = [], None, 0
-
-    while pages < PAGES_MAX:
-        page = await listed(store, cursor, limit=200, **asked)
-        found += [one.event_id for one in page.data]
-        cursor, pages = page.next_cursor, pages + 1
-        if not page.has_more:
-            break
-
-    expected = [typed("evt", row.event_id) for row in rows]
-    if pages < PAGES_MAX:
-        assert found == expected
-        assert cursor is None
-    else:
-        # What matches often is compared page after page, but not to the last of 36,000 rows.
-        assert found == expected[: PAGES_MAX * 200]
+    return [typed("evt", row.event_id) for row in rows]
 
 
 async def test_a_page_far_down_reads_no_more_than_the_first(store: Store) -> None:

@@ -23,6 +23,8 @@ from webhooks.replays.operations import REPLAY_STEP
 from webhooks.replays.schemas import Replay, ReplayIn
 
 PATH = "/v1/webhook-endpoints"
+OF_ALL: dict[str, Any] = {"kind": "deliveries"}
+"""A replay of everything that the list of deliveries shows."""
 
 
 def ago(**more: float) -> str:
@@ -193,6 +195,96 @@ async def test_a_filter_sends_again_what_was_delivered(tenant: Tenant, receiver:
     assert Counter(one.webhook_id for one in receiver.requests) == {event.id: 2 for event in events}
 
 
+OF_LISTS: dict[str, tuple[str, int]] = {
+    "everything": ("", 8),
+    "what failed": ("status=failed", 2),
+    "what was delivered": ("status=delivered", 4),
+    "what waits for a retry": ("status=pending", 2),
+    "an endpoint": ("endpoint_id={down}", 2),
+    "a cause": ("cause=status", 4),
+    "a class of responses": ("response_class=5xx&status=failed", 2),
+    "a status of responses": ("response_status=503", 2),
+    "a location": ("location_id={here}", 4),
+    "a type": ("event_type=job.created&endpoint_id={up}", 2),
+    "a type of nothing": ("event_type=job.updated", 0),
+    "a job": ("job_id={job}", 4),
+    "the reference of a job": ("job_reference=R-1&status=failed", 1),
+    "an event": ("event_id={event}&endpoint_id={up}", 1),
+    "since an instant": ("created_from={later}", 4),
+    "before an instant": ("created_before={later}&status=delivered", 2),
+}
+"""Filters of the list, and how many of eight match: two jobs, each to two endpoints that work, one that fails, one that is retried."""
+
+
+@pytest.mark.parametrize("asked", OF_LISTS)
+async def test_what_a_list_shows_is_counted_and_sent_again_and_nothing_else(
+    tenant: Tenant, receiver: Receiver, asked: str
+) -> None:
+    receiver.answer = lambda request: {"/down": 503, "/slow": 500}.get(request.path, 200)
+    here, there = await tenant.create_location(), await tenant.create_location()
+    retries = {"/down": [], "/slow": [3600]}
+    made = {
+        path: await tenant.create_endpoint(receiver.url(path), retry_schedule_seconds=retries.get(path))
+        for path in ("/up", "/other", "/down", "/slow")
+    }
+    first = await tenant.publish_job(here, reference_id="R-1")
+    await attempted(tenant, 4)
+    second = await tenant.publish_job(there, reference_id="R-2")
+    await attempted(tenant, 8)
+    later = datetime.fromtimestamp((to_uuid(second.id).int >> 80) / 1000, UTC).isoformat().replace("+00:00", "Z")
+    names = {path[1:]: endpoint["id"] for path, endpoint in made.items()}
+    query, count = OF_LISTS[asked]
+    query = query.format(**names, here=here, job=first.subject, event=first.id, later=later)
+    expected = await listed(tenant, f"?{query}", count)
+    paths = {endpoint["id"]: path for path, endpoint in made.items()}
+    before = receiver.count
+
+    wanted = dict(part.split("=", 1) for part in query.split("&") if part)
+    ends = {"since": wanted.pop("created_from", None), "until": wanted.pop("created_before", None)}
+    body: dict[str, Any] = {"kind": "deliveries", "endpoint_id": wanted.pop("endpoint_id", None), **ends}
+    if "response_status" in wanted:
+        body["deliveries"] = {"response_status": int(wanted["response_status"])}
+    else:
+        body["deliveries"] = wanted
+    dry = await ended(tenant, document(await tenant.owner.post("/v1/replays", {**body, "dry_run": True}), 201)["id"])
+    run = await ended(tenant, document(await tenant.owner.post("/v1/replays", body), 201)["id"])
+
+    assert (dry["status"], dry["matched"], dry["skipped"], dry["queued"]) == ("completed", count, 0, 0)
+    assert (run["status"], run["matched"], run["skipped"], run["queued"]) == ("completed", count, 0, count)
+    await receiver.wait_for(partial(has_received, receiver, before + count))
+    sent = Counter((one.path, one.webhook_id) for one in receiver.requests[before:])
+    assert sent == Counter((paths[one["endpoint_id"]], one["event_id"]) for one in expected)
+
+
+async def attempted(tenant: Tenant, count: int) -> None:
+    """Wait until so many deliveries have had their first attempt."""
+
+    async def look() -> bool:
+        return len([one for one in await tenant.deliveries() if one["attempts_made"]]) == count
+
+    await eventually(look, what=f"{count} deliveries were attempted")
+
+
+async def test_deliveries_to_an_endpoint_that_is_off_are_counted_and_not_sent(
+    tenant: Tenant, receiver: Receiver
+) -> None:
+    on, off = await tenant.create_endpoint(receiver.url("/on")), await tenant.create_endpoint(receiver.url("/off"))
+    await tenant.publish_job()
+    await listed(tenant, "?status=delivered", 2)
+    await tenant.owner.post(f"{PATH}/{off['id']}/disable")
+
+    dry = await ended(tenant, document(await tenant.owner.post("/v1/replays", OF_ALL | {"dry_run": True}), 201)["id"])
+    run = await ended(tenant, document(await tenant.owner.post("/v1/replays", OF_ALL), 201)["id"])
+    refused = await tenant.owner.post("/v1/replays", OF_ALL | {"endpoint_id": off["id"]})
+
+    assert (dry["matched"], dry["skipped"], dry["endpoint_id"]) == (2, 1, None)
+    assert (run["matched"], run["skipped"], run["queued"]) == (2, 1, 1)
+    await receiver.wait_for(lambda: len(receiver.at("/on")) == 2)
+    await listed(tenant, f"?endpoint_id={on['id']}&status=delivered", 1)
+    assert len(receiver.at("/off")) == 1
+    assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_disabled")
+
+
 async def test_enabling_can_replay_what_was_missed(tenant: Tenant, receiver: Receiver) -> None:
     receiver.answer = lambda _: 500
     made = await tenant.create_endpoint(receiver.url(), retry_schedule_seconds=[5])
@@ -281,6 +373,13 @@ async def test_a_replay_ends_with_its_endpoint(tenant: Tenant, receiver: Receive
         ({"rate_per_second": 0}, "/rate_per_second", "greater_than_equal"),
         ({"event_types": []}, "/event_types", "too_short"),
         ({"endpoint_id": "job_01h455vb4pex5vsknk084sn02q"}, "/endpoint_id", "id_kind"),
+        ({"endpoint_id": None}, "/endpoint_id", "missing"),
+        ({"since": None}, "/since", "missing"),
+        ({"deliveries": {"cause": "dns"}}, "/deliveries", "not_for_kind"),
+        ({"kind": "deliveries", "event_types": ["*"]}, "/event_types", "not_for_kind"),
+        ({"kind": "deliveries", "deliveries": {"cause": "rain"}}, "/deliveries/cause", "literal_error"),
+        ({"kind": "deliveries", "deliveries": {"response_status": "503"}}, "/deliveries/response_status", "int_type"),
+        ({"kind": "deliveries", "deliveries": {"endpoint": "x"}}, "/deliveries/endpoint", "extra_forbidden"),
     ],
 )
 async def test_an_impossible_replay_is_refused_with_its_reason(

@@ -66,9 +66,13 @@ class TableQuery:
 
     def address(self, **changes: str | None) -> str:
         """The address with other values; every change begins at the first page."""
+        return self.address_on(self.path, **changes)
+
+    def address_on(self, path: str, **changes: str | None) -> str:
+        """The same on another page that knows these filters."""
         wanted: Mapping[str, str | None] = {**self.values, **changes}
         query = urlencode({name: value for name, value in wanted.items() if value})
-        return f"{self.path}?{query}" if query else self.path
+        return f"{path}?{query}" if query else path
 
     def next_address(self, answer: Answer) -> str | None:
         """The address of the page after this one."""

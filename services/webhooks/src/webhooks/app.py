@@ -61,7 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The application of webhooks, in the roles of this process."""
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
-    limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second)
+    limits = ReplayLimits(
+        settings.replays_max, settings.replay_rate_per_second, timedelta(days=settings.retention_days)
+    )
     policy = EndpointPolicy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
     endpoint_cache = EndpointCache(encryptor)
     sender = Sender(

@@ -4,7 +4,6 @@ import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -12,9 +11,8 @@ from console.declarations import Pages
 from console.gateway import Conflict, Part
 from console.i18n import gettext as _
 from console.i18n import mark
-from console.pages.webhook_words import cause_text
+from console.pages.delivery_filters import LIST_PATH, RECOVER_PATH, delivery_table, urls_of
 from console.pages.webhooks import READ, REPLAY, render
-from console.tables import LOCAL_TIME, Filter, TableQuery
 from console.visits import Visit
 
 pages = Pages()
@@ -24,7 +22,6 @@ DELIVERY = "webhooks GET /v1/deliveries/{delivery_id}"
 RESEND = "webhooks POST /v1/deliveries/{delivery_id}/resend"
 HEALTH = "webhooks GET /v1/webhook-health"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
-CAUSES = ("status", "timeout", "connect", "tls", "dns", "blocked", "too_large", "protocol", "secret_unreadable")
 DIFF_LINES_MAX = 400
 OF_JOB_MAX = 50
 
@@ -37,8 +34,7 @@ async def list_deliveries(visit: Visit) -> Response:
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
         health=visit.api.webhooks.get("/v1/webhook-health"),
     )
-    urls = _urls(found["endpoints"])
-    table = TableQuery("/deliveries", visit.query, _filters(urls, found["health"]))
+    table = delivery_table(LIST_PATH, visit.query, found)
     listed = await visit.api.part(visit.api.webhooks.get("/v1/deliveries", query=table.asked))
     if listed.problem is not None and listed.problem.status not in (400, 422):
         raise listed.problem
@@ -47,33 +43,10 @@ async def list_deliveries(visit: Visit) -> Response:
         "pages/deliveries.html",
         table=table,
         listed=listed,
-        urls=urls,
+        urls=urls_of(found["endpoints"]),
         back=table.address(),
-        recover=f"/replays/new?{urlencode(table.values)}",
+        recover=table.address_on(RECOVER_PATH),
     )
-
-
-def _urls(endpoints: Part) -> dict[str, str]:
-    return {} if endpoints.answer is None else {one["id"]: one["url"] for one in endpoints["data"]}
-
-
-def _filters(urls: Mapping[str, str], health: Part) -> list[Filter]:
-    places = [] if health.answer is None else [(one["location_id"], one["name"]) for one in health["locations"]]
-    statuses = [("delivered", _("Delivered")), ("pending", _("Waiting or retrying")), ("failed", _("Failed"))]
-    return [
-        Filter("endpoint_id", _("Endpoint"), list(urls.items())),
-        Filter("status", _("State"), statuses),
-        Filter("cause", _("Cause"), [(cause, cause_text(cause)) for cause in CAUSES]),
-        Filter("response_class", _("Answers"), [(one, one) for one in ("2xx", "3xx", "4xx", "5xx")]),
-        Filter("location_id", _("Location"), places),
-        Filter("created_from", _("Since"), type=LOCAL_TIME),
-        Filter("created_before", _("Until"), type=LOCAL_TIME),
-        Filter("response_status", _("HTTP status")),
-        Filter("event_type", _("Event type")),
-        Filter("job_reference", _("Reference of the job")),
-        Filter("job_id", _("Job id")),
-        Filter("event_id", _("Event id")),
-    ]
 
 
 @pages.fragment("/live/webhooks", permissions=[READ], calls=["webhooks GET /v1/events"])

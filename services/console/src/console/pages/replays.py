@@ -1,6 +1,6 @@
 """Replays: what, when, a dry run that says how many, the run with its progress, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
@@ -12,6 +12,7 @@ from console.forms import Form, instant, text
 from console.gateway import Answer, Conflict, Part
 from console.i18n import gettext as _
 from console.i18n import mark
+from console.pages.delivery_filters import RECOVER_PATH, as_replay, delivery_table, of_replay, urls_of
 from console.pages.webhooks import READ, REPLAY, render
 from console.visits import Visit
 
@@ -23,6 +24,9 @@ CREATE = "webhooks POST /v1/replays"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
 STATS = "webhooks GET /v1/webhook-endpoints/{endpoint_id}/stats"
 DELIVERIES = "webhooks GET /v1/deliveries"
+HEALTH = "webhooks GET /v1/webhook-health"
+SHOW_CALLS = [REPLAY_ROUTE, ENDPOINTS, HEALTH, DELIVERIES]
+RECOVER_CALLS = [ENDPOINTS, HEALTH, DELIVERIES, CREATE]
 NEW_CALLS = [ENDPOINTS, STATS, LIST, CREATE]
 SPANS = {"1": 1, "6": 6, "24": 24, "72": 72, "168": 168}
 """Hours back from now."""
@@ -31,25 +35,14 @@ OWN = "own"
 BARS = 48
 BUCKET_SECONDS = 300, 86_400
 """The shortest and the longest time that a bar stands for."""
-NOT_TAKEN_ALONG = ("cause", "response_class", "response_status", "location_id", "job_reference", "job_id", "event_id")
-"""The filters of deliveries that a replay does not know."""
 SHOWN = 20
 
 
 @pages.page("/replays/new", title=mark("Replay"), permissions=[READ, REPLAY], calls=NEW_CALLS)
 async def show_new_replay(visit: Visit) -> Response:
-    """The form, filled in with what the list of deliveries was filtered by."""
-    asked = visit.query
-    is_own = "created_from" in asked or "created_before" in asked
-    values = {
-        "endpoint_id": asked.get("endpoint_id", ""),
-        "kind": "filter" if asked.get("status") == "delivered" else "failed",
-        "event_types": asked.get("event_type", ""),
-        "span": OWN if is_own else asked.get("span", "24"),
-        "since": asked.get("created_from", ""),
-        "until": asked.get("created_before", ""),
-    }
-    return await _show_form(visit, Form(values=values), left_out=[name for name in asked if name in NOT_TAKEN_ALONG])
+    """The form, for an endpoint."""
+    values = {"endpoint_id": visit.query.get("endpoint_id", ""), "kind": "failed", "span": "24"}
+    return await _show_form(visit, Form(values=values))
 
 
 @pages.action("/replays/new", title=mark("Replay"), permissions=[READ, REPLAY], calls=NEW_CALLS)
@@ -71,6 +64,42 @@ async def try_replay(visit: Visit) -> Response:
     return await _show_form(visit, form) if made is None else visit.redirect(f"/replays/{made['id']}")
 
 
+@pages.page(RECOVER_PATH, title=mark("Recover deliveries"), permissions=[READ, REPLAY], calls=RECOVER_CALLS)
+async def show_recovery(visit: Visit) -> Response:
+    """What matches the filters of the list, before it is sent again."""
+    return await _show_recovery(visit, visit.query, Form())
+
+
+@pages.action(RECOVER_PATH, title=mark("Recover deliveries"), permissions=[READ, REPLAY], calls=RECOVER_CALLS)
+async def try_recovery(visit: Visit) -> Response:
+    """A dry run of exactly what matches."""
+    form = await visit.form()
+    given = dict(form.plain_fields())
+    nameless = Part(None, None)
+    wanted = as_replay(delivery_table(RECOVER_PATH, given, {"endpoints": nameless, "health": nameless}))
+    call = visit.api.webhooks.post("/v1/replays", {**wanted, "dry_run": True}, idempotency_key=form.idempotency_key)
+    made = await form.send(call)
+    return await _show_recovery(visit, given, form) if made is None else visit.redirect(f"/replays/{made['id']}")
+
+
+async def _show_recovery(visit: Visit, given: Mapping[str, str], form: Form) -> Response:
+    found = await visit.api.parts(
+        endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
+        health=visit.api.webhooks.get("/v1/webhook-health"),
+    )
+    table = delivery_table(RECOVER_PATH, given, found)
+    listed = await visit.api.part(visit.api.webhooks.get("/v1/deliveries", query={**table.asked, "limit": SHOWN}))
+    return render(
+        visit,
+        "pages/recovery.html",
+        status=form.status,
+        form_state=form,
+        table=table,
+        listed=listed,
+        urls=urls_of(found["endpoints"]),
+    )
+
+
 @pages.action("/replays/histogram", permissions=[READ], calls=[STATS])
 async def show_histogram(visit: Visit) -> Response:
     """What there was in the time that is chosen now."""
@@ -82,13 +111,13 @@ async def show_histogram(visit: Visit) -> Response:
     "/replays/{replay_id}",
     title=mark("Replay"),
     permissions=[READ, REPLAY],
-    calls=[REPLAY_ROUTE, ENDPOINTS, DELIVERIES],
+    calls=SHOW_CALLS,
 )
 async def show_replay(visit: Visit) -> Response:
     return render(visit, "pages/replay.html", **await _replay(visit))
 
 
-@pages.fragment("/replays/{replay_id}/now", permissions=[READ, REPLAY], calls=[REPLAY_ROUTE, ENDPOINTS, DELIVERIES])
+@pages.fragment("/replays/{replay_id}/now", permissions=[READ, REPLAY], calls=SHOW_CALLS)
 async def show_replay_now(visit: Visit) -> Response:
     """Its progress."""
     return render(visit, "parts/replay_now.html", **await _replay(visit))
@@ -99,7 +128,7 @@ async def run_replay(visit: Visit) -> Response:
     """The same again, and this time it sends."""
     form = await visit.form()
     tried = await visit.api.webhooks.get("/v1/replays/{replay_id}", replay_id=visit.ids["replay_id"])
-    wanted = {name: tried[name] for name in ("endpoint_id", "kind", "since", "until", "event_types")}
+    wanted = {name: tried[name] for name in ("endpoint_id", "kind", "since", "until", "event_types", "deliveries")}
     try:
         made = await visit.api.webhooks.post("/v1/replays", wanted, idempotency_key=form.idempotency_key)
     except Conflict as problem:
@@ -146,31 +175,20 @@ async def _stats(visit: Visit, form: Form) -> Part | None:
     return await visit.api.part(visit.api.webhooks.get(path, query=query, endpoint_id=endpoint_id))
 
 
-async def _show_form(visit: Visit, form: Form, *, left_out: Sequence[str] = ()) -> Response:
+async def _show_form(visit: Visit, form: Form) -> Response:
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
         earlier=visit.api.webhooks.get("/v1/replays", query={"limit": 10}),
     )
     if (problem := found["endpoints"].problem) is not None:
         raise problem
-    urls = {one["id"]: one["url"] for one in found["endpoints"]["data"]}
-    labels = {
-        "cause": _("Cause"),
-        "response_class": _("Answers"),
-        "response_status": _("HTTP status"),
-        "location_id": _("Location"),
-        "job_reference": _("Reference of the job"),
-        "job_id": _("Job id"),
-        "event_id": _("Event id"),
-    }
     return render(
         visit,
         "pages/replay_form.html",
         status=422 if form.errors else form.status,
         form_state=form,
-        urls=urls,
+        urls=urls_of(found["endpoints"]),
         stats=await _stats(visit, form),
-        left_out=[labels[name] for name in left_out],
         earlier=found["earlier"],
         spans=[
             ("1", _("the last hour")),
@@ -190,21 +208,19 @@ async def _show_form(visit: Visit, form: Form, *, left_out: Sequence[str] = ()) 
 
 async def _replay(visit: Visit) -> dict[str, Any]:
     replay = await visit.api.webhooks.get("/v1/replays/{replay_id}", replay_id=visit.ids["replay_id"])
-    query = {
-        "endpoint_id": replay["endpoint_id"],
-        "created_from": replay["since"],
-        "created_before": replay["until"],
-        "status": "failed" if replay["kind"] == "failed" else None,
-        "limit": SHOWN,
-    }
+    query = {**of_replay(replay.body, exact=True), "limit": SHOWN}
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
+        health=visit.api.webhooks.get("/v1/webhook-health"),
         deliveries=visit.api.webhooks.get("/v1/deliveries", query=query),
     )
-    endpoints = [] if found["endpoints"].answer is None else found["endpoints"]["data"]
+    table = delivery_table(RECOVER_PATH, of_replay(replay.body, exact=False), found)
+    endpoint_id = replay["endpoint_id"]
     return {
         "replay": replay.body,
-        "url": next((one["url"] for one in endpoints if one["id"] == replay["endpoint_id"]), replay["endpoint_id"]),
+        "url": urls_of(found["endpoints"]).get(endpoint_id, endpoint_id) or _("To the endpoint of each delivery"),
+        "filters": [chip[:2] for chip in table.chips if chip[0] not in (_("Since"), _("Until"), _("Endpoint"))],
+        "change": table.address() if replay["kind"] == "deliveries" else f"/replays/new?endpoint_id={endpoint_id}",
         "deliveries": found["deliveries"],
         "run_seconds": _run_seconds(replay),
         "key": Form().idempotency_key,
@@ -213,4 +229,4 @@ async def _replay(visit: Visit) -> dict[str, Any]:
 
 def _run_seconds(replay: Answer | Mapping[str, Any]) -> float:
     """How long sending takes at its rate."""
-    return max(1.0, float(replay["matched"] / replay["rate_per_second"]))
+    return max(1.0, float((replay["matched"] - replay["skipped"]) / replay["rate_per_second"]))

@@ -1,12 +1,17 @@
 """Deliveries, attempts and test deliveries as the API shows them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, StringConstraints
 from pydantic import Field as ApiField
 
+from shared.api import Input, ListQuery
+from shared.fields.text import REFERENCE_CHARS_MAX, refuse_control_characters
+from shared.ids import EndpointId, EventId, JobId, LocationId
+from shared.timestamps import Timestamp
 from webhooks.deliveries.rules import Failure
+from webhooks.endpoints import PATTERN_LENGTH_MAX
 from webhooks.http_client import Cause, CauseDetail
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
@@ -55,21 +60,38 @@ class Delivery(BaseModel):
     updated_at: datetime
 
 
-class DeliveryFilters(BaseModel):
-    """What a list of deliveries shows; None: all."""
+class DeliveryConditions(Input):
+    """What deliveries are asked for by, besides endpoint and time; null: all. A delivery must match all conditions."""
 
-    endpoint_id: str | None = None
-    job_id: str | None = None
-    job_reference: str | None = None
-    event_id: str | None = None
-    event_type: str | None = None
-    status: DeliveryStatus | None = None
-    cause: Cause | None = None
-    response_class: ResponseClass | None = None
-    response_status: int | None = None
-    location_id: str | None = None
-    created_from: datetime | None = None
-    created_before: datetime | None = None
+    job_id: Annotated[JobId | None, ApiField(description="Only of events of this job.")] = None
+    job_reference: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=REFERENCE_CHARS_MAX)] | None,
+        BeforeValidator(refuse_control_characters),
+        ApiField(
+            description="Only of events after which their job had exactly this `reference_id`.", examples=["C-1001"]
+        ),
+    ] = None
+    event_id: Annotated[EventId | None, ApiField(description="Only of this event.")] = None
+    event_type: Annotated[
+        str | None, ApiField(max_length=PATTERN_LENGTH_MAX, description="Only of this event type, such as job.created.")
+    ] = None
+    status: Annotated[DeliveryStatus | None, ApiField(description="Only with this status.")] = None
+    cause: Annotated[Cause | None, ApiField(description="Only those whose last attempt failed because of this.")] = None
+    response_class: Annotated[
+        ResponseClass | None, ApiField(description="Only those whose last response has a status of this class.")
+    ] = None
+    response_status: Annotated[
+        int | None, ApiField(ge=100, le=599, description="Only those whose last response has this status.")
+    ] = None
+    location_id: Annotated[LocationId | None, ApiField(description="Only of events of this location.")] = None
+
+
+class DeliveryFilters(ListQuery, DeliveryConditions):
+    """Which deliveries a list contains."""
+
+    endpoint_id: Annotated[EndpointId | None, ApiField(description="Only to this endpoint.")] = None
+    created_from: Annotated[Timestamp | None, ApiField(description="Only of events at or after this instant.")] = None
+    created_before: Annotated[Timestamp | None, ApiField(description="Only of events before this instant.")] = None
 
 
 class Attempt(BaseModel):

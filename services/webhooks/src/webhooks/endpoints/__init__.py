@@ -15,7 +15,7 @@ from webhooks.endpoints.operations import (
     rotate_secret,
     update,
 )
-from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, visible_to
+from webhooks.endpoints.queries import get, get_public_key, get_row, list_endpoints, of_tenant, visible_to
 from webhooks.endpoints.rules import (
     EVERYTHING,
     PATTERN_LENGTH_MAX,
@@ -57,6 +57,7 @@ __all__ = [
     "get_row",
     "headers_of_row",
     "list_endpoints",
+    "of_tenant",
     "require_valid",
     "reveal_secret",
     "rotate_secret",

@@ -27,7 +27,12 @@ class _OfTenant(Protocol):
 
 def visible_to(caller: Caller, table: type[_OfTenant]) -> ColumnElement[bool]:
     """The rows that a caller may see: those of its tenant in the mode of its credentials."""
-    return and_(col(table.tenant_id) == caller.tenant_id, col(table.livemode) == caller.livemode)
+    return of_tenant(caller.tenant_id, caller.livemode, table)
+
+
+def of_tenant(tenant_id: str, livemode: bool, table: type[_OfTenant]) -> ColumnElement[bool]:
+    """The rows of a tenant in one mode."""
+    return and_(col(table.tenant_id) == tenant_id, col(table.livemode) == livemode)
 
 
 async def get_row(

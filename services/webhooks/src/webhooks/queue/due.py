@@ -143,8 +143,8 @@ _ENQUEUE = text(
 )
 _EXPEDITE = text(
     f"""
-    UPDATE delivery_due SET due_at = now() WHERE event_id = :event_id AND endpoint_id = :endpoint_id AND lease_token IS NULL
-        AND due_at <> {BLOCKED}
+    UPDATE delivery_due SET due_at = now()
+    WHERE event_id = ANY(CAST(:event_ids AS uuid[])) AND endpoint_id = :endpoint_id AND lease_token IS NULL AND due_at <> {BLOCKED}
     RETURNING event_id
     """  # noqa: S608 - fixed text
 )
@@ -238,8 +238,13 @@ async def resend(session: AsyncSession, event_id: UUID, endpoint_id: UUID) -> bo
     """Send one delivery again, whatever its status; one that waits for a retry is due now. False if it is leased or blocked."""
     if await enqueue(session, endpoint_id, [event_id], again=("failed", "delivered")):
         return True
-    rows = await session.execute(_EXPEDITE, {"event_id": event_id, "endpoint_id": endpoint_id})
-    return rows.first() is not None
+    return bool(await expedite(session, endpoint_id, [event_id]))
+
+
+async def expedite(session: AsyncSession, endpoint_id: UUID, event_ids: Sequence[UUID]) -> int:
+    """Make deliveries that wait for a retry due now. Returns how many; those that are leased or blocked are left as they are."""
+    rows = await session.execute(_EXPEDITE, {"event_ids": list(event_ids), "endpoint_id": endpoint_id})
+    return len(rows.all())
 
 
 async def _abandon(

@@ -3,6 +3,7 @@
 The row of a replay has its progress. It queues ordinary deliveries: cancelling a replay leaves those in the queue.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from webhooks import endpoints
 from webhooks.deliveries import DeliveryRow
 from webhooks.endpoints import REPLAY, EndpointEnabled, EndpointPolicy, visible_to
 from webhooks.postgres import made_at
-from webhooks.replays.schemas import Replay, ReplayIn, ReplayKind, ReplayStatus
+from webhooks.replays.schemas import DeliveriesToReplay, Replay, ReplayIn, ReplayKind, ReplayStatus
 from webhooks.replays.tables import ReplayRow
 
 REPLAY_STEP = "replay_step"
@@ -44,6 +45,8 @@ class ReplayLimits:
     """Replays of one tenant that may run at once."""
     rate_per_second: float
     """Deliveries per second of a replay that sets no rate."""
+    kept: timedelta
+    """Events and deliveries are stored for so long."""
 
 
 async def create(session: AsyncSession, limits: ReplayLimits, actor: Actor, wanted: ReplayIn, now: datetime) -> Replay:
@@ -51,21 +54,25 @@ async def create(session: AsyncSession, limits: ReplayLimits, actor: Actor, want
 
     Raises `NotFound`, `Invalid`, or `Conflict` (endpoint disabled, too many replays).
     """
-    endpoint = await endpoints.get_row(session, actor.caller, wanted.endpoint_id)
     until = min(wanted.until or now, now)
-    if wanted.since >= until:
-        violation = Violation("/since", "range_empty", "must be earlier than until, and in the past")
-        endpoints.require_valid([violation], "replay")
-    if not endpoint.enabled and not wanted.dry_run:
-        raise Conflict("the endpoint is disabled: enable it first", code="endpoint_disabled", current_status="disabled")
+    # Partitions are deleted as whole days.
+    since = wanted.since or min(now, until) - limits.kept - timedelta(days=1)
+    endpoints.require_valid(_violations(wanted, since, until), "replay")
+    if wanted.endpoint_id is not None:
+        endpoint = await endpoints.get_row(session, actor.caller, wanted.endpoint_id)
+        if not endpoint.enabled and not wanted.dry_run:
+            raise Conflict(
+                "the endpoint is disabled: enable it first", code="endpoint_disabled", current_status="disabled"
+            )
     row = _new(
         actor,
         now,
         endpoint_id=wanted.endpoint_id,
         kind=wanted.kind,
-        since=wanted.since,
+        since=since,
         until=until,
         event_types=None if wanted.event_types is None else list(dict.fromkeys(wanted.event_types)),
+        deliveries=None if wanted.deliveries is None else wanted.deliveries.model_dump(exclude_none=True),
         dry_run=wanted.dry_run,
         rate_per_second=wanted.rate_per_second or limits.rate_per_second,
     )
@@ -111,6 +118,21 @@ async def enable_endpoint(
     if with_missed and disabled_since is not None:
         replay = await replay_missed(session, limits, actor, endpoint_id, disabled_since, now)
     return EndpointEnabled(**shown.model_dump(), replay_id=replay and replay.id)
+
+
+def _violations(wanted: ReplayIn, since: datetime, until: datetime) -> Iterator[Violation]:
+    if since >= until:
+        yield Violation("/since", "range_empty", "must be earlier than until, and in the past")
+    if wanted.kind == "deliveries":
+        if wanted.event_types is not None:
+            yield Violation("/event_types", "not_for_kind", "is for other kinds: use deliveries.event_type")
+        return
+    if wanted.endpoint_id is None:
+        yield Violation("/endpoint_id", "missing", "is needed for this kind")
+    if wanted.since is None:
+        yield Violation("/since", "missing", "is needed for this kind")
+    if wanted.deliveries is not None:
+        yield Violation("/deliveries", "not_for_kind", "is for the kind deliveries alone")
 
 
 def _new(actor: Actor, now: datetime, **wanted: Any) -> ReplayRow:
@@ -222,6 +244,7 @@ def _view(row: ReplayRow) -> Replay:
         since=row.since,
         until=row.until,
         event_types=row.event_types,
+        deliveries=None if row.deliveries is None else DeliveriesToReplay.model_validate(row.deliveries),
         rate_per_second=row.rate_per_second,
         dry_run=row.dry_run,
         status=status,
@@ -230,6 +253,7 @@ def _view(row: ReplayRow) -> Replay:
         examined=row.examined,
         matched=row.matched,
         queued=row.queued,
+        skipped=row.skipped,
         created_by=row.created_by,
         created_at=row.created_at,
         updated_at=row.updated_at,
