@@ -174,6 +174,19 @@ async def test_accounts_show_use_and_never_a_key(owner: Visitor, tenant: Tenant)
     assert "No account matches" in text_of(await owner.get("/api-accounts?unused=90"))
 
 
+async def test_locations_are_looked_for_by_their_words(owner: Visitor, tenant: Tenant) -> None:
+    await tenant.create_location(name="Dépôt Rimouski")
+
+    page = await owner.get("/locations")
+    found = await owner.get("/locations?q=depot")
+    nothing = await owner.get("/locations?q=rimouski+laval")
+
+    assert '<input class="input" type="search" name="q"' in page.text
+    assert "Dépôt Rimouski" in text_of(found)
+    assert tenant.default_location not in found.text
+    assert "No location matches" in text_of(nothing)
+
+
 async def test_a_location_that_is_needed_says_by_whom(owner: Visitor, tenant: Tenant) -> None:
     made = await owner.send("/locations/new", "/locations/new", {"/name": "Laval", "/type": "warehouse"})
     page = made.headers["location"]

@@ -94,6 +94,22 @@ async def test_staff_are_found_by_name_and_address(tenant: Tenant) -> None:
     assert await found(tenant.owner, "/v1/staff", "marx") == {made["id"]}
 
 
+async def test_locations_are_found_by_name_and_reference(identity: Identity, tenant: Tenant) -> None:
+    body = location_body(name="Dépôt Nord-Est", reference_id="N-17/b")
+    depot = await tenant.owner.create("/v1/locations", body)
+    stranger = await (await identity.create_tenant()).owner.create("/v1/locations", {**body, "reference_id": "N-18"})
+
+    for q in ("depot", "DÉPÔT nord", "est", "n-17", "17/b"):
+        assert await found(tenant.owner, "/v1/locations", q) == {depot["id"]}, q
+    for q in ("epot", "depot sud", "n-18", stranger["id"]):
+        assert depot["id"] not in await found(tenant.owner, "/v1/locations", q), q
+    assert len(await found(tenant.owner, "/v1/locations", " ")) == 2
+    assert await tenant.owner.listed("/v1/locations", q="depot", active="false") == []
+    document(await tenant.owner.patch(f"/v1/locations/{depot['id']}", {"name": "Entrepôt"}))
+    assert await found(tenant.owner, "/v1/locations", "depot") == set()
+    assert await found(tenant.owner, "/v1/locations", "entrepot") == {depot["id"]}
+
+
 async def test_a_cursor_belongs_to_its_search(tenant: Tenant) -> None:
     for name in ("Ada un", "Ada deux", "Ada trois"):
         await tenant.create_merchant(business_name=name)

@@ -42,7 +42,7 @@ FIELDS = {
 @pages.page("/locations", title=mark("Locations"), permissions=(READ,), calls=(LIST,), menu="locations")
 async def list_locations(visit: Visit) -> Response:
     active = Filter("active", _("Status"), [("true", _("Active")), ("false", _("Deactivated"))])
-    table = TableQuery("/locations", visit.query, [active])
+    table = TableQuery("/locations", visit.query, [active], search=True)
     found = await visit.api.identity.get("/v1/locations", query=table.asked)
     return visit.render("pages/locations/list.html", table=table, found=found)
 

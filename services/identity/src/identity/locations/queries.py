@@ -13,12 +13,12 @@ from shared.audit import Actor
 from shared.errors import NotFound
 
 
-async def list_locations(session: AsyncSession, actor: Actor, paging: Paging, *, active: bool | None) -> Page[Location]:
-    """The tenant's locations, newest first."""
+async def list_locations(
+    session: AsyncSession, actor: Actor, paging: Paging, *, active: bool | None, q: str | None
+) -> Page[Location]:
+    """The tenant's locations, newest first; with `q` those whose words begin with its words."""
     statement = where_equal(visible_rows(actor), {col(LocationRow.active): active})
-    return await search_page(
-        session, LocationRow, actor.tenant_id, statement, paging, q=None, view=view, filters=[active]
-    )
+    return await search_page(session, LocationRow, actor.tenant_id, statement, paging, q=q, view=view, filters=[active])
 
 
 async def get(session: AsyncSession, actor: Actor, location_id: str) -> Location:

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import Query
 
 from identity import locations
-from identity.locations.schemas import Location, LocationIn, LocationPatch
-from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Transaction, requires
+from identity.fields import SearchText
+from identity.locations.schemas import BY_WORDS, Location, LocationIn, LocationPatch
+from shared.api import CurrentActor, IfMatch, Page, PageRequest, Reading, Router, Searching, Transaction, requires
 from shared.fields.merge_patch import merge_patch_body
 from shared.fields.numbers import QueryFlag
 from shared.ids import LocationId
@@ -19,13 +20,14 @@ def router(*, locations_max: int, list_stranded_merchants: locations.ListStrande
     @routes.get("/v1/locations")
     @requires("settings.locations.read")
     async def list_locations(
-        session: Reading,
+        session: Searching,
         actor: CurrentActor,
         paging: PageRequest,
         active: Annotated[QueryFlag | None, Query(description="Only active ones, or only those that are not.")] = None,
+        q: Annotated[SearchText, Query(description=BY_WORDS)] = None,
     ) -> Page[Location]:
         """List locations."""
-        return await locations.list_locations(session, actor, paging, active=active)
+        return await locations.list_locations(session, actor, paging, active=active, q=q)
 
     @routes.post("/v1/locations", status_code=201)
     @requires("settings.locations.write")

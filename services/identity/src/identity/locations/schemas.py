@@ -12,6 +12,7 @@ from shared.fields.merge_patch import Patch
 from shared.fields.places import AddressIn, AddressPatch, GeoIn, GeoPatch, OptionalTimeZone, TimeZone
 from shared.fields.text import Name, OptionalReferenceId
 
+BY_WORDS = "Only where each of these words begins a word of name or reference."
 LocationType = Literal["branch", "warehouse"]
 
 
