@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from aiohttp import web
 
+from console.gateway import Api, Gateway, Origin
+from console.sessions import BrowserSession
+from console.standings import FRESH_SECONDS, KEPT_SECONDS, PERMISSIONS, TENANT, UNKNOWN, Standing, Standings
 from deploy.devstack.forks import Forker
 from tests.harness.console import ConsoleStack, Stock, Visitor, text_of
+from tests.harness.servers import serving
 from tests.harness.stack import BackingStack
 from tests.harness.suite import SERVICES, Suite
 from tests.harness.valve import Valve, Way, valve
@@ -92,6 +98,35 @@ async def test_a_silent_service_is_waited_for_as_long_as_is_set_and_no_longer(
 
     assert (home.status_code, job.status_code, own.status_code) == (200, 200, 503)
     assert all(says_away(answer, "webhooks") for answer in (home, job, own))
+
+
+async def test_what_identity_said_last_counts_for_a_quarter_of_an_hour_however_often_it_is_asked() -> None:
+    is_away, now = False, 0.0
+
+    async def identity(request: web.Request) -> web.Response:
+        if is_away:
+            return web.Response(status=500)
+        return web.json_response({"scopes": ["orders"]} if request.path == "/v1/permissions" else {"name": "Ada"})
+
+    async with serving(identity) as url:
+        gateway, standings = Gateway({"identity": url}, seconds=GATEWAY_SECONDS), Standings(lambda: now)
+        session = BrowserSession("cookie", {"tenant_id": "ten_1"}, "token", datetime.max.replace(tzinfo=UTC), None)
+
+        async def find() -> Standing:
+            api = Api(gateway, Origin("127.0.0.1", "", "req_1"), token="token", declared={PERMISSIONS, TENANT})
+            return await standings.find(api, session)
+
+        answered, is_away = await find(), True
+        while (now := now + 60.0) < KEPT_SECONDS:
+            assert await find() == answered
+        at_its_end, is_away = await find(), False
+        now += FRESH_SECONDS
+        again = await find()
+        await gateway.close()
+
+    assert answered.holds("orders")
+    assert at_its_end == UNKNOWN
+    assert again == answered
 
 
 async def test_a_form_whose_service_is_away_keeps_what_was_entered_and_says_what_is_known(

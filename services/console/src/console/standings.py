@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,19 +62,22 @@ UNKNOWN = Standing({}, {})
 class _Known:
     standing: Standing
     fresh_until: float
+    ends_at: float
+    """When identity's answer stands in for it no longer."""
 
 
 class Standings:
     """The standings of the sessions that this process has seen of late."""
 
-    def __init__(self) -> None:
-        self._known: TTLCache[tuple[str, str | None], _Known] = TTLCache(KNOWN_MAX, KEPT_SECONDS)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: TTLCache[tuple[str, str | None], _Known] = TTLCache(KNOWN_MAX, KEPT_SECONDS, timer=clock)
 
     async def find(self, api: Api, session: BrowserSession) -> Standing:
         """What the person may do now, as of a few seconds ago. Raises `Unauthorized`, and `Forbidden` where all is refused."""
         tenant_id = api.tenant_id if session.is_operator else session.person.get("tenant_id")
         key = (session.cookie, tenant_id)
-        known, now = self._known.get(key), time.monotonic()
+        known, now = self._known.get(key), self._clock()
         if known is not None and now < known.fresh_until:
             return known.standing
         asked = [api.identity.get("/v1/permissions")]
@@ -87,11 +90,15 @@ class Standings:
             if isinstance(one, Unauthorized | Forbidden) or not isinstance(one, Answer | Problem):
                 raise one
         bodies = [one.body for one in found if isinstance(one, Answer)]
+        now = self._clock()
+        standing, ends_at = UNKNOWN, now
         if len(bodies) == len(asked):
-            standing = Standing(bodies[0], bodies[1] if tenant_id is not None else {})
-        else:
-            standing = known.standing if known is not None else UNKNOWN
-        self._known[key] = _Known(standing, time.monotonic() + FRESH_SECONDS)
+            standing, ends_at = Standing(bodies[0], bodies[1] if tenant_id is not None else {}), now + KEPT_SECONDS
+        elif known is not None and now < known.ends_at:
+            # However often it is asked meanwhile: the time is that of the last answer.
+            standing, ends_at = known.standing, known.ends_at
+        fresh_until = now + FRESH_SECONDS if standing is UNKNOWN else min(now + FRESH_SECONDS, ends_at)
+        self._known[key] = _Known(standing, fresh_until, ends_at)
         return standing
 
     def forget(self, session: BrowserSession) -> None:
