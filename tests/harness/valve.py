@@ -21,6 +21,7 @@ class Valve:
         self._target = (found.hostname or "", found.port or 0)
         self._way: Way = "open"
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -31,10 +32,15 @@ class Valve:
     async def turn(self, way: Way) -> None:
         """From now on; connections that are open end."""
         self._way = way
+        self._asked.clear()
         await self._close()
         if way != "closed":
             self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
             self._port = self._server.sockets[0].getsockname()[1]
+
+    async def asked(self) -> None:
+        """Wait until something has been asked of a silent one."""
+        await self._asked.wait()
 
     async def _close(self) -> None:
         if self._server is not None:
@@ -69,7 +75,7 @@ class Valve:
                     to_writer.close()
             case "silent":
                 while await reader.read(PIECE_BYTES):
-                    pass
+                    self._asked.set()
             case _:
                 await reader.read(PIECE_BYTES)
                 writer.write(BROKEN)

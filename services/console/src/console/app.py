@@ -95,7 +95,7 @@ def _add_pages(
     app.router.routes.extend(serving.route(page) for page in PAGES)
 
     async def call_the_api(request: Request) -> Response:
-        return await forward(gateway, request)
+        return await forward(gateway, request, live.until_the_end)
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     app.router.routes.append(Route("/v1/{path:path}", call_the_api, methods=methods, include_in_schema=False))

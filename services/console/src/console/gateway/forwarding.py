@@ -3,7 +3,7 @@
 A browser's cookie is never handed on, so a page elsewhere can do nothing with it here.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 from starlette.background import BackgroundTask
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from console.gateway.client import Gateway
+from shared.api.event_streams import MEDIA_TYPE
 from shared.observability import traces
 
 PREFIXES = {
@@ -36,6 +37,8 @@ NOT_HANDED_ON = frozenset(
 SILENCE_SECONDS_MAX = 60.0
 """An event stream says at least every quarter of a minute that it is there."""
 
+UntilTheEnd = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+
 _SERVICE_OF = {prefix: service for service, prefixes in PREFIXES.items() for prefix in prefixes}
 
 
@@ -44,8 +47,8 @@ def service_of(path: str) -> str:
     return _SERVICE_OF.get(path.removeprefix("/v1/").partition("/")[0], "identity")
 
 
-async def forward(gateway: Gateway, request: Request) -> Response:
-    """The service's answer, as it comes."""
+async def forward(gateway: Gateway, request: Request, until_the_end: UntilTheEnd) -> Response:
+    """The service's answer, as it comes; `until_the_end` ends one that would go on when the process is about to stop."""
     service = service_of(request.url.path)
     headers = [(name, value) for name, value in request.headers.items() if name not in NOT_HANDED_ON]
     headers += [("x-request-id", request.scope.get("waybill.request_id", "")), *traces.inject().items()]
@@ -73,12 +76,15 @@ async def forward(gateway: Gateway, request: Request) -> Response:
         }
         return JSONResponse(document, 503, {"Retry-After": "1"}, media_type="application/problem+json")
     passed = {name: value for name, value in answer.headers.items() if name not in NOT_HANDED_ON}
-    return StreamingResponse(_pieces(answer), answer.status_code, passed, background=BackgroundTask(answer.aclose))
+    is_endless = answer.headers.get("content-type", "").startswith(MEDIA_TYPE)
+    pieces = until_the_end(answer.aiter_raw()) if is_endless else answer.aiter_raw()
+    content = _closing(answer, pieces)
+    return StreamingResponse(content, answer.status_code, passed, background=BackgroundTask(answer.aclose))
 
 
-async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _closing(answer: httpx.Response, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
-        async for piece in answer.aiter_raw():
+        async for piece in pieces:
             yield piece
     finally:
         await answer.aclose()
