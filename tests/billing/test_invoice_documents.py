@@ -150,7 +150,7 @@ def test_another_program_reads_what_was_invoiced() -> None:
                 "31 janvier 2026",
                 "14 février 2026",
                 "Crédit pour le reste : Essentiel",
-                "QST (9,975 %)",
+                "TVQ (9,975 %)",
                 "57,49 $",
             ],
         ),

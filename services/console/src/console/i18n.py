@@ -5,6 +5,7 @@ language of the request. English is the language of the sources.
 """
 
 import gettext as gettext_module
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +33,10 @@ LANGUAGES = {"en": "English", "fr": "Français"}
 LOCALE_FOLDER = Path(__file__).parent / "locale"
 DOMAIN = "console"
 RECENT = timedelta(seconds=45)
+ZONE_LOCALES = {"fr": "fr_CA"}
+"""Where a language has its short names of time zones: French says HNE in Canada, and nothing in France."""
+OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,22 @@ class Words:
         """`1 Dec 2026, 14:02 EST`: with its zone, always."""
         if value is None:
             return ""
-        return format_datetime(_parsed(value), "d MMM y, HH:mm z", tzinfo=self.zone, locale=self.locale)
+        return self._in_zone(value, "d MMM y, HH:mm")
 
     def exact(self, value: str | datetime | None) -> str:
         """The same to the second."""
         if value is None:
             return ""
-        return format_datetime(_parsed(value), "d MMM y, HH:mm:ss z", tzinfo=self.zone, locale=self.locale)
+        return self._in_zone(value, "d MMM y, HH:mm:ss")
+
+    def _in_zone(self, value: str | datetime, pattern: str) -> str:
+        at = _parsed(value)
+        zone = format_datetime(at, "z", tzinfo=self.zone, locale=ZONE_LOCALES.get(self.language, self.language))
+        if offset := OFFSET.fullmatch(zone):
+            # Where a language has no short name for a zone.
+            sign, hours, minutes = offset.groups()
+            zone = f"UTC{sign.replace('-', MINUS)}{int(hours)}{'' if minutes == '00' else f':{minutes}'}"
+        return f"{format_datetime(at, pattern, tzinfo=self.zone, locale=self.locale)} {zone}"
 
     def local(self, value: str | datetime | None) -> str:
         """`2026-12-01T14:02`, as fields for a local time have it."""

@@ -24,6 +24,8 @@ class Filter:
     label: str
     choices: Sequence[tuple[str, str]] = ()
     type: str = "text"
+    is_rare: bool = False
+    """It is folded away until it is set."""
 
 
 class TableQuery:

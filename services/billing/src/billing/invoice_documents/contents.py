@@ -61,6 +61,10 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "total": "Total",
         "credit_applied": "Payé par votre crédit",
         "amount_due": "Montant à payer",
+        "GST": "TPS",
+        "HST": "TVH",
+        "QST": "TVQ",
+        "PST": "TVP",
         "vat_id": "TVA",
         "tax_id": "Numéro de taxe",
         "by_hand": "Veuillez payer au plus tard le {due}, en mentionnant {number}.",
@@ -116,7 +120,10 @@ def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: s
         "totals": [
             (words["subtotal"], amount(invoice.subtotal)),
             *(
-                (words["tax"].format(name=tax.name, rate=_rate(tax.rate_ppm, locale)), amount(tax.amount))
+                (
+                    words["tax"].format(name=words.get(tax.name, tax.name), rate=_rate(tax.rate_ppm, locale)),
+                    amount(tax.amount),
+                )
                 for tax in invoice.taxes
             ),
             *_used_credit(invoice, words, amount),

@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response, StreamingResponse
 
 from console.declarations import Pages
+from console.gateway import Part
 from console.gateway.problems import of_response
 from console.i18n import gettext as _
 from console.i18n import mark
+from console.pages.job_words import NAME_CALLS, NAME_PERMISSIONS, Names, with_names_of
 from console.pages.staff import names_in
 from console.tables import Filter, TableQuery
 from console.visits import Visit
@@ -70,8 +72,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
     "/settings/audit",
     title=mark("Audit"),
     permissions=("settings.audit.read",),
-    optional=("settings.staff.read",),
-    calls=(LIST, STAFF),
+    optional=("settings.staff.read", *NAME_PERMISSIONS),
+    calls=(LIST, STAFF, *NAME_CALLS),
     menu="audit",
 )
 async def show_audit(visit: Visit) -> Response:
@@ -87,7 +89,7 @@ async def show_audit(visit: Visit) -> Response:
         "pages/audit.html",
         table=table,
         events=events,
-        names=names_in(staff),
+        names={**names_in(staff), **await _names_of(visit, events)},
         changes=changes,
         short=short,
         kinds=ACTOR_KINDS,
@@ -130,6 +132,18 @@ async def export_audit(visit: Visit) -> Response:
     return StreamingResponse(
         lines(), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
+
+
+async def _names_of(visit: Visit, events: Part) -> dict[str, str]:
+    """The names of merchants and locations in these events, by their ids."""
+    ids = {event[name] for event in events["data"] for name in ("actor", "target")} if events.answer is not None else ()
+    names = await with_names_of(
+        visit,
+        Names(),
+        merchants=[one for one in ids if one.startswith("mer_")],
+        locations=[one for one in ids if one.startswith("loc_")],
+    )
+    return {**names.merchants, **names.locations}
 
 
 def short(value: str) -> str:

@@ -14,7 +14,7 @@ from console.i18n import gettext as _
 from console.i18n import mark
 from console.pages import billing_awaited as awaited
 from console.pages.billing_awaited import SUBSCRIPTION
-from console.pages.billing_words import FEATURES, INTERVALS, INVOICES, plan_name, state_of
+from console.pages.billing_words import FEATURES, INTERVALS, INVOICES, TAXES, plan_name, state_of
 from console.tables import TableQuery
 from console.visits import Visit
 
@@ -326,6 +326,7 @@ async def _plan_shown(visit: Visit, form: Form) -> Response:
         plan=plan,
         name=plan_name(plan["names"], visit.words, code) if plan else code,
         name_of=lambda names: plan_name(names, visit.words),
+        taxes=TAXES,
         preview=preview,
         buys="subscribe" in subscription["allowed_transitions"],
         methods=_given(methods),

@@ -21,6 +21,8 @@ FEATURES = {
     "webhook_endpoints": mark("webhook endpoints"),
     "requests_per_second": mark("requests a second"),
 }
+TAXES = {"GST": mark("GST"), "HST": mark("HST"), "QST": mark("QST"), "PST": mark("PST")}
+"""Taxes that have a name of their own in each language of their country."""
 INTERVALS = {"month": mark("a month"), "year": mark("a year")}
 
 

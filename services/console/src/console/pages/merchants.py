@@ -10,7 +10,10 @@ from console.forms import Form, boolean, integer, secret, several, text
 from console.gateway import Answer, Part
 from console.i18n import gettext as _
 from console.i18n import mark
+from console.pages.audit import NAMES_MAX, STAFF, changes, short
+from console.pages.job_words import STATUSES, TYPES
 from console.pages.receipts import after_revocation
+from console.pages.staff import names_in
 from console.tables import Filter, TableQuery
 from console.visits import Visit
 
@@ -198,24 +201,46 @@ async def show_jobs(visit: Visit) -> Response:
     merchant, found = await asyncio.gather(
         merchant_of(visit), visit.api.part(visit.api.jobs.get("/v1/jobs", query=asked))
     )
-    return visit.render("pages/merchants/jobs.html", merchant=merchant, tab="jobs", table=table, found=found)
+    return visit.render(
+        "pages/merchants/jobs.html",
+        merchant=merchant,
+        tab="jobs",
+        table=table,
+        found=found,
+        statuses=STATUSES,
+        types=TYPES,
+    )
 
 
 @pages.page(
     "/merchants/{merchant_id}/activity",
     title=mark("Activity of a merchant"),
     permissions=(READ, "settings.audit.read"),
-    calls=(GET, AUDIT),
+    optional=("settings.staff.read",),
+    calls=(GET, AUDIT, STAFF),
     sample="/merchants/{merchant_id}/activity",
 )
 async def show_activity(visit: Visit) -> Response:
     merchant_id = visit.ids["merchant_id"]
     table = TableQuery(f"{address_of(merchant_id)}/activity", visit.query)
     asked = {"target": merchant_id, "cursor": table.cursor, "limit": RECENT_ROWS}
-    merchant, found = await asyncio.gather(
-        merchant_of(visit), visit.api.part(visit.api.identity.get("/v1/audit-events", query=asked))
+    merchant, parts = await asyncio.gather(
+        merchant_of(visit),
+        visit.api.parts(
+            found=visit.api.identity.get("/v1/audit-events", query=asked),
+            staff=visit.api.identity.get("/v1/staff", query={"limit": NAMES_MAX}),
+        ),
     )
-    return visit.render("pages/merchants/activity.html", merchant=merchant, tab="activity", table=table, found=found)
+    return visit.render(
+        "pages/merchants/activity.html",
+        merchant=merchant,
+        tab="activity",
+        table=table,
+        found=parts["found"],
+        names={**names_in(parts["staff"]), merchant_id: merchant["business_name"]},
+        changes=changes,
+        short=short,
+    )
 
 
 def filters() -> list[Filter]:

@@ -13,6 +13,19 @@ from console.visits import Visit
 pages = Pages()
 
 GET = "identity GET /v1/revocations/{revocation_id}"
+ACTIONS = {
+    "api_access.revoked": mark("API access was revoked"),
+    "credential.revoked": mark("A key was revoked"),
+    "credential.rotated": mark("A key was replaced"),
+    "credential.overlap_ended": mark("A replaced key was ended"),
+    "merchant.disabled": mark("The merchant was deactivated"),
+    "session.revoked": mark("A session was ended"),
+    "tenant.closed": mark("The company was closed"),
+    "tenant.suspended": mark("The company was suspended"),
+    "user.disabled": mark("The account was disabled"),
+    "user.permissions_changed": mark("Permissions were changed"),
+}
+"""What ends access, by the name of its event."""
 
 
 def after_revocation(visit: Visit, answer: Answer, *, back: str, message: str) -> Response:
@@ -33,10 +46,10 @@ def after_revocation(visit: Visit, answer: Answer, *, back: str, message: str) -
 async def show_receipt(visit: Visit) -> Response:
     receipt = await visit.api.identity.get("/v1/revocations/{revocation_id}", revocation_id=visit.ids["revocation_id"])
     back = local_path(visit.query.get("back", "/"))
-    return visit.render("pages/receipts/show.html", receipt=receipt, back=back)
+    return visit.render("pages/receipts/show.html", receipt=receipt, back=back, actions=ACTIONS)
 
 
 @pages.fragment("/receipts/{revocation_id}/state", audience="signed in", calls=(GET,))
 async def show_state(visit: Visit) -> Response:
     receipt = await visit.api.identity.get("/v1/revocations/{revocation_id}", revocation_id=visit.ids["revocation_id"])
-    return visit.render("pages/receipts/state.html", receipt=receipt)
+    return visit.render("pages/receipts/state.html", receipt=receipt, actions=ACTIONS)

@@ -330,11 +330,10 @@ async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview
     )
     types = [] if found["types"].answer is None else [one for one in found["types"]["data"] if one["is_delivered"]]
     names = [one["name"] for one in types if one["name"] != "webhook.test"]
-    prefixes = sorted({name.partition(".")[0] for name in names})
-    choices = [("*", _("All events, new types too"))]
-    for prefix in prefixes:
-        choices.append((f"{prefix}.*", _("All of %(prefix)s") % {"prefix": f"{prefix}.*"}))
-        choices += [(name, name) for name in names if name.partition(".")[0] == prefix]
+    families = [[("*", _("All events, new types too"))]]
+    for prefix in sorted({name.partition(".")[0] for name in names}):
+        whole = (f"{prefix}.*", _("All of %(prefix)s") % {"prefix": f"{prefix}.*"})
+        families.append([whole, *((name, name) for name in names if name.partition(".")[0] == prefix)])
     places = [("*", _("All locations, new ones too"))]
     if found["health"].answer is not None:
         places += [(one["location_id"], one["name"]) for one in found["health"]["locations"]]
@@ -345,7 +344,7 @@ async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview
         form_state=form,
         endpoint_id=endpoint_id,
         preview=preview,
-        choices=choices,
+        families=families,
         places=places,
         missing_parts=[part.problem for part in found.values() if part.problem],
     )

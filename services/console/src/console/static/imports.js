@@ -92,7 +92,14 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-input.addEventListener("change", () => check().catch(() => {}));
+// The zone says what was chosen; the browser's own control is for those without this file.
+function chosen() {
+  zone.querySelector("[data-chosen]").textContent = input.files[0]?.name ?? "";
+  check().catch(() => {});
+}
+
+input.classList.add("sr-only");
+input.addEventListener("change", chosen);
 for (const kind of ["dragenter", "dragover"])
   zone.addEventListener(kind, (event) => {
     event.preventDefault();
@@ -103,5 +110,5 @@ zone.addEventListener("drop", (event) => {
   event.preventDefault();
   if (!event.dataTransfer.files.length) return;
   input.files = event.dataTransfer.files;
-  check().catch(() => {});
+  chosen();
 });
