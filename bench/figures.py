@@ -49,6 +49,8 @@ class Results:
     costs_us: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Processor microseconds per operation: by what was done, by process."""
     foreign_shares: dict[str, float] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+    """Further tables, in Markdown."""
     remarks: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, object]:
@@ -108,6 +110,8 @@ def table(results: Results) -> str:
     for what, costs in results.costs_us.items():
         cells = " | ".join(_number(costs[name]) if name in costs else "–" for name in names)
         lines.append(f"| {what} | {cells} | {results.foreign_shares.get(what, 0):.0%} |")
+    for further in results.tables:
+        lines += ["", further]
     return "\n".join([*lines, "", *(f"- {remark}" for remark in results.remarks)]).rstrip()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.connection import LoggedQuery
 from sqlalchemy import event
 
 from shared.events.jobs import ContactState
@@ -113,17 +114,24 @@ async def explain(shop: Shop) -> AsyncIterator[asyncpg.Connection]:
 def statements(service: Jobs) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
     """The statements of the service on jobs and actions in this block, with their values, and its settings of the planner."""
     asked: list[tuple[str, tuple[Any, ...]]] = []
+    connections = set()
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if any(name in statement for name in ("FROM jobs", "FROM actions", "set_config")):
-            asked.append((statement, tuple(parameters)))
+    def note(query: LoggedQuery) -> None:
+        if any(name in query.query for name in ("FROM jobs", "FROM actions", "plan_cache_mode")):
+            asked.append((query.query, tuple(query.args)))
+
+    def watch(connection: Any, *_: Any) -> None:
+        connections.add(connection.driver_connection)
+        connection.driver_connection.add_query_logger(note)
 
     engine = service.app.state.edge.database.search_engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "checkout", watch)
     try:
         yield asked
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "checkout", watch)
+        for connection in connections:
+            connection.remove_query_logger(note)
 
 
 async def nodes(
@@ -157,7 +165,7 @@ async def indexes_of(
     assert sent
     used: set[str] = set()
     for statement, values in sent:
-        if "set_config" in statement:
+        if "plan_cache_mode" in statement:
             await explain.fetch(statement, *values)
             for_values = "force_custom_plan" in values
         if "FROM" not in statement:

@@ -3,7 +3,6 @@
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import UnboundExecutionError
 
 from shared.errors import Conflict
 from shared.messaging import outbox
@@ -35,23 +34,28 @@ async def test_what_was_written_and_published_is_committed_together(database: Da
     assert woken == [True]
 
 
-async def test_a_refusal_leaves_nothing_and_a_statement_of_the_session_is_no_part_of_it(database: Database) -> None:
+async def test_a_refusal_leaves_nothing_neither_of_the_driver_nor_of_the_session(database: Database) -> None:
     async def refuse() -> None:
         async with driver_transaction(database) as session:
             await (await driver_of(session)).execute(WRITE, "refused")
+            seen = await session.execute(text("SELECT count(*) FROM consumer_progress WHERE consumer = 'refused'"))
+            assert seen.scalar_one() == 1
+            await session.execute(text("INSERT INTO consumer_progress VALUES ('refused too', 'topic', now(), 0)"))
             raise Conflict("no")
-
-    async def ask_the_session() -> None:
-        async with driver_transaction(database) as session:
-            await (await driver_of(session)).execute(WRITE, "refused")
-            await session.execute(text("SELECT 1"))
 
     with pytest.raises(Conflict):
         await refuse()
-    with pytest.raises(UnboundExecutionError):
-        await ask_the_session()
 
-    assert await written(database, "refused") == 0
+    assert await written(database, "refused") == await written(database, "refused too") == 0
+
+
+async def test_a_statement_of_the_session_is_committed_with_those_of_the_driver(database: Database) -> None:
+    async with driver_transaction(database) as session:
+        await session.execute(text("INSERT INTO consumer_progress VALUES ('by the session', 'topic', now(), 0)"))
+        await (await driver_of(session)).execute(WRITE, "by the driver")
+        assert await written(database, "by the session") == 0
+
+    assert await written(database, "by the session") == await written(database, "by the driver") == 1
 
 
 async def test_a_connection_that_was_broken_or_ended_is_given_to_nobody(database: Database) -> None:

@@ -5,10 +5,10 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from asyncpg import UniqueViolationError
 from opentelemetry import trace
 from pydantic import BaseModel
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -174,7 +174,7 @@ async def test_a_write_that_fails_at_commit_fails_no_other(database: Database, g
     answers = await together(group, f"{tag}-0", f"{tag}-1", f"{tag}-taken", f"{tag}-2")
 
     assert [isinstance(answer, Response) for answer in answers] == [True, True, False, True]
-    assert isinstance(answers[2], IntegrityError)
+    assert isinstance(answers[2], UniqueViolationError)
     assert await kept(database, tag) == {f"{tag}-taken", f"{tag}-0", f"{tag}-1", f"{tag}-2"}
 
 

@@ -13,6 +13,7 @@ from shared.access.credentials import Peppers
 from shared.access.entitlement import NO_OFFSET
 from shared.access.principals import Caller, Principal
 from shared.ids import from_uuid, to_uuid
+from shared.postgres.driver_connection import driver_of
 
 _COLUMNS = """
 SELECT c.credential_id, c.kind AS credential_kind, c.active AS credential_active, c.scopes, c.expires_at, c.livemode, c.digests,
@@ -23,13 +24,15 @@ SELECT c.credential_id, c.kind AS credential_kind, c.active AS credential_active
     e.status AS subscription_status, e.trial_ends_at, e.access_until, e.plan, e.features, e.clock_offset
 """
 _ENTITLEMENT = " LEFT JOIN access_entitlements e ON e.tenant_id = t.tenant_id "
-_BY_ACCOUNT = text(
+_OF_ACCOUNTS = (
     _COLUMNS
     + """FROM access_credentials c JOIN access_subjects s ON s.subject_id = c.subject_id
     LEFT JOIN access_tenants t ON t.tenant_id = c.tenant_id"""
     + _ENTITLEMENT
-    + "WHERE c.credential_id = ANY(CAST(:names AS text[])) AND c.kind = 'pair'"
+    + "WHERE c.kind = 'pair' AND c.credential_id = ANY"
 )
+_BY_ACCOUNT = text(f"{_OF_ACCOUNTS}(CAST(:names AS text[]))")
+_BY_ACCOUNT_FOR_DRIVER = f"{_OF_ACCOUNTS}($1::text[])"
 _BY_KEY = text(
     _COLUMNS  # noqa: S608 - constants only, values are bound
     + """FROM access_credentials c LEFT JOIN access_subjects s ON s.subject_id = c.subject_id
@@ -96,15 +99,16 @@ async def load_principals(
     found: dict[Lookup, Principal | None] = dict.fromkeys(lookups)
     accounts = {lookup.name: lookup for lookup in lookups if lookup.by == "account"}
     if accounts:
-        rows = await session.execute(_BY_ACCOUNT, {"names": list(accounts)})
-        found.update((accounts[row["credential_id"]], _to_principal(row)) for row in rows.mappings())
+        # Every write asks for it.
+        rows = await (await driver_of(session)).fetch(_BY_ACCOUNT_FOR_DRIVER, list(accounts))
+        found.update((accounts[row["credential_id"]], _to_principal(row)) for row in rows)
     for lookup in lookups:
         if lookup.by != "account":
             found[lookup] = await load_principal(session, lookup, peppers)
     return found
 
 
-def _to_principal(row: RowMapping) -> Principal:
+def _to_principal(row: Mapping[str, Any] | RowMapping) -> Principal:
     digests: list[Mapping[str, Any]] = row["digests"] or []
     kind = row["subject_kind"]
     return Principal(

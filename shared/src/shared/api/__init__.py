@@ -15,7 +15,7 @@ from shared.api.dependencies import (
 from shared.api.entity_tags import ANY_VERSION, IfMatch
 from shared.api.file_intake import Upload
 from shared.api.openapi import also_answers
-from shared.api.pagination import ExpensiveFilter, OneOfValues, Page, page, page_of, where_equal
+from shared.api.pagination import Documents, Page, page, page_of, page_of_documents, where_equal
 from shared.api.request_body import body, streams
 from shared.api.routes import Router
 from shared.api.schemas import Input, ListQuery, Secret, shown_as
@@ -26,12 +26,11 @@ __all__ = [
     "CurrentActor",
     "CurrentCaller",
     "CursorsOfList",
-    "ExpensiveFilter",
+    "Documents",
     "IdempotencyClaim",
     "IfMatch",
     "Input",
     "ListQuery",
-    "OneOfValues",
     "Page",
     "PageRequest",
     "Paging",
@@ -51,6 +50,7 @@ __all__ = [
     "owner_only",
     "page",
     "page_of",
+    "page_of_documents",
     "public",
     "requires",
     "session_only",

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from shared.api import docs_page, introspection, locations, openapi, problem_pages, problems
 from shared.api.declarations import RouteUndeclared
+from shared.api.dispatch import dispatching
 from shared.api.edge import Edge
 from shared.api.in_flight import Places
 from shared.api.middleware import EdgeMiddleware
@@ -58,7 +59,7 @@ def create_app(
     openapi.install(app)
     _require_declared(app)
     locations.assign(app.routes)
-    _tell_literal_paths(app)
+    _dispatch(app)
     described = replace(
         description,
         tags={**description.tags, **introspection.TAGS},
@@ -78,12 +79,15 @@ def create_app(
     return app
 
 
-def _tell_literal_paths(app: FastAPI) -> None:
+def _dispatch(app: FastAPI) -> None:
     """A method that a literal path does not have is 405, though a path with a parameter would match it."""
     guarded = [route for route in app.routes if isinstance(route, GuardedRoute)]
     literal = frozenset(route.path for route in guarded if not route.param_convertors)
     for route in guarded:
         route.literal_paths = literal
+    router = app.router
+    # The router calls it by position.
+    router.middleware_stack = dispatching(guarded, router.middleware_stack)  # type: ignore[assignment]
 
 
 def _require_declared(app: FastAPI) -> None:

@@ -28,6 +28,7 @@ from shared.errors import Unavailable, WaybillError
 from shared.events import Event
 from shared.messaging import outbox
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import driver_transaction
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class GroupCommit(Generic[ItemT]):
                 pending.answered.set_exception(answer)
 
     async def _commit(self, group: list[_Pending[ItemT]]) -> list[Response | Exception]:
-        async with self._database.transaction() as session:
+        async with driver_transaction(self._database) as session:
             answers = await self._recall(session, group)
             todo = [place for place, answer in enumerate(answers) if answer is None]
             results = await self._do(session, [group[place] for place in todo]) if todo else []

@@ -1,30 +1,24 @@
 """Keyset pagination: stable while rows are inserted, without OFFSET and without totals."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
-    Executable,
     Select,
     Text,
     bindparam,
     cast,
-    column,
-    func,
     literal_column,
     select,
-    true,
     tuple_,
-    union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
@@ -36,12 +30,6 @@ ItemT = TypeVar("ItemT")
 RowT = TypeVar("RowT")
 FoundT = TypeVar("FoundT")
 
-Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
-"""A condition, or several that one statement checks one after the other until the page is full."""
-Parts = Callable[[Any], AsyncGenerator[Part, None]]
-"""Splits a list into parts, given the first value of the position where a page begins (None at the start). Each row after the position
-meets exactly one of the conditions, and all rows of one part come before those of the next."""
-
 
 @dataclass(frozen=True, slots=True)
 class ExpensiveFilter:
@@ -51,14 +39,6 @@ class ExpensiveFilter:
     """Makes the condition from a row of `columns`."""
     columns: Sequence[Any]
     """The columns that the condition reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOfValues:
-    """The condition that a column has one of a few values. An index has the rows of each value in the order of the list."""
-
-    column: Any
-    values: Sequence[Any]
 
 
 class Page(BaseModel, Generic[ItemT]):
@@ -74,6 +54,19 @@ class Page(BaseModel, Generic[ItemT]):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """One page of a list, whose records are documents already and not models."""
+
+    data: list[dict[str, Any]]
+    next_cursor: str | None
+
+    def content(self) -> bytes:
+        """The page as JSON, as `Page` has it."""
+        page = {"object": "list", "data": self.data, "has_more": self.next_cursor is not None}
+        return to_json({**page, "next_cursor": self.next_cursor})
+
+
 async def page(
     session: AsyncSession,
     statement: Select[RowT],
@@ -83,17 +76,14 @@ async def page(
     view: Callable[[RowT], ItemT],
     descending: bool = True,
     filters: object = None,
-    parts: Parts | None = None,
-    each: OneOfValues | None = None,
     expensive_filter: ExpensiveFilter | None = None,
     few: bool = False,
 ) -> Page[ItemT]:
     """One page of `statement`, ordered by `by` (columns or expressions, the last one unique); `view` makes each item from its row.
 
-    `filters` are the values that shaped the statement: a cursor is valid with the same values only. `parts` are read one after the other
-    until the page is full. With `each`, an additional condition, a page is read for each of its values, and the first rows of all of them
-    are shown. `expensive_filter` is checked last, row by row until the page is full. With `few` the whole list is looked up and sorted:
-    PostgreSQL might go through an index in the list's order and meet no row for long. Raises `BadRequest` for an invalid cursor.
+    `filters` are the values that shaped the statement: a cursor is valid with the same values only. `expensive_filter` is checked last,
+    row by row until the page is full. With `few` the whole list is looked up and sorted: PostgreSQL might go through an index in the list's
+    order and meet no row for long. Raises `BadRequest` for an invalid cursor.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):
@@ -106,20 +96,14 @@ async def page(
         first = _first_of_few(statement, by, request.limit + 1, descending=descending)
         statement = select(*(column["expr"] for column in statement.column_descriptions)).where(by[-1].in_(first))
     statement = statement.order_by(*(part.desc() if descending else part.asc() for part in by))
-    if each is not None:
-        statement = statement.where(by[-1].in_(_first_of_each(statement, each, by[-1], request.limit + 1)))
     # The values of `by` are selected, too: an expression is not an attribute of the row.
     statement = statement.add_columns(*by)
     wanted = request.limit + 1
-    found: list[Any] = []
-    if parts is None:
-        found += await session.execute(_of_part(statement, true(), by[-1], wanted, expensive_filter))
+    if expensive_filter is None:
+        statement = statement.limit(wanted)
     else:
-        async with aclosing(parts(_value(by[0], position))) as conditions:
-            async for part in conditions:
-                found += await session.execute(_of_part(statement, part, by[-1], wanted - len(found), expensive_filter))
-                if len(found) == wanted:
-                    break
+        statement = statement.where(by[-1].in_(_identities(statement, by[-1], wanted, expensive_filter)))
+    found = list(await session.execute(statement))
     return page_of(
         found,
         request,
@@ -146,28 +130,24 @@ def page_of(
     return Page(data=[view(row) for row in shown], has_more=has_more, next_cursor=cursor)
 
 
+def page_of_documents(
+    found: Sequence[FoundT],
+    shown: list[dict[str, Any]],
+    request: Paging,
+    *,
+    position: Callable[[FoundT], Sequence[Any]],
+    filters: object,
+) -> Documents:
+    """As `page_of`, of rows whose documents (`shown`, up to `request.limit`) have been made."""
+    cursor = None
+    if len(found) > request.limit:
+        cursor = request.cursor_after(position(found[request.limit - 1]), filters)
+    return Documents(shown, cursor)
+
+
 def where_equal(statement: Select[RowT], values: Mapping[Any, object]) -> Select[RowT]:
     """The statement with the condition `column = value` for each value that is not None."""
     return statement.where(*(column == value for column, value in values.items() if value is not None))
-
-
-def _of_part(
-    statement: Select[Any], part: Part, identity: Any, count: int, expensive_filter: ExpensiveFilter | None
-) -> Executable:
-    """The first rows of a part.
-
-    PostgreSQL appends the rows of several conditions in their order, and runs none before its rows are needed.
-    """
-    conditions = [part] if isinstance(part, ColumnElement) else part
-    if expensive_filter is not None:
-        surely = [
-            _identities(statement.where(condition), identity, count, expensive_filter) for condition in conditions
-        ]
-        return statement.where(identity.in_(surely[0] if len(surely) == 1 else union_all(*surely).limit(count)))
-    each = [statement.where(condition).limit(count) for condition in conditions]
-    if len(each) == 1:
-        return each[0]
-    return statement.order_by(None).from_statement(union_all(*each).limit(count))
 
 
 def _identities(statement: Select[Any], identity: Any, count: int, expensive_filter: ExpensiveFilter) -> Select[Any]:
@@ -178,15 +158,6 @@ def _identities(statement: Select[Any], identity: Any, count: int, expensive_fil
     return select(rows.c.found).where(expensive_filter.condition(rows.c)).limit(count)
 
 
-def _first_of_each(statement: Select[Any], each: OneOfValues, identity: Any, count: int) -> Select[Any]:
-    """The identities of the first rows of each value."""
-    listed = bindparam(None, list(each.values), type_=ARRAY(each.column.type), unique=True)
-    values = func.unnest(listed).table_valued(column("value", each.column.type)).render_derived(name="each_value")
-    first = statement.with_only_columns(identity.label("found")).where(each.column == values.c.value).limit(count)
-    found = first.correlate(values).lateral("first_found")
-    return select(found.c.found).select_from(values).join(found, true()).correlate(None)
-
-
 def _first_of_few(statement: Select[Any], by: Sequence[Any], count: int, *, descending: bool) -> Select[Any]:
     """The identities of the first rows, after all of them were found."""
     columns = [part.label(f"by_{place}") for place, part in enumerate(by)]
@@ -195,14 +166,6 @@ def _first_of_few(statement: Select[Any], by: Sequence[Any], count: int, *, desc
     found = list(rows.c)
     order = [part.desc() if descending else part.asc() for part in found]
     return select(found[-1]).order_by(*order).limit(count)
-
-
-def _value(column: Any, position: Sequence[Any] | None) -> Any:
-    """The first value of a cursor's position as the column's Python type."""
-    if position is None:
-        return None
-    read = {DateTime: datetime.fromisoformat, Date: date.fromisoformat}.get(type(column.type))
-    return position[0] if read is None else read(position[0])
 
 
 def _typed(column: Any, value: Any) -> Any:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from shared.api.entity_tags import etag
+from shared.api.pagination import Documents
 
 
 def with_json_response(endpoint: Callable[..., Awaitable[Any]], status_code: int) -> Callable[..., Awaitable[Response]]:
@@ -18,6 +19,9 @@ def with_json_response(endpoint: Callable[..., Awaitable[Any]], status_code: int
         result = await endpoint(**arguments)
         if result is None:
             return Response(status_code=204)
+        if isinstance(result, Documents):
+            headers = {"Cache-Control": "private, no-cache"}
+            return Response(result.content(), status_code, headers, media_type="application/json")
         return result if isinstance(result, Response) else render(result, status_code)
 
     return answer

@@ -7,6 +7,7 @@ transaction, in which the caller's access is checked again, and which is committ
 """
 
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -18,11 +19,12 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.access.authorization import unknown_codes
 from shared.access.principals import Caller, PresentedCredentials, Principal, RouteAccess
 from shared.api import answer_headers, file_intake, idempotency, request_body
+from shared.api.arguments import plan
 from shared.api.declarations import ACCESS_ATTRIBUTE, RouteUndeclared
 from shared.api.dependencies import idempotency_claim, reading_session, searching_session, transaction_session
 from shared.api.edge import Edge, edge_of
@@ -61,6 +63,7 @@ class GuardedRoute(APIRoute):
         self.literal_paths: frozenset[str] = frozenset()
         """The paths of the app's routes without parameters (`shared.api.app`)."""
         super().__init__(path, with_json_response(endpoint, options.get("status_code") or 200), **options)
+        self.app = self._serving(self.get_route_handler())
         self.takes_idempotency_key = (
             access.kind != "public"
             and not _WRITING.isdisjoint(self.methods or ())
@@ -77,7 +80,7 @@ class GuardedRoute(APIRoute):
         return match, child
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+        answer = self._answer(super().get_route_handler())
         expects_body = self.body_field is not None
         body_optional = self.body_field is not None and not self.body_field.field_info.is_required()
         rule = self.body_rule
@@ -111,9 +114,9 @@ class GuardedRoute(APIRoute):
             elif reads or searches:
                 async with edge.database.searching() if searches else edge.database.reading() as session:
                     request.state.session = session
-                    response = await answer(request)
+                    response = await answer(request, body)
             else:
-                response = await answer(request)
+                response = await answer(request, body)
             response = not_modified(request, response)
             if self.location is not None and (made_at := location_of(self.location, request, response)):
                 response.headers["Location"] = made_at
@@ -122,6 +125,38 @@ class GuardedRoute(APIRoute):
             return response
 
         return handle
+
+    def _answer(
+        self, fastapi_answer: Callable[[Request], Coroutine[Any, Any, Response]]
+    ) -> Callable[[Request, bytes], Coroutine[Any, Any, Response]]:
+        """The handler's answer to a request whose body has been read. FastAPI makes what `arguments` does not."""
+        arguments = None
+        if not self.body_rule.files:
+            arguments = plan(self.dependant, body_is_embedded=self._embed_body_fields)
+        endpoint = self.endpoint
+
+        async def answer(request: Request, body: bytes) -> Response:
+            found = None if arguments is None else await arguments(request, body)
+            if found is not None:
+                response: Response = await endpoint(**found)
+                return response
+            # FastAPI looks for these where its own wrapper of a handler puts them; no handler here leaves anything in them.
+            async with AsyncExitStack() as of_request, AsyncExitStack() as of_function:
+                request.scope.update(fastapi_inner_astack=of_request, fastapi_function_astack=of_function)
+                return await fastapi_answer(request)
+
+        return answer
+
+    @staticmethod
+    def _serving(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> ASGIApp:
+        """The route as an app. What `handle` raises becomes an answer in the middleware around all routes."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
+            response = await handle(request)
+            await response(scope, receive, send)
+
+        return serve
 
     async def _admit(self, edge: Edge, request: Request) -> tuple[Caller | None, dict[str, str]]:
         if self.access.kind == "public":
@@ -155,7 +190,7 @@ class GuardedRoute(APIRoute):
         request: Request,
         caller: Caller | None,
         body: bytes,
-        answer: Callable[[Request], Coroutine[Any, Any, Response]],
+        answer: Callable[[Request, bytes], Coroutine[Any, Any, Response]],
     ) -> Response:
         claim = (
             idempotency.claim_of(request, caller, self.path, body) if caller and request.method in _WRITING else None
@@ -163,7 +198,7 @@ class GuardedRoute(APIRoute):
 
         async def work(session: AsyncSession) -> Response:
             request.state.session = session
-            return await answer(request)
+            return await answer(request, body)
 
         return await run_in_transaction(request, claim, work)
 

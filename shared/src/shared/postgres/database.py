@@ -18,6 +18,8 @@ CONNECTION_LIFE_SECONDS = 1800
 SEARCHERS_MIN = 2
 SEARCHERS_SHARE = 4
 """Connections for everything else per connection for searches."""
+AUTOCOMMIT = "autocommit"
+"""In the `info` of a session whose statements are transactions of their own."""
 _APPLICATION = "application_name"
 
 
@@ -80,8 +82,10 @@ class Database:
         self._sessions = async_sessionmaker(
             self.engine, expire_on_commit=False, autoflush=False, info=self.session_info
         )
-        self._readers = _reading_sessions(self.engine)
-        self._searchers = _reading_sessions(self.search_engine)
+        self.autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        """The engine for statements that are transactions of their own, or that belong to one which the driver has begun."""
+        self._readers = _reading_sessions(self.autocommit)
+        self._searchers = _reading_sessions(self.search_engine.execution_options(isolation_level="AUTOCOMMIT"))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -137,6 +141,5 @@ def _engine(url: str, pool_size: int, server_settings: dict[str, str]) -> AsyncE
     )
 
 
-def _reading_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-    return async_sessionmaker(autocommit, expire_on_commit=False, autoflush=False)
+def _reading_sessions(autocommit: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(autocommit, expire_on_commit=False, autoflush=False, info={AUTOCOMMIT: True})

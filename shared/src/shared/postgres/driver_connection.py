@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from shared.errors import WaybillError
-from shared.postgres.database import CONNECT_TIMEOUT_SECONDS, Database, plain_url
+from shared.postgres.database import AUTOCOMMIT, CONNECT_TIMEOUT_SECONDS, Database, plain_url
 
 CLOSE_SECONDS = 1.0
 
@@ -37,12 +37,12 @@ async def connect(database: Database, application_name: str, **settings: str) ->
 
 
 async def driver_of(session: AsyncSession) -> asyncpg.Connection:
-    """The driver's connection of a session, in the session's transaction. A statement takes half the time on it."""
+    """The driver's connection of a session, in the session's transaction if it has one. A statement takes half the time on it."""
     if (own := session.info.get(_DRIVER)) is not None:
         return own
     driver = (await (await session.connection()).get_raw_connection()).driver_connection
     assert driver is not None
-    if not driver.is_in_transaction():
+    if not driver.is_in_transaction() and AUTOCOMMIT not in session.info:
         await session.execute(_BEGIN_TRANSACTION)
     return driver
 
@@ -50,37 +50,46 @@ async def driver_of(session: AsyncSession) -> asyncpg.Connection:
 @asynccontextmanager
 async def driver_reading(database: Database) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the pool for statements that are transactions of their own, as in `Database.reading`, in a third of the time."""
-    async with database.engine.connect() as connection:
-        driver = await _open_driver(connection)
-        try:
-            yield driver
-        except WaybillError:
-            raise
-        except BaseException:
-            # The pool must not give the next a connection that is broken, busy or in a transaction.
-            await connection.invalidate()
-            raise
+    async with database.engine.connect() as connection, _driver_of_pool(connection) as driver:
+        yield driver
 
 
 @asynccontextmanager
 async def driver_transaction(database: Database) -> AsyncIterator[AsyncSession]:
     """One transaction, as in `Database.transaction`, in a third of the time.
 
-    It is for statements of `driver_of(session)`; the session carries what hooks need, and refuses statements of its own.
+    It is for statements of `driver_of(session)`, and for a few of the session's own, which cost what they always cost; it has no objects
+    to flush.
     """
-    async with driver_reading(database) as driver:
-        session = AsyncSession(info={**database.session_info, _DRIVER: driver})
+    async with database.autocommit.connect() as connection, _driver_of_pool(connection) as driver:
+        session = AsyncSession(connection, autoflush=False, info={**database.session_info, _DRIVER: driver})
         await driver.execute("BEGIN")
         try:
             yield session
             for hook in database.before_commit:
                 await hook(session)
+            if session.in_transaction():
+                # Of its own statements; they belong to the driver's transaction.
+                await session.close()
         except WaybillError:
             await driver.execute("ROLLBACK")
             raise
         await driver.execute("COMMIT")
     for done in database.after_commit:
         done(session)
+
+
+@asynccontextmanager
+async def _driver_of_pool(connection: AsyncConnection) -> AsyncIterator[asyncpg.Connection]:
+    driver = await _open_driver(connection)
+    try:
+        yield driver
+    except WaybillError:
+        raise
+    except BaseException:
+        # The pool must not give the next a connection that is broken, busy or in a transaction.
+        await connection.invalidate()
+        raise
 
 
 async def _open_driver(connection: AsyncConnection) -> asyncpg.Connection:

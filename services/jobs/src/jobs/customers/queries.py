@@ -92,7 +92,7 @@ def _matching_keys(caller: Caller, filters: CustomerFilters, after: str, limit: 
     if filters.email:
         found = found.where(has_token("e", filters.email))
     if filters.name:
-        found = found.where(name_begins_with(filters.name))
+        found = found.where(name_begins_with(filters.name).clause())
     # Materialized, so that PostgreSQL does not scan all keys in order until enough of them match.
     matching = found.cte("matching").prefix_with("MATERIALIZED")
     return select(matching.c.customer_key).distinct().order_by(matching.c.customer_key).limit(limit).cte("keys")

@@ -6,7 +6,9 @@ If the file cannot be completed, the connection is broken, so that no client tak
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
+from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
 from jobs import file_formats, search
@@ -16,7 +18,7 @@ from jobs.job_store import Job
 from shared import audit
 from shared.access.authentication import Access
 from shared.access.principals import Caller
-from shared.api import Page, Transactions
+from shared.api import Documents, Transactions
 from shared.api.cursors import Cursors
 from shared.api.exports import ExportResponse, RunningExports
 from shared.audit import Actor
@@ -63,7 +65,7 @@ class Exports:
         )
 
     async def _content(
-        self, caller: Caller, requested: ExportQuery, cursors: Cursors, page: Page[Job]
+        self, caller: Caller, requested: ExportQuery, cursors: Cursors, page: Documents
     ) -> AsyncIterator[bytes]:
         if requested.format == "csv":
             yield file_formats.format_heading().encode()
@@ -75,14 +77,14 @@ class Exports:
                 return
             page = await self._page(caller, requested, cursors, page.next_cursor)
 
-    async def _page(self, caller: Caller, requested: ExportQuery, cursors: Cursors, cursor: str | None) -> Page[Job]:
+    async def _page(self, caller: Caller, requested: ExportQuery, cursors: Cursors, cursor: str | None) -> Documents:
         async with self._database.searching() as session:
             # An export can take long, and the caller can lose access meanwhile.
             current = await self._access.recheck(session, caller)
             return await search.list_jobs(session, current, requested, cursors.paging(PAGE_JOBS, cursor))
 
 
-def _format(jobs: list[Job], file_format: Format) -> bytes:
+def _format(jobs: list[dict[str, Any]], file_format: Format) -> bytes:
     if file_format == "csv":
-        return file_formats.format_rows(jobs).encode()
-    return b"".join(job.__pydantic_serializer__.to_json(job) + b"\n" for job in jobs)
+        return file_formats.format_rows([Job.model_validate(job) for job in jobs]).encode()
+    return b"".join(to_json(job) + b"\n" for job in jobs)

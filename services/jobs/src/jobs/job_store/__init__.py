@@ -6,13 +6,18 @@ and saved (`save`).
 
 from jobs.job_store.operations import LockedJob, NewJob, insert_jobs, lock_for_update, new_action, save
 from jobs.job_store.queries import (
+    ACTION_COLUMNS,
+    JOB_COLUMNS,
+    action_document,
     action_not_found,
+    documents_with_actions,
     get_job,
     get_jobs,
     job_not_found,
     not_deleted,
     require_job,
     view_action,
+    visible,
     visible_actions_to,
     visible_to,
     with_actions,
@@ -51,12 +56,23 @@ from jobs.job_store.schemas import (
     Tag,
     TimeWindowIn,
 )
-from jobs.job_store.tables import NOT_SCHEDULED, OUTDATED_TOKENS, SCHEDULED_ORDER, ActionRow, HistoryRow, JobRow
+from jobs.job_store.tables import (
+    NOT_DELETED,
+    NOT_SCHEDULED,
+    OUTDATED_TOKENS,
+    SCHEDULED_ORDER,
+    ActionRow,
+    HistoryRow,
+    JobRow,
+)
 
 __all__ = [
     "ACTIONS_MAX",
+    "ACTION_COLUMNS",
     "ASSIGNEE_CHARS_MAX",
     "DELETABLE",
+    "JOB_COLUMNS",
+    "NOT_DELETED",
     "NOT_SCHEDULED",
     "NUMBER_CHARS_MAX",
     "OUTDATED_TOKENS",
@@ -87,9 +103,11 @@ __all__ = [
     "TimeWindowIn",
     "TooManyActions",
     "Units",
+    "action_document",
     "action_not_found",
     "allowed_transitions",
     "completed_status",
+    "documents_with_actions",
     "get_job",
     "get_jobs",
     "insert_jobs",
@@ -103,6 +121,7 @@ __all__ = [
     "require_job",
     "save",
     "view_action",
+    "visible",
     "visible_actions_to",
     "visible_to",
     "with_actions",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import cast, func, text
+from sqlalchemy import cast, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
@@ -34,6 +34,7 @@ from shared.api import ANY_VERSION, IfMatch
 from shared.events.jobs import EVENTS, JobChange, JobEvent, JobState
 from shared.ids import from_uuid, known_uuid, new_id, to_uuid
 from shared.messaging import outbox
+from shared.postgres.driver_connection import driver_of
 
 EVENT_TYPES: Mapping[str, type[JobEvent]] = {event.type_name(): event for event in EVENTS}
 _COMPUTED_FIELDS = frozenset({"allowed_transitions", "scheduled_window"})
@@ -208,10 +209,9 @@ def _comparable(action: dict[str, Any] | None) -> dict[str, Any] | None:
 
 # One statement for all jobs and actions of a group. It skips a job whose locations are not active at this moment, or whose reference the
 # merchant has used. It inserts references in one order, so that two groups cannot deadlock.
-_INSERT_JOBS = text(
-    """
+_INSERT_JOBS = """
     WITH input AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS input (
+        SELECT * FROM jsonb_to_recordset($1::jsonb) AS input (
             id uuid, tenant_id uuid, merchant_id uuid, livemode boolean, reference_id text, status text, type text,
             location_id uuid, distribution_location_id uuid, scheduled_date date, timezone text, time_window jsonb,
             priority smallint, short_description text, contact jsonb, address jsonb, geo jsonb, balance_owed jsonb,
@@ -254,7 +254,7 @@ _INSERT_JOBS = text(
             input.volume_cubic_cm, input.handling_seconds, input.stop, input.invoice_number, input.barcode,
             input.external_reference_id, input.status, 1, job.created_at, job.created_at,
             array_to_tsvector(input.terms), input.parts
-        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS input (
+        FROM jsonb_to_recordset($2::jsonb) AS input (
             id uuid, job_id uuid, type text, position integer, sku text, description text, quantity integer, unit text,
             piece_count integer, value jsonb, weight_grams bigint, volume_cubic_cm bigint, handling_seconds integer,
             stop jsonb, invoice_number text, barcode text, external_reference_id text, status text, terms text[],
@@ -267,8 +267,7 @@ _INSERT_JOBS = text(
         FROM job JOIN input ON input.id = job.id
     )
     SELECT id, timezone FROM job
-    """
-)
+"""
 _NOT_WRITTEN = _COMPUTED_FIELDS | {"object", "actions", "version", "updated_at", "status_reason", "assigned_to"}
 _ACTION_NOT_WRITTEN = {"object", "version", "created_at", "updated_at", "outcome"}
 
@@ -305,14 +304,12 @@ async def insert_jobs(session: AsyncSession, drafts: Sequence[NewJob]) -> dict[s
     if not drafts:
         return {}
     actions = [_action_row(draft, action) for draft in drafts for action in draft.job.actions]
-    inserted = await session.execute(
+    inserted = await (await driver_of(session)).fetch(
         _INSERT_JOBS,
-        {
-            "jobs": json.dumps([_job_row(draft) for draft in drafts], ensure_ascii=False),
-            "actions": json.dumps(actions, ensure_ascii=False),
-        },
+        json.dumps([_job_row(draft) for draft in drafts], ensure_ascii=False),
+        json.dumps(actions, ensure_ascii=False),
     )
-    return {from_uuid("job", row.id): row.timezone for row in inserted}
+    return {from_uuid("job", job_id): timezone for job_id, timezone in inserted}
 
 
 def _job_row(draft: NewJob) -> dict[str, Any]:

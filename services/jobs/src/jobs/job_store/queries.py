@@ -1,23 +1,27 @@
 """Visibility: which jobs and actions a caller may see, and how rows become jobs and actions of the API. Every query starts here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeVar
 
-from sqlalchemy import Boolean, ColumnElement, Row, Select, any_, bindparam, column, func, select
+import asyncpg
+from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, any_, bindparam, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
-from jobs.job_store.rules import allowed_transitions
+from jobs.job_store.rules import allowed_transitions, window_instants
 from jobs.job_store.schemas import Action, Job
 from jobs.job_store.tables import ActionRow, JobRow
 from jobs.registry import Base
 from shared.access.principals import Caller
 from shared.errors import NotFound, WaybillError
-from shared.events.jobs import JobState
+from shared.events.jobs import AddressState, ContactState, JobState, OutcomeState, StopState
+from shared.ids import from_uuid, known_uuid
 from shared.postgres.column_types import TypedId
+from shared.postgres.fragments import Sql, as_text
 
 RowT = TypeVar("RowT", JobRow, ActionRow)
 
@@ -29,6 +33,24 @@ _ACTIONS_OF_JOBS = (
     .where(_ACTIONS.c.job_id == any_(bindparam("job_ids", type_=ARRAY(TypedId("job")))))
     .order_by(_ACTIONS.c.job_id, _ACTIONS.c.position, _ACTIONS.c.id)
 )
+
+ACTION_COLUMNS = ", ".join(name for name in Action.model_fields if name != "object")
+"""What `action_document` reads of a row."""
+_ACTIONS_FOR_DRIVER = f"""
+    SELECT {ACTION_COLUMNS}, deleted_at FROM actions WHERE job_id = ANY($1::uuid[]) ORDER BY job_id, position, id
+"""  # noqa: S608 - constants
+_JOB_FIELDS = tuple(name for name in JobState.model_fields if name != "object")
+JOB_COLUMNS = ", ".join("NULL AS actions" if name == "actions" else name for name in _JOB_FIELDS)
+"""What `documents_with_actions` reads of a row."""
+
+_ACTION_FIELDS = tuple(ACTION_COLUMNS.split(", "))
+Document = dict[str, Any]
+"""A record of the API, with values that become JSON."""
+# JSON in rows is without what is null.
+_NO_CONTACT = dict.fromkeys(ContactState.model_fields)
+_NO_ADDRESS = dict.fromkeys(AddressState.model_fields)
+_NO_STOP = dict.fromkeys(StopState.model_fields)
+_NO_OUTCOME = {name: field.default for name, field in OutcomeState.model_fields.items()}
 
 _FROM_ROW = tuple(JobState.model_fields.keys() - {"object", "metadata", "actions"})
 """Fields of a job that are columns of the same name."""
@@ -42,6 +64,24 @@ def visible_to(caller: Caller, *, deleted: bool = False) -> Select[JobRow]:
 def visible_actions_to(caller: Caller, *, deleted: bool = False) -> Select[ActionRow]:
     """The actions that the caller may see, by the same rule."""
     return _visible_rows(caller, ActionRow, deleted)
+
+
+def visible(caller: Caller, rows: type[JobRow | ActionRow], *, deleted: bool = False) -> Sql:
+    """The same rule as a condition for the driver."""
+    own_merchant = _own_merchant(caller)
+    text, names = _visible_as_text(rows, own_merchant is not None, deleted)
+    ids = {"tenant_id": known_uuid(caller.tenant_id), "livemode": caller.livemode}
+    if own_merchant is not None:
+        ids["merchant_id"] = known_uuid(own_merchant)
+    return Sql(text, tuple(ids[name] for name in names))
+
+
+@lru_cache
+def _visible_as_text(rows: type[JobRow | ActionRow], of_merchant: bool, deleted: bool) -> tuple[str, tuple[str, ...]]:
+    """The text of the rule, and the names of its values in their order."""
+    merchant_id: Any = bindparam("merchant_id") if of_merchant else None
+    rule = _visible(rows, bindparam("tenant_id"), bindparam("livemode"), merchant_id)
+    return as_text(and_(col(rows.deleted_at).is_not(None) if deleted else col(rows.deleted_at).is_(None), *rule))
 
 
 def job_not_found() -> NotFound:
@@ -102,6 +142,61 @@ async def with_actions(session: AsyncSession, rows: Sequence[JobRow | Row[Any]])
     ]
 
 
+async def documents_with_actions(driver: asyncpg.Connection, rows: Sequence[Mapping[str, Any]]) -> list[Document]:
+    """These rows (`JOB_COLUMNS`) with their actions, as `view_job` shows them in JSON: without models, in a tenth of the time."""
+    if not rows:
+        return []
+    of_jobs: dict[Any, list[Any]] = {}
+    for action in await driver.fetch(_ACTIONS_FOR_DRIVER, [row["id"] for row in rows]):
+        of_jobs.setdefault(action["job_id"], []).append(action)
+    return [
+        _job_document(
+            row,
+            # A deleted job has the actions that were deleted with it.
+            [
+                action_document(action)
+                for action in of_jobs.get(row["id"], ())
+                if action["deleted_at"] == row["deleted_at"]
+            ],
+        )
+        for row in rows
+    ]
+
+
+def action_document(row: Mapping[str, Any]) -> Document:
+    """A row (`ACTION_COLUMNS`) as `view_action` shows it in JSON."""
+    document = dict(zip(_ACTION_FIELDS, row.values(), strict=False))
+    document["id"] = from_uuid("act", document["id"])
+    document["job_id"] = from_uuid("job", document["job_id"])
+    if document["stop"] is not None:
+        stop = document["stop"] = {**_NO_STOP, **document["stop"]}
+        stop["address"] = {**_NO_ADDRESS, **stop["address"]}
+    if document["outcome"] is not None:
+        document["outcome"] = {**_NO_OUTCOME, **document["outcome"]}
+    return {"object": "action", **document}
+
+
+def _job_document(row: Mapping[str, Any], actions: list[Document]) -> Document:
+    document = dict(zip(_JOB_FIELDS, row.values(), strict=False))
+    document["id"] = from_uuid("job", document["id"])
+    document["merchant_id"] = from_uuid("mer", document["merchant_id"])
+    document["location_id"] = from_uuid("loc", document["location_id"])
+    if document["distribution_location_id"] is not None:
+        document["distribution_location_id"] = from_uuid("loc", document["distribution_location_id"])
+    document["contact"] = {**_NO_CONTACT, **document["contact"]}
+    document["address"] = {**_NO_ADDRESS, **document["address"]}
+    document["actions"] = actions
+    window, day, instants = document["time_window"], document["scheduled_date"], None
+    if window is not None and day is not None:
+        instants = window_instants(day, window["start"], window["end"], document["timezone"])
+    return {
+        "object": "job",
+        **document,
+        "allowed_transitions": allowed_transitions(document["status"]),
+        "scheduled_window": None if instants is None else {"starts_at": instants[0], "ends_at": instants[1]},
+    }
+
+
 def view_job(row: JobRow | Row[Any], actions: Iterable[Action]) -> Job:
     """A job as the API shows it."""
     return Job(
@@ -133,7 +228,9 @@ def _own_merchant(caller: Caller) -> str | None:
     return caller.subject_id if caller.row_scope == "own" else None
 
 
-def _visible(rows: type[RowT], tenant_id: Any, livemode: Any, merchant_id: Any | None) -> list[ColumnElement[bool]]:
+def _visible(
+    rows: type[JobRow | ActionRow], tenant_id: Any, livemode: Any, merchant_id: Any | None
+) -> list[ColumnElement[bool]]:
     """The rule of visibility, for the values of one caller or for columns with those of many."""
     rule: list[ColumnElement[bool]] = [col(rows.tenant_id) == tenant_id, col(rows.livemode) == livemode]
     return rule if merchant_id is None else [*rule, col(rows.merchant_id) == merchant_id]

@@ -8,16 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from jobs.reference_data import rules
 from shared.errors import Unavailable, WaybillError
 from shared.ids import from_uuid, known_uuid, to_uuid
+from shared.postgres.driver_connection import driver_of
 
-_MERCHANTS = text(
-    """
+# For the driver: every group of new jobs asks for these.
+_MERCHANTS = """
     SELECT subject_id, tenant_id, active, location_ids, default_location_id FROM access_subjects
-    WHERE subject_id = ANY(CAST(:merchant_ids AS uuid[])) AND kind = 'merchant'
-    """
-)
-_JOB_REVIEW = text(
-    "SELECT tenant_id, job_review FROM tenant_settings WHERE tenant_id = ANY(CAST(:tenant_ids AS uuid[]))"
-)
+    WHERE subject_id = ANY($1::uuid[]) AND kind = 'merchant'
+"""
+_JOB_REVIEW = "SELECT tenant_id, job_review FROM tenant_settings WHERE tenant_id = ANY($1::uuid[])"
 _TIME_ZONE = text("SELECT timezone FROM access_locations WHERE location_id = :location_id")
 _ACTIVE = text(
     "SELECT location_id, active FROM access_locations WHERE location_id = ANY(CAST(:location_ids AS uuid[]))"
@@ -32,12 +30,14 @@ async def get_merchants(
     if not named:
         return {}
     found = {}
-    for row in await session.execute(_MERCHANTS, {"merchant_ids": named}):
-        merchant_id, default = from_uuid("mer", row.subject_id), row.default_location_id
-        found[from_uuid("ten", row.tenant_id), merchant_id] = rules.Merchant(
+    for subject_id, tenant_id, active, location_ids, default in await (await driver_of(session)).fetch(
+        _MERCHANTS, named
+    ):
+        merchant_id = from_uuid("mer", subject_id)
+        found[from_uuid("ten", tenant_id), merchant_id] = rules.Merchant(
             merchant_id,
-            row.active,
-            tuple(from_uuid("loc", location) for location in row.location_ids),
+            active,
+            tuple(from_uuid("loc", location) for location in location_ids),
             None if default is None else from_uuid("loc", default),
         )
     return found
@@ -47,8 +47,9 @@ async def get_job_review(session: AsyncSession, tenant_ids: Collection[str]) -> 
     """Whether new jobs of merchants wait until dispatch accepts them, by tenant id; tenants that are not known yet are missing."""
     if not tenant_ids:
         return {}
-    rows = await session.execute(_JOB_REVIEW, {"tenant_ids": [known_uuid(tenant_id) for tenant_id in tenant_ids]})
-    return {from_uuid("ten", row.tenant_id): row.job_review for row in rows}
+    asked = [known_uuid(tenant_id) for tenant_id in tenant_ids]
+    rows = await (await driver_of(session)).fetch(_JOB_REVIEW, asked)
+    return {from_uuid("ten", tenant_id): job_review for tenant_id, job_review in rows}
 
 
 async def check_locations(

@@ -13,19 +13,16 @@ a part only if those before it did not fill the page.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, text, true
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
+import asyncpg
 
 from jobs import search_index
-from jobs.job_store import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, not_deleted
-from jobs.search.query import SearchQuery, Tsqueries, all_of, any_bucket, any_of, matching
+from jobs.job_store import NOT_DELETED
+from jobs.search.query import SCHEDULED, UNSCHEDULED, SearchQuery, Tsqueries, any_bucket, any_of, as_one, matching
 from jobs.search.schemas import Filters, JobFilters
 from shared.ids import known_uuid
-
-RowT = TypeVar("RowT", JobRow, ActionRow)
+from shared.postgres.fragments import Sql, all_of, sql
 
 SAMPLE_ROWS = 1_000
 """The first part reaches as far as this number of rows, whether they match or not."""
@@ -40,14 +37,12 @@ OWNER_SHARE_MAX = 0.3
 DENSE_FACTOR = 8
 """If the sample covers less than this fraction of the shortest bucket, buckets exclude too little: the first part is scanned."""
 
-_SHARE = text(
-    """
+_SHARE = """
     (
         SELECT known.share FROM pg_stats, unnest(CAST(CAST(most_common_vals AS text) AS uuid[]), most_common_freqs) AS known (id, share)
-        WHERE schemaname = current_schema() AND tablename = :table_name AND attname = :column_name AND known.id = :owner_id
+        WHERE schemaname = current_schema() AND tablename = {} AND attname = {} AND known.id = {}
     ) AS share
-    """
-)
+"""
 _UNSCHEDULED_BUCKET = any_bucket(
     search_index.covering_tokens(
         "D",
@@ -61,7 +56,7 @@ _UNSCHEDULED_BUCKET = any_bucket(
 class _Axis:
     """An order along which a list is read in parts."""
 
-    column: Any
+    column: str
     bucket_kind: search_index.BucketKind
     bucket_number: Callable[[Any], int]
     """The number of the shortest bucket that contains a value."""
@@ -69,7 +64,7 @@ class _Axis:
     first: Any
     last: Any
     """Bounds of the values that can match; None if unknown."""
-    conditions: Sequence[ColumnElement[bool]] = ()
+    conditions: Sequence[Sql] = ()
     """Rows that are on the axis at all, if not all are."""
 
 
@@ -86,14 +81,14 @@ class _Sample:
     """The owner's share of all rows of the table; None if it is too small to be in PostgreSQL's statistics."""
 
 
-def choose_axis(query: SearchQuery[RowT], order: str, filters: Filters) -> _Axis | None:
+def choose_axis(query: SearchQuery, order: str, filters: Filters) -> _Axis | None:
     """The axis along which a list in this order is read; None if it is read as a whole."""
     if query.index_ordered or query.unpartitioned:
         return None
     hour = timedelta(hours=1)
     if order == "created_at":
         return _Axis(
-            col(query.table.created_at),
+            "created_at",
             "C",
             search_index.hour_number,
             hour,
@@ -104,34 +99,33 @@ def choose_axis(query: SearchQuery[RowT], order: str, filters: Filters) -> _Axis
     if query.of_merchant:
         return None
     if order == "updated_at":
-        return _Axis(
-            col(query.table.updated_at), "U", search_index.hour_number, hour, filters.updated_gte, filters.updated_lte
-        )
+        return _Axis("updated_at", "U", search_index.hour_number, hour, filters.updated_gte, filters.updated_lte)
     if isinstance(filters, JobFilters):
         first, last = filters.scheduled_date_gte, filters.scheduled_date_lte
         return _Axis(
-            SCHEDULED_ORDER,
+            SCHEDULED,
             "D",
             search_index.day_number,
             timedelta(days=1),
             first,
             last,
-            [SCHEDULED_ORDER < NOT_SCHEDULED],
+            [sql(f"{SCHEDULED} < {UNSCHEDULED}")],
         )
     return None
 
 
 async def plan_parts(
-    session: AsyncSession, query: SearchQuery[Any], axis: _Axis, *, descending: bool, position: Any
-) -> list[ColumnElement[bool]]:
+    driver: asyncpg.Connection, query: SearchQuery, axis: _Axis, *, descending: bool, position: Any
+) -> list[Sql]:
     """The conditions of the parts, in the order of the list. `position` is the value at which the page begins; None: the start."""
-    sample = _Sample(*(await session.execute(_sample_statement(query, axis, descending, position))).one())
+    statement = _sample_statement(query, axis, descending, position)
+    sample = _Sample(*await driver.fetchrow(statement.numbered(), *statement.values))
     owner = [_owner_token(query)] if (sample.owner_share or 0) < OWNER_SHARE_MAX else []
     if sample.rows < SAMPLE_ROWS:
         parts = [_scanned_part(query, axis, None, None)]
     else:
         parts = _parts_of_sample(query, axis, owner, sample, descending)
-    unscheduled: list[ColumnElement[bool]] = []
+    unscheduled: list[Sql] = []
     if axis.bucket_kind == "D" and not axis.first and not axis.last:
         unscheduled = [_unscheduled_part(query, owner)]
     if not descending:
@@ -139,15 +133,13 @@ async def plan_parts(
     return [*(unscheduled if position in (None, search_index.UNSCHEDULED_DAY) else []), *parts]
 
 
-def _parts_of_sample(
-    query: SearchQuery[Any], axis: _Axis, owner: Tsqueries, sample: _Sample, descending: bool
-) -> list[ColumnElement[bool]]:
+def _parts_of_sample(query: SearchQuery, axis: _Axis, owner: Tsqueries, sample: _Sample, descending: bool) -> list[Sql]:
     # The second half of the sample tells the density better: its first row can be far from all others.
     length = 2 * abs(sample.far - sample.middle)
     first, *others = _part_bounds(sample.far, max(length, axis.shortest_bucket), descending)
-    close = [*all_of([*query.tokens, *(query.ngrams or query.wide_tokens)]), *owner]
+    close = [*as_one([*query.tokens, *(query.ngrams or query.wide_tokens)]), *owner]
     distant_tokens = [*query.tokens, *query.wide_tokens]
-    distant = [*all_of(distant_tokens), *owner]
+    distant = [*as_one(distant_tokens), *owner]
     parts = [_token_part(query, axis, close, *first, near=sample.near)]
     if length * DENSE_FACTOR < axis.shortest_bucket or (query.wide_tokens and not query.ngrams):
         parts = [_scanned_part(query, axis, *first)]
@@ -177,46 +169,44 @@ def _part_bounds(far: Any, length: timedelta, descending: bool) -> Iterator[tupl
         start = edge
 
 
-def _unscheduled_part(query: SearchQuery[Any], owner: Tsqueries) -> ColumnElement[bool]:
+def _unscheduled_part(query: SearchQuery, owner: Tsqueries) -> Sql:
     return _by_tokens(
         query,
-        [*all_of([*query.tokens, *query.wide_tokens]), *owner, *_UNSCHEDULED_BUCKET],
-        [SCHEDULED_ORDER == NOT_SCHEDULED],
+        [*as_one([*query.tokens, *query.wide_tokens]), *owner, *_UNSCHEDULED_BUCKET],
+        [sql(f"{SCHEDULED} = {UNSCHEDULED}")],
     )
 
 
-def _owner_token(query: SearchQuery[Any]) -> str:
+def _owner_token(query: SearchQuery) -> str:
     return any_of([search_index.token("M" if query.of_merchant else "N", query.owner_id)])
 
 
-def _sample_statement(query: SearchQuery[Any], axis: _Axis, descending: bool, position: Any) -> Select[Any]:
+def _sample_statement(query: SearchQuery, axis: _Axis, descending: bool, position: Any) -> Sql:
     """Reads a `_Sample`, from the index of the order alone."""
-    column = axis.column
-    next_rows = not_deleted(query.table).with_only_columns(column.label("at"))
-    next_rows = next_rows.where(*query.owner_conditions, *axis.conditions)
-    for start in (position, axis.last if descending else axis.first):
-        if start is not None:
-            next_rows = next_rows.where(column <= start if descending else column >= start)
-    rows = next_rows.order_by(column.desc() if descending else column.asc()).limit(SAMPLE_ROWS).subquery()
-    near, far = (func.max, func.min) if descending else (func.min, func.max)
-    middle = func.percentile_disc(0.5).within_group(rows.c.at)
-    share = _SHARE.bindparams(
-        table_name=query.table.__tablename__,
-        column_name="merchant_id" if query.of_merchant else "tenant_id",
-        owner_id=known_uuid(query.owner_id),
+    conditions = [sql(NOT_DELETED), *query.owner_conditions, *axis.conditions]
+    starts = (position, axis.last if descending else axis.first)
+    conditions += [
+        sql(f"{axis.column} {'<=' if descending else '>='} {{}}", start) for start in starts if start is not None
+    ]
+    near, far, direction = ("max", "min", "DESC") if descending else ("min", "max", "ASC")
+    owner = "merchant_id" if query.of_merchant else "tenant_id"
+    return sql(
+        f"SELECT {near}(at), percentile_disc(0.5) WITHIN GROUP (ORDER BY at), {far}(at), count(*), {{}} FROM ("  # noqa: S608 - constants
+        f"SELECT {axis.column} AS at FROM {query.name} WHERE {{}} ORDER BY {axis.column} {direction} LIMIT {{}}::integer"
+        ") AS next_rows",
+        sql(_SHARE, query.name, owner, known_uuid(query.owner_id)),
+        all_of(conditions),
+        SAMPLE_ROWS,
     )
-    return select(near(rows.c.at), middle, far(rows.c.at), func.count(), share)
 
 
-def _scanned_part(query: SearchQuery[Any], axis: _Axis, begin: Any, end: Any) -> ColumnElement[bool]:
+def _scanned_part(query: SearchQuery, axis: _Axis, begin: Any, end: Any) -> Sql:
     """The matching rows from `begin` on and before `end`, found by a scan of the order's index."""
-    conditions = [_owner_condition(query), *query.where, *matching(query.table, query.tokens)]
-    return and_(*query.owner_conditions, *_bounds(axis, begin, end), _without_index(*conditions))
+    conditions = [query.visible, *query.where, *matching(query.tokens)]
+    return all_of([*query.owner_conditions, *_bounds(axis, begin, end), _without_index(*conditions)])
 
 
-def _token_part(
-    query: SearchQuery[Any], axis: _Axis, tokens: Tsqueries, begin: Any, end: Any, *, near: Any = None
-) -> ColumnElement[bool]:
+def _token_part(query: SearchQuery, axis: _Axis, tokens: Tsqueries, begin: Any, end: Any, *, near: Any = None) -> Sql:
     """The matching rows from `begin` on and before `end`, found by tokens. `near` is the first value at an open end."""
     start, stop = begin or axis.first, end or axis.last
     if near is not None:
@@ -227,34 +217,26 @@ def _token_part(
     return _by_tokens(query, tokens or [_owner_token(query)], _bounds(axis, begin, end))
 
 
-def _by_tokens(
-    query: SearchQuery[Any], tokens: Tsqueries, bounds: Sequence[ColumnElement[bool]]
-) -> ColumnElement[bool]:
-    return and_(*matching(query.table, tokens), _without_index(_owner_condition(query), *bounds, *query.where))
+def _by_tokens(query: SearchQuery, tokens: Tsqueries, bounds: Sequence[Sql]) -> Sql:
+    return all_of([*matching(tokens), _without_index(query.visible, *bounds, *query.where)])
 
 
-def _owner_condition(query: SearchQuery[Any]) -> ColumnElement[bool]:
-    condition = query.visible.whereclause
-    assert condition is not None
-    return condition
-
-
-def _without_index(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+def _without_index(*conditions: Sql) -> Sql:
     """All of these conditions, in a form for which PostgreSQL uses no index: `(…) IS TRUE`.
 
     So the planner here decides how a list is read. PostgreSQL cannot know how tokens and order correlate; its estimates were wrong by a
     factor of a thousand.
     """
-    return and_(*conditions).is_(true())
+    return sql("({}) IS TRUE", all_of(conditions))
 
 
-def _bounds(axis: _Axis, begin: Any, end: Any) -> list[ColumnElement[bool]]:
+def _bounds(axis: _Axis, begin: Any, end: Any) -> list[Sql]:
     start, stop = begin or axis.first, end or axis.last
-    bounds: list[ColumnElement[bool]] = [*axis.conditions]
+    bounds = [*axis.conditions]
     if start is not None:
-        bounds.append(axis.column >= start)
+        bounds.append(sql(f"{axis.column} >= {{}}", start))
     if stop is not None:
-        bounds.append(axis.column <= stop if end is None else axis.column < stop)
+        bounds.append(sql(f"{axis.column} {'<=' if end is None else '<'} {{}}", stop))
     return bounds
 
 

@@ -5,24 +5,20 @@ combination of tokens is one lookup in one index. Example: `status=new&tag=fragi
 tokens `S:new` and `t:fragile`. The two cannot disagree: a row's tokens are written with the row.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, Generic, TypeVar
-
-from sqlalchemy import ColumnElement, Select, and_, any_, bindparam, cast, func, or_
-from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
-from sqlalchemy.types import Text
-from sqlmodel import col
+from typing import Any
 
 from jobs import search_index
-from jobs.job_store import NOT_SCHEDULED, SCHEDULED_ORDER, ActionRow, JobRow, visible_actions_to, visible_to
+from jobs.job_store import ActionRow, JobRow, visible
 from jobs.search.schemas import ActionFilters, Filters, JobFilters, JobSearch
 from shared.access.principals import Caller
-from shared.api import ExpensiveFilter, OneOfValues
+from shared.ids import known_uuid, to_uuid
+from shared.postgres.fragments import Sql, all_of, joined, sql
 
-RowT = TypeVar("RowT", JobRow, ActionRow)
+Table = type[JobRow] | type[ActionRow]
 Tsqueries = Sequence[str]
 """Token queries in PostgreSQL's `tsquery` notation, such as `('t:fragile')`; a row must match all of them."""
 
@@ -32,21 +28,33 @@ DAYS_SCANNED_MAX = 14
 """Largest number of scheduled days that are read as one index scan per day; more days are looked up by tokens."""
 _SINGLE_VALUE_INDEXES = frozenset({"status", "type", "location_id"})
 """Conditions for which an index has the rows of each value in the order of creation, for all merchants together."""
+SCHEDULED = "coalesce(jobs.scheduled_date, '9999-12-31'::date)"
+"""The expression of the index `ix_jobs_scheduled`: jobs without a date come after all others."""
+UNSCHEDULED = "'9999-12-31'::date"
 
 
 @dataclass(frozen=True, slots=True)
-class SearchQuery(Generic[RowT]):
+class OneOfValues:
+    """The condition that a column has one of a few values. An index has the rows of each value in the order of the list."""
+
+    column: str
+    sql_type: str
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
     """The conditions of a list or search, in the forms from which the planner chooses."""
 
-    table: type[RowT]
-    visible: Select[RowT]
-    """All rows of the owner that the caller may see."""
+    table: Table
+    visible: Sql
+    """The condition that the caller may see a row, and that it is the owner's."""
     owner_id: str
     """Id of the merchant (`of_merchant`) or of the tenant whose rows are searched."""
     of_merchant: bool
-    owner_conditions: Sequence[ColumnElement[bool]]
+    owner_conditions: Sequence[Sql]
     """Owner and mode as column conditions: every ordered index begins with these columns."""
-    where: Sequence[ColumnElement[bool]]
+    where: Sequence[Sql]
     """The other column conditions."""
     tokens: Tsqueries
     """The token conditions; empty if an index has the rows in order."""
@@ -58,23 +66,28 @@ class SearchQuery(Generic[RowT]):
     """Further token conditions. PostgreSQL collects all their matches before it returns one, as for the prefix `n:ad` of a name."""
     ngrams: Tsqueries = ()
     """Conditions that replace `wide_tokens` at less cost; some rows that match them must be filtered out by `where`."""
-    recheck: ExpensiveFilter | None = None
-    """What tokens do not prove. It reads the row's tokens and is expensive, so it is evaluated last."""
+    recheck: Sql | None = None
+    """What tokens do not prove. It reads a row's `terms` and `parts` and is expensive, so it is evaluated last."""
     per_value: OneOfValues | None = None
     """A column and values: for each value an index has the rows in order, and the first rows of all of them are merged."""
     created_from: datetime | None = None
     created_until: datetime | None = None
     """Earliest and latest creation instant that a matching row can have, as far as the conditions tell."""
 
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        return str(self.table.__tablename__)
 
-def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
+
+def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery:
     """The query of a list or a search of jobs."""
-    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, JobRow, filters)
-    where, tokens = _common_conditions(JobRow, filters)
+    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, filters)
+    where, tokens = _common_conditions(filters)
     where += [
-        *_one_of(col(JobRow.status), filters.status),
-        *_one_of(col(JobRow.location_id), filters.location_id),
-        *_between(col(JobRow.status_changed_at), filters.status_changed_gte, filters.status_changed_lte),
+        *_one_of("status", filters.status),
+        *_one_of("location_id", [known_uuid(location_id) for location_id in filters.location_id]),
+        *_between("status_changed_at", filters.status_changed_gte, filters.status_changed_lte),
     ]
     tokens += [
         *_any_value("S", filters.status),
@@ -108,28 +121,28 @@ def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
     if filters.scheduled_date_gte is not None or filters.scheduled_date_lte is not None:
         start, end = filters.scheduled_date_gte, filters.scheduled_date_lte
         # The upper bound ends an index scan before the jobs without a date.
-        where += [*_between(SCHEDULED_ORDER, start, end), SCHEDULED_ORDER < NOT_SCHEDULED]
+        where += [*_between(SCHEDULED, start, end), sql(f"{SCHEDULED} < {UNSCHEDULED}")]
         if start is not None and end is not None:
             tokens += any_bucket(
                 search_index.covering_tokens("D", search_index.day_number(start), search_index.day_number(end))
             )
     if isinstance(filters, JobSearch) and filters.metadata:
         # Tokens are folded, but metadata must match exactly.
-        where.append(col(JobRow.metadata_).contains(filters.metadata))
+        where.append(sql("metadata @> {}::jsonb", json.dumps(filters.metadata)))
         tokens += [any_of([search_index.metadata_token(key, value)]) for key, value in filters.metadata.items()]
     if filters.reference_id is not None:
-        where.append(col(JobRow.reference_id) == filters.reference_id)
+        where.append(sql("reference_id = {}", filters.reference_id))
     return SearchQuery(
         JobRow,
-        _of_merchant(visible_to(caller, deleted=filters.deleted), JobRow, filters),
-        *_owner(caller, JobRow, filters),
+        _of_merchant(visible(caller, JobRow, deleted=filters.deleted), filters),
+        *_owner(caller, filters),
         where,
         [] if index_ordered or per_value else tokens,
         index_ordered=index_ordered or per_value is not None,
         unpartitioned=filters.deleted or filters.reference_id is not None,
         wide_tokens=wide_tokens,
         ngrams=ngrams,
-        recheck=_recheck_condition(JobRow, filters),
+        recheck=_recheck_condition(filters),
         per_value=per_value,
         created_from=filters.created_gte,
         # A row that was last updated, or got its status, by an instant was created by then.
@@ -139,13 +152,13 @@ def jobs_query(caller: Caller, filters: JobFilters) -> SearchQuery[JobRow]:
     )
 
 
-def actions_query(caller: Caller, filters: ActionFilters) -> SearchQuery[ActionRow]:
+def actions_query(caller: Caller, filters: ActionFilters) -> SearchQuery:
     """The query of a list or a search of actions."""
-    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, ActionRow, filters)
-    where, tokens = _common_conditions(ActionRow, filters)
-    where += _one_of(col(ActionRow.status), filters.status)
+    index_ordered, per_value = _is_index_ordered(caller, filters), _ordered_per_value(caller, filters)
+    where, tokens = _common_conditions(filters)
+    where += _one_of("status", filters.status)
     if filters.job_id is not None:
-        where.append(col(ActionRow.job_id) == filters.job_id)
+        where.append(sql("job_id = {}", to_uuid(filters.job_id)))
     tokens += [
         *_any_value("S", filters.status),
         *_any_value("T", filters.type),
@@ -156,25 +169,25 @@ def actions_query(caller: Caller, filters: ActionFilters) -> SearchQuery[ActionR
     ]
     return SearchQuery(
         ActionRow,
-        _of_merchant(visible_actions_to(caller), ActionRow, filters),
-        *_owner(caller, ActionRow, filters),
+        _of_merchant(visible(caller, ActionRow), filters),
+        *_owner(caller, filters),
         where,
         [] if index_ordered or per_value else tokens,
         index_ordered=index_ordered or per_value is not None,
         unpartitioned=filters.job_id is not None,
-        recheck=_recheck_condition(ActionRow, filters),
+        recheck=_recheck_condition(filters),
         per_value=per_value,
         created_from=filters.created_gte,
         created_until=min(filter(None, (filters.created_lte, filters.updated_lte)), default=None),
     )
 
 
-def matching(table: type[JobRow | ActionRow], tsqueries: Tsqueries) -> list[ColumnElement[bool]]:
+def matching(tsqueries: Tsqueries) -> list[Sql]:
     """One SQL condition per query, so that the index can skip from a match of one to the next match of another."""
-    return [_matches(table, tsquery) for tsquery in tsqueries]
+    return [_matches(tsquery) for tsquery in tsqueries]
 
 
-def all_of(tsqueries: Tsqueries) -> Tsqueries:
+def as_one(tsqueries: Tsqueries) -> Tsqueries:
     """All queries as one, which the index evaluates from its rarest token on, without reading the lists of frequent ones whole."""
     return [" & ".join(f"({tsquery})" for tsquery in tsqueries)] if tsqueries else []
 
@@ -194,9 +207,9 @@ def as_tsquery(alternatives: Iterable[Sequence[str]]) -> str:
     return " & ".join(map(any_of, alternatives))
 
 
-def name_begins_with(beginning: str) -> ColumnElement[bool]:
+def name_begins_with(beginning: str) -> Sql:
     """The condition that the full name, the family name or the company begins so."""
-    return and_(_matches(JobRow, _prefix_query(search_index.name_token(beginning))), _has_name_prefix(beginning))
+    return all_of([_matches(_prefix_query(search_index.name_token(beginning))), _has_name_prefix(beginning)])
 
 
 def _lexeme(token: str) -> str:
@@ -204,19 +217,19 @@ def _lexeme(token: str) -> str:
     return f"'{escaped}'"
 
 
-def _owner(
-    caller: Caller, table: type[JobRow | ActionRow], filters: Filters
-) -> tuple[str, bool, list[ColumnElement[bool]]]:
+def _owner(caller: Caller, filters: Filters) -> tuple[str, bool, list[Sql]]:
     """`owner_id`, `of_merchant` and `owner_conditions` of a query."""
     merchant_id = caller.subject_id if caller.row_scope == "own" else filters.merchant_id
-    mode = col(table.livemode) == caller.livemode
+    mode = sql("livemode = {}", caller.livemode)
     if merchant_id is None:
-        return caller.tenant_id, False, [col(table.tenant_id) == caller.tenant_id, mode]
-    return merchant_id, True, [col(table.merchant_id) == merchant_id, mode]
+        return caller.tenant_id, False, [sql("tenant_id = {}", known_uuid(caller.tenant_id)), mode]
+    return merchant_id, True, [sql("merchant_id = {}", known_uuid(merchant_id)), mode]
 
 
-def _of_merchant(visible: Select[RowT], table: type[RowT], filters: Filters) -> Select[RowT]:
-    return visible if filters.merchant_id is None else visible.where(col(table.merchant_id) == filters.merchant_id)
+def _of_merchant(seen: Sql, filters: Filters) -> Sql:
+    if filters.merchant_id is None:
+        return seen
+    return all_of([seen, sql("merchant_id = {}", known_uuid(filters.merchant_id))])
 
 
 def _is_index_ordered(caller: Caller, filters: JobFilters | ActionFilters) -> bool:
@@ -232,9 +245,7 @@ def _is_index_ordered(caller: Caller, filters: JobFilters | ActionFilters) -> bo
     return len(given) <= 1 and all(name in _SINGLE_VALUE_INDEXES and len(value) == 1 for name, value in given.items())
 
 
-def _ordered_per_value(
-    caller: Caller, table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
-) -> OneOfValues | None:
+def _ordered_per_value(caller: Caller, filters: JobFilters | ActionFilters) -> OneOfValues | None:
     """The values for each of which an index has exactly the requested rows in the requested order; None if there is no such index.
 
     Examples: `status=new&status=damaged`, or the scheduled days of a short range, both in the order of creation.
@@ -247,13 +258,16 @@ def _ordered_per_value(
         days = range((last - first).days + 1)
         if len(days) > DAYS_SCANNED_MAX:
             return None
-        return OneOfValues(SCHEDULED_ORDER, [first + timedelta(number) for number in days])
+        return OneOfValues(SCHEDULED, "date", [first + timedelta(number) for number in days])
     if len(given) != 1:
         return None
     ((name, values),) = given.items()
     if name not in _SINGLE_VALUE_INDEXES or len(values) == 1:
         return None
-    return OneOfValues(col(getattr(table, name)), list(dict.fromkeys(values)))
+    distinct = list(dict.fromkeys(values))
+    if name == "location_id":
+        return OneOfValues(name, "uuid", [known_uuid(location_id) for location_id in distinct])
+    return OneOfValues(name, "text", distinct)
 
 
 def _given_conditions(filters: JobFilters | ActionFilters) -> dict[str, Any]:
@@ -263,14 +277,12 @@ def _given_conditions(filters: JobFilters | ActionFilters) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in (f"{order}_gte", f"{order}_lte")}
 
 
-def _common_conditions(
-    table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters
-) -> tuple[list[ColumnElement[bool]], list[str]]:
+def _common_conditions(filters: JobFilters | ActionFilters) -> tuple[list[Sql], list[str]]:
     """The column conditions and the token conditions that jobs and actions have in common."""
-    where: list[ColumnElement[bool]] = [
-        *_one_of(col(table.type), filters.type),
-        *_between(col(table.created_at), filters.created_gte, filters.created_lte),
-        *_between(col(table.updated_at), filters.updated_gte, filters.updated_lte),
+    where = [
+        *_one_of("type", filters.type),
+        *_between("created_at", filters.created_gte, filters.created_lte),
+        *_between("updated_at", filters.updated_gte, filters.updated_lte),
     ]
     tokens: list[str] = []
     if filters.sort.removeprefix("-") != "created_at":
@@ -290,7 +302,7 @@ def _free_text_queries(text: str) -> list[str]:
     return [" | ".join(f"({' & '.join(words)})" for words in alternatives)]
 
 
-def _recheck_condition(table: type[JobRow | ActionRow], filters: JobFilters | ActionFilters) -> ExpensiveFilter | None:
+def _recheck_condition(filters: JobFilters | ActionFilters) -> Sql | None:
     """The words of a free text whose tokens do not prove that the row has them; None if all do.
 
     Example: `sherbrooke` is looked up by overlapping n-grams, which a row can have in several words.
@@ -299,9 +311,7 @@ def _recheck_condition(table: type[JobRow | ActionRow], filters: JobFilters | Ac
     unproven = [[word for word in words if not search_index.ngrams_of(word)[1]] for words in alternatives]
     if not any(unproven):
         return None
-    return ExpensiveFilter(
-        partial(_has_words, unproven if len(alternatives) == 1 else alternatives), [col(table.terms), col(table.parts)]
-    )
+    return _has_words(unproven if len(alternatives) == 1 else alternatives)
 
 
 def _in_hours(kind: search_index.BucketKind, start: datetime | None, end: datetime | None) -> Tsqueries:
@@ -325,38 +335,39 @@ def _word_query(word: str) -> str:
     return f"({' | '.join([_lexeme(f'w:{word}'), *part])})"
 
 
-def _has_words(alternatives: Sequence[Sequence[str]], row: Any) -> ColumnElement[bool]:
-    return or_(*(_has_all(row, words) for words in alternatives))
+def _has_words(alternatives: Sequence[Sequence[str]]) -> Sql:
+    return _any(map(_has_all, alternatives))
 
 
-def _has_all(row: Any, words: Sequence[str]) -> ColumnElement[bool]:
-    each = and_(*(_has_word(row, word) for word in words))
+def _has_all(words: Sequence[str]) -> Sql:
+    each = all_of(map(_has_word, words))
     # Each use of the tokens can fetch them from the TOAST table again; mostly the first use, for all words together, is enough.
-    return each if len(words) == 1 else or_(_matches(row, as_tsquery([[f"w:{word}"] for word in words])), each)
+    return each if len(words) == 1 else _any([_matches(as_tsquery([[f"w:{word}"] for word in words])), each])
 
 
-def _has_word(row: Any, word: str) -> ColumnElement[bool]:
+def _has_word(word: str) -> Sql:
     """The exact condition for which `_word_query` is the lookup."""
     ngrams, exact = search_index.ngrams_of(word)
     if exact:
-        return _matches(row, any_of([f"w:{word}", *ngrams]))
+        return _matches(any_of([f"w:{word}", *ngrams]))
     # Names and numbers first: they are stored in the row, its tokens may be in the TOAST table.
-    return or_(func.strpos(row.parts, word) > 0, _matches(row, any_of([f"w:{word}"])))
+    return _any([sql("strpos(parts, {}) > 0", word), _matches(any_of([f"w:{word}"]))])
+
+
+def _any(conditions: Iterable[Sql]) -> Sql:
+    return sql("({})", joined(" OR ", (sql("({})", condition) for condition in conditions)))
 
 
 def _prefix_query(token: str) -> str:
     return f"{_lexeme(token)}:*"
 
 
-def _has_name_prefix(beginning: str) -> ColumnElement[bool]:
-    return func.strpos(col(JobRow.parts), search_index.marked_name(beginning)) > 0
+def _has_name_prefix(beginning: str) -> Sql:
+    return sql("strpos(parts, {}) > 0", search_index.marked_name(beginning))
 
 
-def _matches(row: Any, tsquery: str) -> ColumnElement[bool]:
-    matches: ColumnElement[bool] = row.terms.op("@@", is_comparison=True)(
-        cast(bindparam(None, tsquery, type_=Text()), TSQUERY)
-    )
-    return matches
+def _matches(tsquery: str) -> Sql:
+    return sql("terms @@ CAST({} AS text)::tsquery", tsquery)
 
 
 def _any_value(kind: search_index.TokenKind, values: Sequence[str]) -> Tsqueries:
@@ -367,16 +378,16 @@ def _one_value(kind: search_index.TokenKind, value: str | None) -> Tsqueries:
     return [] if value is None else [any_of([search_index.token(kind, value)])]
 
 
-def _one_of(column: Any, values: Sequence[str]) -> list[ColumnElement[bool]]:
+def _one_of(column: str, values: Sequence[Any]) -> list[Sql]:
     if not values:
         return []
     if len(values) == 1:
         # With `= value` an index that begins with this column returns rows in order; with a list of one it does not.
-        return [column == values[0]]
+        return [sql(f"{column} = {{}}", values[0])]
     # One array parameter, so that lists of every length share one prepared statement.
-    return [column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))]
+    return [sql(f"{column} = ANY({{}})", list(values))]
 
 
-def _between(column: Any, start: Any, end: Any) -> list[ColumnElement[bool]]:
-    bounds = [] if start is None else [column >= start]
-    return bounds if end is None else [*bounds, column <= end]
+def _between(column: str, start: Any, end: Any) -> list[Sql]:
+    bounds = [] if start is None else [sql(f"{column} >= {{}}", start)]
+    return bounds if end is None else [*bounds, sql(f"{column} <= {{}}", end)]
