@@ -83,7 +83,7 @@ def _as_superuser(backing: BackingStack, url: str) -> str:
 
 async def fill(backing: BackingStack, suite: Suite, tenant: Tenant, endpoint_ids: Sequence[str], sizes: Sizes) -> None:
     """Write it all for this tenant, beside what it has; the deliveries are those of these endpoints."""
-    livemode = bool((await tenant.owner.read("/v1/auth/test"))["livemode"])
+    livemode = bool((await suite.platform.read(f"/v1/tenants/{tenant.id}"))["livemode"])
     await _write_merchants(suite, tenant, sizes.merchants)
     async with _superuser(backing, suite.databases["identity"]) as connection:
         found = await connection.fetch("SELECT merchant_id FROM merchants WHERE tenant_id = $1", to_uuid(tenant.id))

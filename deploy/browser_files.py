@@ -2,11 +2,9 @@
 
     python -m deploy.browser_files
 
-A part of `make install`, and of the images. Each text has a compressed twin (`.gz`), made once here. Of the icons only those that are
-used are served, as one file of symbols.
+A part of `make install`, and of the images. Of the icons only those that are used are served, as one file of symbols.
 """
 
-import gzip
 import re
 import shutil
 import subprocess
@@ -18,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 from deploy import node
 
-COMPRESSED = frozenset({".css", ".js", ".mjs", ".svg"})
 ICON_FILE = "icons.svg"
 # fmt: off
 ICONS = (
@@ -102,10 +99,6 @@ def _copy(modules: Path, packages: Sequence[Package], target: Path) -> None:
             shutil.copyfile(modules / package.name / name, folder / Path(name).name)
         if package.icons:
             (folder / ICON_FILE).write_text(_symbols(modules / package.name / "icons", package.icons))
-        for file in list(folder.iterdir()):
-            if file.suffix in COMPRESSED:
-                # Without a time in it: the same files make the same bytes.
-                file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
 

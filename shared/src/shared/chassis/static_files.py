@@ -1,5 +1,7 @@
 """Files for browsers: served from a package's own folder, at addresses that change with their content, so that they are kept for ever."""
 
+import asyncio
+import gzip
 import hashlib
 import mimetypes
 from functools import cached_property
@@ -12,8 +14,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 FOREVER = "public, max-age=31536000, immutable"
-COMPRESSED = ".gz"
-SERVED = frozenset({".css", ".js", ".mjs", ".png", ".svg", COMPRESSED})
+TEXTS = frozenset({".css", ".js", ".mjs", ".svg"})
+SERVED = TEXTS | {".png"}
 MEDIA_TYPES = {".js": "text/javascript", ".mjs": "text/javascript"}
 """Those of which systems have other notions: a module is run as this alone."""
 DIGEST_CHARACTERS = 16
@@ -24,10 +26,11 @@ class FilesMissing(Exception):
 
 
 class StaticFiles:
-    """The files below one folder; a text that has a compressed twin (`.gz`) is sent as that, to whoever takes it."""
+    """The files below one folder. Texts are sent compressed to whoever takes that."""
 
     def __init__(self, folder: Path):
         self._folder = folder
+        self._compressed: dict[str, bytes] = {}
 
     def address(self, name: str) -> str:
         """Where a page at the root finds this file, relative, so that a proxy may put a prefix before both. Raises `FilesMissing`."""
@@ -44,15 +47,21 @@ class StaticFiles:
         name = request.path_params["name"]
         if name not in self._files or request.path_params["digest"] != self._digest:
             raise HTTPException(404)
-        file, compressed = self._files[name], self._files.get(name + COMPRESSED)
+        file, suffix = self._files[name], PurePosixPath(name).suffix
+        media_type = MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0]
         headers = {"Cache-Control": FOREVER}
-        if compressed is not None:
+        if suffix in TEXTS:
             headers["Vary"] = "Accept-Encoding"
             if _takes_gzip(request.headers.get("accept-encoding", "")):
                 headers["Content-Encoding"] = "gzip"
-                file = compressed
-        media_type = MEDIA_TYPES.get(PurePosixPath(name).suffix) or mimetypes.guess_type(name)[0]
+                return Response(await self._compress(name), media_type=media_type, headers=headers)
         return FileResponse(file, media_type=media_type, headers=headers)
+
+    async def _compress(self, name: str) -> bytes:
+        """A file as it is sent, kept from the first time on."""
+        if name not in self._compressed:
+            self._compressed[name] = await asyncio.to_thread(lambda: gzip.compress(self._files[name].read_bytes()))
+        return self._compressed[name]
 
     @cached_property
     def _files(self) -> dict[str, Path]:

@@ -29,16 +29,16 @@ def delivery_table(path: str, given: QueryParams | Mapping[str, str], found: Map
     filters = [
         Filter("endpoint_id", _("Endpoint"), list(urls_of(found["endpoints"]).items())),
         Filter("status", _("State"), statuses),
-        Filter("cause", _("Cause"), [(cause, cause_text(cause)) for cause in CAUSES]),
-        Filter("response_class", _("Answers"), [(one, one) for one in ("2xx", "3xx", "4xx", "5xx")]),
         Filter("location_id", _("Location"), places),
         Filter("created_from", _("Since"), type=LOCAL_TIME),
         Filter("created_before", _("Until"), type=LOCAL_TIME),
-        Filter("response_status", _("HTTP status")),
-        Filter("event_type", _("Event type")),
         Filter("job_reference", _("Reference of the job")),
-        Filter("job_id", _("Job id")),
-        Filter("event_id", _("Event id")),
+        Filter("cause", _("Cause"), [(cause, cause_text(cause)) for cause in CAUSES], is_rare=True),
+        Filter("response_class", _("Answers"), [(one, one) for one in ("2xx", "3xx", "4xx", "5xx")], is_rare=True),
+        Filter("response_status", _("HTTP status"), is_rare=True),
+        Filter("event_type", _("Event type"), is_rare=True),
+        Filter("job_id", _("Job id"), is_rare=True),
+        Filter("event_id", _("Event id"), is_rare=True),
     ]
     return TableQuery(path, QueryParams(dict(given)), filters)
 
