@@ -1,8 +1,9 @@
 """Keyset pagination: stable while rows are inserted, without OFFSET and without totals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
@@ -11,13 +12,16 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
+    Executable,
     Select,
     Text,
     bindparam,
     cast,
     literal_column,
     select,
+    true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
@@ -29,6 +33,12 @@ ItemT = TypeVar("ItemT")
 
 RowT = TypeVar("RowT")
 FoundT = TypeVar("FoundT")
+
+Part = ColumnElement[bool] | Sequence[ColumnElement[bool]]
+"""A condition, or several that one statement checks one after the other until the page is full."""
+Parts = Callable[[Any], AsyncGenerator[Part, None]]
+"""Splits a list into parts, given the first value of the position where a page begins (None at the start). Each row after the position
+meets exactly one of the conditions, and all rows of one part come before those of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +86,15 @@ async def page(
     view: Callable[[RowT], ItemT],
     descending: bool = True,
     filters: object = None,
+    parts: Parts | None = None,
     expensive_filter: ExpensiveFilter | None = None,
     few: bool = False,
 ) -> Page[ItemT]:
     """One page of `statement`, ordered by `by` (columns or expressions, the last one unique); `view` makes each item from its row.
 
-    `filters` are the values that shaped the statement: a cursor is valid with the same values only. `expensive_filter` is checked last,
-    row by row until the page is full. With `few` the whole list is looked up and sorted: PostgreSQL might go through an index in the list's
-    order and meet no row for long. Raises `BadRequest` for an invalid cursor.
+    `filters` are the values that shaped the statement: a cursor is valid with the same values only. `parts` are read one after the other
+    until the page is full. `expensive_filter` is checked last, row by row until the page is full. With `few` the whole list is looked up
+    and sorted: PostgreSQL might go through an index in the list's order and meet no row for long. Raises `BadRequest` for an invalid cursor.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):
@@ -99,11 +110,15 @@ async def page(
     # The values of `by` are selected, too: an expression is not an attribute of the row.
     statement = statement.add_columns(*by)
     wanted = request.limit + 1
-    if expensive_filter is None:
-        statement = statement.limit(wanted)
+    found: list[Any] = []
+    if parts is None:
+        found += await session.execute(_of_part(statement, true(), by[-1], wanted, expensive_filter))
     else:
-        statement = statement.where(by[-1].in_(_identities(statement, by[-1], wanted, expensive_filter)))
-    found = list(await session.execute(statement))
+        async with aclosing(parts(_value(by[0], position))) as conditions:
+            async for part in conditions:
+                found += await session.execute(_of_part(statement, part, by[-1], wanted - len(found), expensive_filter))
+                if len(found) == wanted:
+                    break
     return page_of(
         found,
         request,
@@ -150,6 +165,25 @@ def where_equal(statement: Select[RowT], values: Mapping[Any, object]) -> Select
     return statement.where(*(column == value for column, value in values.items() if value is not None))
 
 
+def _of_part(
+    statement: Select[Any], part: Part, identity: Any, count: int, expensive_filter: ExpensiveFilter | None
+) -> Executable:
+    """The first rows of a part.
+
+    PostgreSQL appends the rows of several conditions in their order, and runs none before its rows are needed.
+    """
+    conditions = [part] if isinstance(part, ColumnElement) else part
+    if expensive_filter is not None:
+        surely = [
+            _identities(statement.where(condition), identity, count, expensive_filter) for condition in conditions
+        ]
+        return statement.where(identity.in_(surely[0] if len(surely) == 1 else union_all(*surely).limit(count)))
+    each = [statement.where(condition).limit(count) for condition in conditions]
+    if len(each) == 1:
+        return each[0]
+    return statement.order_by(None).from_statement(union_all(*each).limit(count))
+
+
 def _identities(statement: Select[Any], identity: Any, count: int, expensive_filter: ExpensiveFilter) -> Select[Any]:
     """The identities of the first rows that meet the expensive filter."""
     columns = statement.with_only_columns(identity.label("found"), *expensive_filter.columns)
@@ -166,6 +200,14 @@ def _first_of_few(statement: Select[Any], by: Sequence[Any], count: int, *, desc
     found = list(rows.c)
     order = [part.desc() if descending else part.asc() for part in found]
     return select(found[-1]).order_by(*order).limit(count)
+
+
+def _value(column: Any, position: Sequence[Any] | None) -> Any:
+    """The first value of a cursor's position as the column's Python type."""
+    if position is None:
+        return None
+    read = {DateTime: datetime.fromisoformat, Date: date.fromisoformat}.get(type(column.type))
+    return position[0] if read is None else read(position[0])
 
 
 def _typed(column: Any, value: Any) -> Any:
