@@ -60,7 +60,7 @@ ENGINE_FILES = {
     "jobs.imports": {"batch_writer", "checks", "file_intake", "refused_rows"},
     "jobs.search": {"planner", "query", "reindex"},
     "jobs.search_index": {"time_buckets", "tokens"},
-    "webhooks.deliveries": {"details", "endpoint_tests", "results"},
+    "webhooks.deliveries": {"details", "endpoint_tests", "matching", "results"},
     "webhooks.dispatch": {
         "dispatcher",
         "metrics",

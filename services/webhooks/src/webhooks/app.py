@@ -61,9 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The application of webhooks, in the roles of this process."""
     service = Service("webhooks", settings, description=DESCRIPTION, projects=(identity.TOPIC, billing.TOPIC))
     encryptor = Encryptor(parse_keys(settings.sealing_keys.get_secret_value()))
-    limits = ReplayLimits(
-        settings.replays_max, settings.replay_rate_per_second, timedelta(days=settings.retention_days)
-    )
+    retention = timedelta(days=settings.retention_days)
+    limits = ReplayLimits(settings.replays_max, settings.replay_rate_per_second, retention)
     policy = EndpointPolicy(encryptor, settings.allow_http, settings.allowed_networks, settings.endpoints_max)
     endpoint_cache = EndpointCache(encryptor)
     sender = Sender(
@@ -113,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
             health_routes.router(disable_policy),
             previews_routes.router(),
             replays_routes.router(limits),
-            events_routes.router(service.streams, service.database, timedelta(days=settings.retention_days)),
+            events_routes.router(service.streams, service.database, retention),
         ],
         parts=[
             Part("fan-out", autocommit.run, role="consumers"),
