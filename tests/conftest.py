@@ -13,7 +13,7 @@ from tests.harness import effort, runtimes
 from tests.harness.lending import BorrowedStack, Lender
 from tests.harness.receiver import Receiver, run_receiver
 from tests.harness.sharing import Scheduler
-from tests.harness.stack import BackingStack, start_backing_stack, start_private_stack
+from tests.harness.stack import BackingStack, start_backing_stack
 from tests.harness.transport import plain_logs
 
 LENDER = pytest.StashKey[Lender]()
@@ -84,14 +84,6 @@ def backing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """PostgreSQL and Kafka of this test run; each starts when it is first asked for."""
     worker = getattr(request.config, "workerinput", None)
     stack = BorrowedStack(worker["servers"]) if worker else start_backing_stack(tmp_path_factory.mktemp("backing"))
-    yield stack
-    stack.stop()
-
-
-@pytest.fixture(scope="session")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackingStack]:
-    """PostgreSQL and Kafka as the suite runs them, for the tests that kill them."""
-    stack = start_private_stack(tmp_path_factory.mktemp("fragile"))
     yield stack
     stack.stop()
 

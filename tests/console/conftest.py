@@ -1,4 +1,4 @@
-"""Wiring only: one suite of real processes with the console for all tests of a worker, one browser, one company with one of everything."""
+"""Wiring only: one suite of real processes with the console for this whole package, one browser, one company with one of everything."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -21,28 +21,28 @@ SHOWN_WITHIN_MS = 30_000
 expect.set_options(timeout=SHOWN_WITHIN_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def box() -> AsyncIterator[Mailbox]:
     """Takes the suite's mail."""
     async with mailbox() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def payments() -> AsyncIterator[FakeServer]:
     """Takes the suite's payments, and no money; cards are given on its pages."""
     async with fake_server() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console_port() -> int:
     """Where the console will be: pages of the payment provider lead back to it."""
     (port,) = free_ports(1)
     return port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def suite(
     backing: BackingStack,
     box: Mailbox,
@@ -72,7 +72,7 @@ async def suite(
     await running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def console(
     suite: Suite,
     backing: BackingStack,
@@ -87,14 +87,14 @@ async def console(
     await running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def hooks() -> AsyncIterator[Receiver]:
     """Takes the webhooks of the company."""
     async with run_receiver() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def stock(suite: Suite, hooks: Receiver) -> Stock:
     """A company with one of everything; tests leave it as it is."""
     return await stock_up(suite, hooks.url("/hooks"))
@@ -111,7 +111,7 @@ async def owner(console: ConsoleStack, tenant: Tenant) -> Visitor:
     return await console.signed_in(tenant.id, tenant.owner_email)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as running:
         yield running

@@ -9,9 +9,9 @@ TOGETHER = {
     "tests/e2e/": "end to end",
     "tests/console/": "the console",
     "tests/faults/": PRIVATE_SERVERS,
-    "tests/devstack/test_backing.py": PRIVATE_SERVERS,
     "tests/devstack/test_stack.py": PRIVATE_STACK,
     "tests/devstack/test_kafka_access.py": PRIVATE_STACK,
+    "tests/devstack/test_postgres_access.py": PRIVATE_STACK,
 }
 """What of a path makes its tests share something that takes long to start."""
 LONGEST_FIRST = (

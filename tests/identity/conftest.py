@@ -10,7 +10,7 @@ from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def identity(backing: BackingStack) -> AsyncIterator[Identity]:
     async with running(backing) as service:
         yield service
@@ -21,13 +21,13 @@ async def tenant(identity: Identity) -> Tenant:
     return await identity.create_tenant()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def box() -> AsyncIterator[Mailbox]:
     async with mailbox() as running_box:
         yield running_box
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def mailing(backing: BackingStack, box: Mailbox) -> AsyncIterator[Identity]:
     """Identity with a mail server."""
     async with running(backing, smtp_url=box.url, console_base_url=CONSOLE) as service:

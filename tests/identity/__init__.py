@@ -1,0 +1,1 @@
+"""Tests of identity: one running service for this whole package."""
