@@ -20,6 +20,7 @@ from billing.subscriptions import effects, rules
 from billing.subscriptions.effects import Decided
 from billing.subscriptions.queries import (
     LockedSubscription,
+    get_unlocked,
     insert_new,
     lock_all_for_update,
     lock_for_update,
@@ -141,7 +142,7 @@ async def change(
 
 async def preview(session: AsyncSession, tenant_id: str, plan: str, at: datetime) -> Preview:
     """What buying this plan, or changing to it, would cost now. Raises what that would raise."""
-    held = await lock_for_update(session, tenant_id)
+    held = await get_unlocked(session, tenant_id)
     now = held.now(at)
     if held.terms.status in ("trialing", "expired", "canceled"):
         wanted = await plans.get_on_sale(session, plan)

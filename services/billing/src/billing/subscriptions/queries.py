@@ -45,7 +45,7 @@ _COLUMNS = [SubscriptionRow.__table__.columns[name] for name in (*_FIXED, *_CHAN
 
 @dataclass(slots=True)
 class LockedSubscription:
-    """A subscription whose row is locked: plain values, because ten thousand may be due at one instant."""
+    """A subscription whose row is locked, or was read for a preview: plain values, because ten thousand may be due at one instant."""
 
     id: str
     tenant_id: str
@@ -100,6 +100,14 @@ async def list_all(
     for one in found.data:
         one.tenant_name = names.get(one.tenant_id)
     return found
+
+
+async def get_unlocked(session: AsyncSession, tenant_id: str) -> LockedSubscription:
+    """The tenant's subscription as it is now, for what changes nothing. Raises `SubscriptionNotFound`."""
+    found = await _read(session, _of([tenant_id]))
+    if not found:
+        raise SubscriptionNotFound
+    return found[0]
 
 
 async def lock_for_update(session: AsyncSession, tenant_id: str, if_match: IfMatch = ANY_VERSION) -> LockedSubscription:

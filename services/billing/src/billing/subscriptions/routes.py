@@ -40,7 +40,7 @@ def _add_reads(routes: Router) -> None:
 
     @routes.post("/v1/billing/subscription/preview")
     @requires("billing.read", exempt_from_402=True)
-    async def preview_subscription(choice: PlanChoice, session: Transaction, caller: CurrentCaller) -> Preview:
+    async def preview_subscription(choice: PlanChoice, session: Reading, caller: CurrentCaller) -> Preview:
         """Show what buying a plan, or changing to it, would cost now."""
         return await subscriptions.preview(session, caller.tenant_id, choice.plan, datetime.now(UTC))
 
