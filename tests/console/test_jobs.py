@@ -119,6 +119,51 @@ async def test_the_list_filters_keeps_views_and_gives_a_file(owner: Visitor, mer
     assert "2 jobs done." in text_of(await owner.get("/jobs"))
 
 
+async def test_all_jobs_that_match_are_cancelled_after_a_dry_run_and_refusals_have_their_reason(
+    console: ConsoleStack, suite: Suite
+) -> None:
+    tenant = await suite.create_tenant()
+    merchant = await tenant.create_merchant()
+    # Jobs knows the merchant when it knows its key.
+    await merchant.reveal()
+    jobs = tenant.owner.at("jobs")
+    made = [
+        await jobs.create("/v1/jobs", smallest_job(merchant_id=merchant.id, type=kind))
+        for kind in ("pickup", "pickup", "pickup", "delivery")
+    ]
+    for command in ("start", "complete"):
+        await jobs.post(f"/v1/jobs/{made[0]['id']}/{command}")
+    owner = await console.signed_in(tenant.id, tenant.owner_email)
+
+    async def page_of(path: str, wanted: str) -> str | None:
+        said = text_of(await owner.get(path))
+        return said if wanted in said else None
+
+    tried = await owner.send("/jobs", "/bulk/jobs", {"command": "cancel", "query": "type=pickup"})
+    path = tried.headers["location"]
+    said = await eventually(lambda: page_of(path, "2 would be changed."), what="the dry run has ended")
+    between = [(await jobs.read(f"/v1/jobs/{one['id']}"))["status"] for one in made]
+    fields = {"/reason": "Strike", "idempotency_key": "of-this-test"}
+    run, twice = [await owner.send(path, f"{path}/run", fields) for _ in range(2)]
+    done = run.headers["location"]
+    after = await eventually(lambda: page_of(done, "2 were changed."), what="it is done")
+    late = await owner.send(done, f"{done.partition('?')[0]}/cancel", {})
+    told = text_of(await owner.get(late.headers["location"]))
+    impossible = await owner.send("/jobs", "/bulk/jobs", {"command": "explode", "query": ""})
+
+    assert f"{made[0]['id']} : a job with status completed does not allow cancel" in said
+    assert between == ["completed", "new", "new", "new"]
+    assert run.headers["location"] == twice.headers["location"]
+    assert "Dry run" in said
+    assert "Dry run" not in after
+    found = [await jobs.read(f"/v1/jobs/{one['id']}") for one in made]
+    assert [one["status"] for one in found] == ["completed", "cancelled", "cancelled", "new"]
+    assert found[1]["status_reason"] == "Strike"
+    assert late.status_code == 303
+    assert "It had ended already." in told
+    assert (impossible.status_code, impossible.headers["location"]) == (303, "/jobs")
+
+
 COPY = """
 INSERT INTO merchants SELECT (jsonb_populate_record(one, jsonb_build_object('merchant_id', gen_random_uuid(),
     'login_email', number || one.login_email, 'created_at', one.created_at + number * interval '1 second'))).*

@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+from playwright.async_api import Browser, expect
+
 from tests.harness.bodies import PASSWORD
-from tests.harness.console import ConsoleStack, Visitor, text_of
+from tests.harness.console import ConsoleStack, Visitor, open_context, text_of
 from tests.harness.people import Merchant, Tenant
 from tests.harness.waiting import eventually
 
@@ -87,7 +89,8 @@ async def test_several_merchants_are_granted_access_after_it_was_said_what_would
         await tenant.create_merchant(business_name=name, level=level, api_access=False)
         for name, level in zip(names, (2, 2, 1), strict=True)
     ]
-    chosen = {"q": "bulk", "which": "all", "what": "grant"}
+    ticked = [first.id, second.id, locked.id]
+    chosen = {"q": "bulk", "which": "chosen", "what": "grant", "merchant_id": ticked}
 
     said = text_of(await owner.send("/merchants", "/merchants/bulk", chosen))
     assert "2 merchants get API access" in said
@@ -100,6 +103,34 @@ async def test_several_merchants_are_granted_access_after_it_was_said_what_would
     assert "2 merchants were changed." in text_of(done)
     held = [(await read(tenant, one.id))["api_access"] for one in (first, second, locked)]
     assert held == [True, True, False]
+
+
+async def test_access_is_granted_to_all_that_match_after_a_dry_run(
+    browser: Browser, console: ConsoleStack, owner: Visitor, tenant: Tenant
+) -> None:
+    first, second = [
+        await tenant.create_merchant(business_name=f"Épicerie {number}", api_access=False) for number in range(2)
+    ]
+    locked = await tenant.create_merchant(business_name="Épicerie basse", level=1, api_access=False)
+    window = await open_context(browser, console, owner, locale="en")
+    tab = await window.new_page()
+    await tab.goto("/merchants?q=epicerie&status=active")
+
+    await tab.get_by_label("For which merchants").select_option("all")
+    await tab.get_by_role("button", name="Grant API access…").click()
+    await expect(tab.get_by_text("2 would be changed.")).to_be_visible()
+    await expect(tab.locator("#now")).to_contain_text("only to merchants of level 2")
+    between = (await read(tenant, first.id))["api_access"]
+    await tab.get_by_role("button", name="Do it with all 2").click()
+    await expect(tab.get_by_text("2 were changed.")).to_be_visible()
+    await tab.get_by_role("link", name="See in the list").click()
+    await expect(tab.get_by_role("list", name="Filters in force")).to_contain_text("Active")
+
+    assert between is False
+    held = [(await read(tenant, one.id))["api_access"] for one in (first, second, locked)]
+    assert held == [True, True, False]
+    assert await tab.evaluate("window.violations") == []
+    await window.close()
 
 
 async def test_deactivating_a_merchant_asks_first(owner: Visitor, tenant: Tenant) -> None:

@@ -192,6 +192,10 @@ async def stock_up(suite: Suite, url: str) -> Stock:
     stock.ids["import_id"] = sent.json()["id"]
     replay = {"endpoint_id": endpoint["id"], "kind": "filter", "since": delivery["created_at"], "dry_run": True}
     stock.ids["replay_id"] = (await webhooks.create("/v1/replays", replay))["id"]
+    wanted = {"command": "cancel", "filters": {"q": "nothing"}, "dry_run": True}
+    stock.ids["job_command_id"] = (await tenant.owner.at("jobs").post("/v1/job-commands", wanted)).json()["id"]
+    wanted = {"command": "grant_api_access", "filters": {}, "dry_run": True}
+    stock.ids["merchant_command_id"] = (await tenant.owner.post("/v1/merchant-commands", wanted)).json()["id"]
     names = {"first_name": HOSTILE, "last_name": HOSTILE}
     person = await tenant.owner.create("/v1/staff", {**staff_body("orders"), **names})
     former = await tenant.create_merchant()

@@ -43,6 +43,7 @@ KINDS = {
     "att": "delivery attempt",
     "evt": "event",
     "rpl": "replay",
+    "blk": "bulk command",
 }
 
 
@@ -118,6 +119,7 @@ ImportId = Annotated[str, _LENGTH, _validator("imp"), _schema("imp")]
 EndpointId = Annotated[str, _LENGTH, _validator("ep"), _schema("ep")]
 DeliveryId = Annotated[str, _LENGTH, _validator("dlv"), _schema("dlv")]
 ReplayId = Annotated[str, _LENGTH, _validator("rpl"), _schema("rpl")]
+BulkCommandId = Annotated[str, _LENGTH, _validator("blk"), _schema("blk")]
 InvitationId = Annotated[str, _LENGTH, _validator("ivt"), _schema("ivt")]
 SessionId = Annotated[str, _LENGTH, _validator("ses"), _schema("ses")]
 AuditEventId = Annotated[str, _LENGTH, _validator("aud"), _schema("aud")]

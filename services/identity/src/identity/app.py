@@ -37,6 +37,9 @@ from identity.logins import Attempts, Passwords
 from identity.mail.connections import MailConnections, MailServer
 from identity.mail.rendering import Layouts
 from identity.mail.worker import MailSender
+from identity.merchant_commands import operations as merchant_commands_operations
+from identity.merchant_commands import routes as merchant_commands_routes
+from identity.merchant_commands.schemas import BulkMerchantCommand
 from identity.merchants import CredentialIssuer, list_stranded
 from identity.merchants import routes as merchants_routes
 from identity.merchants.schemas import MerchantStatus
@@ -70,6 +73,7 @@ from identity.users.schemas import UserKind, UserStatus
 from shared.access.signing_roots import SigningRoot
 from shared.api import Router
 from shared.api.openapi import ApiDescription, read_glossary
+from shared.bulk import PURGE_SECONDS, BulkStatus, BulkWorker
 from shared.chassis.health import named
 from shared.chassis.parts import Part, periodically
 from shared.chassis.settings import parse_keys, secret_bytes
@@ -107,6 +111,8 @@ DESCRIPTION = ApiDescription(
         "SecondFactor": SecondFactor,
         "LocationType": LocationType,
         "MerchantLevel": Literal[1, 2],
+        "BulkMerchantCommand": BulkMerchantCommand,
+        "BulkStatus": BulkStatus,
         "ApiKeyStatus": ApiKeyStatus,
         "PermissionRelevance": PermissionRelevance,
         "HeldBy": HeldBy,
@@ -238,6 +244,7 @@ def create_routers(
         users_routes.router(passwords, staff_max=settings.staff_max),
         locations_routes.router(locations_max=settings.locations_max, list_stranded_merchants=list_stranded),
         merchants_routes.router(passwords, issuer, merchants_max=settings.merchants_max),
+        merchant_commands_routes.router(merchant_commands_operations.bulk_of(issuer)),
         api_credentials_routes.router(
             authenticator, issuer, overlap_seconds_default=settings.key_overlap_seconds_default
         ),
@@ -263,6 +270,7 @@ def create_app(settings: Settings) -> FastAPI:
     encryptor = create_encryptor(settings)
     mails = create_mails(service, settings, encryptor)
     issuer = CredentialIssuer(service.peppers, encryptor)
+    commanding = BulkWorker(service.database, service.access, merchant_commands_operations.bulk_of(issuer))
     used_keys = UsedKeys(service.database, service.peppers)
     service.access.on_older_digest = used_keys.note
     signer = Signer(service.database, encryptor, create_root(settings))
@@ -275,9 +283,11 @@ def create_app(settings: Settings) -> FastAPI:
                     *closure_worker.task_kinds(service.database),
                     *password_resets_worker.task_kinds(encryptor),
                     *mails.kinds,
+                    commanding.task_kind(),
                 ]
             ),
             *mails.parts,
+            Part("bulk command purge", periodically(commanding.purge, PURGE_SECONDS), role="worker"),
             Part("signing keys", signer.run, role="api"),
             used_keys.part,
             *_housekeeping(service, settings),

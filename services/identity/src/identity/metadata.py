@@ -4,6 +4,7 @@ from identity.api_keys import ApiKeyRow
 from identity.audit import AuditRow
 from identity.locations import LocationRow
 from identity.logins import LoginRow
+from identity.merchant_commands.tables import MerchantCommandRow
 from identity.merchants import MerchantRow
 from identity.notices import MailedEventRow
 from identity.registry import Base
@@ -27,6 +28,7 @@ __all__ = [
     "LocationRow",
     "LoginRow",
     "MailedEventRow",
+    "MerchantCommandRow",
     "MerchantRow",
     "RefreshTokenRow",
     "ReplicaRow",

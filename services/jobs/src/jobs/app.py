@@ -6,6 +6,9 @@ from jobs import job_store, jobs
 from jobs.actions import routes as actions_routes
 from jobs.bulk import routes as bulk_routes
 from jobs.bulk.schemas import BulkMode
+from jobs.bulk_commands import operations as bulk_commands_operations
+from jobs.bulk_commands import routes as bulk_commands_routes
+from jobs.bulk_commands.schemas import BulkJobCommand
 from jobs.config import Settings
 from jobs.customers import CustomerIds
 from jobs.customers import routes as customers_routes
@@ -33,6 +36,7 @@ from shared.api.exports import RunningExports
 from shared.api.group_commit import GroupCommit
 from shared.api.grouping import GroupRead
 from shared.api.openapi import ApiDescription, read_glossary
+from shared.bulk import PURGE_SECONDS, BulkStatus, BulkWorker
 from shared.chassis.parts import Part, periodically
 from shared.events import billing, identity
 from shared.service.composition import Service
@@ -59,6 +63,8 @@ DESCRIPTION = ApiDescription(
         "Separator": Separator,
         "ImportStatus": ImportStatus,
         "BulkMode": BulkMode,
+        "BulkJobCommand": BulkJobCommand,
+        "BulkStatus": BulkStatus,
         "CountedBy": CountedBy,
     },
     glossary=read_glossary("jobs"),
@@ -76,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     keep = retention_worker.retaining(
         service.database, history_months=settings.history_months, deleted_days=settings.deleted_days
     )
+    commanding = BulkWorker(service.database, service.access, bulk_commands_operations.BULK)
     importing = ImportWorker(service.database, service.access, service.metrics)
     running_exports = RunningExports(at_once_max=settings.exports_max, per_tenant_max=settings.exports_per_tenant_max)
     exports = Exports(service.database, service.access, running_exports)
@@ -85,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[
             # Before the routes of one job: `bulk` must not be read as a job id.
             bulk_routes.router(bytes_max=settings.bulk_bytes_max),
+            bulk_commands_routes.router(),
             imports_routes.router(service.database, bytes_max=settings.import_bytes_max),
             imports_routes.correction_router(refused_rows),
             exports_routes.router(exports),
@@ -99,7 +107,8 @@ def create_app(settings: Settings) -> FastAPI:
             notices_routes.router(service.streams),
         ],
         parts=[
-            service.tasks([importing.task_kind()]),
+            service.tasks([importing.task_kind(), commanding.task_kind()]),
+            Part("bulk command purge", periodically(commanding.purge, PURGE_SECONDS), role="worker"),
             Part("import sweep", periodically(importing.sweep, SWEEP_SECONDS), role="worker"),
             Part("retention", keep, role="worker"),
             Part("reindexing", search_worker.reindexing(service.database), role="worker"),

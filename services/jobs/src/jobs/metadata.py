@@ -1,5 +1,6 @@
 """The metadata of all tables of jobs, for migrations."""
 
+from jobs.bulk_commands.tables import JobCommandRow
 from jobs.imports.tables import ImportErrorRow, ImportReferenceRow, ImportRow, PieceRow
 from jobs.job_store.tables import ActionRow, HistoryRow, JobRow
 from jobs.reference_data import TenantSettingsRow
@@ -15,6 +16,7 @@ __all__ = [
     "ImportErrorRow",
     "ImportReferenceRow",
     "ImportRow",
+    "JobCommandRow",
     "JobRow",
     "PieceRow",
     "TenantSettingsRow",

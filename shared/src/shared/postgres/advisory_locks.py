@@ -36,6 +36,8 @@ class AdvisoryLock(IntEnum):
 class KeyedAdvisoryLock(IntEnum):
     """Locks of one thing per key. Two keys with the same hash share a lock."""
 
+    BULK_LIMIT = 7_229_007
+    """By tenant id. Held while a bulk command is created, because the number of running ones per tenant is limited."""
     WEBHOOKS_ENDPOINT_LIMIT = 7_229_002
     """By tenant id. Held while an endpoint is created, because their number per tenant is limited."""
     WEBHOOKS_JOB_ORDER = 7_229_003

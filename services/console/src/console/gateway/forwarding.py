@@ -16,7 +16,7 @@ from shared.observability import traces
 
 PREFIXES = {
     "billing": ("billing",),
-    "jobs": ("actions", "customers", "job-exports", "job-imports", "job-notices", "jobs", "reports"),
+    "jobs": ("actions", "customers", "job-commands", "job-exports", "job-imports", "job-notices", "jobs", "reports"),
     "webhooks": ("deliveries", "event-types", "events", "replays", "webhook-endpoints", "webhook-health"),
 }
 """What paths of each service begin with; all others are identity's."""

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from console.declarations import Pages
 from console.forms import Form, integer, text
-from console.gateway import Answer, Away, Conflict, Invalid, TooMany
+from console.gateway import Answer
 from console.i18n import gettext as _
 from console.i18n import mark, ngettext
 from console.pages.job_words import (
@@ -33,7 +33,6 @@ pages = Pages()
 
 HISTORY_MAX = 100
 NEW_COUNTED_MAX = 100
-CHOSEN_MAX = 50
 CHOICES_MAX = 20
 EXPORT_SECONDS = 60.0
 COMMANDS: Mapping[str, tuple[str, str, bool]] = {
@@ -190,27 +189,6 @@ async def delete_view(visit: Visit) -> Response:
     await visit.form()
     await visit.parts.views.delete(visit.person, visit.ids["view_id"])
     return visit.redirect("/jobs", message=_("The view is deleted."))
-
-
-@pages.action("/jobs/chosen", optional=COMMAND_PERMISSIONS, calls=COMMAND_CALLS)
-async def run_on_chosen(visit: Visit) -> Response:
-    """One command on the jobs that are checked on the page, one after the other; each is done or refused by itself."""
-    form = await visit.form()
-    command, chosen = form.plain("command"), form.all("job")[:CHOSEN_MAX]
-    if command not in COMMANDS or not chosen:
-        return visit.redirect(back_to_list(form), message=_("Nothing was chosen."))
-    done, refused = 0, ""
-    for job_id in chosen:
-        try:
-            await visit.api.jobs.post(f"/v1/jobs/{{job_id}}/{command}", job_id=job_id)
-            done += 1
-        except (Conflict, Invalid, TooMany, Away) as problem:
-            refused = problem.detail or problem.code
-    told = ngettext("%(num)d job done.", "%(num)d jobs done.", done) % {"num": done}
-    left = len(chosen) - done
-    if left:
-        told += " " + ngettext("%(num)d refused:", "%(num)d refused:", left) % {"num": left} + f" {refused}"
-    return visit.redirect(back_to_list(form), message=told)
 
 
 def back_to_list(form: Form) -> str:

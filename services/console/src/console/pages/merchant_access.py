@@ -12,6 +12,7 @@ from console.forms import Form, boolean, integer
 from console.gateway import Answer, Part, Problem
 from console.i18n import gettext as _
 from console.i18n import mark
+from console.pages.bulk_commands import MERCHANTS, try_all
 from console.pages.merchants import (
     ACCESS,
     COUNTS,
@@ -140,25 +141,19 @@ async def change_level(visit: Visit) -> Response:
     "/merchants/bulk",
     title=mark("API access of several merchants"),
     permissions=(READ, ACCESS),
-    calls=(LIST, GRANT, REVOKE),
+    calls=(LIST, GRANT, REVOKE, MERCHANTS.calls("POST")),
 )
 async def prepare_bulk(visit: Visit) -> Response:
     """What a bulk action would do, before it does it."""
     form = await visit.form()
     grants = form.plain("what") == "grant"
     table = TableQuery("/merchants", _query_in(form), filters(), search=True)
-    everything = form.plain("which") == "all"
-    asked = {**table.asked, "limit": BULK_MAX, "cursor": None} if everything else table.asked
-    found = await visit.api.identity.get("/v1/merchants", query=asked)
-    chosen = found["data"] if everything else _chosen(found["data"], form)
-    return visit.render(
-        "pages/merchants/bulk.html",
-        grants=grants,
-        table=table,
-        more=everything and found["has_more"],
-        maximum=BULK_MAX,
-        effects=_sorted_by_effect(chosen, grants=grants),
-    )
+    if form.plain("which") == "all":
+        command = "grant_api_access" if grants else "revoke_api_access"
+        return await try_all(visit, MERCHANTS, command, _filters_of(table), table.address())
+    found = await visit.api.identity.get("/v1/merchants", query=table.asked)
+    effects = _sorted_by_effect(_chosen(found["data"], form), grants=grants)
+    return visit.render("pages/merchants/bulk.html", grants=grants, table=table, effects=effects)
 
 
 @pages.action(
@@ -201,6 +196,16 @@ def _back(form: Form) -> str | None:
     """The list from which a switch was pressed."""
     back = local_path(form.plain("back"))
     return back if back.startswith("/merchants") else None
+
+
+def _filters_of(table: TableQuery) -> dict[str, Any]:
+    """What the list is filtered by, as a document."""
+    values: dict[str, Any] = dict(table.values)
+    if "level" in values:
+        values["level"] = integer([values["level"]])
+    if "api_access" in values:
+        values["api_access"] = values["api_access"] == "true"
+    return values
 
 
 def _query_in(form: Form) -> QueryParams:

@@ -28,7 +28,7 @@ from identity.merchants.queries import (
     visible_rows,
 )
 from identity.merchants.rules import API_ACCESS_LEVEL, KEY_OVERLAP_SECONDS_MAX
-from identity.merchants.schemas import BY_WORDS, MerchantStatus
+from identity.merchants.schemas import BY_WORDS, MerchantLevel, MerchantStatus
 from identity.merchants.tables import MerchantRow
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "BY_WORDS",
     "KEY_OVERLAP_SECONDS_MAX",
     "CredentialIssuer",
+    "MerchantLevel",
     "MerchantRow",
     "MerchantStatus",
     "create",

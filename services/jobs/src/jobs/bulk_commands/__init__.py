@@ -1,0 +1,1 @@
+"""Bulk commands: one command for all jobs that match the filters of the list."""
