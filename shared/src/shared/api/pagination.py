@@ -93,8 +93,9 @@ async def page(
     """One page of `statement`, ordered by `by` (columns or expressions, the last one unique); `view` makes each item from its row.
 
     `filters` are the values that shaped the statement: a cursor is valid with the same values only. `parts` are read one after the other
-    until the page is full. `expensive_filter` is checked last, row by row until the page is full. With `few` the whole list is looked up
-    and sorted: PostgreSQL might go through an index in the list's order and meet no row for long. Raises `BadRequest` for an invalid cursor.
+    until the page is full. `expensive_filter` is checked last, row by row until the page is full. With `few` the whole list is looked
+    up and sorted: PostgreSQL might go through an index in the list's order and meet no row for long. Raises `BadRequest` for an invalid
+    cursor.
     """
     position = request.position([filters, descending])
     if position is not None and len(position) != len(by):

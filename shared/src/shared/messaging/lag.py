@@ -7,15 +7,15 @@ off there are no new proofs.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, DateTime, MetaData, Table, Text
 
 from shared.chassis.cancellation import finish
 from shared.chassis.parts import periodically
@@ -24,25 +24,26 @@ from shared.messaging.client_start import finish_start
 from shared.messaging.security import NOT_SECURED, KafkaSecurity
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import driver_reading
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_MAX = 10.0
 PARTITIONS_KNOWN_SECONDS = 60.0
+OFFSETS_KNOWN_SECONDS = 10.0
+"""A group that has handled everything is not asked again for its offsets before its topic has more, or for so long."""
 CLOSE_SECONDS = 3.0
 
 # The clock of the database, so that readers can compare with it. It is read before Kafka is asked: whatever is slow afterwards, even if the
 # process stands still, makes a proof older, never newer.
-_NOW = text("SELECT clock_timestamp()")
+_NOW = "SELECT clock_timestamp()"
 # Processes may finish out of order: the instant never goes back.
-_PROVEN = text(
-    """
+_PROVEN = """
     INSERT INTO consumer_progress (consumer, topic, caught_up_at, lag)
-    VALUES (:consumer, :topic, :asked_at, 0)
+    SELECT consumer, topic, $3, 0 FROM unnest($1::text[], $2::text[]) AS proven (consumer, topic) ORDER BY consumer, topic
     ON CONFLICT (consumer, topic) DO UPDATE
     SET caught_up_at = greatest(consumer_progress.caught_up_at, EXCLUDED.caught_up_at), lag = 0
-    """
-)
-_BEHIND = text("UPDATE consumer_progress SET lag = :lag WHERE consumer = :consumer AND topic = :topic")
+"""
+_BEHIND = "UPDATE consumer_progress SET lag = $3 WHERE consumer = $1 AND topic = $2"
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,10 @@ class _Watched:
     partitions: list[TopicPartition]
     proven_at: float
     """Monotonic time of the last proof; of the start before the first."""
+    handled_to: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """Where its partitions ended when the group was last asked and had handled everything."""
+    asked_at: float = float("-inf")
+    """Monotonic time at which the group was last asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,34 +134,32 @@ class LagMonitor:
     async def _check(self) -> None:
         consumer, admin = await self._connected()
         await self._refresh_partitions(admin)
-        asked = _Asked(await self._database_time(), time.monotonic())
+        async with driver_reading(self._database) as driver:
+            asked = _Asked(await driver.fetchval(_NOW), time.monotonic())
         partitions = [partition for watched in self._watched for partition in watched.partitions]
         ends = await consumer.end_offsets(partitions)
-        for watched in self._watched:
-            if not watched.partitions:
-                continue
-            lag = await _lag(consumer, admin, watched, ends)
-            await self._record(watched, lag, asked)
+        known = [watched for watched in self._watched if watched.partitions]
+        lags = {id(watched): await _lag(consumer, admin, watched, ends) for watched in known}
+        await self._record([(watched, lags[id(watched)]) for watched in known], asked)
         missing = [watched.subscription.kafka_topic for watched in self._watched if not watched.partitions]
         if missing:
             # The others are proven by now: a topic that is missing must not make them stale.
             raise LookupError(f"Kafka does not know {', '.join(missing)}")
 
-    async def _database_time(self) -> datetime:
-        async with self._database.reading() as session:
-            now: datetime = (await session.execute(_NOW)).scalar_one()
-        return now
-
-    async def _record(self, watched: _Watched, lag: int, asked: _Asked) -> None:
-        name = {"consumer": watched.subscription.consumer, "topic": watched.subscription.topic}
-        async with self._database.transaction() as session:
+    async def _record(self, lags: Sequence[tuple[_Watched, int]], asked: _Asked) -> None:
+        names = {id(watched): (watched.subscription.consumer, watched.subscription.topic) for watched, _ in lags}
+        proven = [watched for watched, lag in lags if lag == 0]
+        async with driver_reading(self._database) as driver:
+            if proven:
+                consumers, topics = zip(*(names[id(watched)] for watched in proven), strict=True)
+                await driver.execute(_PROVEN, consumers, topics, asked.at)
+            for watched, lag in lags:
+                if lag > 0:
+                    await driver.execute(_BEHIND, *names[id(watched)], lag)
+        for watched, lag in lags:
             if lag == 0:
-                await session.execute(_PROVEN, {**name, "asked_at": asked.at})
-            else:
-                await session.execute(_BEHIND, {**name, "lag": lag})
-        if lag == 0:
-            watched.proven_at = asked.monotonic
-        self._metrics.consumer_lag.labels(*name.values()).set(lag)
+                watched.proven_at = asked.monotonic
+            self._metrics.consumer_lag.labels(*names[id(watched)]).set(lag)
 
     def _report_staleness(self) -> None:
         now = time.monotonic()
@@ -209,11 +212,15 @@ async def _lag(
     consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, watched: _Watched, ends: dict[TopicPartition, int]
 ) -> int:
     """The number of records before `ends` that the group has not committed. To be called after the ends were read."""
+    now, own_ends = time.monotonic(), {partition: ends[partition] for partition in watched.partitions}
+    if watched.handled_to == own_ends and now - watched.asked_at < OFFSETS_KNOWN_SECONDS:
+        return 0
     offsets = await admin.list_consumer_group_offsets(watched.subscription.group_id, partitions=watched.partitions)
     committed = {partition: offset.offset for partition, offset in offsets.items() if offset.offset >= 0}
     never = [partition for partition in watched.partitions if partition not in committed and ends[partition] > 0]
     # Nothing was ever committed there: the count begins with the oldest record that Kafka still has.
     starts = await consumer.beginning_offsets(never) if never else {}
-    return sum(
-        max(0, ends[partition] - committed.get(partition, starts.get(partition, 0))) for partition in watched.partitions
-    )
+    handled = {partition: committed.get(partition, starts.get(partition, 0)) for partition in own_ends}
+    lag: int = sum(max(0, end - handled[partition]) for partition, end in own_ends.items())
+    watched.handled_to, watched.asked_at = own_ends if lag == 0 else {}, now
+    return lag

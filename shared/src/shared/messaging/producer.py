@@ -65,6 +65,10 @@ class Producer:
         self._client: AIOKafkaProducer | None = None
         self._known_topics: set[str] = set()
 
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None
+
     async def connect(self) -> None:
         """Make the connection if there is none. Raises `KafkaError` or `TimeoutError` within `START_SECONDS` when Kafka is away."""
         if self._client is None:

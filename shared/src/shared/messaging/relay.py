@@ -77,6 +77,8 @@ class Relay:
         self._publisher = publisher("relay")
         self._retrier = publisher("relay-retry")
         self._woken = Wakeup()
+        self._woken_before = False
+        """Whether something is known to wait; else a look is cheaper than a turn."""
         self._blocked: dict[int, _BlockedShard] = {}
         self._shard_blocked = Wakeup()
 
@@ -94,9 +96,11 @@ class Relay:
 
     async def _relay(self) -> None:
         failures = contentions = 0
+        more = False
         try:
             while True:
                 began = time.monotonic()
+                self._woken_before = self._woken.is_set or more
                 self._woken.clear()
                 try:
                     turn = await finish(self._turn(), grace_seconds=CANCEL_GRACE_SECONDS)
@@ -109,7 +113,7 @@ class Relay:
                         retry_delay_seconds(failures, first=BACKOFF_SECONDS, longest=BACKOFF_SECONDS_MAX)
                     )
                     continue
-                failures = 0
+                failures, more = 0, turn.more
                 contentions = contentions + 1 if turn.contended and not turn.sent else 0
                 if turn.more:
                     continue
@@ -121,6 +125,8 @@ class Relay:
             await self._publisher.close()
 
     async def _turn(self) -> Turn:
+        if not self._woken_before and await self._publisher.is_idle():
+            return Turn()
         healthy = [shard for shard in range(SHARDS) if shard not in self._blocked]
         turn = await self._publisher.turn(healthy, self._rows_max)
         for shard, refusal in turn.refused.items():
@@ -131,6 +137,7 @@ class Relay:
         """Send what was committed just before the end. If that fails, the next relay sends it."""
         with suppress(Exception):
             async with asyncio.timeout(CANCEL_GRACE_SECONDS):
+                self._woken_before = True
                 await self._turn()
 
     async def _pause(self, contentions: int | None) -> None:

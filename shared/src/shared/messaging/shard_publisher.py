@@ -49,6 +49,8 @@ _READ = """
     ORDER BY id
 """
 
+_ANY = "SELECT EXISTS (SELECT FROM outbox)"
+
 _DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 
 
@@ -95,6 +97,17 @@ class ShardPublisher:
                 await self._producer.connect()
                 await self._connection.connect()
                 return await self._publish(shards, rows_max)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def is_idle(self) -> bool:
+        """Whether it is connected and the outbox is empty, in one round trip; a turn that finds nothing takes three."""
+        if not self._producer.is_connected:
+            return False
+        try:
+            async with asyncio.timeout(TURN_SECONDS_MAX):
+                return not await (await self._connection.connect()).fetchval(_ANY)
         except BaseException:
             await self.close()
             raise

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text, TextClause, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,15 +42,13 @@ _CANCEL = text("DELETE FROM tasks WHERE kind = :kind AND key = ANY(CAST(:keys AS
 
 _SCHEDULED_KEYS = text("SELECT key FROM tasks WHERE kind = :kind AND key = ANY(CAST(:keys AS text[]))")
 
-_NEXT = text(
-    """
+_NEXT = """
     SELECT wanted.kind, extract(epoch FROM next.next_at - now())::double precision AS seconds
-    FROM unnest(CAST(:kinds AS text[])) AS wanted (kind)
+    FROM unnest($1::text[]) AS wanted (kind)
     CROSS JOIN LATERAL (
         SELECT next_at FROM tasks WHERE kind = wanted.kind AND set_aside_at IS NULL ORDER BY next_at LIMIT 1
     ) AS next
-    """
-)
+"""
 _CLAIM = text(
     """
     UPDATE tasks SET next_at = now() + make_interval(secs => :lease_seconds), attempts = attempts + 1, lease_token = :token
@@ -213,10 +212,9 @@ def take_scheduled(session: AsyncSession) -> bool:
     return bool(session.info.pop(_SCHEDULED, False))
 
 
-async def seconds_to_next(session: AsyncSession, kinds: Iterable[str]) -> dict[str, float]:
+async def seconds_to_next(driver: asyncpg.Connection, kinds: Iterable[str]) -> dict[str, float]:
     """For each kind that has a task: the seconds until the first may be claimed, negative when that instant has passed."""
-    rows = await session.execute(_NEXT, {"kinds": list(kinds)})
-    return {row.kind: row.seconds for row in rows}
+    return dict(await driver.fetch(_NEXT, list(kinds)))
 
 
 async def claim(session: AsyncSession, rooms: Mapping[str, int], lease_seconds: float) -> list[Task]:

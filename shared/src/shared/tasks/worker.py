@@ -20,6 +20,7 @@ from shared.chassis.retry_delay import retry_delay_seconds
 from shared.errors import Unavailable
 from shared.observability.metrics import Metrics
 from shared.postgres.database import Database
+from shared.postgres.driver_connection import driver_reading
 from shared.postgres.transient_errors import is_transient
 from shared.tasks import store
 from shared.tasks.kinds import Attempted, LeaseLost, Task, TaskKind
@@ -104,8 +105,8 @@ class TaskWorker:
 
     async def _claim_due(self) -> float:
         """Claim what is due, as far as there is room; returns the seconds to sleep."""
-        async with self._database.reading() as session:
-            seconds = await store.seconds_to_next(session, self._kinds)
+        async with driver_reading(self._database) as driver:
+            seconds = await store.seconds_to_next(driver, self._kinds)
         for name in self._kinds:
             self._overdue.labels(name).set(max(0.0, -seconds.get(name, 0.0)))
         rooms = {name: self._room(name) for name in seconds}
