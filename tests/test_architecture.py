@@ -268,8 +268,7 @@ def test_no_instant_is_without_its_time_zone() -> None:
                 continue
             arguments = len(node.args) + len(node.keywords)
             naive = {"now": arguments == 0, "fromtimestamp": arguments == 1, "utcnow": True, "utcfromtimestamp": True}
-            of_datetime = "datetime" in ast.unparse(node.func.value)
-            if of_datetime and naive.get(node.func.attr, False):
+            if naive.get(node.func.attr, False) and "datetime" in ast.unparse(node.func.value):
                 found.append(f"{module.at(node)}: {ast.unparse(node)}")
 
     assert found == []

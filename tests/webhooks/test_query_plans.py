@@ -40,8 +40,8 @@ OFTEN, SELDOM = UUID(int=0xA1), UUID(int=0xA2)
 MIDDLE = timedelta(days=7)
 STEPS_MAX = 80
 """Of a replay: enough to examine every delivery."""
-PAGES_MAX = 40
-"""Enough for every condition that matches rarely: its pages pass over up to 5,000 rows each."""
+PAGES_MAX = 16
+"""Enough for every condition that matches rarely, whose pages pass over up to 5,000 rows each, and for more than one day of the others."""
 
 # Newest first. The tenant has nine of ten events. Every 12,000th has a rare type and a rare location.
 _EVENTS = """
