@@ -83,17 +83,14 @@ def _stage(frame: FrameType) -> str | None:
 
 
 def _sample(_number: int, frame: FrameType | None) -> None:
-    innermost = frame
     while frame is not None:
         if (stage := _stage(frame)) is not None:
+            code = frame.f_code
             _counts[stage] += 1
-            break
+            _places["/".join(code.co_filename.split("/")[-3:]) + ":" + code.co_name] += 1
+            return
         frame = frame.f_back
-    else:
-        _counts[ELSE] += 1
-    if innermost is not None:
-        code = innermost.f_code
-        _places["/".join(code.co_filename.split("/")[-3:]) + ":" + code.co_name] += 1
+    _counts[ELSE] += 1
 
 
 def _write(_number: int, _frame: FrameType | None) -> None:

@@ -2,8 +2,7 @@
 
 import math
 import time
-
-from cachetools import TTLCache
+from collections import OrderedDict
 
 from shared.access.principals import Caller
 from shared.errors import TooManyRequests
@@ -20,8 +19,9 @@ class TokenBuckets:
     def __init__(self, rate_per_second: float, burst: float):
         self.rate_per_second = rate_per_second
         self.burst = max(burst, 1.0)
-        life_seconds = max(self.burst / rate_per_second, 1.0)
-        self._buckets: TTLCache[str, tuple[float, float]] = TTLCache(BUCKETS_MAX, life_seconds)
+        self._life_seconds = max(self.burst / rate_per_second, 1.0)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By name, those first that were used longest ago: what is left, and since when."""
 
     def level(self, name: str, now: float, share: float = 1.0) -> float:
         """The tokens that are left. The bucket has this share of the usual rate and size."""
@@ -36,7 +36,17 @@ class TokenBuckets:
         if level < 1:
             return False, level
         self._buckets[name] = (level - 1, now)
+        self._buckets.move_to_end(name)
+        self._drop_full(now)
         return True, level - 1
+
+    def _drop_full(self, now: float) -> None:
+        """Drop up to two buckets that have filled up, or that are too many: each use adds one at most."""
+        for _ in range(2):
+            oldest = next(iter(self._buckets))
+            if now - self._buckets[oldest][1] <= self._life_seconds and len(self._buckets) <= BUCKETS_MAX:
+                return
+            self._buckets.popitem(last=False)
 
     def wait_seconds(self, level: float, share: float = 1.0) -> int:
         """Whole seconds until there is a token again."""

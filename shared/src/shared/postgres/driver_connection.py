@@ -40,7 +40,7 @@ async def driver_of(session: AsyncSession) -> asyncpg.Connection:
     """The driver's connection of a session, in the session's transaction if it has one. A statement takes half the time on it."""
     if (own := session.info.get(_DRIVER)) is not None:
         return own
-    driver = (await (await session.connection()).get_raw_connection()).driver_connection
+    driver = _driver_under(await session.connection())
     assert driver is not None
     if not driver.is_in_transaction() and AUTOCOMMIT not in session.info:
         await session.execute(_BEGIN_TRANSACTION)
@@ -93,13 +93,20 @@ async def _driver_of_pool(connection: AsyncConnection) -> AsyncIterator[asyncpg.
 
 
 async def _open_driver(connection: AsyncConnection) -> asyncpg.Connection:
-    driver: asyncpg.Connection | None = (await connection.get_raw_connection()).driver_connection
+    driver = _driver_under(connection)
     if driver is None or driver.is_closed():
         # The server ended it while it was in the pool.
         await connection.invalidate()
-        driver = (await connection.get_raw_connection()).driver_connection
+        await connection.get_raw_connection()
+        driver = _driver_under(connection)
     assert driver is not None
     return driver
+
+
+def _driver_under(connection: AsyncConnection) -> asyncpg.Connection | None:
+    """What is under an open connection. Asking for it takes no I/O, but SQLAlchemy's own way switches greenlets."""
+    assert connection.sync_connection is not None
+    return connection.sync_connection.connection.driver_connection
 
 
 class DriverConnection:

@@ -7,6 +7,7 @@ No command requests `partially_completed`: it is the result of `complete` if onl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -158,8 +159,13 @@ class Units:
 
 def allowed_transitions(status: JobStatus) -> list[JobStatus]:
     """The other statuses that a command can lead to from this one."""
+    return list(_reached_from(status))
+
+
+@cache
+def _reached_from(status: JobStatus) -> tuple[JobStatus, ...]:
     reached = (result for (origin, _), result in TRANSITIONS.items() if origin == status and result != status)
-    return list(dict.fromkeys(reached))
+    return tuple(dict.fromkeys(reached))
 
 
 def next_status(status: JobStatus, command: Command, *, dispatches: bool) -> JobStatus:
