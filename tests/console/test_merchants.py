@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 from tests.harness.bodies import PASSWORD
 from tests.harness.console import ConsoleStack, Visitor, open_context, text_of
 from tests.harness.people import Merchant, Tenant
+from tests.harness.suite import Suite
 from tests.harness.waiting import eventually
 
 
@@ -131,6 +132,27 @@ async def test_access_is_granted_to_all_that_match_after_a_dry_run(
     assert held == [True, True, False]
     assert await tab.evaluate("window.violations") == []
     await window.close()
+
+
+async def test_home_says_how_long_revocations_took(console: ConsoleStack, suite: Suite) -> None:
+    tenant = await suite.create_tenant()
+    owner = await console.signed_in(tenant.id, tenant.owner_email)
+    merchants = [await tenant.create_merchant() for _ in range(2)]
+    before = text_of(await owner.get("/"))
+    ended = [await tenant.owner.delete(f"/v1/merchants/{merchant.id}/api-access") for merchant in merchants]
+
+    async def complete() -> list[int] | None:
+        paths = [f"/v1/revocations/{answer.headers['Revocation-Id']}" for answer in ended]
+        receipts = [await tenant.owner.read(path) for path in paths]
+        return [one["applied_after_ms"] for one in receipts] if all(one["complete"] for one in receipts) else None
+
+    took = await eventually(complete, what="both revocations are in force everywhere")
+    after = text_of(await owner.get("/"))
+
+    assert "Nothing has been revoked in this time." in before
+    assert f"Revocations, last 24 hours {max(took):,} ms" in after
+    assert "Revocations 2" in after
+    assert "Not in force everywhere yet" not in after
 
 
 async def test_deactivating_a_merchant_asks_first(owner: Visitor, tenant: Tenant) -> None:

@@ -49,6 +49,22 @@ async def told_by(tenant: Tenant, revocation_id: str, last: ReplicaReported) -> 
     return await eventually(found, what="the report is stored")
 
 
+async def test_the_lag_counts_the_revocations_of_the_tenant_alone(identity: Identity, tenant: Tenant) -> None:
+    stranger = await identity.create_tenant()
+    reader, other = await tenant.create_staff("settings.merchants.read"), await tenant.create_staff("orders")
+    await revoked(stranger)
+
+    before = await reader.read("/v1/revocation-lag")
+    for _ in range(2):
+        await revoked(tenant)
+    after = await reader.read("/v1/revocation-lag")
+
+    # Without other services nobody has said that all of them refuse.
+    assert before == {"object": "revocation_lag", "revocations": 0, "incomplete": 0, "applied_after_ms_max": None}
+    assert after == {"object": "revocation_lag", "revocations": 2, "incomplete": 2, "applied_after_ms_max": None}
+    refused(await other.get("/v1/revocation-lag"), 403, "permission_missing")
+
+
 async def test_a_report_that_comes_twice_and_one_of_what_nobody_knows_change_nothing(
     identity: Identity, tenant: Tenant
 ) -> None:

@@ -35,6 +35,7 @@ CALLS = (
     "webhooks GET /v1/webhook-endpoints/{endpoint_id}/stats",
     "identity GET /v1/api-keys",
     "identity GET /v1/merchants",
+    "identity GET /v1/revocation-lag",
     "billing GET /v1/billing/subscription",
 )
 STATUSES = {
@@ -125,6 +126,7 @@ def _asked(visit: Visit) -> dict[str, Any]:
         asked["subscription"] = api.billing.get("/v1/billing/subscription")
     if holds("settings.merchants.read"):
         asked["merchants"] = api.identity.get("/v1/merchants", query={"limit": 1})
+        asked["lag"] = api.identity.get("/v1/revocation-lag")
         asked["with_access"] = api.identity.get("/v1/merchants", query={"limit": 1, "api_access": "true"})
     return asked
 

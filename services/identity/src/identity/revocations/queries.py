@@ -1,8 +1,8 @@
 """Reads a revocation with its receipts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,10 +10,14 @@ from sqlmodel import col
 
 from identity import rows
 from identity.revocations import rules
-from identity.revocations.schemas import ReplicaReceipt, Revocation, ServiceReceipt
+from identity.revocations.schemas import ReplicaReceipt, Revocation, RevocationLag, ServiceReceipt
 from identity.revocations.tables import AcknowledgementRow, ReplicaRow, RevocationRow
 from shared.audit import Actor
 from shared.errors import NotFound
+
+LAG_OF = timedelta(days=1)
+LAG_REVOCATIONS_MAX = 20
+_Applied = dict[tuple[str, str], list[datetime]]
 
 
 async def get(session: AsyncSession, actor: Actor, revocation_id: str, *, max_staleness_seconds: float) -> Revocation:
@@ -23,13 +27,31 @@ async def get(session: AsyncSession, actor: Actor, revocation_id: str, *, max_st
     )
     missing = NotFound("no revocation of yours with this id in the last day", code="revocation_not_found")
     row = await rows.get_one(session, statement, missing)
-    receipts = rules.receipts(
-        row.revoked_at,
-        row.event_count,
-        await _replicas(session),
-        await _applied(session, revocation_id),
-        max_staleness=timedelta(seconds=max_staleness_seconds),
+    applied = await _applied(session, [revocation_id])
+    return _view(row, await _replicas(session), applied[revocation_id], timedelta(seconds=max_staleness_seconds))
+
+
+async def get_lag(session: AsyncSession, actor: Actor, *, max_staleness_seconds: float) -> RevocationLag:
+    """How long the latest revocations of the actor's tenant took."""
+    statement = select(RevocationRow).where(
+        col(RevocationRow.tenant_id) == actor.tenant_id, col(RevocationRow.revoked_at) > datetime.now(UTC) - LAG_OF
     )
+    latest = statement.order_by(col(RevocationRow.revoked_at).desc()).limit(LAG_REVOCATIONS_MAX)
+    found = (await session.execute(latest)).scalars().all()
+    applied = await _applied(session, [row.revocation_id for row in found])
+    replicas, max_staleness = await _replicas(session), timedelta(seconds=max_staleness_seconds)
+    views = [_view(row, replicas, applied[row.revocation_id], max_staleness) for row in found]
+    return RevocationLag(
+        revocations=len(views),
+        incomplete=sum(not view.complete for view in views),
+        applied_after_ms_max=max((view.applied_after_ms or 0 for view in views if view.complete), default=None),
+    )
+
+
+def _view(
+    row: RevocationRow, replicas: Sequence[rules.Replica], applied: _Applied, max_staleness: timedelta
+) -> Revocation:
+    receipts = rules.receipts(row.revoked_at, row.event_count, replicas, applied, max_staleness=max_staleness)
     services = [_service(row, service, found) for service, found in receipts.items()]
     complete = all(service.complete for service in services)
     return Revocation(
@@ -49,11 +71,12 @@ async def _replicas(session: AsyncSession) -> list[rules.Replica]:
     return [rules.Replica(row.service, row.replica, row.started_at, row.last_heard_at, row.stopped_at) for row in known]
 
 
-async def _applied(session: AsyncSession, revocation_id: str) -> dict[tuple[str, str], list[datetime]]:
-    statement = select(AcknowledgementRow).where(col(AcknowledgementRow.revocation_id) == revocation_id)
-    applied: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+async def _applied(session: AsyncSession, revocation_ids: Sequence[str]) -> Mapping[str, _Applied]:
+    """By revocation since when each replica refuses what each event has ended."""
+    statement = select(AcknowledgementRow).where(col(AcknowledgementRow.revocation_id).in_(revocation_ids))
+    applied: dict[str, _Applied] = defaultdict(lambda: defaultdict(list))
     for row in (await session.execute(statement)).scalars():
-        applied[row.service, row.replica].append(row.applied_at)
+        applied[row.revocation_id][row.service, row.replica].append(row.applied_at)
     return applied
 
 

@@ -37,6 +37,17 @@ class ServiceReceipt(BaseModel):
     replicas: list[ReplicaReceipt] = ApiField(description="Its replicas, by their names.")
 
 
+class RevocationLag(BaseModel):
+    """How long the latest revocations of a tenant took until every service refused."""
+
+    object: Literal["revocation_lag"] = "revocation_lag"
+    revocations: int = ApiField(description="Revocations of the last day, the latest 20 at most.", examples=[3])
+    incomplete: int = ApiField(description="Those of them that are not complete.", examples=[0])
+    applied_after_ms_max: int | None = ApiField(
+        description=f"{_MILLISECONDS}, of the slowest of those that are complete; null: there is none.", examples=[57]
+    )
+
+
 class Revocation(BaseModel):
     """A change that ended access, and since when each service refuses."""
 

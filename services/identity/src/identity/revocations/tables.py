@@ -1,5 +1,6 @@
 """The tables of revocations, of what replicas report of them, and of the replicas that are known."""
 
+from sqlalchemy import Index
 from sqlmodel import Field
 
 from identity.registry import Base
@@ -11,6 +12,7 @@ class RevocationRow(Base, table=True):
     """A change that ended access. Kept for a day."""
 
     __tablename__ = "revocations"
+    __table_args__ = (Index("ix_revocations_tenant", "tenant_id", "revoked_at"),)
 
     revocation_id: RevocationId = Field(primary_key=True)
     tenant_id: TenantId | None
