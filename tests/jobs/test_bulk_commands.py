@@ -1,17 +1,32 @@
 """One command for all jobs that match: counted first, run in the background, told job by job what was refused."""
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from jobs.app import DESCRIPTION
+from jobs.bulk_commands.operations import BULK
+from shared.audit import Actor
+from shared.bulk import Bulk, BulkRow, BulkWorker
 from shared.bulk.worker import STEP_ROWS
+from shared.events import billing, identity
+from shared.service.composition import Service
+from shared.tasks import TaskKind
 from tests.harness.bodies import smallest_job
 from tests.harness.client import Api, document, pointers, refused
 from tests.harness.job_states import JobActors, job_actors
-from tests.harness.jobs import Jobs, Tenant
+from tests.harness.jobs import Jobs, Tenant, running
+from tests.harness.stack import BackingStack
+from tests.harness.tasks import replicas
 from tests.harness.waiting import eventually
 
 PATH = "/v1/job-commands"
+PROJECTS = (identity.TOPIC, billing.TOPIC)
 
 
 @pytest.fixture
@@ -154,3 +169,73 @@ async def create_many(tenant: Tenant, actors: JobActors, count: int) -> None:
     items = [smallest_job(merchant_id=actors.merchant.id) for _ in range(count)]
     made = document(await tenant.owner.post("/v1/jobs/bulk", {"items": items}), 207)
     assert made["created"] == count
+
+
+# -- step by step --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def without_workers(backing: BackingStack) -> AsyncIterator[Jobs]:
+    """The service in a process that takes no steps."""
+    async with running(backing, roles="api,consumers,relay") as jobs:
+        yield jobs
+
+
+def steps_of(service: Jobs, bulk: Bulk = BULK) -> TaskKind:
+    """A worker of that service's bulk commands."""
+    return BulkWorker(
+        service.database, Service("jobs", service.settings, description=DESCRIPTION, projects=PROJECTS).access, bulk
+    ).task_kind()
+
+
+async def ordered(service: Jobs, count: int) -> tuple[Tenant, str]:
+    """A tenant with jobs, and the path of the command that cancels them all and has not begun."""
+    tenant = await service.create_tenant()
+    await create_many(tenant, await job_actors(tenant), count)
+    made = document(await tenant.owner.post(PATH, {"command": "cancel", "filters": {}}), 202)
+    assert (await tenant.owner.read(f"{PATH}/{made['id']}"))["status"] == "running"
+    return tenant, made["id"]
+
+
+async def test_a_step_that_dies_has_changed_nothing_and_is_taken_again(without_workers: Jobs) -> None:
+    service = without_workers
+    tenant, command_id = await ordered(service, 3)
+    applied: list[str] = []
+
+    async def die(session: AsyncSession, actor: Actor, row: BulkRow, job_id: str) -> None:
+        await BULK.apply(session, actor, row, job_id)
+        applied.append(job_id)
+        if len(applied) == 2:
+            raise ConnectionError("killed")
+
+    async with replicas(service.settings.database_url, steps_of(service, replace(BULK, apply=die))) as (dying,):
+        await dying.until("waybill_task_attempts_total", 1, kind=BULK.name, result="failed")
+    between = await tenant.owner.read(f"{PATH}/{command_id}")
+    untouched = await tenant.owner.listed(status="new")
+    async with service.database.transaction() as session:
+        await session.execute(text("UPDATE tasks SET next_at = now()"))
+    async with replicas(service.settings.database_url, steps_of(service)):
+        run = await ended(tenant.owner, command_id)
+
+    assert numbers(between) == ("running", 0, 0, 0, 0)
+    assert len(untouched) == 3
+    assert numbers(run) == ("completed", 3, 3, 0, 0)
+
+
+async def test_a_command_ends_when_who_asked_for_it_may_not_run_it_any_more(without_workers: Jobs) -> None:
+    service = without_workers
+    tenant, command_id = await ordered(service, 1)
+
+    await tenant.end_trial_at(datetime.now(UTC) - timedelta(minutes=1))
+    async with replicas(service.settings.database_url, steps_of(service)) as (worker,):
+        await worker.until("waybill_task_attempts_total", 1, kind=BULK.name, result="recorded")
+    await tenant.end_trial_at(datetime.now(UTC) + timedelta(days=1))
+    run = await eventually(lambda: read_again(tenant, command_id), what="the tenant may use the API again")
+
+    assert (run["status"], run["failure"], run["changed"]) == ("failed", "subscription_required", 0)
+    assert len(await tenant.owner.listed(status="new")) == 1
+
+
+async def read_again(tenant: Tenant, command_id: str) -> dict[str, Any] | None:
+    answer = await tenant.owner.get(f"{PATH}/{command_id}")
+    return document(answer) if answer.status_code == 200 else None
