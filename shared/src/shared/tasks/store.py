@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+from pydantic_core import to_json
 from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text, TextClause, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -306,7 +307,7 @@ async def _write(session: AsyncSession, statement: TextClause, tasks: Sequence[N
     values = {
         "kinds": [task.kind for task in tasks],
         "keys": [task.key for task in tasks],
-        "payloads": [json.dumps(dict(task.payload)) for task in tasks],
+        "payloads": [to_json(task.payload).decode() for task in tasks],
         "due_at": [task.due_at for task in tasks],
     }
     # What the session has pending comes first: rows of the service are locked before any task is.

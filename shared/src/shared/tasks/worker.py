@@ -174,8 +174,7 @@ class TaskWorker:
             if is_transient(error):
                 # The leases end by themselves; then the tasks are attempted again.
                 log.warning("tasks_not_recorded", kind=kind.name, tasks=len(batch), error=repr(error))
-                for claimed in batch:
-                    self._end(claimed, "failed")
+                self._end(batch, "failed")
             elif len(batch) > 1:
                 for claimed in batch:
                     await self._record(kind, [claimed])
@@ -195,14 +194,16 @@ class TaskWorker:
                     raise
                 delay = retry_delay_seconds(tries, first=RECORD_DELAY_SECONDS_MIN, longest=RECORD_DELAY_SECONDS_MAX)
                 await asyncio.sleep(delay)
-        lateness = self._lateness.labels(kind.name)
+        lateness, now = self._lateness.labels(kind.name), time.monotonic()
+        recorded = []
         for claimed in batch:
             if claimed.task.id in held:
                 waited = (claimed.task.claimed_at - claimed.task.due_at).total_seconds()
-                lateness.observe(max(0.0, waited + time.monotonic() - claimed.since))
-                self._end(claimed, "recorded")
+                lateness.observe(max(0.0, waited + now - claimed.since))
+                recorded.append(claimed)
             else:
                 self._lose(claimed)
+        self._end(recorded, "recorded")
 
     async def _record_once(self, kind: TaskKind, batch: Sequence[_Claimed]) -> set[UUID]:
         """Record those of these tasks whose leases are still held; returns their ids."""
@@ -246,19 +247,23 @@ class TaskWorker:
         except Exception:
             # The lease ends by itself; then the task is attempted again.
             log.warning("task_failure_not_stored", kind=kind.name, key=task.key, exc_info=True)
-            self._end(claimed, "failed")
+            self._end([claimed], "failed")
         else:
-            self._end(claimed, "failed")
+            self._end([claimed], "failed")
 
     def _lose(self, claimed: _Claimed) -> None:
         log.info("task_lease_lost", kind=claimed.kind.name, key=claimed.task.key)
-        self._end(claimed, "lost")
+        self._end([claimed], "lost")
 
-    def _end(self, claimed: _Claimed, result: str) -> None:
-        # After a lost lease this worker may hold the same task again.
-        if self._claimed.get(claimed.task.id) is claimed:
-            del self._claimed[claimed.task.id]
-        self._attempts.labels(claimed.kind.name, result).inc()
+    def _end(self, ended: Sequence[_Claimed], result: str) -> None:
+        """Let go of these tasks of one kind."""
+        if not ended:
+            return
+        for claimed in ended:
+            # After a lost lease this worker may hold the same task again.
+            if self._claimed.get(claimed.task.id) is claimed:
+                del self._claimed[claimed.task.id]
+        self._attempts.labels(ended[0].kind.name, result).inc(len(ended))
         self._wakeup.set()
 
     async def _renew(self) -> None:

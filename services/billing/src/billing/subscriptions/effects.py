@@ -6,6 +6,7 @@ Whoever decides has locked the subscription first, so nobody else touches what h
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -173,13 +174,20 @@ async def _invoice(
     known = {held.tenant_id: known_tenant(held) for held, *_ in invoiced}
     rates = await plans.tax_rates(session, {_place(tenant) for tenant in known.values()})
     credit = await ledger.credits_of(session, list(known))
+    quotes: dict[Any, Quote] = {}
     new = []
     for held, effect, now in invoiced:
-        tenant = known[held.tenant_id]
-        draft = _draft(effect)
-        quoted = invoices.quote(draft, rates[_place(tenant)], credit.get((held.tenant_id, draft.currency), 0))
-        due_at = None if effect.terms.by_charge else effect.terms.payment_due_at
-        new.append(NewInvoice(tenant, quoted, held.livemode, due_at, now))
+        tenant, terms = known[held.tenant_id], effect.terms
+        assert terms.plan is not None
+        available = credit.get((held.tenant_id, terms.plan.currency), 0)
+        same: Any = object()
+        if isinstance(effect, InvoicePeriod):
+            # What many are invoiced at one instant is the same for all who have no credit.
+            same = (terms.plan.ref, terms.current_period_start, terms.current_period_end, _place(tenant), available)
+        if same not in quotes:
+            quotes[same] = invoices.quote(_draft(effect), rates[_place(tenant)], available)
+        due_at = None if terms.by_charge else terms.payment_due_at
+        new.append(NewInvoice(tenant, quotes[same], held.livemode, due_at, now))
     finalized = await invoices.finalize(session, new)
     await invoice_documents.order(session, finalized)
     charged = []
