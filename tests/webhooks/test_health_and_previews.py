@@ -83,6 +83,24 @@ async def test_health_says_what_works_what_fails_and_what_nothing_covers(tenant:
     places = {one["location_id"]: one for one in health["locations"]}
     assert sorted(places[montreal]["endpoint_ids"]) == sorted([failing["id"], working["id"]])
     assert (places[laval]["endpoint_ids"], places[laval]["deliveries"], places[laval]["success_rate"]) == ([], 0, None)
+    alone = await tenant.owner.read(f"/v1/webhook-endpoints/{working['id']}/health")
+    assert alone == second
+    assert (await tenant.owner.get("/v1/webhook-endpoints/ep_01h455vb4pex5vsknk084sn02q/health")).status_code == 404
+
+
+async def test_locations_are_listed_by_name_to_whoever_sees_webhooks(tenant: Tenant) -> None:
+    laval, brossard = await tenant.create_locations("Laval", "Brossard")
+
+    async def known() -> list[dict[str, Any]] | None:
+        found: list[dict[str, Any]] = (await tenant.owner.read("/v1/webhook-locations"))["data"]
+        return found if {laval, brossard} <= {one["location_id"] for one in found} else None
+
+    listed = await eventually(known, what="the locations are known")
+
+    names = [one["name"] for one in listed]
+    assert names == sorted(names)
+    assert {one["object"] for one in listed} == {"webhook_location"}
+    assert all(one["active"] for one in listed)
 
 
 async def test_the_request_of_a_delivery_is_shown_as_it_was_sent_without_secrets(

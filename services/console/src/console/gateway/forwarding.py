@@ -17,7 +17,15 @@ from shared.observability import traces
 PREFIXES = {
     "billing": ("billing",),
     "jobs": ("actions", "customers", "job-commands", "job-exports", "job-imports", "job-notices", "jobs", "reports"),
-    "webhooks": ("deliveries", "event-types", "events", "replays", "webhook-endpoints", "webhook-health"),
+    "webhooks": (
+        "deliveries",
+        "event-types",
+        "events",
+        "replays",
+        "webhook-endpoints",
+        "webhook-health",
+        "webhook-locations",
+    ),
 }
 """What paths of each service begin with; all others are identity's."""
 NOT_HANDED_ON = frozenset(

@@ -20,19 +20,19 @@ pages = Pages()
 LIST = "webhooks GET /v1/deliveries"
 DELIVERY = "webhooks GET /v1/deliveries/{delivery_id}"
 RESEND = "webhooks POST /v1/deliveries/{delivery_id}/resend"
-HEALTH = "webhooks GET /v1/webhook-health"
+LOCATIONS = "webhooks GET /v1/webhook-locations"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
 DIFF_LINES_MAX = 400
 OF_JOB_MAX = 50
 
 
 @pages.page(
-    "/deliveries", title=mark("Deliveries"), menu="deliveries", permissions=[READ], calls=[LIST, HEALTH, ENDPOINTS]
+    "/deliveries", title=mark("Deliveries"), menu="deliveries", permissions=[READ], calls=[LIST, LOCATIONS, ENDPOINTS]
 )
 async def list_deliveries(visit: Visit) -> Response:
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
-        health=visit.api.webhooks.get("/v1/webhook-health"),
+        locations=visit.api.webhooks.get("/v1/webhook-locations"),
     )
     table = delivery_table(LIST_PATH, visit.query, found)
     listed = await visit.api.part(visit.api.webhooks.get("/v1/deliveries", query=table.asked))

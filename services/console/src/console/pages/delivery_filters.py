@@ -22,9 +22,9 @@ def urls_of(endpoints: Part) -> dict[str, str]:
 
 
 def delivery_table(path: str, given: QueryParams | Mapping[str, str], found: Mapping[str, Part]) -> TableQuery:
-    """A table of deliveries with its filters; `found` has the `endpoints` and the `health` that name their choices."""
-    health = found["health"]
-    places = [] if health.answer is None else [(one["location_id"], one["name"]) for one in health["locations"]]
+    """A table of deliveries with its filters; `found` has the `endpoints` and the `locations` that name their choices."""
+    locations = found["locations"]
+    places = [] if locations.answer is None else [(one["location_id"], one["name"]) for one in locations["data"]]
     statuses = [("delivered", _("Delivered")), ("pending", _("Waiting or retrying")), ("failed", _("Failed"))]
     filters = [
         Filter("endpoint_id", _("Endpoint"), list(urls_of(found["endpoints"]).items())),

@@ -24,9 +24,9 @@ CREATE = "webhooks POST /v1/replays"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
 STATS = "webhooks GET /v1/webhook-endpoints/{endpoint_id}/stats"
 DELIVERIES = "webhooks GET /v1/deliveries"
-HEALTH = "webhooks GET /v1/webhook-health"
-SHOW_CALLS = [REPLAY_ROUTE, ENDPOINTS, HEALTH, DELIVERIES]
-RECOVER_CALLS = [ENDPOINTS, HEALTH, DELIVERIES, CREATE]
+LOCATIONS = "webhooks GET /v1/webhook-locations"
+SHOW_CALLS = [REPLAY_ROUTE, ENDPOINTS, LOCATIONS, DELIVERIES]
+RECOVER_CALLS = [ENDPOINTS, LOCATIONS, DELIVERIES, CREATE]
 NEW_CALLS = [ENDPOINTS, STATS, LIST, CREATE]
 SPANS = {"1": 1, "6": 6, "24": 24, "72": 72, "168": 168}
 """Hours back from now."""
@@ -76,7 +76,7 @@ async def try_recovery(visit: Visit) -> Response:
     form = await visit.form()
     given = dict(form.plain_fields())
     nameless = Part(None, None)
-    wanted = as_replay(delivery_table(RECOVER_PATH, given, {"endpoints": nameless, "health": nameless}))
+    wanted = as_replay(delivery_table(RECOVER_PATH, given, {"endpoints": nameless, "locations": nameless}))
     call = visit.api.webhooks.post("/v1/replays", {**wanted, "dry_run": True}, idempotency_key=form.idempotency_key)
     made = await form.send(call)
     return await _show_recovery(visit, given, form) if made is None else visit.redirect(f"/replays/{made['id']}")
@@ -85,7 +85,7 @@ async def try_recovery(visit: Visit) -> Response:
 async def _show_recovery(visit: Visit, given: Mapping[str, str], form: Form) -> Response:
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
-        health=visit.api.webhooks.get("/v1/webhook-health"),
+        locations=visit.api.webhooks.get("/v1/webhook-locations"),
     )
     table = delivery_table(RECOVER_PATH, given, found)
     listed = await visit.api.part(visit.api.webhooks.get("/v1/deliveries", query={**table.asked, "limit": SHOWN}))
@@ -211,7 +211,7 @@ async def _replay(visit: Visit) -> dict[str, Any]:
     query = {**of_replay(replay.body, exact=True), "limit": SHOWN}
     found = await visit.api.parts(
         endpoints=visit.api.webhooks.get("/v1/webhook-endpoints", query={"limit": 200}),
-        health=visit.api.webhooks.get("/v1/webhook-health"),
+        locations=visit.api.webhooks.get("/v1/webhook-locations"),
         deliveries=visit.api.webhooks.get("/v1/deliveries", query=query),
     )
     table = delivery_table(RECOVER_PATH, of_replay(replay.body, exact=False), found)

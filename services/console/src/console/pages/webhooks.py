@@ -19,11 +19,13 @@ pages = Pages()
 
 READ, WRITE, REPLAY = "settings.webhooks.read", "settings.webhooks.write", "settings.webhooks.replay"
 HEALTH = "webhooks GET /v1/webhook-health"
+LOCATIONS = "webhooks GET /v1/webhook-locations"
 ENDPOINTS = "webhooks GET /v1/webhook-endpoints"
 ENDPOINT = "webhooks GET /v1/webhook-endpoints/{endpoint_id}"
 TYPES = "webhooks GET /v1/event-types"
 PREVIEW = "webhooks POST /v1/webhook-endpoints/preview-match"
 DELIVERIES = "webhooks GET /v1/deliveries"
+NOW_CALLS = [ENDPOINT, "webhooks GET /v1/webhook-endpoints/{endpoint_id}/health", DELIVERIES]
 STEP_UP = "identity POST /v1/auth/step-up"
 RECENT = 12
 ENDPOINTS_SHOWN = 200
@@ -92,7 +94,7 @@ async def list_webhooks(visit: Visit) -> Response:
     "/webhooks/new",
     title=mark("New endpoint"),
     permissions=[READ, WRITE],
-    calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints"],
+    calls=[LOCATIONS, TYPES, "webhooks POST /v1/webhook-endpoints"],
 )
 async def show_new_endpoint(visit: Visit) -> Response:
     chosen = visit.query.get("location")
@@ -104,7 +106,7 @@ async def show_new_endpoint(visit: Visit) -> Response:
     "/webhooks/new",
     title=mark("New endpoint"),
     permissions=[READ, WRITE],
-    calls=[HEALTH, TYPES, "webhooks POST /v1/webhook-endpoints"],
+    calls=[LOCATIONS, TYPES, "webhooks POST /v1/webhook-endpoints"],
 )
 async def create_endpoint(visit: Visit) -> Response:
     form = await visit.form()
@@ -116,7 +118,7 @@ async def create_endpoint(visit: Visit) -> Response:
     return visit.redirect(f"/webhooks/{made['id']}", message=_("Created. Reveal its secret to set up your receiver."))
 
 
-@pages.action("/webhooks/preview", permissions=[READ], calls=[HEALTH, TYPES, PREVIEW])
+@pages.action("/webhooks/preview", permissions=[READ], calls=[LOCATIONS, TYPES, PREVIEW])
 async def preview_match(visit: Visit) -> Response:
     form = await visit.form()
     asked = {**form.document(SUBSCRIPTION), **_yesterday(visit)}
@@ -137,14 +139,14 @@ def _yesterday(visit: Visit) -> dict[str, str]:
     "/webhooks/{endpoint_id}",
     title=mark("Endpoint"),
     permissions=[READ],
-    calls=[ENDPOINT, HEALTH, DELIVERIES, TYPES],
+    calls=[*NOW_CALLS, LOCATIONS, TYPES],
     sample="/webhooks/{endpoint_id}",
 )
 async def show_endpoint(visit: Visit) -> Response:
     return await _show_endpoint(visit)
 
 
-@pages.fragment("/webhooks/{endpoint_id}/now", permissions=[READ], calls=[ENDPOINT, HEALTH, DELIVERIES])
+@pages.fragment("/webhooks/{endpoint_id}/now", permissions=[READ], calls=NOW_CALLS)
 async def show_endpoint_now(visit: Visit) -> Response:
     """What changes by itself: the state and the latest deliveries."""
     return render(visit, "parts/endpoint_now.html", **await _endpoint_now(visit))
@@ -163,7 +165,7 @@ async def show_yesterday(visit: Visit) -> Response:
     "/webhooks/{endpoint_id}/edit",
     title=mark("Edit endpoint"),
     permissions=[READ, WRITE],
-    calls=[ENDPOINT, HEALTH, TYPES, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
+    calls=[ENDPOINT, LOCATIONS, TYPES, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
     sample="/webhooks/{endpoint_id}/edit",
 )
 async def show_endpoint_form(visit: Visit) -> Response:
@@ -188,7 +190,7 @@ def _as_entered(endpoint: Answer) -> Form:
     "/webhooks/{endpoint_id}/edit",
     title=mark("Edit endpoint"),
     permissions=[READ, WRITE],
-    calls=[HEALTH, TYPES, ENDPOINT, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
+    calls=[LOCATIONS, TYPES, ENDPOINT, "webhooks PATCH /v1/webhook-endpoints/{endpoint_id}"],
 )
 async def update_endpoint(visit: Visit) -> Response:
     form, path = await visit.form(), "/v1/webhook-endpoints/{endpoint_id}"
@@ -209,7 +211,7 @@ async def update_endpoint(visit: Visit) -> Response:
     "/webhooks/{endpoint_id}/test",
     title=mark("Endpoint"),
     permissions=[READ, WRITE],
-    calls=[ENDPOINT, HEALTH, DELIVERIES, TYPES, "webhooks POST /v1/webhook-endpoints/{endpoint_id}/test"],
+    calls=[*NOW_CALLS, LOCATIONS, TYPES, "webhooks POST /v1/webhook-endpoints/{endpoint_id}/test"],
 )
 async def test_endpoint(visit: Visit) -> Response:
     form = await visit.form()
@@ -326,7 +328,7 @@ async def _show_secret(visit: Visit, form: Form, shown: Answer | None = None) ->
 
 async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview: Answer | None = None) -> Response:
     found = await visit.api.parts(
-        health=visit.api.webhooks.get("/v1/webhook-health"), types=visit.api.webhooks.get("/v1/event-types")
+        locations=visit.api.webhooks.get("/v1/webhook-locations"), types=visit.api.webhooks.get("/v1/event-types")
     )
     types = [] if found["types"].answer is None else [one for one in found["types"]["data"] if one["is_delivered"]]
     names = [one["name"] for one in types if one["name"] != "webhook.test"]
@@ -335,8 +337,8 @@ async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview
         whole = (f"{prefix}.*", _("All of %(prefix)s") % {"prefix": f"{prefix}.*"})
         families.append([whole, *((name, name) for name in names if name.partition(".")[0] == prefix)])
     places = [("*", _("All locations, new ones too"))]
-    if found["health"].answer is not None:
-        places += [(one["location_id"], one["name"]) for one in found["health"]["locations"]]
+    if found["locations"].answer is not None:
+        places += [(one["location_id"], one["name"]) for one in found["locations"]["data"]]
     return render(
         visit,
         "pages/endpoint_form.html",
@@ -351,10 +353,15 @@ async def _show_form(visit: Visit, form: Form, *, endpoint_id: str = "", preview
 
 
 async def _show_endpoint(visit: Visit, *, status: int = 200, **more: Any) -> Response:
-    now, types = await asyncio.gather(_endpoint_now(visit), visit.api.part(visit.api.webhooks.get("/v1/event-types")))
-    events = events_of(now["endpoint"]["event_types"], [] if types.answer is None else types["data"])
-    places = [] if now["health"].answer is None else now["health"]["locations"]
-    places = places_of(now["endpoint"]["location_ids"], places)
+    now, known = await asyncio.gather(
+        _endpoint_now(visit),
+        visit.api.parts(
+            types=visit.api.webhooks.get("/v1/event-types"), locations=visit.api.webhooks.get("/v1/webhook-locations")
+        ),
+    )
+    types, locations = ([] if part.answer is None else part["data"] for part in known.values())
+    events = events_of(now["endpoint"]["event_types"], types)
+    places = places_of(now["endpoint"]["location_ids"], locations)
     content = {"tested": None, "form_state": None, "events": events, "places": places, **now, **more}
     return render(visit, "pages/endpoint.html", status=status, **content)
 
@@ -363,10 +370,13 @@ async def _endpoint_now(visit: Visit) -> dict[str, Any]:
     api = visit.api
     endpoint = await api.webhooks.get("/v1/webhook-endpoints/{endpoint_id}", endpoint_id=visit.ids["endpoint_id"])
     recent = {"endpoint_id": visit.ids["endpoint_id"], "limit": RECENT}
+    health_path = "/v1/webhook-endpoints/{endpoint_id}/health"
     found = await api.parts(
-        health=api.webhooks.get("/v1/webhook-health"), deliveries=api.webhooks.get("/v1/deliveries", query=recent)
+        health=api.webhooks.get(health_path, endpoint_id=endpoint["id"]),
+        deliveries=api.webhooks.get("/v1/deliveries", query=recent),
     )
-    figures = _figures_of(found["health"], endpoint["id"])
+    health = found["health"].answer
+    figures = None if health is None else health.body
     return {
         "endpoint": endpoint.body,
         "figures": figures,
@@ -375,12 +385,6 @@ async def _endpoint_now(visit: Visit) -> dict[str, Any]:
         "sentences": state_sentences(visit, endpoint.body, figures, _latest_failure(found["deliveries"])),
         "overlaps": is_future(endpoint["previous_secret_until"]),
     }
-
-
-def _figures_of(health: Part, endpoint_id: str) -> Mapping[str, Any] | None:
-    if health.answer is None:
-        return None
-    return next((one for one in health["endpoints"] if one["endpoint_id"] == endpoint_id), None)
 
 
 def _latest_failure(deliveries: Part) -> Mapping[str, Any] | None:

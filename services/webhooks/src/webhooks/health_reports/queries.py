@@ -4,7 +4,7 @@ Figures are counted from the rows of deliveries. What one request reads is bound
 of them, and say so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +14,17 @@ from sqlmodel import col
 
 from shared.access import projection
 from shared.access.principals import Caller
+from shared.api import Page
 from shared.ids import first_id_at, from_uuid, to_uuid
-from webhooks.endpoints import DisablePolicy, EndpointRow, stats, visible_to
+from webhooks.endpoints import DisablePolicy, EndpointRow, get_row, stats, visible_to
 from webhooks.health_reports.rules import disables_at, health_state
-from webhooks.health_reports.schemas import EndpointHealth, HealthFigures, LocationHealth, WebhookHealth
+from webhooks.health_reports.schemas import (
+    EndpointHealth,
+    HealthFigures,
+    LocationHealth,
+    WebhookHealth,
+    WebhookLocation,
+)
 
 HOURS = 24
 HOUR = timedelta(hours=1)
@@ -74,16 +81,43 @@ async def get_health(
     session: AsyncSession, caller: Caller, disable_policy: DisablePolicy, now: datetime
 ) -> WebhookHealth:
     """The health of the caller's endpoints, newest first, and of its tenant's locations, by name."""
-    until = now.replace(minute=0, second=0, microsecond=0) + HOUR
-    since = until - HOURS * HOUR
+    since = _since(now)
     statement = select(EndpointRow).where(visible_to(caller, EndpointRow), col(EndpointRow.deleted_at).is_(None))
     rows = (await session.execute(statement.order_by(col(EndpointRow.id).desc()))).scalars().all()
     return WebhookHealth(
         since=since,
-        until=until,
+        until=since + HOURS * HOUR,
         endpoints=await _of_endpoints(session, rows, disable_policy, since),
         locations=await _of_locations(session, caller, rows, since),
     )
+
+
+async def get_endpoint_health(
+    session: AsyncSession, caller: Caller, endpoint_id: str, disable_policy: DisablePolicy, now: datetime
+) -> EndpointHealth:
+    """The health of one endpoint. Raises `NotFound`."""
+    row = await get_row(session, caller, endpoint_id)
+    return (await _of_endpoints(session, [row], disable_policy, _since(now)))[0]
+
+
+async def list_locations(session: AsyncSession, caller: Caller) -> Page[WebhookLocation]:
+    """All locations of the caller's tenant, by name."""
+    listed = [
+        WebhookLocation(location_id=from_uuid("loc", row.location_id), name=row.name, active=row.active)
+        for row in await _locations(session, caller)
+    ]
+    return Page(data=listed, has_more=False, next_cursor=None)
+
+
+def _since(now: datetime) -> datetime:
+    """The beginning of the hours that are counted; the last of them is the present one."""
+    return now.replace(minute=0, second=0, microsecond=0) + HOUR - HOURS * HOUR
+
+
+async def _locations(session: AsyncSession, caller: Caller) -> Sequence[Row[Any]]:
+    table = projection.LOCATIONS
+    of_tenant = select(table).where(table.c.tenant_id == to_uuid(caller.tenant_id))
+    return (await session.execute(of_tenant.order_by(table.c.name, table.c.location_id))).all()
 
 
 async def _of_endpoints(
@@ -126,9 +160,7 @@ async def _of_endpoints(
 async def _of_locations(
     session: AsyncSession, caller: Caller, rows: Iterable[EndpointRow], since: datetime
 ) -> list[LocationHealth]:
-    table = projection.LOCATIONS
-    of_tenant = select(table).where(table.c.tenant_id == to_uuid(caller.tenant_id))
-    locations = (await session.execute(of_tenant.order_by(table.c.name, table.c.location_id))).all()
+    locations = await _locations(session, caller)
     values = {
         "tenant_id": to_uuid(caller.tenant_id),
         "livemode": caller.livemode,

@@ -60,6 +60,15 @@ class LocationHealth(HealthFigures):
     endpoint_ids: list[str] = ApiField(description="Enabled endpoints that get its events; empty: nothing covers it.")
 
 
+class WebhookLocation(BaseModel):
+    """A location whose events endpoints can get."""
+
+    object: Literal["webhook_location"] = "webhook_location"
+    location_id: str
+    name: str
+    active: bool
+
+
 class WebhookHealth(BaseModel):
     """The health of all endpoints and locations."""
 
