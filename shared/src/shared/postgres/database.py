@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -26,7 +27,11 @@ _APPLICATION = "application_name"
 def create_engine(url: str, *, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
     """SQLAlchemy's engine for a database. The driver reads the URL, so that `sslmode` and its like mean the same on every connection."""
     return create_async_engine(
-        "postgresql+asyncpg://", connect_args={"dsn": plain_url(url), **(connect_args or {})}, **options
+        "postgresql+asyncpg://",
+        connect_args={"dsn": plain_url(url), **(connect_args or {})},
+        # A row of a list has several JSON columns, and this reads them in a quarter of the time.
+        json_deserializer=from_json,
+        **options,
     )
 
 
