@@ -88,6 +88,7 @@ async def test_api_credentials_open_nothing_of_identity_but_who_they_belong_to(
                 revocation_id="rev_01h455vb4pex5vsknk084sn02q",
                 session_id="ses_01h455vb4pex5vsknk084sn02q",
                 invitation_id="usr_01h455vb4pex5vsknk084sn02q",
+                command_id="cmd_01h455vb4pex5vsknk084sn02q",
             )
             answer = await integration.request(method.upper(), concrete)
             assert answer.status_code == 403, f"{method} {path}: {answer.status_code}"
