@@ -7,20 +7,22 @@ of the loop's thread, in which no hash is computed, with everything else that it
 """
 
 import asyncio
+import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import uvloop
 from pydantic import SecretStr
 
 from bench.figures import Figure, Results, percentile
 from bench.single import run
+from bench.stage import BenchFailed
 from identity.config import Settings
 from identity.logins import Passwords
 from shared.observability.logs import configure_logging
 from tests.harness.bodies import PASSWORD
-from tests.harness.client import document
 from tests.harness.identity import Identity, running
 from tests.harness.people import Tenant
 from tests.harness.stack import BackingStack
@@ -59,10 +61,39 @@ async def _verifying(passwords: Passwords, count: int) -> float:
 
 
 async def _log_ins(service: Identity, tenant: Tenant, count: int) -> list[float]:
-    body = {"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}
+    body = json.dumps({"tenant": tenant.id, "email": tenant.owner_email, "password": PASSWORD}).encode()
+    headers = [(b"host", b"identity"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
     async def log_in() -> None:
-        document(await service.nobody.post("/v1/sessions", body), 201)
+        # As a server hands the request on: a client of Python would cost a fifth of what is measured.
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/v1/sessions",
+            "raw_path": b"/v1/sessions",
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 50_000),
+            "server": ("127.0.0.1", 8000),
+        }
+        arriving: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            # After its body the request says nothing more.
+            return arriving.pop() if arriving else await asyncio.Future()
+
+        async def send(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await service.app(scope, receive, send)
+        if statuses != [201]:
+            raise BenchFailed(f"a log-in was answered {statuses}")
 
     return await _milliseconds(log_in, count, pause_seconds=PAUSE_SECONDS)
 
