@@ -1,11 +1,11 @@
 """Stores audit events, each once; streams them; and deletes old ones."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -52,7 +52,7 @@ async def store(session: AsyncSession, recorded: Sequence[AuditState]) -> None:
     if recorded:
         # This runs with every write of identity.
         driver = await driver_of(session)
-        await driver.execute(_STORE, json.dumps([_row(state) for state in recorded], ensure_ascii=False))
+        await driver.execute(_STORE, to_json([_row(state) for state in recorded]).decode())
 
 
 async def store_own_events(session: AsyncSession) -> None:
