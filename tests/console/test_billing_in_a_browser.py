@@ -58,6 +58,7 @@ async def test_an_owner_without_a_subscription_buys_one_by_card_and_goes_on(
 
     # The page finds out by itself that the payment has arrived.
     await expect(tab.get_by_text("Starter renews on")).to_be_visible(timeout=PAID_WITHIN_MS)
+    await expect(tab.get_by_role("heading", name="A subscription is needed")).to_have_count(0)
     assert await tab.evaluate("window.violations") == []
     taken = await suite.client.get(f"{payments.url}/charges")
     assert [one["amount"] for one in taken.json()["data"].values()].count(5145) == 1
