@@ -16,6 +16,7 @@ from console.pages.job_words import (
     MERCHANTS,
     NAME_CALLS,
     NAME_PERMISSIONS,
+    NAMES_MAX,
     OWN_NAME_CALLS,
     STATUSES,
     TYPES,
@@ -26,6 +27,7 @@ from console.pages.job_words import (
     type_choices,
     with_names_of,
 )
+from console.pages.staff import names_in
 from console.tables import Filter, TableQuery
 from console.visits import Visit
 
@@ -60,9 +62,10 @@ DETAIL_CALLS = (
     "jobs GET /v1/jobs/{job_id}",
     "jobs GET /v1/jobs/{job_id}/events",
     "webhooks GET /v1/deliveries",
+    "identity GET /v1/staff",
     *NAME_CALLS,
 )
-DETAIL_OPTIONAL = (*NAME_PERMISSIONS, "settings.webhooks.read")
+DETAIL_OPTIONAL = (*NAME_PERMISSIONS, "settings.webhooks.read", "settings.staff.read")
 COMMAND_PERMISSIONS = ("orders.dispatch", "orders.jobs.cancel")
 OUTCOME = {"/completed": integer, "/incomplete": integer, "/damaged": integer, "/note": text}
 ACTION = {"/type": text, "/description": text, "/sku": text, "/quantity": integer, "/unit": text}
@@ -336,11 +339,12 @@ async def shown(visit: Visit, *, refused: Form | None = None, at: str = "") -> R
     """The page of a job, with what was refused of it: a command, or the form of the action `at`."""
     job_id = visit.ids["job_id"]
     jobs = visit.api.jobs
-    sees_webhooks = visit.standing.holds("settings.webhooks.read") and not visit.standing.is_merchant
     calls = {"events": jobs.get("/v1/jobs/{job_id}/events", query={"limit": HISTORY_MAX}, job_id=job_id)}
-    if sees_webhooks:
+    if visit.standing.holds("settings.webhooks.read") and not visit.standing.is_merchant:
         query = {"job_id": job_id, "limit": HISTORY_MAX}
         calls["deliveries"] = visit.api.webhooks.get("/v1/deliveries", query=query)
+    if visit.standing.holds("settings.staff.read") and not visit.standing.is_merchant:
+        calls["staff"] = visit.api.identity.get("/v1/staff", query={"limit": NAMES_MAX})
     job, parts, names = await asyncio.gather(
         jobs.get("/v1/jobs/{job_id}", job_id=job_id), visit.api.parts(**calls), names_for(visit)
     )
@@ -355,6 +359,7 @@ async def shown(visit: Visit, *, refused: Form | None = None, at: str = "") -> R
         may_assign=visit.standing.holds("orders.dispatch") and job["status"] in ("new", "in_progress"),
         parts=parts,
         timeline=_timeline(parts),
+        people=names_in(parts["staff"]) if "staff" in parts else {},
         refused=refused,
         at=at,
         fresh=Form(),
