@@ -34,6 +34,8 @@ from tests.harness.waiting import WAIT_SECONDS, eventually
 
 README = Path("services/jobs/README.md")
 MERCHANTS_MAY = re.compile(r"orders\.(jobs|actions)\.")
+PREFIXES = {"job": "job", "action": "act", "import": "imp", "command": "blk"}
+"""Of the ids in paths."""
 UNREADABLE: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
 
 
@@ -187,8 +189,7 @@ async def test_api_credentials_open_only_routes_marked_for_them(service: Jobs, t
     merchant = await tenant.create_merchant()
 
     for route, method in routes(service):
-        kinds = {"job": "job", "action": "act", "import": "imp", "command": "blk"}
-        path = re.sub(r"\{(\w+)_id\}", lambda found: new_id(kinds[found[1]]), route.path)
+        path = re.sub(r"\{(\w+)_id\}", lambda found: new_id(PREFIXES[found[1]]), route.path)
         answer = await merchant.api.request(method, path, json=smallest_job() if method == "POST" else None)
         assert ("pair" in route.access.admits) == (answer.status_code not in (401, 403)), path
         # The permissions of merchants; the routes that all services have need none. Bulk commands are for administrators alone.
