@@ -11,8 +11,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later: the database, or another component, was away or busy."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError | TimeoutError):
         return True
-    # The driver itself, where statements go past SQLAlchemy.
-    if isinstance(error, asyncpg.InterfaceError | asyncpg.PostgresConnectionError):
+    # The driver itself, where statements go past SQLAlchemy. On a connection that the server is ending, and has not closed yet, it says
+    # that its own state is wrong.
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | asyncpg.PostgresConnectionError):
         return True
     if isinstance(error, asyncpg.PostgresError):
         return error.sqlstate in _TRANSIENT_SQLSTATES
