@@ -62,8 +62,8 @@ async def driver_transaction(database: Database) -> AsyncIterator[AsyncSession]:
     to flush.
     """
     async with database.autocommit.connect() as connection, _driver_of_pool(connection) as driver:
+        driver = await _begin(connection, driver)
         session = AsyncSession(connection, autoflush=False, info={**database.session_info, _DRIVER: driver})
-        await driver.execute("BEGIN")
         try:
             yield session
             for hook in database.before_commit:
@@ -94,11 +94,30 @@ async def _driver_of_pool(connection: AsyncConnection) -> AsyncIterator[asyncpg.
 
 async def _open_driver(connection: AsyncConnection) -> asyncpg.Connection:
     driver = _driver_under(connection)
-    if driver is None or driver.is_closed():
-        # The server ended it while it was in the pool.
-        await connection.invalidate()
-        await connection.get_raw_connection()
-        driver = _driver_under(connection)
+    # Otherwise the server ended it while it was in the pool.
+    return await _renewed(connection) if driver is None or driver.is_closed() else driver
+
+
+async def _begin(connection: AsyncConnection, driver: asyncpg.Connection) -> asyncpg.Connection:
+    """Begin a transaction; on another connection if the server is ending this one, which the driver may learn only now."""
+    try:
+        await driver.execute("BEGIN")
+    except (
+        asyncpg.InternalClientError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.AdminShutdownError,
+    ):
+        driver = await _renewed(connection)
+        await driver.execute("BEGIN")
+    return driver
+
+
+async def _renewed(connection: AsyncConnection) -> asyncpg.Connection:
+    """Another connection of the pool, in the place of one that was ended."""
+    await connection.invalidate()
+    await connection.get_raw_connection()
+    driver = _driver_under(connection)
     assert driver is not None
     return driver
 
