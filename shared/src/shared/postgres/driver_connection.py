@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from shared.errors import WaybillError
 from shared.postgres.database import AUTOCOMMIT, CONNECT_TIMEOUT_SECONDS, Database, plain_url
+from shared.postgres.transient_errors import is_transient
 
 CLOSE_SECONDS = 1.0
 
@@ -102,12 +103,9 @@ async def _begin(connection: AsyncConnection, driver: asyncpg.Connection) -> asy
     """Begin a transaction; on another connection if the server is ending this one, which the driver may learn only now."""
     try:
         await driver.execute("BEGIN")
-    except (
-        asyncpg.InternalClientError,
-        asyncpg.InterfaceError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.AdminShutdownError,
-    ):
+    except Exception as error:
+        if not is_transient(error):
+            raise
         driver = await _renewed(connection)
         await driver.execute("BEGIN")
     return driver
