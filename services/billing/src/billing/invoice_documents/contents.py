@@ -61,16 +61,17 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "total": "Total",
         "credit_applied": "Payé par votre crédit",
         "amount_due": "Montant à payer",
-        "GST": "TPS",
-        "HST": "TVH",
-        "QST": "TVQ",
-        "PST": "TVP",
         "vat_id": "TVA",
         "tax_id": "Numéro de taxe",
         "by_hand": "Veuillez payer au plus tard le {due}, en mentionnant {number}.",
         "by_charge": "Votre mode de paiement est débité : vous n’avez rien d’autre à faire.",
     },
 }
+_TAXES: Mapping[Language, Mapping[str, str]] = {
+    "en": {},
+    "fr": {"GST": "TPS", "HST": "TVH", "QST": "TVQ", "PST": "TVP"},
+}
+"""Taxes that have another name in a language of their country."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Seller:
 
 def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: str) -> dict[str, Any]:
     """What `invoice.typ` draws: texts alone. Dates are those of the tenant's time zone."""
-    words = _WORDS[language]
+    words, taxes = _WORDS[language], _TAXES[language]
     locale = Locale.parse(f"{language}_{seller.country}") if _is_spoken(language, seller.country) else Locale(language)
 
     def amount(value: int) -> str:
@@ -121,7 +122,7 @@ def for_readers(invoice: Invoice, seller: Seller, *, language: Language, zone: s
             (words["subtotal"], amount(invoice.subtotal)),
             *(
                 (
-                    words["tax"].format(name=words.get(tax.name, tax.name), rate=_rate(tax.rate_ppm, locale)),
+                    words["tax"].format(name=taxes.get(tax.name, tax.name), rate=_rate(tax.rate_ppm, locale)),
                     amount(tax.amount),
                 )
                 for tax in invoice.taxes
