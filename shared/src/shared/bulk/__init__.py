@@ -6,7 +6,7 @@ to some records, each as its own route would, and stores the position after them
 
 from shared.bulk.operations import Bulk, Matching, cancel, create, get, shown
 from shared.bulk.schemas import BulkRefusal, BulkStatus, BulkView
-from shared.bulk.tables import BulkRow
+from shared.bulk.tables import BulkRow, table_args
 from shared.bulk.worker import PURGE_SECONDS, BulkWorker
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "create",
     "get",
     "shown",
+    "table_args",
 ]

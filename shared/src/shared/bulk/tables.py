@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.schema import SchemaItem
 from sqlmodel import Field
 
 from shared.bulk.schemas import BulkStatus
@@ -43,3 +45,13 @@ class BulkRow(Table):
     created_at: Instant
     updated_at: Instant
     finished_at: Instant | None = None
+
+
+def table_args(name: str) -> tuple[SchemaItem, ...]:
+    """The indexes and conditions of the table of this name."""
+    return (
+        Index(f"ix_{name}_running", "tenant_id", postgresql_where=text("status = 'running'")),
+        Index(f"ix_{name}_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        CheckConstraint("status IN ('running', 'completed', 'cancelled', 'failed')", name="status"),
+        CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
+    )
